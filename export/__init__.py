@@ -1,0 +1,33 @@
+"""Exporters of `kvae` models, and the check that what they wrote runs elsewhere.
+
+    export.saved_model(model, "serving/digits")          # a version for TensorFlow Serving
+    export.tflite(model, "digits.tflite", "float16")     # a decoder for phones and browsers
+    export.verify("serving/digits", model)               # the same numbers outside Python?
+
+`import export` does not import TensorFlow; the functions do.
+"""
+
+import importlib
+
+__all__ = ["Report", "Row", "saved_model", "tflite", "verify"]
+
+# The modules are not called like the functions: importing one would hide the other.
+_HOMES = {
+    "Report": "export.report",
+    "Row": "export.report",
+    "saved_model": "export.saved_models",
+    "tflite": "export.lite",
+    "verify": "export.verification",
+}
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'export' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,186 @@
+"""Decoders as TFLite files, for LiteRT on phones, boards and in browsers."""
+
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+
+from kvae import io, names
+
+__all__ = ["PRECISIONS", "tflite"]
+
+# Bytes of one weight.
+PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
+
+_SIGNATURE = "serving_default"
+_CALIBRATION_ROWS = 256
+
+
+def tflite(
+    model,
+    path: str | os.PathLike,
+    precision: str = "float32",
+    batch_size: int = 1,
+    calibration: np.ndarray | None = None,
+) -> pathlib.Path:
+    """Writes a model's decoder as a TFLite file.
+
+    The file has the signature `serving_default`: `z` `[batch_size, latent_dim]` to `image`
+    `[batch_size, *event]`, the mean of p(x|z), both float32 at every precision. It uses TFLite's
+    built-in operators only and a fixed batch size (accelerators reject others). Sampling stays with
+    the caller: random operators do not convert, so draw z from the prior on the device.
+
+    The finished file is loaded and run once in LiteRT, in a process of its own, before it appears
+    under its name.
+
+    Args:
+        model: `kvae.VAE`. Built.
+        path: str or path. The file, usually `*.tflite`. An older one is replaced.
+        precision: str. `"float32"`; `"float16"` (half-size weights); `"dynamic"` (8-bit weights,
+            where a layer has at least 1024 of them); `"int8"` (8-bit weights and activations, with
+            float32 kept at the ends). Defaults to `"float32"`.
+        batch_size: int. Rows for each call. Defaults to `1`.
+        calibration: array, for `"int8"` only: images `[n, *event]`, of which posterior samples are
+            taken (beside as many prior draws, where there is a prior), or latents
+            `[n, latent_dim]`, taken as they are; where both fit the shape, images are meant. They
+            set the range of each activation, and latents beyond the range are cut off. Defaults to
+            256 draws from the prior.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        NotADirectoryError, PermissionError: if the folder cannot be written.
+        TypeError: if `model` is no `kvae.VAE`.
+        ValueError: for an unknown precision, a batch size below 1, a model that is not built or
+            whose decoder does not convert, and for calibration data that are missing (`"int8"`
+            without a prior), of another shape, not finite, or given for another precision.
+
+    Example:
+
+    ```python
+    vae = zoo.load("conv_vae.mnist")
+    images = kvae.datasets.load("mnist", "train").images[:256]
+    path = export.tflite(vae, "mnist.tflite", "int8", calibration=images)
+    ```
+    """
+    from export import endpoints
+
+    endpoints.exportable(model)
+    if precision not in PRECISIONS:
+        raise names.unknown_name("precision", precision, PRECISIONS)
+    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
+        raise ValueError(f"`batch_size` is a positive integer, not {batch_size!r}.")
+    if calibration is not None and precision != "int8":
+        raise ValueError(
+            f"Only precision 'int8' is calibrated, not {precision!r}: leave `calibration` out."
+        )
+    path = pathlib.Path(path)
+    latents = None if precision != "int8" else _representative(model, calibration)
+    # The file's folder comes first: a conversion takes long, a path that cannot be written is
+    # known at once.
+    with io.atomic_write(path) as temporary:
+        temporary.write_bytes(_convert(model, precision, int(batch_size), latents))
+        _check(model, temporary, path, precision, int(batch_size))
+    return path
+
+
+def _representative(model, calibration) -> np.ndarray:
+    """Gives latents `[n, latent_dim]` as the decoder will meet them."""
+    if calibration is None:
+        if model.prior is None:
+            raise ValueError(
+                f"{model.name!r} has no prior to draw latents from, and precision 'int8' needs "
+                "some: give `calibration`, a few hundred images or latents."
+            )
+        return np.asarray(model.prior.sample(_CALIBRATION_ROWS, 0), np.float32)
+    given = np.asarray(calibration)
+    events = given.shape[1:] == tuple(model.event_shape)
+    if not len(given.shape) > 1 or not len(given) or not (
+        events or given.shape[1:] == (model.latent_dim,)
+    ):
+        raise ValueError(
+            f"`calibration` has shape {given.shape}; it is images (n, "
+            f"{', '.join(map(str, model.event_shape))}) or latents (n, {model.latent_dim})."
+        )
+    if not np.isfinite(given).all():
+        raise ValueError("`calibration` holds NaN or infinite values. Remove them.")
+    if not events:
+        return given.astype(np.float32)
+    model.likelihood.check(given, "calibration")
+    params = model.encode(given.astype(np.float32))
+    latents = np.asarray(model.posterior.sample(params, seed=0), np.float32)
+    if model.prior is None:
+        return latents
+    drawn = np.asarray(model.prior.sample(len(latents), 1), np.float32)
+    # In turn, so that a prefix of the rows has both.
+    return np.stack([latents, drawn], axis=1).reshape(-1, model.latent_dim)
+
+
+def _convert(model, precision: str, batch: int, latents) -> bytes:
+    import tensorflow as tf
+
+    from export import endpoints
+
+    def decode(z):
+        return {"image": tf.cast(endpoints.mean(model, z), tf.float32)}
+
+    spec = tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z")
+    # Through a SavedModel: `from_concrete_functions` can lose a Keras model's weights silently.
+    with tempfile.TemporaryDirectory(prefix="kvae-tflite-") as folder:
+        endpoints.write({_SIGNATURE: endpoints.Endpoint((spec,), decode)}, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[_SIGNATURE])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+
+            def rows():
+                for start in range(0, len(latents), batch):
+                    index = np.arange(start, start + batch) % len(latents)
+                    yield _SIGNATURE, {"z": latents[index]}
+
+            converter.representative_dataset = rows
+        try:
+            return converter.convert()
+        except Exception as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            why = next((line for line in lines if line.startswith(("Flex", "Custom"))), None)
+            raise ValueError(
+                f"The decoder of {model.name!r} does not convert to TFLite's built-in operators at "
+                f"precision {precision!r}: {why or (lines or [type(error).__name__])[0][:300]}. "
+                "Use other layers in the decoder."
+            ) from error
+
+
+def _check(model, file: pathlib.Path, path: pathlib.Path, precision: str, batch: int) -> None:
+    """Runs the file once in LiteRT: a converter can write a file that only looks right."""
+    from export.runtime import child
+
+    zeros = np.zeros((batch, model.latent_dim), np.float32)
+    call = child.Call(_SIGNATURE, {"z": zeros})
+    answer = child.request("export.runtime.litert", file, [call], timeout=300.0)
+    problem = answer.failure or answer.load_error
+    if not problem:
+        problem = answer.results[0].error
+    if not problem:
+        operators = answer.facts["operators"]
+        foreign = [n for n in operators if n.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
+        image = answer.results[0].outputs["image"]
+        # Vectors (biases, normalisation) may be folded away; matrices and kernels stay.
+        weights = sum(int(np.prod(v.shape)) for v in model.decoder.weights if len(v.shape) > 1)
+        size = file.stat().st_size
+        if foreign:
+            problem = f"it uses operators that are not built in: {', '.join(foreign)}"
+        elif size < 0.5 * weights * PRECISIONS[precision]:
+            problem = f"it has {size} bytes, too few for the decoder's {weights} weights"
+        elif image.shape != (batch, *model.event_shape) or not np.isfinite(image).all():
+            problem = "its image is not finite or has another shape"
+    if problem:
+        raise ValueError(
+            f"The TFLite file of {model.name!r} at precision {precision!r} does not run, so "
+            f"{path} was not written: {problem}."
+        )

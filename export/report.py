@@ -1,0 +1,108 @@
+"""The result of a verification."""
+
+import dataclasses
+import math
+import pathlib
+
+__all__ = ["Report", "Row"]
+
+
+@dataclasses.dataclass
+class Row:
+    """One comparison.
+
+    Attributes:
+        signature: str. The exported function.
+        output: str. Its output.
+        batch: int. Rows in the batch.
+        max_abs_error: float or `None`. The largest absolute difference from the model; `None`
+            where there was no model to compare with, or nothing was returned.
+        tolerance: float or `None`. What is allowed, relative to `scale`.
+        runtime: str. What ran the file.
+        scale: float. The largest absolute value of the reference, but at least 1. Images in [0, 1]
+            are thus compared absolutely, and large logits relative to their size.
+        error: str. Why there is nothing to compare, in one line.
+    """
+
+    signature: str
+    output: str
+    batch: int
+    max_abs_error: float | None
+    tolerance: float | None
+    runtime: str
+    scale: float = 1.0
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran and agrees."""
+        if self.error:
+            return False
+        if self.max_abs_error is None or self.tolerance is None:
+            return True
+        return self.max_abs_error <= self.tolerance * self.scale
+
+
+@dataclasses.dataclass
+class Report:
+    """What `export.verify` found. Prints as a table; true when everything agrees.
+
+    Attributes:
+        path: Path. The file or folder that ran.
+        precision: str. `"float32"`, `"float16"`, `"dynamic"` or `"int8"`.
+        rows: list of `Row`.
+    """
+
+    path: pathlib.Path
+    precision: str
+    rows: list[Row]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row is fine, and there is one."""
+        return bool(self.rows) and all(row.ok for row in self.rows)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def max_abs_error(self) -> float | None:
+        """The largest difference of all; `None` when nothing was compared."""
+        errors = [row.max_abs_error for row in self.rows if row.max_abs_error is not None]
+        return max(errors, key=lambda e: (math.isnan(e), e)) if errors else None
+
+    def to_dict(self) -> dict:
+        """Returns the report as a dict of plain types, for JSON."""
+        rows = [{**dataclasses.asdict(row), "ok": row.ok} for row in self.rows]
+        for row in rows:
+            if row["max_abs_error"] is not None and not math.isfinite(row["max_abs_error"]):
+                row["max_abs_error"] = None  # JSON knows no NaN; `error` says what happened.
+        return {
+            "path": str(self.path),
+            "ok": self.ok,
+            "precision": self.precision,
+            "max_abs_error": self.max_abs_error,
+            "rows": rows,
+        }
+
+    def __str__(self) -> str:
+        titles = ("signature", "output", "batch", "max error", "allowed", "runtime", "")
+        cells = [
+            (
+                row.signature,
+                row.output,
+                str(row.batch),
+                "-" if row.max_abs_error is None else f"{row.max_abs_error:.1e}",
+                "-" if row.tolerance is None else f"{row.tolerance * row.scale:.1e}",
+                row.runtime,
+                "ok" if row.ok else f"FAILED {row.error}".rstrip(),
+            )
+            for row in self.rows
+        ]
+        widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in (titles, *cells)
+        ]
+        verdict = "verified" if self.ok else "NOT verified"
+        return "\n".join([f"{self.path} ({self.precision}): {verdict}", *lines])

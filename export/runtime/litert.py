@@ -1,0 +1,125 @@
+"""Runs a TFLite file in LiteRT, without TensorFlow.
+
+    python -m export.runtime.litert REQUEST_FOLDER
+"""
+
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+from export.runtime import child
+
+__all__ = ["Model"]
+
+
+class Model:
+    """A loaded TFLite file of a fixed batch size.
+
+    Args:
+        path: str or path.
+
+    Attributes:
+        signatures: dict of str to `{"inputs": {name: {"dtype", "shape"}}, "outputs": …}`.
+        operators: list of str. The operators it uses, e.g. `"FULLY_CONNECTED"`; one that is not
+            built in starts with `"CUSTOM "`.
+        precision: str. `"float32"`, `"float16"` (weights), `"dynamic"` (8-bit weights) or
+            `"int8"` (8-bit weights and activations).
+
+    Raises:
+        ValueError: if the file is damaged or has no named signature.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        from ai_edge_litert.interpreter import Interpreter
+
+        data = pathlib.Path(path).read_bytes()
+        if data[4:8] != b"TFL3":
+            raise ValueError("it is not a TFLite file (no TFL3 mark)")
+        # The interpreter maps the file and keeps it; it checks the structure before anything else.
+        self._interpreter = Interpreter(model_path=str(path))
+        self.signatures = {
+            name: self._describe(name) for name in self._interpreter.get_signature_list()
+        }
+        if not self.signatures:
+            raise ValueError("it has no named signature")
+        self.operators, self.precision = _inspect(data)
+        self._interpreter.allocate_tensors()
+
+    def _describe(self, name: str) -> dict:
+        runner = self._interpreter.get_signature_runner(name)
+        return {
+            kind: {
+                key: {"dtype": np.dtype(item["dtype"]).name, "shape": item["shape"].tolist()}
+                for key, item in details.items()
+            }
+            for kind, details in (
+                ("inputs", runner.get_input_details()),
+                ("outputs", runner.get_output_details()),
+            )
+        }
+
+    def run(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs one signature on any number of rows, in batches of the file's own size.
+
+        The last batch is filled up with its first row, and the surplus dropped.
+        """
+        if signature not in self.signatures:
+            known = ", ".join(self.signatures)
+            raise ValueError(f"The file has no signature {signature!r}. It has: {known}.")
+        wanted = self.signatures[signature]["inputs"]
+        if set(inputs) != set(wanted):
+            raise ValueError(f"Signature {signature!r} takes the inputs {', '.join(wanted)}.")
+        sizes = {item["shape"][0] for item in wanted.values()}
+        rows = {len(array) for array in inputs.values()}
+        if len(sizes) != 1 or len(rows) != 1:
+            raise ValueError(f"The inputs of signature {signature!r} differ in their rows.")
+        size, count = sizes.pop(), rows.pop()
+        runner = self._interpreter.get_signature_runner(signature)
+        parts = []
+        for start in range(0, count, size):
+            index = np.arange(start, start + size)
+            index[index >= count] = start
+            parts.append(runner(**{name: array[index] for name, array in inputs.items()}))
+        return {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
+
+
+def _inspect(data: bytes) -> tuple[list[str], str]:
+    """Reads the operators and the precision out of the file's own tables."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builtin = {
+        value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()
+    }
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    operators = set()
+    for code in model.operatorCodes:
+        # Codes up to 127 are also in the older, narrower field; the larger of both is meant.
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        name = builtin.get(number, str(number))
+        operators.add(f"CUSTOM {code.customCode.decode()}" if name == "CUSTOM" else name)
+    types = {tensor.type for graph in model.subgraphs for tensor in graph.tensors}
+    if schema.TensorType.INT8 in types:
+        # A file that turns its float input into 8 bits computes in 8 bits.
+        precision = "int8" if "QUANTIZE" in operators else "dynamic"
+    else:
+        precision = "float16" if schema.TensorType.FLOAT16 in types else "float32"
+    return sorted(operators), precision
+
+
+def _open(path: pathlib.Path):
+    import importlib.metadata
+
+    model = Model(path)
+    facts = {
+        "runtime": f"LiteRT {importlib.metadata.version('ai-edge-litert')}",
+        "signatures": model.signatures,
+        "operators": model.operators,
+        "precision": model.precision,
+    }
+    return model.run, facts
+
+
+if __name__ == "__main__":
+    sys.exit(child.serve(sys.argv[1:], _open))

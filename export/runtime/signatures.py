@@ -1,0 +1,201 @@
+"""Reads the signatures of a SavedModel without TensorFlow.
+
+A SavedModel is a protocol buffer. The few fields that describe its signatures are declared here
+once more (numbers and types as in TensorFlow's `saved_model.proto` and `meta_graph.proto`), and
+`protobuf` skips everything else.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+
+import numpy as np
+
+__all__ = ["Signature", "TensorInfo", "parse_meta_graph", "read_signatures"]
+
+# TensorFlow's DataType enumeration, as far as NumPy can hold it.
+DTYPES = {
+    1: "float32",
+    2: "float64",
+    3: "int32",
+    4: "uint8",
+    5: "int16",
+    6: "int8",
+    9: "int64",
+    10: "bool",
+    17: "uint16",
+    19: "float16",
+    22: "uint32",
+    23: "uint64",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """One input or output.
+
+    Attributes:
+        tensor: str. The graph's name for it, e.g. `"StatefulPartitionedCall:0"`.
+        dtype: str. NumPy's name of the type, or `"type 7"` for one that NumPy has no array of.
+        shape: tuple of int or None. `None` stands for a free dimension, such as the batch.
+    """
+
+    tensor: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """The named inputs and outputs of one exported function."""
+
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+
+
+@functools.cache
+def _messages() -> dict:
+    """Builds the message classes. Our own pool, since TensorFlow registers the full ones."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="kvae_saved_model.proto", package="kvae_saved_model", syntax="proto3"
+    )
+
+    def add(name, fields, parent=None):
+        message = (parent.nested_type if parent else file.message_type).add(name=name)
+        for key, number, kind, repeated in fields:
+            item = message.field.add(
+                name=key,
+                number=number,
+                label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,
+            )
+            if isinstance(kind, str):
+                item.type, item.type_name = field.TYPE_MESSAGE, f".kvae_saved_model.{kind}"
+            else:
+                item.type = kind
+        return message
+
+    def add_map(parent, key, value):
+        name = key.title().replace("_", "") + "Entry"
+        fields = [("key", 1, field.TYPE_STRING, False), ("value", 2, value, False)]
+        add(name, fields, parent).options.map_entry = True
+        return f"{parent.name}.{name}"
+
+    add("Dim", [("size", 1, field.TYPE_INT64, False)])
+    add("Shape", [("dim", 2, "Dim", True), ("unknown_rank", 3, field.TYPE_BOOL, False)])
+    add(
+        "TensorInfo",
+        [
+            ("name", 1, field.TYPE_STRING, False),
+            ("dtype", 2, field.TYPE_INT32, False),
+            ("tensor_shape", 3, "Shape", False),
+        ],
+    )
+    signature = add("SignatureDef", [])
+    for number, key in ((1, "inputs"), (2, "outputs")):
+        entry = add_map(signature, key, "TensorInfo")
+        signature.field.add(
+            name=key,
+            number=number,
+            label=field.LABEL_REPEATED,
+            type=field.TYPE_MESSAGE,
+            type_name=f".kvae_saved_model.{entry}",
+        )
+    add("MetaInfo", [("tags", 4, field.TYPE_STRING, True)])
+    graph = add("MetaGraph", [("meta_info_def", 1, "MetaInfo", False)])
+    entry = add_map(graph, "signature_def", "SignatureDef")
+    graph.field.add(
+        name="signature_def",
+        number=5,
+        label=field.LABEL_REPEATED,
+        type=field.TYPE_MESSAGE,
+        type_name=f".kvae_saved_model.{entry}",
+    )
+    add("SavedModel", [("meta_graphs", 2, "MetaGraph", True)])
+
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"kvae_saved_model.{name}")
+        )
+        for name in ("MetaGraph", "SavedModel")
+    }
+
+
+def _tensor_info(proto) -> TensorInfo:
+    shape = proto.tensor_shape
+    return TensorInfo(
+        tensor=proto.name,
+        dtype=DTYPES.get(proto.dtype, f"type {proto.dtype}"),
+        shape=() if shape.unknown_rank else tuple(d.size if d.size >= 0 else None for d in shape.dim),
+    )
+
+
+def _signatures(meta_graph) -> dict[str, Signature]:
+    return {
+        name: Signature(
+            {key: _tensor_info(info) for key, info in sorted(signature.inputs.items())},
+            {key: _tensor_info(info) for key, info in sorted(signature.outputs.items())},
+        )
+        for name, signature in sorted(meta_graph.signature_def.items())
+        # The loader's own bookkeeping entries (`__saved_model_init_op`) are not for callers.
+        if not name.startswith("__")
+    }
+
+
+def parse_meta_graph(data: bytes) -> dict[str, Signature]:
+    """Gives the signatures of a serialized `MetaGraphDef`, by name."""
+    return _signatures(_messages()["MetaGraph"].FromString(data))
+
+
+def read_signatures(path: str | os.PathLike) -> dict[str, Signature]:
+    """Gives the signatures of a SavedModel folder, by name.
+
+    Args:
+        path: str or path. The version folder, the one that holds `saved_model.pb`.
+
+    Raises:
+        FileNotFoundError: if there is no `saved_model.pb`.
+        ValueError: if it cannot be read, or offers no signature for serving.
+
+    Example:
+
+    ```python
+    read_signatures("serving/digits/1")["serving_default"].inputs["z"].shape  # (None, 2)
+    ```
+    """
+    from google.protobuf.message import DecodeError
+
+    file = pathlib.Path(path) / "saved_model.pb"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{path} holds no saved_model.pb, so it is not a SavedModel. Give the version folder "
+            "that export.saved_model returned."
+        )
+    try:
+        graphs = _messages()["SavedModel"].FromString(file.read_bytes()).meta_graphs
+    except DecodeError:
+        raise ValueError(
+            f"{file} is damaged or was cut off: it does not parse. Export the model again."
+        ) from None
+    for graph in graphs:
+        if "serve" in graph.meta_info_def.tags:
+            found = _signatures(graph)
+            if found:
+                return found
+    raise ValueError(
+        f"{file} offers no signature for serving (it is empty or was saved without any). "
+        "Export the model again."
+    )
+
+
+def matches(array: np.ndarray, info: TensorInfo) -> bool:
+    """Tells whether an array has the type and shape that an input asks for."""
+    return array.dtype.name == info.dtype and (
+        array.ndim == len(info.shape)
+        and all(want in (None, have) for want, have in zip(info.shape, array.shape, strict=True))
+    )

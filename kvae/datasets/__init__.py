@@ -1,0 +1,33 @@
+"""Data: named datasets, arrays, folders of images, and one fixed way to split and binarize them.
+
+| function | gives |
+|---|---|
+| `load(name, split)` | a split of `digits`, `mnist`, `fashion_mnist`, `cifar10` or `frey_faces` |
+| `from_array(x)` | a dataset of the user's own tables, signals or images |
+| `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
+| `train_validation_split(dataset)` | two datasets of one |
+| `info(name)`, `names()` | the facts of the named datasets |
+
+Every function returns `Dataset`s. A `tf.data.Dataset` of batches needs no conversion: give it to
+`fit` as it is.
+"""
+
+from kvae.datasets.arrays import from_array, train_validation_split
+from kvae.datasets.dataset import Dataset
+from kvae.datasets.folders import folder_classes, from_folder
+from kvae.datasets.idx import read_idx
+from kvae.datasets.registry import SPLITS, DatasetInfo, info, load, names
+
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "DatasetInfo",
+    "folder_classes",
+    "from_array",
+    "from_folder",
+    "info",
+    "load",
+    "names",
+    "read_idx",
+    "train_validation_split",
+]

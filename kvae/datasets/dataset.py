@@ -1,0 +1,226 @@
+"""Data in memory, and the order and the binarization in which a model sees it."""
+
+import hashlib
+import math
+
+import numpy as np
+
+from kvae import names
+
+__all__ = ["Dataset"]
+
+_BINARIZE = (None, "static", "dynamic")
+
+
+class Dataset:
+    """Examples in memory, with batches that repeat bit for bit.
+
+    The order of an epoch depends on `seed` and the number of the epoch alone, so a training that
+    stops and resumes sees what it would have seen.
+
+    Binarization draws each value of `x` (an intensity in [0, 1]) as 0 or 1 with that probability.
+    `"static"` draws once, by `seed`; `"dynamic"` draws anew whenever a shuffled batch is made, which
+    regularises training. Unshuffled batches and `images` hold one fixed draw in both cases, so an
+    evaluation repeats. Figures for the two differ by about two nats on MNIST: never mix them.
+
+    Args:
+        x: array `[n, *event]`. uint8 stands for intensities of 0–255 and is divided by 255; floats
+            are taken as they are.
+        labels: optional array `[n]` of class numbers. Never seen by `fit`.
+        target: optional array of the shape of `x`: what to reconstruct, when it is not `x` itself
+            (a denoising autoencoder).
+        name: str. For messages and model cards.
+        split: str. For messages and model cards.
+        binarize: `None`, `"static"` or `"dynamic"`. Defaults to `None`.
+        noise: float. Standard deviation of Gaussian noise on the inputs of the batches (clipped to
+            [0, 1]), whose target is the clean `x`: a denoising autoencoder. Defaults to `0.0`.
+        seed: int. Seed of the order and of the binarization. Defaults to `0`.
+
+    Raises:
+        ValueError: for arrays of unequal length, or intensities outside [0, 1] with `binarize`.
+
+    Example:
+
+    ```python
+    data = kvae.datasets.Dataset(np.random.rand(100, 8, 8, 1), binarize="dynamic")
+    vae.fit(data, epochs=3, batch_size=32)
+    ```
+    """
+
+    def __init__(
+        self,
+        x,
+        labels=None,
+        *,
+        target=None,
+        name: str = "array",
+        split: str = "all",
+        binarize: str | None = None,
+        noise: float = 0.0,
+        seed: int = 0,
+    ):
+        if binarize not in _BINARIZE:
+            raise names.unknown_name("binarization", binarize, ("static", "dynamic"))
+        self.x = _as_stored(x)
+        self.target = None if target is None else _as_stored(target)
+        self.labels = None if labels is None else np.asarray(labels)
+        for other, what in ((self.labels, "labels"), (self.target, "target")):
+            if other is not None and len(other) != len(self.x):
+                raise ValueError(f"`{what}` has {len(other)} rows, x has {len(self.x)}.")
+        if self.target is not None and (binarize or noise):
+            raise ValueError("`binarize` and `noise` apply to x; give no `target` with them.")
+        if binarize and self.x.dtype != np.uint8:
+            low, high = self.x.min(), self.x.max()
+            if not (low >= 0 and high <= 1):
+                raise ValueError(
+                    f"Binarization needs intensities in [0, 1], not {low:g} to {high:g}."
+                )
+        self.name, self.split, self.binarize, self.seed = name, split, binarize, seed
+        self.noise = noise
+        self._fixed_draw = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}, split={self.split!r}, n={len(self)}, "
+            f"event_shape={self.event_shape}, binarize={self.binarize!r}, seed={self.seed})"
+        )
+
+    def __getitem__(self, rows: slice) -> "Dataset":
+        """A slice of rows, e.g. `data[:1000]`; a fixed draw is the slice of the whole's draw."""
+        if not isinstance(rows, slice):
+            raise TypeError("A Dataset is indexed by a slice, e.g. data[:100].")
+        part = Dataset(
+            self.x[rows],
+            None if self.labels is None else self.labels[rows],
+            target=None if self.target is None else self.target[rows],
+            name=self.name,
+            split=self.split,
+            binarize=self.binarize,
+            noise=self.noise,
+            seed=self.seed,
+        )
+        if self.binarize:
+            part._fixed_draw = self._draw()[rows]
+        return part
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.x.shape[1:]
+
+    @property
+    def images(self) -> np.ndarray:
+        """The examples as float32, `[n, *event]`; with `binarize`, their fixed draw."""
+        return _to_float(self._draw() if self.binarize else self.x, binary=bool(self.binarize))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the stored examples (before any binarization), 64 hexadecimal digits."""
+        digest = hashlib.sha256(f"{self.x.dtype.str}{self.x.shape}".encode())
+        digest.update(np.ascontiguousarray(self.x).data)
+        return digest.hexdigest()
+
+    def steps(self, batch_size: int) -> int:
+        """The number of batches in an epoch."""
+        return math.ceil(len(self) / batch_size)
+
+    def batches(
+        self,
+        batch_size: int = 128,
+        *,
+        shuffle: bool = False,
+        first_epoch: int = 0,
+        repeat: bool = False,
+    ):
+        """Makes a `tf.data.Dataset` of float32 batches `x`, or `(x, target)` where they differ.
+
+        Args:
+            batch_size: int. The last batch of an epoch may be smaller.
+            shuffle: bool. An order (and with `"dynamic"` a binarization) of each epoch's own.
+            first_epoch: int. The number of the first epoch, for a training that resumes.
+            repeat: bool. Endless epochs instead of one.
+        """
+        import tensorflow as tf
+
+        from kvae import random
+
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+        n = len(self)
+        redraw = shuffle and self.binarize == "dynamic"
+        fixed = bool(self.binarize) and not redraw
+        # Stored as it is (uint8 where possible) and captured: gathering in the graph is faster
+        # than feeding batches from Python.
+        stored = tf.constant(self._draw() if fixed else self.x)
+        target = None if self.target is None else tf.constant(self.target)
+        seed = random.as_seed(self.seed)
+
+        def epoch_batches(epoch):
+            epoch_seed = random.fold_in(seed, epoch)
+            order = tf.range(n)
+            if shuffle:
+                order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
+
+            def batch(step):
+                rows = order[step * batch_size : tf.minimum((step + 1) * batch_size, n)]
+                x = _to_float(tf.gather(stored, rows), binary=fixed)
+                if redraw:
+                    noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
+                    x = tf.cast(noise < x, tf.float32)
+                x = tf.ensure_shape(x, (None, *self.event_shape))
+                if self.noise:
+                    noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
+                    return tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
+                if target is None:
+                    return x
+                return x, _to_float(tf.gather(target, rows), binary=False)
+
+            steps = tf.data.Dataset.range(self.steps(batch_size), output_type=tf.int32)
+            return steps.map(batch)
+
+        epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1 if repeat else first_epoch + 1)
+        batches = epochs.flat_map(epoch_batches)
+        if not repeat:
+            batches = batches.apply(tf.data.experimental.assert_cardinality(self.steps(batch_size)))
+        options = tf.data.Options()
+        options.autotune.enabled = False  # Its thread can stall the end of every epoch.
+        return batches.prefetch(2).with_options(options)
+
+    def _draw(self) -> np.ndarray:
+        """The fixed binary draw, uint8 of 0 and 1."""
+        if self._fixed_draw is None:
+            generator = np.random.Generator(np.random.Philox(self.seed))
+            draw = np.empty(self.x.shape, np.uint8)
+            for start in range(0, len(self), 4096):  # Bounded memory; the stream is the same.
+                block = _to_float(self.x[start : start + 4096], binary=False)
+                noise = generator.random(block.shape, np.float32)
+                draw[start : start + 4096] = noise < block
+            self._fixed_draw = draw
+        return self._fixed_draw
+
+
+def _as_stored(x) -> np.ndarray:
+    x = np.asarray(x)
+    if x.ndim < 2 or len(x) == 0:
+        raise ValueError(f"Data has the shape [n, *event] with n > 0, not {x.shape}.")
+    if x.dtype == np.uint8 or x.dtype == np.float32:
+        return x
+    if x.dtype == bool or np.issubdtype(x.dtype, np.number):
+        return x.astype(np.float32)
+    raise ValueError(f"Data holds numbers, not {x.dtype}.")
+
+
+def _to_float(x, binary: bool):
+    """Stored values as float32 intensities (works on arrays and on tensors)."""
+    is_byte = x.dtype == np.uint8
+    x = x.astype(np.float32) if isinstance(x, np.ndarray) else _cast(x)
+    return x / 255.0 if is_byte and not binary else x
+
+
+def _cast(x):
+    import tensorflow as tf
+
+    return tf.cast(x, tf.float32)

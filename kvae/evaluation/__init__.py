@@ -1,0 +1,5 @@
+"""Estimates of how good a model is."""
+
+from kvae.evaluation.importance import LogProb, importance_log_prob
+
+__all__ = ["LogProb", "importance_log_prob"]

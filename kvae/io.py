@@ -1,0 +1,108 @@
+"""Files that are either whole or absent: atomic writes and content hashes."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+__all__ = ["atomic_directory", "atomic_write", "sha256_file"]
+
+
+def _writable_parent(path: pathlib.Path) -> pathlib.Path:
+    """Creates the parent folder of `path`, with an error that names the obstacle."""
+    parent = path.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            f"Cannot write {path}: {error.filename or parent} is a file, not a folder. "
+            "Choose another path."
+        ) from None
+    except OSError as error:
+        raise PermissionError(
+            f"Cannot create the folder {parent}: {error.strerror}. Choose a folder that you "
+            "may write to."
+        ) from None
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(
+            f"The folder {parent} is not writable. Choose another path or change its permissions."
+        )
+    return parent
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary path beside `path`, renamed to `path` when the block succeeds.
+
+    The temporary file has the same suffixes as `path` (libraries choose a format by them). When
+    the block raises, or the process dies, an older file at `path` stays as it was.
+
+    Args:
+        path: str or path. The file to write. Missing parent folders are created.
+
+    Raises:
+        NotADirectoryError: if a parent of `path` is a file.
+        PermissionError: if the folder cannot be created or written.
+
+    Example:
+
+    ```python
+    with kvae.io.atomic_write("report.json") as temporary:
+        temporary.write_text("{}")
+    ```
+    """
+    path = pathlib.Path(path)
+    parent = _writable_parent(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"Cannot write {path}: it is a folder. Give a file name.")
+    # A folder of our own rather than a file: writers may open, replace or stat it as they like.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=parent))
+    temporary = folder / path.name
+    try:
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary folder beside `path`, renamed to `path` when the block succeeds.
+
+    Raises:
+        FileExistsError: if `path` exists: a finished folder is never overwritten.
+        NotADirectoryError: if a parent of `path` is a file.
+        PermissionError: if the folder cannot be created or written.
+    """
+    path = pathlib.Path(path)
+    parent = _writable_parent(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists and is not overwritten. Choose another name.")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=parent))
+    # `mkdtemp` makes folders that only their owner may read, so a child of it is renamed instead.
+    temporary = folder / path.name
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if path.exists():
+                raise FileExistsError(f"{path} was made meanwhile and is kept.") from None
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256_file(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 of a file's content as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

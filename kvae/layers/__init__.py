@@ -1,0 +1,5 @@
+"""Layers for encoders and decoders."""
+
+from kvae.layers.sampling import Sampling, reparameterize
+
+__all__ = ["Sampling", "reparameterize"]

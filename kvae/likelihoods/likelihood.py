@@ -1,0 +1,74 @@
+"""The interface of every likelihood p(x|z)."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from kvae.parts import Part
+
+__all__ = ["Likelihood"]
+
+
+class Likelihood(Part):
+    """A likelihood `p(x|z)` whose parameters the decoder returns.
+
+    Called on the decoder's output, a likelihood returns its parameters as a dict of tensors; the
+    other methods take that dict. Densities are in nats and summed over the event (the axes of one
+    example), so `log_prob` of parameters `[..., *event]` has the shape `[...]`.
+
+    A new likelihood gives `call`, `mean`, `element_log_prob`, `sample` and `support`, and where
+    the decoder returns more than one number for each value of `x`, `num_parameters`.
+    """
+
+    num_parameters = 1  # Decoder outputs for each value of x, along the last axis.
+
+    def element_log_prob(self, params, x):
+        """Returns log p of each value of `x` in nats, `[..., *event]`."""
+        raise NotImplementedError
+
+    def mean(self, params):
+        """Returns E[x|z], `[..., *event]`."""
+        raise NotImplementedError
+
+    def mode(self, params):
+        """Returns the most probable x, `[..., *event]`."""
+        raise NotImplementedError
+
+    def sample(self, params, seed):
+        """Draws from p(x|z), `[..., *event]`."""
+        raise NotImplementedError
+
+    def support(self) -> tuple[float, float, str]:
+        """Returns the smallest and the largest value of x, and what to do about others."""
+        raise NotImplementedError
+
+    def log_prob(self, params, x):
+        """Returns log p(x|z) in nats: `x` `[batch, *event]` to `[..., batch]`."""
+        x = ops.cast(x, self.dtype)
+        event_axes = tuple(range(-(len(x.shape) - 1), 0))
+        return ops.sum(self.element_log_prob(params, x), axis=event_axes)
+
+    def output_shape(self, event_shape) -> tuple[int, ...]:
+        """Returns the shape that the decoder has to return for events of `event_shape`."""
+        return (*event_shape[:-1], event_shape[-1] * self.num_parameters)
+
+    def check(self, x: np.ndarray, name: str = "x", support: bool = True) -> None:
+        """Raises `ValueError` when `x` holds NaN, or (with `support`) values outside the support."""
+        if not np.issubdtype(x.dtype, np.number) and x.dtype != bool:
+            raise ValueError(f"`{name}` holds {x.dtype}, not numbers.")
+        if x.size == 0:
+            raise ValueError(f"`{name}` is empty: its shape is {x.shape}.")
+        low, high = float(x.min()), float(x.max())  # NaN propagates through both.
+        if not (math.isfinite(low) and math.isfinite(high)):
+            finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+            raise ValueError(
+                f"`{name}` holds NaN or infinite values in {int((~finite).sum())} of {len(x)} "
+                f"examples, first in example {int(np.argmin(finite))}. Remove or replace them."
+            )
+        lowest, highest, advice = self.support()
+        if support and (low < lowest or high > highest):
+            raise ValueError(
+                f"`{name}` has values from {low:g} to {high:g}, outside the support "
+                f"[{lowest:g}, {highest:g}] of {type(self).__name__}. {advice}"
+            )

@@ -1,0 +1,5 @@
+"""The model."""
+
+from kvae.models.vae import VAE
+
+__all__ = ["VAE"]

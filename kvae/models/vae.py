@@ -1,0 +1,580 @@
+"""The one model: a variational autoencoder out of replaceable parts."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae import likelihoods, names, objectives, posteriors, priors, random
+from kvae.datasets.dataset import Dataset
+from kvae.evaluation.importance import LogProb, importance_log_prob
+
+__all__ = ["VAE"]
+
+_OUTPUTS = ("mean", "mode", "sample")
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class VAE(keras.Model):
+    """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
+
+    The networks are yours; the four parts say what their outputs mean. A new method is a new part,
+    never a new model: `fit`, saving, sampling, evaluation and export stay the same.
+
+    All losses are in nats, summed over pixels and latents and averaged over the batch. `fit`,
+    `validation_data` and `evaluate` report the same quantities: `loss`, `elbo`, `reconstruction`
+    (−E_q log p(x|z)) and `kl`.
+
+    Args:
+        encoder: keras.Model. `x` `[batch, *event]` to features `[batch, ...]`, or straight to the
+            posterior's parameters (a dict, e.g. `{"z_mean": …, "z_log_var": …}`).
+        decoder: keras.Model. `z` `[batch, latent_dim]` to the likelihood's parameters, e.g. logits
+            `[batch, *event]` for a Bernoulli.
+        latent_dim: int. Size of `z`.
+        posterior: str or `kvae.posteriors.Posterior`. Defaults to `"diagonal_gaussian"`.
+        prior: str, `kvae.priors.Prior` or `None` (an autoencoder without a prior does not sample).
+            Defaults to `"standard_normal"`.
+        likelihood: str or `kvae.likelihoods.Likelihood`. Defaults to `"bernoulli"`.
+        objective: str or `kvae.objectives.Objective`. Defaults to `"elbo"`.
+        seed: int. Seeds the noise of training and of unseeded draws. Its state is saved with the
+            weights, so a resumed training goes on with the same stream. Defaults to `0`.
+
+    Call arguments:
+        inputs: tensor `[batch, *event]`.
+
+    Returns:
+        Tensor `[batch, *event]`: the mean of p(x|z) at the posterior's mean.
+
+    Raises:
+        ValueError: when the decoder's output does not fit the event and the likelihood.
+
+    Example:
+
+    ```python
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(64, "relu")]
+    )
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(64),
+         keras.layers.Reshape((8, 8, 1))]
+    )
+    vae = kvae.VAE(encoder, decoder, latent_dim=2)
+    vae.compile("adam")
+    vae.fit(kvae.datasets.load("digits", "train"), epochs=2)
+    vae.sample(4, seed=1)     # shape (4, 8, 8, 1)
+    ```
+
+    Reference:
+        - [Kingma & Welling, Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114)
+    """
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        latent_dim: int,
+        posterior="diagonal_gaussian",
+        prior="standard_normal",
+        likelihood="bernoulli",
+        objective="elbo",
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.latent_dim = latent_dim
+        self.posterior = posteriors.get(posterior)
+        self.prior = priors.get(prior)
+        self.likelihood = likelihoods.get(likelihood)
+        self.objective = objectives.get(objective)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        for part in (self.posterior, self.prior):
+            if part is None:
+                continue
+            if part.latent_dim is None:
+                part.latent_dim = latent_dim
+            elif part.latent_dim != latent_dim:
+                raise ValueError(
+                    f"{type(part).__name__} has latent_dim={part.latent_dim}, the model {latent_dim}."
+                )
+        if self.prior is None and self.posterior.has_density:
+            raise ValueError(
+                f"A model with a {type(self.posterior).__name__} posterior needs a prior; only an "
+                "autoencoder (posterior='delta') may have prior=None."
+            )
+        self._trackers = {
+            name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
+        }
+        self.event_shape = None
+        if getattr(encoder, "built", False) and getattr(encoder, "inputs", None):
+            self.build(tuple(encoder.inputs[0].shape))
+
+    # Building, saving.
+
+    def build(self, input_shape):
+        self.event_shape = tuple(int(size) for size in input_shape[1:])
+        features = self.encoder(keras.KerasTensor((None, *self.event_shape)))
+        self.posterior(features)
+        if self.prior is not None:
+            self.prior.build((None, self.latent_dim))
+        declared = getattr(self.decoder, "inputs", None)
+        if declared and tuple(declared[0].shape[1:]) != (self.latent_dim,):
+            raise ValueError(
+                f"The decoder takes inputs of shape {tuple(declared[0].shape)}; with "
+                f"latent_dim={self.latent_dim} it is {(None, self.latent_dim)}."
+            )
+        outputs = self.decoder(keras.KerasTensor((None, self.latent_dim)))
+        expected = self.likelihood.output_shape(self.event_shape)
+        if tuple(outputs.shape[1:]) != expected:
+            raise ValueError(
+                f"The decoder returns shape {tuple(outputs.shape)}; "
+                f"{type(self.likelihood).__name__} needs {(None, *expected)} for inputs of shape "
+                f"{(None, *self.event_shape)}."
+            )
+        self.likelihood(outputs)
+        self.objective.prepare(self)
+        self.built = True
+
+    def get_config(self):
+        parts = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
+        return {
+            **super().get_config(),
+            **{part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts},
+            "latent_dim": self.latent_dim,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for part in ("encoder", "decoder", "posterior", "prior", "likelihood", "objective"):
+            config[part] = keras.saving.deserialize_keras_object(
+                config[part], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+    def save_own_variables(self, store):
+        # Keras leaves the state of generators out; without it a resumed run repeats its noise.
+        store["seed_state"] = self.seed_generator.state.numpy()
+
+    def load_own_variables(self, store):
+        self.seed_generator.state.assign(store["seed_state"])
+
+    def encoder_model(self) -> keras.Model:
+        """Returns a functional model from `x` to the posterior's parameters, sharing weights.
+
+        It saves and loads alone, like any Keras model.
+        """
+        inputs = keras.Input(self.event_shape, name="image")
+        return keras.Model(inputs, self.posterior(self.encoder(inputs)), name="encoder_model")
+
+    def decoder_model(self) -> keras.Model:
+        """Returns a functional model from `z` to the likelihood's parameters, sharing weights."""
+        inputs = keras.Input((self.latent_dim,), name="z")
+        return keras.Model(inputs, self.likelihood(self.decoder(inputs)), name="decoder_model")
+
+    # Graph-level pieces, for objectives, evaluation and export: tensors in, tensors out.
+
+    def encode_params(self, x, training: bool = False) -> dict:
+        """Returns the posterior's parameters for a batch of tensors, without any checks."""
+        return self.posterior(self.encoder(x, training=training))
+
+    def decode_params(self, z, training: bool = False) -> dict:
+        """Returns the likelihood's parameters for `z` `[..., latent_dim]`, each `[..., *event]`."""
+        z = tf.convert_to_tensor(z, tf.float32)
+        lead = tf.shape(z)[:-1]
+        outputs = self.decoder(tf.reshape(z, (-1, self.latent_dim)), training=training)
+        params = self.likelihood(outputs)
+        if z.shape.rank == 2:
+            return params
+        return {
+            name: tf.reshape(value, tf.concat([lead, tf.shape(value)[1:]], axis=0))
+            for name, value in params.items()
+        }
+
+    def call(self, inputs, training=False):
+        z = self.posterior.mean(self.encode_params(inputs, training=training))
+        return self.likelihood.mean(self.decode_params(z, training=training))
+
+    # Training.
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configures training: an optimizer, and Keras's `jit_compile`, `steps_per_execution`, ….
+
+        Raises:
+            ValueError: when a loss or metrics are given: the objective defines both.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise ValueError(
+                    f"compile() takes no `{name}`: a VAE's loss follows from its likelihood and "
+                    "objective, e.g. VAE(..., likelihood='bernoulli', objective=ELBO(beta=2.0))."
+                )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self):
+        return list(self._trackers.values())
+
+    def train_step(self, data):
+        x, target, weight = self._unpack(data)
+        seed = self._step_seed(random.as_seed(self.seed_generator))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            terms = self.objective.terms(self, x, target, training=True, seed=seed)
+            terms["loss"] = self._with_regularizers(terms["loss"])
+            loss = _weighted_mean(terms["loss"], weight)
+            scaled = self.optimizer.scale_loss(loss / replicas)
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(
+            zip(tape.gradient(scaled, variables), variables, strict=True)
+        )
+        self.objective.update(self, x, target, seed=seed)
+        return self._track(terms, weight)
+
+    def test_step(self, data):
+        x, target, weight = self._unpack(data)
+        # Keyed by the number of examples seen, so evaluating twice gives the same figures and
+        # validation leaves the noise of the training alone.
+        seen = tf.cast(self._trackers["loss"].count, tf.int32)
+        seed = self._step_seed(random.fold_in(self.seed, seen))
+        terms = self.objective.terms(self, x, target, training=False, seed=seed)
+        terms["loss"] = self._with_regularizers(terms["loss"])
+        return self._track(terms, weight)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        **kwargs,
+    ):
+        """Trains the model; `keras.Model.fit` with checks and an order that repeats.
+
+        Args:
+            x: array `[n, *event]`, `kvae.datasets.Dataset`, `tf.data.Dataset` or generator.
+            y: optional array of the shape of `x`: what to reconstruct (defaults to `x`).
+            batch_size: int. Defaults to `128`; not for `tf.data` and generators.
+            validation_data: like `x`, or a tuple `(x, y)`.
+
+        All other arguments are those of Keras. Arrays are shuffled by the model's seed and the
+        number of the epoch (`keras.utils.set_random_seed` makes Keras's own shuffle repeat the
+        same order every epoch).
+
+        Returns:
+            `keras.callbacks.History` with `loss`, `elbo`, `reconstruction`, `kl`, in nats.
+
+        Raises:
+            ValueError: for a wrong shape, NaN, or values outside the likelihood's support.
+        """
+        self._assert_compile_called("fit")
+        if class_weight is not None:
+            raise ValueError("A VAE has no classes: use `sample_weight` to weight examples.")
+        if validation_split and validation_data is None:
+            x, y, sample_weight, validation_data = self._split(
+                x, y, sample_weight, validation_split
+            )
+        x, y = self._prepare(x, y, in_memory=sample_weight is None and steps_per_epoch is None)
+        if isinstance(x, Dataset):
+            batch_size = batch_size or 128
+            steps_per_epoch = steps_per_epoch or x.steps(batch_size)
+            x = x.batches(batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True)
+            batch_size, y, shuffle = None, None, False
+        if validation_data is not None:
+            validation_data = self._prepare_validation(validation_data)
+        return super().fit(
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        """Returns the objective's quantities on `x`, in nats; the arguments are Keras's.
+
+        The same data, batch size and seed give the same figures.
+        """
+        self._assert_compile_called("evaluate")
+        # Keras hands over its own iterator when `fit` validates: that data has been checked.
+        x, y = self._prepare(x, y, in_memory=kwargs.get("sample_weight") is None)
+        if isinstance(x, Dataset):
+            x, y, batch_size = x.batches(batch_size or 128), None, None
+        return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
+
+    def predict(self, x, batch_size=None, **kwargs):
+        """Returns the mean reconstruction `[n, *event]` as an array; the arguments are Keras's."""
+        x = x.images if isinstance(x, Dataset) else x
+        if _is_concrete(x):
+            x = self._check_events(np.asarray(x), "x", support=False)
+        return super().predict(x, batch_size=batch_size, **kwargs)
+
+    # Using a trained model: arrays in, tensors out.
+
+    def encode(self, x, batch_size: int = 1024) -> dict:
+        """Returns the posterior's parameters for `x`, deterministically.
+
+        Args:
+            x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
+            batch_size: int. Examples at once; bounds the memory. Defaults to `1024`.
+
+        Returns:
+            dict of tensors, e.g. `{"z_mean": [n, latent_dim], "z_log_var": [n, latent_dim]}`.
+
+        Raises:
+            ValueError: for a wrong shape or NaN.
+        """
+        return _in_batches(self.encode_params, self._events(x), batch_size)
+
+    def decode(self, z, batch_size: int = 1024):
+        """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
+
+        Raises:
+            ValueError: for a wrong shape or NaN.
+        """
+        return _in_batches(
+            lambda z: self.likelihood.mean(self.decode_params(z)), self._latents(z), batch_size
+        )
+
+    def reconstruct(self, x, seed=None, batch_size: int = 1024):
+        """Returns the reconstruction E[x|z] of `x`, `[n, *event]`.
+
+        Args:
+            x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
+            seed: `None` takes z at the posterior's mean; with a seed z is drawn from q(z|x).
+        """
+        params = self.encode(x, batch_size)
+        if seed is None:
+            return self.decode(self.posterior.mean(params), batch_size)
+        return self.decode(self.posterior.sample(params, seed=seed), batch_size)
+
+    def sample(
+        self,
+        n: int,
+        seed=None,
+        output: str = "mean",
+        temperature: float = 1.0,
+        batch_size: int = 1024,
+    ):
+        """Generates `n` examples from the prior.
+
+        Args:
+            n: int. How many.
+            seed: int, `SeedGenerator` or int32 tensor `[2]`; the same seed gives the same bits.
+                `None` continues the model's own stream.
+            output: str. `"mean"` returns E[x|z], `"mode"` its most probable x, `"sample"` a draw
+                from p(x|z). Defaults to `"mean"`.
+            temperature: float. Scales the prior's noise. Defaults to `1.0`.
+
+        Returns:
+            Tensor `[n, *event]`.
+
+        Raises:
+            ValueError: for an unknown `output`, and for a model without a prior.
+        """
+        if output not in _OUTPUTS:
+            raise names.unknown_name("output", output, _OUTPUTS)
+        if self.prior is None:
+            raise ValueError(
+                f"{self.name} is an autoencoder without a prior, so it has nothing to sample from. "
+                "Decode codes of your own with `decode(z)`, or train a VAE."
+            )
+        self._require_built()
+        z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
+        z = self.prior.sample(n, z_seed, temperature)
+        if output != "sample":
+            read = getattr(self.likelihood, output)
+            return _in_batches(lambda z: read(self.decode_params(z)), z, batch_size)
+        params = _in_batches(self.decode_params, z, batch_size)
+        return self.likelihood.sample(params, x_seed)
+
+    def log_prob(
+        self, x, num_samples: int = 100, batch_size: int = 100, seed=0, progress=None
+    ) -> LogProb:
+        """Estimates log p(x) in nats by importance sampling from the posterior.
+
+        See `kvae.evaluation.importance_log_prob` for the estimator, its bias and its error.
+
+        Args:
+            x: array `[n, *event]` or `kvae.datasets.Dataset`.
+            num_samples: int. Importance samples for each example. Defaults to `100`.
+            batch_size: int. Examples at once. Defaults to `100`.
+            seed: int. Defaults to `0`.
+            progress: optional callable, called with the number of finished examples.
+
+        Returns:
+            `LogProb` with arrays `[n]`: `value`, `standard_error`, `effective_sample_size`.
+        """
+        x = x.images if isinstance(x, Dataset) else np.asarray(x)
+        x = self._check_events(x, "x")
+        return importance_log_prob(
+            self, x, num_samples=num_samples, batch_size=batch_size, seed=seed, progress=progress
+        )
+
+    # Helpers.
+
+    def _step_seed(self, seed):
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            seed = random.fold_in(seed, context.replica_id_in_sync_group)
+        return seed
+
+    def _with_regularizers(self, loss):
+        return loss + tf.add_n(self.losses) if self.losses else loss
+
+    def _track(self, terms, weight):
+        for name, tracker in self._trackers.items():
+            tracker.update_state(terms[name], sample_weight=weight)
+        return {name: tracker.result() for name, tracker in self._trackers.items()}
+
+    def _unpack(self, data):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        target = x if y is None else y
+        for name, value in (("x", x), ("y", target)):
+            if not value.shape[1:].is_compatible_with(self.event_shape):
+                hint = (
+                    " Labels are not a target: keep them out of `fit`, e.g. "
+                    "dataset.map(lambda x, label: x)."
+                    if name == "y"
+                    else ""
+                )
+                raise ValueError(
+                    f"`{name}` has shape {tuple(value.shape)}, the model takes "
+                    f"{(None, *self.event_shape)}.{hint}"
+                )
+        if weight is not None:
+            weight = tf.reshape(tf.cast(weight, tf.float32), (-1,))
+        return x, target, weight
+
+    def _prepare(self, x, y, in_memory: bool):
+        """Checks what can be checked; arrays become a `Dataset` when `in_memory`."""
+        if isinstance(x, Dataset):
+            if y is not None:
+                raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
+            target = x.x if x.target is None else x.target
+            self._check_events(x.x, "x", support=False, values=x.x.dtype != np.uint8)
+            self._check_events(target, "x", values=target.dtype != np.uint8)
+        elif _is_concrete(x):
+            x = self._check_events(np.asarray(x), "x", support=y is None)
+            if y is not None:
+                y = self._check_events(np.asarray(y), "y")
+            if in_memory:
+                x, y = Dataset(x, target=y, seed=self.seed), None
+        elif isinstance(x, tf.data.Dataset):
+            self._check_first_batch(x)
+        return x, y
+
+    def _prepare_validation(self, data):
+        if isinstance(data, Dataset):
+            self._prepare(data, None, in_memory=True)
+            return data.batches(128)
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y = self._prepare(x, y, in_memory=weight is None)
+        if isinstance(x, Dataset):
+            return x.batches(128)
+        return data if y is None and weight is None else (x, y, weight)
+
+    def _split(self, x, y, weight, fraction):
+        """Takes the last `fraction` of the rows for validation, as Keras does."""
+        if not isinstance(x, Dataset) and not _is_concrete(x):
+            raise ValueError("`validation_split` needs arrays; give `validation_data` instead.")
+        cut = int(len(x) * (1.0 - fraction))
+        if not 0 < cut < len(x):
+            raise ValueError(f"validation_split={fraction} leaves nothing to train or to validate.")
+        rest = [None if value is None else value[cut:] for value in (y, weight)]
+        first = [None if value is None else value[:cut] for value in (y, weight)]
+        held_out = x[cut:] if isinstance(x, Dataset) else (x[cut:], *rest)
+        return x[:cut], *first, held_out
+
+    def _check_first_batch(self, dataset) -> None:
+        for batch in dataset.take(1):
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            if self.event_shape is not None and y is None:
+                self._check_events(np.asarray(x), "x")
+
+    def _check_events(self, x, name: str, support: bool = True, values: bool = True) -> np.ndarray:
+        if self.event_shape is not None and x.shape[1:] != self.event_shape:
+            hint = ""
+            if (*x.shape[1:], 1) == self.event_shape:
+                hint = " Add the channel axis: x[..., None]."
+            elif x.shape == self.event_shape:
+                hint = " Add the batch axis: x[None]."
+            raise ValueError(
+                f"`{name}` has shape {x.shape}, the model takes (n, "
+                f"{', '.join(map(str, self.event_shape))}).{hint}"
+            )
+        if values:
+            self.likelihood.check(x, name, support=support)
+        return x if x.dtype == np.uint8 and not values else x.astype(np.float32, copy=False)
+
+    def _events(self, x):
+        self._require_built()
+        if isinstance(x, Dataset):
+            x = x.images
+        if _is_concrete(x):
+            return tf.constant(self._check_events(np.asarray(x), "x", support=False))
+        return tf.cast(x, tf.float32)
+
+    def _latents(self, z):
+        self._require_built()
+        if not _is_concrete(z):
+            return tf.cast(z, tf.float32)
+        z = np.asarray(z, np.float32)
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {self.latent_dim}).")
+        if not np.isfinite(z).all():
+            raise ValueError("`z` holds NaN or infinite values.")
+        return tf.constant(z)
+
+    def _require_built(self) -> None:
+        if not self.built:
+            raise ValueError(
+                f"{self.name} is not built yet: give the encoder a keras.Input, or call the model "
+                "or `fit` once."
+            )
+
+
+def _is_concrete(x) -> bool:
+    """Whether `x` holds values now: an array, a list, or an eager tensor."""
+    if isinstance(x, (list, np.ndarray)):
+        return True
+    return tf.is_tensor(x) and not tf.is_symbolic_tensor(x)
+
+
+def _in_batches(function, tensor, batch_size: int):
+    """Applies `function` to slices of `tensor` and concatenates; to a symbolic tensor at once."""
+    if tf.is_symbolic_tensor(tensor) or len(tensor) <= batch_size:
+        return function(tensor)
+    results = [
+        function(tensor[start : start + batch_size]) for start in range(0, len(tensor), batch_size)
+    ]
+    return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *results)
+
+
+def _weighted_mean(values, weight):
+    if weight is None:
+        return tf.reduce_mean(values)
+    return tf.reduce_sum(values * weight) / tf.maximum(tf.reduce_sum(weight), 1e-12)

@@ -1,0 +1,14 @@
+"""Training objectives."""
+
+from kvae import parts
+from kvae.objectives.elbo import ELBO
+from kvae.objectives.objective import Objective
+
+__all__ = ["ELBO", "Objective", "get"]
+
+_BY_NAME = {"elbo": ELBO}
+
+
+def get(identifier) -> Objective:
+    """Returns an objective from its name, its config or itself."""
+    return parts.resolve("objective", identifier, _BY_NAME, Objective)

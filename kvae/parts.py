@@ -1,0 +1,45 @@
+"""What posteriors, priors, likelihoods and objectives have in common."""
+
+import keras
+
+from kvae import names
+
+__all__ = ["Part", "resolve"]
+
+
+class Part(keras.layers.Layer):
+    """A replaceable part of a `kvae.VAE`: a Keras layer, so that its variables train and save.
+
+    Parts compute in float32 whatever the global dtype policy: densities lose their meaning in half
+    precision. Keras casts their inputs.
+    """
+
+    def __init__(self, *, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+
+def resolve(kind: str, identifier, known: dict[str, type], base: type):
+    """Makes a part from a name, or passes one through.
+
+    Args:
+        kind: str. `"posterior"`, `"prior"`, … for the error.
+        identifier: str, `Part` or serialized config.
+        known: dict. The classes by name.
+        base: type. The class that the part has to derive from.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for an object of another kind.
+    """
+    if isinstance(identifier, str):
+        if identifier not in known:
+            raise names.unknown_name(kind, identifier, known)
+        return known[identifier]()
+    if isinstance(identifier, dict):
+        identifier = keras.saving.deserialize_keras_object(identifier)
+    if not isinstance(identifier, base):
+        raise TypeError(
+            f"`{kind}` is a {base.__name__} or one of {', '.join(map(repr, sorted(known)))}, "
+            f"not {identifier!r}."
+        )
+    return identifier

@@ -1,0 +1,21 @@
+"""Pictures of a model: every function returns a matplotlib `Figure`, and saves it when asked.
+
+No function touches pyplot or its global state, so they are safe in threads, servers and
+callbacks. Importing this package imports neither matplotlib nor TensorFlow.
+"""
+
+from kvae.plots.curves import loss_curves
+from kvae.plots.grid import tile
+from kvae.plots.latent import latent_scatter
+from kvae.plots.pictures import interpolation, reconstructions, samples
+from kvae.plots.walk import manifold
+
+__all__ = [
+    "interpolation",
+    "latent_scatter",
+    "loss_curves",
+    "manifold",
+    "reconstructions",
+    "samples",
+    "tile",
+]

@@ -1,0 +1,99 @@
+"""What the pictures need of a model and of data, as checked numpy arrays."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["as_events", "count", "decode", "encode", "event_kind", "finite"]
+
+KINDS = ("image", "signal", "table")
+
+
+def count(name: str, value: Any, least: int = 1) -> int:
+    """Returns `value` as an int of at least `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"`{name}` is a whole number of at least {least}, not {value!r}.")
+    return number
+
+
+def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
+    """Returns `x` as float32 [n, *event_shape].
+
+    Args:
+        vae: the model; its `event_shape` is what `x` is compared with.
+        x: array, tensor or `kvae.datasets.Dataset`. uint8 values are divided by 255.
+        name: str. How errors call the argument.
+
+    Raises:
+        ValueError: if the shape is wrong, there are no rows, or a value is not finite.
+    """
+    # A Dataset knows its own scale and its binarization.
+    x = np.asarray(getattr(x, "images", x))
+    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
+        raise ValueError(
+            f"`{name}` is an array of numbers [n, *event] or a kvae Dataset, not of {x.dtype}."
+        )
+    if vae.event_shape is None:
+        raise ValueError("The model does not know its input's shape yet: call it on a batch.")
+    scale = 255.0 if x.dtype == np.uint8 else 1.0
+    events = x.astype("float32") / np.float32(scale)
+    expected = tuple(vae.event_shape)
+    if events.ndim != len(expected) + 1 or events.shape[1:] != expected:
+        wanted = ", ".join(["n", *map(str, expected)])
+        raise ValueError(f"`{name}` has the shape {events.shape}; this model takes ({wanted}).")
+    if not len(events):
+        raise ValueError(f"`{name}` has no rows: give at least one example.")
+    if not np.isfinite(events).all():
+        raise ValueError(f"`{name}` holds NaN or infinite values: remove or fill them first.")
+    return events
+
+
+def finite(values: Any, source: str) -> np.ndarray:
+    """Returns what a model computed as float32, or raises a ValueError that names `source`."""
+    values = np.asarray(values).astype("float32")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{source} holds NaN or infinite values: the model has diverged.")
+    return values
+
+
+def encode(vae: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the posterior's parameters for x [n, *event] and its mean as "z_mean" [n, D]."""
+    params = dict(vae.encode(x))
+    # A posterior whose parameters are not named so (a mixture, say) knows its own mean.
+    if "z_mean" not in params:
+        params["z_mean"] = vae.posterior.mean(params)
+    return {key: finite(value, f"encode(x)[{key!r}]") for key, value in params.items()}
+
+
+def decode(vae: Any, z: np.ndarray) -> np.ndarray:
+    """Returns the likelihood's means [n, *event] at the codes z [n, D]."""
+    return finite(vae.decode(z), "decode(z)")
+
+
+def event_kind(shape: tuple[int, ...], kind: str | None = None) -> str:
+    """Returns how an event of `shape` is drawn: "image", "signal" or "table".
+
+    [h, w, c] is an image and [d] a table. [t, c] is a signal, unless it has eight channels or
+    more and is not four times as long as wide, as an image that is read row by row has.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"`kind` is one of {', '.join(KINDS)} or None, not {kind!r}.")
+    rank = len(shape)
+    if rank == 2 and kind in (None, "image", "signal"):
+        return kind or ("image" if shape[1] >= 8 and shape[0] <= 4 * shape[1] else "signal")
+    drawn = {1: ("table", "signal", "image"), 3: ("image",)}.get(rank, ())
+    if rank == 1 and kind == "image" and round(shape[0] ** 0.5) ** 2 != shape[0]:
+        raise ValueError(f"Events of {shape[0]} values are not square images: leave `kind` out.")
+    if not drawn or kind not in (None, *drawn):
+        raise ValueError(
+            f"Events of the shape {tuple(shape)} cannot be drawn as {kind or 'a picture'}: use "
+            "[h, w, c] or [h, w] for images, [t, c] for signals, [d] for tables."
+        )
+    return kind or drawn[0]

@@ -1,0 +1,296 @@
+"""Grids of events: tiled images without seams, small line plots, small bar plots."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kvae.plots import style
+from kvae.plots.arrays import count, event_kind
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Grid", "draw_grid", "rectangle", "tile"]
+
+# Pixels that a picture may take before its images are no longer enlarged.
+_WIDTH, _HEIGHT, _CELL = 1200, 960, 160
+# More variables than this are drawn as a line: bars would be thinner than their gaps.
+_MOST_BARS = 40
+
+
+def tile(
+    images: np.ndarray,
+    rows: int,
+    cols: int,
+    gap: int = 1,
+    fill: float | None = None,
+) -> np.ndarray:
+    """Returns images laid out row by row in one array.
+
+    Args:
+        images: array [n, h, w] or [n, h, w, c], n at most rows * cols.
+        rows: int. Number of rows.
+        cols: int. Number of columns.
+        gap: int. Pixels between neighbours; there are none around the outside. Defaults to 1.
+        fill: float. Value of the gaps and of unused cells. Defaults to `None`, which is white: 1
+            for floats, the largest value for integers.
+
+    Returns:
+        Array [rows * h + (rows - 1) * gap, cols * w + (cols - 1) * gap] or [..., c] of the
+        images' type.
+
+    Raises:
+        ValueError: if the images do not fit or have another rank.
+
+    Example:
+
+    ```python
+    picture = kvae.plots.tile(np.zeros((6, 28, 28)), rows=2, cols=3)  # (57, 86)
+    ```
+    """
+    images = np.asarray(images)
+    if images.ndim not in (3, 4):
+        raise ValueError(f"`images` is [n, h, w] or [n, h, w, c], not {images.shape}.")
+    rows, cols, gap = count("rows", rows), count("cols", cols), count("gap", gap, 0)
+    n, height, width = images.shape[:3]
+    if n > rows * cols:
+        raise ValueError(f"{n} images do not fit in {rows} x {cols} cells.")
+    if fill is None:
+        integers = np.issubdtype(images.dtype, np.integer)
+        fill = np.iinfo(images.dtype).max if integers else 1
+    cells = np.full((rows * cols, height + gap, width + gap, *images.shape[3:]), fill, images.dtype)
+    cells[:n, :height, :width] = images
+    cells = cells.reshape(rows, cols, *cells.shape[1:]).swapaxes(1, 2)
+    whole = cells.reshape(rows * (height + gap), cols * (width + gap), *images.shape[3:])
+    return whole[: whole.shape[0] - gap, : whole.shape[1] - gap]
+
+
+def rectangle(n: int, cols: int | None = None) -> tuple[int, int]:
+    """Returns (rows, cols) that hold n cells: exact and nearly square where there is such a one."""
+    if cols is not None:
+        cols = min(count("cols", cols), n)
+        return -(-n // cols), cols
+    side = math.isqrt(n)
+    rows = next(r for r in range(side, 0, -1) if n % r == 0)
+    if n <= 5 or n // rows <= 2.5 * rows:
+        return rows, n // rows
+    cols = math.ceil(math.sqrt(n))
+    return -(-n // cols), cols
+
+
+def _bounds(values: np.ndarray, decoded: bool) -> tuple[float, float]:
+    """Returns the (black, white) values of images: [0, 1] or [-1, 1] where they are meant so.
+
+    A Gaussian's mean may leave its data's range here and there, which must not wash out the
+    picture: of decoded values, the most extreme hundredth is not looked at.
+    """
+    low, high = np.quantile(values, (0.005, 0.995)) if decoded else (values.min(), values.max())
+    low, high = float(low), float(high)
+    if low >= -0.25 and high <= 1.25:
+        return 0.0, 1.0
+    if low >= -1.25 and high <= 1.25:
+        return -1.0, 1.0
+    return low, high
+
+
+def _as_images(events: np.ndarray) -> np.ndarray:
+    """Returns events [n, h, w, c], [n, h, w] or [n, side²] as [n, h, w] or [n, h, w, 3 or 4]."""
+    if events.ndim == 2:
+        side = math.isqrt(events.shape[1])
+        return events.reshape(-1, side, side)
+    if events.ndim == 4 and events.shape[-1] not in (3, 4):
+        # Neither grey nor colour (flow fields, spectral bands): their mean is at least a picture.
+        return events.mean(axis=-1)
+    return events
+
+
+@dataclasses.dataclass
+class Grid:
+    """A drawn grid. One data unit of `ax` is one pixel of the file; y points down."""
+
+    figure: Figure
+    ax: Axes
+    lefts: np.ndarray
+    tops: np.ndarray
+    cell: tuple[int, int]
+    note: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return int(self.tops[-1]) + self.cell[0], int(self.lefts[-1]) + self.cell[1]
+
+    def label_rows(self, labels: Sequence[str], at: Sequence[int] | None = None) -> None:
+        """Writes labels beside the rows `at` (all rows by default)."""
+        centres = self.tops + self.cell[0] / 2
+        self.ax.set_yticks(centres if at is None else centres[list(at)], labels)
+
+    def label_cols(self, labels: Sequence[str], at: Sequence[int] | None = None) -> None:
+        """Writes labels under the columns `at` (all columns by default)."""
+        centres = self.lefts + self.cell[1] / 2
+        self.ax.set_xticks(centres if at is None else centres[list(at)], labels)
+
+    def finish(self, title: str, subtitle: str, path: str | os.PathLike | None) -> Figure:
+        """Adds the title, fits the figure around the grid, saves it, and returns it."""
+        height, width = self.size
+        subtitle = f"{subtitle}; {self.note}" if self.note else subtitle
+        style.add_title(self.ax, title, subtitle, max(width, 420))
+        _fit(self.figure, self.ax, width, height)
+        return style.save(self.figure, path)
+
+
+def _fit(figure: Figure, ax: Axes, width: int, height: int, pad: int = 20) -> None:
+    """Gives `ax` exactly width x height pixels, and the figure what the labels need beside it.
+
+    Whole pixels keep the nearest-neighbour picture free of seams: none is drawn twice or lost.
+    """
+    dpi = figure.dpi
+    figure.set_size_inches(width / dpi, height / dpi)
+    ax.set_position((0, 0, 1, 1))
+    outer = ax.get_tightbbox(figure.canvas.get_renderer())
+    left, bottom = math.ceil(-outer.x0) + pad, math.ceil(-outer.y0) + pad
+    right, top = math.ceil(outer.x1) - width + pad, math.ceil(outer.y1) - height + pad
+    full_width, full_height = width + left + right, height + bottom + top
+    figure.set_size_inches(full_width / dpi, full_height / dpi)
+    ax.set_position(
+        (left / full_width, bottom / full_height, width / full_width, height / full_height)
+    )
+
+
+def draw_grid(
+    events: np.ndarray,
+    rows: int,
+    cols: int,
+    *,
+    kind: str | None = None,
+    gap: int = 1,
+    value_range: tuple[float, float] | None = None,
+    reference: np.ndarray | None = None,
+    breaks: Sequence[int] = (),
+) -> Grid:
+    """Draws events [n, *event] row by row.
+
+    Args:
+        events: array [n, *event], n at most rows * cols.
+        rows: int. Number of rows.
+        cols: int. Number of columns.
+        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        gap: int. Pixels between images.
+        value_range: (low, high) drawn as black and white, or the ends of a signal's axis.
+        reference: array of events. Sets the range (the originals, say); defaults to `events`.
+        breaks: columns before which a wider gap is left.
+    """
+    gap = count("gap", gap, 0)
+    kind = event_kind(events.shape[1:], kind)
+    if value_range is not None:
+        low, high = map(float, value_range)
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(f"`value_range` is (low, high) with low < high, not {value_range!r}.")
+    if kind == "image":
+        images = _as_images(events)
+        height, width = images.shape[1:3]
+        scale = min(_CELL // max(height, width), _WIDTH // (cols * width))
+        scale = max(1, min(scale, _HEIGHT // (rows * height)))
+        cell = (height * scale, width * scale)
+    else:
+        cell_width = int(np.clip(_WIDTH // cols, 56, 200))
+        cell, gap = (max(40, int(0.66 * cell_width)), cell_width), max(gap, 6)
+    extra = np.array([sum(b <= col for b in breaks) for col in range(cols)]) * max(12, 3 * gap)
+    lefts = np.arange(cols) * (cell[1] + gap) + extra
+    tops = np.arange(rows) * (cell[0] + gap)
+    figure = style.new_figure(4, 4, constrained=False)
+    grid = Grid(figure, figure.add_axes((0, 0, 1, 1)), lefts, tops, cell)
+    ax = grid.ax
+    if kind == "image":
+        shown = images if reference is None else _as_images(reference)
+        low, high = value_range or _bounds(shown, decoded=reference is None)
+        unit = np.clip((images - low) / max(high - low, 1e-12), 0, 1)
+        unit = unit.repeat(scale, axis=1).repeat(scale, axis=2)
+        _draw_images(grid, unit[..., 0] if unit.shape[3:] == (1,) else unit, rows, gap, breaks)
+    else:
+        shown = events if reference is None else np.concatenate([reference, events])
+        bars = kind == "table" and events.shape[1] <= _MOST_BARS
+        low, high = value_range or (float(shown.min()), float(shown.max()))
+        if bars and value_range is None:
+            low, high = min(low, 0.0), max(high, 0.0)
+        _draw_lines(grid, events, low, high, bars)
+        steps = "variables" if kind == "table" else "steps"
+        channels = f" of {events.shape[2]} channels" if events.shape[2:] > (1,) else ""
+        ends = f"{style.number(low, 3)} to {style.number(high, 3)}"
+        grid.note = f"each panel: {events.shape[1]} {steps}{channels}, values {ends}"
+    ax.set(xlim=(0, grid.size[1]), ylim=(grid.size[0], 0), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0, pad=5)
+    return grid
+
+
+def _draw_images(grid: Grid, unit: np.ndarray, rows: int, gap: int, breaks: Sequence[int]) -> None:
+    """Draws one tiled image for each block of columns; without breaks, one in all."""
+    cols = len(grid.lefts)
+    padded = np.ones((rows * cols, *unit.shape[1:]), unit.dtype)
+    padded[: len(unit)] = unit
+    table = padded.reshape(rows, cols, *unit.shape[1:])
+    edges = [0, *breaks, cols]
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        block = table[:, first:last].reshape(-1, *unit.shape[1:])
+        picture = tile(block, rows, last - first, gap)
+        left = grid.lefts[first]
+        grid.ax.imshow(
+            picture,
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+            aspect="auto",
+            extent=(left, left + picture.shape[1], picture.shape[0], 0),
+        )
+
+
+def _draw_lines(grid: Grid, events: np.ndarray, low: float, high: float, bars: bool) -> None:
+    """Draws each event [t] or [t, c] as lines (or bars) in a frame; all share one y axis."""
+    from matplotlib.collections import LineCollection, PolyCollection
+
+    height, width = grid.cell
+    inset = 5.0
+    values = events[..., None] if events.ndim == 2 else events
+    n, steps, channels = values.shape
+    cols = len(grid.lefts)
+    left = grid.lefts[np.arange(n) % cols][:, None]
+    top = grid.tops[np.arange(n) // cols][:, None]
+    span = max(high - low, 1e-12)
+    y = top[..., None] + inset + (height - 2 * inset) * (high - np.clip(values, low, high)) / span
+    frames = [
+        [(a, b), (a + width, b), (a + width, b + height), (a, b + height)]
+        for a, b in zip(left[:, 0], top[:, 0], strict=True)
+    ]
+    ax = grid.ax
+    ax.add_collection(
+        PolyCollection(frames, facecolors="white", edgecolors=style.FAINT, linewidths=0.8)
+    )
+    zero = top[:, 0] + inset + (height - 2 * inset) * (high - np.clip(0.0, low, high)) / span
+    if low < 0 < high or bars:
+        across = [[(a, b), (a + width, b)] for a, b in zip(left[:, 0], zero, strict=True)]
+        ax.add_collection(LineCollection(across, colors=style.FAINT, linewidths=0.8))
+    if bars:
+        pitch = (width - 2 * inset) / steps
+        x = left + inset + pitch * (np.arange(steps) + 0.12)
+        corners = [
+            [(a, base), (a, b), (a + 0.76 * pitch, b), (a + 0.76 * pitch, base)]
+            for xs, ys, base in zip(x, y[..., 0], zero, strict=True)
+            for a, b in zip(xs, ys, strict=True)
+        ]
+        ax.add_collection(PolyCollection(corners, facecolors=style.TRAIN, linewidths=0))
+        return
+    x = left + inset + (width - 2 * inset) * np.linspace(0, 1, steps)
+    for channel in range(channels):
+        colour = style.TRAIN if channels == 1 else style.PALETTE[channel % len(style.PALETTE)]
+        lines = np.stack([x, y[..., channel]], axis=-1)
+        marker = {"capstyle": "round"} if steps > 1 else {}
+        ax.add_collection(LineCollection(lines, colors=colour, linewidths=1.0, **marker))

@@ -1,0 +1,226 @@
+"""Reconstructions, prior samples and interpolations, as grids."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kvae.plots import arrays
+from kvae.plots.grid import draw_grid, rectangle
+from kvae.plots.style import check_path, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["interpolation", "reconstructions", "samples"]
+
+
+@styled
+def reconstructions(
+    vae: Any,
+    x: Any,
+    n: int = 10,
+    path: str | os.PathLike | None = None,
+    *,
+    gap: int = 1,
+    kind: str | None = None,
+    value_range: tuple[float, float] | None = None,
+    title: str = "Reconstructions",
+) -> Figure:
+    """Draws the first `n` examples above their reconstructions through the posterior mean.
+
+    Args:
+        vae: kvae.VAE. The model.
+        x: array [m, *event] or `kvae.datasets.Dataset`. The examples; uint8 means values / 255.
+        n: int. How many are drawn, at most m. Defaults to 10.
+        path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
+        gap: int. Pixels between images. Defaults to 1.
+        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        value_range: (low, high). Black and white, or the ends of a signal's axis. Defaults to
+            `None`: [0, 1] or [-1, 1] where the values fit it, else their range.
+        title: str. The figure's title.
+
+    Returns:
+        matplotlib.figure.Figure.
+
+    Raises:
+        ValueError: if x has another shape than the model's events, no rows, or NaN.
+
+    Example:
+
+    ```python
+    kvae.plots.reconstructions(vae, x_test, path="reconstructions.png")
+    ```
+    """
+    check_path(path)
+    n = arrays.count("n", n)
+    x = arrays.as_events(vae, x)[:n]
+    events = np.concatenate([x, arrays.finite(vae.reconstruct(x), "reconstruct(x)")])
+    grid = draw_grid(events, 2, len(x), kind=kind, gap=gap, value_range=value_range, reference=x)
+    grid.label_rows(["original", "reconstruction"])
+    return grid.finish(title, "through the mean of q(z | x)", path)
+
+
+@styled
+def samples(
+    vae: Any,
+    n: int = 100,
+    seed: int = 0,
+    output: str = "mean",
+    path: str | os.PathLike | None = None,
+    *,
+    temperature: float = 1.0,
+    cols: int | None = None,
+    gap: int = 1,
+    kind: str | None = None,
+    value_range: tuple[float, float] | None = None,
+    title: str = "Prior samples",
+) -> Figure:
+    """Draws `n` samples of the model: z from the prior, then the mean of (or a draw from) p(x | z).
+
+    Args:
+        vae: kvae.VAE. The model; it needs a prior.
+        n: int. How many. Defaults to 100, ten rows of ten.
+        seed: int. The same seed draws the same picture. Defaults to 0.
+        output: str. "mean" or "mode" of p(x | z), or "sample" from it. Defaults to "mean".
+        path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
+        temperature: float. Scales the prior's noise. Defaults to 1.
+        cols: int. Columns. Defaults to `None`: as square as `n` allows.
+        gap: int. Pixels between images, 0 for none. Defaults to 1.
+        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        value_range: (low, high). As in `reconstructions`.
+        title: str. The figure's title.
+
+    Returns:
+        matplotlib.figure.Figure.
+
+    Raises:
+        ValueError: if the model has no prior (it is a deterministic autoencoder), or `output` is
+            unknown.
+
+    Example:
+
+    ```python
+    kvae.plots.samples(vae, n=64, seed=1, path="samples.png")
+    ```
+    """
+    check_path(path)
+    n = arrays.count("n", n)
+    rows, cols = rectangle(n, cols)
+    # Only a temperature that does something is passed on: models without one can be drawn too.
+    extra = {} if temperature == 1.0 else {"temperature": temperature}
+    events = arrays.finite(vae.sample(n, seed=seed, output=output, **extra), "sample(n)")
+    grid = draw_grid(events, rows, cols, kind=kind, gap=gap, value_range=value_range)
+    what = {"mean": "means of", "mode": "modes of"}.get(output, "draws from")
+    subtitle = f"{n} {what} p(x | z), z from the prior, seed {seed}"
+    if extra:
+        subtitle += f", temperature {temperature:g}"
+    return grid.finish(title, subtitle, path)
+
+
+def _slerp(start: np.ndarray, end: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Returns points [r, steps, D] on the great arcs from start [r, D] to end [r, D]."""
+    norms = np.linalg.norm(start, axis=-1) * np.linalg.norm(end, axis=-1)
+    cosine = np.clip((start * end).sum(-1) / np.maximum(norms, 1e-12), -1, 1)
+    angle = np.arccos(cosine)[:, None, None]
+    sine = np.sin(angle)
+    # Where there is no single arc (parallel, opposite or zero vectors), the line is the limit.
+    flat = (sine < 1e-4) | (norms[:, None, None] < 1e-12)
+    safe = np.where(flat, 1.0, sine)
+    t = t[None, :, None]
+    first = np.where(flat, 1 - t, np.sin((1 - t) * angle) / safe)
+    second = np.where(flat, t, np.sin(t * angle) / safe)
+    return first * start[:, None] + second * end[:, None]
+
+
+@styled
+def interpolation(
+    vae: Any,
+    x_start: Any,
+    x_end: Any,
+    steps: int = 10,
+    path: str | os.PathLike | None = None,
+    *,
+    method: str = "linear",
+    gap: int = 1,
+    kind: str | None = None,
+    value_range: tuple[float, float] | None = None,
+    title: str = "Interpolation",
+) -> Figure:
+    """Draws the decoded way between pairs of examples, a row for each pair.
+
+    The first and the last column, set apart, are the originals; between them are the decoded
+    codes from one posterior mean (0) to the other (1), both included.
+
+    Args:
+        vae: kvae.VAE. The model.
+        x_start: array [r, *event] or one event. Where the rows start.
+        x_end: array [r, *event] or one event. Where they end.
+        steps: int. Decoded codes in a row, at least 2. Defaults to 10.
+        path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
+        method: str. "linear", or "slerp" along great arcs, which keeps to the norms at which a
+            Gaussian prior of many dimensions has its mass. Defaults to "linear".
+        gap: int. Pixels between images. Defaults to 1.
+        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        value_range: (low, high). As in `reconstructions`.
+        title: str. The figure's title.
+
+    Returns:
+        matplotlib.figure.Figure.
+
+    Raises:
+        ValueError: if the two have different numbers of rows, a wrong shape, or `method` is
+            unknown.
+
+    Example:
+
+    ```python
+    kvae.plots.interpolation(vae, x[:5], x[5:10], method="slerp", path="interpolation.png")
+    ```
+
+    Reference: White, "Sampling Generative Networks", 2016 (slerp).
+    """
+    check_path(path)
+    steps = arrays.count("steps", steps, 2)
+    if method not in ("linear", "slerp"):
+        raise ValueError(f"`method` is 'linear' or 'slerp', not {method!r}.")
+    if vae.event_shape is None:
+        raise ValueError("The model does not know its input's shape yet: call it on a batch.")
+    ends = []
+    for name, x in (("x_start", x_start), ("x_end", x_end)):
+        x = getattr(x, "images", x)
+        single = np.ndim(x) == len(vae.event_shape)
+        ends.append(arrays.as_events(vae, np.asarray(x)[None] if single else x, name))
+    start, end = ends
+    if len(start) != len(end):
+        raise ValueError(f"`x_start` has {len(start)} rows and `x_end` {len(end)}: give pairs.")
+    z_start, z_end = (arrays.encode(vae, x)["z_mean"].astype("float64") for x in ends)
+    t = np.linspace(0.0, 1.0, steps)
+    if method == "slerp":
+        z = _slerp(z_start, z_end, t)
+    else:
+        z = z_start[:, None] * (1 - t)[:, None] + z_end[:, None] * t[:, None]
+    rows = len(start)
+    between = arrays.decode(vae, z.reshape(rows * steps, -1).astype("float32"))
+    between = between.reshape(rows, steps, *between.shape[1:])
+    events = np.concatenate([start[:, None], between, end[:, None]], axis=1)
+    grid = draw_grid(
+        events.reshape(rows * (steps + 2), *events.shape[2:]),
+        rows,
+        steps + 2,
+        kind=kind,
+        gap=gap,
+        value_range=value_range,
+        reference=np.concatenate([start, end]),
+        breaks=(1, steps + 1),
+    )
+    # Every label must fit in its column: about 60 pixels.
+    every = max(1, -(-60 // grid.cell[1]))
+    shown = [i for i in range(steps) if i % every == 0]
+    shown = shown if shown[-1] == steps - 1 or every > 1 else [*shown, steps - 1]
+    labels = ["start", *[f"{t[i]:.2g}" for i in shown], "end"]
+    grid.label_cols(labels, [0, *[i + 1 for i in shown], steps + 1])
+    way = "linear" if method == "linear" else "spherical (slerp)"
+    return grid.finish(title, f"originals at both ends; {way} between their posterior means", path)

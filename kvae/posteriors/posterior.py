@@ -1,0 +1,132 @@
+"""The interface of every approximate posterior q(z|x)."""
+
+import math
+
+import tensorflow as tf
+from keras import layers, ops
+
+from kvae import random
+from kvae.parts import Part
+
+__all__ = ["Posterior"]
+
+
+class Posterior(Part):
+    """An approximate posterior `q(z|x)`: features of `x` to parameters, parameters to `z`.
+
+    Called on the encoder's output, a posterior returns its parameters as a dict of tensors. An
+    encoder may return features (a tensor; the posterior adds one dense head for each parameter) or
+    the parameters themselves (a dict by name, or a sequence in the order of `parameter_shapes`).
+
+    A new posterior gives `parameter_shapes`, `transform`, `mean` and `log_prob`, and where noise is
+    not a standard Gaussian, `noise`. One whose density is a by-product of its transform (a flow)
+    overrides `sample_and_log_prob`. Closed-form KL divergences are registered in
+    `kvae.divergences`.
+
+    Args:
+        latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
+
+    Shapes: `[batch, ...]` for parameters, `[batch, latent_dim]` or
+    `[num_samples, batch, latent_dim]` for `z`, one axis fewer for densities. Densities are in nats.
+    """
+
+    has_density = True  # False for a point mass: no log_prob, hence no likelihood of the model.
+
+    def __init__(self, latent_dim: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_dim = latent_dim
+
+    # What a posterior defines.
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each parameter for one example, by name."""
+        raise NotImplementedError
+
+    def transform(self, params, noise):
+        """Turns noise `[..., batch, latent_dim]` into `z` (the reparameterisation)."""
+        raise NotImplementedError
+
+    def mean(self, params):
+        """Returns E[z], `[batch, latent_dim]`."""
+        raise NotImplementedError
+
+    def log_prob(self, params, z):
+        """Returns log q(z|x) in nats, `[..., batch]`."""
+        raise NotImplementedError
+
+    def constrain(self, params):
+        """Brings raw parameters into their range. By default they pass unchanged."""
+        return params
+
+    def noise(self, shape, seed):
+        """Draws the noise that `transform` takes. By default N(0, 1)."""
+        return random.normal(shape, seed)
+
+    def penalty(self, params):
+        """A regulariser in nats per example that is no divergence, `[batch]`; None for none."""
+        return None
+
+    # What follows from it.
+
+    def build(self, features_shape):
+        if self.latent_dim is None:
+            raise ValueError(f"{type(self).__name__} needs its `latent_dim` before it is built.")
+        self.heads = {}
+        if isinstance(features_shape, dict):
+            self._check_parameters(features_shape)
+        elif features_shape and isinstance(features_shape[0], (list, tuple)):
+            self._check_parameters(self._by_name(features_shape))
+        else:
+            width = math.prod(features_shape[1:])
+            for name, shape in self.parameter_shapes().items():
+                self.heads[name] = layers.Dense(math.prod(shape), name=name, dtype=self.dtype)
+                self.heads[name].build((None, width))
+        self.built = True
+
+    def call(self, features):
+        if isinstance(features, (list, tuple)):
+            features = self._by_name(features)
+        if not isinstance(features, dict):
+            features = ops.reshape(features, (-1, math.prod(features.shape[1:])))
+            features = {
+                name: ops.reshape(head(features), (-1, *shape))
+                for (name, shape), head in zip(
+                    self.parameter_shapes().items(), self.heads.values(), strict=True
+                )
+            }
+        return self.constrain({name: features[name] for name in self.parameter_shapes()})
+
+    def sample(self, params, num_samples: int | None = None, *, seed):
+        """Draws `z`, `[batch, latent_dim]` or `[num_samples, batch, latent_dim]`."""
+        lead = [] if num_samples is None else [num_samples]
+        batch = tf.shape(next(iter(params.values())))[0]
+        return self.transform(params, self.noise([*lead, batch, self.latent_dim], seed))
+
+    def sample_and_log_prob(self, params, num_samples: int | None = None, *, seed):
+        """Draws `z` and returns it with log q(z|x), computed together where that is cheaper."""
+        z = self.sample(params, num_samples, seed=seed)
+        return z, self.log_prob(params, z)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self.latent_dim}
+
+    def _by_name(self, values):
+        names = list(self.parameter_shapes())
+        if len(values) != len(names):
+            raise ValueError(
+                f"The encoder returns {len(values)} tensors; {type(self).__name__} takes one tensor "
+                f"of features, or its {len(names)} parameters {names}."
+            )
+        return dict(zip(names, values, strict=True))
+
+    def _check_parameters(self, shapes):
+        for name, shape in self.parameter_shapes().items():
+            if name not in shapes:
+                raise ValueError(
+                    f"The encoder returns {sorted(shapes)}, but {type(self).__name__} needs {name!r}."
+                )
+            if tuple(shapes[name][1:]) != shape:
+                raise ValueError(
+                    f"The encoder returns {name!r} with shape {tuple(shapes[name])}; with "
+                    f"latent_dim={self.latent_dim} it is {(None, *shape)}."
+                )

@@ -1,0 +1,46 @@
+"""The interface of every prior p(z)."""
+
+from kvae import random
+from kvae.parts import Part
+
+__all__ = ["Prior"]
+
+
+class Prior(Part):
+    """A prior `p(z)` over latents of shape `[..., latent_dim]`.
+
+    A new prior gives `transform` and `log_prob`, and where it starts from other noise than a
+    standard Gaussian, `noise`. Trainable priors create their variables in `build`.
+
+    Args:
+        latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
+    """
+
+    def __init__(self, latent_dim: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_dim = latent_dim
+
+    def transform(self, noise):
+        """Turns noise `[n, latent_dim]` into draws from the prior."""
+        raise NotImplementedError
+
+    def log_prob(self, z):
+        """Returns log p(z) in nats: `[..., latent_dim]` to `[...]`."""
+        raise NotImplementedError
+
+    def noise(self, shape, seed):
+        """Draws the noise that `transform` takes. By default N(0, 1)."""
+        return random.normal(shape, seed)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        """Draws `n` latents, `[n, latent_dim]`; `temperature` scales the noise."""
+        return self.transform(temperature * self.noise([n, self.latent_dim], seed))
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, z):
+        return self.log_prob(z)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self.latent_dim}

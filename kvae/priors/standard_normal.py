@@ -1,0 +1,29 @@
+"""The standard Gaussian prior."""
+
+import math
+
+import keras
+from keras import ops
+
+from kvae.priors.prior import Prior
+
+__all__ = ["StandardNormal"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class StandardNormal(Prior):
+    """`p(z) = N(z; 0, I)`.
+
+    Example:
+
+    ```python
+    prior = kvae.priors.StandardNormal(latent_dim=2)
+    prior.log_prob(np.zeros((1, 2), "float32"))     # [-1.8379] = -log(2π), in nats
+    ```
+    """
+
+    def transform(self, noise):
+        return noise
+
+    def log_prob(self, z):
+        return -0.5 * ops.sum(ops.square(z) + math.log(2 * math.pi), axis=-1)
