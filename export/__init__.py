@@ -1,8 +1,10 @@
 """Exporters of `kvae` models, and the check that what they wrote runs elsewhere.
 
-    export.saved_model(model, "serving/digits")          # a version for TensorFlow Serving
-    export.tflite(model, "digits.tflite", "float16")     # a decoder for phones and browsers
-    export.verify("serving/digits", model)               # the same numbers outside Python?
+```python
+export.saved_model(model, "serving/digits")          # a version for TensorFlow Serving
+export.tflite(model, "digits.tflite", "float16")     # a decoder for phones and browsers
+print(export.verify("serving/digits", model))        # the same numbers outside Python?
+```
 
 `import export` does not import TensorFlow; the functions do.
 """

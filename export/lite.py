@@ -97,9 +97,8 @@ def _representative(model, calibration) -> np.ndarray:
         return np.asarray(model.prior.sample(_CALIBRATION_ROWS, 0), np.float32)
     given = np.asarray(calibration)
     events = given.shape[1:] == tuple(model.event_shape)
-    if not len(given.shape) > 1 or not len(given) or not (
-        events or given.shape[1:] == (model.latent_dim,)
-    ):
+    fits = events or given.shape[1:] == (model.latent_dim,)
+    if given.ndim < 2 or not len(given) or not fits:
         raise ValueError(
             f"`calibration` has shape {given.shape}; it is images (n, "
             f"{', '.join(map(str, model.event_shape))}) or latents (n, {model.latent_dim})."
@@ -121,7 +120,8 @@ def _representative(model, calibration) -> np.ndarray:
 def _convert(model, precision: str, batch: int, latents) -> bytes:
     import tensorflow as tf
 
-    from export import endpoints
+    from export import converter, endpoints
+    from export.runtime import child
 
     def decode(z):
         return {"image": tf.cast(endpoints.mean(model, z), tf.float32)}
@@ -130,36 +130,33 @@ def _convert(model, precision: str, batch: int, latents) -> bytes:
     # Through a SavedModel: `from_concrete_functions` can lose a Keras model's weights silently.
     with tempfile.TemporaryDirectory(prefix="kvae-tflite-") as folder:
         endpoints.write({_SIGNATURE: endpoints.Endpoint((spec,), decode)}, folder)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[_SIGNATURE])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if precision != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if precision == "int8":
-
-            def rows():
-                for start in range(0, len(latents), batch):
-                    index = np.arange(start, start + batch) % len(latents)
-                    yield _SIGNATURE, {"z": latents[index]}
-
-            converter.representative_dataset = rows
         try:
-            return converter.convert()
+            if latents is None:
+                return converter.convert(folder, precision, _SIGNATURE)
         except Exception as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            why = next((line for line in lines if line.startswith(("Flex", "Custom"))), None)
-            raise ValueError(
-                f"The decoder of {model.name!r} does not convert to TFLite's built-in operators at "
-                f"precision {precision!r}: {why or (lines or [type(error).__name__])[0][:300]}. "
-                "Use other layers in the decoder."
-            ) from error
+            why = converter.reason(error)
+        else:
+            # Calibration runs the decoder in TensorFlow's old interpreter, which can crash (a
+            # loop is enough, such as an LSTM's): not in this process.
+            call = child.Call(precision, {"signature": np.array(_SIGNATURE), "z": latents})
+            answer = child.request("export.converter", folder, [call], timeout=3600.0)
+            if answer.failure:
+                why = f"{answer.failure} while calibrating (recurrent layers need unroll=True)"
+            elif not answer.results[0].error:
+                return answer.results[0].outputs["file"].tobytes()
+            else:
+                why = answer.results[0].error
+    raise ValueError(
+        f"The decoder of {model.name!r} does not convert to TFLite's built-in operators at "
+        f"precision {precision!r}: {why}. Use another precision, or other layers in the decoder."
+    )
 
 
 def _check(model, file: pathlib.Path, path: pathlib.Path, precision: str, batch: int) -> None:
     """Runs the file once in LiteRT: a converter can write a file that only looks right."""
-    from export.runtime import child
+    from export.runtime import child, litert
 
+    litert.require()
     zeros = np.zeros((batch, model.latent_dim), np.float32)
     call = child.Call(_SIGNATURE, {"z": zeros})
     answer = child.request("export.runtime.litert", file, [call], timeout=300.0)

@@ -23,16 +23,18 @@ def versions(directory: str | os.PathLike) -> list[int]:
 def saved_model(model, directory: str | os.PathLike, version: int | None = None) -> pathlib.Path:
     """Writes a model as `directory/VERSION/`, a SavedModel that TensorFlow Serving can load.
 
-    | signature | inputs | outputs |
-    |---|---|---|
-    | `serving_default` | `z` `[batch, latent_dim]` | `image` (the mean of p(x|z)) and the likelihood's parameters, e.g. `logits` |
-    | `encode` | `image` `[batch, *event]` | the posterior's parameters, e.g. `z_mean`, `z_log_var` |
-    | `reconstruct` | `image` | `image`, through the posterior mean |
-    | `generate` | `seed` int64 `[batch]` | `image` and `z`, drawn from the prior |
+    The signatures, with their inputs and outputs:
+
+    - `serving_default` (decode): `z` `[batch, latent_dim]` to `image` `[batch, *event]`, the mean
+      of p(x|z), and the likelihood's parameters, e.g. `logits`.
+    - `encode`: `image` to the posterior's parameters, e.g. `z_mean` and `z_log_var`.
+    - `reconstruct`: `image` to `image`, through the posterior mean.
+    - `generate`: `seed` int64 `[batch]` to `image` and `z`, drawn from the prior.
 
     All take any batch size; all numbers but seeds are float32. In `generate` each row has its own
-    seed, and its `z` has the same bits whatever it is batched with; its `image` is
-    `model.sample(1, seed=seed)`. A model without a prior has no `generate`.
+    seed: its `z` has the same bits whatever it is batched with, and its `image` is
+    `model.sample(1, seed=seed)` up to the rounding of a batched product (about 1e-7). A model
+    without a prior has no `generate`.
 
     The version appears at once and whole: it is written beside and then renamed, so a server that
     polls the folder never sees half of it. `assets.extra/kvae.json` describes it for clients.
@@ -56,7 +58,7 @@ def saved_model(model, directory: str | os.PathLike, version: int | None = None)
     ```python
     path = export.saved_model(zoo.load("conv_vae.digits"), "serving/digits")   # serving/digits/1
     ```
-    """  # noqa: E501
+    """
     from export import endpoints
 
     endpoints.exportable(model)

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from export.report import Report, Row
-from export.runtime import child, signatures
+from export.runtime import c_api, child, litert, signatures
 
 __all__ = ["TOLERANCES", "verify"]
 
@@ -51,7 +51,7 @@ def verify(
         that crashes or hangs, are failed rows of it.
 
     Raises:
-        FileNotFoundError: if there is nothing at `path`.
+        FileNotFoundError: if there is nothing at `path`, or no library to run it.
         TypeError: if `model` is no `kvae.VAE`.
         ValueError: if the file cannot be loaded, e.g. because it was cut off.
 
@@ -72,9 +72,11 @@ def verify(
     path = _resolve(pathlib.Path(path))
     batch_sizes = tuple(sorted({int(size) for size in batch_sizes}))
     if path.is_dir():
+        c_api.library_path()
         module, facts = _SAVED_MODEL, {"runtime": "C++", "precision": "float32"}
         available = signatures.read_signatures(path)
     else:
+        litert.require()
         module = _TFLITE
         answer = child.request(module, path, [], timeout)
         _raise_load_error(path, answer)
@@ -90,22 +92,25 @@ def verify(
             )
             for name, item in facts["signatures"].items()
         }
-    plan = _plan(available, model, batch_sizes)
+    untried = {name: why for name, item in available.items() if (why := _obstacle(item))}
+    tried = {name: item for name, item in available.items() if name not in untried}
+    plan = _plan(tried, model, batch_sizes)
     answer = child.request(module, path, [call for call, _ in plan], timeout)
     _raise_load_error(path, answer)
     if answer.failure:
         return _failed(path, facts["runtime"], answer.failure)
     if tolerance is None:
         tolerance = TOLERANCES[facts["precision"]]
-    compare = _Comparison(model, available, tolerance, answer.facts["runtime"])
-    moved = {}
-    for (call, kind), result in zip(plan, answer.results, strict=True):
+    comparison = _Comparison(model, available, tolerance, answer.facts["runtime"])
+    results = [(call, kind, r) for (call, kind), r in zip(plan, answer.results, strict=True)]
+    for call, kind, result in results:
         if kind == "batch":
-            compare.batch(call, result)
-        moved.setdefault(call.signature, []).append((call, kind, result))
-    if "generate" in available:
-        compare.generate(moved["generate"])
-    return Report(path, facts["precision"], compare.rows)
+            comparison.batch(call, result)
+    comparison.generate([item for item in results if item[0].signature == "generate"])
+    for name, why in untried.items():
+        comparison.add(name, "(all)", 0, error=why)
+    comparison.finish()
+    return Report(path, facts["precision"], comparison.rows)
 
 
 def _resolve(path: pathlib.Path) -> pathlib.Path:
@@ -118,8 +123,8 @@ def _resolve(path: pathlib.Path) -> pathlib.Path:
         from export.saved_models import versions
 
         if found := versions(path):
-            names = (child.name for child in path.iterdir() if child.name.isdigit())
-            return path / next(name for name in names if int(name) == found[-1])
+            digits = (entry.name for entry in path.iterdir() if entry.name.isdigit())
+            return path / next(name for name in digits if int(name) == found[-1])
         raise FileNotFoundError(
             f"{path} holds neither a SavedModel nor versions of one. Give the path that "
             "export.saved_model returned."
@@ -145,6 +150,16 @@ def _failed(path, runtime: str, failure: str) -> Report:
     return Report(path, "unknown", [row])
 
 
+def _obstacle(signature: signatures.Signature) -> str:
+    """Says why a signature cannot be tried; nothing when it can."""
+    for key, info in signature.inputs.items():
+        if info.dtype not in signatures.DTYPES.values():
+            return f"the input {key!r} holds no numbers ({info.dtype})"
+        if not info.shape:
+            return f"the input {key!r} has no batch dimension"
+    return ""
+
+
 def _plan(available, model, batch_sizes) -> list[tuple[child.Call, str]]:
     """Lists what to run: each signature at each batch size, and `generate` with moved rows."""
     count = batch_sizes[-1]
@@ -152,8 +167,7 @@ def _plan(available, model, batch_sizes) -> list[tuple[child.Call, str]]:
     plan = []
     for name, signature in available.items():
         inputs = {
-            key: samples.get(key, _anything)(info, count)
-            for key, info in signature.inputs.items()
+            key: samples.get(key, _anything)(info, count) for key, info in signature.inputs.items()
         }
         for size in batch_sizes:
             plan.append((_call(name, inputs, slice(size)), "batch"))
@@ -231,31 +245,50 @@ class _Comparison:
 
     def batch(self, call: child.Call, result: child.Result) -> None:
         size = len(next(iter(call.inputs.values()), ()))
-        reference = {}
-        if self.model is not None and not result.error:
-            reference = _reference(self.model, call.signature, call.inputs)
+        reference, error = {}, result.error
+        if self.model is not None and not error:
+            try:
+                reference = _reference(self.model, call.signature, call.inputs)
+            except (ValueError, KeyError) as problem:
+                error = f"the model does not take these inputs: {problem}"
         for name in self.available[call.signature].outputs:
-            if result.error:
-                self.add(call.signature, name, size, error=result.error)
+            if error:
+                self.add(call.signature, name, size, error=error)
             else:
                 self.compare(call.signature, name, size, result.outputs[name], reference.get(name))
 
     def generate(self, results) -> None:
-        """Checks that a row's latent does not depend on the rows around it."""
-        batches = [(call, result) for call, kind, result in results if kind == "batch"]
-        call, full = batches[-1]
-        if full.error or "z" not in full.outputs:
+        """Compares rows with themselves elsewhere in the batch, and alone.
+
+        The latents keep their bits. Images agree as far as a product of matrices does, whose order
+        of summation depends on the batch.
+        """
+        full = [result for _, kind, result in results if kind == "batch"][-1:]
+        if not full or full[0].error:
             return
-        z, size = full.outputs["z"], len(full.outputs["z"])
-        for _, kind, result in results:
-            if kind == "batch":
-                continue
-            rows = z[::-1] if kind == "reversed" else z[size // 2 : size // 2 + 1]
-            label, batch = f"z, row {kind}", len(rows)
-            if result.error:
-                self.add("generate", label, batch, error=result.error)
-            else:
-                self.compare("generate", label, batch, result.outputs["z"], rows, tolerance=0.0)
+        for name, array in full[0].outputs.items():
+            for _, kind, result in results:
+                if kind == "batch" or result.error:
+                    continue
+                size = len(array)
+                rows = array[::-1] if kind == "reversed" else array[size // 2 : size // 2 + 1]
+                self.compare(
+                    "generate",
+                    f"{name}, row {kind}",
+                    len(rows),
+                    result.outputs[name],
+                    rows,
+                    tolerance=0.0 if name == "z" else self.tolerance,
+                )
+
+    def finish(self) -> None:
+        """Leaves no report that looks fine because nothing was compared."""
+        fine = all(row.ok for row in self.rows)
+        if self.model is None or not fine:
+            return
+        if all(row.max_abs_error is None for row in self.rows):
+            error = "no signature is one of the model's: nothing was compared"
+            self.add("(all)", "(all)", 0, error=error)
 
     def compare(self, signature, name, batch, have, want=None, tolerance=None) -> None:
         if not np.isfinite(have).all():

@@ -8,7 +8,6 @@ import importlib
 from kvae.version import __version__
 
 _MODULES = (
-    "callbacks",
     "datasets",
     "divergences",
     "evaluation",

@@ -5,7 +5,7 @@ path that TensorFlow Serving takes (`LoadSavedModel`, then `Session::Run`), so a
 only Python can restore fails here too. It shows that the C++ loader accepts a file; it is not a
 run of TensorFlow Serving.
 
-    python -m export.runtime.c_api REQUEST_FOLDER
+`python -m export.runtime.c_api FOLDER` answers the request in that folder (see `child`).
 """
 
 import ctypes
@@ -282,9 +282,7 @@ class Session:
         if number not in signatures.DTYPES:
             raise SessionError(f"UNIMPLEMENTED: an output has type {number}, which is not numeric")
         shape = [library.TF_Dim(handle, axis) for axis in range(library.TF_NumDims(handle))]
-        data = ctypes.string_at(
-            library.TF_TensorData(handle), library.TF_TensorByteSize(handle)
-        )
+        data = ctypes.string_at(library.TF_TensorData(handle), library.TF_TensorByteSize(handle))
         return np.frombuffer(data, signatures.DTYPES[number]).reshape(shape).copy()
 
 

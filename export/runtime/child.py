@@ -1,8 +1,8 @@
 """Requests to a process of its own: a runtime that crashes or hangs takes nobody with it.
 
 A request is a folder: `request.json` (`{"path", "calls": [{"signature", ...}]}`) and, for call
-number i, its inputs as `i.inputs.npz`. The process answers with `response.json` and `i.outputs.npz`.
-Arrays travel as plain `.npz`, never pickled.
+number i, its inputs as `i.inputs.npz`. The process answers with `response.json` and
+`i.outputs.npz`. Arrays travel as plain `.npz`, never pickled.
 """
 
 import dataclasses
@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 __all__ = ["Answer", "Call", "Result", "request", "serve"]
+
+_PREFIX = "array "  # `savez` has argument names of its own, which an output may also have.
 
 
 @dataclasses.dataclass
@@ -53,9 +55,7 @@ class Answer:
     failure: str = ""
 
 
-def request(
-    module: str, path: str | os.PathLike, calls: Sequence[Call], timeout: float
-) -> Answer:
+def request(module: str, path: str | os.PathLike, calls: Sequence[Call], timeout: float) -> Answer:
     """Runs `calls` on the file at `path` in a new process of `python -m module`.
 
     Args:
@@ -75,7 +75,7 @@ def request(
         }
         (folder / "request.json").write_text(json.dumps(content))
         for index, call in enumerate(calls):
-            np.savez(folder / f"{index}.inputs.npz", **call.inputs)
+            _write(folder / f"{index}.inputs.npz", call.inputs)
         failure = _run(module, folder, timeout)
         if failure:
             return Answer([], {}, failure=failure)
@@ -90,7 +90,11 @@ def _read(path: pathlib.Path, present: bool) -> dict[str, np.ndarray]:
     if not present:
         return {}
     with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name.removeprefix(_PREFIX): array for name, array in arrays.items()}
+
+
+def _write(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(path, **{_PREFIX + name: array for name, array in arrays.items()})
 
 
 def _run(module: str, folder: pathlib.Path, timeout: float) -> str:
@@ -121,7 +125,7 @@ def _run(module: str, folder: pathlib.Path, timeout: float) -> str:
             name = signal.Signals(-done.returncode).name
         except ValueError:
             name = f"signal {-done.returncode}"
-        return f"the runtime crashed ({name}); the file is damaged or the runtime has a bug"
+        return f"the process crashed ({name})"
     if done.returncode or not (folder / "response.json").is_file():
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         return f"the process ended with status {done.returncode}: {lines[-1] if lines else ''}"
@@ -153,7 +157,7 @@ def serve(arguments: Sequence[str], load: Callable) -> int:
         for index, call in enumerate(content["calls"]):
             inputs = _read(folder / f"{index}.inputs.npz", True)
             try:
-                np.savez(folder / f"{index}.outputs.npz", **run(call["signature"], inputs))
+                _write(folder / f"{index}.outputs.npz", run(call["signature"], inputs))
             except Exception as error:
                 response["errors"].append(_line(error))
             else:

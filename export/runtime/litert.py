@@ -1,8 +1,10 @@
 """Runs a TFLite file in LiteRT, without TensorFlow.
 
-    python -m export.runtime.litert REQUEST_FOLDER
+`python -m export.runtime.litert FOLDER` answers the request in that folder (see `child`).
 """
 
+import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import sys
@@ -11,7 +13,13 @@ import numpy as np
 
 from export.runtime import child
 
-__all__ = ["Model"]
+__all__ = ["Model", "require"]
+
+
+def require() -> None:
+    """Raises `FileNotFoundError` when LiteRT is not installed."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise FileNotFoundError("LiteRT is not installed: run `pip install ai-edge-litert`.")
 
 
 class Model:
@@ -109,8 +117,6 @@ def _inspect(data: bytes) -> tuple[list[str], str]:
 
 
 def _open(path: pathlib.Path):
-    import importlib.metadata
-
     model = Model(path)
     facts = {
         "runtime": f"LiteRT {importlib.metadata.version('ai-edge-litert')}",

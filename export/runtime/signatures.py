@@ -85,7 +85,7 @@ def _messages() -> dict:
         return f"{parent.name}.{name}"
 
     add("Dim", [("size", 1, field.TYPE_INT64, False)])
-    add("Shape", [("dim", 2, "Dim", True), ("unknown_rank", 3, field.TYPE_BOOL, False)])
+    add("Shape", [("dim", 2, "Dim", True)])
     add(
         "TensorInfo",
         [
@@ -127,11 +127,11 @@ def _messages() -> dict:
 
 
 def _tensor_info(proto) -> TensorInfo:
-    shape = proto.tensor_shape
+    shape = [dim.size if dim.size >= 0 else None for dim in proto.tensor_shape.dim]
     return TensorInfo(
         tensor=proto.name,
         dtype=DTYPES.get(proto.dtype, f"type {proto.dtype}"),
-        shape=() if shape.unknown_rank else tuple(d.size if d.size >= 0 else None for d in shape.dim),
+        shape=tuple(shape),
     )
 
 

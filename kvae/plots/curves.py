@@ -27,6 +27,8 @@ _TITLES = {
     "reconstruction": "Reconstruction, −E[log p(x | z)]",
     "kl": "KL[q(z | x) ‖ p(z)]",
 }
+# Multiples of these are easy to read off an axis.
+_STEPS = (1, 2, 2.5, 5, 10)
 
 
 def _read(history: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -137,8 +139,8 @@ def _panel(ax: Axes, key: str, epochs: np.ndarray, series: dict[str, np.ndarray]
     subtitle = "; ".join(filter(None, ["last: " + " · ".join(last) if last else "", *notes]))
     style.add_title(ax, _TITLES.get(key, key), subtitle, 520)
     ax.set(xlabel="epoch", ylabel="nats per example" if key in _TITLES else key)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    ax.xaxis.set_major_locator(MaxNLocator(8, steps=_STEPS, integer=True, min_n_ticks=1))
+    ax.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS))
     ax.grid(True)
 
 

@@ -72,13 +72,34 @@ def _marks(
     return handles
 
 
+def _apart(places: np.ndarray, room: float) -> np.ndarray:
+    """Pushes places [k, 2] that are nearer than `room` away from each other."""
+    places = places.astype("float64")
+    for _ in range(100):
+        between = places[:, None] - places[None]
+        distance = np.linalg.norm(between, axis=-1)
+        # Places that coincide part along an angle of their own.
+        turn = np.arange(len(places))
+        fallback = np.stack([np.cos(turn), np.sin(turn)], axis=-1)[:, None]
+        unit = np.where(
+            distance[..., None] > 0, between / np.maximum(distance, 1e-300)[..., None], fallback
+        )
+        push = np.maximum(0.0, room - distance) / 2
+        np.fill_diagonal(push, 0.0)
+        if not push.any():
+            break
+        places += (push[..., None] * unit).sum(axis=1)
+    return places
+
+
 def _name_clusters(ax: Axes, points: np.ndarray, classes: np.ndarray, names: list[str]) -> None:
     """Writes each class's name at its median: colours need not be told apart to read the map."""
     from matplotlib import patheffects
 
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-    for k, name in enumerate(names):
-        centre = np.median(points[classes == k], axis=0)
+    centres = [np.median(points[classes == k], axis=0) for k in range(len(names))]
+    room = 0.04 * float(np.ptp(points, axis=0).max())
+    for name, centre in zip(names, _apart(np.array(centres), room), strict=True):
         text = ax.annotate(name, centre, ha="center", va="center", weight="bold", fontsize=10)
         text.set_path_effects(halo)
 
@@ -170,7 +191,7 @@ def latent_scatter(
 
     figure = style.new_figure(6.6, 5.6)
     ax = figure.add_subplot()
-    size = float(np.clip(12000 / len(means), 3, 26))
+    size = float(np.clip(24000 / len(means), 3, 24))
     if means.shape[1] == 2:
         points, axis_labels = means, ["z[0]", "z[1]"]
     else:

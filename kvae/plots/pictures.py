@@ -60,7 +60,8 @@ def reconstructions(
     events = np.concatenate([x, arrays.finite(vae.reconstruct(x), "reconstruct(x)")])
     grid = draw_grid(events, 2, len(x), kind=kind, gap=gap, value_range=value_range, reference=x)
     grid.label_rows(["original", "reconstruction"])
-    return grid.finish(title, "through the mean of q(z | x)", path)
+    way = "their codes" if vae.prior is None else "the mean of q(z | x)"
+    return grid.finish(title, f"decoded from {way}", path)
 
 
 @styled

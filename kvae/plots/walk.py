@@ -46,6 +46,15 @@ def _hundredths(value: float) -> str:
     return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
 
 
+def _spread(n: int, cell: int, room: int) -> list[int]:
+    """Returns evenly spaced indices of n cells, each with `room` pixels for its label."""
+    every = max(1, -(-room // cell))
+    # With both ends where the spacing allows it, else symmetric about the middle.
+    both = next((step for step in range(every, 2 * every + 1) if (n - 1) % step == 0), None)
+    middle = (n - 1) // 2
+    return [i for i in range(n) if (i % both if both else (i - middle) % every) == 0]
+
+
 @styled
 def manifold(
     vae: Any,
@@ -133,19 +142,14 @@ def manifold(
     decoded = arrays.decode(vae, z.reshape(rows * n, latent_dim).astype("float32"))
     picture = draw_grid(decoded, rows, n, kind=kind, gap=gap, value_range=value_range)
 
-    # Labels stay symmetric about the middle and need about 62 x 30 pixels each.
-    def marks(cell: int, room: int) -> list[int]:
-        every, middle = max(1, -(-room // cell)), (n - 1) // 2
-        return [i for i in range(n) if (i - middle) % every == 0]
-
-    shown = marks(picture.cell[1], 62)
+    shown = _spread(n, picture.cell[1], 54)
     picture.label_cols([_hundredths(axes[0][i]) for i in shown], shown)
     picture.ax.set_xlabel(f"z[{dims[0]}]")
     if len(dims) == 2:
-        shown = marks(picture.cell[0], 30)
+        shown = _spread(n, picture.cell[0], 26)
         picture.label_rows([_hundredths(axes[1][i]) for i in shown], [n - 1 - i for i in shown])
         picture.ax.set_ylabel(f"z[{dims[1]}]")
-    picture.ax.tick_params(length=2.5, pad=3)
+    picture.ax.tick_params(length=2.5, pad=3, labelsize=7)
     if deterministic:
         notes.insert(0, "decoded codes over the range of the examples' codes")
     else:

@@ -1,0 +1,74 @@
+"""Turns a SavedModel of a fixed batch size into a TFLite file, here or in a process of its own.
+
+`python -m export.converter FOLDER` answers the request in that folder (see `runtime.child`).
+"""
+
+import os
+import pathlib
+import re
+import sys
+
+import numpy as np
+
+__all__ = ["convert", "reason"]
+
+
+def convert(
+    path: str | os.PathLike, precision: str, signature: str, z: np.ndarray | None = None
+) -> bytes:
+    """Converts one signature of the SavedModel at `path`, with built-in operators only.
+
+    Args:
+        path: str or path. The folder.
+        precision: str. `"float32"`, `"float16"`, `"dynamic"` or `"int8"`.
+        signature: str. Its name.
+        z: array `[n, latent_dim]`, for `"int8"`. Representative inputs; the input's batch size
+            has to be theirs too (the last batch is filled up from the start).
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(path), signature_keys=[signature])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.representative_dataset = lambda: _batches(path, signature, z)
+    return converter.convert()
+
+
+def _batches(path, signature: str, z: np.ndarray):
+    from export.runtime import signatures
+
+    size = signatures.read_signatures(path)[signature].inputs["z"].shape[0]
+    for start in range(0, len(z), size):
+        yield signature, {"z": z[np.arange(start, start + size) % len(z)]}
+
+
+def reason(error: Exception) -> str:
+    """Finds the line that says why, in the converter's pages of graph nodes."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    marks = (r"(Flex|Custom) ops:", r"Op type not registered", r"error:")
+    for mark in marks:
+        for line in lines:
+            if re.search(mark, line):
+                return line[:300]
+    return (lines or [type(error).__name__])[0][:300]
+
+
+def _open(path: pathlib.Path):
+    def run(precision, inputs):
+        try:
+            data = convert(path, precision, str(inputs["signature"]), inputs["z"])
+        except Exception as error:
+            raise ValueError(reason(error)) from error
+        return {"file": np.frombuffer(data, np.uint8)}
+
+    return run, {}
+
+
+if __name__ == "__main__":
+    from export.runtime import child
+
+    sys.exit(child.serve(sys.argv[1:], _open))

@@ -1,0 +1,66 @@
+"""One call that measures a model on a data set."""
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import random
+from kvae.evaluation.importance import importance_log_prob
+from kvae.likelihoods import Bernoulli
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model, data, *, num_samples: int = 100, batch_size: int = 100, seed: int = 0, progress=None
+) -> dict:
+    """Measures a model: its objective's terms, and log p(x) or the reconstruction error.
+
+    Args:
+        model: `kvae.VAE`.
+        data: `kvae.datasets.Dataset`.
+        num_samples: int. Importance samples for each example. Defaults to `100`.
+        batch_size: int. Examples at once. Defaults to `100`.
+        seed: int. Defaults to `0`.
+        progress: optional callable, called with the number of finished examples.
+
+    Returns:
+        dict. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For a VAE also `nll`, a
+        dict with `value`, `standard_error`, `monte_carlo_error`, `num_samples`. For an autoencoder
+        `mse` and, with a Bernoulli likelihood, `bce_per_pixel`, both at the code's reconstruction.
+
+    Example:
+
+    ```python
+    result = kvae.evaluation.evaluate(vae, kvae.datasets.load("digits", "test"), num_samples=500)
+    result["nll"]["value"]
+    ```
+    """
+    step = tf.function(
+        lambda x, target, seed: model.objective.terms(model, x, target, training=False, seed=seed),
+        reduce_retracing=True,
+    )
+    sums: dict[str, float] = {}
+    squared = 0.0
+    for index, batch in enumerate(data.batches(batch_size)):
+        x, target = batch if isinstance(batch, tuple) else (batch, batch)
+        terms = step(x, target, random.fold_in(seed, index))
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(np.sum(value))
+        if not model.posterior.has_density:
+            squared += float(tf.reduce_sum(tf.square(model(x) - target)))
+    result = {name: sums[name] / len(data) for name in ("elbo", "reconstruction", "kl")}
+    pixels = int(np.prod(data.event_shape))
+    if model.posterior.has_density:
+        estimate = importance_log_prob(
+            model,
+            data.images,
+            num_samples=num_samples,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+        )
+        return {**result, "nll": estimate.summary()}
+    result["mse"] = squared / (len(data) * pixels)
+    if isinstance(model.likelihood, Bernoulli):
+        result["bce_per_pixel"] = result["reconstruction"] / pixels
+    return result

@@ -1,0 +1,148 @@
+"""Checkpoints from which a training goes on as if it had never stopped."""
+
+import json
+import pathlib
+import time
+
+import keras
+
+from kvae import io
+
+__all__ = ["Checkpoint"]
+
+_STATE = "state.json"
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves weights, optimizer, noise stream, history and the best weights so far in a folder.
+
+    Every file is written beside its place and renamed; `state.json` names the files that belong
+    together and their SHA-256, and is replaced last. A process killed at any moment leaves the
+    last checkpoint whole. With data whose order depends on the epoch (`kvae.datasets.Dataset`), a
+    restored training repeats what the killed one would have done.
+
+    Args:
+        directory: str or path. One folder for one training.
+        fingerprint: str. Names the training; a folder of another one is refused.
+        monitor: str. The logged quantity, lower is better, that chooses the best weights. Falls
+            back to `"loss"` without validation data. Defaults to `"val_loss"`.
+        every_seconds: float. Least time between two checkpoints. Defaults to `30.0`.
+
+    Example:
+
+    ```python
+    checkpoint = kvae.training.Checkpoint("runs/mine")
+    vae.fit(data, epochs=100, initial_epoch=checkpoint.restore(vae), callbacks=[checkpoint])
+    checkpoint.load_best(vae)
+    ```
+    """
+
+    def __init__(
+        self,
+        directory,
+        fingerprint: str = "",
+        monitor: str = "val_loss",
+        every_seconds: float = 30.0,
+    ):
+        super().__init__()
+        self.directory = pathlib.Path(directory)
+        self.fingerprint = fingerprint
+        self.monitor = monitor
+        self.every_seconds = every_seconds
+        self.history: dict[str, list[float]] = {}
+        self.seconds = 0.0  # Time spent in finished epochs, of all runs together.
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self._best_weights = None
+        self._last_saved = time.monotonic()
+        self._epoch_start = time.monotonic()
+        self._pending: int | None = None
+
+    def restore(self, model) -> int:
+        """Loads the last checkpoint into a compiled model; returns the epoch to go on with.
+
+        Raises:
+            ValueError: when the folder belongs to another training, or a file was altered.
+        """
+        path = self.directory / _STATE
+        if not path.exists():
+            return 0
+        try:
+            state = json.loads(path.read_text())
+            if state["fingerprint"] != self.fingerprint:
+                raise ValueError(
+                    f"{self.directory} holds another training ({state['fingerprint']!r}, not "
+                    f"{self.fingerprint!r}). Choose another folder or delete it."
+                )
+            files = {role: self._checked(entry) for role, entry in state["files"].items()}
+        except (KeyError, TypeError, json.JSONDecodeError):
+            raise ValueError(f"{path} is damaged. Delete {self.directory} to start anew.") from None
+        model.load_weights(files["best"])
+        self._best_weights = model.get_weights()
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(files["last"])
+        self.history, self.best = state["history"], state["best"]
+        self.best_epoch, self.seconds = state["best_epoch"], state["seconds"]
+        return state["epoch"]
+
+    def load_best(self, model) -> None:
+        """Puts the best weights into the model."""
+        if self._best_weights is not None:
+            model.set_weights(self._best_weights)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        self.seconds += time.monotonic() - self._epoch_start
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
+        value = logs.get(self.monitor, logs.get("loss"))
+        if self.best is None or value < self.best:
+            self.best, self.best_epoch = float(value), epoch + 1
+            self._best_weights = self.model.get_weights()
+        self._pending = epoch + 1
+        if time.monotonic() - self._last_saved >= self.every_seconds:
+            self._save()
+
+    def on_train_end(self, logs=None):
+        if self._pending is not None:
+            self._save()
+
+    def _save(self) -> None:
+        epoch = self._pending
+        files = {"last": self._write(f"last-{epoch:05d}.weights.h5")}
+        last = self.model.get_weights()
+        self.model.set_weights(self._best_weights)
+        files["best"] = self._write(f"best-{epoch:05d}.weights.h5")
+        self.model.set_weights(last)
+        state = {
+            "fingerprint": self.fingerprint,
+            "epoch": epoch,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "seconds": self.seconds,
+            "history": self.history,
+            "files": files,
+        }
+        with io.atomic_write(self.directory / _STATE) as temporary:
+            temporary.write_text(json.dumps(state))
+        kept = {entry["file"] for entry in files.values()}
+        for path in self.directory.glob("*-*.weights.h5"):
+            if path.name not in kept:
+                path.unlink()
+        self._last_saved, self._pending = time.monotonic(), None
+
+    def _write(self, name: str) -> dict:
+        with io.atomic_write(self.directory / name) as temporary:
+            self.model.save_weights(temporary)
+        return {"file": name, "sha256": io.sha256_file(self.directory / name)}
+
+    def _checked(self, entry) -> pathlib.Path:
+        path = self.directory / entry["file"]
+        if not path.exists() or io.sha256_file(path) != entry["sha256"]:
+            raise ValueError(
+                f"{path} is missing or was altered. Delete {self.directory} to start anew."
+            )
+        return path

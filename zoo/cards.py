@@ -1,0 +1,98 @@
+"""Model cards: what a pretrained model is, how it was made and what it reaches."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from kvae import io, names
+
+__all__ = ["Card", "card", "list_models"]
+
+_FOLDER = pathlib.Path(__file__).parent / "cards"
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """The facts of one pretrained model.
+
+    Attributes:
+        name: str. `architecture.tag`, e.g. `"dense_vae.mnist"`.
+        architecture: str. Name for `zoo.build`.
+        arguments: mapping. Arguments for `zoo.build`.
+        preprocessing: mapping. `range` of the inputs, `shape` of one, `binarize`.
+        dataset: mapping. `name` and the SHA-256 of the `train`, `validation` and `test` arrays.
+        recipe: mapping. `command`, `seed`, `epochs`, `batch_size`, `optimizer`, …
+        cost: mapping. `seconds`, `epochs`, `machine`, `parameters`.
+        metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and `nll`
+            (a mapping with `value`, `standard_error`, `monte_carlo_error`, `num_samples`) for a
+            VAE, `bce_per_pixel` and `mse` for an autoencoder.
+        published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
+        weights: mapping. `file`, `sha256`, `bytes`.
+        license: str. Licence of the weights.
+        paper: str. Where the model comes from.
+        versions: mapping. Libraries that made the weights.
+    """
+
+    name: str
+    architecture: str
+    arguments: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    cost: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    published: Mapping[str, Any] | None
+    weights: Mapping[str, Any]
+    license: str
+    paper: str
+    versions: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path) -> "Card":
+        """Reads a card from its JSON file.
+
+        Raises:
+            ValueError: for a file that is no complete card.
+        """
+        try:
+            return cls(**json.loads(pathlib.Path(path).read_text()))
+        except (TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no model card: {error}") from None
+
+    def to_dict(self) -> dict:
+        """Returns the card as plain data."""
+        return dataclasses.asdict(self)
+
+    def write(self, path) -> None:
+        """Writes the card as JSON, atomically."""
+        with io.atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """Returns the names of the pretrained models, sorted.
+
+    Args:
+        pattern: optional str. Shell-style, e.g. `"*.mnist"`; a plain word matches as a part.
+    """
+    import fnmatch
+
+    known = sorted(path.stem for path in _FOLDER.glob("*.json"))
+    if pattern is None:
+        return known
+    if not any(character in pattern for character in "*?["):
+        pattern = f"*{pattern}*"
+    return [name for name in known if fnmatch.fnmatchcase(name, pattern)]
+
+
+def card(name: str) -> Card:
+    """Returns the card of a pretrained model.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    if name not in list_models():
+        raise names.unknown_name("model", name, list_models())
+    return Card.read(_FOLDER / f"{name}.json")

@@ -1,0 +1,151 @@
+"""Convolutional encoders and decoders, for images of any size.
+
+The decoders use only what the LiteRT GPU accelerator takes: transposed convolutions followed by
+SiLU (a ReLU would fuse into an operator version that it rejects), no batch normalisation, no
+nearest-neighbour up-sampling.
+"""
+
+import math
+
+import keras
+from keras import layers
+
+import kvae
+
+__all__ = [
+    "build_conv_autoencoder",
+    "build_conv_vae",
+    "build_denoising_autoencoder",
+    "conv_decoder",
+    "conv_encoder",
+]
+
+_KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
+
+
+def conv_encoder(image_shape, filters, hidden: int = 0) -> keras.Model:
+    """Convolutions of stride 2, one for each entry of `filters`, then flat features."""
+    inputs = keras.Input(image_shape, name="image")
+    x = inputs
+    for index, width in enumerate(filters):
+        x = layers.Conv2D(
+            width, _KERNEL, strides=2, padding="same", activation="silu", name=f"down_{index}"
+        )(x)
+    x = layers.Flatten(name="flatten")(x)
+    if hidden:
+        x = layers.Dense(hidden, "silu", name="hidden")(x)
+    return keras.Model(inputs, x, name="encoder")
+
+
+def conv_decoder(output_shape, latent_dim: int, filters, hidden: int = 0) -> keras.Model:
+    """The mirror image of `conv_encoder`: a dense layer, then transposed convolutions.
+
+    Sizes that 2^len(filters) does not divide are decoded larger and cropped.
+    """
+    height, width, channels = output_shape
+    scale = 2 ** len(filters)
+    rows, columns = math.ceil(height / scale), math.ceil(width / scale)
+    inputs = keras.Input((latent_dim,), name="z")
+    x = layers.Dense(hidden, "silu", name="hidden")(inputs) if hidden else inputs
+    x = layers.Dense(rows * columns * filters[-1], "silu", name="seed")(x)
+    x = layers.Reshape((rows, columns, filters[-1]), name="grid")(x)
+    for index, depth in enumerate(reversed(filters[:-1])):
+        x = layers.Conv2DTranspose(
+            depth, _KERNEL, strides=2, padding="same", activation="silu", name=f"up_{index}"
+        )(x)
+    x = layers.Conv2DTranspose(channels, _KERNEL, strides=2, padding="same", name="outputs")(x)
+    extra = rows * scale - height, columns * scale - width
+    if any(extra):
+        x = layers.Cropping2D([(n // 2, n - n // 2) for n in extra], name="crop")(x)
+    return keras.Model(inputs, x, name="decoder")
+
+
+def _check(image_shape, filters):
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"A convolutional model takes image_shape=(height, width, channels), not {image_shape}. "
+            "Use a dense model for other events."
+        )
+    if not filters:
+        raise ValueError("`filters` names at least one convolution.")
+    if min(image_shape[:2]) < 2 ** len(filters):
+        raise ValueError(
+            f"{len(filters)} convolutions of stride 2 need images of at least {2 ** len(filters)} "
+            f"pixels, not {tuple(image_shape[:2])}. Give fewer `filters`."
+        )
+
+
+def _build(name, image_shape, latent_dim, filters, hidden, likelihood, **parts):
+    _check(image_shape, filters)
+    likelihood = kvae.likelihoods.get(likelihood)
+    return kvae.VAE(
+        conv_encoder(image_shape, filters, hidden),
+        conv_decoder(likelihood.output_shape(image_shape), latent_dim, filters, hidden),
+        latent_dim=latent_dim,
+        likelihood=likelihood,
+        name=name,
+        **parts,
+    )
+
+
+def build_conv_vae(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 32,
+    filters=(32, 64),
+    hidden: int = 256,
+    likelihood="bernoulli",
+    **parts,
+) -> kvae.VAE:
+    """A convolutional VAE that two cores can train and a phone can decode.
+
+    Args:
+        image_shape: tuple `(height, width, channels)`, odd sizes too.
+        latent_dim: int. Defaults to `32`.
+        filters: sequence of int. Channels of the convolutions of stride 2.
+        hidden: int. Width of the dense layer beside the latents; 0 for none.
+        likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
+        **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective`, `seed`.
+
+    Raises:
+        ValueError: for a shape that is no image, or smaller than the strides.
+    """
+    return _build("conv_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+
+
+def build_conv_autoencoder(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 128,
+    filters=(16, 8),
+    likelihood="bernoulli",
+    **parts,
+) -> kvae.VAE:
+    """The blog post's convolutional autoencoder, with a code of as many numbers (4 × 4 × 8).
+
+    Strided convolutions stand for its convolutions with pooling and up-sampling.
+
+    Reference:
+        - [Chollet, Building Autoencoders in Keras](
+          https://blog.keras.io/building-autoencoders-in-keras.html)
+    """
+    parts = {"prior": None, "posterior": kvae.Delta(), **parts}
+    return _build("conv_autoencoder", image_shape, latent_dim, filters, 0, likelihood, **parts)
+
+
+def build_denoising_autoencoder(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 128,
+    filters=(32, 32),
+    likelihood="bernoulli",
+    **parts,
+) -> kvae.VAE:
+    """The blog post's denoising autoencoder: fed noisy images, trained on the clean ones.
+
+    The noise belongs to the data, `kvae.datasets.Dataset(x, noise=0.5)`: the model itself is a
+    wider `conv_autoencoder`.
+
+    Reference:
+        - [Chollet, Building Autoencoders in Keras](
+          https://blog.keras.io/building-autoencoders-in-keras.html)
+    """
+    parts = {"prior": None, "posterior": kvae.Delta(), **parts}
+    return _build("denoising_autoencoder", image_shape, latent_dim, filters, 0, likelihood, **parts)

@@ -1,0 +1,184 @@
+"""How each pretrained model was trained: the one place that says so."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from kvae import names
+
+__all__ = ["Recipe", "get", "list_recipes"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training that anyone can rerun with `kvae train --recipe NAME`.
+
+    Attributes:
+        name: str. `architecture.tag`.
+        dataset: str. Name for `kvae.datasets.load`.
+        arguments: mapping. Architecture arguments that differ from the defaults.
+        binarize: str or `None`. Binarization of the data.
+        noise: float. Noise on the inputs (denoising).
+        epochs, batch_size, learning_rate, seed: the usual. The rate falls by a half cosine to
+            `final_rate` times its start.
+        num_samples: int. Importance samples of the card's NLL.
+        paper: str. Where the model comes from.
+        published: mapping. The published figure: `metric`, `value`, `source`.
+    """
+
+    name: str
+    dataset: str
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    binarize: str | None = None
+    noise: float = 0.0
+    epochs: int = 50
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    final_rate: float = 0.02
+    seed: int = 0
+    num_samples: int = 1000
+    paper: str = ""
+    published: Mapping[str, Any] | None = None
+
+    @property
+    def architecture(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def command(self) -> str:
+        return f"kvae train --recipe {self.name}"
+
+
+_BLOG = "Chollet 2016, Building Autoencoders in Keras, https://blog.keras.io/building-autoencoders-in-keras.html"
+_AEVB = "Kingma & Welling 2014, Auto-Encoding Variational Bayes, https://arxiv.org/abs/1312.6114"
+_IWAE = "Burda et al. 2015, Importance Weighted Autoencoders, https://arxiv.org/abs/1509.00519"
+_DIGITS = dict(dataset="digits", batch_size=64, learning_rate=2e-3)
+_SMALL = {"image_shape": (8, 8, 1)}
+
+
+def _blog(value: float) -> dict:
+    return {"metric": "bce_per_pixel", "value": value, "source": _BLOG}
+
+
+_RECIPES = (
+    Recipe(
+        "dense_vae.mnist",
+        "mnist",
+        binarize="dynamic",
+        epochs=200,
+        num_samples=5000,
+        paper=_IWAE,
+        published={"metric": "nll", "value": 86.76, "source": _IWAE},
+    ),
+    Recipe(
+        "conv_vae.mnist",
+        "mnist",
+        binarize="dynamic",
+        epochs=40,
+        num_samples=1000,
+        paper=_AEVB,
+    ),
+    Recipe("dense_autoencoder.mnist", "mnist", epochs=50, paper=_BLOG, published=_blog(0.093)),
+    Recipe(
+        "dense_autoencoder.mnist_deep",
+        "mnist",
+        {"hidden": (128, 64)},
+        epochs=60,
+        paper=_BLOG,
+        published=_blog(0.09),
+    ),
+    Recipe(
+        "dense_autoencoder.mnist_sparse",
+        "mnist",
+        # 1e-5 on the mean over 784 pixels, in nats over the sum.
+        {"l1": 784e-5},
+        epochs=50,
+        paper=_BLOG,
+        published=_blog(0.10),
+    ),
+    Recipe(
+        "conv_autoencoder.mnist",
+        "mnist",
+        epochs=20,
+        paper=_BLOG,
+        published=_blog(0.094),
+    ),
+    Recipe("denoising_autoencoder.mnist", "mnist", noise=0.5, epochs=15, paper=_BLOG),
+    Recipe("lstm_autoencoder.mnist", "mnist", epochs=15, paper=_BLOG),
+    Recipe(
+        "dense_vae.digits",
+        arguments={**_SMALL, "latent_dim": 16},
+        binarize="dynamic",
+        epochs=300,
+        paper=_AEVB,
+        **_DIGITS,
+    ),
+    Recipe(
+        "conv_vae.digits",
+        arguments={**_SMALL, "latent_dim": 16, "filters": (16, 32), "hidden": 64},
+        binarize="dynamic",
+        epochs=300,
+        paper=_AEVB,
+        **_DIGITS,
+    ),
+    Recipe(
+        "dense_autoencoder.digits",
+        arguments={**_SMALL, "latent_dim": 16},
+        epochs=300,
+        paper=_BLOG,
+        **_DIGITS,
+    ),
+    Recipe(
+        "dense_autoencoder.digits_deep",
+        arguments={**_SMALL, "latent_dim": 16, "hidden": (64, 32)},
+        epochs=300,
+        paper=_BLOG,
+        **_DIGITS,
+    ),
+    Recipe(
+        "dense_autoencoder.digits_sparse",
+        arguments={**_SMALL, "latent_dim": 16, "l1": 64e-5},
+        epochs=300,
+        paper=_BLOG,
+        **_DIGITS,
+    ),
+    Recipe(
+        "conv_autoencoder.digits",
+        arguments={**_SMALL, "latent_dim": 16},
+        epochs=300,
+        paper=_BLOG,
+        **_DIGITS,
+    ),
+    Recipe(
+        "denoising_autoencoder.digits",
+        arguments={**_SMALL, "latent_dim": 32},
+        noise=0.3,
+        epochs=300,
+        paper=_BLOG,
+        **_DIGITS,
+    ),
+    Recipe(
+        "lstm_autoencoder.digits",
+        arguments={**_SMALL, "latent_dim": 16, "width": 64},
+        epochs=200,
+        paper=_BLOG,
+        **_DIGITS,
+    ),
+)
+_BY_NAME = {recipe.name: recipe for recipe in _RECIPES}
+
+
+def list_recipes() -> list[str]:
+    """Returns the names of all recipes, sorted."""
+    return sorted(_BY_NAME)
+
+
+def get(name: str) -> Recipe:
+    """Returns a recipe by its name.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    if name not in _BY_NAME:
+        raise names.unknown_name("recipe", name, _BY_NAME)
+    return _BY_NAME[name]

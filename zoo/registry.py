@@ -1,0 +1,84 @@
+"""Architectures by name: untrained and pretrained."""
+
+import inspect
+
+from kvae import names
+from zoo import cards, conv, dense, sequence, weights
+
+__all__ = ["build", "list_architectures", "load"]
+
+_ARCHITECTURES = {
+    "conv_autoencoder": conv.build_conv_autoencoder,
+    "conv_vae": conv.build_conv_vae,
+    "dense_autoencoder": dense.build_dense_autoencoder,
+    "dense_vae": dense.build_dense_vae,
+    "denoising_autoencoder": conv.build_denoising_autoencoder,
+    "lstm_autoencoder": sequence.build_lstm_autoencoder,
+}
+
+
+def list_architectures() -> list[str]:
+    """Returns the names that `build` takes, sorted."""
+    return sorted(_ARCHITECTURES)
+
+
+def build(architecture: str, **arguments):
+    """Builds an untrained model.
+
+    Args:
+        architecture: str. One of `list_architectures()`.
+        **arguments: of the architecture, e.g. `image_shape`, `latent_dim`; and the parts of
+            `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`.
+
+    Returns:
+        `kvae.VAE`, built and not compiled.
+
+    Raises:
+        ValueError: for an unknown architecture or argument, with the known ones.
+
+    Example:
+
+    ```python
+    vae = zoo.build("conv_vae", image_shape=(32, 32, 3), latent_dim=64, likelihood="gaussian")
+    ```
+    """
+    if architecture not in _ARCHITECTURES:
+        raise names.unknown_name("architecture", architecture, _ARCHITECTURES)
+    builder = _ARCHITECTURES[architecture]
+    known = {name for name in inspect.signature(builder).parameters if name != "parts"}
+    known |= {"posterior", "prior", "likelihood", "objective", "seed"}
+    for name in arguments:
+        if name not in known:
+            raise names.unknown_name(f"argument of {architecture}", name, known)
+    for name in ("image_shape", "hidden", "filters"):  # Lists, where a card was read from JSON.
+        if isinstance(arguments.get(name), list):
+            arguments[name] = tuple(arguments[name])
+    return builder(**arguments)
+
+
+def load(name: str):
+    """Loads a pretrained model, compiled with Adam for those who train it further.
+
+    Args:
+        name: str. One of `zoo.list_models()`.
+
+    Returns:
+        `kvae.VAE`.
+
+    Raises:
+        ValueError: for an unknown name, or weights that are not what the card says.
+        FileNotFoundError: when the weights are not there.
+
+    Example:
+
+    ```python
+    vae = zoo.load("conv_vae.mnist")
+    vae.sample(4, seed=1)     # shape (4, 28, 28, 1)
+    ```
+    """
+    card = cards.card(name)
+    path = weights.find(card)
+    model = build(card.architecture, **card.arguments)
+    model.load_weights(path)
+    model.compile()
+    return model

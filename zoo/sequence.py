@@ -1,0 +1,63 @@
+"""Recurrent encoders and decoders, for sequences."""
+
+import math
+
+import keras
+from keras import layers
+
+import kvae
+
+__all__ = ["build_lstm_autoencoder", "lstm_decoder", "lstm_encoder"]
+
+
+def lstm_encoder(event_shape, width: int) -> keras.Model:
+    """Reads the event as a sequence of rows; the last state is the feature vector."""
+    inputs = keras.Input(event_shape, name="image")
+    x = layers.Reshape((event_shape[0], math.prod(event_shape[1:])), name="rows")(inputs)
+    # Unrolled: a loop would need operators that TFLite's built-in set does not have.
+    x = layers.LSTM(width, unroll=True, name="lstm")(x)
+    return keras.Model(inputs, x, name="encoder")
+
+
+def lstm_decoder(output_shape, latent_dim: int, width: int) -> keras.Model:
+    """Repeats `z` at every step and writes the sequence of rows."""
+    inputs = keras.Input((latent_dim,), name="z")
+    x = layers.RepeatVector(output_shape[0], name="repeat")(inputs)
+    x = layers.LSTM(width, return_sequences=True, unroll=True, name="lstm")(x)
+    x = layers.Dense(math.prod(output_shape[1:]), name="outputs")(x)
+    return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
+
+
+def build_lstm_autoencoder(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 64,
+    width: int = 128,
+    likelihood="bernoulli",
+    **parts,
+) -> kvae.VAE:
+    """The blog post's sequence-to-sequence autoencoder; an image is a sequence of rows.
+
+    Args:
+        image_shape: tuple `(steps, ...)`: an image or a signal `(steps, channels)`.
+        latent_dim: int. Size of the code. Defaults to `64`.
+        width: int. Units of both LSTMs. Defaults to `128`.
+
+    Raises:
+        ValueError: for an event that is no sequence.
+
+    Reference:
+        - [Chollet, Building Autoencoders in Keras](
+          https://blog.keras.io/building-autoencoders-in-keras.html)
+    """
+    if len(image_shape) < 2:
+        raise ValueError(f"A sequence has the shape (steps, channels), not {image_shape}.")
+    parts = {"prior": None, "posterior": kvae.Delta(), **parts}
+    likelihood = kvae.likelihoods.get(likelihood)
+    return kvae.VAE(
+        lstm_encoder(image_shape, width),
+        lstm_decoder(likelihood.output_shape(image_shape), latent_dim, width),
+        latent_dim=latent_dim,
+        likelihood=likelihood,
+        name="lstm_autoencoder",
+        **parts,
+    )

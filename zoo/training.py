@@ -1,0 +1,149 @@
+"""From a recipe to weights and a card."""
+
+import dataclasses
+import pathlib
+import platform
+from importlib import metadata
+
+import keras
+import tensorflow as tf
+
+import kvae
+from kvae import io
+from kvae.evaluation import evaluate
+from kvae.training import Checkpoint
+from zoo.cards import Card
+from zoo.recipes import Recipe
+from zoo.registry import build
+
+__all__ = ["measure", "publish", "test_data", "train"]
+
+_LICENSE = "Apache-2.0"
+
+
+def _data(recipe: Recipe, split: str):
+    data = kvae.datasets.load(recipe.dataset, split, binarize=recipe.binarize, seed=recipe.seed)
+    data.noise = recipe.noise
+    return data
+
+
+def test_data(recipe: Recipe):
+    """Returns the data that a card's metrics are measured on."""
+    return _data(recipe, "test")
+
+
+def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | None = None):
+    """Trains a recipe, or goes on with it, in `directory`.
+
+    Args:
+        recipe: `Recipe`.
+        directory: path. Keeps the checkpoints.
+        verbose: of `fit`.
+        callbacks: further Keras callbacks.
+        limit: optional int. Train on the first examples only (for a trial).
+
+    Returns:
+        `(model, checkpoint)`: the model with the best weights by validation loss.
+    """
+    data, validation = _data(recipe, "train"), _data(recipe, "validation")
+    if limit is not None:
+        data, validation = data[:limit], validation[:limit]
+    model = build(recipe.architecture, seed=recipe.seed, **recipe.arguments)
+    steps = recipe.epochs * data.steps(recipe.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate, steps, alpha=recipe.final_rate
+    )
+    model.compile(keras.optimizers.Adam(rate))
+    checkpoint = Checkpoint(directory, fingerprint=repr((dataclasses.asdict(recipe), limit)))
+    first = checkpoint.restore(model)
+    if first < recipe.epochs:
+        model.fit(
+            data,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            initial_epoch=first,
+            verbose=verbose,
+            callbacks=[checkpoint, *callbacks],
+        )
+    checkpoint.load_best(model)
+    return model, checkpoint
+
+
+def measure(recipe: Recipe, model, **options) -> dict:
+    """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`."""
+    options = {"num_samples": recipe.num_samples, "seed": recipe.seed, **options}
+    return evaluate(model, test_data(recipe), **options)
+
+
+def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card:
+    """Writes `weights/NAME.weights.h5` and `cards/NAME.json` below `directory`.
+
+    The card is written last, and names the weights by their hash.
+    """
+    directory = pathlib.Path(directory)
+    file = f"{recipe.name}.weights.h5"
+    path = directory / "weights" / file
+    # A fresh model: the trained one would store its optimizer too.
+    bare = build(recipe.architecture, seed=recipe.seed, **recipe.arguments)
+    bare.set_weights(model.get_weights())
+    with io.atomic_write(path) as temporary:
+        bare.save_weights(temporary)
+    shape = list(model.event_shape)
+    continuous = not isinstance(model.likelihood, kvae.Bernoulli)
+    card = Card(
+        name=recipe.name,
+        architecture=recipe.architecture,
+        arguments=dict(recipe.arguments),
+        preprocessing={
+            "shape": shape,
+            "range": None if continuous else [0.0, 1.0],
+            "binarize": recipe.binarize,
+        },
+        dataset={
+            "name": recipe.dataset,
+            "sha256": {
+                split: kvae.datasets.load(recipe.dataset, split).sha256
+                for split in kvae.datasets.SPLITS
+            },
+        },
+        recipe={
+            "command": recipe.command,
+            "seed": recipe.seed,
+            "epochs": recipe.epochs,
+            "best_epoch": checkpoint.best_epoch,
+            "batch_size": recipe.batch_size,
+            "optimizer": "Adam",
+            "learning_rate": recipe.learning_rate,
+            "schedule": f"half cosine to {recipe.final_rate} of the start",
+            "noise": recipe.noise,
+        },
+        cost={
+            "seconds": round(checkpoint.seconds, 1),
+            "machine": f"{_cores()} CPU cores, {platform.machine()}, shared with other work",
+            "parameters": model.count_params(),
+        },
+        metrics=metrics,
+        published=None if recipe.published is None else dict(recipe.published),
+        weights={
+            "file": file,
+            "sha256": io.sha256_file(path),
+            "bytes": path.stat().st_size,
+        },
+        license=_LICENSE,
+        paper=recipe.paper,
+        versions={
+            "kvae": kvae.__version__,
+            "keras": metadata.version("keras"),
+            "tensorflow": tf.__version__,
+            "numpy": metadata.version("numpy"),
+        },
+    )
+    card.write(directory / "cards" / f"{recipe.name}.json")
+    return card
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

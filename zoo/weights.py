@@ -1,0 +1,68 @@
+"""Weight files: found, checked, and only then opened."""
+
+import os
+import pathlib
+import shutil
+import urllib.error
+import urllib.request
+
+from kvae import io
+
+__all__ = ["find", "verify"]
+
+_FOLDER = pathlib.Path(__file__).parent / "weights"
+
+
+def verify(path: pathlib.Path, sha256: str) -> None:
+    """Checks a file's content.
+
+    Raises:
+        ValueError: when it is not the content that `sha256` names.
+    """
+    found = io.sha256_file(path)
+    if found != sha256:
+        raise ValueError(
+            f"{path} is not the file that its card describes (SHA-256 {found[:12]}…, not "
+            f"{sha256[:12]}…): it was truncated or altered. Delete it and install or download it "
+            "again."
+        )
+
+
+def find(card) -> pathlib.Path:
+    """Returns the path of a card's weights, checked by SHA-256.
+
+    Looks into the package, then into the cache (`KVAE_CACHE_DIR`, by default `~/.cache/kvae`), then
+    downloads from `KVAE_WEIGHTS_URL` into the cache where that variable is set.
+
+    Raises:
+        FileNotFoundError: when the file is nowhere.
+        ValueError: when its content is not what the card says.
+    """
+    name = card.weights["file"]
+    cache = pathlib.Path(os.environ.get("KVAE_CACHE_DIR") or pathlib.Path.home() / ".cache/kvae")
+    cached = cache / f"{card.weights['sha256'][:16]}-{name}"
+    for path in (_FOLDER / name, cached):
+        if path.exists():
+            verify(path, card.weights["sha256"])
+            return path
+    base = os.environ.get("KVAE_WEIGHTS_URL")
+    if not base:
+        raise FileNotFoundError(
+            f"The weights of {card.name} ({name}) are neither in the package nor in {cache}. Set "
+            "KVAE_WEIGHTS_URL to the folder that serves them, or train them: "
+            f"{card.recipe['command']}"
+        )
+    _download(f"{base.rstrip('/')}/{name}", cached, card)
+    return cached
+
+
+def _download(url: str, path: pathlib.Path, card) -> None:
+    if not url.startswith(("https://", "http://", "file://")):
+        raise ValueError(f"KVAE_WEIGHTS_URL has to be an http(s) or file address, not {url!r}.")
+    with io.atomic_write(path) as temporary:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as source, open(temporary, "wb") as file:
+                shutil.copyfileobj(source, file)
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise FileNotFoundError(f"Cannot download {url}: {error}") from None
+        verify(temporary, card.weights["sha256"])
