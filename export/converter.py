@@ -53,7 +53,7 @@ def reason(error: Exception) -> str:
     for mark in marks:
         for line in lines:
             if re.search(mark, line):
-                return line[:300]
+                return line.split("error: ")[-1][:300]
     return (lines or [type(error).__name__])[0][:300]
 
 

@@ -51,6 +51,7 @@ def tflite(
         Path of the file.
 
     Raises:
+        FileNotFoundError: if LiteRT, which checks the file, is not installed.
         NotADirectoryError, PermissionError: if the folder cannot be written.
         TypeError: if `model` is no `kvae.VAE`.
         ValueError: for an unknown precision, a batch size below 1, a model that is not built or
@@ -66,7 +67,9 @@ def tflite(
     ```
     """
     from export import endpoints
+    from export.runtime import litert
 
+    litert.require()
     endpoints.exportable(model)
     if precision not in PRECISIONS:
         raise names.unknown_name("precision", precision, PRECISIONS)
@@ -75,6 +78,13 @@ def tflite(
     if calibration is not None and precision != "int8":
         raise ValueError(
             f"Only precision 'int8' is calibrated, not {precision!r}: leave `calibration` out."
+        )
+    half = [layer.name for layer in model.decoder.layers if "float16" in layer.compute_dtype]
+    if half:
+        raise ValueError(
+            f"The decoder of {model.name!r} computes in half precision ({half[0]!r}), which TFLite "
+            "does not take. Build the model under keras.config.set_dtype_policy('float32') and "
+            "load the weights into it; choose precision='float16' for a file of half the size."
         )
     path = pathlib.Path(path)
     latents = None if precision != "int8" else _representative(model, calibration)
@@ -154,9 +164,8 @@ def _convert(model, precision: str, batch: int, latents) -> bytes:
 
 def _check(model, file: pathlib.Path, path: pathlib.Path, precision: str, batch: int) -> None:
     """Runs the file once in LiteRT: a converter can write a file that only looks right."""
-    from export.runtime import child, litert
+    from export.runtime import child
 
-    litert.require()
     zeros = np.zeros((batch, model.latent_dim), np.float32)
     call = child.Call(_SIGNATURE, {"z": zeros})
     answer = child.request("export.runtime.litert", file, [call], timeout=300.0)

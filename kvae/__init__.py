@@ -4,8 +4,13 @@
 """
 
 import importlib
+import os
 
 from kvae.version import __version__
+
+# Read by Keras when it is first imported; a Keras imported before with another backend is refused
+# by `kvae.random`, which everything uses.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 _MODULES = (
     "datasets",
@@ -19,6 +24,7 @@ _MODULES = (
     "posteriors",
     "priors",
     "random",
+    "report",
     "training",
 )
 _NAMES = {

@@ -1,13 +1,23 @@
 """The one source of noise: stateless, and equal with and without XLA.
 
 Every draw in the library comes from a *seed*, an int32 tensor of shape `[2]`, through TensorFlow's
-Philox generator. The algorithm is named on purpose: `"auto_select"` draws other numbers under XLA.
+Philox generator. The algorithm is named on purpose: `"auto_select"` draws other bits under XLA. Even
+so XLA turns the same bits into other floats, so the last step is made here, the way that
+TensorFlow's kernels make it: the numbers are those of `tf.random.stateless_*` without XLA.
 """
+
+import math
 
 import keras
 import tensorflow as tf
 
 __all__ = ["as_seed", "fold_in", "normal", "split", "uniform"]
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"kvae runs on Keras's TensorFlow backend, and Keras uses {keras.backend.backend()!r}. Set "
+        "KERAS_BACKEND=tensorflow before Keras is imported."
+    )
 
 _PHILOX = "philox"
 
@@ -32,7 +42,8 @@ def as_seed(seed) -> tf.Tensor:
         if not 0 <= value < 2**62:
             raise ValueError(f"A seed is an integer from 0 to 2**62 - 1, not {value}.")
         return tf.constant([value & 0x7FFFFFFF, value >> 31], tf.int32)
-    if getattr(seed, "shape", None) is not None and tuple(seed.shape) == (2,):
+    shape, dtype = getattr(seed, "shape", None), getattr(seed, "dtype", None)
+    if shape is not None and tuple(shape) == (2,) and tf.as_dtype(dtype).is_integer:
         return tf.cast(seed, tf.int32)
     raise TypeError(
         "A seed is an integer, a keras.random.SeedGenerator or an integer tensor of shape [2], "
@@ -51,10 +62,23 @@ def split(seed, num: int = 2) -> list[tf.Tensor]:
 
 
 def normal(shape, seed, dtype="float32") -> tf.Tensor:
-    """Draws from N(0, 1)."""
-    return tf.random.stateless_normal(shape, as_seed(seed), dtype=dtype, alg=_PHILOX)
+    """Draws from N(0, 1); with and without XLA equal up to the last bits of log and sin."""
+    shape = tf.cast(tf.convert_to_tensor(shape, dtype_hint=tf.int32), tf.int32)
+    size = tf.reduce_prod(shape)
+    # Box and Muller's pairs, as in tf.random.stateless_normal without XLA.
+    first, second = tf.unstack(uniform([(size + 1) // 2, 2], seed), axis=1)
+    radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(first, 1e-7)))
+    angle = 2.0 * math.pi * second
+    pairs = tf.stack([radius * tf.sin(angle), radius * tf.cos(angle)], axis=1)
+    return tf.cast(tf.reshape(tf.reshape(pairs, [-1])[:size], shape), dtype)
 
 
 def uniform(shape, seed, dtype="float32") -> tf.Tensor:
-    """Draws from the uniform distribution on [0, 1)."""
-    return tf.random.stateless_uniform(shape, as_seed(seed), dtype=dtype, alg=_PHILOX)
+    """Draws from the uniform distribution on [0, 1), multiples of 2**-23."""
+    bits = tf.random.stateless_uniform(
+        shape, as_seed(seed), minval=None, maxval=None, dtype=tf.uint32, alg=_PHILOX
+    )
+    # 23 random bits are the mantissa of a float in [1, 2).
+    mantissa = tf.bitwise.bitwise_and(bits, tf.constant(0x7FFFFF, tf.uint32))
+    one = tf.constant(0x3F800000, tf.uint32)
+    return tf.cast(tf.bitcast(tf.bitwise.bitwise_or(mantissa, one), tf.float32) - 1.0, dtype)

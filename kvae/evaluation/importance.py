@@ -21,7 +21,8 @@ class LogProb:
 
     Attributes:
         value: array `[n]`.
-        standard_error: array `[n]`. Monte Carlo error of each value (delta method).
+        standard_error: array `[n]`. Monte Carlo error of each value (delta method); NaN for a
+            single sample.
         effective_sample_size: array `[n]`, from 1 to `num_samples`; near 1, a single sample
             dominates, and neither the value nor its error can be trusted.
         num_samples: int.
@@ -118,7 +119,8 @@ def importance_log_prob(
         values.append(largest + np.log(total) - math.log(num_samples))
         # Squared relative error of the mean weight, which is the variance of its logarithm.
         relative = np.maximum(squares / total**2 - 1 / num_samples, 0.0)
-        errors.append(np.sqrt(relative * num_samples / max(num_samples - 1, 1)))
+        correction = num_samples / (num_samples - 1) if num_samples > 1 else math.nan
+        errors.append(np.sqrt(relative * correction))
         sizes.append(total**2 / squares)
         if progress is not None:
             progress(min(first + batch_size, len(x)))

@@ -51,7 +51,8 @@ class Sampling(keras.layers.Layer):
     """
 
     def __init__(self, num_samples: int | None = None, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
+        # Not cast by Keras: under mixed precision half the bits of the parameters would be lost.
+        super().__init__(autocast=False, **kwargs)
         if num_samples is not None and num_samples < 1:
             raise ValueError(f"`num_samples` is None or at least 1, not {num_samples}.")
         self.num_samples = num_samples

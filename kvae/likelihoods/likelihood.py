@@ -55,7 +55,7 @@ class Likelihood(Part):
 
     def check(self, x: np.ndarray, name: str = "x", support: bool = True) -> None:
         """Raises `ValueError` when `x` holds NaN, or (with `support`) values outside the support."""
-        if not np.issubdtype(x.dtype, np.number) and x.dtype != bool:
+        if x.dtype.kind not in "biuf":
             raise ValueError(f"`{name}` holds {x.dtype}, not numbers.")
         if x.size == 0:
             raise ValueError(f"`{name}` is empty: its shape is {x.shape}.")

@@ -11,6 +11,9 @@ from kvae.evaluation.importance import LogProb, importance_log_prob
 __all__ = ["VAE"]
 
 _OUTPUTS = ("mean", "mode", "sample")
+_NO_LABELS = (
+    "Labels are not a target: leave them out, e.g. fit(x) or dataset.map(lambda x, label: x)."
+)
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -107,13 +110,19 @@ class VAE(keras.Model):
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
         }
         self.event_shape = None
-        if getattr(encoder, "built", False) and getattr(encoder, "inputs", None):
-            self.build(tuple(encoder.inputs[0].shape))
+        inputs = getattr(encoder, "inputs", None) if getattr(encoder, "built", False) else None
+        if inputs and None not in inputs[0].shape[1:]:
+            self.build(tuple(inputs[0].shape))
 
     # Building, saving.
 
     def build(self, input_shape):
-        self.event_shape = tuple(int(size) for size in input_shape[1:])
+        shape = tuple(input_shape)
+        if len(shape) < 2 or None in shape[1:]:
+            raise ValueError(
+                f"Inputs have the shape (n, *event), each size of the event known, not {shape}."
+            )
+        self.event_shape = tuple(int(size) for size in shape[1:])
         features = self.encoder(keras.KerasTensor((None, *self.event_shape)))
         self.posterior(features)
         if self.prior is not None:
@@ -156,10 +165,13 @@ class VAE(keras.Model):
 
     def save_own_variables(self, store):
         # Keras leaves the state of generators out; without it a resumed run repeats its noise.
-        store["seed_state"] = self.seed_generator.state.numpy()
+        for name, state in self._seed_states().items():
+            store[name] = state.numpy()
 
     def load_own_variables(self, store):
-        self.seed_generator.state.assign(store["seed_state"])
+        for name, state in self._seed_states().items():
+            if name in store.keys():
+                state.assign(store[name])
 
     def encoder_model(self) -> keras.Model:
         """Returns a functional model from `x` to the posterior's parameters, sharing weights.
@@ -284,6 +296,8 @@ class VAE(keras.Model):
             ValueError: for a wrong shape, NaN, or values outside the likelihood's support.
         """
         self._assert_compile_called("fit")
+        if x is None:
+            raise ValueError("`fit` takes an array `x`, a Dataset, a tf.data.Dataset or a generator.")
         if class_weight is not None:
             raise ValueError("A VAE has no classes: use `sample_weight` to weight examples.")
         if validation_split and validation_data is None:
@@ -296,8 +310,16 @@ class VAE(keras.Model):
             steps_per_epoch = steps_per_epoch or x.steps(batch_size)
             x = x.batches(batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True)
             batch_size, y, shuffle = None, None, False
+        elif isinstance(x, np.ndarray):
+            batch_size = batch_size or 128
         if validation_data is not None:
-            validation_data = self._prepare_validation(validation_data)
+            size = kwargs.pop("validation_batch_size", None) or 128
+            validation_data = self._prepare_validation(validation_data, size)
+            kwargs["validation_batch_size"] = size
+        if self.built and not self.optimizer.built:
+            # Not inside the step: a first step that fails must not spoil the next `fit`.
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         return super().fit(
             x=x,
             y=y,
@@ -319,10 +341,13 @@ class VAE(keras.Model):
         The same data, batch size and seed give the same figures.
         """
         self._assert_compile_called("evaluate")
-        # Keras hands over its own iterator when `fit` validates: that data has been checked.
+        if kwargs.get("_use_cached_eval_dataset"):  # `fit` validates: the data has been checked.
+            return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
         x, y = self._prepare(x, y, in_memory=kwargs.get("sample_weight") is None)
         if isinstance(x, Dataset):
             x, y, batch_size = x.batches(batch_size or 128), None, None
+        elif isinstance(x, np.ndarray):
+            batch_size = batch_size or 128
         return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
@@ -403,6 +428,8 @@ class VAE(keras.Model):
                 "Decode codes of your own with `decode(z)`, or train a VAE."
             )
         self._require_built()
+        if not tf.is_tensor(n) and (not hasattr(n, "__index__") or n < 1):
+            raise ValueError(f"`n` is a whole number of at least 1, not {n!r}.")
         z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
         z = self.prior.sample(n, z_seed, temperature)
         if output != "sample":
@@ -428,6 +455,7 @@ class VAE(keras.Model):
         Returns:
             `LogProb` with arrays `[n]`: `value`, `standard_error`, `effective_sample_size`.
         """
+        self._require_built()
         x = x.images if isinstance(x, Dataset) else np.asarray(x)
         x = self._check_events(x, "x")
         return importance_log_prob(
@@ -435,6 +463,18 @@ class VAE(keras.Model):
         )
 
     # Helpers.
+
+    def _seed_states(self) -> dict:
+        """The states of the model's generator and of those of its networks (dropout), by name."""
+        own = self.seed_generator.state
+        others = (v for v in self.variables if v.name == own.name and v is not own)
+        return {"seed_state": own, **{f"seed_state_{i}": v for i, v in enumerate(others, start=1)}}
+
+    def _build_for(self, shape) -> None:
+        """Builds a model whose encoder has no `keras.Input`, for the first data that it sees."""
+        if not self.built and shape is not None:
+            with self.distribute_strategy.scope():
+                self.build(tuple(shape))
 
     def _step_seed(self, seed):
         context = tf.distribute.get_replica_context()
@@ -452,15 +492,12 @@ class VAE(keras.Model):
 
     def _unpack(self, data):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        target = x if y is None else y
+        x = tf.convert_to_tensor(x)
+        target = x if y is None else tf.convert_to_tensor(y)
+        self._build_for(x.shape)
         for name, value in (("x", x), ("y", target)):
             if not value.shape[1:].is_compatible_with(self.event_shape):
-                hint = (
-                    " Labels are not a target: keep them out of `fit`, e.g. "
-                    "dataset.map(lambda x, label: x)."
-                    if name == "y"
-                    else ""
-                )
+                hint = f" {_NO_LABELS}" if name == "y" else ""
                 raise ValueError(
                     f"`{name}` has shape {tuple(value.shape)}, the model takes "
                     f"{(None, *self.event_shape)}.{hint}"
@@ -474,11 +511,13 @@ class VAE(keras.Model):
         if isinstance(x, Dataset):
             if y is not None:
                 raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
+            self._build_for(x.x.shape)
             target = x.x if x.target is None else x.target
             self._check_events(x.x, "x", support=False, values=x.x.dtype != np.uint8)
             self._check_events(target, "x", values=target.dtype != np.uint8)
         elif _is_concrete(x):
             x = self._check_events(np.asarray(x), "x", support=y is None)
+            self._build_for(x.shape)
             if y is not None:
                 y = self._check_events(np.asarray(y), "y")
             if in_memory:
@@ -487,14 +526,14 @@ class VAE(keras.Model):
             self._check_first_batch(x)
         return x, y
 
-    def _prepare_validation(self, data):
+    def _prepare_validation(self, data, batch_size: int):
         if isinstance(data, Dataset):
             self._prepare(data, None, in_memory=True)
-            return data.batches(128)
+            return data.batches(batch_size)
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         x, y = self._prepare(x, y, in_memory=weight is None)
         if isinstance(x, Dataset):
-            return x.batches(128)
+            return x.batches(batch_size)
         return data if y is None and weight is None else (x, y, weight)
 
     def _split(self, x, y, weight, fraction):
@@ -512,7 +551,8 @@ class VAE(keras.Model):
     def _check_first_batch(self, dataset) -> None:
         for batch in dataset.take(1):
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            if self.event_shape is not None and y is None:
+            if y is None:
+                self._build_for(x.shape)
                 self._check_events(np.asarray(x), "x")
 
     def _check_events(self, x, name: str, support: bool = True, values: bool = True) -> np.ndarray:
@@ -522,6 +562,8 @@ class VAE(keras.Model):
                 hint = " Add the channel axis: x[..., None]."
             elif x.shape == self.event_shape:
                 hint = " Add the batch axis: x[None]."
+            elif name == "y":
+                hint = f" {_NO_LABELS}"
             raise ValueError(
                 f"`{name}` has shape {x.shape}, the model takes (n, "
                 f"{', '.join(map(str, self.event_shape))}).{hint}"
@@ -542,12 +584,11 @@ class VAE(keras.Model):
         self._require_built()
         if not _is_concrete(z):
             return tf.cast(z, tf.float32)
-        z = np.asarray(z, np.float32)
+        z = np.asarray(z)
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {self.latent_dim}).")
-        if not np.isfinite(z).all():
-            raise ValueError("`z` holds NaN or infinite values.")
-        return tf.constant(z)
+        self.likelihood.check(z, "z", support=False)
+        return tf.constant(z, tf.float32)
 
     def _require_built(self) -> None:
         if not self.built:

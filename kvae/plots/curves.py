@@ -90,30 +90,21 @@ def _place(values: np.ndarray, epochs: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return at[keep], values[keep]
 
 
-def _limit(ax: Axes, drawn: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Cuts the first epochs off where they would flatten the rest, and says so."""
+def _limit(ax: Axes, drawn: list[tuple[np.ndarray, np.ndarray]]) -> str:
+    """Cuts the first epochs off where they would flatten many others; returns a note of it."""
     epochs = np.concatenate([at for at, _ in drawn])
     values = np.concatenate([v for _, v in drawn])
     every = np.unique(epochs)
-    if len(every) < 5:
-        return
-    tail = values[epochs > every[max(0, len(every) // 20)]]
+    if len(every) < 10:
+        return ""
+    tail = values[epochs > every[len(every) // 20]]
     low, high = tail.min(), tail.max()
     if np.ptp(values) <= 4 * (high - low) or high == low:
-        return
+        return ""
     margin = 0.08 * (high - low)
     ax.set_ylim(low - margin, high + margin)
     extreme = values[np.abs(values - np.median(tail)).argmax()]
-    above = extreme > high
-    ax.annotate(
-        f"first epochs off scale, from {style.number(extreme)}",
-        (0.98, 0.97 if above else 0.03),
-        xycoords="axes fraction",
-        ha="right",
-        va="top" if above else "bottom",
-        fontsize=7.5,
-        color=style.MUTED,
-    )
+    return f"first epochs off scale, from {style.number(extreme)}"
 
 
 def _panel(ax: Axes, key: str, epochs: np.ndarray, series: dict[str, np.ndarray]) -> None:
@@ -135,7 +126,7 @@ def _panel(ax: Axes, key: str, epochs: np.ndarray, series: dict[str, np.ndarray]
         if len(values) < len(series[name]) and name == key:
             notes.append(f"{label}: {len(series[name]) - len(values)} epochs not finite")
     if drawn:
-        _limit(ax, drawn)
+        notes.append(_limit(ax, drawn))
     subtitle = "; ".join(filter(None, ["last: " + " · ".join(last) if last else "", *notes]))
     style.add_title(ax, _TITLES.get(key, key), subtitle, 520)
     ax.set(xlabel="epoch", ylabel="nats per example" if key in _TITLES else key)

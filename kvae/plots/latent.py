@@ -185,7 +185,9 @@ def latent_scatter(
                     "apart: merge some, or leave `labels` out."
                 )
             continuous = True
-    subtitle = f"{len(means)} posterior means" + (" by class" if len(names) > 1 else "")
+    subtitle = f"{len(means)} posterior means" + (
+        " by class" if len(names) > 1 and not continuous else ""
+    )
     if means.shape[1] == 1:
         return _histogram(means[:, 0], labels, classes, names, continuous, subtitle, title, path)
 

@@ -75,7 +75,7 @@ class Checkpoint(keras.callbacks.Callback):
                     f"{self.fingerprint!r}). Choose another folder or delete it."
                 )
             files = {role: self._checked(entry) for role, entry in state["files"].items()}
-        except (KeyError, TypeError, json.JSONDecodeError):
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
             raise ValueError(f"{path} is damaged. Delete {self.directory} to start anew.") from None
         model.load_weights(files["best"])
         self._best_weights = model.get_weights()
@@ -114,9 +114,11 @@ class Checkpoint(keras.callbacks.Callback):
         epoch = self._pending
         files = {"last": self._write(f"last-{epoch:05d}.weights.h5")}
         last = self.model.get_weights()
-        self.model.set_weights(self._best_weights)
-        files["best"] = self._write(f"best-{epoch:05d}.weights.h5")
-        self.model.set_weights(last)
+        try:
+            self.model.set_weights(self._best_weights)
+            files["best"] = self._write(f"best-{epoch:05d}.weights.h5")
+        finally:  # A full disk must not leave the model with other weights than it trained.
+            self.model.set_weights(last)
         state = {
             "fingerprint": self.fingerprint,
             "epoch": epoch,

@@ -1,0 +1,61 @@
+# make test    the tests             make slow    the slow ones
+# make demo    the whole way through, into demo/index.html
+# make .venv   just the environment  make lint    ruff             make clean
+#
+# make PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made with;
+# make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
+
+.DEFAULT_GOAL := test
+.PHONY: .venv test slow demo lint clean
+
+PYTHON ?=
+ARGS ?=
+
+# 3.11 first: the zoo's numbers were measured with it.
+candidates = $(or $(PYTHON),python3.11 python3.12 python3.13 python3.10 python3 python)
+suitable = import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+pip = .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+	--progress-bar off
+
+# Modules of another environment must not shadow the ones in .venv.
+unexport PYTHONHOME PYTHONPATH
+
+# Each stamp is written last: an interrupted or failed install leaves none and is done again.
+.venv: .venv/.installed
+
+.venv/.requirements: requirements.txt
+	@python=; \
+	for candidate in $(candidates); do \
+		if $$candidate -c '$(suitable)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "kvae needs Python 3.10, 3.11, 3.12 or 3.13 with venv (Debian: python3-venv), and" \
+			"none of these is one: $(candidates). Name one: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making .venv with $$($$python --version): about 0.8 GB to download, some minutes"; \
+	$$python -m venv --clear .venv
+	@$(pip) --requirement requirements.txt
+	@touch $@
+
+.venv/.installed: .venv/.requirements pyproject.toml
+	@$(pip) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# `python -m`, so that a copied or moved checkout runs its own code.
+test: .venv
+	.venv/bin/python -m pytest $(ARGS)
+
+slow: .venv
+	.venv/bin/python -m pytest -m slow $(ARGS)
+
+demo: .venv
+	.venv/bin/python -m kvae demo $(ARGS)
+
+lint: .venv
+	.venv/bin/python -m ruff check .
+
+# Leaves .venv, and what was trained and exported (runs/, serving/).
+clean:
+	rm -rf build dist demo *.egg-info .pytest_cache .ruff_cache
+	find kvae zoo export tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,7 @@
+"""`python -m kvae`."""
+
+import sys
+
+from kvae.cli import main
+
+sys.exit(main())

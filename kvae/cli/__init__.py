@@ -1,0 +1,64 @@
+"""The command line: `kvae COMMAND`, or `python -m kvae COMMAND`."""
+
+import argparse
+import importlib
+import os
+import sys
+
+from kvae.version import __version__
+
+__all__ = ["main"]
+
+# Command, one line of help, module. A command's module is imported when the command is used, and
+# imports TensorFlow when it works, so that help and lists answer at once.
+_COMMANDS = (
+    ("list", "list the pretrained models", "listing"),
+    ("info", "show a model's card", "info"),
+    ("train", "train a model, or retrain a card's weights", "train"),
+    ("evaluate", "measure a model: ELBO, importance-sampled log p(x)", "evaluate"),
+    ("sample", "generate images from the prior", "sample"),
+    ("plot", "draw reconstructions, samples, the latent space, …", "plot"),
+    ("export", "write a SavedModel or a TFLite decoder", "export"),
+    ("verify", "run an exported file elsewhere and compare", "verify"),
+    ("demo", "train, evaluate, draw, load, export and verify in two minutes", "demo"),
+)
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kvae",
+        description="Variational autoencoders for Keras 3: train, evaluate, load, export.",
+    )
+    parser.add_argument("--version", action="version", version=f"kvae {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text, module in _COMMANDS:
+        subparser = subparsers.add_parser(name, help=text, description=text.capitalize() + ".")
+        if name == command:
+            implementation = importlib.import_module(f"kvae.cli.{module}")
+            implementation.add_arguments(subparser)
+            subparser.set_defaults(run=implementation.run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns its exit status: 0, or 1 for a failed check, or 2 for bad input."""
+    argv = sys.argv[1:] if argv is None else argv
+    command = next((word for word in argv if not word.startswith("-")), None)
+    arguments = _parser(command).parse_args(argv)
+    try:
+        return arguments.run(arguments) or 0
+    except KeyboardInterrupt:
+        print("kvae: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, e.g. `kvae list | head -1`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError) as error:
+        if os.environ.get("KVAE_DEBUG"):
+            raise
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        print(f"kvae: error: {' '.join(text.split())}", file=sys.stderr)
+        return 2

@@ -1,0 +1,165 @@
+"""What several commands share: quiet start-up, models by name, output, arguments."""
+
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+__all__ = [
+    "add_json",
+    "add_model",
+    "load_data",
+    "load_model",
+    "positive",
+    "print_json",
+    "progress",
+    "quiet_tensorflow",
+    "table",
+]
+
+
+def quiet_tensorflow() -> None:
+    """Imports TensorFlow and runs a first operation without the noise of its start-up.
+
+    Its C++ side writes to file descriptor 2 before any log level applies; the descriptor points to
+    a temporary file meanwhile, which is shown if the import fails.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as log:
+        saved = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        failed = True
+        try:
+            import tensorflow as tf
+
+            tf.zeros([1]) + 1.0
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            if failed:
+                log.seek(0)
+                sys.stderr.write(log.read().decode(errors="replace"))
+
+
+def positive(text: str) -> int:
+    """An argument that is an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+positive.__name__ = "positive integer"  # What argparse calls it in its error.
+
+
+def add_json(parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_model(parser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL", help="a zoo name (see `kvae list`) or a .keras file"
+    )
+
+
+def load_model(name: str):
+    """Loads a zoo model by its name, or a `.keras` file by its path."""
+    quiet_tensorflow()
+    path = pathlib.Path(name)
+    if path.suffix == ".keras" or path.exists():
+        import keras
+
+        import kvae
+
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no model file {path}.")
+        kvae.VAE  # noqa: B018 - registers the classes that the file names.
+        try:
+            model = keras.saving.load_model(path)
+        except Exception as error:
+            raise ValueError(f"{path} is no model file that Keras can load: {error}") from error
+        if not isinstance(model, kvae.VAE):
+            raise ValueError(f"{path} holds a {type(model).__name__}, not a kvae.VAE.")
+        return model
+    import zoo
+
+    return zoo.load(name)
+
+
+def load_data(model, name: str, arguments, split: str = "test"):
+    """Loads the data that goes with a model: its card's, unless the arguments say otherwise."""
+    import kvae
+    import zoo
+
+    dataset = getattr(arguments, "dataset", None)
+    binarize = getattr(arguments, "binarize", None)
+    seed, noise = 0, 0.0
+    if name in zoo.list_models():
+        card = zoo.card(name)
+        dataset = dataset or card.dataset["name"]
+        binarize = binarize or card.preprocessing["binarize"]
+        seed, noise = card.recipe["seed"], card.recipe["noise"]
+    binarize = None if binarize == "none" else binarize
+    data = kvae.datasets.load(dataset or "digits", split, binarize=binarize, seed=seed)
+    data.noise = noise
+    if data.event_shape != model.event_shape:
+        raise ValueError(
+            f"{name} takes events of shape {model.event_shape}, but {data.name} has "
+            f"{data.event_shape}. Give another --dataset."
+        )
+    return data
+
+
+def print_json(value) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def table(title: str, columns, rows) -> None:
+    """Prints a table; numbers are right-aligned."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    view = Table(box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        numeric = rows and all(isinstance(row[index], (int, float)) for row in rows)
+        view.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        view.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    # A pipe has no width: give it enough that no cell wraps.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(f"[bold]{escape(title)}[/bold]")
+    console.print(view)
+
+
+@contextlib.contextmanager
+def progress(text: str, total: int):
+    """Gives a function that moves a progress bar on standard error to a number of finished steps."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(text, total=total)
+
+        def update(done: int, description: str | None = None) -> None:
+            bar.update(task, completed=done, description=description)
+
+        yield update

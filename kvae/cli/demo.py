@@ -1,0 +1,150 @@
+"""`kvae demo`: the whole way, from `model.fit` to verified exports, on one page."""
+
+import pathlib
+import shutil
+import time
+
+from kvae.cli import common, evaluate
+
+_PRETRAINED = "conv_vae.mnist"
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("-o", "--output", default="demo", help="folder (default demo)")
+    parser.add_argument("--epochs", type=common.positive, default=80)
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments) -> int:
+    start = time.monotonic()
+    common.quiet_tensorflow()
+    folder = pathlib.Path(arguments.output)
+
+    from kvae.report import Report
+
+    report = Report(
+        "kvae: from model.fit to a served decoder",
+        "Everything on this page was made by `kvae demo` on this machine.",
+    )
+    ok = True
+    steps = (_train, _pretrained, _exports)
+    for number, step in enumerate(steps, 1):
+        print(f"[{number}/{len(steps)}] {step.__doc__}", flush=True)
+        ok &= step(arguments, folder, report)
+    seconds = time.monotonic() - start
+    report.text(f"Made in {seconds:.0f} seconds.")
+    page = report.write(folder / "index.html")
+    print(f"wrote {page} in {seconds:.0f} s" + ("" if ok else "; a verification FAILED"))
+    return 0 if ok else 1
+
+
+def _train(arguments, folder, report) -> bool:
+    """train a convolutional VAE on the embedded digits, evaluate it and draw it"""
+    import keras
+
+    import kvae
+    import zoo
+    from kvae import datasets, plots
+    from kvae.evaluation import evaluate as measure
+
+    train = datasets.load("digits", "train", binarize="dynamic", seed=arguments.seed)
+    validation = datasets.load("digits", "validation", binarize="dynamic", seed=arguments.seed)
+    test = datasets.load("digits", "test", binarize="dynamic", seed=arguments.seed)
+    # Two latent dimensions, so that the whole latent space can be drawn.
+    vae = zoo.build(
+        "conv_vae",
+        image_shape=(8, 8, 1),
+        latent_dim=2,
+        filters=(16, 32),
+        hidden=64,
+        seed=arguments.seed,
+    )
+    vae.compile(keras.optimizers.Adam(2e-3))
+    with common.progress("training", arguments.epochs) as update:
+        history = vae.fit(
+            train,
+            validation_data=validation,
+            epochs=arguments.epochs,
+            batch_size=64,
+            verbose=0,
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: update(epoch + 1))
+            ],
+        )
+    with common.progress("evaluating", len(test)) as update:
+        result = measure(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
+    rows = evaluate.result_rows(result)
+    common.table("conv_vae with 2 latents, digits test", ("quantity", "value", ""), rows)
+    with kvae.io.atomic_write(folder / "digits.keras") as temporary:
+        vae.save(temporary)
+
+    plots.loss_curves(history, path=folder / "loss.png")
+    plots.reconstructions(vae, test.images, 10, path=folder / "reconstructions.png")
+    plots.samples(vae, 100, seed=arguments.seed, path=folder / "samples.png")
+    # The code of a grey image: what a user would encode, and less noisy than a binary draw.
+    grey = datasets.load("digits", "train")
+    plots.latent_scatter(vae, grey.images, grey.labels, path=folder / "latent.png")
+    plots.manifold(vae, 15, path=folder / "manifold.png")
+
+    report.heading("1. Trained here: a convolutional VAE on scikit-learn's digits")
+    report.text(
+        f"{len(train)} images of 8 × 8 pixels, binarized anew in every epoch; "
+        f"{arguments.epochs} epochs of model.fit; 2 latent dimensions. Figures on the test split, "
+        "in nats per image."
+    )
+    report.table(("quantity", "value", ""), rows)
+    report.images(
+        ("loss.png", "The negative ELBO and its two terms"),
+        ("reconstructions.png", "Test images and their reconstructions"),
+    )
+    report.images(
+        ("latent.png", "Every training digit at its posterior mean"),
+        ("manifold.png", "The decoded plane: Gaussian quantiles in both directions"),
+    )
+    report.images(("samples.png", "Samples from the prior"))
+    return True
+
+
+def _pretrained(arguments, folder, report) -> bool:
+    """load pretrained MNIST weights and generate from them"""
+    import zoo
+    from kvae import plots
+    from kvae.cli.listing import headline
+
+    vae = zoo.load(_PRETRAINED)
+    card = zoo.card(_PRETRAINED)
+    plots.samples(vae, 100, seed=arguments.seed, path=folder / "mnist_samples.png")
+    ends = [vae.sample(5, seed=arguments.seed + shift) for shift in (1, 2)]
+    plots.interpolation(vae, *ends, path=folder / "mnist_interpolation.png")
+    report.heading(f"2. Pretrained: {_PRETRAINED}")
+    report.text(f"{headline(card)}, {card.metrics['nll']['num_samples']} importance samples.")
+    report.code(f'import zoo\nvae = zoo.load("{_PRETRAINED}")\nimages = vae.sample(100, seed=0)')
+    report.images(
+        ("mnist_samples.png", "Samples from the prior"),
+        ("mnist_interpolation.png", "Walks between the codes of two samples"),
+    )
+    return True
+
+
+def _exports(arguments, folder, report) -> bool:
+    """export a SavedModel and a TFLite decoder and run both elsewhere"""
+    import export
+    import zoo
+
+    vae = zoo.load(_PRETRAINED)
+    # A demo that runs again replaces what it made; versions in use are never overwritten.
+    shutil.rmtree(folder / "serving", ignore_errors=True)
+    reports = [
+        export.verify(export.saved_model(vae, folder / "serving" / _PRETRAINED), vae),
+        export.verify(export.tflite(vae, folder / f"{_PRETRAINED}.tflite"), vae),
+    ]
+    report.heading("3. Exported, and run outside the Python that wrote it")
+    for result in reports:
+        print(result)
+        report.code(str(result))
+    report.text("Serve the first with TensorFlow Serving, run the second on a phone:")
+    report.code(
+        f"tensorflow_model_server --rest_api_port=8501 --model_name=mnist "
+        f"--model_base_path=$PWD/{folder}/serving/{_PRETRAINED}"
+    )
+    return all(result.ok for result in reports)

@@ -1,0 +1,76 @@
+"""`kvae evaluate MODEL`."""
+
+from kvae.cli import common
+
+
+def add_arguments(parser) -> None:
+    common.add_model(parser)
+    parser.add_argument("--dataset", help="default: the card's, or digits")
+    parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
+    parser.add_argument(
+        "--samples", type=common.positive, help="importance samples; default: the card's, or 1000"
+    )
+    parser.add_argument("--limit", type=common.positive, help="use the first examples only")
+    parser.add_argument("--batch-size", type=common.positive, default=100)
+    parser.add_argument("--seed", type=int, help="default: the card's, or 0")
+    common.add_json(parser)
+
+
+def result_rows(result: dict) -> list[tuple]:
+    """An evaluation as rows of a table."""
+    rows = []
+    for name, value in result.items():
+        if isinstance(value, dict):
+            rows.append(
+                (
+                    name,
+                    f"{value['value']:.3f}",
+                    f"± {value['standard_error']:.3f} (images), ± {value['monte_carlo_error']:.3f} "
+                    f"(samples); {value['num_samples']} samples × {value['num_examples']} images",
+                )
+            )
+        elif isinstance(value, float):
+            digits = 5 if name in ("bce_per_pixel", "mse") else 3
+            rows.append((name, f"{value:.{digits}f}", "" if digits == 5 else "nats"))
+    return rows
+
+
+def run(arguments) -> int:
+    common.quiet_tensorflow()
+    import zoo
+    from kvae.evaluation import evaluate
+
+    model = common.load_model(arguments.model)
+    data = common.load_data(model, arguments.model, arguments, arguments.split)
+    samples, seed = arguments.samples or 1000, arguments.seed or 0
+    if arguments.model in zoo.list_models():
+        card = zoo.card(arguments.model)
+        nll = card.metrics.get("nll")
+        samples = arguments.samples or (nll["num_samples"] if nll else 1)
+        seed = card.recipe["seed"] if arguments.seed is None else arguments.seed
+    if arguments.limit:
+        data = data[: arguments.limit]
+    with common.progress(f"evaluating {arguments.model}", len(data)) as update:
+        result = evaluate(
+            model,
+            data,
+            num_samples=samples,
+            batch_size=arguments.batch_size,
+            seed=seed,
+            progress=update,
+        )
+    facts = {
+        "model": arguments.model,
+        "dataset": data.name,
+        "split": data.split,
+        "binarize": data.binarize,
+        "num_examples": len(data),
+        "seed": seed,
+    }
+    if arguments.json:
+        common.print_json({**facts, **result})
+        return 0
+    what = f"{data.name} {data.split}, {len(data)} examples, binarize={data.binarize}"
+    common.table(f"{arguments.model} on {what}", ("quantity", "value", ""), result_rows(result))
+    return 0

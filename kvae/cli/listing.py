@@ -1,0 +1,40 @@
+"""`kvae list`."""
+
+from kvae.cli import common
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("pattern", nargs="?", help="e.g. '*.mnist' or 'conv'")
+    common.add_json(parser)
+
+
+def headline(card) -> str:
+    """A card's main figure in words, e.g. `NLL 86.9 ± 0.2 nats`."""
+    nll = card.metrics.get("nll")
+    if nll is not None:
+        return f"NLL {nll['value']:.2f} ± {nll['standard_error']:.2f} nats"
+    if "bce_per_pixel" in card.metrics:
+        return f"BCE {card.metrics['bce_per_pixel']:.4f} per pixel"
+    return f"reconstruction {card.metrics['reconstruction']:.2f} nats"
+
+
+def run(arguments) -> int:
+    import zoo
+
+    cards = [zoo.card(name) for name in zoo.list_models(arguments.pattern)]
+    if arguments.json:
+        common.print_json([card.to_dict() for card in cards])
+        return 0
+    if not cards:
+        raise ValueError(f"No model matches {arguments.pattern!r}. `kvae list` shows all.")
+    rows = [
+        (
+            card.name,
+            headline(card),
+            card.cost["parameters"],
+            f"{card.weights['bytes'] / 1e6:.2f} MB",
+        )
+        for card in cards
+    ]
+    common.table("Pretrained models", ("name", "test figure", "parameters", "weights"), rows)
+    return 0

@@ -1,0 +1,48 @@
+"""`kvae plot MODEL KIND`."""
+
+from kvae.cli import common
+
+_KINDS = ("reconstructions", "samples", "latent", "manifold", "interpolation")
+
+
+def add_arguments(parser) -> None:
+    common.add_model(parser)
+    parser.add_argument("kind", choices=_KINDS)
+    parser.add_argument("--dataset", help="default: the card's, or digits")
+    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-n", type=common.positive, help="images, or images along one side")
+    parser.add_argument("-o", "--output", help="a .png file (default KIND.png)")
+    common.add_json(parser)
+
+
+def run(arguments) -> int:
+    output = arguments.output or f"{arguments.kind}.png"
+    if not output.endswith(".png"):
+        raise ValueError(f"--output ends in .png, not {output!r}.")
+    model = common.load_model(arguments.model)
+    from kvae import plots
+
+    count = {} if arguments.n is None else {"n": arguments.n}
+    if arguments.kind == "samples":
+        plots.samples(model, seed=arguments.seed, path=output, **count)
+    else:
+        data = common.load_data(model, arguments.model, arguments)
+        x = data.images
+        if arguments.kind == "reconstructions":
+            shown = arguments.n or 10
+            inputs = next(iter(data.batches(shown)))
+            inputs = inputs[0] if isinstance(inputs, tuple) else inputs  # Noisy, if so trained.
+            plots.reconstructions(model, inputs, shown, path=output)
+        elif arguments.kind == "latent":
+            plots.latent_scatter(model, x, data.labels, path=output)
+        elif arguments.kind == "manifold":
+            plots.manifold(model, x=x, path=output, **count)
+        else:
+            rows = arguments.n or 6
+            plots.interpolation(model, x[:rows], x[rows : 2 * rows], path=output)
+    if arguments.json:
+        common.print_json({"path": output, "kind": arguments.kind})
+    else:
+        print(f"wrote {output}")
+    return 0

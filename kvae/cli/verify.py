@@ -1,0 +1,24 @@
+"""`kvae verify PATH`."""
+
+from kvae.cli import common
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("path", help="a SavedModel folder or a .tflite file")
+    parser.add_argument(
+        "--model", help="zoo name or .keras file to compare with (default: only run the file)"
+    )
+    common.add_json(parser)
+
+
+def run(arguments) -> int:
+    common.quiet_tensorflow()
+    import export
+
+    model = common.load_model(arguments.model) if arguments.model else None
+    report = export.verify(arguments.path, model)
+    if arguments.json:
+        common.print_json(report.to_dict())
+    else:
+        print(report)
+    return 0 if report.ok else 1

@@ -1,0 +1,216 @@
+"""TFLite decoders: what is in the file, and its numbers in LiteRT."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+import kvae
+from export import converter, verification
+from export.lite import _representative
+from export.runtime import child
+
+RUNTIME = "export.runtime.litert"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tflite")
+
+
+@pytest.fixture(scope="module")
+def files(conv, images, folder):
+    """The convolutional decoder in every precision, int8 for batches of 3."""
+    return {
+        "float32": export.tflite(conv, folder / "new" / "conv.tflite"),
+        "float16": export.tflite(conv, folder / "conv16.tflite", "float16"),
+        "dynamic": export.tflite(conv, folder / "dynamic.tflite", "dynamic"),
+        "int8": export.tflite(
+            conv, folder / "int8.tflite", "int8", batch_size=3, calibration=images
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def facts(files):
+    """What LiteRT says of each file, and its answer to the same latents."""
+    z = np.random.default_rng(5).normal(size=(7, 4)).astype("float32")
+    found = {}
+    for precision, path in files.items():
+        answer = child.request(RUNTIME, path, [child.Call("serving_default", {"z": z})], 60)
+        assert not answer.failure and not answer.load_error
+        found[precision] = answer.facts, answer.results[0].outputs["image"]
+    return z, found
+
+
+# The 8-bit bounds here are of this model; those of `verify` have to do for any.
+@pytest.mark.parametrize(
+    ("precision", "bound"),
+    [("float32", 1e-5), ("float16", 1e-3), ("dynamic", 0.02), ("int8", 0.05)],
+)
+def test_numbers_are_the_models(files, facts, conv, precision, bound):
+    z, found = facts
+    _, image = found[precision]
+    assert image.dtype == np.float32
+    error = np.abs(image - np.asarray(conv.decode(z))).max()
+    assert error <= bound
+    if precision != "float32":
+        assert error > 1e-7  # The precision asked for is the one in the file.
+
+
+def test_verify_runs_a_file_of_each_precision(files, conv):
+    for precision in ("float32", "int8"):
+        report = export.verify(files[precision], conv)
+        assert report.ok, str(report)
+        assert report.precision == precision
+        assert [(row.signature, row.output, row.batch) for row in report.rows] == [
+            ("serving_default", "image", 1),
+            ("serving_default", "image", 32),
+        ]
+        assert {row.tolerance for row in report.rows} == {verification.TOLERANCES[precision]}
+        assert all("LiteRT" in row.runtime for row in report.rows)
+    assert not export.verify(files["int8"], conv, tolerance=1e-5).ok
+
+
+def test_files_name_their_precision_and_use_builtin_operators_only(files, facts, conv):
+    for precision, (found, _) in facts[1].items():
+        assert found["precision"] == precision
+        assert found["tensorflow_imported"] is False
+        assert "TRANSPOSE_CONV" in found["operators"]
+        assert not [name for name in found["operators"] if "CUSTOM" in name or "VAR" in name]
+        signature = found["signatures"]["serving_default"]
+        batch = 3 if precision == "int8" else 1
+        assert signature["inputs"] == {"z": {"dtype": "float32", "shape": [batch, 4]}}
+        assert signature["outputs"] == {"image": {"dtype": "float32", "shape": [batch, 8, 8, 1]}}
+    sizes = {precision: path.stat().st_size for precision, path in files.items()}
+    kernels = sum(int(np.prod(v.shape)) for v in conv.decoder.weights if len(v.shape) > 1)
+    assert sizes["float32"] > 4 * kernels
+    assert sizes["float32"] - sizes["float16"] > 1.9 * kernels
+    assert sizes["float32"] > max(sizes["int8"], sizes["dynamic"])
+
+
+def test_a_fixed_batch_gives_the_same_rows(dense, folder):
+    path = export.tflite(dense, folder / "dense32.tflite", batch_size=32)
+    report = export.verify(path, dense, batch_sizes=(1, 32, 33))
+    assert report.ok and report.max_abs_error <= 1e-5, str(report)
+
+
+def test_a_model_without_a_prior_needs_calibration(autoencoder, tmp_path):
+    with pytest.raises(ValueError, match="has no prior .*give `calibration`"):
+        export.tflite(autoencoder, tmp_path / "ae.tflite", "int8")
+    rows = np.random.default_rng(0).random((20, 12), np.float32)
+    codes = autoencoder.encode(rows)["z_mean"]
+    np.testing.assert_allclose(_representative(autoencoder, rows), codes, atol=1e-6)
+    np.testing.assert_array_equal(_representative(autoencoder, np.asarray(codes)), codes)
+
+
+def test_calibration_mixes_posterior_samples_and_prior_draws(dense, images):
+    z = _representative(dense, images)
+    assert z.shape == (80, 2)
+    posterior = dense.posterior.sample(dense.encode(images), seed=0)
+    np.testing.assert_allclose(z[::2], posterior, atol=1e-6)
+    drawn = _representative(dense, None)
+    assert drawn.shape == (256, 2)
+    assert abs(drawn.mean()) < 0.2 and abs(drawn.std() - 1) < 0.15
+    np.testing.assert_array_equal(_representative(dense, drawn), drawn)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "flaot16"}, "Unknown precision 'flaot16'. Did you mean 'float16'"),
+        ({"batch_size": 0}, "`batch_size` is a positive integer"),
+        ({"batch_size": 1.5}, "`batch_size` is a positive integer"),
+        ({"calibration": np.zeros((4, 2))}, "Only precision 'int8' is calibrated"),
+        ({"precision": "int8", "calibration": np.zeros((4, 3))}, r"shape \(4, 3\); it is images"),
+        ({"precision": "int8", "calibration": np.zeros((0, 2))}, r"shape \(0, 2\)"),
+        ({"precision": "int8", "calibration": np.zeros(2)}, r"shape \(2,\)"),
+        ({"precision": "int8", "calibration": np.full((4, 2), np.nan)}, "NaN"),
+        ({"precision": "int8", "calibration": np.full((4, 8, 8, 1), 255.0)}, "Divide images"),
+    ],
+)
+def test_wrong_arguments_are_named_before_any_work(dense, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export.tflite(dense, tmp_path / "x.tflite", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_cannot_be_written_is_named(dense, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
+        export.tflite(dense, tmp_path / "file" / "x.tflite")
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        export.tflite(dense, tmp_path)
+
+
+def with_decoder(dense, *layers):
+    decoder = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Reshape((8, 8, 1))])
+    return kvae.VAE(dense.encoder, decoder, latent_dim=2)
+
+
+def test_half_precision_decoders_are_refused_with_advice(dense, tmp_path):
+    model = with_decoder(dense, keras.layers.Dense(64, dtype="mixed_bfloat16", name="half"))
+    with pytest.raises(ValueError, match=r"half precision \('half'\).*set_dtype_policy"):
+        export.tflite(model, tmp_path / "x.tflite")
+
+
+class Betainc(keras.layers.Layer):
+    def call(self, x):
+        x = tf.sigmoid(x)
+        return tf.math.betainc(x, x, x)
+
+
+def test_an_operator_that_does_not_convert_is_named(dense, tmp_path):
+    model = with_decoder(dense, keras.layers.Dense(64), Betainc())
+    path = tmp_path / "x.tflite"
+    path.write_text("older")
+    with pytest.raises(ValueError, match="does not convert .*Betainc"):
+        export.tflite(model, path)
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_calibration_that_crashes_does_not_take_this_process_along(dense, tmp_path):
+    model = with_decoder(
+        dense, keras.layers.RepeatVector(8), keras.layers.LSTM(8, return_sequences=True)
+    )
+    try:
+        path = export.tflite(model, tmp_path / "x.tflite", "int8")
+    except ValueError as error:
+        # TensorFlow 2.21 crashes here.
+        assert "unroll=True" in str(error)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert export.verify(path, model).ok
+
+
+def test_a_file_without_weights_is_not_written(dense, tmp_path, monkeypatch):
+    # What `from_concrete_functions([f], keras_model)` does: variables that nobody fills.
+    def lose_weights(path, precision, signature, z=None):
+        loaded = tf.saved_model.load(path)
+        function = loaded.signatures[signature]
+        broken = tf.lite.TFLiteConverter.from_concrete_functions([function], dense)
+        broken.experimental_enable_resource_variables = True
+        return broken.convert()
+
+    monkeypatch.setattr(converter, "convert", lose_weights)
+    with pytest.raises(ValueError, match="does not run, so .* was not written"):
+        export.tflite(dense, tmp_path / "x.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_file_that_was_cut_off_is_named(files, tmp_path, share):
+    data = files["float32"].read_bytes()
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ValueError, match="cannot be loaded: .*export the model again"):
+        export.verify(path)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    path = tmp_path / "notes.tflite"
+    path.write_text("not a model at all")
+    with pytest.raises(ValueError, match="not a TFLite file"):
+        export.verify(path)

@@ -1,0 +1,224 @@
+"""The verification: it has to catch what is wrong, and to survive it."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+import kvae
+from export import verification
+from export.report import Report, Row
+from export.runtime import child
+
+
+@pytest.fixture(scope="module")
+def path(dense, tmp_path_factory):
+    return export.saved_model(dense, tmp_path_factory.mktemp("serving"))
+
+
+@pytest.fixture
+def copy(path, tmp_path):
+    return shutil.copytree(path, tmp_path / "1")
+
+
+class OnlyPython(tf.Module):
+    """The classic mistake: a module that holds a Keras model, whose variables only Python finds."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="z")])
+    def decode(self, z):
+        return {"image": self.model.decode(z)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="z")])
+    def divide(self, z):
+        return {"image": z / tf.zeros_like(z)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="png")])
+    def read(self, png):
+        return {"length": tf.strings.length(png)}
+
+
+@pytest.fixture(scope="module")
+def only_python(dense, tmp_path_factory):
+    path = tmp_path_factory.mktemp("only_python") / "1"
+    module = OnlyPython(dense)
+    functions = {
+        "serving_default": module.decode,
+        "divide": module.divide,
+        "read": module.read,
+    }
+    tf.saved_model.save(module, str(path), signatures=functions)
+    return path
+
+
+def test_a_saved_model_that_only_python_can_run_is_caught(only_python, dense):
+    z = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
+    reloaded = tf.saved_model.load(str(only_python)).signatures["serving_default"]
+    np.testing.assert_allclose(reloaded(z=tf.constant(z))["image"], dense.decode(z), atol=1e-6)
+
+    report = export.verify(only_python, dense)
+    assert not report.ok and not report
+    failed = [row for row in report.rows if row.signature == "serving_default"]
+    assert len(failed) == 2
+    for row in failed:
+        assert row.error.startswith("FAILED_PRECONDITION: Could not find variable")
+        assert "\n" not in row.error
+    assert "NOT verified" in str(report) and "Could not find variable" in str(report)
+
+    # Signatures without variables run, and what is wrong with them is said.
+    errors = {row.signature: row.error for row in report.rows}
+    assert "numbers are not finite" in errors["divide"]
+    assert "'png' holds no numbers" in errors["read"]
+
+
+def test_another_models_numbers_do_not_pass(path, dense):
+    other = keras.models.clone_model(dense.decoder)
+    for mine, theirs in zip(other.weights, dense.decoder.weights, strict=True):
+        mine.assign(theirs + 1e-3)
+    changed = kvae.VAE(dense.encoder, other, latent_dim=2, posterior=dense.posterior)
+    report = export.verify(path, changed, batch_sizes=(4,))
+    verdicts = {(row.signature, row.output): row.ok for row in report.rows}
+    assert not report.ok
+    assert verdicts["serving_default", "image"] is False
+    assert verdicts["reconstruct", "image"] is False
+    assert verdicts["encode", "z_mean"] is True
+    assert verdicts["generate", "z"] is True
+    assert export.verify(path, changed, batch_sizes=(4,), tolerance=0.1).ok
+
+
+def test_a_model_of_another_shape_is_a_failed_row(path, autoencoder):
+    report = export.verify(path, autoencoder, batch_sizes=(2,))
+    assert not report.ok
+    assert all(row.error for row in report.rows if row.signature != "generate")
+
+
+def test_without_a_model_it_runs_and_is_finite(path):
+    report = export.verify(path.parent, batch_sizes=(3,))
+    assert report.ok and report.path == path  # The newest of the folder's versions.
+    assert verification._resolve(path / "saved_model.pb") == path
+    compared = [row for row in report.rows if row.max_abs_error is not None]
+    assert {row.output for row in compared} == {
+        f"{name}, row {kind}" for name in ("z", "image") for kind in ("alone", "reversed")
+    }
+    assert {row.signature for row in report.rows} >= {"serving_default", "encode", "reconstruct"}
+
+
+def test_a_report_of_no_comparison_is_not_fine(dense, tmp_path):
+    identity = tf.function(
+        lambda z: {"same": z},
+        input_signature=[tf.TensorSpec((None, 2), tf.float32, name="z")],
+    )
+    tf.saved_model.save(tf.Module(), str(tmp_path / "1"), signatures={"other": identity})
+    assert export.verify(tmp_path / "1").ok
+    report = export.verify(tmp_path / "1", dense)
+    assert not report.ok and "nothing was compared" in str(report)
+
+
+def test_damaged_saved_models_are_named(copy):
+    data = copy / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cannot be loaded: .*export the model again"):
+        export.verify(copy)
+    shutil.rmtree(copy / "variables")
+    assert "Could not find variable" in str(report := export.verify(copy)) and not report.ok
+    graph = copy / "saved_model.pb"
+    content = graph.read_bytes()
+    graph.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="damaged or was cut off.*Export the model again"):
+        export.verify(copy)
+    graph.write_bytes(b"")
+    with pytest.raises(ValueError, match="no signature for serving"):
+        export.verify(copy)
+
+
+def test_missing_paths_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no .*Export the model first"):
+        export.verify(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="neither a SavedModel nor versions"):
+        export.verify(tmp_path)
+    (tmp_path / "1").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no saved_model.pb"):
+        export.verify(tmp_path)
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (4, -1)])
+def test_batch_sizes_are_positive(path, sizes):
+    with pytest.raises(ValueError, match="`batch_sizes` are positive"):
+        export.verify(path, batch_sizes=sizes)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"crashed \(SIGSEGV\)"),
+        ("import time; time.sleep(60)", "no answer within 2 s"),
+        ("raise SystemExit('out of luck')", "ended with status 1: out of luck"),
+        ("pass", "ended with status 0"),
+    ],
+)
+def test_a_runtime_that_dies_or_hangs_is_a_failed_row(
+    path, dense, tmp_path, monkeypatch, body, message
+):
+    (tmp_path / "bad_runtime.py").write_text(body)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(verification, "_SAVED_MODEL", "bad_runtime")
+    report = export.verify(path, dense, timeout=2 if "sleep" in body else 60)
+    assert not report.ok
+    with pytest.raises(AssertionError, match=message):
+        assert report.ok, str(report)
+
+
+def test_arrays_travel_whatever_their_names_and_never_pickled(tmp_path):
+    arrays = {"file": np.arange(3), "allow_pickle": np.zeros((0, 2)), "a/b": np.float32(1.5)}
+    child._write(tmp_path / "x.npz", arrays)
+    back = child._read(tmp_path / "x.npz", True)
+    assert set(back) == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+    np.savez(tmp_path / "y.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        child._read(tmp_path / "y.npz", True)
+
+
+def test_the_report_is_json_and_a_table(tmp_path):
+    rows = [
+        Row("serving_default", "image", 1, 2e-6, 1e-5, "C++"),
+        Row("serving_default", "logits", 1, 4e-5, 1e-5, "C++", scale=8.0),
+        Row("encode", "z_mean", 1, None, None, "C++"),
+    ]
+    report = Report(tmp_path, "float32", rows)
+    assert report.ok and report.max_abs_error == 4e-5
+    content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert content["ok"] is True and [row["ok"] for row in content["rows"]] == [True] * 3
+    lines = str(report).splitlines()
+    assert lines[0].endswith("verified") and len(lines) == 5
+    assert lines[2].split() == ["serving_default", "image", "1", "2.0e-06", "1.0e-05", "C++", "ok"]
+    assert lines[3].split()[4] == "8.0e-05"
+
+    rows.append(Row("encode", "z_mean", 32, 1.2e-5, 1e-5, "C++"))
+    assert not report.ok and not rows[-1].ok
+    assert not Row("encode", "z_mean", 1, None, 1e-5, "C++", error="why").ok
+    assert not Row("encode", "z_mean", 1, float("nan"), 1e-5, "C++").ok
+    assert not Report(tmp_path, "float32", []).ok
+
+
+def test_rows_that_depend_on_their_neighbours_are_caught(dense, tmp_path):
+    def generate(seed):
+        # One seed for the whole batch: what a row gets depends on where it stands.
+        noise = tf.random.stateless_normal((tf.shape(seed)[0], 2), [0, 1], alg="philox")
+        return {"z": noise}
+
+    function = tf.function(
+        generate, input_signature=[tf.TensorSpec((None,), tf.int64, name="seed")]
+    )
+    tf.saved_model.save(tf.Module(), str(tmp_path / "1"), signatures={"generate": function})
+    report = export.verify(tmp_path / "1", batch_sizes=(4,))
+    verdicts = {row.output: row.ok for row in report.rows}
+    assert verdicts == {"z": True, "z, row reversed": False, "z, row alone": False}

@@ -1,0 +1,191 @@
+"""Tiny models, data, and a model whose densities are known in closed form."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+EVENT = (8, 8, 1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """64 handwritten digits in [0, 1], float32 `[64, 8, 8, 1]`."""
+    from kvae import datasets
+
+    return datasets.load("digits", "train").images[:64]
+
+
+@pytest.fixture(scope="session")
+def make_encoder():
+    """`make_encoder(event, declared=True)`: dense features; not `declared` leaves out the Input."""
+    import keras
+    from keras import layers
+
+    def make(event=EVENT, declared=True, width=16, extra=()):
+        inputs = [keras.Input(event)] if declared else []
+        return keras.Sequential(
+            [*inputs, layers.Flatten(), layers.Dense(width, "relu"), *extra], name="encoder"
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_decoder():
+    """`make_decoder(output_shape, latent_dim)`: dense, linear outputs."""
+    import keras
+    from keras import layers
+
+    def make(output_shape=EVENT, latent_dim=2, declared=True):
+        inputs = [keras.Input((latent_dim,))] if declared else []
+        size = int(np.prod(output_shape))
+        return keras.Sequential(
+            [*inputs, layers.Dense(16, "relu"), layers.Dense(size), layers.Reshape(output_shape)],
+            name="decoder",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_vae(make_encoder, make_decoder):
+    """`make_vae(event, latent_dim, ...)`: the same initial weights at every call."""
+    import keras
+
+    import kvae
+
+    def make(event=EVENT, latent_dim=2, encoder=None, decoder=None, optimizer=None, **parts):
+        keras.utils.set_random_seed(3)
+        likelihood = kvae.likelihoods.get(parts.pop("likelihood", "bernoulli"))
+        vae = kvae.VAE(
+            encoder or make_encoder(event),
+            decoder or make_decoder(likelihood.output_shape(event), latent_dim),
+            latent_dim=latent_dim,
+            likelihood=likelihood,
+            **parts,
+        )
+        if optimizer is not None:
+            vae.compile(optimizer)
+        return vae
+
+    return make
+
+
+@pytest.fixture
+def policy():
+    """`policy("mixed_float16")` sets Keras's dtype policy for the rest of the test."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+@dataclasses.dataclass
+class LinearGaussian:
+    """`p(z) = N(0, I)`, `p(x|z) = N(W z + b, s² I)`, with orthogonal columns of W.
+
+    Then `p(x) = N(b, W Wᵀ + s² I)`, and the posterior `N(A (x - b), diag(variance))` is diagonal.
+    """
+
+    w: np.ndarray
+    b: np.ndarray
+    s: float
+    variance: np.ndarray
+
+    @property
+    def a(self):
+        return (self.w / self.s**2 * self.variance).T
+
+    def draw(self, n, seed):
+        rng = np.random.default_rng(seed)
+        z = rng.normal(size=(n, self.w.shape[1]))
+        x = z @ self.w.T + self.b + self.s * rng.normal(size=(n, len(self.b)))
+        return x.astype("float32")
+
+    def log_prob(self, x):
+        import scipy.stats
+
+        cov = self.w @ self.w.T + self.s**2 * np.eye(len(self.b))
+        return scipy.stats.multivariate_normal(self.b, cov).logpdf(np.asarray(x, np.float64))
+
+    def vae(self, shift=0.0, widen=0.0, **parts):
+        """A VAE with this decoder; the posterior is exact, or moved by `shift` and `widen`."""
+        import keras
+        from keras import layers
+        from keras.initializers import Constant
+
+        import kvae
+
+        d, latent_dim = self.w.shape
+        x = keras.Input((d,))
+        mean = layers.Dense(
+            latent_dim,
+            kernel_initializer=Constant(self.a.T),
+            bias_initializer=Constant(shift - self.a @ self.b),
+            name="mean",
+        )(x)
+        log_var = layers.Dense(
+            latent_dim,
+            kernel_initializer="zeros",
+            bias_initializer=Constant(np.log(self.variance) + widen),
+            name="log_var",
+        )(x)
+        z = keras.Input((latent_dim,))
+        outputs = layers.Dense(
+            d, kernel_initializer=Constant(self.w.T), bias_initializer=Constant(self.b), name="w"
+        )(z)
+        return kvae.VAE(
+            keras.Model(x, {"z_mean": mean, "z_log_var": log_var}),
+            keras.Model(z, outputs),
+            latent_dim=latent_dim,
+            likelihood=kvae.GaussianLikelihood(scale=self.s),
+            **parts,
+        )
+
+
+@pytest.fixture(scope="session")
+def linear_gaussian():
+    rng = np.random.default_rng(5)
+    orthogonal = np.linalg.qr(rng.normal(size=(6, 2)))[0]
+    w, s = orthogonal * [1.5, 0.7], 0.6
+    variance = 1 / (1 + np.sum(w**2, axis=0) / s**2)
+    return LinearGaussian(w, rng.normal(size=6), s, variance)
+
+
+# Run here and in a process of its own; both have to give the same bits.
+_DRAWS = """
+import keras, numpy as np, kvae
+def draws(model):
+    z_mean = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+    z_log_var = np.linspace(-2, 1, 12, dtype="float32").reshape(4, 3)
+    return {
+        "normal": kvae.random.normal((3, 5), 7),
+        "uniform": kvae.random.uniform((3, 5), 2**40 + 1),
+        "sampling": kvae.Sampling(num_samples=2, seed=5)([z_mean, z_log_var]),
+        "mean": model.sample(4, seed=1),
+        "sample": model.sample(4, seed=1, output="sample"),
+        "log_prob": model.log_prob(model.sample(3, seed=2), num_samples=5).value,
+    }
+"""
+
+
+@pytest.fixture(scope="session")
+def draws_here_and_elsewhere(make_vae, run_python, tmp_path_factory):
+    """Two dicts of arrays drawn with equal seeds: in this process and in another one."""
+    folder = tmp_path_factory.mktemp("draws")
+    model = make_vae()
+    model.save(folder / "model.keras")
+    run_python(
+        f"import sys\n{_DRAWS}\nkvae.VAE\n"
+        "model = keras.saving.load_model(sys.argv[1])\n"
+        "np.savez(sys.argv[2], **draws(model))",
+        folder / "model.keras",
+        folder / "draws.npz",
+    )
+    namespace = {}
+    exec(_DRAWS, namespace)
+    here = {name: np.asarray(value) for name, value in namespace["draws"](model).items()}
+    with np.load(folder / "draws.npz") as elsewhere:
+        return here, dict(elsewhere)

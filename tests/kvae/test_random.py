@@ -1,0 +1,94 @@
+"""kvae.random: every draw is a function of its seed."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from kvae import random
+
+N = 20_000
+
+
+@pytest.mark.parametrize("draw, law", [(random.normal, "norm"), (random.uniform, "uniform")])
+def test_draws_follow_their_law(draw, law):
+    values = draw((N,), seed=11).numpy()
+    assert scipy.stats.kstest(values, law).pvalue > 1e-3
+    # Neighbours are uncorrelated; the estimate's standard error is 1/√N.
+    assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 5 / np.sqrt(N)
+
+
+STOCK = {random.normal: tf.random.stateless_normal, random.uniform: tf.random.stateless_uniform}
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (257, 3)])
+@pytest.mark.parametrize("draw, tolerance", [(random.normal, 3e-6), (random.uniform, 0.0)])
+def test_numbers_are_those_of_tensorflow(draw, tolerance, shape):
+    stock = STOCK[draw](shape, random.as_seed(4), alg="philox")
+    values = draw(shape, 4)
+    assert values.shape == shape
+    np.testing.assert_allclose(values, stock, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("draw, tolerance", [(random.normal, 1e-6), (random.uniform, 0.0)])
+def test_same_numbers_with_and_without_xla(draw, tolerance):
+    eager = draw((257, 3), seed=4).numpy()
+    # The seed is an argument: with a constant, TensorFlow folds the draw away before XLA sees it.
+    graph = tf.function(lambda seed: draw((257, 3), seed))
+    compiled = tf.function(lambda seed: draw((257, 3), seed), jit_compile=True)
+    seed = random.as_seed(4)
+    np.testing.assert_array_equal(graph(seed), eager)
+    np.testing.assert_array_equal(compiled(seed), compiled(seed))
+    np.testing.assert_allclose(compiled(seed), eager, rtol=0, atol=tolerance)
+    assert np.abs(draw((257, 3), seed=5) - eager).max() > 0.5
+
+
+def test_shapes_may_be_tensors():
+    draw = tf.function(lambda rows: random.normal([2, rows, 3], seed=1))
+    np.testing.assert_array_equal(draw(tf.constant(4)), random.normal((2, 4, 3), seed=1))
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform"])
+def test_same_bits_in_another_process(name, draws_here_and_elsewhere):
+    here, elsewhere = draws_here_and_elsewhere
+    np.testing.assert_array_equal(here[name], elsewhere[name])
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**31 - 1, 2**31, 2**40 + 5, 2**62 - 1])
+def test_as_seed_keeps_all_bits_of_an_integer(value):
+    low, high = (int(part) for part in random.as_seed(value))
+    assert low + high * 2**31 == value
+    np.testing.assert_array_equal(random.as_seed(np.int64(value)), [low, high])
+
+
+def test_as_seed_passes_pairs_and_advances_generators():
+    np.testing.assert_array_equal(random.as_seed(np.array([3, 4])), [3, 4])
+    np.testing.assert_array_equal(random.as_seed(tf.constant([3, 4], tf.int64)), [3, 4])
+    generator = keras.random.SeedGenerator(9)
+    first, second = random.as_seed(generator), random.as_seed(generator)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(random.as_seed(keras.random.SeedGenerator(9)), first)
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, "1", [1, 2], np.zeros(2), np.zeros(3, int)])
+def test_as_seed_refuses_what_is_no_seed(value):
+    with pytest.raises(TypeError, match="A seed is an integer"):
+        random.as_seed(value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**62])
+def test_as_seed_refuses_integers_out_of_range(value):
+    with pytest.raises(ValueError, match=str(value)):
+        random.as_seed(value)
+
+
+def test_fold_in_and_split_make_independent_streams():
+    family = [random.fold_in(3, index) for index in range(50)]
+    family += random.split(3, 50)
+    assert len({tuple(seed.numpy()) for seed in family}) == 100
+    np.testing.assert_array_equal(random.fold_in(3, tf.constant(7)), family[7])
+    draws = np.stack([random.normal((2000,), seed) for seed in family])
+    correlations = np.corrcoef(draws)[np.triu_indices(100, 1)]
+    assert np.abs(correlations).max() < 6 / np.sqrt(2000)
+    assert np.std(correlations) == pytest.approx(1 / np.sqrt(2000), rel=0.1)

@@ -1,0 +1,132 @@
+"""What every architecture of the zoo keeps, whatever it is made of."""
+
+import keras
+import numpy as np
+import pytest
+
+import kvae
+import zoo
+
+ARCHITECTURES = zoo.list_architectures()
+CONVOLUTIONAL = [name for name in ARCHITECTURES if name.startswith(("conv", "denoising"))]
+SMALL = {"image_shape": (8, 8, 1), "latent_dim": 3}
+
+
+def images(shape, n=6, seed=0):
+    return np.random.default_rng(seed).random((n, *shape), np.float32)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+class TestContract:
+    def test_encodes_and_decodes(self, name):
+        vae = zoo.build(name, **SMALL)
+        x = images((8, 8, 1))
+        params = vae.encode(x)
+        assert params["z_mean"].shape == (6, 3)
+        assert vae.decode(params["z_mean"]).shape == x.shape
+        np.testing.assert_array_equal(vae.reconstruct(x), vae.decode(params["z_mean"]))
+
+    def test_the_seed_decides_the_training(self, name):
+        def train(seed):
+            keras.utils.set_random_seed(seed)
+            vae = zoo.build(name, **SMALL, seed=seed)
+            vae.compile(keras.optimizers.SGD(0.01))
+            vae.fit(images((8, 8, 1)), epochs=2, batch_size=3, verbose=0)
+            return np.concatenate([weight.ravel() for weight in vae.get_weights()])
+
+        first = train(1)
+        np.testing.assert_array_equal(first, train(1))
+        assert not np.array_equal(first, train(2))
+
+    def test_training_lowers_the_loss(self, name):
+        vae = zoo.build(name, **SMALL)
+        vae.compile(keras.optimizers.Adam(0.01))
+        x = (images((8, 8, 1)) > 0.5).astype(np.float32)
+        before = vae.evaluate(x, verbose=0, return_dict=True)["loss"]
+        vae.fit(x, epochs=30, batch_size=6, verbose=0)
+        assert vae.evaluate(x, verbose=0, return_dict=True)["loss"] < 0.9 * before
+
+    def test_saves_and_loads(self, name, tmp_path):
+        vae = zoo.build(name, **SMALL)
+        vae.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+        x = images((8, 8, 1))
+        np.testing.assert_array_equal(vae.reconstruct(x), again.reconstruct(x))
+
+    def test_other_likelihoods_and_channels(self, name):
+        likelihood = kvae.GaussianLikelihood("per_pixel")
+        vae = zoo.build(name, image_shape=(12, 8, 3), latent_dim=2, likelihood=likelihood)
+        params = vae.decode_params(np.zeros((2, 2), np.float32))
+        assert params["mean"].shape == params["log_var"].shape == (2, 12, 8, 3)
+
+    def test_samples_only_with_a_prior(self, name):
+        vae = zoo.build(name, **SMALL)
+        if vae.prior is None:
+            with pytest.raises(ValueError, match="without a prior"):
+                vae.sample(2, seed=0)
+        else:
+            assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("shape", [(27, 31, 1), (9, 8, 3), (64, 64, 1)])
+def test_images_of_any_size(name, shape):
+    vae = zoo.build(name, image_shape=shape, latent_dim=2)
+    assert vae.decode(np.zeros((1, 2), np.float32)).shape == (1, *shape)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_decoder_layers_are_those_of_the_gpu_accelerator(name):
+    """A ReLU fused to a transposed convolution and normalisations are rejected there."""
+    vae = zoo.build(name)
+    for layer in vae.decoder.layers:
+        assert isinstance(
+            layer,
+            keras.layers.InputLayer
+            | keras.layers.Dense
+            | keras.layers.Reshape
+            | keras.layers.Conv2DTranspose
+            | keras.layers.Cropping2D,
+        )
+        assert getattr(layer, "activation", None) is not keras.activations.relu
+
+
+def test_dense_models_take_any_event():
+    for shape in ((5,), (7, 2), (4, 4, 3)):
+        vae = zoo.build("dense_vae", image_shape=shape, latent_dim=2, likelihood="gaussian")
+        assert vae.sample(3, seed=0).shape == (3, *shape)
+
+
+def test_the_default_dense_vae_is_burdas():
+    """Weights: 784·200 + 200·200 (+ biases), two heads of 50, and the mirror image."""
+    encoder = 784 * 200 + 200 + 200 * 200 + 200 + 2 * (200 * 50 + 50)
+    decoder = 50 * 200 + 200 + 200 * 200 + 200 + 200 * 784 + 784
+    assert zoo.build("dense_vae").count_params() == encoder + decoder
+
+
+def test_sparse_penalty_is_in_the_loss_alone():
+    vae = zoo.build("dense_autoencoder", **SMALL, l1=2.0)
+    vae.compile()
+    x = images((8, 8, 1))
+    result = vae.evaluate(x, verbose=0, return_dict=True)
+    penalty = 2.0 * np.abs(vae.encode(x)["z_mean"]).sum(axis=1).mean()
+    assert penalty > 0
+    assert result["loss"] == pytest.approx(result["reconstruction"] + penalty, rel=1e-5)
+    assert result["elbo"] == pytest.approx(-result["reconstruction"])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: zoo.build("dense_vea"), "'dense_vae'"),
+        (lambda: zoo.build("dense_vae", latent_dims=3), "'latent_dim'"),
+        (lambda: zoo.build("conv_vae", image_shape=(28, 28)), "height, width, channels"),
+        (lambda: zoo.build("conv_vae", image_shape=(3, 3, 1)), "at least 4 pixels"),
+        (lambda: zoo.build("conv_vae", filters=()), "at least one"),
+        (lambda: zoo.build("lstm_autoencoder", image_shape=(5,)), "steps, channels"),
+        (lambda: zoo.build("dense_vae", posterior="gausian"), "'diagonal_gaussian'"),
+    ],
+)
+def test_bad_arguments_say_what_to_do(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,219 @@
+"""Every model that the zoo ships: its card, its file and its figures."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kvae
+import zoo
+from kvae import io
+from zoo import cards, recipes, training, weights
+
+MODELS = zoo.list_models()
+VAES = [name for name in MODELS if "_vae." in name]
+SUBSET = 400
+
+
+def test_data(name):
+    try:
+        return training.test_data(recipes.get(name))
+    except FileNotFoundError as error:
+        pytest.skip(f"data not here: {error}")
+
+
+test_data.__test__ = False
+
+
+def test_each_recipe_has_its_card():
+    assert MODELS == recipes.list_recipes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestEveryModel:
+    def test_card_follows_its_recipe(self, name):
+        card, recipe = zoo.card(name), recipes.get(name)
+        assert card.name == recipe.name
+        assert card.architecture == recipe.architecture
+        assert json.loads(json.dumps(dict(recipe.arguments))) == card.arguments
+        assert card.recipe["command"] == recipe.command
+        for field in ("seed", "epochs", "batch_size", "learning_rate"):
+            assert card.recipe[field] == getattr(recipe, field)
+        assert card.preprocessing["binarize"] == recipe.binarize
+        assert card.license and card.paper and card.versions["keras"]
+
+    def test_file_is_the_one_of_the_card(self, name):
+        card = zoo.card(name)
+        path = weights.find(card)
+        assert path.stat().st_size == card.weights["bytes"] < 10e6
+        assert io.sha256_file(path) == card.weights["sha256"]
+
+    def test_loads(self, name):
+        vae, card = zoo.load(name), zoo.card(name)
+        assert vae.count_params() == card.cost["parameters"]
+        assert list(vae.event_shape) == card.preprocessing["shape"]
+
+    def test_figures_have_not_drifted(self, name):
+        """The first images of the test split against the card's mean over all of them."""
+        vae, card, data = zoo.load(name), zoo.card(name), test_data(name)
+        assert card.dataset["sha256"]["test"] == data.sha256
+        rows = min(SUBSET, len(data))
+        batches = list(data[:rows].batches(rows))
+        x, target = batches[0] if isinstance(batches[0], tuple) else (batches[0], batches[0])
+        terms = vae.objective.terms(vae, x, target, training=False, seed=0)
+        values = np.asarray(terms["reconstruction"])
+        # Exact where the split is small enough to be used whole, up to the noise of z and x.
+        error = 4 * values.std() / np.sqrt(rows)
+        assert abs(values.mean() - card.metrics["reconstruction"]) < error
+
+    def test_reconstructs_better_than_the_mean_image(self, name):
+        vae, data = zoo.load(name), test_data(name)
+        x = data[:SUBSET].images
+        error = np.mean((np.asarray(vae.reconstruct(x)) - x) ** 2)
+        assert error < 0.5 * np.mean((x.mean(axis=0) - x) ** 2)
+
+
+@pytest.mark.parametrize("name", VAES)
+def test_log_prob_agrees_with_the_card(name):
+    vae, card, data = zoo.load(name), zoo.card(name), test_data(name)
+    estimate = vae.log_prob(data[:100], num_samples=200).summary()
+    nll = card.metrics["nll"]
+    assert set(nll) >= {"value", "standard_error", "num_samples"}
+    # Fewer samples bias the estimate upwards, by less than a nat here.
+    bound = 4 * np.hypot(estimate["standard_error"], nll["standard_error"]) + 1.0
+    assert abs(estimate["value"] - nll["value"]) < bound
+    assert nll["value"] < -card.metrics["elbo"]
+
+
+@pytest.mark.parametrize("name", [name for name in VAES if "conv" in name])
+def test_same_bits_in_another_process(name):
+    code = (
+        "import hashlib, numpy, zoo;"
+        f"x = zoo.load({name!r}).sample(4, seed=1);"
+        "print(x.shape, hashlib.sha256(numpy.asarray(x).tobytes()).hexdigest())"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+    assert runs[0].startswith(str((4, *zoo.load(name).event_shape)))
+
+
+def test_dense_vae_reaches_its_bar():
+    """At most 88 nats: one stochastic layer, 50 latents, 5,000 importance samples."""
+    card = zoo.card("dense_vae.mnist")
+    assert zoo.load(card.name).latent_dim == 50
+    assert card.metrics["nll"]["num_samples"] == 5000
+    assert card.metrics["nll"]["value"] <= 88.0
+
+
+class TestBadFiles:
+    @pytest.fixture
+    def copy(self, tmp_path, monkeypatch):
+        """A zoo of one model in a folder of its own."""
+        name = "dense_vae.digits"
+        source = weights.find(zoo.card(name))
+        (tmp_path / "weights").mkdir()
+        path = tmp_path / "weights" / source.name
+        path.write_bytes(source.read_bytes())
+        monkeypatch.setattr(weights, "_FOLDER", path.parent)
+        monkeypatch.setenv("KVAE_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.delenv("KVAE_WEIGHTS_URL", raising=False)
+        return name, path
+
+    def test_truncated(self, copy):
+        name, path = copy
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(ValueError, match="truncated or altered"):
+            zoo.load(name)
+
+    @pytest.mark.parametrize("position", [0, 1000, -1])
+    def test_one_bit_flipped(self, copy, position):
+        name, path = copy
+        content = bytearray(path.read_bytes())
+        content[position] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="truncated or altered"):
+            zoo.load(name)
+
+    def test_missing(self, copy):
+        name, path = copy
+        path.unlink()
+        with pytest.raises(FileNotFoundError, match=f"kvae train --recipe {name}"):
+            zoo.load(name)
+
+    def test_downloaded_once_into_the_cache(self, copy, tmp_path, monkeypatch):
+        name, path = copy
+        served = tmp_path / "served"
+        served.mkdir()
+        path.rename(served / path.name)
+        monkeypatch.setenv("KVAE_WEIGHTS_URL", served.as_uri())
+        first = zoo.load(name).get_weights()
+        (served / path.name).unlink()
+        for one, other in zip(first, zoo.load(name).get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_altered_download_is_not_kept(self, copy, tmp_path, monkeypatch):
+        name, path = copy
+        served = tmp_path / "served"
+        served.mkdir()
+        (served / path.name).write_bytes(path.read_bytes() + b"!")
+        path.unlink()
+        monkeypatch.setenv("KVAE_WEIGHTS_URL", served.as_uri())
+        with pytest.raises(ValueError, match="truncated or altered"):
+            zoo.load(name)
+        assert not list((tmp_path / "cache").iterdir())
+
+    def test_address_has_to_be_http(self, copy, monkeypatch):
+        name, path = copy
+        path.unlink()
+        monkeypatch.setenv("KVAE_WEIGHTS_URL", "ftp://example.org")
+        with pytest.raises(ValueError, match="http"):
+            zoo.load(name)
+
+
+def test_unknown_names_show_the_nearest():
+    for call in (zoo.load, zoo.card):
+        with pytest.raises(ValueError, match="Did you mean 'dense_vae.mnist'"):
+            call("dense_vae.mnits")
+    with pytest.raises(ValueError, match="recipe"):
+        recipes.get("dense_vae.nope")
+
+
+def test_patterns():
+    assert zoo.list_models("*.digits") == [name for name in MODELS if name.endswith(".digits")]
+    assert zoo.list_models("conv_vae") == [name for name in MODELS if "conv_vae" in name]
+    assert zoo.list_models("nothing") == []
+
+
+def test_damaged_card(tmp_path):
+    path = tmp_path / "card.json"
+    for text in ("{", "[]", '{"name": "x"}'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="no model card"):
+            cards.Card.read(path)
+
+
+def test_retraining_a_recipe(tmp_path):
+    """A short training writes weights and a card that load; a second one finds it finished."""
+    import dataclasses
+
+    recipe = dataclasses.replace(recipes.get("dense_vae.digits"), epochs=2, num_samples=5)
+    model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0, limit=128)
+    metrics = training.measure(recipe, model)
+    card = training.publish(recipe, model, checkpoint, metrics, tmp_path)
+    assert cards.Card.read(tmp_path / "cards" / "dense_vae.digits.json") == card
+    assert card.recipe["best_epoch"] in (1, 2)
+    bare = zoo.build(card.architecture, **card.arguments)
+    bare.load_weights(tmp_path / "weights" / card.weights["file"])
+    x = kvae.datasets.load("digits", "test").images[:5]
+    np.testing.assert_array_equal(bare.reconstruct(x), model.reconstruct(x))
+    again, _ = training.train(recipe, tmp_path / "run", verbose=0, limit=128)
+    np.testing.assert_array_equal(again.reconstruct(x), model.reconstruct(x))
+    with pytest.raises(ValueError, match="another training"):
+        training.train(dataclasses.replace(recipe, seed=9), tmp_path / "run", verbose=0)
