@@ -11,14 +11,19 @@ from collections.abc import Iterator
 __all__ = ["atomic_directory", "atomic_write", "sha256_file"]
 
 
+def _file_above(path: pathlib.Path) -> pathlib.Path:
+    """The nearest parent of `path` that exists, which is the file in the way."""
+    return next(parent for parent in path.parents if parent.exists())
+
+
 def _writable_parent(path: pathlib.Path) -> pathlib.Path:
     """Creates the parent folder of `path`, with an error that names the obstacle."""
     parent = path.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
+    except (FileExistsError, NotADirectoryError):
         raise NotADirectoryError(
-            f"Cannot write {path}: {error.filename or parent} is a file, not a folder. "
+            f"Cannot write {path}: {_file_above(path)} is a file, not a folder. "
             "Choose another path."
         ) from None
     except OSError as error:

@@ -63,8 +63,8 @@ def conv_decoder(output_shape, latent_dim: int, filters, hidden: int = 0) -> ker
 def _check(image_shape, filters):
     if len(image_shape) != 3:
         raise ValueError(
-            f"A convolutional model takes image_shape=(height, width, channels), not {image_shape}. "
-            "Use a dense model for other events."
+            f"A convolutional model takes image_shape=(height, width, channels), not "
+            f"{image_shape}. Use a dense model for other events."
         )
     if not filters:
         raise ValueError("`filters` names at least one convolution.")

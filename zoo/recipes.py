@@ -21,6 +21,7 @@ class Recipe:
         noise: float. Noise on the inputs (denoising).
         epochs, batch_size, learning_rate, seed: the usual. The rate falls by a half cosine to
             `final_rate` times its start.
+        warmup_epochs: int. Over which the weight of the KL rises from 0 to 1.
         num_samples: int. Importance samples of the card's NLL.
         paper: str. Where the model comes from.
         published: mapping. The published figure: `metric`, `value`, `source`.
@@ -35,6 +36,7 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 1e-3
     final_rate: float = 0.02
+    warmup_epochs: int = 0
     seed: int = 0
     num_samples: int = 1000
     paper: str = ""
@@ -65,8 +67,8 @@ _RECIPES = (
         "dense_vae.mnist",
         "mnist",
         binarize="dynamic",
-        epochs=500,
-        learning_rate=2e-3,
+        epochs=450,
+        warmup_epochs=50,
         final_rate=0.01,
         num_samples=5000,
         paper=_IWAE,
@@ -76,7 +78,8 @@ _RECIPES = (
         "conv_vae.mnist",
         "mnist",
         binarize="dynamic",
-        epochs=40,
+        epochs=36,
+        warmup_epochs=4,
         num_samples=1000,
         paper=_AEVB,
     ),

@@ -7,6 +7,7 @@ from importlib import metadata
 
 import keras
 import tensorflow as tf
+from keras.optimizers import schedules
 
 import kvae
 from kvae import io
@@ -43,18 +44,25 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
         limit: optional int. Train on the first examples only (for a trial).
 
     Returns:
-        `(model, checkpoint)`: the model with the best weights by validation loss.
+        `(model, checkpoint)`: the model with the best weights by validation ELBO (or loss).
     """
     data, validation = _data(recipe, "train"), _data(recipe, "validation")
     if limit is not None:
         data, validation = data[:limit], validation[:limit]
-    model = build(recipe.architecture, seed=recipe.seed, **recipe.arguments)
-    steps = recipe.epochs * data.steps(recipe.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate, steps, alpha=recipe.final_rate
+    steps = data.steps(recipe.batch_size)
+    settings = dict(recipe.arguments)
+    if recipe.warmup_epochs:
+        beta = schedules.PolynomialDecay(0.0, recipe.warmup_epochs * steps, 1.0)
+        settings["objective"] = kvae.ELBO(beta=beta)
+    keras.utils.set_random_seed(recipe.seed)  # Of the initial weights.
+    model = build(recipe.architecture, seed=recipe.seed, **settings)
+    rate = schedules.CosineDecay(
+        recipe.learning_rate, recipe.epochs * steps, alpha=recipe.final_rate
     )
     model.compile(keras.optimizers.Adam(rate))
-    checkpoint = Checkpoint(directory, fingerprint=repr((dataclasses.asdict(recipe), limit)))
+    # The ELBO of a VAE has the weight 1 for the KL whatever the loss has; an autoencoder has none.
+    best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
+    checkpoint = Checkpoint(directory, repr((dataclasses.asdict(recipe), limit)), **best)
     first = checkpoint.restore(model)
     if first < recipe.epochs:
         model.fit(
@@ -116,6 +124,7 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
             "optimizer": "Adam",
             "learning_rate": recipe.learning_rate,
             "schedule": f"half cosine to {recipe.final_rate} of the start",
+            "warmup_epochs": recipe.warmup_epochs,
             "noise": recipe.noise,
         },
         cost={

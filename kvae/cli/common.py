@@ -142,7 +142,7 @@ def table(title: str, columns, rows) -> None:
 
 @contextlib.contextmanager
 def progress(text: str, total: int):
-    """Gives a function that moves a progress bar on standard error to a number of finished steps."""
+    """Gives a function that moves a progress bar (on standard error) to a number of steps."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -5,7 +5,13 @@ from kvae.cli import common
 
 def add_arguments(parser) -> None:
     parser.add_argument("pattern", nargs="?", help="e.g. '*.mnist' or 'conv'")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
     common.add_json(parser)
+
+
+def published(card) -> str:
+    """The figure to compare a card's with, e.g. `86.76`; empty where there is none."""
+    return "" if card.published is None else str(card.published["value"])
 
 
 def headline(card) -> str:
@@ -24,6 +30,13 @@ def run(arguments) -> int:
     cards = [zoo.card(name) for name in zoo.list_models(arguments.pattern)]
     if arguments.json:
         common.print_json([card.to_dict() for card in cards])
+        return 0
+    if arguments.markdown:
+        print("| model | test figure | published | parameters | training |\n|---|---|---|---|---|")
+        for card in cards:
+            cost = f"{card.recipe['epochs']} epochs, {card.cost['seconds'] / 60:.0f} min"
+            cells = (f"`{card.name}`", headline(card), published(card))
+            print(f"| {' | '.join(cells)} | {card.cost['parameters']:,} | {cost} |")
         return 0
     if not cards:
         raise ValueError(f"No model matches {arguments.pattern!r}. `kvae list` shows all.")

@@ -19,7 +19,7 @@ class Dataset:
     stops and resumes sees what it would have seen.
 
     Binarization draws each value of `x` (an intensity in [0, 1]) as 0 or 1 with that probability.
-    `"static"` draws once, by `seed`; `"dynamic"` draws anew whenever a shuffled batch is made, which
+    `"static"` draws once, by `seed`; `"dynamic"` draws anew for every shuffled batch, which
     regularises training. Unshuffled batches and `images` hold one fixed draw in both cases, so an
     evaluation repeats. Figures for the two differ by about two nats on MNIST: never mix them.
 

@@ -312,6 +312,8 @@ class VAE(keras.Model):
             batch_size, y, shuffle = None, None, False
         elif isinstance(x, np.ndarray):
             batch_size = batch_size or 128
+        elif not isinstance(x, keras.utils.PyDataset):
+            shuffle = False  # Such data comes in an order of its own, and Keras would warn.
         if validation_data is not None:
             size = kwargs.pop("validation_batch_size", None) or 128
             validation_data = self._prepare_validation(validation_data, size)
@@ -523,7 +525,10 @@ class VAE(keras.Model):
             if in_memory:
                 x, y = Dataset(x, target=y, seed=self.seed), None
         elif isinstance(x, tf.data.Dataset):
-            self._check_first_batch(x)
+            for batch in x.take(1):
+                self._check_batch(batch)
+        elif isinstance(x, keras.utils.PyDataset):
+            self._check_batch(x[0])
         return x, y
 
     def _prepare_validation(self, data, batch_size: int):
@@ -548,12 +553,11 @@ class VAE(keras.Model):
         held_out = x[cut:] if isinstance(x, Dataset) else (x[cut:], *rest)
         return x[:cut], *first, held_out
 
-    def _check_first_batch(self, dataset) -> None:
-        for batch in dataset.take(1):
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            if y is None:
-                self._build_for(x.shape)
-                self._check_events(np.asarray(x), "x")
+    def _check_batch(self, batch) -> None:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        if y is None:
+            self._build_for(x.shape)
+            self._check_events(np.asarray(x), "x")
 
     def _check_events(self, x, name: str, support: bool = True, values: bool = True) -> np.ndarray:
         if self.event_shape is not None and x.shape[1:] != self.event_shape:

@@ -2,6 +2,7 @@
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from kvae import divergences, names
 from kvae.objectives.objective import Objective
@@ -20,7 +21,10 @@ class ELBO(Objective):
     so that they stay a bound of log p(x) and can be compared between models.
 
     Args:
-        beta: float. Weight of the KL in the loss (β-VAE). Defaults to `1.0`.
+        beta: float or `keras.optimizers.schedules.LearningRateSchedule`. Weight of the KL in the
+            loss (β-VAE). A schedule is a function of the optimizer's step, which is saved with the
+            model, so a resumed training goes on where it was; a linear warm-up over 1,000 steps is
+            `PolynomialDecay(0.0, 1000, 1.0)`. Defaults to `1.0`.
         num_samples: int. Samples of `z` for each `x` (L in the paper). Defaults to `1`.
         kl: str. `"analytic"` takes the closed form (eq. 10 of the paper; an error where none is
             known), `"monte_carlo"` the average of log q(z|x) − log p(z) over the samples (eq. 3's
@@ -43,8 +47,10 @@ class ELBO(Objective):
             raise names.unknown_name("kl", kl, _KL)
         if num_samples < 1:
             raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
-        if beta < 0:
-            raise ValueError(f"`beta` is at least 0, not {beta}.")
+        if isinstance(beta, dict):
+            beta = keras.saving.deserialize_keras_object(beta)
+        if not isinstance(beta, LearningRateSchedule) and not beta >= 0:
+            raise ValueError(f"`beta` is at least 0 or a schedule, not {beta!r}.")
         self.beta, self.num_samples, self.kl = beta, num_samples, kl
 
     def terms(self, vae, x, target, *, training, seed):
@@ -65,7 +71,7 @@ class ELBO(Objective):
             kl = ops.mean(log_q - vae.prior.log_prob(z), axis=0)
         outputs = vae.decode_params(z, training=training)
         reconstruction = -ops.mean(vae.likelihood.log_prob(outputs, target), axis=0)
-        loss = reconstruction + self.beta * kl
+        loss = reconstruction + self._beta_now(vae) * kl
         penalty = vae.posterior.penalty(params)
         return {
             "loss": loss if penalty is None else loss + penalty,
@@ -74,10 +80,18 @@ class ELBO(Objective):
             "kl": kl,
         }
 
+    def _beta_now(self, vae):
+        if not isinstance(self.beta, LearningRateSchedule):
+            return self.beta
+        # Without an optimizer there is no training: the schedule has come to its end.
+        optimizer = getattr(vae, "optimizer", None)
+        return self.beta(2**31 - 1 if optimizer is None else optimizer.iterations)
+
     def get_config(self):
+        scheduled = isinstance(self.beta, LearningRateSchedule)
         return {
             **super().get_config(),
-            "beta": self.beta,
+            "beta": keras.saving.serialize_keras_object(self.beta) if scheduled else self.beta,
             "num_samples": self.num_samples,
             "kl": self.kl,
         }

@@ -8,8 +8,8 @@ __all__ = ["Objective"]
 class Objective(Part):
     """What training minimises, and the quantities that it reports.
 
-    `terms(vae, x, target, training, seed)` returns a dict of tensors of shape `[batch]`, in nats per
-    example: `loss` is minimised, `elbo`, `reconstruction` (−E_q log p(x|z)) and `kl` are reported
+    `terms(vae, x, target, training, seed)` returns a dict of tensors of shape `[batch]`, in nats
+    per example: `loss` is minimised, `elbo`, `reconstruction` (−E_q log p(x|z)) and `kl` are reported
     with it, and an objective may add further names, which then appear in the logs. `kvae.VAE`
     averages them over the batch; no objective does.
 

@@ -114,8 +114,8 @@ class Posterior(Part):
         names = list(self.parameter_shapes())
         if len(values) != len(names):
             raise ValueError(
-                f"The encoder returns {len(values)} tensors; {type(self).__name__} takes one tensor "
-                f"of features, or its {len(names)} parameters {names}."
+                f"The encoder returns {len(values)} tensors; {type(self).__name__} takes one "
+                f"tensor of features, or its {len(names)} parameters {names}."
             )
         return dict(zip(names, values, strict=True))
 
@@ -123,7 +123,7 @@ class Posterior(Part):
         for name, shape in self.parameter_shapes().items():
             if name not in shapes:
                 raise ValueError(
-                    f"The encoder returns {sorted(shapes)}, but {type(self).__name__} needs {name!r}."
+                    f"The encoder returns {sorted(shapes)}; {type(self).__name__} needs {name!r}."
                 )
             if tuple(shapes[name][1:]) != shape:
                 raise ValueError(

@@ -6,7 +6,7 @@ import time
 
 import keras
 
-from kvae import io
+from kvae import io, names
 
 __all__ = ["Checkpoint"]
 
@@ -24,8 +24,9 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         directory: str or path. One folder for one training.
         fingerprint: str. Names the training; a folder of another one is refused.
-        monitor: str. The logged quantity, lower is better, that chooses the best weights. Falls
-            back to `"loss"` without validation data. Defaults to `"val_loss"`.
+        monitor: str. The logged quantity that chooses the best weights; without validation data,
+            that of the training. Defaults to `"val_loss"`.
+        mode: `"min"` or `"max"`. Which is best, e.g. `"max"` for `"val_elbo"`. Defaults to `"min"`.
         every_seconds: float. Least time between two checkpoints. Defaults to `30.0`.
 
     Example:
@@ -42,12 +43,15 @@ class Checkpoint(keras.callbacks.Callback):
         directory,
         fingerprint: str = "",
         monitor: str = "val_loss",
+        mode: str = "min",
         every_seconds: float = 30.0,
     ):
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.fingerprint = fingerprint
-        self.monitor = monitor
+        if mode not in ("min", "max"):
+            raise names.unknown_name("mode", mode, ("min", "max"))
+        self.monitor, self.mode = monitor, mode
         self.every_seconds = every_seconds
         self.history: dict[str, list[float]] = {}
         self.seconds = 0.0  # Time spent in finished epochs, of all runs together.
@@ -98,9 +102,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds += time.monotonic() - self._epoch_start
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
-        value = logs.get(self.monitor, logs.get("loss"))
-        if self.best is None or value < self.best:
-            self.best, self.best_epoch = float(value), epoch + 1
+        value = float(logs.get(self.monitor, logs.get(self.monitor.removeprefix("val_"))))
+        better = self.best is None or (
+            value < self.best if self.mode == "min" else value > self.best
+        )
+        if better:
+            self.best, self.best_epoch = value, epoch + 1
             self._best_weights = self.model.get_weights()
         self._pending = epoch + 1
         if time.monotonic() - self._last_saved >= self.every_seconds:

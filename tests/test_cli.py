@@ -1,0 +1,172 @@
+"""The command line as a user meets it: output, files, exit status, errors."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from kvae.cli import main
+
+VAE = "dense_vae.digits"
+AUTOENCODER = "dense_autoencoder.digits"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Each command runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def output(capsys, *arguments, status=0):
+    assert main(list(arguments)) == status
+    return capsys.readouterr().out
+
+
+def error(capsys, *arguments):
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("kvae: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["info", VAE], ["train", "--help"]])
+def test_answers_without_tensorflow(arguments):
+    code = (
+        "import sys; from kvae.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_module_and_quiet_start(folder):
+    """`python -m kvae`: TensorFlow's start-up lines reach neither output."""
+    run = subprocess.run(
+        [sys.executable, "-m", "kvae", "evaluate", VAE, "--samples", "2", "--limit", "3", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(run.stdout)["num_examples"] == 3
+    assert run.stderr == ""
+
+
+def test_list(capsys):
+    text = output(capsys, "list")
+    assert all(name in text for name in zoo.list_models())
+    cards = json.loads(output(capsys, "list", "*.digits", "--json"))
+    assert [card["name"] for card in cards] == zoo.list_models("*.digits")
+    assert "nothing*" in error(capsys, "list", "nothing*")
+
+
+def test_info(capsys):
+    card = json.loads(output(capsys, "info", VAE, "--json"))
+    assert card == json.loads(json.dumps(zoo.card(VAE).to_dict()))
+    assert card["weights"]["sha256"] in output(capsys, "info", VAE)
+    assert "'dense_vae.digits'" in error(capsys, "info", "dense_vae.digit")
+
+
+def test_evaluate_reproduces_the_card(capsys):
+    card = zoo.card(VAE)
+    result = json.loads(output(capsys, "evaluate", VAE, "--json"))
+    nll = card.metrics["nll"]
+    assert result["nll"]["num_samples"] == nll["num_samples"]
+    # The same seed, so the same noise: only the rounding of another machine is left.
+    assert result["nll"]["value"] == pytest.approx(nll["value"], abs=0.01)
+    assert result["elbo"] == pytest.approx(card.metrics["elbo"], abs=0.01)
+
+
+def test_evaluate_an_autoencoder(capsys):
+    result = json.loads(output(capsys, "evaluate", AUTOENCODER, "--json"))
+    assert "nll" not in result
+    expected = zoo.card(AUTOENCODER).metrics["bce_per_pixel"]
+    assert result["bce_per_pixel"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_sample(capsys, folder):
+    output(capsys, "sample", VAE, "-n", "4", "--seed", "3", "-o", "out/z.npy")
+    first = np.load(folder / "out/z.npy")
+    np.testing.assert_array_equal(first, zoo.load(VAE).sample(4, seed=3))
+    output(capsys, "sample", VAE, "-n", "4", "-o", "z.png")
+    assert Image.open(folder / "z.png").size[0] > 100
+    assert "without a prior" in error(capsys, "sample", AUTOENCODER)
+    assert ".png or .npy" in error(capsys, "sample", VAE, "-o", "z.jpg")
+
+
+@pytest.mark.parametrize(
+    "kind", ["reconstructions", "samples", "latent", "manifold", "interpolation"]
+)
+def test_plot(capsys, folder, kind):
+    output(capsys, "plot", VAE, kind)
+    Image.open(folder / f"{kind}.png").verify()
+
+
+def test_train_then_use_the_file(capsys, folder):
+    arguments = ["train", "dense_vae", "--epochs", "1", "--latent-dim", "3", "--limit", "128"]
+    result = json.loads(output(capsys, *arguments, "--samples", "4", "-o", "run", "--json"))
+    assert np.isfinite(result["nll"]["value"])
+    again = json.loads(
+        output(
+            capsys, "evaluate", "run/model.keras", "--binarize", "dynamic", "--samples", "4", "--json"
+        )
+    )
+    assert again["nll"]["value"] == pytest.approx(result["nll"]["value"], abs=1e-3)
+
+
+def test_train_a_recipe_makes_a_card(capsys, folder):
+    arguments = ["train", "--recipe", AUTOENCODER, "--epochs", "1", "-o", "run"]
+    output(capsys, *arguments)
+    card = zoo.Card.read(folder / f"run/cards/{AUTOENCODER}.json")
+    assert card.recipe["epochs"] == 1
+    assert "another training" in error(capsys, *arguments, "--seed", "4")
+
+
+def test_export_and_verify(capsys, folder):
+    result = json.loads(output(capsys, "export", VAE, "-o", "serving/x", "--json"))
+    assert result["path"].endswith("serving/x/1") and result["verification"]["ok"]
+    assert json.loads(output(capsys, "verify", "serving/x/1", "--model", VAE, "--json"))["ok"]
+    output(capsys, "export", VAE, "-f", "tflite", "-o", "x.tflite", "--no-verify")
+    assert "x.tflite" in output(capsys, "verify", "x.tflite", "--model", VAE)
+    # Another model's numbers are not this model's.
+    other = json.loads(
+        output(capsys, "verify", "x.tflite", "--model", "conv_vae.digits", "--json", status=1)
+    )
+    assert not other["ok"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "nope.keras"], "no model file nope.keras"),
+        (["evaluate", VAE, "--dataset", "mnits"], "'mnist'"),
+        (["evaluate", VAE, "--dataset", "frey_faces"], "frey_faces"),
+        (["train", "dense_vea"], "'dense_vae'"),
+        (["train", "--recipe", "x.y"], "Unknown recipe"),
+        (["train", "--recipe", VAE, "--beta", "2"], "--beta belongs to an architecture"),
+        (["verify", "nowhere"], "nowhere"),
+        (["export", VAE, "-o", "file/below"], "file"),
+    ],
+)
+def test_bad_input_is_one_clear_line(capsys, folder, arguments, message):
+    (folder / "file").write_text("")
+    assert message in error(capsys, *arguments)
+
+
+def test_no_model_in_the_file(capsys, folder):
+    (folder / "broken.keras").write_bytes(b"PK nonsense")
+    assert "no model file that Keras can load" in error(capsys, "evaluate", "broken.keras")
+
+
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["evaluate", VAE, "--samples", "0"]])
+def test_usage_errors_exit_with_2(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage:" in capsys.readouterr().err
