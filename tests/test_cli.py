@@ -114,7 +114,14 @@ def test_train_then_use_the_file(capsys, folder):
     assert np.isfinite(result["nll"]["value"])
     again = json.loads(
         output(
-            capsys, "evaluate", "run/model.keras", "--binarize", "dynamic", "--samples", "4", "--json"
+            capsys,
+            "evaluate",
+            "run/model.keras",
+            "--binarize",
+            "dynamic",
+            "--samples",
+            "4",
+            "--json",
         )
     )
     assert again["nll"]["value"] == pytest.approx(result["nll"]["value"], abs=1e-3)

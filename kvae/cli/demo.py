@@ -50,6 +50,7 @@ def _train(arguments, folder, report) -> bool:
     train = datasets.load("digits", "train", binarize="dynamic", seed=arguments.seed)
     validation = datasets.load("digits", "validation", binarize="dynamic", seed=arguments.seed)
     test = datasets.load("digits", "test", binarize="dynamic", seed=arguments.seed)
+    keras.utils.set_random_seed(arguments.seed)  # Of the initial weights.
     # Two latent dimensions, so that the whole latent space can be drawn.
     vae = zoo.build(
         "conv_vae",
@@ -59,17 +60,18 @@ def _train(arguments, folder, report) -> bool:
         hidden=64,
         seed=arguments.seed,
     )
-    vae.compile(keras.optimizers.Adam(2e-3))
+    steps = arguments.epochs * train.steps(64)
+    rate = keras.optimizers.schedules.CosineDecay(1e-2, steps, alpha=0.02)
+    vae.compile(keras.optimizers.Adam(rate))
     with common.progress("training", arguments.epochs) as update:
+        bar = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: update(epoch + 1))
         history = vae.fit(
             train,
             validation_data=validation,
             epochs=arguments.epochs,
             batch_size=64,
             verbose=0,
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: update(epoch + 1))
-            ],
+            callbacks=[bar],
         )
     with common.progress("evaluating", len(test)) as update:
         result = measure(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
@@ -84,7 +86,7 @@ def _train(arguments, folder, report) -> bool:
     # The code of a grey image: what a user would encode, and less noisy than a binary draw.
     grey = datasets.load("digits", "train")
     plots.latent_scatter(vae, grey.images, grey.labels, path=folder / "latent.png")
-    plots.manifold(vae, 15, path=folder / "manifold.png")
+    plots.manifold(vae, 15, gap=1, path=folder / "manifold.png")
 
     report.heading("1. Trained here: a convolutional VAE on scikit-learn's digits")
     report.text(

@@ -312,6 +312,7 @@ class VAE(keras.Model):
             batch_size, y, shuffle = None, None, False
         elif isinstance(x, np.ndarray):
             batch_size = batch_size or 128
+            y = x if y is None else y  # Keras drops the weights of data without a target.
         elif not isinstance(x, keras.utils.PyDataset):
             shuffle = False  # Such data comes in an order of its own, and Keras would warn.
         if validation_data is not None:
@@ -350,6 +351,7 @@ class VAE(keras.Model):
             x, y, batch_size = x.batches(batch_size or 128), None, None
         elif isinstance(x, np.ndarray):
             batch_size = batch_size or 128
+            y = x if y is None else y
         return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
@@ -539,7 +541,9 @@ class VAE(keras.Model):
         x, y = self._prepare(x, y, in_memory=weight is None)
         if isinstance(x, Dataset):
             return x.batches(batch_size)
-        return data if y is None and weight is None else (x, y, weight)
+        if isinstance(x, np.ndarray):
+            return x, x if y is None else y, weight
+        return data
 
     def _split(self, x, y, weight, fraction):
         """Takes the last `fraction` of the rows for validation, as Keras does."""

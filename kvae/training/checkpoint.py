@@ -102,7 +102,10 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds += time.monotonic() - self._epoch_start
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
-        value = float(logs.get(self.monitor, logs.get(self.monitor.removeprefix("val_"))))
+        value = logs.get(self.monitor, logs.get(self.monitor.removeprefix("val_")))
+        if value is None:
+            raise names.unknown_name("monitor", self.monitor, logs)
+        value = float(value)
         better = self.best is None or (
             value < self.best if self.mode == "min" else value > self.best
         )

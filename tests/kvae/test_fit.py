@@ -76,14 +76,15 @@ def test_evaluate_weights_examples(make_vae, x):
 
 def test_evaluate_of_pairs_takes_the_target(make_vae, x):
     vae = make_vae(optimizer="adam")
-    noisy, exact = x[::-1], {}
+    noisy = x[::-1]
     exact = evaluation_by_hand(vae, noisy, BATCH, target=x)
     forms = [
         {"x": noisy, "y": x, "batch_size": BATCH},
         {"x": Dataset(noisy, target=x), "batch_size": BATCH},
         {"x": tf.data.Dataset.from_tensor_slices((noisy, x)).batch(BATCH)},
     ]
-    for form in forms:
+    weighted = {"sample_weight": np.ones(N), **forms[0]}
+    for form in (*forms, weighted):
         result = vae.evaluate(**form, return_dict=True, verbose=0)
         assert result == {key: pytest.approx(exact[key].mean(), rel=1e-5) for key in KEYS}
 
@@ -206,8 +207,8 @@ def test_validation_split_takes_the_last_rows(make_vae, x):
     second = explicit.fit(x[:40], validation_data=(x[40:], x[40:]), batch_size=BATCH, verbose=0)
     assert_equal(split, explicit)
     assert first == second.history
-    with pytest.raises(ValueError, match="validation_split=0.001 leaves nothing"):
-        split.fit(x, validation_split=0.001, verbose=0)
+    with pytest.raises(ValueError, match="validation_split=1.0 leaves nothing"):
+        split.fit(x, validation_split=1.0, verbose=0)
     with pytest.raises(ValueError, match="needs arrays"):
         split.fit(Batches(x), validation_split=0.2, verbose=0)
 
@@ -216,6 +217,17 @@ def test_labels_of_a_dataset_are_never_a_target(make_vae, x, trained_on_an_array
     vae = make_vae(optimizer="adam")
     vae.fit(Dataset(x, np.arange(N)), batch_size=BATCH, epochs=2, shuffle=False, verbose=0)
     assert_equal(vae, trained_on_an_array[0])
+
+
+def test_weighted_validation(make_vae, digits, x):
+    vae = make_vae(optimizer="adam")
+    weight = np.linspace(0.0, 2.0, 30)
+    for validation in ((digits[:30], digits[:30], weight), (digits[:30], None, weight)):
+        history = vae.fit(x, validation_data=validation, verbose=0).history
+        exact = evaluation_by_hand(vae, digits[:30], 30)
+        for key in KEYS:
+            mean = np.average(exact[key], weights=weight)
+            assert history["val_" + key] == [pytest.approx(mean, rel=1e-5)]
 
 
 @pytest.mark.parametrize("options", [{"steps_per_execution": 3}, {"jit_compile": True}], ids=str)
