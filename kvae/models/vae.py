@@ -7,17 +7,15 @@ import tensorflow as tf
 from kvae import likelihoods, names, objectives, posteriors, priors, random
 from kvae.datasets.dataset import Dataset
 from kvae.evaluation.importance import LogProb, importance_log_prob
+from kvae.models.inputs import Inputs, in_batches, is_concrete
 
 __all__ = ["VAE"]
 
 _OUTPUTS = ("mean", "mode", "sample")
-_NO_LABELS = (
-    "Labels are not a target: leave them out, e.g. fit(x) or dataset.map(lambda x, label: x)."
-)
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(keras.Model):
+class VAE(Inputs, keras.Model):
     """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
 
     The networks are yours; the four parts say what their outputs mean. A new method is a new part,
@@ -99,7 +97,8 @@ class VAE(keras.Model):
                 part.latent_dim = latent_dim
             elif part.latent_dim != latent_dim:
                 raise ValueError(
-                    f"{type(part).__name__} has latent_dim={part.latent_dim}, the model {latent_dim}."
+                    f"{type(part).__name__} has latent_dim={part.latent_dim}, the model "
+                    f"{latent_dim}."
                 )
         if self.prior is None and self.posterior.has_density:
             raise ValueError(
@@ -297,7 +296,9 @@ class VAE(keras.Model):
         """
         self._assert_compile_called("fit")
         if x is None:
-            raise ValueError("`fit` takes an array `x`, a Dataset, a tf.data.Dataset or a generator.")
+            raise ValueError(
+                "`fit` takes an array `x`, a Dataset, a tf.data.Dataset or a generator."
+            )
         if class_weight is not None:
             raise ValueError("A VAE has no classes: use `sample_weight` to weight examples.")
         if validation_split and validation_data is None:
@@ -357,7 +358,7 @@ class VAE(keras.Model):
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the mean reconstruction `[n, *event]` as an array; the arguments are Keras's."""
         x = x.images if isinstance(x, Dataset) else x
-        if _is_concrete(x):
+        if is_concrete(x):
             x = self._check_events(np.asarray(x), "x", support=False)
         return super().predict(x, batch_size=batch_size, **kwargs)
 
@@ -376,7 +377,7 @@ class VAE(keras.Model):
         Raises:
             ValueError: for a wrong shape or NaN.
         """
-        return _in_batches(self.encode_params, self._events(x), batch_size)
+        return in_batches(self.encode_params, self._events(x), batch_size)
 
     def decode(self, z, batch_size: int = 1024):
         """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
@@ -384,7 +385,7 @@ class VAE(keras.Model):
         Raises:
             ValueError: for a wrong shape or NaN.
         """
-        return _in_batches(
+        return in_batches(
             lambda z: self.likelihood.mean(self.decode_params(z)), self._latents(z), batch_size
         )
 
@@ -438,8 +439,8 @@ class VAE(keras.Model):
         z = self.prior.sample(n, z_seed, temperature)
         if output != "sample":
             read = getattr(self.likelihood, output)
-            return _in_batches(lambda z: read(self.decode_params(z)), z, batch_size)
-        params = _in_batches(self.decode_params, z, batch_size)
+            return in_batches(lambda z: read(self.decode_params(z)), z, batch_size)
+        params = in_batches(self.decode_params, z, batch_size)
         return self.likelihood.sample(params, x_seed)
 
     def log_prob(
@@ -474,12 +475,6 @@ class VAE(keras.Model):
         others = (v for v in self.variables if v.name == own.name and v is not own)
         return {"seed_state": own, **{f"seed_state_{i}": v for i, v in enumerate(others, start=1)}}
 
-    def _build_for(self, shape) -> None:
-        """Builds a model whose encoder has no `keras.Input`, for the first data that it sees."""
-        if not self.built and shape is not None:
-            with self.distribute_strategy.scope():
-                self.build(tuple(shape))
-
     def _step_seed(self, seed):
         context = tf.distribute.get_replica_context()
         if context is not None and context.num_replicas_in_sync > 1:
@@ -493,134 +488,6 @@ class VAE(keras.Model):
         for name, tracker in self._trackers.items():
             tracker.update_state(terms[name], sample_weight=weight)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
-
-    def _unpack(self, data):
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = tf.convert_to_tensor(x)
-        target = x if y is None else tf.convert_to_tensor(y)
-        self._build_for(x.shape)
-        for name, value in (("x", x), ("y", target)):
-            if not value.shape[1:].is_compatible_with(self.event_shape):
-                hint = f" {_NO_LABELS}" if name == "y" else ""
-                raise ValueError(
-                    f"`{name}` has shape {tuple(value.shape)}, the model takes "
-                    f"{(None, *self.event_shape)}.{hint}"
-                )
-        if weight is not None:
-            weight = tf.reshape(tf.cast(weight, tf.float32), (-1,))
-        return x, target, weight
-
-    def _prepare(self, x, y, in_memory: bool):
-        """Checks what can be checked; arrays become a `Dataset` when `in_memory`."""
-        if isinstance(x, Dataset):
-            if y is not None:
-                raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
-            self._build_for(x.x.shape)
-            target = x.x if x.target is None else x.target
-            self._check_events(x.x, "x", support=False, values=x.x.dtype != np.uint8)
-            self._check_events(target, "x", values=target.dtype != np.uint8)
-        elif _is_concrete(x):
-            x = self._check_events(np.asarray(x), "x", support=y is None)
-            self._build_for(x.shape)
-            if y is not None:
-                y = self._check_events(np.asarray(y), "y")
-            if in_memory:
-                x, y = Dataset(x, target=y, seed=self.seed), None
-        elif isinstance(x, tf.data.Dataset):
-            for batch in x.take(1):
-                self._check_batch(batch)
-        elif isinstance(x, keras.utils.PyDataset):
-            self._check_batch(x[0])
-        return x, y
-
-    def _prepare_validation(self, data, batch_size: int):
-        if isinstance(data, Dataset):
-            self._prepare(data, None, in_memory=True)
-            return data.batches(batch_size)
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, y = self._prepare(x, y, in_memory=weight is None)
-        if isinstance(x, Dataset):
-            return x.batches(batch_size)
-        if isinstance(x, np.ndarray):
-            return x, x if y is None else y, weight
-        return data
-
-    def _split(self, x, y, weight, fraction):
-        """Takes the last `fraction` of the rows for validation, as Keras does."""
-        if not isinstance(x, Dataset) and not _is_concrete(x):
-            raise ValueError("`validation_split` needs arrays; give `validation_data` instead.")
-        cut = int(len(x) * (1.0 - fraction))
-        if not 0 < cut < len(x):
-            raise ValueError(f"validation_split={fraction} leaves nothing to train or to validate.")
-        rest = [None if value is None else value[cut:] for value in (y, weight)]
-        first = [None if value is None else value[:cut] for value in (y, weight)]
-        held_out = x[cut:] if isinstance(x, Dataset) else (x[cut:], *rest)
-        return x[:cut], *first, held_out
-
-    def _check_batch(self, batch) -> None:
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        if y is None:
-            self._build_for(x.shape)
-            self._check_events(np.asarray(x), "x")
-
-    def _check_events(self, x, name: str, support: bool = True, values: bool = True) -> np.ndarray:
-        if self.event_shape is not None and x.shape[1:] != self.event_shape:
-            hint = ""
-            if (*x.shape[1:], 1) == self.event_shape:
-                hint = " Add the channel axis: x[..., None]."
-            elif x.shape == self.event_shape:
-                hint = " Add the batch axis: x[None]."
-            elif name == "y":
-                hint = f" {_NO_LABELS}"
-            raise ValueError(
-                f"`{name}` has shape {x.shape}, the model takes (n, "
-                f"{', '.join(map(str, self.event_shape))}).{hint}"
-            )
-        if values:
-            self.likelihood.check(x, name, support=support)
-        return x if x.dtype == np.uint8 and not values else x.astype(np.float32, copy=False)
-
-    def _events(self, x):
-        self._require_built()
-        if isinstance(x, Dataset):
-            x = x.images
-        if _is_concrete(x):
-            return tf.constant(self._check_events(np.asarray(x), "x", support=False))
-        return tf.cast(x, tf.float32)
-
-    def _latents(self, z):
-        self._require_built()
-        if not _is_concrete(z):
-            return tf.cast(z, tf.float32)
-        z = np.asarray(z)
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {self.latent_dim}).")
-        self.likelihood.check(z, "z", support=False)
-        return tf.constant(z, tf.float32)
-
-    def _require_built(self) -> None:
-        if not self.built:
-            raise ValueError(
-                f"{self.name} is not built yet: give the encoder a keras.Input, or call the model "
-                "or `fit` once."
-            )
-
-
-def _is_concrete(x) -> bool:
-    """Whether `x` holds values now: an array, a list, or an eager tensor."""
-    if isinstance(x, (list, np.ndarray)):
-        return True
-    return tf.is_tensor(x) and not tf.is_symbolic_tensor(x)
-
-
-def _in_batches(function, tensor, batch_size: int):
-    """Applies `function` to slices of `tensor` and concatenates; to a symbolic tensor at once."""
-    if tf.is_symbolic_tensor(tensor) or len(tensor) <= batch_size:
-        return function(tensor)
-    results = [
-        function(tensor[start : start + batch_size]) for start in range(0, len(tensor), batch_size)
-    ]
-    return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *results)
 
 
 def _weighted_mean(values, weight):

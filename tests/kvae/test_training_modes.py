@@ -1,0 +1,230 @@
+"""Training under Keras's switches: XLA, several steps per call, half precision, regularizers, replicas."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import kvae
+
+KEYS = ["loss", "elbo", "reconstruction", "kl"]
+BATCH = 16
+
+
+@pytest.fixture(scope="module")
+def x(digits):
+    return digits[: 3 * BATCH]
+
+
+def weights(vae):
+    return [variable.numpy() for variable in vae.trainable_variables]
+
+
+@pytest.fixture(scope="module")
+def one_by_one(make_vae, x):
+    vae = make_vae(optimizer=keras.optimizers.SGD(1e-3))
+    return vae, vae.fit(x, batch_size=BATCH, epochs=2, verbose=0).history
+
+
+@pytest.mark.parametrize("options", [{"steps_per_execution": 3}, {"jit_compile": True}], ids=str)
+def test_faster_execution_trains_the_same(make_vae, x, one_by_one, options):
+    vae = make_vae()
+    vae.compile(keras.optimizers.SGD(1e-3), **options)
+    history = vae.fit(x, batch_size=BATCH, epochs=2, verbose=0).history
+    assert int(vae.optimizer.iterations) == 6
+    for a, b in zip(weights(vae), weights(one_by_one[0]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    for key in KEYS:
+        assert history[key] == pytest.approx(one_by_one[1][key], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(make_vae, x, one_by_one, policy, name):
+    policy(name)
+    vae = make_vae(optimizer=keras.optimizers.SGD(1e-3))
+    assert vae.decoder.compute_dtype == name.removeprefix("mixed_")
+    history = vae.fit(x, batch_size=BATCH, epochs=2, verbose=0).history
+    # The same training, with 8 or 11 bits in the products; densities and weights stay float32.
+    for key in KEYS:
+        assert history[key] == pytest.approx(one_by_one[1][key], rel=0.05)
+    assert history["loss"][1] < history["loss"][0]
+    assert {variable.dtype for variable in vae.trainable_variables} == {"float32"}
+    assert vae(x).dtype == tf.float32
+    assert np.isfinite(vae.log_prob(x[:4], num_samples=5).value).all()
+
+
+def test_mixed_float16_scales_the_loss(make_vae, policy):
+    policy("mixed_float16")
+    vae = make_vae(optimizer="sgd")
+    assert isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def test_regularizers_are_part_of_the_loss_and_of_nothing_else(make_vae, x):
+    encoder = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Flatten(),
+            layers.Dense(
+                16, kernel_regularizer=keras.regularizers.L2(0.1), activity_regularizer="l1"
+            ),
+        ]
+    )
+    vae = make_vae(encoder=encoder, optimizer=keras.optimizers.SGD(0.0))
+    features = encoder(x).numpy()
+    kernel = encoder.layers[-1].kernel.numpy()
+    # Keras's own definitions: the activity's penalty is divided by the size of the batch.
+    penalty = 0.1 * np.sum(kernel**2) + 0.01 * np.abs(features).sum() / len(x)
+    assert penalty > 1
+    result = vae.evaluate(x, return_dict=True, verbose=0)
+    assert result["loss"] == pytest.approx(-result["elbo"] + penalty, rel=1e-5)
+    assert result["elbo"] == pytest.approx(-result["reconstruction"] - result["kl"], rel=1e-6)
+    history = vae.fit(x, verbose=0).history
+    assert history["loss"][0] == pytest.approx(-history["elbo"][0] + penalty, rel=1e-5)
+
+
+def test_the_l1_penalty_of_a_sparse_autoencoder(make_vae, x):
+    vae = make_vae(posterior=kvae.Delta(l1=0.5), prior=None, optimizer=keras.optimizers.SGD(0.0))
+    penalty = 0.5 * np.abs(vae.encode(x)["z_mean"]).sum() / len(x)
+    history = vae.fit(x, validation_data=x, verbose=0).history
+    for prefix in ("", "val_"):
+        reconstruction = history[prefix + "reconstruction"][0]
+        assert history[prefix + "loss"][0] == pytest.approx(reconstruction + penalty, rel=1e-5)
+        assert history[prefix + "elbo"][0] == pytest.approx(-reconstruction, rel=1e-6)
+        assert history[prefix + "kl"] == [0.0]
+
+
+def test_training_statistics_move_in_training_only(make_vae, make_encoder, x):
+    encoder = make_encoder(extra=[layers.BatchNormalization(momentum=0.5)])
+    vae = make_vae(encoder=encoder, optimizer=keras.optimizers.SGD(0.0))
+    normalization = encoder.layers[-1]
+    hidden = encoder.layers[-2]
+    vae.evaluate(x, verbose=0)
+    np.testing.assert_array_equal(normalization.moving_mean, np.zeros(16))
+    vae.train_on_batch(x)
+    mean = hidden(encoder.layers[0](x)).numpy().mean(axis=0)
+    np.testing.assert_allclose(normalization.moving_mean, 0.5 * mean, rtol=1e-4, atol=1e-5)
+
+
+def test_a_schedule_of_beta_follows_the_optimizer_s_steps(make_vae, x):
+    warm_up = keras.optimizers.schedules.PolynomialDecay(0.0, 6, 1.0)
+    vae = make_vae(objective=kvae.ELBO(beta=warm_up), optimizer=keras.optimizers.SGD(0.0))
+    history = vae.fit(x, batch_size=len(x), epochs=8, validation_data=x, verbose=0).history
+    beta = np.minimum(np.arange(8) / 6, 1.0)
+    loss = np.array(history["reconstruction"]) + beta * history["kl"]
+    np.testing.assert_allclose(history["loss"], loss, rtol=1e-5)
+    after = np.minimum(np.arange(1, 9) / 6, 1.0)  # Validation comes after the step.
+    loss = np.array(history["val_reconstruction"]) + after * history["val_kl"]
+    np.testing.assert_allclose(history["val_loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(history["elbo"], -np.add(history["reconstruction"], history["kl"]))
+
+
+# What may go wrong before or in the first step.
+
+
+@pytest.mark.parametrize("name", ["loss", "metrics", "weighted_metrics", "loss_weights"])
+def test_compile_refuses_what_the_objective_defines(make_vae, name):
+    with pytest.raises(ValueError, match=f"compile.. takes no `{name}`"):
+        make_vae().compile("adam", **{name: "mse"})
+
+
+def test_fit_needs_compile_and_no_classes(make_vae, x):
+    for method in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match="compile"):
+            getattr(make_vae(), method)(x)
+    with pytest.raises(ValueError, match="no classes"):
+        make_vae(optimizer="sgd").fit(x, class_weight={0: 1.0})
+
+
+def as_array(x):
+    return x
+
+
+def as_tf_data(x):
+    return tf.data.Dataset.from_tensor_slices(x).batch(BATCH)
+
+
+def as_generator(x):
+    return ((x[i : i + BATCH],) for i in range(0, len(x), BATCH))
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("form", [as_array, kvae.datasets.Dataset, as_tf_data, as_generator])
+def test_an_encoder_without_input_is_built_by_the_first_fit(
+    make_vae, make_encoder, make_decoder, x, form
+):
+    parts = {"encoder": make_encoder(declared=False), "decoder": make_decoder(declared=False)}
+    vae = make_vae(optimizer="sgd", **parts)
+    vae.fit(form(x), epochs=1, verbose=0)
+    assert vae.built and vae.event_shape == (8, 8, 1)
+    assert len(vae.trainable_variables) == 2 * (1 + 2 + 2)
+    assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("form", [as_array, as_tf_data])
+def test_a_wrong_decoder_is_found_by_the_first_fit(make_vae, make_encoder, make_decoder, x, form):
+    parts = {"encoder": make_encoder(declared=False), "decoder": make_decoder((8, 7, 1))}
+    vae = make_vae(optimizer="sgd", **parts)
+    with pytest.raises(ValueError, match=r"\(None, 8, 7, 1\).*\(None, 8, 8, 1\)"):
+        vae.fit(form(x), verbose=0)
+
+
+def test_a_fit_that_fails_does_not_spoil_the_next(make_vae, x):
+    vae = make_vae(optimizer="adam")
+    labelled = tf.data.Dataset.from_tensor_slices((x, np.zeros(len(x)))).batch(BATCH)
+    with pytest.raises(ValueError, match="Labels are not a target"):
+        vae.fit(labelled, verbose=0)
+    vae.fit(labelled.map(lambda x, label: x), verbose=0)
+    assert int(vae.optimizer.iterations) == 3
+
+
+# Replicas.
+
+_REPLICAS = """
+import sys, keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import kvae
+
+def train(posterior, prior, x, scope):
+    with scope:
+        keras.utils.set_random_seed(1)
+        encoder = keras.Sequential([keras.Input((7,)), keras.layers.Dense(5, "relu")])
+        decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(7)])
+        vae = kvae.VAE(encoder, decoder, 2, posterior=posterior, prior=prior)
+        vae.compile(keras.optimizers.SGD(0.1))
+    history = vae.fit(x, batch_size=len(x), epochs=1, validation_data=x, verbose=0).history
+    return vae, history
+
+x = np.random.default_rng(0).random((8, 7)).astype("float32")
+strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
+default = lambda: tf.distribute.get_strategy().scope()
+many, history = train("delta", None, x, strategy())
+one, expected = train("delta", None, x, default())
+for a, b in zip(many.get_weights(), one.get_weights(), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+for key in expected:
+    np.testing.assert_allclose(history[key], expected[key], rtol=1e-5)
+
+# The replicas of equal examples draw noise of their own.
+twice = np.repeat(x[:1], 2, axis=0)
+many, history = train("diagonal_gaussian", "standard_normal", twice, strategy())
+keras.utils.set_random_seed(1)
+encoder = keras.Sequential([keras.Input((7,)), keras.layers.Dense(5, "relu")])
+decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(7)])
+fresh = kvae.VAE(encoder, decoder, 2)
+seed = kvae.random.as_seed(keras.random.SeedGenerator(0))
+terms = [
+    fresh.objective.terms(
+        fresh, x[:1], x[:1], training=True, seed=kvae.random.fold_in(seed, replica)
+    )["reconstruction"].numpy()[0]
+    for replica in (0, 1)
+]
+assert abs(terms[0] - terms[1]) > 1e-3, terms
+np.testing.assert_allclose(history["reconstruction"], [np.mean(terms)], rtol=1e-5)
+print("replicas agree")
+"""
+
+
+def test_two_replicas_train_like_one_device(run_python):
+    assert "replicas agree" in run_python(_REPLICAS).stdout
