@@ -39,6 +39,20 @@ def _writable_parent(path: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
+def _beside(path: pathlib.Path, parent: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a path for what will be `path`, in a folder of its own that goes away at the end.
+
+    In a folder, writers may open, replace or stat it as they like; and `mkdtemp` makes folders that
+    only their owner may read, so that a child is renamed and not the folder itself.
+    """
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=parent))
+    try:
+        yield folder / path.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Gives a temporary path beside `path`, renamed to `path` when the block succeeds.
 
@@ -63,16 +77,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     parent = _writable_parent(path)
     if path.is_dir():
         raise IsADirectoryError(f"Cannot write {path}: it is a folder. Give a file name.")
-    # A folder of our own rather than a file: writers may open, replace or stat it as they like.
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=parent))
-    temporary = folder / path.name
-    try:
+    with _beside(path, parent) as temporary:
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -88,11 +97,8 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     parent = _writable_parent(path)
     if path.exists():
         raise FileExistsError(f"{path} exists and is not overwritten. Choose another name.")
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=parent))
-    # `mkdtemp` makes folders that only their owner may read, so a child of it is renamed instead.
-    temporary = folder / path.name
-    temporary.mkdir()
-    try:
+    with _beside(path, parent) as temporary:
+        temporary.mkdir()
         yield temporary
         try:
             os.rename(temporary, path)
@@ -100,8 +106,6 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             if path.exists():
                 raise FileExistsError(f"{path} was made meanwhile and is kept.") from None
             raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sha256_file(path: str | os.PathLike) -> str:

@@ -1,8 +1,8 @@
 """The one source of noise: stateless, and equal with and without XLA.
 
 Every draw in the library comes from a *seed*, an int32 tensor of shape `[2]`, through TensorFlow's
-Philox generator. The algorithm is named on purpose: `"auto_select"` draws other bits under XLA. Even
-so XLA turns the same bits into other floats, so the last step is made here, the way that
+Philox generator. The algorithm is named on purpose: `"auto_select"` draws other bits under XLA.
+Even so XLA turns the same bits into other floats, so the last step is made here, the way that
 TensorFlow's kernels make it: the numbers are those of `tf.random.stateless_*` without XLA.
 """
 

@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 import kvae
+from zoo.assembly import assemble
 
 __all__ = [
     "build_conv_autoencoder",
@@ -77,15 +78,12 @@ def _check(image_shape, filters):
 
 def _build(name, image_shape, latent_dim, filters, hidden, likelihood, **parts):
     _check(image_shape, filters)
-    likelihood = kvae.likelihoods.get(likelihood)
-    return kvae.VAE(
-        conv_encoder(image_shape, filters, hidden),
-        conv_decoder(likelihood.output_shape(image_shape), latent_dim, filters, hidden),
-        latent_dim=latent_dim,
-        likelihood=likelihood,
-        name=name,
-        **parts,
-    )
+    encoder = conv_encoder(image_shape, filters, hidden)
+
+    def decoder(shape):
+        return conv_decoder(shape, latent_dim, filters, hidden)
+
+    return assemble(name, image_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
 def build_conv_vae(

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 import kvae
+from zoo.assembly import assemble
 
 __all__ = ["build_dense_autoencoder", "build_dense_vae", "dense_decoder", "dense_encoder"]
 
@@ -30,17 +31,12 @@ def dense_decoder(output_shape, latent_dim, hidden, activation) -> keras.Model:
 
 
 def _build(name, event_shape, latent_dim, hidden, activation, likelihood, **parts):
-    likelihood = kvae.likelihoods.get(likelihood)
-    return kvae.VAE(
-        dense_encoder(event_shape, hidden, activation),
-        dense_decoder(
-            likelihood.output_shape(event_shape), latent_dim, tuple(reversed(hidden)), activation
-        ),
-        latent_dim=latent_dim,
-        likelihood=likelihood,
-        name=name,
-        **parts,
-    )
+    encoder = dense_encoder(event_shape, hidden, activation)
+
+    def decoder(shape):
+        return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation)
+
+    return assemble(name, event_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
 def build_dense_vae(

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 import kvae
+from zoo.assembly import assemble
 
 __all__ = ["build_lstm_autoencoder", "lstm_decoder", "lstm_encoder"]
 
@@ -52,12 +53,11 @@ def build_lstm_autoencoder(
     if len(image_shape) < 2:
         raise ValueError(f"A sequence has the shape (steps, channels), not {image_shape}.")
     parts = {"prior": None, "posterior": kvae.Delta(), **parts}
-    likelihood = kvae.likelihoods.get(likelihood)
-    return kvae.VAE(
-        lstm_encoder(image_shape, width),
-        lstm_decoder(likelihood.output_shape(image_shape), latent_dim, width),
-        latent_dim=latent_dim,
-        likelihood=likelihood,
-        name="lstm_autoencoder",
-        **parts,
+    encoder = lstm_encoder(image_shape, width)
+
+    def decoder(shape):
+        return lstm_decoder(shape, latent_dim, width)
+
+    return assemble(
+        "lstm_autoencoder", image_shape, latent_dim, likelihood, encoder, decoder, **parts
     )

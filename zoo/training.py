@@ -62,7 +62,7 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
     model.compile(keras.optimizers.Adam(rate))
     # The ELBO of a VAE has the weight 1 for the KL whatever the loss has; an autoencoder has none.
     best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
-    checkpoint = Checkpoint(directory, repr((dataclasses.asdict(recipe), limit)), **best)
+    checkpoint = Checkpoint(directory, _fingerprint(recipe, limit), **best)
     first = checkpoint.restore(model)
     if first < recipe.epochs:
         model.fit(
@@ -76,6 +76,14 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
         )
     checkpoint.load_best(model)
     return model, checkpoint
+
+
+def _fingerprint(recipe: Recipe, limit: int | None) -> str:
+    """Everything of a recipe that the weights depend on."""
+    facts = dataclasses.asdict(recipe)
+    for name in ("num_samples", "paper", "published"):
+        del facts[name]
+    return repr({**facts, "limit": limit})
 
 
 def measure(recipe: Recipe, model, **options) -> dict:

@@ -17,6 +17,9 @@ def add_arguments(parser) -> None:
         help="TFLite weights",
     )
     parser.add_argument("--batch-size", type=common.positive, default=1, help="TFLite: fixed")
+    parser.add_argument(
+        "--calibrate", metavar="DATASET", help="images that set the ranges of int8 (default: prior)"
+    )
     parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
     common.add_json(parser)
 
@@ -31,11 +34,17 @@ def run(arguments) -> int:
             model, arguments.output or f"serving/{stem}", version=arguments.version
         )
     else:
+        calibration = None
+        if arguments.calibrate:
+            import kvae
+
+            calibration = kvae.datasets.load(arguments.calibrate, "train")[:256].images
         path = export.tflite(
             model,
             arguments.output or f"{stem}.tflite",
             precision=arguments.precision,
             batch_size=arguments.batch_size,
+            calibration=calibration,
         )
     report = None if arguments.no_verify else export.verify(path, model)
     if arguments.json:

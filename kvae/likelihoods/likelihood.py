@@ -54,7 +54,7 @@ class Likelihood(Part):
         return (*event_shape[:-1], event_shape[-1] * self.num_parameters)
 
     def check(self, x: np.ndarray, name: str = "x", support: bool = True) -> None:
-        """Raises `ValueError` when `x` holds NaN, or (with `support`) values outside the support."""
+        """Raises `ValueError` for NaN in `x`, and with `support` for values outside of it."""
         if x.dtype.kind not in "biuf":
             raise ValueError(f"`{name}` holds {x.dtype}, not numbers.")
         if x.size == 0:

@@ -9,9 +9,9 @@ class Objective(Part):
     """What training minimises, and the quantities that it reports.
 
     `terms(vae, x, target, training, seed)` returns a dict of tensors of shape `[batch]`, in nats
-    per example: `loss` is minimised, `elbo`, `reconstruction` (−E_q log p(x|z)) and `kl` are reported
-    with it, and an objective may add further names, which then appear in the logs. `kvae.VAE`
-    averages them over the batch; no objective does.
+    per example: `loss` is minimised; `elbo`, `reconstruction` (−E_q log p(x|z)) and `kl` are
+    reported with it, and an objective may add further names, which then appear in the logs.
+    `kvae.VAE` averages them over the batch; no objective does.
 
     An objective is a layer: networks and state of its own (a critic, a memory bank, the position
     of a schedule) are layers and weights, saved with the model. `update` runs after each optimizer

@@ -50,12 +50,23 @@ def make_decoder():
 
 @pytest.fixture(scope="session")
 def make_vae(make_encoder, make_decoder):
-    """`make_vae(event, latent_dim, ...)`: the same initial weights at every call."""
+    """`make_vae(event, latent_dim, ...)`: the same initial weights at every call.
+
+    With an `optimizer` it is compiled; `eager` saves the seconds that tracing takes.
+    """
     import keras
 
     import kvae
 
-    def make(event=EVENT, latent_dim=2, encoder=None, decoder=None, optimizer=None, **parts):
+    def make(
+        event=EVENT,
+        latent_dim=2,
+        encoder=None,
+        decoder=None,
+        optimizer=None,
+        eager=False,
+        **parts,
+    ):
         keras.utils.set_random_seed(3)
         likelihood = kvae.likelihoods.get(parts.pop("likelihood", "bernoulli"))
         vae = kvae.VAE(
@@ -66,7 +77,7 @@ def make_vae(make_encoder, make_decoder):
             **parts,
         )
         if optimizer is not None:
-            vae.compile(optimizer)
+            vae.compile(optimizer, run_eagerly=eager)
         return vae
 
     return make

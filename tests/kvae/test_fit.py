@@ -70,7 +70,7 @@ def test_evaluate_is_the_mean_over_examples_of_sums_over_pixels(make_vae, x, bat
 
 
 def test_evaluate_weights_examples(make_vae, x):
-    vae = make_vae(optimizer=sgd())
+    vae = make_vae(eager=True, optimizer=sgd())
     weight = np.random.default_rng(0).random(N)
     exact = by_hand(vae, x, kvae.random.fold_in(0, 0))
     result = vae.evaluate(x, sample_weight=weight, return_dict=True, verbose=0)
@@ -79,7 +79,7 @@ def test_evaluate_weights_examples(make_vae, x):
 
 
 def test_evaluate_of_pairs_takes_the_target(make_vae, x):
-    vae = make_vae(optimizer=sgd())
+    vae = make_vae(eager=True, optimizer=sgd())
     noisy = x[::-1]
     exact = evaluation_by_hand(vae, noisy, BATCH, target=x)
     forms = [
@@ -107,7 +107,12 @@ def test_fit_reports_the_same_quantities_as_evaluate(make_vae, x):
 def test_validation_is_evaluate_and_leaves_the_training_alone(make_vae, digits, x):
     validated, alone = make_vae(optimizer=sgd()), make_vae(optimizer=sgd())
     history = validated.fit(
-        x, batch_size=BATCH, epochs=2, validation_data=digits[:30], validation_batch_size=8, verbose=0
+        x,
+        batch_size=BATCH,
+        epochs=2,
+        validation_data=digits[:30],
+        validation_batch_size=8,
+        verbose=0,
     ).history
     alone.fit(x, batch_size=BATCH, epochs=2, verbose=0)
     assert_equal(validated, alone)
@@ -130,7 +135,7 @@ def test_one_step_follows_the_gradient_of_the_mean_loss(make_vae, x):
 
 
 def test_weights_of_zero_leave_examples_out(make_vae, x):
-    weighted, fewer = (make_vae(optimizer=keras.optimizers.SGD(0.01)) for _ in range(2))
+    weighted, fewer = (make_vae(optimizer=keras.optimizers.SGD(0.01), eager=True) for _ in range(2))
     # The examples left out come last, so that the others keep their noise.
     weight = np.concatenate([np.full(30, 3.0), np.zeros(20)])
     history = weighted.fit(x, sample_weight=weight, shuffle=False, verbose=0).history
@@ -183,7 +188,7 @@ def trained_on_an_array(make_vae, x):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_data_trains_the_same(make_vae, x, trained_on_an_array, form):
     reference, history = trained_on_an_array
-    vae = make_vae(optimizer=sgd())
+    vae = make_vae(optimizer=sgd(), eager=True)
     result = vae.fit(**FORMS[form](x), epochs=2, shuffle=False, verbose=0).history
     assert int(vae.optimizer.iterations) == 6
     assert_equal(vae, reference, rtol=1e-5, atol=1e-7)
@@ -193,11 +198,11 @@ def test_every_form_of_the_data_trains_the_same(make_vae, x, trained_on_an_array
 
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_data_with_an_order_of_its_own_is_not_said_to_be_shuffled(make_vae, x):
-    make_vae(optimizer=sgd()).fit(**FORMS["tf.data"](x), verbose=0)
+    make_vae(eager=True, optimizer=sgd()).fit(**FORMS["tf.data"](x), verbose=0)
 
 
 def test_shuffling_is_that_of_the_dataset(make_vae, x):
-    array, dataset, other = (make_vae(optimizer=sgd(), seed=3) for _ in range(3))
+    array, dataset, other = (make_vae(eager=True, optimizer=sgd(), seed=3) for _ in range(3))
     array.fit(x, batch_size=BATCH, epochs=2, verbose=0)
     dataset.fit(Dataset(x, seed=3), batch_size=BATCH, epochs=2, verbose=0)
     other.fit(Dataset(x, seed=4), batch_size=BATCH, epochs=2, verbose=0)
@@ -206,7 +211,7 @@ def test_shuffling_is_that_of_the_dataset(make_vae, x):
 
 
 def test_validation_split_takes_the_last_rows(make_vae, x):
-    split, explicit = make_vae(optimizer=sgd()), make_vae(optimizer=sgd())
+    split, explicit = make_vae(eager=True, optimizer=sgd()), make_vae(eager=True, optimizer=sgd())
     first = split.fit(x, y=x, validation_split=0.2, batch_size=BATCH, verbose=0).history
     second = explicit.fit(x[:40], validation_data=(x[40:], x[40:]), batch_size=BATCH, verbose=0)
     assert_equal(split, explicit)
@@ -218,13 +223,13 @@ def test_validation_split_takes_the_last_rows(make_vae, x):
 
 
 def test_labels_of_a_dataset_are_never_a_target(make_vae, x, trained_on_an_array):
-    vae = make_vae(optimizer=sgd())
+    vae = make_vae(eager=True, optimizer=sgd())
     vae.fit(Dataset(x, np.arange(N)), batch_size=BATCH, epochs=2, shuffle=False, verbose=0)
     assert_equal(vae, trained_on_an_array[0])
 
 
 def test_weighted_validation(make_vae, digits, x):
-    vae = make_vae(optimizer=sgd())
+    vae = make_vae(eager=True, optimizer=sgd())
     weight = np.linspace(0.0, 2.0, 30)
     for validation in ((digits[:30], digits[:30], weight), (digits[:30], None, weight)):
         history = vae.fit(x, validation_data=validation, verbose=0).history

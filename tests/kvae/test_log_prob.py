@@ -95,9 +95,7 @@ def log_weights(vae, x, num_samples, chunk, batch_size, seed):
 
 
 @pytest.mark.parametrize("num_samples, rows, batch_size", [(7, 15, 5), (7, 1, 12), (6, 24, 8)])
-def test_is_the_log_mean_of_the_weights(
-    vae, x, monkeypatch, num_samples, rows, batch_size
-):
+def test_is_the_log_mean_of_the_weights(vae, x, monkeypatch, num_samples, rows, batch_size):
     # Chunks that divide neither num_samples nor the memory, and a smaller last batch.
     monkeypatch.setattr(importance, "_ROWS", rows)
     estimate = vae.log_prob(x, num_samples=num_samples, batch_size=batch_size, seed=9)

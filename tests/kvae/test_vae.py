@@ -26,7 +26,12 @@ def test_events_of_any_shape(make_vae, event, likelihood):
         "z_mean": (6, 2),
         "z_log_var": (6, 2),
     }
-    for images in (vae(x), vae.reconstruct(x), vae.reconstruct(x, seed=1), vae.decode(np.ones((6, 2)))):
+    for images in (
+        vae(x),
+        vae.reconstruct(x),
+        vae.reconstruct(x, seed=1),
+        vae.decode(np.ones((6, 2))),
+    ):
         assert images.shape == (6, *event) and images.dtype == tf.float32
     assert vae.sample(5, seed=1, output="sample").shape == (5, *event)
     vae.compile("adam", run_eagerly=True)
@@ -81,7 +86,8 @@ def test_an_encoder_may_return_features_a_dict_or_a_list(make_vae):
 def test_the_clipped_log_variance_is_the_model_s():
     x = keras.Input((7,))
     encoder = keras.Model(
-        x, [layers.Dense(2)(x), layers.Dense(2, bias_initializer=keras.initializers.Constant(99))(x)]
+        x,
+        [layers.Dense(2)(x), layers.Dense(2, bias_initializer=keras.initializers.Constant(99))(x)],
     )
     decoder = keras.Sequential([keras.Input((2,)), layers.Dense(7)])
     vae = kvae.VAE(encoder, decoder, 2, posterior=kvae.DiagonalGaussian(log_var_bound=3.0))
@@ -96,7 +102,9 @@ def test_the_clipped_log_variance_is_the_model_s():
         ((8, 8, 1), 3, r"takes inputs of shape \(None, 3\).*latent_dim=2.*\(None, 2\)"),
     ],
 )
-def test_refuses_a_decoder_that_does_not_fit(make_vae, make_decoder, output_shape, latent_dim, message):
+def test_refuses_a_decoder_that_does_not_fit(
+    make_vae, make_decoder, output_shape, latent_dim, message
+):
     with pytest.raises(ValueError, match=message):
         make_vae(decoder=make_decoder(output_shape, latent_dim))
 
@@ -228,9 +236,7 @@ def test_draws_from_the_likelihood_average_to_the_mean(make_vae):
 def test_a_seed_repeats_and_no_seed_advances(make_vae):
     vae = make_vae()
     np.testing.assert_array_equal(vae.sample(3, seed=1), vae.sample(3, seed=1))
-    np.testing.assert_array_equal(
-        vae.sample(3, seed=1), vae.sample(3, seed=kvae.random.as_seed(1))
-    )
+    np.testing.assert_array_equal(vae.sample(3, seed=1), vae.sample(3, seed=kvae.random.as_seed(1)))
     assert not np.array_equal(vae.sample(3, seed=1), vae.sample(3, seed=2))
     first, second = vae.sample(3), vae.sample(3)
     assert not np.array_equal(first, second)

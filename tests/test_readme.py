@@ -1,0 +1,39 @@
+"""The README's Python runs as it stands, and its table is what the cards say."""
+
+import pathlib
+import re
+
+from kvae.cli import main
+
+README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_examples_run_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) >= 4
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)
+    printed = capsys.readouterr().out
+    assert "(4, 20, 30, 3)" in printed and "nats" in printed
+    assert (tmp_path / "serving/mnist/1/saved_model.pb").is_file()
+    assert (tmp_path / "mnist.tflite").is_file()
+
+
+def test_commands_exist():
+    """Every `kvae` command of the README parses (with --help in place of its work)."""
+    import pytest
+
+    commands = re.findall(r"^\.venv/bin/kvae (\w+)", README, flags=re.MULTILINE)
+    assert len(commands) >= 7
+    for command in commands:
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+
+
+def test_table_of_models_is_the_cards(capsys):
+    assert main(["list", "--markdown"]) == 0
+    table = capsys.readouterr().out.strip()
+    assert re.search(r"<!-- models -->\n(.*?)\n<!-- /models -->", README, re.DOTALL)[1] == table
