@@ -1,6 +1,7 @@
 """The command line as a user meets it: output, files, exit status, errors."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -177,3 +178,16 @@ def test_usage_errors_exit_with_2(capsys, arguments):
         main(arguments)
     assert stop.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_demo_makes_a_page_with_all_its_pictures(capsys, folder):
+    text = output(capsys, "demo", "--epochs", "2", "-o", "out")
+    page = (folder / "out/index.html").read_text()
+    pictures = re.findall(r'<img src="([^"]+)"', page)
+    assert len(pictures) >= 7
+    for picture in pictures:
+        Image.open(folder / "out" / picture).verify()
+    assert "NLL" in page and "wrote out/index.html" in text
+    # The exports are there, and running it again replaces them.
+    assert (folder / "out/serving/conv_vae.mnist/1/saved_model.pb").is_file()
+    assert (folder / "out/conv_vae.mnist.tflite").is_file()

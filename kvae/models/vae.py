@@ -223,11 +223,10 @@ class VAE(Inputs, keras.Model):
                     "objective, e.g. VAE(..., likelihood='bernoulli', objective=ELBO(beta=2.0))."
                 )
         super().compile(optimizer=optimizer, **kwargs)
+        self._build_optimizer()
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self):
@@ -320,10 +319,7 @@ class VAE(Inputs, keras.Model):
             size = kwargs.pop("validation_batch_size", None) or 128
             validation_data = self._prepare_validation(validation_data, size)
             kwargs["validation_batch_size"] = size
-        if self.built and not self.optimizer.built:
-            # Not inside the step: a first step that fails must not spoil the next `fit`.
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
+        self._build_optimizer()
         return super().fit(
             x=x,
             y=y,
@@ -474,6 +470,13 @@ class VAE(Inputs, keras.Model):
         own = self.seed_generator.state
         others = (v for v in self.variables if v.name == own.name and v is not own)
         return {"seed_state": own, **{f"seed_state_{i}": v for i, v in enumerate(others, start=1)}}
+
+    def _build_optimizer(self) -> None:
+        # Not inside the step: one that fails would spoil the next `fit`, and an optimizer without
+        # its variables is not saved whole.
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def _step_seed(self, seed):
         context = tf.distribute.get_replica_context()

@@ -1,4 +1,4 @@
-"""kvae.posteriors: densities against TensorFlow Probability and SciPy, draws, parameters, errors."""
+"""kvae.posteriors: densities against TensorFlow Probability and SciPy, draws, errors."""
 
 import keras
 import numpy as np

@@ -1,0 +1,137 @@
+"""kvae.io: files are whole or absent, folders are never overwritten."""
+
+import hashlib
+import os
+import pathlib
+
+import pytest
+
+from kvae import io
+
+
+def leftovers(folder, *expected):
+    """What else is below `folder` than the expected names."""
+    return sorted({path.name for path in folder.iterdir()} - set(expected))
+
+
+def test_writes_the_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a" / "b" / "report.weights.h5"
+    with io.atomic_write(path) as temporary:
+        assert temporary.name == path.name and temporary.parent.parent == path.parent
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert leftovers(path.parent, path.name) == []
+
+
+def test_replaces_the_old_file_at_the_end(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with io.atomic_write(str(path)) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), ValueError("x")])
+@pytest.mark.parametrize("old", [True, False])
+def test_a_failure_keeps_what_was_there(tmp_path, error, old):
+    path = tmp_path / "report.json"
+    if old:
+        path.write_text("old")
+    with pytest.raises(type(error)), io.atomic_write(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.exists() == old
+    assert not old or path.read_text() == "old"
+    assert leftovers(tmp_path, "report.json") == []
+
+
+def test_a_block_that_writes_nothing_fails(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), io.atomic_write(path):
+        pass
+    assert path.read_text() == "old" and leftovers(tmp_path, path.name) == []
+
+
+@pytest.mark.parametrize("write", [io.atomic_write, io.atomic_directory])
+@pytest.mark.parametrize("below", [("name",), ("deeper", "name")])
+def test_a_parent_that_is_a_file_is_named(tmp_path, write, below):
+    obstacle = tmp_path / "obstacle"
+    obstacle.write_text("a file")
+    with pytest.raises(NotADirectoryError, match=f"{obstacle} is a file, not a folder"):
+        with write(obstacle.joinpath(*below)):
+            raise AssertionError("the block must not run")
+    assert obstacle.read_text() == "a file" and leftovers(tmp_path, "obstacle") == []
+
+
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is.* a folder|{tmp_path}: it is a"):
+        with io.atomic_write(tmp_path):
+            raise AssertionError("the block must not run")
+
+
+@pytest.mark.parametrize("write", [io.atomic_write, io.atomic_directory])
+def test_a_folder_without_permission_is_named(tmp_path, write, monkeypatch):
+    # Permissions do not bind the superuser, whom tests may run as: the answers are made up.
+    monkeypatch.setattr(io.os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match=f"{tmp_path} is not writable"):
+        with write(tmp_path / "name"):
+            raise AssertionError("the block must not run")
+
+    def refuse(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    with pytest.raises(PermissionError, match="Cannot create the folder.*Permission denied"):
+        with write(tmp_path / "new" / "name"):
+            raise AssertionError("the block must not run")
+
+
+def test_directory_appears_whole(tmp_path):
+    path = tmp_path / "a" / "1"
+    with io.atomic_directory(path) as temporary:
+        (temporary / "inside").mkdir()
+        (temporary / "inside" / "file").write_text("x")
+        assert not path.exists()
+    assert (path / "inside" / "file").read_text() == "x"
+    assert leftovers(path.parent, "1") == []
+    # Others may read it, as any folder made by mkdir.
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    assert os.stat(path).st_mode == os.stat(reference).st_mode
+
+
+def test_directory_is_never_overwritten(tmp_path):
+    path = tmp_path / "1"
+    path.mkdir()
+    (path / "file").write_text("old")
+    with pytest.raises(FileExistsError, match=f"{path} exists and is not overwritten"):
+        with io.atomic_directory(path):
+            raise AssertionError("the block must not run")
+    assert (path / "file").read_text() == "old" and leftovers(tmp_path, "1") == []
+
+
+def test_directory_made_meanwhile_is_kept(tmp_path):
+    path = tmp_path / "1"
+    with pytest.raises(FileExistsError, match="made meanwhile"):
+        with io.atomic_directory(path) as temporary:
+            (temporary / "file").write_text("new")
+            path.mkdir()
+            (path / "file").write_text("theirs")
+    assert (path / "file").read_text() == "theirs" and leftovers(tmp_path, "1") == []
+
+
+def test_directory_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError), io.atomic_directory(tmp_path / "1") as temporary:
+        (temporary / "file").write_text("half")
+        raise ValueError
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) + 1])
+def test_sha256(tmp_path, size):
+    content = bytes(i % 251 for i in range(size))
+    (tmp_path / "file").write_bytes(content)
+    assert io.sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()

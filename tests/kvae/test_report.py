@@ -1,0 +1,47 @@
+"""Report pages: what is written is what was given, and nothing else."""
+
+import html.parser
+
+from kvae.report import Report
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects the texts of a page by tag, and checks that tags nest."""
+
+    VOID = {"meta", "img"}
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.texts, self.images = [], [], []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(dict(attributes))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else None, data))
+
+
+def test_page(tmp_path):
+    report = Report("Title <b>", "lead & more")
+    report.heading("Losses")
+    report.table(("name", "nats"), [("<script>", 1.5), ("elbo", -90)])
+    report.images(("a.png", 'a "quoted" caption'), ("b.png", "b"))
+    report.code("x < y\n")
+    path = report.write(tmp_path / "deep" / "index.html")
+    page = Reader(path.read_text())
+    assert ("h1", "Title <b>") in page.texts
+    assert ("p", "lead & more") in page.texts
+    cells = [text for tag, text in page.texts if tag in ("th", "td")]
+    assert cells == ["name", "nats", "<script>", "1.5", "elbo", "-90"]
+    assert page.images[0] == {"src": "a.png", "alt": 'a "quoted" caption'}
+    assert ("code", "x < y") in page.texts
+    # One file and its pictures: nothing is fetched from anywhere.
+    assert "http" not in path.read_text()
