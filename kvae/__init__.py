@@ -5,6 +5,7 @@
 
 import importlib
 import os
+import sys
 
 from kvae.version import __version__
 
@@ -38,7 +39,20 @@ _NAMES = {
     "ELBO": "kvae.objectives",
 }
 
-__all__ = ["__version__", *_MODULES, *_NAMES]
+__all__ = ["__version__", "load_model", *_MODULES, *_NAMES]
+
+
+def load_model(path):
+    """Loads a `.keras` file with a `kvae.VAE`, in safe mode.
+
+    `keras.saving.load_model` does the same once this library's classes are registered, which they
+    are when Keras was imported before `kvae`, or after any of its classes was used.
+    """
+    import keras
+
+    from kvae import models  # noqa: F401 - registers the classes that the file names.
+
+    return keras.saving.load_model(path)
 
 
 def __getattr__(name):
@@ -51,3 +65,8 @@ def __getattr__(name):
 
 def __dir__():
     return sorted(__all__)
+
+
+if "keras" in sys.modules:
+    # Who has Keras loaded pays little for the registration, and can then load models with it.
+    importlib.import_module("kvae.models")

@@ -74,15 +74,12 @@ def load_model(name: str):
     quiet_tensorflow()
     path = pathlib.Path(name)
     if path.suffix == ".keras" or path.exists():
-        import keras
-
         import kvae
 
         if not path.is_file():
             raise FileNotFoundError(f"There is no model file {path}.")
-        kvae.VAE  # noqa: B018 - registers the classes that the file names.
         try:
-            model = keras.saving.load_model(path)
+            model = kvae.load_model(path)
         except Exception as error:
             raise ValueError(f"{path} is no model file that Keras can load: {error}") from error
         if not isinstance(model, kvae.VAE):

@@ -86,7 +86,7 @@ def _train(arguments, folder, report) -> bool:
     # The code of a grey image: what a user would encode, and less noisy than a binary draw.
     grey = datasets.load("digits", "train")
     plots.latent_scatter(vae, grey.images, grey.labels, path=folder / "latent.png")
-    plots.manifold(vae, 15, gap=1, path=folder / "manifold.png")
+    plots.manifold(vae, 15, path=folder / "manifold.png")
 
     report.heading("1. Trained here: a convolutional VAE on scikit-learn's digits")
     report.text(
