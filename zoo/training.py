@@ -110,7 +110,10 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
     card = Card(
         name=recipe.name,
         architecture=recipe.architecture,
-        arguments=dict(recipe.arguments),
+        arguments={  # As JSON gives them back.
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in recipe.arguments.items()
+        },
         preprocessing={
             "shape": shape,
             "range": None if continuous else [0.0, 1.0],

@@ -69,10 +69,11 @@ class TestEveryModel:
         assert abs(values.mean() - card.metrics["reconstruction"]) < error
 
     def test_reconstructs_better_than_the_mean_image(self, name):
-        vae, data = zoo.load(name), test_data(name)
-        x = data[:SUBSET].images
-        error = np.mean((np.asarray(vae.reconstruct(x)) - x) ** 2)
-        assert error < 0.5 * np.mean((x.mean(axis=0) - x) ** 2)
+        vae, data = zoo.load(name), test_data(name)[:SUBSET]
+        # Against the intensities: no model can predict the noise of a binarization.
+        grey = data.x / np.float32(255)
+        error = np.mean((np.asarray(vae.reconstruct(data.images)) - grey) ** 2)
+        assert error < 0.5 * np.mean((grey.mean(axis=0) - grey) ** 2)
 
 
 @pytest.mark.parametrize("name", VAES)
