@@ -36,6 +36,13 @@ _NAMES = {
     "StandardNormal": "kvae.priors",
     "Bernoulli": "kvae.likelihoods",
     "GaussianLikelihood": "kvae.likelihoods",
+    "ContinuousBernoulli": "kvae.likelihoods",
+    "LaplaceLikelihood": "kvae.likelihoods",
+    "CategoricalLikelihood": "kvae.likelihoods",
+    "DiscretizedLogistic": "kvae.likelihoods",
+    "DiscretizedLogisticMixture": "kvae.likelihoods",
+    "PoissonLikelihood": "kvae.likelihoods",
+    "MixedTabular": "kvae.likelihoods",
     "ELBO": "kvae.objectives",
 }
 

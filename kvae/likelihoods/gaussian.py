@@ -3,19 +3,16 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
-from kvae import names, random
-from kvae.likelihoods.likelihood import Likelihood
+from kvae import random
+from kvae.likelihoods.location_scale import LocationScale
 
 __all__ = ["GaussianLikelihood"]
 
-_VARIANCES = ("fixed", "global", "per_pixel")
-
 
 @keras.saving.register_keras_serializable(package="kvae")
-class GaussianLikelihood(Likelihood):
+class GaussianLikelihood(LocationScale):
     """`p(x|z)` = Π N(x_i; mean_i, exp(log_var_i)).
 
     With a fixed scale σ, minus its log-probability is the *squared error* `Σ(x_i - mean_i)²`
@@ -42,6 +39,9 @@ class GaussianLikelihood(Likelihood):
           https://arxiv.org/abs/1312.6114)
     """
 
+    spread = "log_var"
+    power = 2
+
     def __init__(
         self,
         variance: str = "fixed",
@@ -49,56 +49,13 @@ class GaussianLikelihood(Likelihood):
         log_var_bound: float = 10.0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        if variance not in _VARIANCES:
-            raise names.unknown_name("variance", variance, _VARIANCES)
-        if not scale > 0:
-            raise ValueError(f"`scale` is positive, not {scale}.")
-        self.variance, self.scale, self.log_var_bound = variance, scale, log_var_bound
-        self.num_parameters = 2 if variance == "per_pixel" else 1
-
-    def build(self, outputs_shape):
-        if self.variance == "global":
-            self.log_var = self.add_weight(
-                shape=(),
-                initializer=keras.initializers.Constant(2 * math.log(self.scale)),
-                name="log_var",
-            )
-        self.built = True
-
-    def call(self, outputs):
-        if self.variance == "per_pixel":
-            mean, log_var = ops.split(outputs, 2, axis=-1)
-        else:
-            mean = outputs
-            log_var = self.log_var if self.variance == "global" else 2 * math.log(self.scale)
-            log_var = ops.zeros_like(mean) + log_var
-        if self.variance != "fixed":
-            log_var = ops.clip(log_var, -self.log_var_bound, self.log_var_bound)
-        return {"mean": mean, "log_var": log_var}
+        super().__init__(variance, scale, log_var_bound, **kwargs)
 
     def element_log_prob(self, params, x):
         log_var = params["log_var"]
         squared = ops.square(x - params["mean"]) * ops.exp(-log_var)
         return -0.5 * (squared + log_var + math.log(2 * math.pi))
 
-    def mean(self, params):
-        return params["mean"]
-
-    def mode(self, params):
-        return params["mean"]
-
     def sample(self, params, seed):
         noise = random.normal(ops.shape(params["mean"]), seed)
         return params["mean"] + ops.exp(0.5 * params["log_var"]) * noise
-
-    def support(self):
-        return -np.inf, np.inf, ""
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "variance": self.variance,
-            "scale": self.scale,
-            "log_var_bound": self.log_var_bound,
-        }

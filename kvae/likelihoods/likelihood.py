@@ -18,10 +18,12 @@ class Likelihood(Part):
     example), so `log_prob` of parameters `[..., *event]` has the shape `[...]`.
 
     A new likelihood gives `call`, `mean`, `element_log_prob`, `sample` and `support`, and where
-    the decoder returns more than one number for each value of `x`, `num_parameters`.
+    the decoder returns more than one number for each value of `x`, `num_parameters`. One over
+    whole numbers sets `whole_numbers`.
     """
 
     num_parameters = 1  # Decoder outputs for each value of x, along the last axis.
+    whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
 
     def element_log_prob(self, params, x):
         """Returns log p of each value of `x` in nats, `[..., *event]`."""
@@ -66,9 +68,23 @@ class Likelihood(Part):
                 f"`{name}` holds NaN or infinite values in {int((~finite).sum())} of {len(x)} "
                 f"examples, first in example {int(np.argmin(finite))}. Remove or replace them."
             )
+        if support:
+            self.check_support(x, name)
+
+    def check_support(self, x: np.ndarray, name: str = "x") -> None:
+        """Raises `ValueError` for finite values of `x` outside the support."""
+        low, high = float(x.min()), float(x.max())
         lowest, highest, advice = self.support()
-        if support and (low < lowest or high > highest):
+        if low < lowest or high > highest:
             raise ValueError(
                 f"`{name}` has values from {low:g} to {high:g}, outside the support "
                 f"[{lowest:g}, {highest:g}] of {type(self).__name__}. {advice}"
+            )
+        if self.whole_numbers and x.dtype.kind == "f":
+            self._check_values(x, x == np.round(x), name, f"whole numbers. {advice}")
+
+    def _check_values(self, x, fits, name: str, what: str) -> None:
+        if not fits.all():
+            raise ValueError(
+                f"`{name}` has the value {float(x[~fits][0]):g}; {type(self).__name__} takes {what}"
             )

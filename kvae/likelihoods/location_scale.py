@@ -1,0 +1,79 @@
+"""What the Gaussian and the Laplace likelihood share: a mean and a bounded logarithmic spread."""
+
+import math
+
+import keras
+from keras import ops
+
+from kvae import names
+from kvae.likelihoods.likelihood import Likelihood
+
+__all__ = ["LocationScale"]
+
+
+class LocationScale(Likelihood):
+    """A likelihood with a `mean` and a spread that is fixed, learned, or the decoder's.
+
+    A subclass names its spread: `spread` is the parameter, the logarithm of the scale times
+    `power`.
+    """
+
+    variances = ("fixed", "global", "per_pixel")
+    spread = "log_scale"
+    power = 1
+
+    def __init__(self, variance: str, scale: float, bound: float, **kwargs):
+        super().__init__(**kwargs)
+        if variance not in self.variances:
+            raise names.unknown_name("variance", variance, self.variances)
+        if not 0 < scale < math.inf:
+            raise ValueError(f"`scale` is positive, not {scale}.")
+        if not 0 < bound < math.inf:
+            raise ValueError(f"`{self.spread}_bound` is positive, not {bound}.")
+        self.variance, self.scale = variance, scale
+        setattr(self, f"{self.spread}_bound", bound)
+        self.num_parameters = 2 if variance == "per_pixel" else 1
+
+    @property
+    def _start(self) -> float:
+        return self.power * math.log(self.scale)
+
+    def build(self, outputs_shape):
+        if self.variance == "global":
+            weight = self.add_weight(
+                shape=(), initializer=keras.initializers.Constant(self._start), name=self.spread
+            )
+            setattr(self, self.spread, weight)
+        self.built = True
+
+    def call(self, outputs):
+        if self.variance == "per_pixel":
+            mean, spread = ops.split(outputs, 2, axis=-1)
+        else:
+            mean = outputs
+            spread = getattr(self, self.spread) if self.variance == "global" else self._start
+            spread = ops.zeros_like(mean) + spread
+        if self.variance != "fixed":
+            spread = self._bounded(spread)
+        return {"mean": mean, self.spread: spread}
+
+    def _bounded(self, spread):
+        bound = getattr(self, f"{self.spread}_bound")
+        return ops.clip(spread, -bound, bound)
+
+    def mean(self, params):
+        return params["mean"]
+
+    def mode(self, params):
+        return params["mean"]
+
+    def support(self):
+        return -math.inf, math.inf, ""
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "variance": self.variance,
+            "scale": self.scale,
+            f"{self.spread}_bound": getattr(self, f"{self.spread}_bound"),
+        }

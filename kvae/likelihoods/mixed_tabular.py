@@ -1,0 +1,163 @@
+"""A likelihood for tables whose columns are of different kinds."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvae import names, random
+from kvae.likelihoods.bernoulli import Bernoulli
+from kvae.likelihoods.categorical import CategoricalLikelihood
+from kvae.likelihoods.gaussian import GaussianLikelihood
+from kvae.likelihoods.likelihood import Likelihood
+from kvae.likelihoods.poisson import PoissonLikelihood
+
+__all__ = ["MixedTabular"]
+
+_KINDS = {
+    "gaussian": lambda: GaussianLikelihood("per_pixel"),
+    "bernoulli": Bernoulli,
+    "categorical": CategoricalLikelihood,
+    "poisson": PoissonLikelihood,
+}
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class MixedTabular(Likelihood):
+    """`p(x|z)` = Π p(x_j|z) over the columns j of a table, each with a likelihood of its own.
+
+    Columns are described by tuples:
+
+    | column | values of x | decoder outputs | minus its log-probability |
+    |---|---|---|---|
+    | `("gaussian",)` | real | 2: mean, log-variance | squared error / 2σ² + log(2πσ²) / 2 |
+    | `("bernoulli",)` | 0 or 1 | 1: logit | binary cross-entropy |
+    | `("categorical", K)` | 0, 1, …, K - 1 | K: logits | categorical cross-entropy |
+    | `("poisson",)` | 0, 1, 2, … | 1: log-rate | Poisson loss + log x! |
+
+    Terms of all columns are in nats and are summed with equal weight. A density (Gaussian) changes
+    with the unit of its column and may outweigh the rest: standardise such columns.
+
+    Args:
+        columns: list of tuples, one for each column of x, in order.
+
+    Decoder output: `[batch, width]` for events `(d,)`; `width` is the sum of the third column of
+    the table. The outputs stand kind by kind, in the order in which the kinds first appear (the
+    layout matters to whoever reads raw outputs only; a decoder learns any).
+
+    Parameters are named by kind: `gaussian_mean`, `bernoulli_logits`, `categorical_5_logits`, ….
+    `mean` of a categorical column is the mean class number; for categories without an order
+    use `mode` (`vae.sample(n, output="mode")`).
+
+    Raises:
+        ValueError: without columns, for a kind that is not known, and for another number of columns
+            in the data; `check` names the column that is outside its support.
+
+    Example:
+
+    ```python
+    likelihood = kvae.likelihoods.MixedTabular(
+        [("gaussian",), ("bernoulli",), ("categorical", 5), ("poisson",)]
+    )
+    likelihood.output_shape((4,))     # (9,)
+    ```
+
+    Reference:
+        - [Nazábal et al., Handling Incomplete Heterogeneous Data using VAEs, section 2.2](
+          https://arxiv.org/abs/1807.03653)
+    """
+
+    def __init__(self, columns=None, **kwargs):
+        super().__init__(**kwargs)
+        if not columns:
+            raise ValueError(
+                "`columns` describes each column of the table, e.g. "
+                "MixedTabular([('gaussian',), ('categorical', 5)])."
+            )
+        self.columns = [_column(column) for column in columns]
+        groups: dict[tuple, list[int]] = {}
+        for position, column in enumerate(self.columns):
+            groups.setdefault(column, []).append(position)
+        self._groups = list(groups.values())
+        self._labels = ["_".join(map(str, column)) for column in groups]
+        self._parts = [_KINDS[kind](*arguments) for kind, *arguments in groups]
+        order = [position for group in self._groups for position in group]
+        self._back = np.argsort(order)
+        self._widths = [
+            part.num_parameters * len(group)
+            for part, group in zip(self._parts, self._groups, strict=True)
+        ]
+
+    def output_shape(self, event_shape):
+        if tuple(event_shape) != (len(self.columns),):
+            raise ValueError(
+                f"MixedTabular has {len(self.columns)} columns, so events have the shape "
+                f"{(len(self.columns),)}, not {tuple(event_shape)}."
+            )
+        return (sum(self._widths),)
+
+    def build(self, outputs_shape):
+        for part, width in zip(self._parts, self._widths, strict=True):
+            part.build((*outputs_shape[:-1], width))
+        self.built = True
+
+    def call(self, outputs):
+        ends = np.cumsum(self._widths).tolist()
+        blocks = [outputs[..., end - w : end] for w, end in zip(self._widths, ends, strict=True)]
+        return {
+            f"{label}_{name}": value
+            for label, part, block in zip(self._labels, self._parts, blocks, strict=True)
+            for name, value in part(block).items()
+        }
+
+    def element_log_prob(self, params, x):
+        return self._by_column(
+            lambda i, part, own: part.element_log_prob(own, ops.take(x, self._groups[i], axis=-1)),
+            params,
+        )
+
+    def mean(self, params):
+        return self._by_column(lambda i, part, own: part.mean(own), params)
+
+    def mode(self, params):
+        return self._by_column(lambda i, part, own: part.mode(own), params)
+
+    def sample(self, params, seed):
+        return self._by_column(
+            lambda i, part, own: part.sample(own, random.fold_in(seed, i)), params
+        )
+
+    def _by_column(self, function, params):
+        """Applies `function(number, part, its parameters)` and puts the columns in order."""
+        results = []
+        for i, (label, part) in enumerate(zip(self._labels, self._parts, strict=True)):
+            start = len(label) + 1
+            own = {k[start:]: v for k, v in params.items() if k.startswith(f"{label}_")}
+            results.append(function(i, part, own))
+        return ops.take(ops.concatenate(results, axis=-1), self._back, axis=-1)
+
+    def support(self):
+        """The widest range of any column; `check` looks at each column by its own."""
+        ranges = [part.support() for part in self._parts]
+        return min(r[0] for r in ranges), max(r[1] for r in ranges), "See the columns."
+
+    def check_support(self, x, name="x"):
+        if x.ndim != 2 or x.shape[1] != len(self.columns):
+            raise ValueError(
+                f"`{name}` has shape {x.shape}; MixedTabular takes (n, {len(self.columns)})."
+            )
+        for part, group in zip(self._parts, self._groups, strict=True):
+            for position in group:
+                part.check_support(x[:, position], f"{name}[:, {position}]")
+
+    def get_config(self):
+        return {**super().get_config(), "columns": [list(column) for column in self.columns]}
+
+
+def _column(column) -> tuple:
+    kind, *arguments = (column,) if isinstance(column, str) else column
+    if kind not in _KINDS:
+        raise names.unknown_name("kind of column", kind, _KINDS)
+    if len(arguments) != (kind == "categorical"):
+        what = "('categorical', number of classes)" if kind == "categorical" else f"('{kind}',)"
+        raise ValueError(f"A column of this kind is described as {what}, not {tuple(column)}.")
+    return (kind, *arguments)
