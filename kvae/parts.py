@@ -17,6 +17,20 @@ class Part(keras.layers.Layer):
     def __init__(self, *, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
 
+    def attach(self, vae) -> None:
+        """Tells the part which model it belongs to, when the model is made and not built yet.
+
+        A part that needs the model later keeps it behind a function (`self._vae = lambda: vae`), so
+        that Keras does not take the model for a layer of the part.
+
+        Raises:
+            ValueError: where the model's parts do not go together.
+        """
+
+    def report(self) -> dict:
+        """Scalars for the logs, by name, e.g. the position of a schedule. By default none."""
+        return {}
+
 
 def resolve(kind: str, identifier, known: dict[str, type], base: type):
     """Makes a part from a name, or passes one through.

@@ -20,11 +20,23 @@ class GaussianLikelihood(LocationScale):
     means σ² = 1/2, a choice that decides how much the KL weighs.
 
     Args:
-        variance: str. `"fixed"` (σ = `scale`), `"global"` (one learned σ that starts at `scale`) or
+        variance: str. `"fixed"` (σ = `scale`), `"global"` (one learned σ that starts at `scale`),
             `"per_pixel"` (the decoder returns mean and log-variance, concatenated on the last
-            axis). Defaults to `"fixed"`.
+            axis) or `"optimal"` (σ-VAE, below). Defaults to `"fixed"`.
         scale: float. σ, or its start. Defaults to `1.0`.
         log_var_bound: float. Learned log-variances stay within ±this. Defaults to `10.0`.
+        momentum: float. Weight of the past in the stored variance of `"optimal"`. Defaults to
+            `0.99`.
+
+    With `variance="optimal"`, σ² of a training step is the maximum-likelihood one: the mean squared
+    error over batch, samples and event, in closed form. Minus the log-probability is then
+    `d/2 · log(2πe · MSE)` on average, a loss that needs no weight between reconstruction and KL.
+    The weights' gradient is that at a constant σ² (at its optimum σ² has none). A σ² that has seen
+    x makes no density of x, so training's figures are a little too good, and they depend on the
+    batch. Evaluation, importance samples and draws therefore use a *stored* σ², the running mean
+    of those of the training steps (`scale`² before the first), which is saved with the weights: the
+    density is an ordinary fixed-variance Gaussian there. With several importance samples in
+    training all share one σ².
 
     Decoder output: means, of the shape of the event; twice as many channels for `"per_pixel"`.
 
@@ -34,28 +46,71 @@ class GaussianLikelihood(LocationScale):
     likelihood = kvae.likelihoods.GaussianLikelihood("global", scale=0.1)
     ```
 
-    Reference:
+    References:
         - [Kingma & Welling, Auto-Encoding Variational Bayes, appendix C.2](
           https://arxiv.org/abs/1312.6114)
+        - [Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, section 3.2](
+          https://arxiv.org/abs/2006.13202): `"optimal"`
     """
 
     spread = "log_var"
     power = 2
+    variances = (*LocationScale.variances, "optimal")
 
     def __init__(
         self,
         variance: str = "fixed",
         scale: float = 1.0,
         log_var_bound: float = 10.0,
+        momentum: float = 0.99,
         **kwargs,
     ):
         super().__init__(variance, scale, log_var_bound, **kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` is in [0, 1), not {momentum}.")
+        self.momentum = momentum
+
+    def build(self, outputs_shape):
+        super().build(outputs_shape)
+        if self.variance == "optimal":
+            kept = {"shape": (), "trainable": False, "aggregation": "mean"}
+            start = keras.initializers.Constant(self.scale**2)
+            self.stored_variance = self.add_weight(
+                initializer=start, name="stored_variance", **kept
+            )
+            self.steps = self.add_weight(initializer="zeros", name="steps", **kept)
+
+    def call(self, outputs, training=False):
+        if self.variance != "optimal":
+            return super().call(outputs)
+        if training:
+            return {"mean": outputs}  # The variance follows from x, in `element_log_prob`.
+        return {"mean": outputs, "log_var": self._stored_log_var(outputs)}
+
+    def _stored_log_var(self, mean):
+        return ops.zeros_like(mean) + self._bounded(ops.log(self.stored_variance))
+
+    def _optimal_log_var(self, mean, x):
+        error = ops.mean(ops.square(x - ops.stop_gradient(mean)))
+        # A plain mean of the first steps, so that the start is forgotten at once.
+        rate = ops.maximum(1.0 - self.momentum, 1.0 / (self.steps + 1.0))
+        self.stored_variance.assign_add(rate * (error - self.stored_variance))
+        self.steps.assign_add(1.0)
+        return self._bounded(ops.log(ops.maximum(error, 1e-30)))
 
     def element_log_prob(self, params, x):
-        log_var = params["log_var"]
+        log_var = params.get("log_var")
+        if log_var is None:
+            log_var = self._optimal_log_var(params["mean"], x)
         squared = ops.square(x - params["mean"]) * ops.exp(-log_var)
         return -0.5 * (squared + log_var + math.log(2 * math.pi))
 
     def sample(self, params, seed):
         noise = random.normal(ops.shape(params["mean"]), seed)
-        return params["mean"] + ops.exp(0.5 * params["log_var"]) * noise
+        log_var = params.get("log_var")
+        if log_var is None:
+            log_var = self._stored_log_var(params["mean"])
+        return params["mean"] + ops.exp(0.5 * log_var) * noise
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum}

@@ -105,6 +105,8 @@ class VAE(Inputs, keras.Model):
                 f"A model with a {type(self.posterior).__name__} posterior needs a prior; only an "
                 "autoencoder (posterior='delta') may have prior=None."
             )
+        for part in self._parts():
+            part.attach(self)
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
         }
@@ -189,14 +191,14 @@ class VAE(Inputs, keras.Model):
 
     def encode_params(self, x, training: bool = False) -> dict:
         """Returns the posterior's parameters for a batch of tensors, without any checks."""
-        return self.posterior(self.encoder(x, training=training))
+        return self.posterior(self.encoder(x, training=training), training=training)
 
     def decode_params(self, z, training: bool = False) -> dict:
         """Returns the likelihood's parameters for `z` `[..., latent_dim]`, each `[..., *event]`."""
         z = tf.convert_to_tensor(z, tf.float32)
         lead = tf.shape(z)[:-1]
         outputs = self.decoder(tf.reshape(z, (-1, self.latent_dim)), training=training)
-        params = self.likelihood(outputs)
+        params = self.likelihood(outputs, training=training)
         if z.shape.rank == 2:
             return params
         return {
@@ -465,6 +467,10 @@ class VAE(Inputs, keras.Model):
 
     # Helpers.
 
+    def _parts(self) -> list:
+        parts = (self.posterior, self.prior, self.likelihood, self.objective)
+        return [part for part in parts if part is not None]
+
     def _seed_states(self) -> dict:
         """The states of the model's generator and of those of its networks (dropout), by name."""
         own = self.seed_generator.state
@@ -490,7 +496,10 @@ class VAE(Inputs, keras.Model):
     def _track(self, terms, weight):
         for name, tracker in self._trackers.items():
             tracker.update_state(terms[name], sample_weight=weight)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        logs = {name: tracker.result() for name, tracker in self._trackers.items()}
+        for part in self._parts():
+            logs.update(part.report())
+        return logs
 
 
 def _weighted_mean(values, weight):

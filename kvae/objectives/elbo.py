@@ -2,9 +2,8 @@
 
 import keras
 from keras import ops
-from keras.optimizers.schedules import LearningRateSchedule
 
-from kvae import divergences, names
+from kvae import divergences, names, schedules
 from kvae.objectives.objective import Objective
 
 __all__ = ["ELBO"]
@@ -47,19 +46,17 @@ class ELBO(Objective):
             raise names.unknown_name("kl", kl, _KL)
         if num_samples < 1:
             raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
-        if isinstance(beta, dict):
-            beta = keras.saving.deserialize_keras_object(beta)
-        if not isinstance(beta, LearningRateSchedule) and not beta >= 0:
-            raise ValueError(f"`beta` is at least 0 or a schedule, not {beta!r}.")
-        self.beta, self.num_samples, self.kl = beta, num_samples, kl
+        self.beta = schedules.resolve("beta", beta)
+        self.num_samples, self.kl = num_samples, kl
 
     def terms(self, vae, x, target, *, training, seed):
         params = vae.encode_params(x, training=training)
+        draw = {"seed": seed, "training": training}
         closed_form = None
         if self.kl != "monte_carlo":
             closed_form = divergences.closed_form_kl(vae.posterior, vae.prior)
         if closed_form is not None:
-            z = vae.posterior.sample(params, self.num_samples, seed=seed)
+            z = vae.posterior.sample(params, self.num_samples, **draw)
             kl = closed_form(params)
         elif self.kl == "analytic":
             raise ValueError(
@@ -67,11 +64,11 @@ class ELBO(Objective):
                 f"{type(vae.prior).__name__}. Use ELBO(kl='auto') or kl='monte_carlo'."
             )
         else:
-            z, log_q = vae.posterior.sample_and_log_prob(params, self.num_samples, seed=seed)
+            z, log_q = vae.posterior.sample_and_log_prob(params, self.num_samples, **draw)
             kl = ops.mean(log_q - vae.prior.log_prob(z), axis=0)
         outputs = vae.decode_params(z, training=training)
         reconstruction = -ops.mean(vae.likelihood.log_prob(outputs, target), axis=0)
-        loss = reconstruction + self._beta_now(vae) * kl
+        loss = reconstruction + schedules.at(self.beta, vae) * kl
         penalty = vae.posterior.penalty(params)
         return {
             "loss": loss if penalty is None else loss + penalty,
@@ -80,18 +77,10 @@ class ELBO(Objective):
             "kl": kl,
         }
 
-    def _beta_now(self, vae):
-        if not isinstance(self.beta, LearningRateSchedule):
-            return self.beta
-        # Without an optimizer there is no training: the schedule has come to its end.
-        optimizer = getattr(vae, "optimizer", None)
-        return self.beta(2**31 - 1 if optimizer is None else optimizer.iterations)
-
     def get_config(self):
-        scheduled = isinstance(self.beta, LearningRateSchedule)
         return {
             **super().get_config(),
-            "beta": keras.saving.serialize_keras_object(self.beta) if scheduled else self.beta,
+            "beta": schedules.serialize(self.beta),
             "num_samples": self.num_samples,
             "kl": self.kl,
         }

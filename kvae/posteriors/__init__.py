@@ -3,11 +3,46 @@
 from kvae import parts
 from kvae.posteriors.delta import Delta
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
+from kvae.posteriors.full_covariance import FullCovariance
+from kvae.posteriors.gaussian_mixture import GaussianMixturePosterior
+from kvae.posteriors.location_scale import LaplacePosterior, LocationScale, LogisticPosterior
+from kvae.posteriors.low_rank import LowRank
 from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.power_spherical import PowerSpherical
+from kvae.posteriors.prior_noise import PriorNoise
+from kvae.posteriors.student_t import StudentT
+from kvae.posteriors.unit_variance import UnitVariance
 
-__all__ = ["Delta", "DiagonalGaussian", "Posterior", "get"]
+__all__ = [
+    "Delta",
+    "DiagonalGaussian",
+    "FullCovariance",
+    "GaussianMixturePosterior",
+    "LaplacePosterior",
+    "LocationScale",
+    "LogisticPosterior",
+    "LowRank",
+    "Posterior",
+    "PowerSpherical",
+    "PriorNoise",
+    "StudentT",
+    "UnitVariance",
+    "get",
+]
 
-_BY_NAME = {"delta": Delta, "diagonal_gaussian": DiagonalGaussian}
+_BY_NAME = {
+    "delta": Delta,
+    "diagonal_gaussian": DiagonalGaussian,
+    "full_covariance": FullCovariance,
+    "gaussian_mixture": GaussianMixturePosterior,
+    "laplace": LaplacePosterior,
+    "logistic": LogisticPosterior,
+    "low_rank": LowRank,
+    "power_spherical": PowerSpherical,
+    "prior_noise": PriorNoise,
+    "student_t": StudentT,
+    "unit_variance": UnitVariance,
+}
 
 
 def get(identifier) -> Posterior:

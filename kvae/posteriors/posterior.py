@@ -8,7 +8,7 @@ from keras import layers, ops
 from kvae import random
 from kvae.parts import Part
 
-__all__ = ["Posterior"]
+__all__ = ["Posterior", "check_space"]
 
 
 class Posterior(Part):
@@ -20,8 +20,8 @@ class Posterior(Part):
 
     A new posterior gives `parameter_shapes`, `transform`, `mean` and `log_prob`, and where noise is
     not a standard Gaussian, `noise`. One whose density is a by-product of its transform (a flow)
-    overrides `sample_and_log_prob`. Closed-form KL divergences are registered in
-    `kvae.divergences`.
+    overrides `sample_and_log_prob`; one whose `z` lies elsewhere than in R^latent_dim names its
+    `space`. Closed-form KL divergences are registered in `kvae.divergences`.
 
     Args:
         latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
@@ -31,6 +31,7 @@ class Posterior(Part):
     """
 
     has_density = True  # False for a point mass: no log_prob, hence no likelihood of the model.
+    space = "real"  # Where z lies: `check_space` compares it with the prior's.
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -43,7 +44,10 @@ class Posterior(Part):
         raise NotImplementedError
 
     def transform(self, params, noise):
-        """Turns noise `[..., batch, latent_dim]` into `z` (the reparameterisation)."""
+        """Turns what `noise` draws into `z`, `[..., batch, latent_dim]` (the reparameterisation).
+
+        This is `z = g(ε, x)`, eq. 4 of Auto-Encoding Variational Bayes.
+        """
         raise NotImplementedError
 
     def mean(self, params):
@@ -59,8 +63,19 @@ class Posterior(Part):
         return params
 
     def noise(self, shape, seed):
-        """Draws the noise that `transform` takes. By default N(0, 1)."""
+        """Draws the noise that `transform` takes, for `z` of this shape. By default N(0, 1)."""
         return random.normal(shape, seed)
+
+    def bind(self, prior) -> None:
+        """Tells the posterior the model's prior (`None` for none), once, before it is used.
+
+        Raises:
+            ValueError: where no KL divergence can exist between the two.
+        """
+        check_space(self, prior)
+
+    def attach(self, vae):
+        self.bind(vae.prior)
 
     def penalty(self, params):
         """A regulariser in nats per example that is no divergence, `[batch]`; None for none."""
@@ -83,7 +98,7 @@ class Posterior(Part):
                 self.heads[name].build((None, width))
         self.built = True
 
-    def call(self, features):
+    def call(self, features, training=False):
         if isinstance(features, (list, tuple)):
             features = self._by_name(features)
         if not isinstance(features, dict):
@@ -96,15 +111,20 @@ class Posterior(Part):
             }
         return self.constrain({name: features[name] for name in self.parameter_shapes()})
 
-    def sample(self, params, num_samples: int | None = None, *, seed):
-        """Draws `z`, `[batch, latent_dim]` or `[num_samples, batch, latent_dim]`."""
+    def sample(self, params, num_samples: int | None = None, *, seed, training: bool = False):
+        """Draws `z`, `[batch, latent_dim]` or `[num_samples, batch, latent_dim]`.
+
+        `training` is for posteriors that draw a relaxation of `z` in training.
+        """
         lead = [] if num_samples is None else [num_samples]
         batch = tf.shape(next(iter(params.values())))[0]
         return self.transform(params, self.noise([*lead, batch, self.latent_dim], seed))
 
-    def sample_and_log_prob(self, params, num_samples: int | None = None, *, seed):
+    def sample_and_log_prob(
+        self, params, num_samples: int | None = None, *, seed, training: bool = False
+    ):
         """Draws `z` and returns it with log q(z|x), computed together where that is cheaper."""
-        z = self.sample(params, num_samples, seed=seed)
+        z = self.sample(params, num_samples, seed=seed, training=training)
         return z, self.log_prob(params, z)
 
     def get_config(self):
@@ -130,3 +150,21 @@ class Posterior(Part):
                     f"The encoder returns {name!r} with shape {tuple(shapes[name])}; with "
                     f"latent_dim={self.latent_dim} it is {(None, *shape)}."
                 )
+
+
+def check_space(posterior, prior) -> None:
+    """Refuses a pair of posterior and prior (or `None`) that put `z` into different spaces.
+
+    Raises:
+        ValueError: where one of the densities is 0 wherever the other is not, or of another
+            dimension, so that the KL is infinite.
+    """
+    if prior is not None and posterior.has_density and posterior.space != prior.space:
+        raise ValueError(
+            f"{type(posterior).__name__} puts z {_SPACES.get(posterior.space, posterior.space)}, "
+            f"{type(prior).__name__} {_SPACES.get(prior.space, prior.space)}: their KL divergence "
+            "is infinite. Choose a posterior and a prior on the same space."
+        )
+
+
+_SPACES = {"real": "anywhere in R^latent_dim", "sphere": "on the unit sphere"}

@@ -1,12 +1,18 @@
 """Priors p(z)."""
 
 from kvae import parts
+from kvae.priors.gaussian_mixture import GaussianMixture
 from kvae.priors.prior import Prior
 from kvae.priors.standard_normal import StandardNormal
+from kvae.priors.uniform_sphere import UniformSphere
 
-__all__ = ["Prior", "StandardNormal", "get"]
+__all__ = ["GaussianMixture", "Prior", "StandardNormal", "UniformSphere", "get"]
 
-_BY_NAME = {"standard_normal": StandardNormal}
+_BY_NAME = {
+    "gaussian_mixture": GaussianMixture,
+    "standard_normal": StandardNormal,
+    "uniform_sphere": UniformSphere,
+}
 
 
 def get(identifier) -> Prior | None:

@@ -1,5 +1,7 @@
 """The interface of every prior p(z)."""
 
+from keras import ops
+
 from kvae import random
 from kvae.parts import Part
 
@@ -16,6 +18,8 @@ class Prior(Part):
         latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
     """
 
+    space = "real"  # Where z lies; a posterior's has to be the same.
+
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.latent_dim = latent_dim
@@ -27,6 +31,10 @@ class Prior(Part):
     def log_prob(self, z):
         """Returns log p(z) in nats: `[..., latent_dim]` to `[...]`."""
         raise NotImplementedError
+
+    def mean(self):
+        """Returns E[z], `[latent_dim]`. By default where zero noise goes: right for symmetry."""
+        return self.transform(ops.zeros((1, self.latent_dim)))[0]
 
     def noise(self, shape, seed):
         """Draws the noise that `transform` takes. By default N(0, 1)."""

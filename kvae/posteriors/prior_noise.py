@@ -1,0 +1,89 @@
+"""The posterior that ignores x."""
+
+import math
+
+import keras
+from keras import ops
+
+from kvae.posteriors.posterior import Posterior
+from kvae.priors.standard_normal import StandardNormal
+
+__all__ = ["PriorNoise"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class PriorNoise(Posterior):
+    """`q(z|x) = p(z)`: z is drawn from the prior, whatever `x` is.
+
+    The bottom of the ladder: what is left of a VAE when the mean is dropped too. The KL is 0, the
+    encoder learns nothing (its gradients are 0), and the decoder can do no better than model the
+    marginal of the data as one cloud. A collapsed posterior is this one.
+
+    `bind` tells it the prior; until then it draws from N(0, I).
+
+    Args:
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+
+    Parameter: `batch`, `[batch, 1]`, all zeros: it carries the number of examples and nothing else.
+
+    Example:
+
+    ```python
+    vae = kvae.VAE(encoder, decoder, latent_dim=2, posterior="prior_noise")
+    ```
+    """
+
+    def __init__(self, latent_dim: int | None = None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self._bound = None
+
+    @property
+    def prior(self):
+        """The prior that z is drawn from."""
+        return StandardNormal(self.latent_dim) if self._bound is None else self._bound()
+
+    def bind(self, prior):
+        if prior is None:
+            raise ValueError("A PriorNoise posterior needs a prior to draw from, not None.")
+        # Behind a function: Keras would track the model's prior as a layer of this one.
+        self._bound = lambda: prior
+
+    def draws_from(self, prior) -> bool:
+        """Whether z is drawn from this prior, so that the KL is 0."""
+        own = self.prior
+        return own is prior or type(own) is type(prior) is StandardNormal
+
+    @property
+    def space(self):
+        return self.prior.space
+
+    def parameter_shapes(self):
+        return {}
+
+    def build(self, features_shape):
+        if self.latent_dim is None:
+            raise ValueError("PriorNoise needs its `latent_dim` before it is built.")
+        self.built = True
+
+    def call(self, features, training=False):
+        # Zero times the features and not zeros: the encoder then has gradients of 0 and not none,
+        # of which Keras would warn as of a forgotten loss.
+        rows = [
+            ops.reshape(value, (-1, math.prod(value.shape[1:])))[:, :1]
+            for value in keras.tree.flatten(features)
+        ]
+        return {"batch": 0.0 * sum(rows[1:], rows[0])}
+
+    def noise(self, shape, seed):
+        return self.prior.noise(shape, seed)
+
+    def transform(self, params, noise):
+        shape = ops.shape(noise)
+        z = self.prior.transform(ops.reshape(noise, (-1, shape[-1])))
+        return ops.reshape(z, (*shape[:-1], self.latent_dim)) + params["batch"]
+
+    def mean(self, params):
+        return self.prior.mean() + params["batch"]
+
+    def log_prob(self, params, z):
+        return self.prior.log_prob(z) + params["batch"][..., 0]

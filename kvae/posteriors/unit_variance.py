@@ -1,0 +1,48 @@
+"""The Gaussian posterior whose only parameter is its mean."""
+
+import math
+
+import keras
+from keras import ops
+
+from kvae.posteriors.posterior import Posterior
+
+__all__ = ["UnitVariance"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class UnitVariance(Posterior):
+    """`q(z|x) = N(z; z_mean, I)`: `z = z_mean + ε`, and only the mean pays.
+
+    Against N(0, I) the KL of eq. 10 shrinks to `‖z_mean‖² / 2`: an ordinary autoencoder with noise
+    on its code and a penalty on the code's length. A dimension is precise only by being far from
+    the origin, which is what the second parameter of `DiagonalGaussian` spares the model.
+
+    Args:
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+
+    Parameter: `z_mean`, `[batch, latent_dim]`.
+
+    Example:
+
+    ```python
+    vae = kvae.VAE(encoder, decoder, latent_dim=2, posterior="unit_variance")
+    ```
+
+    Reference:
+        - [Kingma & Welling, Auto-Encoding Variational Bayes, eq. 10 with σ = 1](
+          https://arxiv.org/abs/1312.6114)
+    """
+
+    def parameter_shapes(self):
+        return {"z_mean": (self.latent_dim,)}
+
+    def transform(self, params, noise):
+        return params["z_mean"] + noise
+
+    def mean(self, params):
+        return params["z_mean"]
+
+    def log_prob(self, params, z):
+        squared = ops.square(z - params["z_mean"])
+        return -0.5 * ops.sum(squared + math.log(2 * math.pi), axis=-1)

@@ -1,0 +1,55 @@
+"""Mixtures of diagonal Gaussians: their density, and draws out of plain Gaussian noise."""
+
+import math
+
+import tensorflow as tf
+from keras import ops
+
+__all__ = ["mixture_log_prob", "pick_component"]
+
+
+def pick_component(logits, noise):
+    """Draws a component, and leaves as much Gaussian noise as there was.
+
+    The first coordinate e of the noise does both. Φ(e) is uniform; the interval of the cumulative
+    weights that it falls into names the component, and its place within that interval is uniform
+    again and independent of the component, so Φ⁻¹ makes fresh Gaussian noise out of it. In double
+    precision, of which the component takes a few bits. Both results are constants to gradients.
+
+    Args:
+        logits: tensor `[..., K]`. Logarithms of the weights, up to a constant.
+        noise: tensor `[..., latent_dim]` from N(0, I); its leading axes broadcast with `logits`'.
+
+    Returns:
+        Pair: the component one-hot, float32 `[..., K]`, and noise from N(0, I), of the shape of
+        `noise`.
+    """
+    weights = tf.nn.softmax(tf.cast(tf.stop_gradient(logits), tf.float64))
+    upper = tf.cumsum(weights, axis=-1)
+    first = tf.cast(tf.stop_gradient(noise[..., :1]), tf.float64)
+    place = 0.5 * tf.math.erfc(-first / math.sqrt(2.0))
+    last = logits.shape[-1] - 1  # Rounding may leave the last boundary below 1.
+    passed = tf.reduce_sum(tf.cast(place >= upper, tf.int32), axis=-1)
+    chosen = tf.one_hot(tf.minimum(passed, last), last + 1, dtype=tf.float64)
+    width = tf.reduce_sum(chosen * weights, axis=-1, keepdims=True)
+    below = tf.reduce_sum(chosen * (upper - weights), axis=-1, keepdims=True)
+    rest = tf.clip_by_value((place - below) / width, 1e-12, 1 - 1e-12)
+    fresh = tf.cast(tf.math.ndtri(rest), noise.dtype)
+    return tf.cast(chosen, tf.float32), tf.concat([fresh, noise[..., 1:]], axis=-1)
+
+
+def mixture_log_prob(logits, means, log_vars, z):
+    """Computes log Σ_k w_k N(z; mean_k, diag(exp(log_var_k))) in nats.
+
+    Args:
+        logits: tensor `[..., K]`.
+        means: tensor `[..., K, latent_dim]`.
+        log_vars: tensor `[..., K, latent_dim]`.
+        z: tensor `[..., latent_dim]`; the leading axes broadcast.
+
+    Returns:
+        Tensor `[...]`.
+    """
+    squared = ops.square(z[..., None, :] - means) * ops.exp(-log_vars)
+    each = -0.5 * ops.sum(squared + log_vars + math.log(2 * math.pi), axis=-1)
+    return ops.logsumexp(ops.log_softmax(logits, axis=-1) + each, axis=-1)
