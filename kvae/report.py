@@ -1,7 +1,8 @@
-"""Reports as one folder: a self-contained HTML page beside its pictures."""
+"""Reports as one folder: a self-contained HTML page or Markdown beside its pictures."""
 
 import html
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 
 from kvae import io
@@ -31,7 +32,7 @@ pre { background: var(--card); padding: .75rem 1rem; border-radius: .4rem; overf
 
 
 class Report:
-    """A page that is built top to bottom and written at the end.
+    """A page that is built top to bottom and written at the end, as HTML, Markdown or both.
 
     Args:
         title: str. Heading of the page.
@@ -44,52 +45,106 @@ class Report:
     report.heading("Losses")
     report.table(("quantity", "nats"), [("elbo", "-90.1")])
     report.write("out/index.html")
+    report.write("out/README.md")
     ```
     """
 
     def __init__(self, title: str, lead: str = ""):
-        self.title = title
-        self._body = [f"<h1>{html.escape(title)}</h1>"]
-        if lead:
-            self._body.append(f'<p class="lead">{html.escape(lead)}</p>')
+        self.title, self.lead = title, lead
+        self._blocks: list[tuple[str, tuple]] = []
 
     def heading(self, text: str) -> None:
-        self._body.append(f"<h2>{html.escape(text)}</h2>")
+        self._blocks.append(("heading", (text,)))
 
     def text(self, text: str) -> None:
-        self._body.append(f"<p>{html.escape(text)}</p>")
+        self._blocks.append(("text", (text,)))
 
     def code(self, text: str) -> None:
-        self._body.append(f"<pre><code>{html.escape(text.strip())}</code></pre>")
+        self._blocks.append(("code", (text.strip(),)))
+
+    def items(self, *texts: str) -> None:
+        """Adds a list, each of its items a line of text."""
+        self._blocks.append(("items", texts))
 
     def images(self, *pictures: tuple[str, str]) -> None:
         """Adds pictures side by side, each as `(path relative to the page, caption)`."""
-        figures = [
-            f'<figure><img src="{html.escape(path)}" alt="{html.escape(caption)}">'
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-            for path, caption in pictures
-        ]
-        self._body.append(f'<div class="row">{"".join(figures)}</div>')
+        self._blocks.append(("images", pictures))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-        head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-            for row in rows
-        )
-        self._body.append(
-            f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        self._blocks.append(("table", ([str(column) for column in columns], cells)))
 
-    def write(self, path) -> pathlib.Path:
-        """Writes the page, atomically."""
-        page = (
+    def to_html(self) -> str:
+        """Returns the page as one HTML document, which fetches nothing but its pictures."""
+        lead = f'<p class="lead">{html.escape(self.lead)}</p>' if self.lead else ""
+        body = "".join(_HTML[kind](*content) for kind, content in self._blocks)
+        return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(self.title)}</title><style>{_STYLE}</style></head>"
-            f"<body><main>{''.join(self._body)}</main></body></html>\n"
+            f"<body><main><h1>{html.escape(self.title)}</h1>{lead}{body}</main></body></html>\n"
         )
+
+    def to_markdown(self) -> str:
+        """Returns the page as Markdown, with the pictures by their relative paths."""
+        head = [f"# {_inline(self.title)}"] + ([_inline(self.lead)] if self.lead else [])
+        return "\n\n".join(head + [_MARKDOWN[kind](*c) for kind, c in self._blocks]) + "\n"
+
+    def write(self, path) -> pathlib.Path:
+        """Writes the page, atomically: Markdown when the name ends in `.md`, else HTML."""
+        path = pathlib.Path(path)
+        page = self.to_markdown() if path.suffix == ".md" else self.to_html()
         with io.atomic_write(path) as temporary:
-            temporary.write_text(page)
-        return pathlib.Path(path)
+            temporary.write_text(page, encoding="utf-8")
+        return path
+
+
+def _html_images(*pictures) -> str:
+    figures = [
+        f'<figure><img src="{html.escape(path)}" alt="{html.escape(caption)}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for path, caption in pictures
+    ]
+    return f'<div class="row">{"".join(figures)}</div>'
+
+
+def _html_table(columns, rows) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _inline(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_<>\[\]#|~])", r"\\\1", text)
+
+
+def _markdown_table(columns, rows) -> str:
+    lines = [[_inline(cell) for cell in line] for line in (columns, *rows)]
+    lines.insert(1, ["---"] * len(columns))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_HTML = {
+    "heading": lambda text: f"<h2>{html.escape(text)}</h2>",
+    "text": lambda text: f"<p>{html.escape(text)}</p>",
+    "code": lambda text: f"<pre><code>{html.escape(text)}</code></pre>",
+    "items": lambda *texts: f"<ul>{''.join(f'<li>{html.escape(t)}</li>' for t in texts)}</ul>",
+    "images": _html_images,
+    "table": _html_table,
+}
+_MARKDOWN = {
+    "heading": lambda text: f"## {_inline(text)}",
+    "text": _inline,
+    "code": lambda text: f"```\n{text}\n```",
+    "items": lambda *texts: "\n".join(f"- {_inline(text)}" for text in texts),
+    "images": lambda *pictures: "\n\n".join(
+        f"![{_inline(caption)}]({path})\n\n*{_inline(caption)}*" for path, caption in pictures
+    ),
+    "table": _markdown_table,
+}

@@ -45,3 +45,31 @@ def test_page(tmp_path):
     assert ("code", "x < y") in page.texts
     # One file and its pictures: nothing is fetched from anywhere.
     assert "http" not in path.read_text()
+
+
+def test_markdown(tmp_path):
+    report = Report("A_title", "lead")
+    report.heading("Losses")
+    report.text("a | b *c*")
+    report.table(("name", "nats"), [("a|b", 1.5), (None, -90)])
+    report.items("one", "two")
+    report.images(("a.png", "a caption"))
+    report.code("x < y\n")
+    assert report.write(tmp_path / "README.md").read_text().split("\n\n") == [
+        "# A\\_title",
+        "lead",
+        "## Losses",
+        "a \\| b \\*c\\*",
+        "| name | nats |\n| --- | --- |\n| a\\|b | 1.5 |\n|  | -90 |",
+        "- one\n- two",
+        "![a caption](a.png)",
+        "*a caption*",
+        "```\nx < y\n```\n",
+    ]
+
+
+def test_lists_in_html(tmp_path):
+    report = Report("Title")
+    report.items("one & two", "three")
+    page = Reader(report.to_html())
+    assert [text for tag, text in page.texts if tag == "li"] == ["one & two", "three"]
