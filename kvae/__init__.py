@@ -27,6 +27,7 @@ _MODULES = (
     "random",
     "report",
     "schedules",
+    "studies",
     "training",
 )
 _NAMES = {

@@ -74,6 +74,10 @@ class Report:
         cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
         self._blocks.append(("table", ([str(column) for column in columns], cells)))
 
+    def extend(self, other: "Report") -> None:
+        """Adds everything of another report but its title and lead."""
+        self._blocks.extend(other._blocks)
+
     def to_html(self) -> str:
         """Returns the page as one HTML document, which fetches nothing but its pictures."""
         lead = f'<p class="lead">{html.escape(self.lead)}</p>' if self.lead else ""

@@ -20,6 +20,7 @@ _COMMANDS = (
     ("plot", "draw reconstructions, samples, the latent space, …", "plot"),
     ("export", "write a SavedModel or a TFLite decoder", "export"),
     ("verify", "run an exported file elsewhere and compare", "verify"),
+    ("study", "answer a question about VAEs by experiment", "study"),
     ("demo", "train, evaluate, draw, load, export and verify in two minutes", "demo"),
 )
 

@@ -1,0 +1,76 @@
+"""`kvae study NAME`."""
+
+import pathlib
+import time
+
+from kvae.cli import common
+
+
+def add_arguments(parser) -> None:
+    from kvae.studies import STUDIES
+
+    parser.add_argument("name", choices=[*STUDIES, "all"], metavar="NAME", help=_names(STUDIES))
+    parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits")
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, a look")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "-o", "--output", default="studies", help="folder for the reports (default studies)"
+    )
+    parser.add_argument(
+        "--cache",
+        default="runs/studies",
+        help="folder for trained models; a study started again goes on (default runs/studies)",
+    )
+    common.add_json(parser)
+
+
+def _names(studies) -> str:
+    return f"{', '.join(studies)}, or all"
+
+
+def run(arguments) -> int:
+    common.quiet_tensorflow()
+    from kvae import studies
+    from kvae.studies.lab import Lab
+
+    chosen = list(studies.STUDIES) if arguments.name == "all" else [arguments.name]
+    results = []
+    for name in chosen:
+        start = time.monotonic()
+        study = studies.get(name)
+        if not arguments.json:
+            print(f"{name}: {study.question}", flush=True)
+        lab = Lab(
+            name,
+            study.question,
+            dataset=arguments.dataset,
+            quick=arguments.quick,
+            seed=arguments.seed,
+            folder=pathlib.Path(arguments.output) / f"{name}-{arguments.dataset}",
+            cache=arguments.cache,
+            say=(lambda line: None) if arguments.json else _say,
+        )
+        study.run(lab)
+        folder = lab.write()
+        results.append(
+            {
+                "study": name,
+                "folder": str(folder),
+                "seconds": round(time.monotonic() - start, 1),
+                "findings": [
+                    {"claim": found.claim, "holds": found.holds, "evidence": found.evidence}
+                    for found in lab.findings
+                ],
+            }
+        )
+        if not arguments.json:
+            for found in lab.findings:
+                print(f"  {found}")
+            print(f"wrote {folder}/index.html and README.md", flush=True)
+    if arguments.json:
+        common.print_json(results)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)

@@ -1,0 +1,60 @@
+"""Claims, what the figures say of them, and the words for it."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+__all__ = ["Finding", "difference", "signed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A claim that people make, held against a table.
+
+    Attributes:
+        claim: str. A sentence.
+        holds: bool or `None`. `None` when the difference is within its error.
+        evidence: str. The figures that decide, made from the table and not by hand.
+    """
+
+    claim: str
+    holds: bool | None
+    evidence: str
+
+    def __str__(self) -> str:
+        verdict = {
+            True: "Supported",
+            False: "Not supported by these data",
+            None: "Undecided, within the error",
+        }[self.holds]
+        return f"{verdict}: {self.claim.rstrip('.')} ({self.evidence.rstrip('.')})."
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """The mean of paired differences, with its standard error, in the units of the values."""
+
+    value: float
+    error: float
+
+    def exceeds(self, threshold: float = 0.0, sigmas: float = 2.0) -> bool | None:
+        """Whether the difference is more than `threshold`: `None` within `sigmas` errors of it."""
+        distance = self.value - threshold
+        if not math.isfinite(distance):
+            return None
+        return None if abs(distance) <= sigmas * self.error else distance > 0
+
+    def __str__(self) -> str:
+        return f"{signed(self.value)} ± {self.error:.2f}"
+
+
+def difference(first, second) -> Difference:
+    """Compares two measurements of the same examples, `[n]` each: first − second."""
+    paired = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    return Difference(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, the minus as people write it."""
+    return f"{value:+.{digits}f}".replace("-", "−")

@@ -1,0 +1,330 @@
+"""Where the experiments of a study run: data, cached trainings, measurements, the report."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import time
+
+import keras
+import numpy as np
+
+from kvae import datasets, io, names, objectives, posteriors, priors
+from kvae.evaluation import importance_log_prob
+from kvae.likelihoods import get as get_likelihood
+from kvae.report import Report
+from kvae.studies.findings import Finding
+from kvae.training import Checkpoint
+
+__all__ = ["Lab", "Run", "Scale"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How large the experiments are.
+
+    Attributes:
+        hidden: tuple. Widths of the dense networks (tanh).
+        latent_dim: int.
+        epochs, batch_size, learning_rate: the usual; the rate falls by a half cosine to 2 %.
+        num_samples: int. Importance samples for log p(x).
+        limit: int or `None`. Examples of each split that are used, `None` for all.
+    """
+
+    hidden: tuple[int, ...]
+    latent_dim: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    num_samples: int
+    limit: int | None = None
+
+
+SCALES = {
+    "digits": Scale((128,), 8, epochs=150, batch_size=64, learning_rate=2e-3, num_samples=1000),
+    "mnist": Scale((200, 200), 20, epochs=40, batch_size=128, learning_rate=1e-3, num_samples=5000),
+}
+# For a look at what a study does, in seconds: the figures mean little.
+_QUICK = {"epochs": 3, "num_samples": 50, "limit": 500}
+
+
+class Run:
+    """One trained model, and what was measured of it; measurements are cached in its folder.
+
+    Attributes:
+        name: str. What tables and plots call it.
+        binarize: str or `None`. How the data of its training were binarized.
+        vae: `kvae.VAE` with the weights of the best epoch by validation ELBO.
+        history: dict of lists, an entry for each epoch.
+        seconds: float. Time of the training.
+    """
+
+    def __init__(self, lab: "Lab", name: str, folder, vae, checkpoint: Checkpoint, binarize):
+        self.lab, self.name, self.folder, self.vae = lab, name, folder, vae
+        self.binarize = binarize
+        self.history, self.seconds = checkpoint.history, checkpoint.seconds
+        self.best_epoch = checkpoint.best_epoch
+
+    def measured(self, name: str, function) -> dict[str, np.ndarray]:
+        """Returns `function()`, a dict of arrays, or what it gave when it was last called."""
+        path = self.folder / f"{name}.npz"
+        if path.exists():
+            with np.load(path) as stored:
+                return dict(stored)
+        values = {key: np.asarray(value) for key, value in function().items()}
+        with io.atomic_write(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **values)
+        return values
+
+    @functools.cached_property
+    def log_prob(self) -> np.ndarray:
+        """log p(x) of the test set's examples in nats, by importance sampling, `[n]`."""
+        return self._importance()["value"]
+
+    @functools.cached_property
+    def nll(self) -> dict[str, float]:
+        """−log p(x) of the test set: `value` and its `standard_error` over the examples."""
+        value = self._importance()["value"]
+        errors = self._importance()["standard_error"]
+        n = len(value)
+        return {
+            "value": float(-value.mean()),
+            "standard_error": float(value.std(ddof=1) / np.sqrt(n)),
+            "monte_carlo_error": float(np.sqrt(np.sum(errors**2)) / n),
+            "num_samples": self.lab.scale.num_samples,
+            "num_examples": n,
+        }
+
+    @functools.cached_property
+    def terms(self) -> dict[str, np.ndarray]:
+        """The objective's terms on the test set in nats, `[n]` each: elbo, reconstruction, kl, …"""
+
+        def measure():
+            import tensorflow as tf
+
+            from kvae import random
+
+            x = tf.constant(self.lab.test_images(self))
+            step = tf.function(
+                lambda x, seed: self.vae.objective.terms(self.vae, x, x, training=False, seed=seed),
+                reduce_retracing=True,
+            )
+            parts = [
+                step(x[first : first + 500], random.fold_in(self.lab.seed, first))
+                for first in range(0, len(x), 500)
+            ]
+            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+        return self.measured("terms", measure)
+
+    def _importance(self) -> dict[str, np.ndarray]:
+        scale = self.lab.scale
+
+        def measure():
+            x = self.lab.test_images(self)
+            start = time.monotonic()
+            estimate = importance_log_prob(
+                self.vae, x, num_samples=scale.num_samples, seed=self.lab.seed
+            )
+            self.lab.say(f"{self.name}: log p(x) in {time.monotonic() - start:.0f} s")
+            return {"value": estimate.value, "standard_error": estimate.standard_error}
+
+        return self.measured(f"log_prob_{scale.num_samples}", measure)
+
+
+class Lab:
+    """The setting of one study.
+
+    Args:
+        study: str. Its name.
+        question: str. What it asks, the title of its report.
+        dataset: `"digits"` or `"mnist"`.
+        quick: bool. A few epochs on a few examples. Defaults to `False`.
+        seed: int. Of weights, noise, data order and measurements. Defaults to `0`.
+        folder: path. Where the report goes.
+        cache: path. Where trained models and measurements are kept; a study that is started again
+            goes on where it was, and studies share equal trainings.
+        say: callable that is told the progress in lines of text.
+
+    Attributes:
+        scale: `Scale`.
+        report: `kvae.report.Report`. Its body; `write` puts the conclusion before it.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        question: str,
+        dataset: str = "digits",
+        quick: bool = False,
+        seed: int = 0,
+        folder=None,
+        cache="runs/studies",
+        say=print,
+    ):
+        if dataset not in SCALES:
+            raise names.unknown_name("dataset", dataset, SCALES)
+        self.study, self.question, self.dataset = study, question, dataset
+        self.quick, self.seed, self.say = quick, seed, say
+        self.scale = SCALES[dataset]
+        if quick:
+            self.scale = dataclasses.replace(self.scale, **_QUICK)
+        self.folder = pathlib.Path(folder or f"studies/{study}-{dataset}")
+        self.cache = pathlib.Path(cache)
+        self.report = Report(question)
+        self.findings: list[Finding] = []
+        self._start = time.monotonic()
+
+    @property
+    def command(self) -> str:
+        parts = [f"kvae study {self.study} --dataset {self.dataset}"]
+        parts += ["--quick"] if self.quick else []
+        parts += [f"--seed {self.seed}"] if self.seed else []
+        return " ".join(parts)
+
+    # Data.
+
+    @functools.cache  # noqa: B019 - one lab lives as long as its process.
+    def data(self, split: str, binarize: str | None = "dynamic"):
+        """Returns a split as a `kvae.datasets.Dataset`, with labels."""
+        data = datasets.load(self.dataset, split, binarize=binarize, seed=self.seed)
+        return data if self.scale.limit is None else data[: self.scale.limit]
+
+    def test_images(self, run: Run) -> np.ndarray:
+        """The test set as `run`'s model takes it: one fixed binary draw, or intensities."""
+        return self.data("test", run.binarize).images
+
+    # Trainings.
+
+    def fit(
+        self,
+        name: str,
+        *,
+        posterior="diagonal_gaussian",
+        prior="standard_normal",
+        likelihood="bernoulli",
+        objective="elbo",
+        binarize: str | None = "dynamic",
+        latent_dim: int | None = None,
+        epochs: int | None = None,
+        callbacks=(),
+    ) -> Run:
+        """Trains a dense VAE with `model.fit`, or loads it when it was trained before.
+
+        Args:
+            name: str. What tables and plots call the model.
+            posterior, prior, likelihood, objective: parts, or their names, as for `kvae.VAE`.
+            binarize: of the data. Defaults to `"dynamic"`.
+            latent_dim, epochs: instead of the scale's.
+            callbacks: further Keras callbacks; they see nothing of a training that is loaded.
+
+        Returns:
+            `Run`.
+        """
+        import zoo
+
+        scale = self.scale
+        parts = {
+            "posterior": posteriors.get(posterior),
+            "prior": priors.get(prior),
+            "likelihood": get_likelihood(likelihood),
+            "objective": objectives.get(objective),
+        }
+        settings = {
+            "dataset": self.dataset,
+            "binarize": binarize,
+            "limit": scale.limit,
+            "hidden": scale.hidden,
+            "latent_dim": latent_dim or scale.latent_dim,
+            "epochs": epochs or scale.epochs,
+            "batch_size": scale.batch_size,
+            "learning_rate": scale.learning_rate,
+            "seed": self.seed,
+            # Names are counters of the process, and say nothing of the model.
+            "parts": _without_names(
+                {kind: keras.saving.serialize_keras_object(part) for kind, part in parts.items()}
+            ),
+        }
+        fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        folder = self.cache / f"{self.dataset}-{fingerprint[:16]}"
+        train, validation = self.data("train", binarize), self.data("validation", binarize)
+        keras.utils.set_random_seed(self.seed)  # Of the initial weights.
+        vae = zoo.build(
+            "dense_vae",
+            image_shape=train.event_shape,
+            latent_dim=settings["latent_dim"],
+            hidden=scale.hidden,
+            seed=self.seed,
+            **parts,
+        )
+        steps = settings["epochs"] * train.steps(scale.batch_size)
+        rate = keras.optimizers.schedules.CosineDecay(scale.learning_rate, steps, alpha=0.02)
+        vae.compile(keras.optimizers.Adam(rate))
+        checkpoint = Checkpoint(folder, fingerprint, monitor="val_elbo", mode="max")
+        first = checkpoint.restore(vae)
+        if first < settings["epochs"]:
+            vae.fit(
+                train,
+                validation_data=validation,
+                epochs=settings["epochs"],
+                batch_size=scale.batch_size,
+                initial_epoch=first,
+                verbose=0,
+                callbacks=[checkpoint, *callbacks],
+            )
+            self.say(f"{name}: trained in {checkpoint.seconds:.0f} s")
+        checkpoint.load_best(vae)
+        return Run(self, name, folder, vae, checkpoint, binarize)
+
+    # The report.
+
+    def picture(self, name: str) -> pathlib.Path:
+        """Where a picture of the report goes; its `name` ends in `.png`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / name
+
+    def finding(self, claim: str, holds: bool | None, evidence: str) -> Finding:
+        """Notes what the figures say of a claim; the conclusion is the list of these."""
+        found = Finding(claim, holds, evidence)
+        self.findings.append(found)
+        return found
+
+    def write(self) -> pathlib.Path:
+        """Writes `README.md` and `index.html` with the conclusion first; returns the folder."""
+        import tensorflow as tf
+
+        from kvae import __version__
+
+        report = Report(self.question, f"Made by: {self.command}")
+        report.heading("Conclusion")
+        report.items(*(str(found) for found in self.findings))
+        if self.quick:
+            report.text("A quick run: too short a training for its figures to mean anything.")
+        report.extend(self.report)
+        report.heading("How this was made")
+        scale = self.scale
+        report.code(self.command)
+        report.text(
+            f"Dense networks of {' and '.join(map(str, scale.hidden))} tanh units, "
+            f"{scale.latent_dim} latents unless said otherwise; Adam for {scale.epochs} epochs, "
+            f"batches of {scale.batch_size}, the learning rate falling from "
+            f"{scale.learning_rate:g} by a half cosine; weights of the best epoch by validation "
+            f"ELBO; log p(x) by {scale.num_samples} importance samples on the test split, in nats "
+            f"per image. Data: {self.data('train').name}, SHA-256 of the training images "
+            f"{datasets.load(self.dataset, 'train').sha256[:16]}…, "
+            f"{len(self.data('train'))} training and {len(self.data('test'))} test images. "
+            f"kvae {__version__}, Keras {keras.__version__}, TensorFlow {tf.__version__}, "
+            f"{os.cpu_count()} CPU cores ({platform.machine()})."
+        )
+        report.write(self.folder / "index.html")
+        report.write(self.folder / "README.md")
+        return self.folder
+
+
+def _without_names(config):
+    if isinstance(config, dict):
+        return {key: _without_names(value) for key, value in config.items() if key != "name"}
+    return [_without_names(value) for value in config] if isinstance(config, list) else config
