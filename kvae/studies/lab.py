@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -243,12 +244,11 @@ class Lab:
             "batch_size": scale.batch_size,
             "learning_rate": scale.learning_rate,
             "seed": self.seed,
-            # Names are counters of the process, and say nothing of the model.
-            "parts": _without_names(
-                {kind: keras.saving.serialize_keras_object(part) for kind, part in parts.items()}
-            ),
+            "parts": {kind: _facts(part) for kind, part in parts.items()},
         }
-        fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        fingerprint = hashlib.sha256(
+            json.dumps(settings, sort_keys=True, default=repr).encode()
+        ).hexdigest()
         folder = self.cache / f"{self.dataset}-{fingerprint[:16]}"
         train, validation = self.data("train", binarize), self.data("validation", binarize)
         keras.utils.set_random_seed(self.seed)  # Of the initial weights.
@@ -324,7 +324,21 @@ class Lab:
         return self.folder
 
 
-def _without_names(config):
-    if isinstance(config, dict):
-        return {key: _without_names(value) for key, value in config.items() if key != "name"}
-    return [_without_names(value) for value in config] if isinstance(config, list) else config
+def _facts(part) -> dict:
+    """What makes a part another part: its class, and the settings that differ from the defaults.
+
+    So the cache outlives new settings, and names, which count up in a process, stay out.
+    """
+    if part is None:
+        return {}
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(type(part)).parameters.items()
+    }
+    config = part.get_config()
+    kept = {
+        key: value
+        for key, value in config.items()
+        if key in defaults and key != "latent_dim" and value != defaults[key]
+    }
+    return {"class": type(part).__name__, **kept}

@@ -34,6 +34,10 @@ def test_a_second_lab_finds_what_the_first_one_made(cache, tmp_path):
     np.testing.assert_array_equal(second.terms["kl"], figures[1])
     other = again.fit("other", posterior="unit_variance")  # Another model is another training.
     assert other.folder != second.folder and said
+    wide = again.fit("wide", posterior=kvae.DiagonalGaussian(log_var_bound=5.0))
+    assert wide.folder != second.folder
+    same = again.fit("same", objective=kvae.ELBO(beta=1.0))  # Defaults, written out.
+    assert same.folder == second.folder
 
 
 def test_terms_and_log_prob_are_those_of_the_model(cache, tmp_path):
