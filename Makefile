@@ -43,8 +43,10 @@ unexport PYTHONHOME PYTHONPATH
 	@touch $@
 
 # `python -m`, so that a copied or moved checkout runs its own code.
+# A process for each core, four at most: each holds a TensorFlow of its own. Files stay together, for
+# their fixtures.
 test: .venv
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 slow: .venv
 	.venv/bin/python -m pytest -m slow $(ARGS)
