@@ -23,13 +23,16 @@ from kvae.posteriors import (
 from kvae.posteriors.posterior import check_space
 from kvae.priors import StandardNormal, UniformSphere
 
-__all__ = ["closed_form_kl", "register_kl"]
+__all__ = ["closed_form_kl", "kl_per_dimension", "register_kl"]
 
-_CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
+# The function, and whether it gives one KL for each latent dimension.
+_CLOSED_FORMS: dict[tuple[type, type], tuple[Callable, bool]] = {}
 
 
-def register_kl(posterior: type, prior: type):
+def register_kl(posterior: type, prior: type, per_dimension: bool = False):
     """Registers `function(posterior, params, prior) -> [batch]` (nats) for a pair of classes.
+
+    With `per_dimension` the function returns `[batch, latent_dim]`, terms whose sum is the KL.
 
     Example:
 
@@ -41,7 +44,7 @@ def register_kl(posterior: type, prior: type):
     """
 
     def register(function):
-        _CLOSED_FORMS[posterior, prior] = function
+        _CLOSED_FORMS[posterior, prior] = function, per_dimension
         return function
 
     return register
@@ -56,26 +59,49 @@ def closed_form_kl(posterior, prior) -> Callable | None:
         ValueError: where the two put z into different spaces, so that the KL is infinite.
     """
     check_space(posterior, prior)
+    function, per_dimension = _find(posterior, prior)
+    if function is None:
+        return None
+    if per_dimension:
+        return lambda params: ops.sum(function(posterior, params, prior), axis=-1)
+    return lambda params: function(posterior, params, prior)
+
+
+def kl_per_dimension(posterior, prior) -> Callable | None:
+    """Returns `params -> [batch, latent_dim]` in nats, whose sum is the KL; `None` if it is no sum.
+
+    The KL is a sum over dimensions where both distributions are products over them.
+    """
+    check_space(posterior, prior)
+    function, per_dimension = _find(posterior, prior)
+    if not per_dimension:
+        return None
+    return lambda params: function(posterior, params, prior)
+
+
+def _find(posterior, prior) -> tuple[Callable | None, bool]:
     if isinstance(posterior, PriorNoise) and posterior.draws_from(prior):
-        return lambda params: ops.zeros_like(params["batch"][..., 0])
+        return (
+            lambda posterior, params, prior: params["batch"] * ops.zeros((1, posterior.latent_dim)),
+            True,
+        )
     for posterior_class in type(posterior).__mro__:
         for prior_class in type(prior).__mro__:
-            function = _CLOSED_FORMS.get((posterior_class, prior_class))
-            if function is not None:
-                return lambda params: function(posterior, params, prior)
-    return None
+            if (posterior_class, prior_class) in _CLOSED_FORMS:
+                return _CLOSED_FORMS[posterior_class, prior_class]
+    return None, False
 
 
-@register_kl(DiagonalGaussian, StandardNormal)
+@register_kl(DiagonalGaussian, StandardNormal, per_dimension=True)
 def _(posterior, params, prior):
     # Auto-Encoding Variational Bayes, eq. 10 and appendix B, with the opposite sign.
     z_mean, z_log_var = params["z_mean"], params["z_log_var"]
-    return 0.5 * ops.sum(ops.exp(z_log_var) + ops.square(z_mean) - 1.0 - z_log_var, axis=-1)
+    return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1.0 - z_log_var)
 
 
-@register_kl(UnitVariance, StandardNormal)
+@register_kl(UnitVariance, StandardNormal, per_dimension=True)
 def _(posterior, params, prior):
-    return 0.5 * ops.sum(ops.square(params["z_mean"]), axis=-1)
+    return 0.5 * ops.square(params["z_mean"])
 
 
 @register_kl(FullCovariance, StandardNormal)
@@ -94,13 +120,13 @@ def _(posterior, params, prior):
     return 0.5 * (ops.sum(moments, axis=-1) + trace - posterior.log_det_covariance(params))
 
 
-@register_kl(LocationScale, StandardNormal)
+@register_kl(LocationScale, StandardNormal, per_dimension=True)
 def _(posterior, params, prior):
     # Cross-entropy with N(0, I), which depends on the second moments alone, minus the entropy.
     z_mean, z_log_scale = params["z_mean"], params["z_log_scale"]
     second = ops.square(z_mean) + ops.exp(2 * z_log_scale) * posterior.second_moment(params)
     entropy = posterior.entropy(params) + z_log_scale
-    return ops.sum(0.5 * (second + math.log(2 * math.pi)) - entropy, axis=-1)
+    return 0.5 * (second + math.log(2 * math.pi)) - entropy
 
 
 @register_kl(PowerSpherical, UniformSphere)
@@ -108,6 +134,6 @@ def _(posterior, params, prior):
     return prior.log_area() - posterior.entropy(params)
 
 
-@register_kl(Delta, object)
+@register_kl(Delta, object, per_dimension=True)
 def _(posterior, params, prior):
-    return ops.zeros_like(params["z_mean"][..., 0])
+    return ops.zeros_like(params["z_mean"])

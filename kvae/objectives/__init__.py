@@ -3,8 +3,9 @@
 from kvae import parts
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import Objective
+from kvae.objectives.regularized import Regularized
 
-__all__ = ["ELBO", "Objective", "get"]
+__all__ = ["ELBO", "Objective", "Regularized", "get"]
 
 _BY_NAME = {"elbo": ELBO}
 

@@ -1,74 +1,91 @@
 """The evidence lower bound."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
-from kvae import divergences, names, schedules
-from kvae.objectives.objective import Objective
+from kvae import divergences, names
+from kvae.objectives.regularized import Regularized
 
 __all__ = ["ELBO"]
 
 _KL = ("auto", "analytic", "monte_carlo")
+_GRADIENT = ("reparameterization", "path")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class ELBO(Objective):
+class ELBO(Regularized):
     """The evidence lower bound, `E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z))`, in nats.
 
     The KL term compares the posterior of one `x` with the *prior*: it is the price, in nats, of
-    telling the decoder `z`. The reported `elbo` and `kl` are those with β = 1, whatever `beta` is,
-    so that they stay a bound of log p(x) and can be compared between models.
+    telling the decoder `z`. The reported `elbo` and `kl` are those with β = 1, whatever `beta`,
+    `capacity` and `free_bits` are, so that they stay a bound of log p(x) and can be compared
+    between models. What follows a schedule is in the logs as well.
 
     Args:
-        beta: float or `keras.optimizers.schedules.LearningRateSchedule`. Weight of the KL in the
-            loss (β-VAE). A schedule is a function of the optimizer's step, which is saved with the
-            model, so a resumed training goes on where it was; a linear warm-up over 1,000 steps is
-            `PolynomialDecay(0.0, 1000, 1.0)`. Defaults to `1.0`.
+        beta: float or schedule. Weight of the KL in the loss (β-VAE). A schedule is a function of
+            the optimizer's step, which is saved with the model, so a resumed training goes on where
+            it was; `kvae.schedules` has `Linear`, `Cyclical` and `Sigmoid`. Defaults to `1.0`.
         num_samples: int. Samples of `z` for each `x` (L in the paper). Defaults to `1`.
         kl: str. `"analytic"` takes the closed form (eq. 10 of the paper; an error where none is
             known), `"monte_carlo"` the average of log q(z|x) − log p(z) over the samples (eq. 3's
             estimator), `"auto"` the closed form where there is one. Defaults to `"auto"`.
+        gradient: str. `"path"` (sticking the landing) estimates the KL by Monte Carlo and lets the
+            gradient reach the posterior's parameters through `z` alone: unbiased, and without
+            variance where q is the true posterior. Defaults to `"reparameterization"`.
+        **settings: `capacity`, `free_bits`, `free_bits_groups` of
+            `kvae.objectives.Regularized`.
 
     Example:
 
     ```python
-    vae = kvae.VAE(encoder, decoder, latent_dim=2, objective=kvae.objectives.ELBO(beta=4.0))
+    beta = kvae.schedules.Linear(0.0, 4.0, steps=1000)
+    objective = kvae.objectives.ELBO(beta=beta, num_samples=5)
+    vae = kvae.VAE(encoder, decoder, latent_dim=2, objective=objective)
     ```
 
     References:
         - [Kingma & Welling, Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114)
         - [Higgins et al., β-VAE](https://openreview.net/forum?id=Sy2fzU9gl)
+        - [Roeder et al., Sticking the Landing](https://arxiv.org/abs/1703.09194)
     """
 
-    def __init__(self, beta: float = 1.0, num_samples: int = 1, kl: str = "auto", **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        beta: float = 1.0,
+        num_samples: int = 1,
+        kl: str = "auto",
+        gradient: str = "reparameterization",
+        **settings,
+    ):
+        super().__init__(beta, **settings)
         if kl not in _KL:
             raise names.unknown_name("kl", kl, _KL)
+        if gradient not in _GRADIENT:
+            raise names.unknown_name("gradient", gradient, _GRADIENT)
         if num_samples < 1:
             raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
-        self.beta = schedules.resolve("beta", beta)
-        self.num_samples, self.kl = num_samples, kl
+        if gradient == "path" and kl == "analytic":
+            raise ValueError(
+                "The path gradient is one of the Monte Carlo estimate; a closed form has no "
+                "samples. Leave `kl` at 'auto'."
+            )
+        self.num_samples, self.kl, self.gradient = num_samples, kl, gradient
+
+    def attach(self, vae):
+        super().attach(vae)
+        if self.gradient == "path" and not vae.posterior.stops_at_parameters:
+            raise ValueError(
+                f"log q of a {type(vae.posterior).__name__} depends on weights of its own, which "
+                "the path gradient would have to hold still. Use gradient='reparameterization'."
+            )
 
     def terms(self, vae, x, target, *, training, seed):
         params = vae.encode_params(x, training=training)
-        draw = {"seed": seed, "training": training}
-        closed_form = None
-        if self.kl != "monte_carlo":
-            closed_form = divergences.closed_form_kl(vae.posterior, vae.prior)
-        if closed_form is not None:
-            z = vae.posterior.sample(params, self.num_samples, **draw)
-            kl = closed_form(params)
-        elif self.kl == "analytic":
-            raise ValueError(
-                f"No closed-form KL is known between {type(vae.posterior).__name__} and "
-                f"{type(vae.prior).__name__}. Use ELBO(kl='auto') or kl='monte_carlo'."
-            )
-        else:
-            z, log_q = vae.posterior.sample_and_log_prob(params, self.num_samples, **draw)
-            kl = ops.mean(log_q - vae.prior.log_prob(z), axis=0)
+        z, kl = self._draw(vae, params, seed=seed, training=training)
         outputs = vae.decode_params(z, training=training)
         reconstruction = -ops.mean(vae.likelihood.log_prob(outputs, target), axis=0)
-        loss = reconstruction + schedules.at(self.beta, vae) * kl
+        loss = reconstruction + self.penalized(vae, params, kl)
         penalty = vae.posterior.penalty(params)
         return {
             "loss": loss if penalty is None else loss + penalty,
@@ -77,10 +94,30 @@ class ELBO(Objective):
             "kl": kl,
         }
 
+    def _draw(self, vae, params, **draw):
+        """Returns `z` `[num_samples, batch, latent_dim]` and the KL `[batch]`."""
+        posterior, prior = vae.posterior, vae.prior
+        if self.gradient == "path":
+            z = posterior.sample(params, self.num_samples, **draw)
+            log_q = posterior.log_prob(tf.nest.map_structure(tf.stop_gradient, params), z)
+            return z, ops.mean(log_q - prior.log_prob(z), axis=0)
+        closed_form = None
+        if self.kl != "monte_carlo":
+            closed_form = divergences.closed_form_kl(posterior, prior)
+        if closed_form is not None:
+            return posterior.sample(params, self.num_samples, **draw), closed_form(params)
+        if self.kl == "analytic":
+            raise ValueError(
+                f"No closed-form KL is known between {type(posterior).__name__} and "
+                f"{type(prior).__name__}. Use ELBO(kl='auto') or kl='monte_carlo'."
+            )
+        z, log_q = posterior.sample_and_log_prob(params, self.num_samples, **draw)
+        return z, ops.mean(log_q - prior.log_prob(z), axis=0)
+
     def get_config(self):
         return {
             **super().get_config(),
-            "beta": schedules.serialize(self.beta),
             "num_samples": self.num_samples,
             "kl": self.kl,
+            "gradient": self.gradient,
         }

@@ -31,6 +31,8 @@ class Posterior(Part):
     """
 
     has_density = True  # False for a point mass: no log_prob, hence no likelihood of the model.
+    # Whether log_prob depends on nothing trainable but its arguments; flows have weights in it.
+    stops_at_parameters = True
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
