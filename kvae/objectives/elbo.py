@@ -76,8 +76,9 @@ class ELBO(Regularized):
         super().attach(vae)
         if self.gradient == "path" and not vae.posterior.stops_at_parameters:
             raise ValueError(
-                f"log q of a {type(vae.posterior).__name__} depends on weights of its own, which "
-                "the path gradient would have to hold still. Use gradient='reparameterization'."
+                f"The path gradient holds the parameters of log q still, and that of a "
+                f"{type(vae.posterior).__name__} depends on weights of its own, or is known only "
+                "together with its draws. Use gradient='reparameterization'."
             )
 
     def terms(self, vae, x, target, *, training, seed):

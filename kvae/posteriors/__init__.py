@@ -1,8 +1,11 @@
 """Approximate posteriors q(z|x)."""
 
+import functools
+
 from kvae import parts
 from kvae.posteriors.delta import Delta
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
+from kvae.posteriors.flow import FlowPosterior
 from kvae.posteriors.full_covariance import FullCovariance
 from kvae.posteriors.gaussian_mixture import GaussianMixturePosterior
 from kvae.posteriors.location_scale import LaplacePosterior, LocationScale, LogisticPosterior
@@ -16,6 +19,7 @@ from kvae.posteriors.unit_variance import UnitVariance
 __all__ = [
     "Delta",
     "DiagonalGaussian",
+    "FlowPosterior",
     "FullCovariance",
     "GaussianMixturePosterior",
     "LaplacePosterior",
@@ -35,6 +39,10 @@ _BY_NAME = {
     "diagonal_gaussian": DiagonalGaussian,
     "full_covariance": FullCovariance,
     "gaussian_mixture": GaussianMixturePosterior,
+    **{
+        name: functools.partial(FlowPosterior, flows=name)
+        for name in ("iaf", "planar", "real_nvp", "sylvester")
+    },
     "laplace": LaplacePosterior,
     "logistic": LogisticPosterior,
     "low_rank": LowRank,

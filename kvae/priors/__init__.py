@@ -1,14 +1,16 @@
 """Priors p(z)."""
 
 from kvae import parts
+from kvae.priors.flow import FlowPrior
 from kvae.priors.gaussian_mixture import GaussianMixture
 from kvae.priors.prior import Prior
 from kvae.priors.standard_normal import StandardNormal
 from kvae.priors.uniform_sphere import UniformSphere
 
-__all__ = ["GaussianMixture", "Prior", "StandardNormal", "UniformSphere", "get"]
+__all__ = ["FlowPrior", "GaussianMixture", "Prior", "StandardNormal", "UniformSphere", "get"]
 
 _BY_NAME = {
+    "flow": FlowPrior,
     "gaussian_mixture": GaussianMixture,
     "standard_normal": StandardNormal,
     "uniform_sphere": UniformSphere,
