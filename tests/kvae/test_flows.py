@@ -144,11 +144,12 @@ def test_log_prob_at_a_draw_is_what_came_with_it(base):
 
 
 def test_flows_start_near_their_base():
+    keras.utils.set_random_seed(0)
     posterior = FlowPosterior(latent_dim=4, flows="real_nvp")
     params = posterior(features())
     own = {name: params[name] for name in ("z_mean", "z_log_var")}
-    z = posterior.sample(params, 100, seed=1)
-    np.testing.assert_allclose(z, posterior.base.sample(own, 100, seed=1), atol=0.5)
+    z, base = posterior.sample(params, 100, seed=1), posterior.base.sample(own, 100, seed=1)
+    assert np.abs(z - base).mean() < 0.1 * np.std(base)
 
 
 def test_prior_against_its_own_draws():
