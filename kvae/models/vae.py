@@ -8,6 +8,7 @@ from kvae import likelihoods, names, objectives, posteriors, priors, random
 from kvae.datasets.dataset import Dataset
 from kvae.evaluation.importance import LogProb, importance_log_prob
 from kvae.models.inputs import Inputs, in_batches, is_concrete
+from kvae.training.steps import LastSteps
 
 __all__ = ["VAE"]
 
@@ -225,6 +226,7 @@ class VAE(Inputs, keras.Model):
                     "objective, e.g. VAE(..., likelihood='bernoulli', objective=ELBO(beta=2.0))."
                 )
         super().compile(optimizer=optimizer, **kwargs)
+        self._last_calls = {}  # Training functions by their number of steps.
         self._build_optimizer()
 
     def compile_from_config(self, config):
@@ -287,7 +289,8 @@ class VAE(Inputs, keras.Model):
 
         All other arguments are those of Keras. Arrays are shuffled by the model's seed and the
         number of the epoch (`keras.utils.set_random_seed` makes Keras's own shuffle repeat the
-        same order every epoch).
+        same order every epoch). With `steps_per_execution` the last call of an epoch runs the steps
+        that are left.
 
         Returns:
             `keras.callbacks.History` with `loss`, `elbo`, `reconstruction`, `kl`, in nats.
@@ -307,11 +310,13 @@ class VAE(Inputs, keras.Model):
                 x, y, sample_weight, validation_split
             )
         x, y = self._prepare(x, y, in_memory=sample_weight is None and steps_per_epoch is None)
+        last = None
         if isinstance(x, Dataset):
             batch_size = batch_size or 128
             steps_per_epoch = steps_per_epoch or x.steps(batch_size)
             x = x.batches(batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True)
             batch_size, y, shuffle = None, None, False
+            last = self._last_steps(steps_per_epoch)
         elif isinstance(x, np.ndarray):
             batch_size = batch_size or 128
             y = x if y is None else y  # Keras drops the weights of data without a target.
@@ -322,20 +327,28 @@ class VAE(Inputs, keras.Model):
             validation_data = self._prepare_validation(validation_data, size)
             kwargs["validation_batch_size"] = size
         self._build_optimizer()
-        return super().fit(
-            x=x,
-            y=y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            **kwargs,
-        )
+        if last is not None:
+            # Keras makes a list of its own kind anew, which knows what each callback overrides.
+            given = getattr(callbacks, "callbacks", callbacks)
+            callbacks = [*keras.tree.flatten(given or []), last]
+        try:
+            return super().fit(
+                x=x,
+                y=y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                sample_weight=sample_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                **kwargs,
+            )
+        finally:
+            if last is not None:
+                last.restore()
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Returns the objective's quantities on `x`, in nats; the arguments are Keras's.
@@ -483,6 +496,11 @@ class VAE(Inputs, keras.Model):
         if self.built and self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+
+    def _last_steps(self, steps: int) -> LastSteps | None:
+        """What cuts the last call of each epoch short, where `steps` are no whole calls."""
+        left = steps % self.steps_per_execution
+        return LastSteps(steps, left, self._last_calls) if left else None
 
     def _step_seed(self, seed):
         context = tf.distribute.get_replica_context()
