@@ -30,9 +30,13 @@ def _names(studies) -> str:
 
 def run(arguments) -> int:
     common.quiet_tensorflow()
+    import tensorflow as tf
+
     from kvae import studies
     from kvae.studies.lab import Lab
 
+    # Many models in one process: each traces its functions anew, of which TensorFlow warns.
+    tf.get_logger().setLevel("ERROR")
     chosen = list(studies.STUDIES) if arguments.name == "all" else [arguments.name]
     results = []
     for name in chosen:

@@ -1,0 +1,48 @@
+"""A small classifier whose features and confidence judge what models generate."""
+
+import numpy as np
+
+__all__ = ["Classifier"]
+
+# Enough for about 95 % on MNIST, in seconds.
+_EXAMPLES, _UNITS, _EPOCHS = 10_000, 64, 30
+
+
+class Classifier:
+    """One hidden layer, trained on grey images with scikit-learn.
+
+    Args:
+        data: `kvae.datasets.Dataset` with labels.
+        seed: int.
+    """
+
+    def __init__(self, data, seed: int):
+        from sklearn.neural_network import MLPClassifier
+
+        x = _flat(data.images[:_EXAMPLES])
+        self._model = MLPClassifier(
+            (_UNITS,), max_iter=_EPOCHS, early_stopping=False, random_state=seed, tol=0.0
+        )
+        self._model.n_iter_no_change = _EPOCHS
+        import warnings
+
+        with warnings.catch_warnings():  # Of an end by the number of epochs, which is meant.
+            warnings.simplefilter("ignore")
+            self._model.fit(x, data.labels[: len(x)])
+
+    def accuracy(self, data) -> float:
+        return float(self._model.score(_flat(data.images), data.labels))
+
+    def features(self, images) -> np.ndarray:
+        """The hidden layer, `[n, 64]`."""
+        weights, biases = self._model.coefs_[0], self._model.intercepts_[0]
+        return np.maximum(_flat(images) @ weights + biases, 0.0)
+
+    def confidence(self, images) -> np.ndarray:
+        """The probability of the most probable class, `[n]`."""
+        return self._model.predict_proba(_flat(images)).max(axis=-1)
+
+
+def _flat(images) -> np.ndarray:
+    images = np.asarray(images, np.float32)
+    return images.reshape(len(images), -1)

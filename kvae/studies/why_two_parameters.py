@@ -1,0 +1,293 @@
+"""Why does q(z|x) have a μ and a σ? What does each parameter of the posterior buy?"""
+
+import numpy as np
+
+from kvae.evaluation import frechet_distance, linear_probe
+from kvae.studies.classifier import Classifier
+from kvae.studies.findings import Difference, difference, signed
+
+__all__ = ["Study", "active_units"]
+
+RUNGS = {
+    "Delta": ("delta", "z = μ, no KL: the ordinary autoencoder"),
+    "UnitVariance": ("unit_variance", "z = μ + ε: only μ is learned, the KL is ‖μ‖²/2"),
+    "PriorNoise": ("prior_noise", "z = ε: μ is dropped as well, z knows nothing of x"),
+    "DiagonalGaussian": ("diagonal_gaussian", "z = μ + σ ⊙ ε: the usual two parameters"),
+    "FullCovariance": ("full_covariance", "z = μ + L ε: a third channel, correlations"),
+    "IAF": ("iaf", "z = f(μ + σ ⊙ ε): no Gaussian any more, an autoregressive flow"),
+}
+_FEW, _DRAWS = 10, 5  # Labels of each class, and how often they are drawn.
+_CODES = 10_000  # Training codes for probes.
+_SAMPLES, _SAMPLINGS = 2000, 4
+
+
+def active_units(means: np.ndarray) -> int:
+    """Counts the latents whose posterior mean varies over the data by more than 0.01.
+
+    Reference:
+        - [Burda et al., Importance Weighted Autoencoders, section 5.2](
+          https://arxiv.org/abs/1509.00519)
+    """
+    return int(np.sum(np.var(means, axis=0) > 0.01))
+
+
+class Study:
+    question = "Why both μ and σ: what does each parameter of the posterior buy?"
+
+    def run(self, lab) -> None:
+        runs = {name: lab.fit(name, posterior=kind) for name, (kind, _) in RUNGS.items()}
+        judge = Classifier(lab.data("train", None), lab.seed)
+        rows = {name: _measure(lab, run, judge) for name, run in runs.items()}
+        lab.say("measured")
+        fitted = _fitted_gaussian(lab, runs["Delta"], judge)
+        _write(lab, runs, rows, fitted, judge)
+        _pictures(lab, runs)
+        _conclude(lab, runs, rows, fitted)
+
+
+def _codes(lab, run, split) -> tuple[np.ndarray, np.ndarray]:
+    data = lab.data(split)
+    params = run.vae.encode(data.images[:_CODES])
+    return np.asarray(run.vae.posterior.mean(params)), np.asarray(data.labels[:_CODES])
+
+
+def _measure(lab, run, judge) -> dict:
+    train, labels = _codes(lab, run, "train")
+    test, test_labels = _codes(lab, run, "test")
+    few = [
+        linear_probe(train, labels, test, test_labels, per_class=_FEW, seed=lab.seed + draw)
+        for draw in range(_DRAWS)
+    ]
+    samples = [
+        np.asarray(run.vae.sample(_count(lab), seed=lab.seed + draw)) for draw in range(_SAMPLINGS)
+    ]
+    return {
+        "units": active_units(test),
+        "all_labels": linear_probe(train, labels, test, test_labels),
+        "few_labels": np.array(few),
+        "frechet": _distances(lab, samples, judge),
+        "midpoints": _midpoints(lab, run, test, test_labels, judge),
+    }
+
+
+def _count(lab) -> int:
+    return min(_SAMPLES, len(lab.data("test")))
+
+
+def _distances(lab, samples, judge) -> np.ndarray:
+    real = judge.features(lab.data("test", None).images[: _count(lab)])
+    return np.array([frechet_distance(judge.features(images), real) for images in samples])
+
+
+def _midpoints(lab, run, codes, labels, judge) -> np.ndarray:
+    """The judge's confidence in what lies half way between two test images of unlike classes."""
+    rng = np.random.default_rng(lab.seed)
+    pairs = rng.integers(0, len(codes), size=(4000, 2))
+    pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]][:1000]
+    return judge.confidence(run.vae.decode(0.5 * (codes[pairs[:, 0]] + codes[pairs[:, 1]])))
+
+
+def _fitted_gaussian(lab, run, judge) -> np.ndarray:
+    """Fréchet distances of an autoencoder that draws from a Gaussian fitted to its codes."""
+    codes, _ = _codes(lab, run, "train")
+    mean, covariance = codes.mean(axis=0), np.cov(codes, rowvar=False)
+    samples = []
+    for draw in range(_SAMPLINGS):
+        rng = np.random.default_rng(lab.seed + draw)
+        z = rng.multivariate_normal(mean, covariance, _count(lab)).astype("float32")
+        samples.append(np.asarray(run.vae.decode(z)))
+    return _distances(lab, samples, judge)
+
+
+def _write(lab, runs, rows, fitted, judge) -> None:
+    report = lab.report
+    report.heading("The ladder")
+    report.text(
+        "Equal networks, equal training; each rung changes the posterior and nothing else. "
+        "The encoder has one more dense head for each parameter."
+    )
+    report.table(("posterior", "what it is"), [(name, text) for name, (_, text) in RUNGS.items()])
+    report.heading("Bounds and likelihoods")
+    report.text(
+        "Nats per image on the test split, with the standard error over the images. Reconstruction "
+        "is −E log p(x|z) under the posterior, ELBO = −reconstruction − KL, and NLL −log p(x) by "
+        "importance sampling. Delta is a point: it has neither an ELBO nor a likelihood. For "
+        "PriorNoise the importance samples come from the prior, far from most images' posterior, "
+        "so its NLL is an upper bound that a single sample dominates."
+    )
+    table = []
+    for name, run in runs.items():
+        terms = run.terms
+        density = run.vae.posterior.has_density
+        nll = f"{run.nll['value']:.2f} ± {run.nll['standard_error']:.2f}" if density else "—"
+        table.append(
+            (
+                name,
+                f"{terms['reconstruction'].mean():.2f}",
+                f"{terms['kl'].mean():.2f}" if density else "—",
+                f"{terms['elbo'].mean():.2f}" if density else "—",
+                nll,
+                f"{run.seconds:.0f}",
+            )
+        )
+    report.table(("posterior", "reconstruction", "KL", "ELBO", "NLL", "training, seconds"), table)
+    report.heading("What the latents know, and what the prior generates")
+    floor = frechet_distance(
+        judge.features(lab.data("train", None).images[: _count(lab)]),
+        judge.features(lab.data("test", None).images[: _count(lab)]),
+    )
+    report.text(
+        f"Active units: latents whose posterior mean varies over the test images (variance above "
+        f"0.01). Probe: test accuracy of a logistic regression on posterior means, with "
+        f"{min(_CODES, len(lab.data('train')))} labels and with {_FEW} of each class (mean and "
+        f"standard deviation of {_DRAWS} draws). Fréchet distance: between {_count(lab)} prior "
+        f"samples and as many test images, on the hidden layer of a classifier (accuracy "
+        f"{judge.accuracy(lab.data('test', None)):.3f}) trained for this report, not on Inception "
+        f"features; training images stand at {floor:.2f}. Delta's samples are decoded draws from "
+        "N(0, I), which nothing in its training mentions; the last row fits a Gaussian to its "
+        "codes afterwards. Midpoints: the classifier's confidence in the decoded middle between "
+        "two test images of unlike classes."
+    )
+    table = [
+        (
+            name,
+            row["units"],
+            f"{row['all_labels']:.3f}",
+            f"{row['few_labels'].mean():.3f} ± {row['few_labels'].std(ddof=1):.3f}",
+            f"{row['frechet'].mean():.2f} ± {row['frechet'].std(ddof=1):.2f}",
+            f"{row['midpoints'].mean():.3f}",
+        )
+        for name, row in rows.items()
+    ]
+    table.append(
+        ("Delta, fitted", "", "", "", f"{fitted.mean():.2f} ± {fitted.std(ddof=1):.2f}", "")
+    )
+    report.table(
+        (
+            "posterior",
+            f"active of {lab.scale.latent_dim}",
+            "probe, all labels",
+            "probe, few labels",
+            "Fréchet distance",
+            "confidence at midpoints",
+        ),
+        table,
+    )
+
+
+def _pictures(lab, runs) -> None:
+    from kvae.plots.grid import draw_grid
+    from kvae.plots.style import styled
+
+    @styled
+    def rows_of(events, labels, title, subtitle, name):
+        grid = draw_grid(np.concatenate(events), len(events), len(events[0]))
+        grid.label_rows(labels)
+        grid.finish(title, subtitle, lab.picture(name))
+
+    n = 14
+    names = list(runs)
+    drawn = [np.asarray(run.vae.sample(n, seed=lab.seed)) for run in runs.values()]
+    rows_of(
+        drawn, names, "Prior samples", "E[x|z] for equal draws of z from N(0, I)", "samples.png"
+    )
+    x = lab.data("test").images[:n]
+    drawn = [x, *(np.asarray(run.vae.reconstruct(x)) for run in runs.values())]
+    rows_of(
+        drawn,
+        ["test image", *names],
+        "Reconstructions",
+        "E[x|z] at the posterior mean",
+        "reconstructions.png",
+    )
+    lab.report.images(
+        ("samples.png", "Prior samples of each rung"),
+        ("reconstructions.png", "Test images and their reconstructions"),
+    )
+
+
+def _conclude(lab, runs, rows, fitted) -> None:
+    def reconstruction(name):
+        return runs[name].terms["reconstruction"]
+
+    def spread(values) -> Difference:
+        return Difference(float(values.mean()), float(values.std(ddof=1)))
+
+    def minus(first, second) -> Difference:
+        a, b = spread(first), spread(second)
+        return Difference(a.value - b.value, float(np.hypot(a.error, b.error)))
+
+    gap = difference(reconstruction("DiagonalGaussian"), reconstruction("Delta"))
+    lab.finding(
+        "The deterministic autoencoder reconstructs better than the VAE",
+        gap.exceeds(),
+        f"DiagonalGaussian pays {gap} nats per image more than Delta",
+    )
+    gap = difference(runs["DiagonalGaussian"].log_prob, runs["UnitVariance"].log_prob)
+    lab.finding(
+        "σ buys likelihood: with μ alone the model is worse",
+        gap.exceeds(),
+        f"log p(x) of DiagonalGaussian − UnitVariance = {gap} nats",
+    )
+    gap = difference(runs["UnitVariance"].log_prob, runs["PriorNoise"].log_prob)
+    lab.finding(
+        "Without μ nothing is left: z says nothing of x and the decoder draws one average",
+        bool(gap.exceeds()) and rows["PriorNoise"]["units"] == 0,
+        f"KL {runs['PriorNoise'].terms['kl'].mean():.2f}, {rows['PriorNoise']['units']} active "
+        f"units, log p(x) of UnitVariance − PriorNoise = {gap} nats",
+    )
+    elbo = difference(runs["FullCovariance"].terms["elbo"], runs["DiagonalGaussian"].terms["elbo"])
+    lab.finding(
+        "A third channel of parameters (covariances) tightens the bound",
+        elbo.exceeds(),
+        f"ELBO of FullCovariance − DiagonalGaussian = {elbo} nats",
+    )
+    gap = difference(runs["FullCovariance"].log_prob, runs["DiagonalGaussian"].log_prob)
+    lab.finding(
+        "It also makes a better model, and not only a tighter bound",
+        gap.exceeds(),
+        f"log p(x) of FullCovariance − DiagonalGaussian = {gap} nats",
+    )
+    elbo = difference(runs["IAF"].terms["elbo"], runs["DiagonalGaussian"].terms["elbo"])
+    gap = difference(runs["IAF"].log_prob, runs["DiagonalGaussian"].log_prob)
+    lab.finding(
+        "A posterior that is no Gaussian (IAF) makes a better model than a diagonal one",
+        gap.exceeds(),
+        f"log p(x) {gap} nats, ELBO {elbo} nats",
+    )
+    gap = minus(rows["Delta"]["frechet"], rows["DiagonalGaussian"]["frechet"])
+    lab.finding(
+        "The autoencoder does not generate: decoded draws from N(0, I) are further from the data",
+        gap.exceeds(),
+        f"Fréchet distance of Delta − DiagonalGaussian = {gap}",
+    )
+    gap = minus(fitted, rows["DiagonalGaussian"]["frechet"])
+    lab.finding(
+        "Nor does it with a Gaussian fitted to its codes afterwards",
+        gap.exceeds(),
+        f"Fréchet distance of the fitted Delta − DiagonalGaussian = {gap}",
+    )
+    few = rows["DiagonalGaussian"]["few_labels"] - rows["Delta"]["few_labels"]
+    gap = Difference(float(few.mean()), float(few.std(ddof=1) / np.sqrt(len(few))))
+    lab.finding(
+        f"With few labels ({_FEW} of each class) the VAE's codes classify better",
+        gap.exceeds(),
+        f"accuracy of DiagonalGaussian − Delta = {signed(100 * gap.value, 1)} ± "
+        f"{100 * gap.error:.1f} points",
+    )
+    n = len(lab.data("test"))
+    a, b = rows["DiagonalGaussian"]["all_labels"], rows["Delta"]["all_labels"]
+    gap = Difference(a - b, float(np.sqrt((a * (1 - a) + b * (1 - b)) / n)))
+    lab.finding(
+        "With many labels too",
+        gap.exceeds(),
+        f"accuracy of DiagonalGaussian − Delta = {signed(100 * gap.value, 1)} ± "
+        f"{100 * gap.error:.1f} points",
+    )
+    gap = difference(rows["DiagonalGaussian"]["midpoints"], rows["Delta"]["midpoints"])
+    lab.finding(
+        "Half way between two images the VAE decodes something more like a digit",
+        gap.exceeds(),
+        f"the classifier's confidence, DiagonalGaussian − Delta = "
+        f"{signed(gap.value, 3)} ± {gap.error:.3f}",
+    )
