@@ -63,11 +63,9 @@ class Run:
         seconds: float. Time of the training.
     """
 
-    def __init__(self, lab: "Lab", name: str, folder, vae, checkpoint: Checkpoint, binarize):
+    def __init__(self, lab: "Lab", name: str, folder, vae, *, history, seconds, binarize):
         self.lab, self.name, self.folder, self.vae = lab, name, folder, vae
-        self.binarize = binarize
-        self.history, self.seconds = checkpoint.history, checkpoint.seconds
-        self.best_epoch = checkpoint.best_epoch
+        self.history, self.seconds, self.binarize = history, seconds, binarize
 
     def measured(self, name: str, function) -> dict[str, np.ndarray]:
         """Returns `function()`, a dict of arrays, or what it gave when it was last called."""
@@ -277,7 +275,8 @@ class Lab:
             )
             self.say(f"{name}: trained in {checkpoint.seconds:.0f} s")
         checkpoint.load_best(vae)
-        return Run(self, name, folder, vae, checkpoint, binarize)
+        history, seconds = checkpoint.history, checkpoint.seconds
+        return Run(self, name, folder, vae, history=history, seconds=seconds, binarize=binarize)
 
     # The report.
 

@@ -1,0 +1,33 @@
+"""Runs a study as small as it can be, through the command line."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def run_study(tmp_path, monkeypatch, capsys):
+    """`run_study(name)` -> the findings and the pages `README.md` and `index.html`."""
+    from kvae import cli
+    from kvae.studies import lab
+
+    monkeypatch.setattr(lab, "_QUICK", {"epochs": 1, "num_samples": 5, "limit": 150})
+
+    def run(name, *arguments):
+        folder = tmp_path / "out"
+        command = ["study", name, "--quick", "--json", "-o", str(folder), *arguments]
+        assert cli.main([*command, "--cache", str(tmp_path / "cache")]) == 0
+        result = json.loads(capsys.readouterr().out)[0]
+        assert result["study"] == name
+        report = folder / f"{name}-digits"
+        page, html = ((report / file).read_text() for file in ("README.md", "index.html"))
+        for found in result["findings"]:  # The page says what the figures say.
+            assert found["holds"] in (True, False, None)
+            verdict = {True: "Supported:", False: "Not supported", None: "Undecided"}
+            assert f"- {verdict[found['holds']]}" in page
+        assert "nan" not in page.lower().replace("nano", "")
+        for picture in report.glob("*.png"):
+            assert f"({picture.name})" in page and f'"{picture.name}"' in html
+        return result["findings"], page
+
+    return run
