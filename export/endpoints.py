@@ -104,11 +104,13 @@ def _generate(model, batch) -> Endpoint | None:
     if model.prior is None:
         return None
 
-    def row(seed):
-        # As in `VAE.sample`, which needs the second half for drawing x.
-        return model.prior.sample(1, random.split(seed)[0])[0]
-
     def function(seed):
+        prior = model.prior.prepared()  # Outside of the loop.
+
+        def row(seed):
+            # As in `VAE.sample`, which needs the second half for drawing x.
+            return prior.sample(1, random.split(seed)[0])[0]
+
         # Row by row: a server may put the rows of several clients into one batch, and a row's
         # latent must not depend on its neighbours. The two halves are those of `random.as_seed`,
         # so that a row equals `prior.sample(1, seed)`.

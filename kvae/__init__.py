@@ -50,6 +50,7 @@ _NAMES = {
     "FlowPrior": "kvae.priors",
     "GaussianMixture": "kvae.priors",
     "UniformSphere": "kvae.priors",
+    "VampPrior": "kvae.priors",
     "Bernoulli": "kvae.likelihoods",
     "GaussianLikelihood": "kvae.likelihoods",
     "ContinuousBernoulli": "kvae.likelihoods",

@@ -87,13 +87,14 @@ def importance_log_prob(
         raise ValueError("`num_samples` and `batch_size` are at least 1.")
 
     encode = tf.function(model.encode_params)
+    prior = model.prior.prepared()
 
     @tf.function(reduce_retracing=True)
     def accumulate(x, params, state, num, chunk_seed):
         largest, total, squares = state
         z, log_q = model.posterior.sample_and_log_prob(params, num, seed=chunk_seed)
         log_px = model.likelihood.log_prob(model.decode_params(z), x)
-        log_weight = log_px + model.prior.log_prob(z) - log_q
+        log_weight = log_px + prior.log_prob(z) - log_q
         new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
         weight = tf.exp(log_weight - new)
         shrink = tf.exp(largest - new)

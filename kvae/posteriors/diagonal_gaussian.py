@@ -3,6 +3,7 @@
 import math
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from kvae.layers.sampling import reparameterize
@@ -61,6 +62,16 @@ class DiagonalGaussian(Posterior):
         z_log_var = params["z_log_var"]
         squared = ops.square(z - params["z_mean"]) * ops.exp(-z_log_var)
         return -0.5 * ops.sum(squared + z_log_var + math.log(2 * math.pi), axis=-1)
+
+    def cross_log_prob(self, params, z):
+        # As products of matrices, without a tensor [..., K, latent_dim]. The squares cancel:
+        # double precision.
+        mean, log_var = (tf.cast(params[name], tf.float64) for name in ("z_mean", "z_log_var"))
+        z, precision = tf.cast(z, tf.float64), tf.exp(-log_var)
+        squared = tf.tensordot(ops.square(z), tf.transpose(precision), 1)
+        mixed = tf.tensordot(z, tf.transpose(mean * precision), 1)
+        constant = ops.sum(ops.square(mean) * precision + log_var + math.log(2 * math.pi), axis=-1)
+        return tf.cast(mixed - 0.5 * (squared + constant), tf.float32)
 
     def get_config(self):
         return {**super().get_config(), "log_var_bound": self.log_var_bound}

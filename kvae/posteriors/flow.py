@@ -85,6 +85,10 @@ class FlowPosterior(Posterior):
             if part is not None and value is not None:
                 part.latent_dim = value
 
+    @property
+    def known_everywhere(self):
+        return all(flow.invertible for flow in self.flows)
+
     def build(self, features_shape):
         super().build(features_shape)
         self.base.built = True  # Its parameters come from the heads of this layer.
@@ -127,6 +131,11 @@ class FlowPosterior(Posterior):
             z, change = flow.inverse(self._of(params, index), z)
             log_det = log_det + change
         return self.base.log_prob(params, z) + log_det
+
+    def cross_log_prob(self, params, z):
+        # The passes of an inverse keep the shape that z begins with.
+        count = ops.shape(next(iter(params.values())))[0]
+        return self.log_prob(params, z[..., None, :] + ops.zeros((count, 1)))
 
     def sample_and_log_prob(self, params, num_samples=None, *, seed, training=False):
         z, log_q = self.base.sample_and_log_prob(params, num_samples, seed=seed, training=training)

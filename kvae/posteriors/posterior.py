@@ -31,6 +31,7 @@ class Posterior(Part):
     """
 
     has_density = True  # False for a point mass: no log_prob, hence no likelihood of the model.
+    known_everywhere = True  # Whether log_prob takes any z, or its own draws alone know theirs.
     # Whether log_prob depends on nothing trainable but its arguments; flows have weights in it.
     stops_at_parameters = True
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
@@ -129,6 +130,18 @@ class Posterior(Part):
         z = self.sample(params, num_samples, seed=seed, training=training)
         return z, self.log_prob(params, z)
 
+    def cross_log_prob(self, params, z):
+        """Returns the log-density of each `z` under each of K posteriors, in nats.
+
+        Args:
+            params: dict. Parameters `[K, ...]`.
+            z: tensor `[..., latent_dim]`.
+
+        Returns:
+            Tensor `[..., K]`.
+        """
+        return self.log_prob(params, z[..., None, :])
+
     def get_config(self):
         return {**super().get_config(), "latent_dim": self.latent_dim}
 
@@ -161,7 +174,9 @@ def check_space(posterior, prior) -> None:
         ValueError: where one of the densities is 0 wherever the other is not, or of another
             dimension, so that the KL is infinite.
     """
-    if prior is not None and posterior.has_density and posterior.space != prior.space:
+    if prior is None or prior.space is None or not posterior.has_density:
+        return
+    if posterior.space != prior.space:
         raise ValueError(
             f"{type(posterior).__name__} puts z {_SPACES.get(posterior.space, posterior.space)}, "
             f"{type(prior).__name__} {_SPACES.get(prior.space, prior.space)}: their KL divergence "

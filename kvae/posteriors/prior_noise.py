@@ -45,6 +45,11 @@ class PriorNoise(Posterior):
     def bind(self, prior):
         if prior is None:
             raise ValueError("A PriorNoise posterior needs a prior to draw from, not None.")
+        if prior.uses_posterior:
+            raise ValueError(
+                f"{type(prior).__name__} is made of the model's posterior, and PriorNoise draws "
+                "from the prior: each would be defined by the other. Choose another of either."
+            )
         # Behind a function: Keras would track the model's prior as a layer of this one.
         self._bound = lambda: prior
 

@@ -6,14 +6,24 @@ from kvae.priors.gaussian_mixture import GaussianMixture
 from kvae.priors.prior import Prior
 from kvae.priors.standard_normal import StandardNormal
 from kvae.priors.uniform_sphere import UniformSphere
+from kvae.priors.vamp import VampPrior
 
-__all__ = ["FlowPrior", "GaussianMixture", "Prior", "StandardNormal", "UniformSphere", "get"]
+__all__ = [
+    "FlowPrior",
+    "GaussianMixture",
+    "Prior",
+    "StandardNormal",
+    "UniformSphere",
+    "VampPrior",
+    "get",
+]
 
 _BY_NAME = {
     "flow": FlowPrior,
     "gaussian_mixture": GaussianMixture,
     "standard_normal": StandardNormal,
     "uniform_sphere": UniformSphere,
+    "vamp": VampPrior,
 }
 
 

@@ -18,7 +18,9 @@ class Prior(Part):
         latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
     """
 
-    space = "real"  # Where z lies; a posterior's has to be the same.
+    # Where z lies; a posterior's has to be the same. `None` is wherever the posterior's is.
+    space = "real"
+    uses_posterior = False  # Whether p(z) is made of the model's q(z|x).
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -43,6 +45,13 @@ class Prior(Part):
     def sample(self, n, seed, temperature: float = 1.0):
         """Draws `n` latents, `[n, latent_dim]`; `temperature` scales the noise."""
         return self.transform(temperature * self.noise([n, self.latent_dim], seed))
+
+    def prepared(self):
+        """Returns this prior with all that does not depend on z computed now, once.
+
+        For code that uses the prior several times while no weight changes. By default itself.
+        """
+        return self
 
     def build(self, input_shape=None):
         self.built = True

@@ -1,0 +1,247 @@
+"""The mixture of posteriors of trainable inputs."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from kvae import random
+from kvae.priors.components import pick_component
+from kvae.priors.prior import Prior
+
+__all__ = ["VampPrior"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class VampPrior(Prior):
+    """`p(z) = Σ_k w_k q(z|u_k)`: the posteriors of K trainable pseudo-inputs, mixed.
+
+    The prior that makes the ELBO best is the average of the posteriors of all data; this is the
+    same average over a few inputs, which are trained like weights. Prior and posterior share the
+    encoder, so the prior follows the posteriors, and no latent dimension pays for being used. No
+    closed-form KL is known; it is estimated by Monte Carlo.
+
+    It works with every posterior that has a density, on whatever space that puts `z`. Pseudo-inputs
+    have the shape of an example and stay within the range of the likelihood's support: where a step
+    of the optimizer leaves it they count as the nearest end, and only a gradient that leads back is
+    let through. The encoder sees them as at inference (no dropout, batch statistics of its own).
+
+    The weights of the model hold the pseudo-inputs; `initial` is no part of its configuration.
+    `temperature` scales the distance of a draw to the mean of its component (on a sphere it does
+    nothing), and leaves the weights.
+
+    Args:
+        num_components: int. K. Defaults to `500`.
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+        initial: optional array `[n, *event]` or `kvae.datasets.Dataset` with n at least K, from
+            which the pseudo-inputs start: K different rows, chosen by `seed`. Defaults to `None`:
+            noise, uniform on the support where that is finite, otherwise Gaussian.
+        learn_weights: bool. Whether the weights w are trained; else they are 1/K. Defaults to
+            `False`.
+        seed: int. Of the initial pseudo-inputs. Defaults to `0`.
+
+    Raises:
+        ValueError: for a posterior without a density, or one that is drawn from the prior
+            (`PriorNoise`); and when the model is built, for an `initial` of another shape, with
+            fewer rows or with values outside the support.
+
+    Example:
+
+    ```python
+    data = kvae.datasets.load("digits", "train")
+    prior = kvae.priors.VampPrior(num_components=50, initial=data)
+    vae = kvae.VAE(encoder, decoder, latent_dim=2, prior=prior)
+    ```
+
+    Reference:
+        - [Tomczak & Welling, VAE with a VampPrior, eq. 9](https://arxiv.org/abs/1705.07120)
+    """
+
+    uses_posterior = True
+
+    def __init__(
+        self,
+        num_components: int = 500,
+        latent_dim: int | None = None,
+        initial=None,
+        learn_weights: bool = False,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        if num_components < 1:
+            raise ValueError(f"`num_components` is at least 1, not {num_components}.")
+        self.num_components = num_components
+        self.learn_weights = learn_weights
+        self.seed = seed
+        # Behind a function: an array of data is nothing that Keras should track.
+        self._initial = lambda: initial
+        self._vae = lambda: None
+
+    @property
+    def space(self):
+        """Where the posterior puts z; `None` until the model is known."""
+        vae = self._vae()
+        return None if vae is None else vae.posterior.space
+
+    def attach(self, vae):
+        if self.built and self._vae() is not vae:
+            raise ValueError(
+                "This VampPrior belongs to another model, whose encoder it uses. Make a new one."
+            )
+        if not vae.posterior.has_density:
+            raise ValueError(
+                f"VampPrior is a mixture of posterior densities, and a "
+                f"{type(vae.posterior).__name__} posterior has none. Choose another prior, or a "
+                "posterior such as 'diagonal_gaussian'."
+            )
+        if not vae.posterior.known_everywhere:
+            raise ValueError(
+                "VampPrior asks each component for the density of every z, which this "
+                f"{type(vae.posterior).__name__} knows at its own draws only. Use invertible flows "
+                "('iaf', 'real_nvp', 'maf')."
+            )
+        self._vae = lambda: vae
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        shape = (self.num_components, *self._model().event_shape)
+        self.raw_pseudo_inputs = self.add_weight(
+            shape=shape, initializer=self._start, name="pseudo_inputs"
+        )
+        if self.learn_weights:
+            self.raw_logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
+        self._initial = lambda: None
+        self.built = True
+
+    def get_build_config(self):
+        return None  # Keras does not build a reloaded prior: its model does, which knows the shape.
+
+    @property
+    def pseudo_inputs(self):
+        """The pseudo-inputs u within the support, `[num_components, *event]`."""
+        low, high, _ = self._model().likelihood.support()
+        return _within(tf.convert_to_tensor(self.raw_pseudo_inputs), low, high)
+
+    @property
+    def logits(self):
+        """Logarithms of the weights w, up to a constant, `[num_components]`."""
+        if self.learn_weights:
+            return tf.convert_to_tensor(self.raw_logits)
+        return tf.zeros([self.num_components])
+
+    def prepared(self):
+        vae = self._model()
+        return _PosteriorMixture(vae.posterior, vae.encode_params(self.pseudo_inputs), self.logits)
+
+    def noise(self, shape, seed):
+        """Draws the noise of a component, Gaussian `[n, 1]`, and that of the posterior's `z`."""
+        return _noise(self._model().posterior, shape, seed)
+
+    def transform(self, noise):
+        return self.prepared().transform(noise)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        return self.prepared().sample(n, seed, temperature)
+
+    def mean(self):
+        return self.prepared().mean()
+
+    def log_prob(self, z):
+        return self.prepared().log_prob(z)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "learn_weights": self.learn_weights,
+            "seed": self.seed,
+        }
+
+    def _model(self):
+        vae = self._vae()
+        if vae is None:
+            raise ValueError(
+                "A VampPrior works within a model, whose encoder it uses: kvae.VAE(..., prior=…)."
+            )
+        return vae
+
+    def _start(self, shape, dtype=None):
+        initial, likelihood = self._initial(), self._model().likelihood
+        if initial is None:
+            low, high, _ = likelihood.support()
+            if math.isfinite(low) and math.isfinite(high):
+                return low + (high - low) * random.uniform(shape, self.seed, dtype)
+            return tf.clip_by_value(random.normal(shape, self.seed, dtype), low, high)
+        initial = np.asarray(getattr(initial, "images", initial))
+        if initial.shape[1:] != tuple(shape[1:]) or len(initial) < shape[0]:
+            raise ValueError(
+                f"`initial` has shape {initial.shape}; {shape[0]} pseudo-inputs take (n, "
+                f"{', '.join(map(str, shape[1:]))}) with n at least {shape[0]}."
+            )
+        likelihood.check(initial, "initial")
+        order = np.argsort(random.uniform([len(initial)], self.seed), kind="stable")
+        return tf.cast(initial[np.sort(order[: shape[0]])], dtype)
+
+
+class _PosteriorMixture(Prior):
+    """A mixture of posteriors whose parameters, each `[K, ...]`, are known."""
+
+    def __init__(self, posterior, params, logits):
+        super().__init__(posterior.latent_dim)
+        # Behind a function, for none of it is Keras's to track.
+        self._known = lambda: (posterior, params, logits)
+        self.space = posterior.space
+
+    def noise(self, shape, seed):
+        return _noise(self._known()[0], shape, seed)
+
+    def transform(self, noise):
+        return self._place(noise, 1.0)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        return self._place(self.noise([n, self.latent_dim], seed), temperature)
+
+    def mean(self):
+        posterior, params, logits = self._known()
+        return tf.tensordot(tf.nn.softmax(logits), posterior.mean(params), 1)
+
+    def log_prob(self, z):
+        posterior, params, logits = self._known()
+        each = posterior.cross_log_prob(params, z)
+        return ops.logsumexp(tf.nn.log_softmax(logits) + each, axis=-1)
+
+    def _place(self, noise, temperature):
+        posterior, params, logits = self._known()
+        choice, rest = noise
+        index = tf.argmax(pick_component(logits, choice)[0], axis=-1)
+        own = {name: tf.gather(value, index) for name, value in params.items()}
+        z = posterior.transform(own, rest)
+        if temperature == 1.0 or self.space != "real":
+            return z
+        # Not by the noise, which need not be one around zero.
+        mean = posterior.mean(own)
+        return mean + temperature * (z - mean)
+
+
+def _noise(posterior, shape, seed):
+    first, second = random.split(seed)
+    return random.normal([*shape[:-1], 1], first), posterior.noise(shape, second)
+
+
+def _within(values, low: float, high: float):
+    """Clips `values`, but with the gradient of the identity where it leads back into the range."""
+
+    @tf.custom_gradient
+    def clip(values):
+        def gradient(upstream):
+            # An optimizer steps against the gradient.
+            leaves = ((values <= low) & (upstream > 0)) | ((values >= high) & (upstream < 0))
+            return tf.where(leaves, tf.zeros_like(upstream), upstream)
+
+        return tf.clip_by_value(values, low, high), gradient
+
+    return clip(values)
