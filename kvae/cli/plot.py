@@ -2,7 +2,7 @@
 
 from kvae.cli import common
 
-_KINDS = ("reconstructions", "samples", "latent", "manifold", "interpolation")
+_KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "interpolation")
 
 
 def add_arguments(parser) -> None:
@@ -36,6 +36,8 @@ def run(arguments) -> int:
             plots.reconstructions(model, inputs, shown, path=output)
         elif arguments.kind == "latent":
             plots.latent_scatter(model, x, data.labels, path=output)
+        elif arguments.kind == "posteriors":
+            plots.posterior_map(model, x, data.labels, path=output, **count)
         elif arguments.kind == "manifold":
             plots.manifold(model, x=x, path=output, **count)
         else:

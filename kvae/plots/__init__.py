@@ -8,6 +8,7 @@ from kvae.plots.curves import loss_curves
 from kvae.plots.grid import tile
 from kvae.plots.latent import latent_scatter
 from kvae.plots.pictures import interpolation, reconstructions, samples
+from kvae.plots.posteriors import posterior_map
 from kvae.plots.walk import manifold
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "latent_scatter",
     "loss_curves",
     "manifold",
+    "posterior_map",
     "reconstructions",
     "samples",
     "tile",

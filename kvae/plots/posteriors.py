@@ -1,0 +1,197 @@
+"""Every example's posterior, drawn to scale beside what the plane decodes to."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kvae.plots import arrays, style
+from kvae.plots.latent import _labels, _prior_contours
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["ellipses", "moments", "posterior_map"]
+
+_DRAWS = 256
+
+
+def moments(vae: Any, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the means [n, D] and covariances [n, D, D] of the posteriors with these parameters.
+
+    In closed form for Gaussians; for other posteriors those of 256 draws.
+    """
+    means = np.asarray(vae.posterior.mean(params), np.float64)
+    if hasattr(vae.posterior, "covariance"):
+        return means, np.asarray(vae.posterior.covariance(params), np.float64)
+    if set(params) == {"z_mean", "z_log_var"}:
+        variance = np.exp(np.asarray(params["z_log_var"], np.float64))
+        return means, variance[:, :, None] * np.eye(means.shape[1])
+    z = np.asarray(vae.posterior.sample(params, _DRAWS, seed=0), np.float64)
+    means = z.mean(axis=0)
+    centred = z - means
+    return means, np.einsum("sni,snj->nij", centred, centred) / (_DRAWS - 1)
+
+
+def ellipses(covariances: np.ndarray, sigmas: float = 1.0) -> tuple[np.ndarray, ...]:
+    """Returns full widths, full heights [n] and angles in degrees [n] of `sigmas`-σ ellipses.
+
+    Args:
+        covariances: array [n, 2, 2].
+        sigmas: float. Semi-axes in standard deviations. Defaults to 1.
+    """
+    values, vectors = np.linalg.eigh(covariances)
+    axes = 2.0 * sigmas * np.sqrt(np.maximum(values, 0.0))
+    angles = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
+    return axes[:, 1], axes[:, 0], angles
+
+
+@style.styled
+def posterior_map(
+    vae: Any,
+    x: Any,
+    labels: Any = None,
+    path: str | os.PathLike | None = None,
+    *,
+    n: int = 24,
+    sigmas: float = 1.0,
+    title: str = "Posteriors",
+) -> Figure:
+    """Draws each example's posterior as an ellipse, and beside it the decoded plane.
+
+    Both panels show the same part of a plane of two latents. An ellipse's semi-axes are the
+    standard deviations of q(z|x), in the units of the axes; for posteriors that are no Gaussians,
+    those of their draws.
+
+    Args:
+        vae: kvae.VAE. The model, with two latent dimensions and a posterior that has a density.
+        x: array [m, *event] or `kvae.datasets.Dataset`. The examples.
+        labels: array [m]. A class for each example, at most ten. Defaults to the Dataset's labels.
+        path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
+        n: int. Decoded images along each side. Defaults to 24.
+        sigmas: float. Semi-axes in standard deviations. Defaults to 1.
+        title: str. The figure's title.
+
+    Returns:
+        matplotlib.figure.Figure.
+
+    Raises:
+        ValueError: if the model has another number of latents or a point posterior, its events are
+            no images, or x has a wrong shape.
+
+    Example:
+
+    ```python
+    kvae.plots.posterior_map(vae, kvae.datasets.load("digits", "test"), path="posteriors.png")
+    ```
+    """
+    style.check_path(path)
+    n = arrays.count("n", n, 2)
+    if vae.latent_dim != 2:
+        raise ValueError(
+            f"A map of posteriors takes two latent dimensions, and {vae.name} has "
+            f"{vae.latent_dim}. Draw `latent_scatter`, which projects on a plane."
+        )
+    if not vae.posterior.has_density:
+        raise ValueError(
+            f"The codes of {vae.name} are points without a spread: draw `latent_scatter`."
+        )
+    if arrays.event_kind(tuple(vae.event_shape)) != "image":
+        raise ValueError("The decoded plane shows images, and the events of this model are none.")
+    events = arrays.as_events(vae, x)
+    labels = _labels(labels, x, len(events))
+    params = {
+        key: arrays.finite(value, f"encode(x)[{key!r}]")
+        for key, value in dict(vae.encode(events)).items()
+    }
+    means, covariances = moments(vae, params)
+    classes, names = np.zeros(len(means), int), [""]
+    if labels is not None:
+        values, classes = np.unique(labels, return_inverse=True)
+        names = [str(value) for value in values]
+        if len(names) > len(style.PALETTE):
+            raise ValueError(f"{len(names)} classes are more than the ten colours: merge some.")
+    figure = style.new_figure(12.4, 6.2)
+    left, right = figure.subplots(1, 2)
+    _draw_ellipses(left, means, ellipses(covariances, sigmas), classes)
+    limits = _limits(means, covariances)
+    if type(vae.prior).__name__ == "StandardNormal":
+        _prior_contours(left)
+    _draw_plane(right, vae, limits, n)
+    for ax in (left, right):
+        ax.set(xlim=limits[0], ylim=limits[1], xlabel="z[0]", ylabel="z[1]")
+        ax.set_aspect("equal")
+    if len(names) > 1:
+        from matplotlib.lines import Line2D
+
+        handles = [
+            Line2D([], [], linestyle="", marker="o", color=style.PALETTE[k], label=name)
+            for k, name in enumerate(names)
+        ]
+        figure.legend(handles=handles, title="class", loc="outside right upper", frameon=False)
+    shown = f"{len(means)} posteriors, ellipses of {sigmas:g} σ; dashed: 50 and 95 % of the prior"
+    style.add_title(left, title, shown, 900)
+    style.add_title(right, "The same plane, decoded", f"E[x|z] at {n} × {n} codes", 900)
+    return style.save(figure, path)
+
+
+def _draw_ellipses(ax: Axes, means, sizes, classes) -> None:
+    from matplotlib.collections import EllipseCollection
+
+    # In a random order: else the last class hides the rest.
+    order = np.random.default_rng(0).permutation(len(means))
+    widths, heights, angles = (size[order] for size in sizes)
+    colours = np.array(style.PALETTE)[classes[order]]
+    alpha = float(np.clip(300 / len(means), 0.06, 0.3))
+    ax.add_collection(
+        EllipseCollection(
+            widths,
+            heights,
+            angles,
+            units="xy",
+            offsets=means[order],
+            offset_transform=ax.transData,
+            facecolors=colours,
+            edgecolors=colours,
+            linewidths=0.3,
+            alpha=alpha,
+        )
+    )
+    # The means on top, so that narrow posteriors are seen too.
+    ax.scatter(*means[order].T, s=1.2, c=colours, linewidths=0, alpha=min(1.0, 4 * alpha))
+    ax.grid(True, linewidth=0.4)
+
+
+def _limits(means, covariances) -> list[tuple[float, float]]:
+    """A square that holds nearly all of the posteriors."""
+    spread = np.sqrt(np.einsum("nii->ni", covariances))
+    low = np.quantile(means - spread, 0.003, axis=0)
+    high = np.quantile(means + spread, 0.997, axis=0)
+    centre, half = (low + high) / 2, 0.53 * max(high - low)
+    return [(c - half, c + half) for c in centre]
+
+
+def _draw_plane(ax: Axes, vae, limits, n: int) -> None:
+    from kvae.plots.grid import _as_images, _bounds, tile
+
+    (left, right), (bottom, top) = limits
+    # At the middle of each cell, so that image and axes agree.
+    across = left + (np.arange(n) + 0.5) * (right - left) / n
+    up = top - (np.arange(n) + 0.5) * (top - bottom) / n
+    z = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    images = _as_images(arrays.decode(vae, z.astype("float32")))
+    low, high = _bounds(images, decoded=True)
+    unit = np.clip((images - low) / max(high - low, 1e-12), 0, 1)
+    whole = tile(unit, n, n, gap=0)
+    whole = whole[..., 0] if whole.shape[2:] == (1,) else whole
+    ax.imshow(
+        whole,
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(left, right, bottom, top),
+        interpolation="nearest",
+    )
