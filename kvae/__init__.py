@@ -61,6 +61,7 @@ _NAMES = {
     "PoissonLikelihood": "kvae.likelihoods",
     "MixedTabular": "kvae.likelihoods",
     "ELBO": "kvae.objectives",
+    "LatentMonitor": "kvae.training",
 }
 
 __all__ = ["__version__", "load_model", *_MODULES, *_NAMES]

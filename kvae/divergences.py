@@ -8,6 +8,7 @@ averages log q(z|x) − log p(z) over its samples (eq. 6).
 import math
 from collections.abc import Callable
 
+import tensorflow as tf
 from keras import ops
 
 from kvae.posteriors import (
@@ -23,7 +24,7 @@ from kvae.posteriors import (
 from kvae.posteriors.posterior import check_space
 from kvae.priors import StandardNormal, UniformSphere
 
-__all__ = ["closed_form_kl", "kl_per_dimension", "register_kl"]
+__all__ = ["closed_form_kl", "kl_per_dimension", "marginal_kl_per_dimension", "register_kl"]
 
 # The function, and whether it gives one KL for each latent dimension.
 _CLOSED_FORMS: dict[tuple[type, type], tuple[Callable, bool]] = {}
@@ -77,6 +78,26 @@ def kl_per_dimension(posterior, prior) -> Callable | None:
     if not per_dimension:
         return None
     return lambda params: function(posterior, params, prior)
+
+
+def marginal_kl_per_dimension(posterior, prior) -> Callable | None:
+    """Returns `params -> KL(q(z_i|x) ‖ p(z_i))` of each coordinate alone, `[batch, latent_dim]`.
+
+    Where the KL is a sum over dimensions these are its terms. For a Gaussian with correlations
+    their sum is less than the KL, by the total correlation of q(z|x). `None` for other pairs.
+    """
+    exact = kl_per_dimension(posterior, prior)
+    gaussian = isinstance(posterior, (FullCovariance, LowRank)) and isinstance(
+        prior, StandardNormal
+    )
+    if exact is not None or not gaussian:
+        return exact
+
+    def kl(params):
+        variance = tf.linalg.diag_part(posterior.covariance(params))
+        return 0.5 * (variance + ops.square(params["z_mean"]) - 1.0 - ops.log(variance))
+
+    return kl
 
 
 def _find(posterior, prior) -> tuple[Callable | None, bool]:

@@ -232,6 +232,10 @@ class VAE(Inputs, keras.Model):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    def report(self) -> dict:
+        """Returns what the parts report for the logs, by name, e.g. the `beta` of a schedule."""
+        return {name: value for part in self._parts() for name, value in part.report().items()}
+
     @property
     def metrics(self):
         return list(self._trackers.values())
@@ -515,9 +519,7 @@ class VAE(Inputs, keras.Model):
         for name, tracker in self._trackers.items():
             tracker.update_state(terms[name], sample_weight=weight)
         logs = {name: tracker.result() for name, tracker in self._trackers.items()}
-        for part in self._parts():
-            logs.update(part.report())
-        return logs
+        return {**logs, **self.report()}
 
 
 def _weighted_mean(values, weight):

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["manifold"]
 
 
-def _kl_per_dimension(params: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Returns KL(q(z_d | x) || N(0, 1)) [D] in nats, averaged over x; None for point codes."""
-    if "z_log_var" not in params:
+def _kl_per_dimension(vae: Any, params: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Returns the mean KL of each latent dimension [D] in nats; None for point codes."""
+    if not vae.posterior.has_density:
         return None
-    mean, log_var = (params[key].astype("float64") for key in ("z_mean", "z_log_var"))
-    if mean.shape != log_var.shape:
-        return None
-    return 0.5 * (mean**2 + np.exp(log_var) - 1.0 - log_var).mean(axis=0)
+    from kvae import divergences
+
+    kl = divergences.marginal_kl_per_dimension(vae.posterior, vae.prior)
+    return None if kl is None else np.mean(kl(params), axis=0, dtype="float64")
 
 
 def _check_dims(dims: Sequence[int], latent_dim: int) -> tuple[int, ...]:
@@ -122,7 +122,7 @@ def manifold(
     else:
         dims = tuple(range(min(2, latent_dim)))
         if params is not None and latent_dim > 2:
-            kl = _kl_per_dimension(params)
+            kl = _kl_per_dimension(vae, params)
             # Point codes have no KL; how far they move is the next best measure of use.
             use = params["z_mean"].var(axis=0) if kl is None else kl
             dims = tuple(int(d) for d in np.argsort(-use, kind="stable")[:2])

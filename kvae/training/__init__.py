@@ -1,5 +1,6 @@
-"""Training that survives interruptions."""
+"""Training that survives interruptions, and a watch on its latent variables."""
 
 from kvae.training.checkpoint import Checkpoint
+from kvae.training.latent_monitor import LatentMonitor
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "LatentMonitor"]

@@ -14,10 +14,8 @@ from PIL import Image
 
 from kvae import plots
 from kvae.plots import arrays, grid, style
-
-
-class StandardNormal:
-    pass
+from kvae.posteriors import DiagonalGaussian
+from kvae.priors import StandardNormal
 
 
 class Linear:
@@ -25,7 +23,8 @@ class Linear:
 
     def __init__(self, event_shape=(4, 4, 1), latent_dim=2, log_var=None, seed=0):
         size = int(np.prod(event_shape))
-        self.event_shape, self.latent_dim, self.prior = event_shape, latent_dim, StandardNormal()
+        self.event_shape, self.latent_dim = event_shape, latent_dim
+        self.posterior, self.prior = DiagonalGaussian(latent_dim), StandardNormal(latent_dim)
         self.weights = np.random.default_rng(seed).normal(0, 0.05, (latent_dim, size))
         self.log_var = np.zeros(latent_dim) if log_var is None else np.asarray(log_var)
         self.decoded, self.sampled = [], []

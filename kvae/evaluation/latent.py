@@ -1,0 +1,172 @@
+"""How much a model's latent variables say about the data."""
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import divergences, random
+
+__all__ = ["LatentSummary", "latent_summary"]
+
+# Numbers held at once where every code meets every posterior.
+_NUMBERS = 2**20
+_ACTIVE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentSummary:
+    """What the latent variables of `num_examples` examples carry, in nats.
+
+    What a posterior or a pair of posterior and prior does not have is `None`.
+
+    Attributes:
+        active_units: int. Dimensions whose `variance_of_means` is over 0.01 (of the prior's
+            variance, on the sphere).
+        variance_of_means: array `[latent_dim]`. Var_x(E[z_i|x]).
+        rate: float. Mean KL(q(z|x) ‖ p(z)), which is `mutual_information + aggregate_kl`.
+        kl_per_dimension: array `[latent_dim]`. Terms whose sum is the rate, where both
+            distributions are products over dimensions.
+        marginal_kl_per_dimension: array `[latent_dim]`. Mean KL(q(z_i|x) ‖ p(z_i)) of each
+            coordinate alone, for a Gaussian with correlations: their sum is less than the rate.
+        mutual_information: float. I_q(x; z) of these examples.
+        mutual_information_error: float. Its standard error over the examples.
+        aggregate_kl: float. KL(q(z) ‖ p(z)) of the aggregate posterior, the mean of q(z|x).
+        num_examples: int. The mutual information is at most its logarithm.
+    """
+
+    active_units: int
+    variance_of_means: np.ndarray
+    rate: float | None
+    kl_per_dimension: np.ndarray | None
+    marginal_kl_per_dimension: np.ndarray | None
+    mutual_information: float | None
+    mutual_information_error: float | None
+    aggregate_kl: float | None
+    num_examples: int
+
+    @property
+    def latent_dim(self) -> int:
+        return len(self.variance_of_means)
+
+    def scalars(self, per_dimension: bool = True) -> dict[str, float]:
+        """Returns what is not `None` by name; dimension i of the KL is `kl_z{i}`."""
+        names = ("active_units", "mutual_information", "aggregate_kl")
+        values = {name: getattr(self, name) for name in names}
+        values["latent_kl"] = self.rate
+        if per_dimension:
+            for prefix in ("kl", "marginal_kl"):
+                each = getattr(self, f"{prefix}_per_dimension")
+                each = () if each is None else each
+                values.update({f"{prefix}_z{i}": value for i, value in enumerate(each)})
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+    def state(self, min_kl: float = 0.1) -> str:
+        """Returns `"healthy"`, `"partly collapsed"` or `"collapsed"`.
+
+        Collapsed is a posterior with a rate below `min_kl` nats, or with less than a twentieth of
+        its units active; partly collapsed one with less than half of them. An autoencoder has no
+        posterior that could collapse, and is healthy.
+        """
+        if self.rate is None:
+            return "healthy"
+        if self.rate < min_kl or 20 * self.active_units < self.latent_dim or not self.active_units:
+            return "collapsed"
+        return "healthy" if 2 * self.active_units >= self.latent_dim else "partly collapsed"
+
+
+def latent_summary(
+    vae, data, *, num_samples: int = 1, batch_size: int = 1000, seed=0
+) -> LatentSummary:
+    """Measures what the latent variables carry of `data`: rate, active units, mutual information.
+
+    The rate R = E_x KL(q(z|x) ‖ p(z)) is what the model pays for z. It is the sum of the mutual
+    information I_q(x; z) and of the mismatch KL(q(z) ‖ p(z)) between the aggregate posterior and
+    the prior. The mutual information is estimated as the mean over `z ~ q(z|x_i)` of
+
+        log q(z|x_i) − log (1/n Σ_j q(z|x_j)),
+
+    without bias for the distribution over exactly these `n` examples. As an estimate for the
+    distribution that they come from it is too low, and it never exceeds log n: where it comes near
+    that, read it as "at least". Each of the n codes is compared with all n posteriors, so the cost
+    grows with n².
+
+    Args:
+        vae: `kvae.VAE`.
+        data: array `[n, *event]` or `kvae.datasets.Dataset`, n at least 2.
+        num_samples: int. Codes drawn for each example. Defaults to `1`.
+        batch_size: int. Examples encoded at once. Defaults to `1000`.
+        seed: int. The same seed gives the same figures. Defaults to `0`.
+
+    Returns:
+        `LatentSummary`. Of a posterior without a density (`Delta`) it has the active units alone;
+        of a flow without an inverse, no mutual information.
+
+    Raises:
+        ValueError: for a wrong shape, NaN, or fewer than two examples.
+
+    Example:
+
+    ```python
+    summary = kvae.evaluation.latent_summary(vae, kvae.datasets.load("digits", "test"))
+    summary.active_units, summary.mutual_information
+    ```
+
+    References:
+        - [Burda et al., Importance Weighted Autoencoders, section 5](
+          https://arxiv.org/abs/1509.00519): active units
+        - [Hoffman & Johnson, ELBO surgery](
+          http://approximateinference.org/accepted/HoffmanJohnson2016.pdf): the rate's two parts
+        - [Poole et al., On Variational Bounds of Mutual Information, section 2.3](
+          https://arxiv.org/abs/1905.06922): the estimate, its bias and its bound
+    """
+    params = vae.encode(data, batch_size)
+    posterior, prior = vae.posterior, vae.prior
+    means = np.asarray(posterior.mean(params), np.float64)
+    n, latent_dim = means.shape
+    if n < 2:
+        raise ValueError("A summary of the latent variables takes at least two examples.")
+    if num_samples < 1:
+        raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
+    # On the unit sphere the prior's variance is 1/latent_dim, not 1.
+    threshold = _ACTIVE / latent_dim if posterior.space == "sphere" else _ACTIVE
+    variance = means.var(axis=0)
+    found = dict.fromkeys(field.name for field in dataclasses.fields(LatentSummary))
+    found |= {
+        "active_units": int(np.sum(variance > threshold)),
+        "variance_of_means": variance,
+        "num_examples": n,
+    }
+    if not posterior.has_density:
+        return LatentSummary(**found)
+
+    z, log_q = posterior.sample_and_log_prob(params, num_samples, seed=random.as_seed(seed))
+    closed_form = divergences.closed_form_kl(posterior, prior)
+    rate = closed_form(params) if closed_form is not None else log_q - prior.prepared().log_prob(z)
+    found["rate"] = float(np.mean(rate, dtype=np.float64))
+    each = divergences.kl_per_dimension(posterior, prior)
+    marginal = divergences.marginal_kl_per_dimension(posterior, prior)
+    if each is not None:
+        found["kl_per_dimension"] = np.mean(each(params), axis=0, dtype=np.float64)
+    elif marginal is not None:
+        found["marginal_kl_per_dimension"] = np.mean(marginal(params), axis=0, dtype=np.float64)
+    if posterior.known_everywhere:
+        log_ratio = np.asarray(log_q, np.float64) - _log_aggregate(posterior, params, z)
+        found["mutual_information"] = float(np.mean(log_ratio))
+        spread = np.std(np.mean(log_ratio, axis=0), ddof=1)
+        found["mutual_information_error"] = float(spread / math.sqrt(n))
+        found["aggregate_kl"] = found["rate"] - found["mutual_information"]
+    return LatentSummary(**found)
+
+
+def _log_aggregate(posterior, params, z) -> np.ndarray:
+    """Returns log (1/n Σ_j q(z|x_j)) for `z` `[num_samples, n, latent_dim]`, `[num_samples, n]`."""
+    num_samples, n, latent_dim = z.shape
+    rows = tf.reshape(z, (-1, latent_dim))
+    chunk = max(1, _NUMBERS // (n * latent_dim))
+    values = []
+    for start in range(0, len(rows), chunk):
+        cross = posterior.cross_log_prob(params, rows[start : start + chunk])
+        values.append(tf.reduce_logsumexp(cross, axis=1))
+    return tf.concat(values, axis=0).numpy().reshape(num_samples, n) - math.log(n)
