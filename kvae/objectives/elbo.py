@@ -70,11 +70,23 @@ class ELBO(Regularized):
                 "The path gradient is one of the Monte Carlo estimate; a closed form has no "
                 "samples. Leave `kl` at 'auto'."
             )
+        if gradient == "path" and self.free_bits and self.free_bits_groups != 1:
+            raise ValueError(
+                "Bits left free in each dimension take the closed-form KL of each, which has no "
+                "path gradient. Use free_bits_groups=1: free bits in total."
+            )
         self.num_samples, self.kl, self.gradient = num_samples, kl, gradient
 
     def attach(self, vae):
         super().attach(vae)
-        if self.gradient == "path" and not vae.posterior.stops_at_parameters:
+        if self.gradient != "path":
+            return
+        if not vae.posterior.has_density:
+            raise ValueError(
+                f"A {type(vae.posterior).__name__} posterior has no density, and the path gradient "
+                "is one of log q. Use gradient='reparameterization'."
+            )
+        if not vae.posterior.stops_at_parameters:
             raise ValueError(
                 f"The path gradient holds the parameters of log q still, and that of a "
                 f"{type(vae.posterior).__name__} depends on weights of its own, or is known only "

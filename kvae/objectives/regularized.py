@@ -19,9 +19,9 @@ class Regularized(Objective):
         free_bits: float. λ in nats: a dimension (or group) whose mean KL over the batch is below
             λ costs λ and is not pushed further down. Defaults to `0.0`.
         free_bits_groups: int or `None`. With `None` each latent dimension has its own λ, which
-            takes a KL that is a sum over dimensions. With an integer G the latents form G equal
-            groups in their order; `1` leaves λ nats free in total, which works with every posterior
-            and prior.
+            takes a closed-form KL that is a sum over dimensions. With an integer G the latents form
+            G equal groups in their order; `1` leaves λ nats free in total, which works with every
+            posterior and prior.
 
     Under a distribution strategy the batch of `capacity` and `free_bits` is that of a replica.
 

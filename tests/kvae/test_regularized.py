@@ -99,6 +99,7 @@ def test_capacity_is_reached(make_vae, digits):
         ({"capacity": -2.0}, "`capacity` is at least 0"),
         ({"gradient": "score"}, "Unknown gradient 'score'"),
         ({"gradient": "path", "kl": "analytic"}, "has no samples"),
+        ({"gradient": "path", "free_bits": 0.1}, "no path gradient. Use free_bits_groups=1"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -146,6 +147,55 @@ def test_away_from_it_the_two_have_one_mean(linear_gaussian):
     gap = np.abs(runs["path"].mean(axis=0) - runs["usual"].mean(axis=0))
     assert (gap < 5 * np.hypot(errors["path"], errors["usual"]) + 1e-4).all()
     assert np.abs(runs["path"].mean(axis=0)).max() > 0.1
+
+
+_PAIRS = {
+    "full_covariance": "standard_normal",
+    "low_rank": "standard_normal",
+    "student_t": "standard_normal",
+    "gaussian_mixture": "standard_normal",
+    "power_spherical": "uniform_sphere",
+}
+
+
+@pytest.mark.parametrize("name", _PAIRS)
+def test_for_every_density_the_two_have_one_mean(name):
+    """On equal draws they differ by the score ∇ log q(z|x), whose mean is 0."""
+
+    class Model:
+        posterior, prior = kvae.posteriors.get(name), kvae.priors.get(_PAIRS[name])
+
+    Model.posterior.latent_dim = Model.prior.latent_dim = 3
+    shapes = Model.posterior.parameter_shapes()
+    rng = np.random.default_rng(2)
+    rows = 60  # Of the same parameters: as many estimates.
+    raw = {
+        key: tf.constant(np.repeat(rng.normal(0, 0.5, (1, *shape)), rows, axis=0), tf.float32)
+        for key, shape in shapes.items()
+    }
+    found = {}
+    for kind, settings in {"path": {"gradient": "path"}, "usual": {"kl": "monte_carlo"}}.items():
+        with tf.GradientTape() as tape:
+            tape.watch(raw)
+            _, kl = kvae.ELBO(num_samples=100, **settings)._draw(
+                Model, Model.posterior(raw), seed=kvae.random.as_seed(1), training=True
+            )
+        gradients = tape.gradient(kl, raw, unconnected_gradients="zero")
+        found[kind] = np.concatenate(
+            [np.reshape(value, (rows, -1)) for value in gradients.values()], axis=1
+        )
+    difference = found["path"] - found["usual"]
+    error = difference.std(axis=0, ddof=1) / np.sqrt(rows)
+    assert (error > 0).any() and (np.abs(found["path"].mean(axis=0)) > 8 * error).any()
+    assert (np.abs(difference.mean(axis=0)) < 4 * error + 1e-4).all()
+
+
+def test_a_point_mass_and_flows_have_no_path_gradient(make_vae):
+    objective = {"objective": kvae.ELBO(gradient="path")}
+    with pytest.raises(ValueError, match="Delta posterior has no density"):
+        make_vae(posterior="delta", **objective)
+    with pytest.raises(ValueError, match="FlowPosterior depends on weights of its own"):
+        make_vae(posterior="planar", **objective)
 
 
 def test_per_dimension_kls_sum_to_the_kl():
