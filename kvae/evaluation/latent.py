@@ -121,7 +121,7 @@ def latent_summary(
         - [Poole et al., On Variational Bounds of Mutual Information, section 2.3](
           https://arxiv.org/abs/1905.06922): the estimate, its bias and its bound
     """
-    params = vae.encode(data, batch_size)
+    params = vae.encode(data, batch_size=batch_size)
     posterior, prior = vae.posterior, vae.prior
     means = np.asarray(posterior.mean(params), np.float64)
     n, latent_dim = means.shape

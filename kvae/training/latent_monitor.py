@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kvae import schedules
+from kvae.datasets import Dataset
 from kvae.training.summaries import SummaryWriter
 
 __all__ = ["LatentMonitor"]
@@ -84,7 +85,8 @@ class LatentMonitor(keras.callbacks.Callback):
                 f"two examples, not a {type(data).__name__} of shape {x.shape}."
             )
         rows = np.linspace(0, len(x) - 1, min(num_examples, len(x))).astype(int)
-        self._x = x[rows]
+        labels = getattr(data, "labels", None)
+        self._data = x[rows] if labels is None else Dataset(x[rows], labels[rows])
         self.every, self.seed, self.log_dir = every, seed, log_dir
         self.per_dimension, self.min_kl, self.patience = per_dimension, min_kl, patience
         self.summary = None
@@ -97,7 +99,7 @@ class LatentMonitor(keras.callbacks.Callback):
             return
         from kvae.evaluation.latent import latent_summary
 
-        self.summary = latent_summary(self.model, self._x, seed=self.seed)
+        self.summary = latent_summary(self.model, self._data, seed=self.seed)
         if logs is not None:  # The reports of the parts are there already.
             logs.update(self.summary.scalars(self.per_dimension))
         if self.log_dir is not None:

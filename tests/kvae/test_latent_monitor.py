@@ -69,7 +69,7 @@ def test_every_second_epoch_some_examples_and_shorter_logs(make_vae, digits, tmp
     assert len(history["latent_kl"]) == 1 and "kl_z0" not in history
     assert ("latent/kl_z0", 1) in events(tmp_path)
     # From the first row to the last one at even distances: data is often sorted.
-    np.testing.assert_array_equal(monitor._x, digits[::3])
+    np.testing.assert_array_equal(monitor._data, digits[::3])
 
 
 def test_the_training_is_left_as_it_is(make_vae, digits, tmp_path):
