@@ -1,8 +1,12 @@
 """A small classifier whose features and confidence judge what models generate."""
 
+import warnings
+
 import numpy as np
 
-__all__ = ["Classifier"]
+from kvae.evaluation import frechet_distance
+
+__all__ = ["Classifier", "sample_count", "sample_distances"]
 
 # Enough for about 95 % on MNIST, in seconds.
 _EXAMPLES, _UNITS, _EPOCHS = 10_000, 64, 30
@@ -24,8 +28,6 @@ class Classifier:
             (_UNITS,), max_iter=_EPOCHS, early_stopping=False, random_state=seed, tol=0.0
         )
         self._model.n_iter_no_change = _EPOCHS
-        import warnings
-
         with warnings.catch_warnings():  # Of an end by the number of epochs, which is meant.
             warnings.simplefilter("ignore")
             self._model.fit(x, data.labels[: len(x)])
@@ -46,3 +48,26 @@ class Classifier:
 def _flat(images) -> np.ndarray:
     images = np.asarray(images, np.float32)
     return images.reshape(len(images), -1)
+
+
+def sample_count(lab) -> int:
+    """How many samples are compared with as many test images."""
+    return min(2000, len(lab.data("test")))
+
+
+def sample_distances(lab, judge: Classifier, draw) -> np.ndarray:
+    """Fréchet distances between generated and test images, one for each of four seeds.
+
+    Args:
+        lab: `Lab`.
+        judge: `Classifier`. Its hidden layer gives the features.
+        draw: callable. `draw(n, seed)` returns images `[n, *event]`.
+    """
+    n = sample_count(lab)
+    real = judge.features(lab.data("test", None).images[:n])
+    return np.array(
+        [
+            frechet_distance(judge.features(np.asarray(draw(n, lab.seed + k))), real)
+            for k in range(4)
+        ]
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kvae.evaluation import frechet_distance, linear_probe
-from kvae.studies.classifier import Classifier
+from kvae.studies.classifier import Classifier, sample_count, sample_distances
 from kvae.studies.findings import Difference, difference, signed
 
 __all__ = ["Study", "active_units"]
@@ -18,7 +18,6 @@ RUNGS = {
 }
 _FEW, _DRAWS = 10, 5  # Labels of each class, and how often they are drawn.
 _CODES = 10_000  # Training codes for probes.
-_SAMPLES, _SAMPLINGS = 2000, 4
 
 
 def active_units(means: np.ndarray) -> int:
@@ -58,25 +57,13 @@ def _measure(lab, run, judge) -> dict:
         linear_probe(train, labels, test, test_labels, per_class=_FEW, seed=lab.seed + draw)
         for draw in range(_DRAWS)
     ]
-    samples = [
-        np.asarray(run.vae.sample(_count(lab), seed=lab.seed + draw)) for draw in range(_SAMPLINGS)
-    ]
     return {
         "units": active_units(test),
         "all_labels": linear_probe(train, labels, test, test_labels),
         "few_labels": np.array(few),
-        "frechet": _distances(lab, samples, judge),
+        "frechet": sample_distances(lab, judge, lambda n, seed: run.vae.sample(n, seed=seed)),
         "midpoints": _midpoints(lab, run, test, test_labels, judge),
     }
-
-
-def _count(lab) -> int:
-    return min(_SAMPLES, len(lab.data("test")))
-
-
-def _distances(lab, samples, judge) -> np.ndarray:
-    real = judge.features(lab.data("test", None).images[: _count(lab)])
-    return np.array([frechet_distance(judge.features(images), real) for images in samples])
 
 
 def _midpoints(lab, run, codes, labels, judge) -> np.ndarray:
@@ -91,12 +78,12 @@ def _fitted_gaussian(lab, run, judge) -> np.ndarray:
     """Fréchet distances of an autoencoder that draws from a Gaussian fitted to its codes."""
     codes, _ = _codes(lab, run, "train")
     mean, covariance = codes.mean(axis=0), np.cov(codes, rowvar=False)
-    samples = []
-    for draw in range(_SAMPLINGS):
-        rng = np.random.default_rng(lab.seed + draw)
-        z = rng.multivariate_normal(mean, covariance, _count(lab)).astype("float32")
-        samples.append(np.asarray(run.vae.decode(z)))
-    return _distances(lab, samples, judge)
+
+    def draw(n, seed):
+        z = np.random.default_rng(seed).multivariate_normal(mean, covariance, n)
+        return run.vae.decode(z.astype("float32"))
+
+    return sample_distances(lab, judge, draw)
 
 
 def _write(lab, runs, rows, fitted, judge) -> None:
@@ -133,15 +120,15 @@ def _write(lab, runs, rows, fitted, judge) -> None:
     report.table(("posterior", "reconstruction", "KL", "ELBO", "NLL", "training, seconds"), table)
     report.heading("What the latents know, and what the prior generates")
     floor = frechet_distance(
-        judge.features(lab.data("train", None).images[: _count(lab)]),
-        judge.features(lab.data("test", None).images[: _count(lab)]),
+        judge.features(lab.data("train", None).images[: sample_count(lab)]),
+        judge.features(lab.data("test", None).images[: sample_count(lab)]),
     )
     report.text(
         f"Active units: latents whose posterior mean varies over the test images (variance above "
         f"0.01). Probe: test accuracy of a logistic regression on posterior means, with "
         f"{min(_CODES, len(lab.data('train')))} labels and with {_FEW} of each class (mean and "
-        f"standard deviation of {_DRAWS} draws). Fréchet distance: between {_count(lab)} prior "
-        f"samples and as many test images, on the hidden layer of a classifier (accuracy "
+        f"standard deviation of {_DRAWS} draws). Fréchet distance: of {sample_count(lab)} prior "
+        f"samples to as many test images, on the hidden layer of a classifier (accuracy "
         f"{judge.accuracy(lab.data('test', None)):.3f}) trained for this report, not on Inception "
         f"features; training images stand at {floor:.2f}. Delta's samples are decoded draws from "
         "N(0, I), which nothing in its training mentions; the last row fits a Gaussian to its "
