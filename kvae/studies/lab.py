@@ -5,6 +5,7 @@ import functools
 import hashlib
 import inspect
 import json
+import math
 import os
 import pathlib
 import platform
@@ -58,7 +59,7 @@ class Run:
     Attributes:
         name: str. What tables and plots call it.
         binarize: str or `None`. How the data of its training were binarized.
-        vae: `kvae.VAE` with the weights of the best epoch by validation ELBO.
+        vae: `kvae.VAE` with the weights of the best epoch by validation loss.
         history: dict of lists, an entry for each epoch.
         seconds: float. Time of the training.
     """
@@ -120,10 +121,16 @@ class Run:
         return self.measured("terms", measure)
 
     def _importance(self) -> dict[str, np.ndarray]:
-        scale = self.lab.scale
+        scale, limit = self.lab.scale, self.lab.likelihood_images
+        name = f"log_prob_{scale.num_samples}"
+        if limit is not None and limit < len(self.lab.data("test")):
+            if not (self.folder / f"{name}.npz").exists():
+                name = f"{name}_of_{limit}"
+        else:
+            limit = None
 
         def measure():
-            x = self.lab.test_images(self)
+            x = self.lab.test_images(self)[:limit]
             start = time.monotonic()
             estimate = importance_log_prob(
                 self.vae, x, num_samples=scale.num_samples, seed=self.lab.seed
@@ -131,7 +138,7 @@ class Run:
             self.lab.say(f"{self.name}: log p(x) in {time.monotonic() - start:.0f} s")
             return {"value": estimate.value, "standard_error": estimate.standard_error}
 
-        return self.measured(f"log_prob_{scale.num_samples}", measure)
+        return {key: value[:limit] for key, value in self.measured(name, measure).items()}
 
 
 class Lab:
@@ -150,6 +157,8 @@ class Lab:
 
     Attributes:
         scale: `Scale`.
+        likelihood_images: int or `None`. How many test images log p(x) is estimated for, from the
+            first on; a study may set it where the estimate is dear. Defaults to `None`, all.
         report: `kvae.report.Report`. Its body; `write` puts the conclusion before it.
     """
 
@@ -175,6 +184,7 @@ class Lab:
         self.cache = pathlib.Path(cache)
         self.report = Report(question)
         self.findings: list[Finding] = []
+        self.likelihood_images: int | None = None
         self._start = time.monotonic()
 
     @property
@@ -261,7 +271,7 @@ class Lab:
         steps = settings["epochs"] * train.steps(scale.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(scale.learning_rate, steps, alpha=0.02)
         vae.compile(keras.optimizers.Adam(rate))
-        checkpoint = Checkpoint(folder, fingerprint, monitor="val_elbo", mode="max")
+        checkpoint = Checkpoint(folder, fingerprint)
         first = checkpoint.restore(vae)
         if first < settings["epochs"]:
             vae.fit(
@@ -305,13 +315,14 @@ class Lab:
         report.extend(self.report)
         report.heading("How this was made")
         scale = self.scale
+        images = min(self.likelihood_images or math.inf, len(self.data("test")))
         report.code(self.command)
         report.text(
             f"Dense networks of {' and '.join(map(str, scale.hidden))} tanh units, "
             f"{scale.latent_dim} latents unless said otherwise; Adam for {scale.epochs} epochs, "
             f"batches of {scale.batch_size}, the learning rate falling from "
             f"{scale.learning_rate:g} by a half cosine; weights of the best epoch by validation "
-            f"ELBO; log p(x) by {scale.num_samples} importance samples on the test split, in nats "
+            f"loss; log p(x) by {scale.num_samples} importance samples for {images} test images, in nats "
             f"per image. Data: {self.data('train').name}, SHA-256 of the training images "
             f"{datasets.load(self.dataset, 'train').sha256[:16]}…, "
             f"{len(self.data('train'))} training and {len(self.data('test'))} test images. "

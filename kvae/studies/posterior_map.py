@@ -10,6 +10,7 @@ __all__ = ["Study", "coverage"]
 
 _DRAWS = 5000
 _CODES = 10_000
+_LIKELIHOODS = 2000  # Test images whose log p(x) is estimated.
 
 
 def coverage(means, covariances, z, sigmas: float = 2.0) -> float:
@@ -36,6 +37,7 @@ class Study:
     def run(self, lab) -> None:
         from kvae import plots
 
+        lab.likelihood_images = _LIKELIHOODS
         plane = lab.fit("2 latents", latent_dim=2)
         wide = lab.fit(f"{lab.scale.latent_dim} latents")
         test = lab.data("test")

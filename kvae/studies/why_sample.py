@@ -12,6 +12,7 @@ from kvae.studies.lab import Run
 __all__ = ["Study", "expectation_gap", "gradient_noise", "second_order_gap", "with_fitted_prior"]
 
 _SAMPLES = (1, 5, 50)
+_LIKELIHOODS = 2000  # Test images whose log p(x) is estimated.
 _IMAGES, _DRAWS = 1000, 200  # For the gap between E[f(z)] and f(E[z]).
 _NOISE_SAMPLES, _REPEATS, _BATCH = (1, 2, 5, 10, 20, 50), 60, 128
 
@@ -21,6 +22,7 @@ class Study:
 
     def run(self, lab) -> None:
         epochs = lab.scale.epochs
+        lab.likelihood_images = _LIKELIHOODS
         runs = {"sampled, L = 1": lab.fit("sampled, L = 1")}
         for num in _SAMPLES[1:]:
             name = f"L = {num}, equal compute"
