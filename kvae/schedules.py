@@ -153,8 +153,8 @@ class Cyclical(_Schedule):
         elif self.shape == "sigmoid":  # From 0.0025 to 0.9975, stretched to reach both ends.
             low, high = 1 / (1 + math.exp(6.0)), 1 / (1 + math.exp(-6.0))
             done = (ops.sigmoid(12.0 * done - 6.0) - low) / (high - low)
-        if self.cycles is not None:
-            done = ops.where(step >= self.cycles * self.period, 1.0, done)
+        last = _END if self.cycles is None else self.cycles * self.period
+        done = ops.where(step >= last, 1.0, done)
         return self.start + (self.end - self.start) * done
 
 

@@ -159,7 +159,7 @@ class LatentMonitor(keras.callbacks.Callback):
                 "ELBO(free_bits=0.1)."
             )
         return (
-            f"{figures} The decoder ignores z, and every sample is like the others. What to try: a "
+            f"{figures} The decoder makes the same of every z. What to try: a "
             "warm-up of the KL, as in ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps)) or with "
             "kvae.schedules.Cyclical; free bits, as in ELBO(free_bits=0.1); a decoder that can do "
             "less without z."

@@ -32,6 +32,7 @@ def test_cyclical_is_eq_6_of_its_paper():
     np.testing.assert_allclose(values(schedule, range(30)), cycle * 3, rtol=1e-6)
     np.testing.assert_allclose(values(schedule, [30, 33, 10**9]), [1.0, 1.0, 1.0])
     endless = Cyclical(period=10, cycles=None)
+    assert float(endless(2**31 - 1)) == 1.0  # Of a model without an optimizer.
     late = 10 * 10**8  # A float32 could not tell these steps apart.
     np.testing.assert_allclose(values(endless, range(late, late + 10)), cycle, rtol=1e-6)
 
