@@ -51,6 +51,7 @@ _NAMES = {
     "GaussianMixture": "kvae.priors",
     "UniformSphere": "kvae.priors",
     "VampPrior": "kvae.priors",
+    "ClassConditional": "kvae.priors",
     "Bernoulli": "kvae.likelihoods",
     "GaussianLikelihood": "kvae.likelihoods",
     "ContinuousBernoulli": "kvae.likelihoods",

@@ -22,7 +22,7 @@ from kvae.posteriors import (
     UnitVariance,
 )
 from kvae.posteriors.posterior import check_space
-from kvae.priors import StandardNormal, UniformSphere
+from kvae.priors import ClassConditional, StandardNormal, UniformSphere
 
 __all__ = ["closed_form_kl", "kl_per_dimension", "marginal_kl_per_dimension", "register_kl"]
 
@@ -118,6 +118,14 @@ def _(posterior, params, prior):
     # Auto-Encoding Variational Bayes, eq. 10 and appendix B, with the opposite sign.
     z_mean, z_log_var = params["z_mean"], params["z_log_var"]
     return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1.0 - z_log_var)
+
+
+@register_kl(DiagonalGaussian, ClassConditional, per_dimension=True)
+def _(posterior, params, prior):
+    mean, log_var = prior.parameters()
+    squared = ops.square(params["z_mean"] - mean) * ops.exp(-log_var)
+    log_ratio = params["z_log_var"] - log_var
+    return 0.5 * (ops.exp(log_ratio) + squared - 1.0 - log_ratio)
 
 
 @register_kl(UnitVariance, StandardNormal, per_dimension=True)

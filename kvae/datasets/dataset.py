@@ -26,7 +26,7 @@ class Dataset:
     Args:
         x: array `[n, *event]`. uint8 stands for intensities of 0–255 and is divided by 255; floats
             are taken as they are.
-        labels: optional array `[n]` of class numbers. Never seen by `fit`.
+        labels: optional array `[n]` of class numbers. Only conditional models see them in `fit`.
         target: optional array of the shape of `x`: what to reconstruct, when it is not `x` itself
             (a denoising autoencoder).
         name: str. For messages and model cards.
@@ -134,6 +134,7 @@ class Dataset:
         shuffle: bool = False,
         first_epoch: int = 0,
         repeat: bool = False,
+        labels: bool = False,
     ):
         """Makes a `tf.data.Dataset` of float32 batches `x`, or `(x, target)` where they differ.
 
@@ -142,6 +143,11 @@ class Dataset:
             shuffle: bool. An order (and with `"dynamic"` a binarization) of each epoch's own.
             first_epoch: int. The number of the first epoch, for a training that resumes.
             repeat: bool. Endless epochs instead of one.
+            labels: bool. Whether the label stands beside each `x`, as conditional models need:
+                `((x, label),)` or `((x, label), target)`, labels int32.
+
+        Raises:
+            ValueError: when there are no `labels` to give.
         """
         import tensorflow as tf
 
@@ -149,7 +155,10 @@ class Dataset:
 
         if batch_size < 1:
             raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+        if labels and self.labels is None:
+            raise ValueError(f"{self!r} has no labels: make it with Dataset(x, labels).")
         n = len(self)
+        classes = tf.constant(self.labels, tf.int32) if labels else None
         redraw = shuffle and self.binarize == "dynamic"
         fixed = bool(self.binarize) and not redraw
         # Stored as it is (uint8 where possible) and captured: gathering in the graph is faster
@@ -171,12 +180,14 @@ class Dataset:
                     noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
                     x = tf.cast(noise < x, tf.float32)
                 x = tf.ensure_shape(x, (None, *self.event_shape))
+                clean = None if target is None else _to_float(tf.gather(target, rows), binary=False)
                 if self.noise:
                     noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
-                    return tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
-                if target is None:
-                    return x
-                return x, _to_float(tf.gather(target, rows), binary=False)
+                    x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
+                if labels:
+                    x = x, tf.gather(classes, rows)
+                    return (x,) if clean is None else (x, clean)
+                return x if clean is None else (x, clean)
 
             steps = tf.data.Dataset.range(self.steps(batch_size), output_type=tf.int32)
             return steps.map(batch)

@@ -1,10 +1,10 @@
 """One call that measures a model on a data set."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from kvae import random
-from kvae.evaluation.importance import importance_log_prob
 from kvae.likelihoods import Bernoulli
 
 __all__ = ["evaluate"]
@@ -17,7 +17,7 @@ def evaluate(
 
     Args:
         model: `kvae.VAE`.
-        data: `kvae.datasets.Dataset`.
+        data: `kvae.datasets.Dataset`, with labels for a conditional model.
         num_samples: int. Importance samples for each example. Defaults to `100`.
         batch_size: int. Examples at once. Defaults to `100`.
         seed: int. Defaults to `0`.
@@ -36,28 +36,27 @@ def evaluate(
     ```
     """
     step = tf.function(
-        lambda x, target, seed: model.objective.terms(model, x, target, training=False, seed=seed),
+        lambda x, label, target, seed: model.objective.terms(
+            model.given(label), x, target, training=False, seed=seed
+        ),
         reduce_retracing=True,
     )
     sums: dict[str, float] = {}
     squared = 0.0
-    for index, batch in enumerate(data.batches(batch_size)):
-        x, target = batch if isinstance(batch, tuple) else (batch, batch)
-        terms = step(x, target, random.fold_in(seed, index))
+    for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):
+        inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        x, label = inputs if model.conditional else (inputs, None)
+        target = x if target is None else target
+        terms = step(x, label, target, random.fold_in(seed, index))
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(np.sum(value))
         if not model.posterior.has_density:
-            squared += float(tf.reduce_sum(tf.square(model(x) - target)))
+            squared += float(tf.reduce_sum(tf.square(model(inputs) - target)))
     result = {name: sums[name] / len(data) for name in ("elbo", "reconstruction", "kl")}
     pixels = int(np.prod(data.event_shape))
     if model.posterior.has_density:
-        estimate = importance_log_prob(
-            model,
-            data.images,
-            num_samples=num_samples,
-            batch_size=batch_size,
-            seed=seed,
-            progress=progress,
+        estimate = model.log_prob(
+            data, num_samples=num_samples, batch_size=batch_size, seed=seed, progress=progress
         )
         return {**result, "nll": estimate.summary()}
     result["mse"] = squared / (len(data) * pixels)

@@ -53,7 +53,14 @@ class LogProb:
 
 
 def importance_log_prob(
-    model, x, *, num_samples: int = 100, batch_size: int = 100, seed=0, progress=None
+    model,
+    x,
+    *,
+    num_samples: int = 100,
+    batch_size: int = 100,
+    seed=0,
+    progress=None,
+    label=None,
 ) -> LogProb:
     """Estimates `log p(x) = log E_q[p(x|z) p(z) / q(z|x)]` with samples `z ~ q(z|x)`.
 
@@ -68,6 +75,7 @@ def importance_log_prob(
         batch_size: int. Examples at once; the values depend on it through the noise only.
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
+        label: int array `[n]` for a conditional model, whose log p(x|y) is estimated.
 
     Returns:
         `LogProb`.
@@ -86,15 +94,16 @@ def importance_log_prob(
     if num_samples < 1 or batch_size < 1:
         raise ValueError("`num_samples` and `batch_size` are at least 1.")
 
-    encode = tf.function(model.encode_params)
+    encode = tf.function(lambda x, label: model.given(label).encode_params(x))
     prior = model.prior.prepared()
 
     @tf.function(reduce_retracing=True)
-    def accumulate(x, params, state, num, chunk_seed):
+    def accumulate(x, label, params, state, num, chunk_seed):
         largest, total, squares = state
-        z, log_q = model.posterior.sample_and_log_prob(params, num, seed=chunk_seed)
-        log_px = model.likelihood.log_prob(model.decode_params(z), x)
-        log_weight = log_px + prior.log_prob(z) - log_q
+        given = model.given(label)
+        z, log_q = given.posterior.sample_and_log_prob(params, num, seed=chunk_seed)
+        log_px = model.likelihood.log_prob(given.decode_params(z), x)
+        log_weight = log_px + prior.given(label).log_prob(z) - log_q
         new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
         weight = tf.exp(log_weight - new)
         shrink = tf.exp(largest - new)
@@ -109,13 +118,14 @@ def importance_log_prob(
     values, errors, sizes = [], [], []
     for first in range(0, len(x), batch_size):
         batch = tf.constant(x[first : first + batch_size], tf.float32)
-        params = encode(batch)
+        own = None if label is None else tf.cast(label[first : first + batch_size], tf.int32)
+        params = encode(batch, own)
         batch_seed = random.fold_in(base, first)
         rows = len(batch)
         state = (tf.fill([rows], -math.inf), tf.zeros([rows]), tf.zeros([rows]))
         for done in range(0, num_samples, chunk):
             num = min(chunk, num_samples - done)
-            state = accumulate(batch, params, state, num, random.fold_in(batch_seed, done))
+            state = accumulate(batch, own, params, state, num, random.fold_in(batch_seed, done))
         largest, total, squares = (part.numpy().astype(np.float64) for part in state)
         values.append(largest + np.log(total) - math.log(num_samples))
         # Squared relative error of the mean weight, which is the variance of its logarithm.

@@ -23,7 +23,10 @@ class Inputs:
                 self.build(tuple(shape))
 
     def _unpack(self, data):
+        """Returns a batch's x, label (or `None`), target and weight (or `None`)."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, label = self._pair(x)
+        label = self._labels(label)
         x = tf.convert_to_tensor(x)
         target = x if y is None else tf.convert_to_tensor(y)
         self._build_for(x.shape)
@@ -36,24 +39,38 @@ class Inputs:
                 )
         if weight is not None:
             weight = tf.reshape(tf.cast(weight, tf.float32), (-1,))
-        return x, target, weight
+        return x, label, target, weight
 
     def _prepare(self, x, y, in_memory: bool):
-        """Checks what can be checked; arrays become a `Dataset` when `in_memory`."""
+        """Checks what can be checked; arrays become a `Dataset` when `in_memory`.
+
+        Other arrays come back as Keras trains on them, a conditional model's as `(x, label)`.
+        """
+        x, label = self._pair(x)
+        if label is not None and not is_concrete(x):
+            raise ValueError(
+                "(x, label) is a pair of arrays. Labels of a Dataset are its own, Dataset(x, "
+                "labels), and those of tf.data and generators are in the batches, ((x, label),)."
+            )
         if isinstance(x, Dataset):
             if y is not None:
                 raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
+            self._dataset_labels(x)
             self._build_for(x.x.shape)
             target = x.x if x.target is None else x.target
             self._check_events(x.x, "x", support=False, values=x.x.dtype != np.uint8)
             self._check_events(target, "x", values=target.dtype != np.uint8)
         elif is_concrete(x):
             x = self._check_events(np.asarray(x), "x", support=y is None)
+            label = self._labels(label, len(x))
             self._build_for(x.shape)
             if y is not None:
                 y = self._check_events(np.asarray(y), "y")
+            label = None if label is None else label.numpy()
             if in_memory:
-                x, y = Dataset(x, target=y, seed=self.seed), None
+                return Dataset(x, label, target=y, seed=self.seed), None
+            # Keras drops the weights of data without a target.
+            return x if label is None else (x, label), x if y is None else y
         elif isinstance(x, tf.data.Dataset):
             for batch in x.take(1):
                 self._check_batch(batch)
@@ -62,31 +79,46 @@ class Inputs:
         return x, y
 
     def _prepare_validation(self, data, batch_size: int):
-        if isinstance(data, Dataset):
-            self._prepare(data, None, in_memory=True)
-            return data.batches(batch_size)
+        if self.conditional and isinstance(data, tuple) and is_concrete(data[0]):
+            data = (data,)  # The pair (x, label), and nothing beside it.
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         x, y = self._prepare(x, y, in_memory=weight is None)
         if isinstance(x, Dataset):
-            return x.batches(batch_size)
-        if isinstance(x, np.ndarray):
-            return x, x if y is None else y, weight
+            return self._batches(x, batch_size)
+        if isinstance(x, (np.ndarray, tuple)):
+            return x, y, weight
         return data
+
+    def _batches(self, data: Dataset, batch_size: int, **order):
+        """The batches of a `Dataset`, with its labels for a conditional model."""
+        return data.batches(batch_size, labels=self.conditional, **order)
+
+    def _dataset_labels(self, data: Dataset):
+        """The labels of a `Dataset` that a conditional model takes; no others have a say."""
+        if not self.conditional:
+            return None
+        return self._labels(data.labels, len(data), "Dataset.labels")
 
     def _split(self, x, y, weight, fraction):
         """Takes the last `fraction` of the rows for validation, as Keras does."""
+        x, label = self._pair(x)
         if not isinstance(x, Dataset) and not is_concrete(x):
             raise ValueError("`validation_split` needs arrays; give `validation_data` instead.")
         cut = int(len(x) * (1.0 - fraction))
         if not 0 < cut < len(x):
             raise ValueError(f"validation_split={fraction} leaves nothing to train or to validate.")
-        rest = [None if value is None else value[cut:] for value in (y, weight)]
-        first = [None if value is None else value[:cut] for value in (y, weight)]
-        held_out = x[cut:] if isinstance(x, Dataset) else (x[cut:], *rest)
-        return x[:cut], *first, held_out
+
+        def part(rows):
+            events = x[rows] if label is None else (x[rows], label[rows])
+            return events, *(None if value is None else value[rows] for value in (y, weight))
+
+        held_out = x[cut:] if isinstance(x, Dataset) else part(slice(cut, None))
+        return *part(slice(cut)), held_out
 
     def _check_batch(self, batch) -> None:
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        x, label = self._pair(x)
+        self._labels(label, len(x))
         if y is None:
             self._build_for(x.shape)
             self._check_events(np.asarray(x), "x")
@@ -108,23 +140,29 @@ class Inputs:
             self.likelihood.check(x, name, support=support)
         return x if x.dtype == np.uint8 and not values else x.astype(np.float32, copy=False)
 
-    def _events(self, x):
+    def _events(self, x, label=None):
+        """Returns tensors: the examples and, for a conditional model, their labels."""
         self._require_built()
         if isinstance(x, Dataset):
+            label = self._dataset_labels(x) if label is None else label
             x = x.images
         if is_concrete(x):
-            return tf.constant(self._check_events(np.asarray(x), "x", support=False))
-        return tf.cast(x, tf.float32)
+            x = tf.constant(self._check_events(np.asarray(x), "x", support=False))
+        else:
+            x = tf.cast(x, tf.float32)
+        return x, self._labels(label, x.shape[0])
 
-    def _latents(self, z):
+    def _latents(self, z, label=None):
+        """Returns tensors: the latents and, for a conditional model, their labels."""
         self._require_built()
         if not is_concrete(z):
-            return tf.cast(z, tf.float32)
+            z = tf.cast(z, tf.float32)
+            return z, self._labels(label, z.shape[0])
         z = np.asarray(z)
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {self.latent_dim}).")
         self.likelihood.check(z, "z", support=False)
-        return tf.constant(z, tf.float32)
+        return tf.constant(z, tf.float32), self._labels(label, len(z))
 
     def _require_built(self) -> None:
         if not self.built:
@@ -141,11 +179,16 @@ def is_concrete(x) -> bool:
     return tf.is_tensor(x) and not tf.is_symbolic_tensor(x)
 
 
-def in_batches(function, tensor, batch_size: int):
-    """Applies `function` to slices of `tensor` and concatenates; to a symbolic tensor at once."""
-    if tf.is_symbolic_tensor(tensor) or len(tensor) <= batch_size:
-        return function(tensor)
+def in_batches(function, tensors: tuple, batch_size: int):
+    """Applies `function` to slices of `tensors` (or `None`s) and concatenates what it returns.
+
+    Symbolic tensors are not cut.
+    """
+    first = tensors[0]
+    if tf.is_symbolic_tensor(first) or len(first) <= batch_size:
+        return function(*tensors)
     results = [
-        function(tensor[start : start + batch_size]) for start in range(0, len(tensor), batch_size)
+        function(*(None if t is None else t[start : start + batch_size] for t in tensors))
+        for start in range(0, len(first), batch_size)
     ]
     return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *results)

@@ -8,6 +8,7 @@ from kvae import likelihoods, names, objectives, posteriors, priors, random
 from kvae.datasets.dataset import Dataset
 from kvae.evaluation.importance import LogProb, importance_log_prob
 from kvae.models.inputs import Inputs, in_batches, is_concrete
+from kvae.models.labels import Labels, joined
 from kvae.training.steps import LastSteps
 
 __all__ = ["VAE"]
@@ -16,7 +17,7 @@ _OUTPUTS = ("mean", "mode", "sample")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Inputs, keras.Model):
+class VAE(Inputs, Labels, keras.Model):
     """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
 
     The networks are yours; the four parts say what their outputs mean. A new method is a new part,
@@ -25,6 +26,12 @@ class VAE(Inputs, keras.Model):
     All losses are in nats, summed over pixels and latents and averaged over the batch. `fit`,
     `validation_data` and `evaluate` report the same quantities: `loss`, `elbo`, `reconstruction`
     (−E_q log p(x|z)) and `kl`.
+
+    With `num_classes` it is the conditional model `p(x|z, y) p(z|y)`, `q(z|x, y)` of labelled data:
+    an encoder of two inputs is called on `[x, one_hot(y)]`, a decoder of two on
+    `[z, one_hot(y)]`, and a prior may depend on y (`"class_conditional"`). Training takes
+    `fit((x, labels))`, a `kvae.datasets.Dataset` with labels, or batches `((x, label),)` and
+    `((x, label), target)`; the other methods take `label`. Labels are integers `[batch]`.
 
     Args:
         encoder: keras.Model. `x` `[batch, *event]` to features `[batch, ...]`, or straight to the
@@ -37,17 +44,19 @@ class VAE(Inputs, keras.Model):
             Defaults to `"standard_normal"`.
         likelihood: str or `kvae.likelihoods.Likelihood`. Defaults to `"bernoulli"`.
         objective: str or `kvae.objectives.Objective`. Defaults to `"elbo"`.
+        num_classes: int or `None`. Classes of a conditional model. Defaults to `None`: no labels.
         seed: int. Seeds the noise of training and of unseeded draws. Its state is saved with the
             weights, so a resumed training goes on with the same stream. Defaults to `0`.
 
     Call arguments:
-        inputs: tensor `[batch, *event]`.
+        inputs: tensor `[batch, *event]`, of a conditional model the pair `(x, label)`.
 
     Returns:
         Tensor `[batch, *event]`: the mean of p(x|z) at the posterior's mean.
 
     Raises:
-        ValueError: when the decoder's output does not fit the event and the likelihood.
+        ValueError: when the decoder's output does not fit the event and the likelihood, or parts
+            and networks do not go together.
 
     Example:
 
@@ -67,6 +76,8 @@ class VAE(Inputs, keras.Model):
 
     Reference:
         - [Kingma & Welling, Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114)
+        - with labels: [Sohn et al., Learning Structured Output Representation using Deep
+          Conditional Generative Models](https://papers.nips.cc/paper/5775)
     """
 
     def __init__(
@@ -79,9 +90,13 @@ class VAE(Inputs, keras.Model):
         likelihood="bernoulli",
         objective="elbo",
         seed: int = 0,
+        num_classes: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"`num_classes` is None or at least 1, not {num_classes}.")
+        self.num_classes = num_classes
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dim = latent_dim
@@ -120,12 +135,18 @@ class VAE(Inputs, keras.Model):
 
     def build(self, input_shape):
         shape = tuple(input_shape)
+        if shape and isinstance(shape[0], (list, tuple)):
+            shape = tuple(shape[0])  # Of a pair (x, label).
         if len(shape) < 2 or None in shape[1:]:
             raise ValueError(
                 f"Inputs have the shape (n, *event), each size of the event known, not {shape}."
             )
         self.event_shape = tuple(int(size) for size in shape[1:])
-        features = self.encoder(keras.KerasTensor((None, *self.event_shape)))
+        label = keras.KerasTensor((None, self.num_classes)) if self.conditional else None
+        self._check_networks()
+        features = self.encoder(
+            joined(self.encoder, keras.KerasTensor((None, *self.event_shape)), label)
+        )
         self.posterior(features)
         if self.prior is not None:
             self.prior.build((None, self.latent_dim))
@@ -135,7 +156,8 @@ class VAE(Inputs, keras.Model):
                 f"The decoder takes inputs of shape {tuple(declared[0].shape)}; with "
                 f"latent_dim={self.latent_dim} it is {(None, self.latent_dim)}."
             )
-        outputs = self.decoder(keras.KerasTensor((None, self.latent_dim)))
+        z = keras.KerasTensor((None, self.latent_dim))
+        outputs = self.decoder(joined(self.decoder, z, label))
         expected = self.likelihood.output_shape(self.event_shape)
         if tuple(outputs.shape[1:]) != expected:
             raise ValueError(
@@ -154,6 +176,7 @@ class VAE(Inputs, keras.Model):
             **{part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts},
             "latent_dim": self.latent_dim,
             "seed": self.seed,
+            "num_classes": self.num_classes,
         }
 
     @classmethod
@@ -178,27 +201,45 @@ class VAE(Inputs, keras.Model):
     def encoder_model(self) -> keras.Model:
         """Returns a functional model from `x` to the posterior's parameters, sharing weights.
 
-        It saves and loads alone, like any Keras model.
+        It saves and loads alone, like any Keras model. Of a conditional model it takes a pair: the
+        labels are one-hot, `[batch, num_classes]`.
         """
-        inputs = keras.Input(self.event_shape, name="image")
-        return keras.Model(inputs, self.posterior(self.encoder(inputs)), name="encoder_model")
+        image = keras.Input(self.event_shape, name="image")
+        return self._model_of(self.encoder, self.posterior, image, "encoder_model")
 
     def decoder_model(self) -> keras.Model:
-        """Returns a functional model from `z` to the likelihood's parameters, sharing weights."""
-        inputs = keras.Input((self.latent_dim,), name="z")
-        return keras.Model(inputs, self.likelihood(self.decoder(inputs)), name="decoder_model")
+        """Returns a functional model from `z` to the likelihood's parameters, sharing weights.
+
+        Of a conditional model it takes a pair: the labels are one-hot, `[batch, num_classes]`.
+        """
+        z = keras.Input((self.latent_dim,), name="z")
+        return self._model_of(self.decoder, self.likelihood, z, "decoder_model")
+
+    def _model_of(self, network, part, values, name) -> keras.Model:
+        label = keras.Input((self.num_classes,), name="label") if self.conditional else None
+        inputs = joined(network, values, label)
+        return keras.Model(inputs, part(network(inputs)), name=name)
 
     # Graph-level pieces, for objectives, evaluation and export: tensors in, tensors out.
 
-    def encode_params(self, x, training: bool = False) -> dict:
+    def encode_params(self, x, label=None, training: bool = False) -> dict:
         """Returns the posterior's parameters for a batch of tensors, without any checks."""
-        return self.posterior(self.encoder(x, training=training), training=training)
+        inputs = joined(self.encoder, tf.convert_to_tensor(x), self._one_hot(label))
+        return self.posterior(self.encoder(inputs, training=training), training=training)
 
-    def decode_params(self, z, training: bool = False) -> dict:
-        """Returns the likelihood's parameters for `z` `[..., latent_dim]`, each `[..., *event]`."""
+    def decode_params(self, z, label=None, training: bool = False) -> dict:
+        """Returns the likelihood's parameters for `z` `[..., latent_dim]`, each `[..., *event]`.
+
+        Labels are those of the batch, the last of the leading axes.
+        """
         z = tf.convert_to_tensor(z, tf.float32)
         lead = tf.shape(z)[:-1]
-        outputs = self.decoder(tf.reshape(z, (-1, self.latent_dim)), training=training)
+        one_hot = self._one_hot(label)
+        if one_hot is not None and z.shape.rank != 2:
+            one_hot = tf.broadcast_to(one_hot, tf.concat([lead, [self.num_classes]], axis=0))
+            one_hot = tf.reshape(one_hot, (-1, self.num_classes))
+        inputs = joined(self.decoder, tf.reshape(z, (-1, self.latent_dim)), one_hot)
+        outputs = self.decoder(inputs, training=training)
         params = self.likelihood(outputs, training=training)
         if z.shape.rank == 2:
             return params
@@ -208,8 +249,10 @@ class VAE(Inputs, keras.Model):
         }
 
     def call(self, inputs, training=False):
-        z = self.posterior.mean(self.encode_params(inputs, training=training))
-        return self.likelihood.mean(self.decode_params(z, training=training))
+        x, label = self._pair(inputs)
+        model = self.given(label)
+        z = model.posterior.mean(model.encode_params(x, training=training))
+        return self.likelihood.mean(model.decode_params(z, training=training))
 
     # Training.
 
@@ -241,11 +284,12 @@ class VAE(Inputs, keras.Model):
         return list(self._trackers.values())
 
     def train_step(self, data):
-        x, target, weight = self._unpack(data)
+        x, label, target, weight = self._unpack(data)
         seed = self._step_seed(random.as_seed(self.seed_generator))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         with tf.GradientTape() as tape:
-            terms = self.objective.terms(self, x, target, training=True, seed=seed)
+            model = self.given(label)
+            terms = self.objective.terms(model, x, target, training=True, seed=seed)
             terms["loss"] = self._with_regularizers(terms["loss"])
             loss = _weighted_mean(terms["loss"], weight)
             scaled = self.optimizer.scale_loss(loss / replicas)
@@ -253,16 +297,17 @@ class VAE(Inputs, keras.Model):
         self.optimizer.apply_gradients(
             zip(tape.gradient(scaled, variables), variables, strict=True)
         )
-        self.objective.update(self, x, target, seed=seed)
+        self.objective.update(self.given(label), x, target, seed=seed)
         return self._track(terms, weight)
 
     def test_step(self, data):
-        x, target, weight = self._unpack(data)
+        x, label, target, weight = self._unpack(data)
         # Keyed by the number of examples seen, so evaluating twice gives the same figures and
         # validation leaves the noise of the training alone.
         seen = tf.cast(self._trackers["loss"].count, tf.int32)
         seed = self._step_seed(random.fold_in(self.seed, seen))
-        terms = self.objective.terms(self, x, target, training=False, seed=seed)
+        model = self.given(label)
+        terms = self.objective.terms(model, x, target, training=False, seed=seed)
         terms["loss"] = self._with_regularizers(terms["loss"])
         return self._track(terms, weight)
 
@@ -286,10 +331,12 @@ class VAE(Inputs, keras.Model):
         """Trains the model; `keras.Model.fit` with checks and an order that repeats.
 
         Args:
-            x: array `[n, *event]`, `kvae.datasets.Dataset`, `tf.data.Dataset` or generator.
+            x: array `[n, *event]`, `kvae.datasets.Dataset`, `tf.data.Dataset` or generator; of a
+                conditional model `(x, labels)`, a `Dataset` with labels, or batches
+                `((x, label),)` or `((x, label), target)`.
             y: optional array of the shape of `x`: what to reconstruct (defaults to `x`).
             batch_size: int. Defaults to `128`; not for `tf.data` and generators.
-            validation_data: like `x`, or a tuple `(x, y)`.
+            validation_data: like `x`, or a tuple `(x, y)` (conditional: `((x, labels), y)`).
 
         All other arguments are those of Keras. Arrays are shuffled by the model's seed and the
         number of the epoch (`keras.utils.set_random_seed` makes Keras's own shuffle repeat the
@@ -318,12 +365,13 @@ class VAE(Inputs, keras.Model):
         if isinstance(x, Dataset):
             batch_size = batch_size or 128
             steps_per_epoch = steps_per_epoch or x.steps(batch_size)
-            x = x.batches(batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True)
+            x = self._batches(
+                x, batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True
+            )
             batch_size, y, shuffle = None, None, False
             last = self._last_steps(steps_per_epoch)
-        elif isinstance(x, np.ndarray):
+        elif isinstance(x, (np.ndarray, tuple)):
             batch_size = batch_size or 128
-            y = x if y is None else y  # Keras drops the weights of data without a target.
         elif not isinstance(x, keras.utils.PyDataset):
             shuffle = False  # Such data comes in an order of its own, and Keras would warn.
         if validation_data is not None:
@@ -364,57 +412,75 @@ class VAE(Inputs, keras.Model):
             return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
         x, y = self._prepare(x, y, in_memory=kwargs.get("sample_weight") is None)
         if isinstance(x, Dataset):
-            x, y, batch_size = x.batches(batch_size or 128), None, None
-        elif isinstance(x, np.ndarray):
+            x, y, batch_size = self._batches(x, batch_size or 128), None, None
+        elif isinstance(x, (np.ndarray, tuple)):
             batch_size = batch_size or 128
-            y = x if y is None else y
         return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
-        """Returns the mean reconstruction `[n, *event]` as an array; the arguments are Keras's."""
-        x = x.images if isinstance(x, Dataset) else x
+        """Returns the mean reconstruction `[n, *event]` as an array; the arguments are Keras's.
+
+        Of a conditional model `x` is `(x, labels)` or a `Dataset` with labels.
+        """
+        x, label = self._pair(x)
+        if isinstance(x, Dataset):
+            x, label = x.images, self._dataset_labels(x)
         if is_concrete(x):
             x = self._check_events(np.asarray(x), "x", support=False)
+            label = self._labels(label, len(x))
+        x = x if label is None else (x, label.numpy())
         return super().predict(x, batch_size=batch_size, **kwargs)
 
     # Using a trained model: arrays in, tensors out.
 
-    def encode(self, x, batch_size: int = 1024) -> dict:
+    def encode(self, x, label=None, batch_size: int = 1024) -> dict:
         """Returns the posterior's parameters for `x`, deterministically.
 
         Args:
             x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
+            label: int array or tensor `[n]`, for a conditional model alone. Defaults to `None`:
+                the labels of the `Dataset`.
             batch_size: int. Examples at once; bounds the memory. Defaults to `1024`.
 
         Returns:
             dict of tensors, e.g. `{"z_mean": [n, latent_dim], "z_log_var": [n, latent_dim]}`.
 
         Raises:
-            ValueError: for a wrong shape or NaN.
+            ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return in_batches(self.encode_params, self._events(x), batch_size)
+        return in_batches(self.encode_params, self._events(x, label), batch_size)
 
-    def decode(self, z, batch_size: int = 1024):
+    def decode(self, z, label=None, batch_size: int = 1024):
         """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
 
+        Args:
+            z: array or tensor `[n, latent_dim]`.
+            label: int array or tensor `[n]`, for a conditional model alone.
+            batch_size: int. Latents at once. Defaults to `1024`.
+
         Raises:
-            ValueError: for a wrong shape or NaN.
+            ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
         return in_batches(
-            lambda z: self.likelihood.mean(self.decode_params(z)), self._latents(z), batch_size
+            lambda z, label: self.likelihood.mean(self.decode_params(z, label)),
+            self._latents(z, label),
+            batch_size,
         )
 
-    def reconstruct(self, x, seed=None, batch_size: int = 1024):
+    def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024):
         """Returns the reconstruction E[x|z] of `x`, `[n, *event]`.
 
         Args:
             x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
+            label: as in `encode`.
             seed: `None` takes z at the posterior's mean; with a seed z is drawn from q(z|x).
+            batch_size: int. Examples at once. Defaults to `1024`.
         """
-        params = self.encode(x, batch_size)
-        if seed is None:
-            return self.decode(self.posterior.mean(params), batch_size)
-        return self.decode(self.posterior.sample(params, seed=seed), batch_size)
+        x, label = self._events(x, label)
+        params = in_batches(self.encode_params, (x, label), batch_size)
+        posterior = self.given(label).posterior
+        z = posterior.mean(params) if seed is None else posterior.sample(params, seed=seed)
+        return self.decode(z, label, batch_size)
 
     def sample(
         self,
@@ -423,6 +489,7 @@ class VAE(Inputs, keras.Model):
         output: str = "mean",
         temperature: float = 1.0,
         batch_size: int = 1024,
+        label=None,
     ):
         """Generates `n` examples from the prior.
 
@@ -433,12 +500,16 @@ class VAE(Inputs, keras.Model):
             output: str. `"mean"` returns E[x|z], `"mode"` its most probable x, `"sample"` a draw
                 from p(x|z). Defaults to `"mean"`.
             temperature: float. Scales the prior's noise. Defaults to `1.0`.
+            batch_size: int. Examples at once. Defaults to `1024`.
+            label: int or int array `[n]`, for a conditional model alone: the class of all, or of
+                each.
 
         Returns:
             Tensor `[n, *event]`.
 
         Raises:
-            ValueError: for an unknown `output`, and for a model without a prior.
+            ValueError: for an unknown `output`, for a model without a prior, and for a missing,
+                wrong or superfluous label.
         """
         if output not in _OUTPUTS:
             raise names.unknown_name("output", output, _OUTPUTS)
@@ -450,18 +521,25 @@ class VAE(Inputs, keras.Model):
         self._require_built()
         if not tf.is_tensor(n) and (not hasattr(n, "__index__") or n < 1):
             raise ValueError(f"`n` is a whole number of at least 1, not {n!r}.")
+        if isinstance(label, int) or getattr(label, "shape", None) == ():
+            label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
+        label = self._labels(label, None if tf.is_tensor(n) else n)
         z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
-        z = self.prior.sample(n, z_seed, temperature)
+        z = self.prior.given(label).sample(n, z_seed, temperature)
         if output != "sample":
             read = getattr(self.likelihood, output)
-            return in_batches(lambda z: read(self.decode_params(z)), z, batch_size)
-        params = in_batches(self.decode_params, z, batch_size)
+            return in_batches(
+                lambda z, label: read(self.decode_params(z, label)), (z, label), batch_size
+            )
+        params = in_batches(self.decode_params, (z, label), batch_size)
         return self.likelihood.sample(params, x_seed)
 
     def log_prob(
-        self, x, num_samples: int = 100, batch_size: int = 100, seed=0, progress=None
+        self, x, num_samples: int = 100, batch_size: int = 100, seed=0, progress=None, label=None
     ) -> LogProb:
         """Estimates log p(x) in nats by importance sampling from the posterior.
+
+        Of a conditional model it is log p(x|y).
 
         See `kvae.evaluation.importance_log_prob` for the estimator, its bias and its error.
 
@@ -471,15 +549,24 @@ class VAE(Inputs, keras.Model):
             batch_size: int. Examples at once. Defaults to `100`.
             seed: int. Defaults to `0`.
             progress: optional callable, called with the number of finished examples.
+            label: as in `encode`.
 
         Returns:
             `LogProb` with arrays `[n]`: `value`, `standard_error`, `effective_sample_size`.
         """
         self._require_built()
-        x = x.images if isinstance(x, Dataset) else np.asarray(x)
-        x = self._check_events(x, "x")
+        if isinstance(x, Dataset):
+            label = self._dataset_labels(x) if label is None else label
+            x = x.images
+        x = self._check_events(np.asarray(x), "x")
         return importance_log_prob(
-            self, x, num_samples=num_samples, batch_size=batch_size, seed=seed, progress=progress
+            self,
+            x,
+            num_samples=num_samples,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+            label=self._labels(label, len(x)),
         )
 
     # Helpers.

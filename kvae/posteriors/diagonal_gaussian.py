@@ -8,6 +8,7 @@ from keras import ops
 
 from kvae.layers.sampling import reparameterize
 from kvae.posteriors.posterior import Posterior
+from kvae.priors.components import gaussian_log_prob
 
 __all__ = ["DiagonalGaussian"]
 
@@ -59,9 +60,7 @@ class DiagonalGaussian(Posterior):
         return params["z_mean"]
 
     def log_prob(self, params, z):
-        z_log_var = params["z_log_var"]
-        squared = ops.square(z - params["z_mean"]) * ops.exp(-z_log_var)
-        return -0.5 * ops.sum(squared + z_log_var + math.log(2 * math.pi), axis=-1)
+        return gaussian_log_prob(params["z_mean"], params["z_log_var"], z)
 
     def cross_log_prob(self, params, z):
         # As products of matrices, without a tensor [..., K, latent_dim]. The squares cancel:

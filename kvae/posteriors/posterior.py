@@ -77,6 +77,10 @@ class Posterior(Part):
         """
         check_space(self, prior)
 
+    def with_prior(self, prior):
+        """Returns the posterior for another prior, that of given labels; by default itself."""
+        return self
+
     def attach(self, vae):
         self.bind(vae.prior)
 

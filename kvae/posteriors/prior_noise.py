@@ -53,6 +53,11 @@ class PriorNoise(Posterior):
         # Behind a function: Keras would track the model's prior as a layer of this one.
         self._bound = lambda: prior
 
+    def with_prior(self, prior):
+        other = PriorNoise(self.latent_dim)
+        other.bind(prior)
+        return other
+
     def draws_from(self, prior) -> bool:
         """Whether z is drawn from this prior, so that the KL is 0."""
         own = self.prior

@@ -1,6 +1,7 @@
 """Priors p(z)."""
 
 from kvae import parts
+from kvae.priors.class_conditional import ClassConditional
 from kvae.priors.flow import FlowPrior
 from kvae.priors.gaussian_mixture import GaussianMixture
 from kvae.priors.prior import Prior
@@ -9,6 +10,7 @@ from kvae.priors.uniform_sphere import UniformSphere
 from kvae.priors.vamp import VampPrior
 
 __all__ = [
+    "ClassConditional",
     "FlowPrior",
     "GaussianMixture",
     "Prior",
@@ -19,6 +21,7 @@ __all__ = [
 ]
 
 _BY_NAME = {
+    "class_conditional": ClassConditional,
     "flow": FlowPrior,
     "gaussian_mixture": GaussianMixture,
     "standard_normal": StandardNormal,

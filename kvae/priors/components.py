@@ -1,11 +1,17 @@
-"""Mixtures of diagonal Gaussians: their density, and draws out of plain Gaussian noise."""
+"""Diagonal Gaussians and their mixtures: densities, and draws out of plain Gaussian noise."""
 
 import math
 
 import tensorflow as tf
 from keras import ops
 
-__all__ = ["mixture_log_prob", "pick_component"]
+__all__ = ["gaussian_log_prob", "mixture_log_prob", "pick_component"]
+
+
+def gaussian_log_prob(mean, log_var, z):
+    """Computes log N(z; mean, diag(exp(log_var))) in nats, over the last axis; all broadcast."""
+    squared = ops.square(z - mean) * ops.exp(-log_var)
+    return -0.5 * ops.sum(squared + log_var + math.log(2 * math.pi), axis=-1)
 
 
 def pick_component(logits, noise):
@@ -50,6 +56,5 @@ def mixture_log_prob(logits, means, log_vars, z):
     Returns:
         Tensor `[...]`.
     """
-    squared = ops.square(z[..., None, :] - means) * ops.exp(-log_vars)
-    each = -0.5 * ops.sum(squared + log_vars + math.log(2 * math.pi), axis=-1)
+    each = gaussian_log_prob(means, log_vars, z[..., None, :])
     return ops.logsumexp(ops.log_softmax(logits, axis=-1) + each, axis=-1)

@@ -20,6 +20,7 @@ class Prior(Part):
 
     # Where z lies; a posterior's has to be the same. `None` is wherever the posterior's is.
     space = "real"
+    uses_label = False  # Whether p(z|y) depends on the label of a conditional model.
     uses_posterior = False  # Whether p(z) is made of the model's q(z|x).
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
@@ -45,6 +46,13 @@ class Prior(Part):
     def sample(self, n, seed, temperature: float = 1.0):
         """Draws `n` latents, `[n, latent_dim]`; `temperature` scales the noise."""
         return self.transform(temperature * self.noise([n, self.latent_dim], seed))
+
+    def given(self, label):
+        """Returns p(z|y) for labels `[batch]` of a conditional model, a prior of `[batch]` rows.
+
+        By default itself: it does not depend on the label. `label` may be `None` then.
+        """
+        return self
 
     def prepared(self):
         """Returns this prior with all that does not depend on z computed now, once.

@@ -28,6 +28,9 @@ class VampPrior(Prior):
     of the optimizer leaves it they count as the nearest end, and only a gradient that leads back is
     let through. The encoder sees them as at inference (no dropout, batch statistics of its own).
 
+    In a conditional model, whose encoder sees labels, the pseudo-inputs carry the classes in turn,
+    and p(z) is the same for all labels.
+
     The weights of the model hold the pseudo-inputs; `initial` is no part of its configuration.
     `temperature` scales the distance of a draw to the mean of its component (on a sphere it does
     nothing), and leaves the weights.
@@ -135,7 +138,11 @@ class VampPrior(Prior):
 
     def prepared(self):
         vae = self._model()
-        return _PosteriorMixture(vae.posterior, vae.encode_params(self.pseudo_inputs), self.logits)
+        label = None
+        if vae.conditional:
+            label = tf.range(self.num_components) % vae.num_classes
+        params = vae.encode_params(self.pseudo_inputs, label)
+        return _PosteriorMixture(vae.posterior, params, self.logits)
 
     def noise(self, shape, seed):
         """Draws the noise of a component, Gaussian `[n, 1]`, and that of the posterior's `z`."""

@@ -1,0 +1,144 @@
+"""Conditional models: labels in, and the model for given labels."""
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Given", "Labels", "joined"]
+
+
+class Given:
+    """A conditional `kvae.VAE` whose labels are known: p(x|z, y) p(z|y) and q(z|x, y) for one y.
+
+    To objectives, divergences and estimators it looks like a model without labels:
+    `encode_params`, `decode_params`, `prior` and `posterior` are those of the labels, everything
+    else is the model's. It is light and made anew for every batch, `vae.given(label)`.
+
+    Args:
+        vae: `kvae.VAE`, conditional.
+        label: int tensor `[batch]`, checked.
+    """
+
+    def __init__(self, vae, label):
+        self._vae, self.label = vae, label
+        self.prior = None if vae.prior is None else vae.prior.given(label)
+        self.posterior = vae.posterior
+        if self.prior is not vae.prior:
+            self.posterior = vae.posterior.with_prior(self.prior)
+
+    def __getattr__(self, name):
+        return getattr(self._vae, name)
+
+    def encode_params(self, x, training: bool = False) -> dict:
+        """As `kvae.VAE.encode_params`, for the labels."""
+        return self._vae.encode_params(x, self.label, training=training)
+
+    def decode_params(self, z, training: bool = False) -> dict:
+        """As `kvae.VAE.decode_params`, for the labels; `z` is `[..., batch, latent_dim]`."""
+        return self._vae.decode_params(z, self.label, training=training)
+
+
+class Labels:
+    """The part of `kvae.VAE` that knows of labels."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model is one of p(x|y), so that it takes labels."""
+        return self.num_classes is not None
+
+    def given(self, label):
+        """Returns the model for these labels, with the same graph-level interface.
+
+        Args:
+            label: int array or tensor `[batch]` of classes, or `None` for a model without labels,
+                which is returned as it is.
+
+        Returns:
+            `Given`, with `encode_params`, `decode_params`, `prior`, `posterior`, `likelihood`, ….
+
+        Raises:
+            ValueError: for a missing label, a wrong one, or one given to an unconditional model.
+        """
+        label = self._labels(label)
+        return self if label is None else Given(self, label)
+
+    def _labels(self, label, rows: int | None = None, name: str = "label"):
+        """Checks labels; returns them as an int32 tensor `[batch]`, `None` without classes."""
+        if not self.conditional:
+            if label is None:
+                return None
+            raise ValueError(
+                f"{self.name} is not conditional and takes no labels. Make a conditional model "
+                "with kvae.VAE(..., num_classes=…)."
+            )
+        wanted = f"one class number from 0 to {self.num_classes - 1} for each example"
+        if label is None:
+            raise ValueError(
+                f"{self.name} is conditional and needs labels, {wanted}: fit((x, labels)), a "
+                "Dataset with labels, batches ((x, label),) or ((x, label), target), encode(x, "
+                "label), sample(n, label=…)."
+            )
+        if not tf.is_symbolic_tensor(label):
+            label = np.asarray(label)
+        if label.ndim != 1 if isinstance(label, np.ndarray) else label.shape.rank not in (None, 1):
+            raise ValueError(f"`{name}` has shape {tuple(label.shape)}; it is [n], {wanted}.")
+        if not tf.as_dtype(label.dtype).is_integer:
+            raise ValueError(
+                f"`{name}` holds {tf.as_dtype(label.dtype).name}; it is whole numbers, {wanted}."
+            )
+        if isinstance(label, np.ndarray):
+            if rows is not None and len(label) != rows:
+                raise ValueError(f"`{name}` has {len(label)} rows for {rows} examples.")
+            if label.size and not 0 <= label.min() <= label.max() < self.num_classes:
+                raise ValueError(
+                    f"`{name}` has values from {label.min()} to {label.max()}; it is {wanted}."
+                )
+        return tf.cast(label, tf.int32)
+
+    def _pair(self, x):
+        """Splits `(x, label)`; what is no pair has no label."""
+        if not isinstance(x, tuple):
+            return x, None
+        if len(x) != 2:
+            raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
+        return x
+
+    def _one_hot(self, label):
+        if self.conditional and label is None:
+            self._labels(None)
+        return tf.one_hot(label, self.num_classes) if self.conditional else None
+
+    def _check_networks(self) -> None:
+        """Refuses networks that do not fit `num_classes`, once both are built."""
+        used = self.prior is not None and self.prior.uses_label
+        for name in ("encoder", "decoder"):
+            inputs = _declared(getattr(self, name))
+            used = used or len(inputs) == 2
+            if len(inputs) > 2:
+                raise ValueError(f"The {name} takes {len(inputs)} inputs; it is one, or two.")
+            if len(inputs) < 2:
+                continue
+            if not self.conditional:
+                raise ValueError(
+                    f"The {name} takes two inputs, of which the second is a label: give "
+                    "`num_classes`."
+                )
+            if tuple(inputs[1].shape[1:]) != (self.num_classes,):
+                raise ValueError(
+                    f"The second input of the {name} has shape {tuple(inputs[1].shape)}; one-hot "
+                    f"labels have {(None, self.num_classes)}."
+                )
+        if self.conditional and not used:
+            raise ValueError(
+                "With `num_classes` something has to depend on the label: an encoder or a decoder "
+                "of two inputs, [x, one-hot label] or [z, one-hot label], or the prior "
+                "'class_conditional'."
+            )
+
+
+def joined(network, values, one_hot):
+    """Returns what the network is called on: `values` alone, or with the one-hot labels."""
+    return [values, one_hot] if len(_declared(network)) == 2 else values
+
+
+def _declared(network) -> list:
+    return getattr(network, "inputs", None) or [None]
