@@ -46,6 +46,7 @@ _NAMES = {
     "StudentT": "kvae.posteriors",
     "GaussianMixturePosterior": "kvae.posteriors",
     "PowerSpherical": "kvae.posteriors",
+    "VonMisesFisher": "kvae.posteriors",
     "StandardNormal": "kvae.priors",
     "FlowPrior": "kvae.priors",
     "GaussianMixture": "kvae.priors",

@@ -17,8 +17,8 @@ from kvae.posteriors import (
     FullCovariance,
     LocationScale,
     LowRank,
-    PowerSpherical,
     PriorNoise,
+    Spherical,
     UnitVariance,
 )
 from kvae.posteriors.posterior import check_space
@@ -158,7 +158,7 @@ def _(posterior, params, prior):
     return 0.5 * (second + math.log(2 * math.pi)) - entropy
 
 
-@register_kl(PowerSpherical, UniformSphere)
+@register_kl(Spherical, UniformSphere)
 def _(posterior, params, prior):
     return prior.log_area() - posterior.entropy(params)
 

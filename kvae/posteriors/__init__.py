@@ -11,8 +11,8 @@ from kvae.posteriors.gaussian_mixture import GaussianMixturePosterior
 from kvae.posteriors.location_scale import LaplacePosterior, LocationScale, LogisticPosterior
 from kvae.posteriors.low_rank import LowRank
 from kvae.posteriors.posterior import Posterior
-from kvae.posteriors.power_spherical import PowerSpherical
 from kvae.posteriors.prior_noise import PriorNoise
+from kvae.posteriors.spherical import PowerSpherical, Spherical, VonMisesFisher
 from kvae.posteriors.student_t import StudentT
 from kvae.posteriors.unit_variance import UnitVariance
 
@@ -29,8 +29,10 @@ __all__ = [
     "Posterior",
     "PowerSpherical",
     "PriorNoise",
+    "Spherical",
     "StudentT",
     "UnitVariance",
+    "VonMisesFisher",
     "get",
 ]
 
@@ -50,6 +52,7 @@ _BY_NAME = {
     "prior_noise": PriorNoise,
     "student_t": StudentT,
     "unit_variance": UnitVariance,
+    "von_mises_fisher": VonMisesFisher,
 }
 
 

@@ -19,6 +19,7 @@ from kvae.posteriors import (
     PriorNoise,
     StudentT,
     UnitVariance,
+    VonMisesFisher,
 )
 from kvae.priors import GaussianMixture, StandardNormal, UniformSphere
 
@@ -33,6 +34,11 @@ MAKE = {
     "student_t_learned": lambda d: StudentT(d, df=None),
     "gaussian_mixture": lambda d: GaussianMixturePosterior(d, num_components=3),
     "power_spherical": lambda d: PowerSpherical(d),
+    "von_mises_fisher": lambda d: VonMisesFisher(d),
+}
+SPHERICAL = {
+    "power_spherical": tfp.distributions.PowerSpherical,
+    "von_mises_fisher": tfp.distributions.VonMisesFisher,
 }
 families = pytest.mark.parametrize("name", MAKE)
 
@@ -87,9 +93,8 @@ def reference_log_prob(name, params, z):
         each = scipy.stats.norm(p["z_means"], scales).logpdf(z[:, :, None, :]).sum(axis=-1)
         log_weights = scipy.special.log_softmax(p["z_logits"], axis=-1)
         return scipy.special.logsumexp(each + log_weights, axis=-1)
-    if name == "power_spherical":
-        q = tfp.distributions.PowerSpherical(p["z_mean"], p["z_concentration"][:, 0])
-        return q.log_prob(z).numpy()
+    if name in SPHERICAL:
+        return SPHERICAL[name](p["z_mean"], p["z_concentration"][:, 0]).log_prob(z).numpy()
     return noise_distribution(name, p)(p["z_mean"], np.exp(p["z_log_scale"])).logpdf(z).sum(-1)
 
 
@@ -343,10 +348,11 @@ def test_other_kl_is_that_of_quadrature(name):
     np.testing.assert_allclose(kl, exact, rtol=5e-4, atol=1e-5)
 
 
-def test_spherical_kl_is_that_of_tfp():
-    posterior, params = make("power_spherical")
+@pytest.mark.parametrize("name", SPHERICAL)
+def test_spherical_kl_is_that_of_tfp(name):
+    posterior, params = make(name)
     p = as_numpy(params)
-    q = tfp.distributions.PowerSpherical(p["z_mean"], p["z_concentration"][:, 0])
+    q = SPHERICAL[name](p["z_mean"], p["z_concentration"][:, 0])
     uniform = tfp.distributions.SphericalUniform(D, dtype=np.float64)
     kl = divergences.closed_form_kl(posterior, UniformSphere(D))(params)
     np.testing.assert_allclose(kl, q.kl_divergence(uniform), rtol=1e-4, atol=1e-6)
