@@ -19,7 +19,9 @@ _ACTIVE = 0.01
 class LatentSummary:
     """What the latent variables of `num_examples` examples carry, in nats.
 
-    What a posterior or a pair of posterior and prior does not have is `None`.
+    What a posterior or a pair of posterior and prior does not have is `None`. Of a conditional
+    model all of it is given the label y: variances are those within a class, the mutual information
+    is I_q(x; z | y), and the aggregate posterior is that of a class.
 
     Attributes:
         active_units: int. Dimensions whose `variance_of_means` is over 0.01 (of the prior's
@@ -33,7 +35,8 @@ class LatentSummary:
         mutual_information: float. I_q(x; z) of these examples.
         mutual_information_error: float. Its standard error over the examples.
         aggregate_kl: float. KL(q(z) ‖ p(z)) of the aggregate posterior, the mean of q(z|x).
-        num_examples: int. The mutual information is at most its logarithm.
+        num_examples: int. The mutual information is at most its logarithm (that of the examples of
+            a class).
     """
 
     active_units: int
@@ -77,7 +80,7 @@ class LatentSummary:
 
 
 def latent_summary(
-    vae, data, *, num_samples: int = 1, batch_size: int = 1000, seed=0
+    vae, data, *, num_samples: int = 1, batch_size: int = 1000, seed=0, label=None
 ) -> LatentSummary:
     """Measures what the latent variables carry of `data`: rate, active units, mutual information.
 
@@ -98,13 +101,15 @@ def latent_summary(
         num_samples: int. Codes drawn for each example. Defaults to `1`.
         batch_size: int. Examples encoded at once. Defaults to `1000`.
         seed: int. The same seed gives the same figures. Defaults to `0`.
+        label: int array `[n]`, for a conditional model alone. Defaults to `None`: the labels of the
+            `Dataset`.
 
     Returns:
         `LatentSummary`. Of a posterior without a density (`Delta`) it has the active units alone;
         of a flow without an inverse, no mutual information.
 
     Raises:
-        ValueError: for a wrong shape, NaN, or fewer than two examples.
+        ValueError: for a wrong shape, NaN, a missing or wrong label, or fewer than two examples.
 
     Example:
 
@@ -121,8 +126,10 @@ def latent_summary(
         - [Poole et al., On Variational Bounds of Mutual Information, section 2.3](
           https://arxiv.org/abs/1905.06922): the estimate, its bias and its bound
     """
-    params = vae.encode(data, batch_size=batch_size)
-    posterior, prior = vae.posterior, vae.prior
+    x, label = vae._events(data, label)
+    params = vae.encode(x, label, batch_size=batch_size)
+    given = vae.given(label)
+    posterior, prior = given.posterior, given.prior
     means = np.asarray(posterior.mean(params), np.float64)
     n, latent_dim = means.shape
     if n < 2:
@@ -131,7 +138,12 @@ def latent_summary(
         raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
     # On the unit sphere the prior's variance is 1/latent_dim, not 1.
     threshold = _ACTIVE / latent_dim if posterior.space == "sphere" else _ACTIVE
-    variance = means.var(axis=0)
+    labels = np.zeros(n, int) if label is None else np.asarray(label)
+    _, group, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    centres = np.zeros((len(counts), latent_dim))
+    np.add.at(centres, group, means)
+    centres /= counts[:, None]
+    variance = np.mean(np.square(means - centres[group]), axis=0)
     found = dict.fromkeys(field.name for field in dataclasses.fields(LatentSummary))
     found |= {
         "active_units": int(np.sum(variance > threshold)),
@@ -152,7 +164,7 @@ def latent_summary(
     elif marginal is not None:
         found["marginal_kl_per_dimension"] = np.mean(marginal(params), axis=0, dtype=np.float64)
     if posterior.known_everywhere:
-        log_ratio = np.asarray(log_q, np.float64) - _log_aggregate(posterior, params, z)
+        log_ratio = np.asarray(log_q, np.float64) - _log_aggregate(posterior, params, z, group)
         found["mutual_information"] = float(np.mean(log_ratio))
         spread = np.std(np.mean(log_ratio, axis=0), ddof=1)
         found["mutual_information_error"] = float(spread / math.sqrt(n))
@@ -160,13 +172,24 @@ def latent_summary(
     return LatentSummary(**found)
 
 
-def _log_aggregate(posterior, params, z) -> np.ndarray:
-    """Returns log (1/n Σ_j q(z|x_j)) for `z` `[num_samples, n, latent_dim]`, `[num_samples, n]`."""
+def _log_aggregate(posterior, params, z, group) -> np.ndarray:
+    """Returns log of the mean of q(z|x_j) over the examples j of the group that `z` is of.
+
+    Args:
+        z: tensor `[num_samples, n, latent_dim]`.
+        group: int array `[n]`.
+
+    Returns:
+        Array `[num_samples, n]`.
+    """
     num_samples, n, latent_dim = z.shape
     rows = tf.reshape(z, (-1, latent_dim))
     chunk = max(1, _NUMBERS // (n * latent_dim))
     values = []
     for start in range(0, len(rows), chunk):
         cross = posterior.cross_log_prob(params, rows[start : start + chunk])
+        own = group[np.arange(start, start + len(cross)) % n]
+        cross = tf.where(own[:, None] == group, cross, -math.inf)
         values.append(tf.reduce_logsumexp(cross, axis=1))
-    return tf.concat(values, axis=0).numpy().reshape(num_samples, n) - math.log(n)
+    total = tf.concat(values, axis=0).numpy().reshape(num_samples, n)
+    return total - np.log(np.bincount(group))[group]

@@ -24,7 +24,8 @@ class LatentMonitor(keras.callbacks.Callback):
     Give it before a `Checkpoint` that is to keep these figures in its history.
 
     Args:
-        data: array `[n, *event]` or `kvae.datasets.Dataset`, e.g. validation data.
+        data: array `[n, *event]` or `kvae.datasets.Dataset`, e.g. validation data; for a
+            conditional model a `Dataset` with labels, or `(x, labels)`.
         num_examples: int. How many, at even distances over `data`. The cost grows with the square
             of it; the mutual information is at most its logarithm. Defaults to `500`.
         every: int. Epochs from one look to the next. Defaults to `1`.
@@ -78,6 +79,9 @@ class LatentMonitor(keras.callbacks.Callback):
                 raise ValueError(f"`{name}` is at least {least}, not {value}.")
         if not min_kl >= 0:
             raise ValueError(f"`min_kl` is at least 0, in nats, not {min_kl!r}.")
+        labels = getattr(data, "labels", None)
+        if isinstance(data, tuple) and len(data) == 2:
+            data, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
         x = np.asarray(getattr(data, "images", data))
         if x.ndim < 2 or len(x) < 2:
             raise ValueError(
@@ -85,7 +89,6 @@ class LatentMonitor(keras.callbacks.Callback):
                 f"two examples, not a {type(data).__name__} of shape {x.shape}."
             )
         rows = np.linspace(0, len(x) - 1, min(num_examples, len(x))).astype(int)
-        labels = getattr(data, "labels", None)
         self._data = x[rows] if labels is None else Dataset(x[rows], labels[rows])
         self.every, self.seed, self.log_dir = every, seed, log_dir
         self.per_dimension, self.min_kl, self.patience = per_dimension, min_kl, patience

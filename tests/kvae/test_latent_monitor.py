@@ -91,6 +91,18 @@ def test_the_training_is_left_as_it_is(make_vae, digits, tmp_path):
     assert joined == history and len(history["mutual_information"]) == 2
 
 
+def test_a_conditional_model_takes_its_labels(make_vae, digits):
+    labels = np.arange(len(digits)) % 3
+    vae = make_vae(prior="class_conditional", num_classes=3, optimizer="sgd", eager=True)
+    pair = kvae.LatentMonitor((digits, labels), num_examples=30)
+    dataset = kvae.LatentMonitor(kvae.datasets.Dataset(digits, labels), num_examples=30)
+    fit(vae, (digits, labels), None, epochs=1, callbacks=[pair, dataset])
+    assert pair.summary.scalars() == dataset.summary.scalars()
+    rows = np.linspace(0, len(digits) - 1, 30).astype(int)
+    expected = latent_summary(vae, digits[rows], label=labels[rows])
+    assert pair.summary.scalars() == expected.scalars()
+
+
 def test_an_autoencoder_has_active_units_alone(make_vae, digits):
     vae = make_vae(posterior="delta", prior=None, optimizer="sgd", eager=True)
     monitor = kvae.LatentMonitor(digits, patience=1)

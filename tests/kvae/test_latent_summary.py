@@ -36,10 +36,11 @@ def test_of_the_true_posterior(linear_gaussian):
     assert moved.aggregate_kl - summary.aggregate_kl == pytest.approx(shifted, rel=1e-3)
 
 
-def of_params(vae, params):
+def of_params(vae, params, label=None):
     """A summary of given parameters: the encoder is left out."""
-    vae.encode = lambda data, batch_size: params
-    return latent_summary(vae, None)
+    vae.encode = lambda x, label, batch_size: params
+    n = len(next(iter(params.values())))
+    return latent_summary(vae, np.zeros((n, *vae.event_shape), "float32"), label=label)
 
 
 def test_it_is_bounded_by_the_number_of_examples(make_vae):
@@ -130,6 +131,24 @@ def test_on_the_sphere_units_are_measured_by_its_variance(make_vae):
     vae = make_vae(latent_dim=d, posterior="power_spherical", prior="uniform_sphere")
     summary = of_params(vae, params)
     assert summary.variance_of_means.max() < 0.015 and summary.active_units == d
+
+
+def test_of_a_conditional_model_all_is_given_the_label(make_vae):
+    label = np.arange(12) % 3
+    vae = make_vae(prior="class_conditional", num_classes=3)
+    vae.prior.means.assign([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
+    means = vae.prior.means.numpy()
+    # The code tells the class and nothing else: that is what the prior of the class says.
+    z_mean, z_log_var = means[label], np.zeros((12, 2), "float32")
+    summary = of_params(vae, {"z_mean": z_mean, "z_log_var": z_log_var}, label)
+    assert summary.rate == 0.0 and summary.active_units == 0
+    assert summary.mutual_information == pytest.approx(0.0, abs=1e-5)
+    # Within each class four codes far apart, in the first dimension alone.
+    moved = z_mean + 100.0 * (np.arange(12) // 3)[:, None] * np.array([1, 0])
+    summary = of_params(vae, {"z_mean": moved.astype("float32"), "z_log_var": z_log_var}, label)
+    assert summary.mutual_information == pytest.approx(np.log(4), rel=1e-5)
+    np.testing.assert_allclose(summary.variance_of_means, [100.0**2 * 1.25, 0.0], atol=1e-6)
+    np.testing.assert_allclose(summary.kl_per_dimension, [0.5 * 100.0**2 * 3.5, 0.0], rtol=1e-5)
 
 
 def test_states():
