@@ -1,5 +1,6 @@
 """Estimates of how good a model is."""
 
+from kvae.evaluation.annealed import annealed_log_prob
 from kvae.evaluation.bits import bits_per_dim, dequantize
 from kvae.evaluation.evaluate import evaluate
 from kvae.evaluation.frechet import frechet_distance
@@ -16,6 +17,7 @@ __all__ = [
     "LatentSummary",
     "LogProb",
     "TrainingNeighbors",
+    "annealed_log_prob",
     "bits_per_dim",
     "dequantize",
     "evaluate",

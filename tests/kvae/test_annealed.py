@@ -1,0 +1,103 @@
+"""Annealed importance sampling against the exact log p(x) of a linear-Gaussian model."""
+
+import functools
+
+import numpy as np
+import pytest
+import scipy.special
+
+import kvae
+from kvae.evaluation import annealed, annealed_log_prob
+
+N = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once():
+    """Tracing takes most of the time: the graphs of a model serve all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annealed, "_chains", functools.cache(annealed._chains))
+        yield
+
+
+@pytest.fixture(scope="module")
+def x(linear_gaussian):
+    return linear_gaussian.draw(N, seed=2)
+
+
+@pytest.fixture(scope="module")
+def vae(linear_gaussian):
+    return linear_gaussian.vae(shift=0.3, widen=0.7)
+
+
+@pytest.mark.parametrize("start", ["posterior", "prior"])
+def test_recovers_the_exact_log_prob(linear_gaussian, vae, x, start):
+    estimate = annealed_log_prob(
+        vae, x, num_chains=100, num_steps=80, num_leapfrog=5, start=start, seed=1, batch_size=4
+    )
+    error = estimate.standard_error
+    assert (error > 0).all() and (error < 0.08).all()
+    assert (np.abs(estimate.value - linear_gaussian.log_prob(x)) < 4 * error).all()
+    assert (estimate.effective_sample_size > 60).all()
+
+
+def test_few_steps_have_no_bias(linear_gaussian, vae, x):
+    """E[w] = p(x) for any number of steps: moves that are not invariant would show here."""
+    estimate = annealed_log_prob(
+        vae, x, num_chains=20_000, num_steps=8, num_leapfrog=4, start="prior", seed=3
+    )
+    error = estimate.standard_error
+    assert (error < 0.05).all()
+    assert (np.abs(estimate.value - linear_gaussian.log_prob(x)) < 4 * error).all()
+    # And they are better than none: plain samples of the prior.
+    plain = annealed_log_prob(vae, x, num_chains=20_000, num_steps=1, start="prior", seed=3)
+    assert (error < 0.7 * plain.standard_error).all()
+
+
+def test_one_step_is_importance_sampling(vae, x):
+    estimate = annealed_log_prob(vae, x, num_chains=30, num_steps=1, seed=5)
+    batch_seed = kvae.random.fold_in(kvae.random.as_seed(5), 0)
+    chain_seed = kvae.random.split(batch_seed)[1]
+    params = vae.encode(x)
+    z = vae.posterior.sample(params, 30, seed=kvae.random.split(chain_seed)[0])
+    log_w = vae.likelihood.log_prob(vae.decode_params(z), x) + vae.prior.log_prob(z)
+    log_w = np.float64(log_w - vae.posterior.log_prob(params, z))
+    exact = scipy.special.logsumexp(log_w, axis=0) - np.log(30)
+    np.testing.assert_allclose(estimate.value, exact, rtol=1e-5)
+    w = np.exp(log_w - log_w.max(axis=0))
+    np.testing.assert_allclose(
+        estimate.standard_error, w.std(axis=0, ddof=1) / np.sqrt(30) / w.mean(axis=0), rtol=1e-3
+    )
+
+
+def test_finds_what_the_posterior_misses(linear_gaussian, x):
+    """A posterior that is far off: annealing repairs what importance samples cannot."""
+    off = linear_gaussian.vae(shift=2.0, widen=-2.0)
+    exact = linear_gaussian.log_prob(x)
+    sampled = off.log_prob(x, num_samples=200).value
+    annealed = annealed_log_prob(off, x, num_chains=20, num_steps=60, num_leapfrog=5, start="prior")
+    assert np.mean(exact - sampled) > 3.0
+    assert np.abs(np.mean(exact - annealed.value)) < 0.1
+
+
+def test_repeats_by_its_seed(vae, x):
+    options = {"num_chains": 3, "num_steps": 5, "num_leapfrog": 2, "batch_size": 4}
+    seen = []
+    first = annealed_log_prob(vae, x, seed=1, progress=seen.append, **options)
+    again = annealed_log_prob(vae, kvae.datasets.Dataset(x), seed=1, **options)
+    other = annealed_log_prob(vae, x, seed=2, **options)
+    np.testing.assert_array_equal(first.value, again.value)
+    assert not np.array_equal(first.value, other.value)
+    assert seen == [4, 6]
+
+
+def test_refuses(make_vae, vae, x, digits):
+    with pytest.raises(ValueError, match="no log p"):
+        annealed_log_prob(make_vae(posterior="delta", prior=None), digits)
+    sphere = make_vae(latent_dim=3, posterior="power_spherical", prior="uniform_sphere")
+    with pytest.raises(ValueError, match="sphere"):
+        annealed_log_prob(sphere, digits)
+    with pytest.raises(ValueError, match="'posterior'"):
+        annealed_log_prob(vae, x, start="posteriors")
+    with pytest.raises(ValueError, match="`num_steps` is at least 1"):
+        annealed_log_prob(vae, x, num_steps=0)
