@@ -15,14 +15,22 @@ from kvae.posteriors import (
     Delta,
     DiagonalGaussian,
     FullCovariance,
+    GumbelSoftmax,
     LocationScale,
     LowRank,
     PriorNoise,
     Spherical,
     UnitVariance,
+    VectorQuantized,
 )
 from kvae.posteriors.posterior import check_space
-from kvae.priors import ClassConditional, StandardNormal, UniformSphere
+from kvae.priors import (
+    ClassConditional,
+    StandardNormal,
+    UniformCategorical,
+    UniformCodes,
+    UniformSphere,
+)
 
 __all__ = ["closed_form_kl", "kl_per_dimension", "marginal_kl_per_dimension", "register_kl"]
 
@@ -156,6 +164,19 @@ def _(posterior, params, prior):
     second = ops.square(z_mean) + ops.exp(2 * z_log_scale) * posterior.second_moment(params)
     entropy = posterior.entropy(params) + z_log_scale
     return 0.5 * (second + math.log(2 * math.pi)) - entropy
+
+
+@register_kl(GumbelSoftmax, UniformCategorical)
+def _(posterior, params, prior):
+    variables = posterior.latent_dim // posterior.num_categories
+    return variables * math.log(posterior.num_categories) - posterior.entropy(params)
+
+
+@register_kl(VectorQuantized, UniformCodes)
+def _(posterior, params, prior):
+    # A certain q among K^N codes.
+    nats = posterior.num_positions * math.log(posterior.num_embeddings)
+    return ops.zeros_like(params["z_e"][..., 0]) + nats
 
 
 @register_kl(Spherical, UniformSphere)

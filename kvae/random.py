@@ -11,7 +11,16 @@ import math
 import keras
 import tensorflow as tf
 
-__all__ = ["as_seed", "fold_in", "normal", "split", "uniform"]
+__all__ = [
+    "as_seed",
+    "fold_in",
+    "gumbel",
+    "logistic",
+    "normal",
+    "open_uniform",
+    "split",
+    "uniform",
+]
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -82,3 +91,19 @@ def uniform(shape, seed, dtype="float32") -> tf.Tensor:
     mantissa = tf.bitwise.bitwise_and(bits, tf.constant(0x7FFFFF, tf.uint32))
     one = tf.constant(0x3F800000, tf.uint32)
     return tf.cast(tf.bitcast(tf.bitwise.bitwise_or(mantissa, one), tf.float32) - 1.0, dtype)
+
+
+def open_uniform(shape, seed) -> tf.Tensor:
+    """Draws from the uniform distribution on (0, 1), symmetric about 1/2: logs stay finite."""
+    return uniform(shape, seed) + 2.0**-24
+
+
+def logistic(shape, seed) -> tf.Tensor:
+    """Draws from the standard logistic distribution."""
+    noise = open_uniform(shape, seed)
+    return tf.math.log(noise) - tf.math.log1p(-noise)
+
+
+def gumbel(shape, seed) -> tf.Tensor:
+    """Draws from the standard Gumbel distribution: argmax(logits + gumbel) is a class drawn."""
+    return -tf.math.log(-tf.math.log(open_uniform(shape, seed)))

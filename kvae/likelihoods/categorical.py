@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.likelihoods.likelihood import Likelihood
-from kvae.likelihoods.numerics import gumbel, per_value
+from kvae import random
+from kvae.likelihoods.likelihood import Likelihood, per_value
 
 __all__ = ["CategoricalLikelihood"]
 
@@ -73,7 +73,9 @@ class CategoricalLikelihood(Likelihood):
 
     def sample(self, params, seed):
         logits = params["logits"]
-        return ops.cast(ops.argmax(logits + gumbel(ops.shape(logits), seed), axis=-1), self.dtype)
+        return ops.cast(
+            ops.argmax(logits + random.gumbel(ops.shape(logits), seed), axis=-1), self.dtype
+        )
 
     def support(self):
         last = self.num_classes - 1

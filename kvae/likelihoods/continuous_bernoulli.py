@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from kvae import random
 from kvae.likelihoods.likelihood import Likelihood
-from kvae.likelihoods.numerics import open_uniform
 
 __all__ = ["ContinuousBernoulli"]
 
@@ -66,7 +66,7 @@ class ContinuousBernoulli(Likelihood):
         # one is its mirror image.
         logits = params["logits"]
         a = ops.maximum(ops.abs(logits), 1e-6)
-        noise = open_uniform(ops.shape(logits), seed)
+        noise = random.open_uniform(ops.shape(logits), seed)
         rising = logits > 0
         noise = ops.where(rising, 1.0 - noise, noise)
         fallen = ops.clip(-ops.log1p(noise * ops.expm1(-a)) / a, 0.0, 1.0)

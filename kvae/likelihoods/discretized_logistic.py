@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kvae import random
 from kvae.likelihoods.likelihood import Likelihood
-from kvae.likelihoods.numerics import logistic
 
 __all__ = ["Discretized", "DiscretizedLogistic"]
 
@@ -157,5 +157,5 @@ class DiscretizedLogistic(Discretized):
         return best
 
     def sample(self, params, seed):
-        noise = logistic(ops.shape(params["mean"]), seed)
+        noise = random.logistic(ops.shape(params["mean"]), seed)
         return self._rounded(params["mean"] + ops.exp(params["log_scale"]) * noise)

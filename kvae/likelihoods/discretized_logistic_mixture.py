@@ -5,7 +5,7 @@ from keras import ops
 
 from kvae import random
 from kvae.likelihoods.discretized_logistic import Discretized
-from kvae.likelihoods.numerics import gumbel, logistic, per_value
+from kvae.likelihoods.likelihood import per_value
 
 __all__ = ["DiscretizedLogisticMixture"]
 
@@ -90,11 +90,11 @@ class DiscretizedLogisticMixture(Discretized):
     def sample(self, params, seed):
         which, where = random.split(seed)
         logits = params["logits"]
-        component = ops.argmax(logits + gumbel(ops.shape(logits), which), axis=-1)
+        component = ops.argmax(logits + random.gumbel(ops.shape(logits), which), axis=-1)
         chosen = ops.one_hot(component, self.num_components, dtype=self.dtype)
         mean = ops.sum(chosen * params["mean"], axis=-1)
         scale = ops.exp(ops.sum(chosen * params["log_scale"], axis=-1))
-        return self._rounded(mean + scale * logistic(ops.shape(mean), where))
+        return self._rounded(mean + scale * random.logistic(ops.shape(mean), where))
 
     def get_config(self):
         return {**super().get_config(), "num_components": self.num_components}

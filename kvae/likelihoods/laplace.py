@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from kvae import random
 from kvae.likelihoods.location_scale import LocationScale
-from kvae.likelihoods.numerics import open_uniform
 
 __all__ = ["LaplaceLikelihood"]
 
@@ -57,6 +57,6 @@ class LaplaceLikelihood(LocationScale):
 
     def sample(self, params, seed):
         # Both halves of the inverse distribution function, by the side of 1/2 that the noise is on.
-        noise = open_uniform(ops.shape(params["mean"]), seed) - 0.5
+        noise = random.open_uniform(ops.shape(params["mean"]), seed) - 0.5
         magnitude = -ops.log1p(-2.0 * ops.abs(noise))
         return params["mean"] + ops.exp(params["log_scale"]) * ops.sign(noise) * magnitude

@@ -7,7 +7,7 @@ from keras import ops
 
 from kvae.parts import Part
 
-__all__ = ["Likelihood"]
+__all__ = ["Likelihood", "per_value"]
 
 
 class Likelihood(Part):
@@ -88,3 +88,9 @@ class Likelihood(Part):
             raise ValueError(
                 f"`{name}` has the value {float(x[~fits][0]):g}; {type(self).__name__} takes {what}"
             )
+
+
+def per_value(outputs, size: int):
+    """Turns `[..., c · size]` into `[..., c, size]`: the `size` outputs of each value of x."""
+    channels = outputs.shape[-1] // size
+    return ops.reshape(outputs, (-1, *outputs.shape[1:-1], channels, size))

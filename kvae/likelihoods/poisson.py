@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kvae import random
 from kvae.likelihoods.likelihood import Likelihood
-from kvae.likelihoods.numerics import open_uniform
 
 __all__ = ["PoissonLikelihood"]
 
@@ -71,7 +71,7 @@ class PoissonLikelihood(Likelihood):
         # draw and a fixed number of steps. P(X ≤ k) is the regularised Q(k + 1, rate), which needs
         # float64 for rates in the thousands.
         rate = tf.cast(self.mean(params), tf.float64)
-        noise = tf.cast(open_uniform(tf.shape(rate), seed), tf.float64)
+        noise = tf.cast(random.open_uniform(tf.shape(rate), seed), tf.float64)
         # Beyond 12 σ and more: the noise, at most 1 - 2**-24, never asks for it.
         low, high = tf.fill(tf.shape(rate), -1.0), tf.math.ceil(rate + 12 * tf.sqrt(rate) + 24)
         low = tf.cast(low, tf.float64)

@@ -8,6 +8,7 @@ from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from kvae.posteriors.flow import FlowPosterior
 from kvae.posteriors.full_covariance import FullCovariance
 from kvae.posteriors.gaussian_mixture import GaussianMixturePosterior
+from kvae.posteriors.gumbel_softmax import GumbelSoftmax
 from kvae.posteriors.location_scale import LaplacePosterior, LocationScale, LogisticPosterior
 from kvae.posteriors.low_rank import LowRank
 from kvae.posteriors.posterior import Posterior
@@ -15,6 +16,7 @@ from kvae.posteriors.prior_noise import PriorNoise
 from kvae.posteriors.spherical import PowerSpherical, Spherical, VonMisesFisher
 from kvae.posteriors.student_t import StudentT
 from kvae.posteriors.unit_variance import UnitVariance
+from kvae.posteriors.vector_quantized import VectorQuantized
 
 __all__ = [
     "Delta",
@@ -22,6 +24,7 @@ __all__ = [
     "FlowPosterior",
     "FullCovariance",
     "GaussianMixturePosterior",
+    "GumbelSoftmax",
     "LaplacePosterior",
     "LocationScale",
     "LogisticPosterior",
@@ -32,6 +35,7 @@ __all__ = [
     "Spherical",
     "StudentT",
     "UnitVariance",
+    "VectorQuantized",
     "VonMisesFisher",
     "get",
 ]
@@ -41,6 +45,7 @@ _BY_NAME = {
     "diagonal_gaussian": DiagonalGaussian,
     "full_covariance": FullCovariance,
     "gaussian_mixture": GaussianMixturePosterior,
+    "gumbel_softmax": GumbelSoftmax,
     **{
         name: functools.partial(FlowPosterior, flows=name)
         for name in ("iaf", "planar", "real_nvp", "sylvester")
@@ -52,6 +57,7 @@ _BY_NAME = {
     "prior_noise": PriorNoise,
     "student_t": StudentT,
     "unit_variance": UnitVariance,
+    "vector_quantized": VectorQuantized,
     "von_mises_fisher": VonMisesFisher,
 }
 

@@ -9,12 +9,7 @@ from keras import ops
 from kvae import random
 from kvae.posteriors.posterior import Posterior
 
-__all__ = ["LaplacePosterior", "LocationScale", "LogisticPosterior", "open_uniform"]
-
-
-def open_uniform(shape, seed):
-    """Draws from the uniform distribution on (0, 1), without its ends and symmetric about 1/2."""
-    return random.uniform(shape, seed) + 2.0**-24
+__all__ = ["LaplacePosterior", "LocationScale", "LogisticPosterior"]
 
 
 class LocationScale(Posterior):
@@ -94,7 +89,7 @@ class LaplacePosterior(LocationScale):
     """
 
     def noise(self, shape, seed):
-        centred = 2.0 * open_uniform(shape, seed) - 1.0
+        centred = 2.0 * random.open_uniform(shape, seed) - 1.0
         return -ops.sign(centred) * ops.log1p(-ops.abs(centred))
 
     def element_log_prob(self, params, t):
@@ -133,8 +128,7 @@ class LogisticPosterior(LocationScale):
     """
 
     def noise(self, shape, seed):
-        u = open_uniform(shape, seed)
-        return ops.log(u) - ops.log1p(-u)
+        return random.logistic(shape, seed)
 
     def element_log_prob(self, params, t):
         # Symmetric in t; with |t| nothing overflows.

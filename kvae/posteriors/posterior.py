@@ -184,8 +184,20 @@ def check_space(posterior, prior) -> None:
         raise ValueError(
             f"{type(posterior).__name__} puts z {_SPACES.get(posterior.space, posterior.space)}, "
             f"{type(prior).__name__} {_SPACES.get(prior.space, prior.space)}: their KL divergence "
-            "is infinite. Choose a posterior and a prior on the same space."
+            "is infinite. Choose a posterior and a prior on the same space"
+            f"{_PRIORS.get(posterior.space, '')}."
         )
 
 
-_SPACES = {"real": "anywhere in R^latent_dim", "sphere": "on the unit sphere"}
+_SPACES = {
+    "real": "anywhere in R^latent_dim",
+    "sphere": "on the unit sphere",
+    "categorical": "among one-hot vectors",
+    "codes": "among the entries of a codebook",
+}
+_PRIORS = {
+    "real": ", e.g. prior='standard_normal'",
+    "sphere": ", e.g. prior='uniform_sphere'",
+    "categorical": ", e.g. prior='uniform_categorical'",
+    "codes": ", e.g. prior='uniform_codes'",
+}

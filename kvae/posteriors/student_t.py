@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.posteriors.location_scale import LocationScale, open_uniform
+from kvae import random
+from kvae.posteriors.location_scale import LocationScale
 
 __all__ = ["StudentT"]
 
@@ -66,7 +67,7 @@ class StudentT(LocationScale):
 
     def noise(self, shape, seed):
         """Draws uniform pairs, `[..., latent_dim, 2]`."""
-        return open_uniform([*shape, 2], seed)
+        return random.open_uniform([*shape, 2], seed)
 
     def transform(self, params, noise):
         df = ops.cast(self._df(params), "float32")

@@ -2,6 +2,7 @@
 
 from kvae import parts
 from kvae.priors.class_conditional import ClassConditional
+from kvae.priors.discrete import UniformCategorical, UniformCodes
 from kvae.priors.flow import FlowPrior
 from kvae.priors.gaussian_mixture import GaussianMixture
 from kvae.priors.prior import Prior
@@ -15,6 +16,8 @@ __all__ = [
     "GaussianMixture",
     "Prior",
     "StandardNormal",
+    "UniformCategorical",
+    "UniformCodes",
     "UniformSphere",
     "VampPrior",
     "get",
@@ -25,6 +28,8 @@ _BY_NAME = {
     "flow": FlowPrior,
     "gaussian_mixture": GaussianMixture,
     "standard_normal": StandardNormal,
+    "uniform_categorical": UniformCategorical,
+    "uniform_codes": UniformCodes,
     "uniform_sphere": UniformSphere,
     "vamp": VampPrior,
 }

@@ -1,0 +1,160 @@
+"""The categorical posterior, relaxed in training."""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kvae import random, schedules
+from kvae.posteriors.posterior import Posterior
+
+__all__ = ["GumbelSoftmax", "one_hot_of_largest"]
+
+
+def one_hot_of_largest(scores, num_categories: int):
+    """Marks the largest of each group of `num_categories`: `[..., N * K]`, of ones and zeros."""
+    shape = tf.shape(scores)
+    groups = tf.reshape(scores, (-1, num_categories))
+    return tf.reshape(tf.one_hot(tf.argmax(groups, axis=-1), num_categories), shape)
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class GumbelSoftmax(Posterior):
+    """N independent categorical variables: `z` is N one-hot vectors, one after another.
+
+    A class is drawn as the largest of `logits + gumbel noise`, which has no gradient. In training
+    the softmax of `(logits + noise) / temperature` stands for it, a point between the corners; the
+    lower the temperature, the nearer the corners and the noisier the gradient. Outside of training
+    draws are exact, so the ELBO of an evaluation and an importance-sampled log p(x) are those of
+    the discrete model.
+
+    The KL is that of the categorical distributions, in closed form. Where it is estimated
+    (`kl="monte_carlo"`), the log-mass `Σ z log q` is taken at the relaxed z in training, which is
+    biased and gets better as the temperature falls; outside of training it is exact.
+
+    Args:
+        latent_dim: int or `None`, a multiple of `num_categories`. Set by `kvae.VAE` when `None`.
+        num_categories: int. K. Defaults to `10`.
+        temperature: float or schedule (`kvae.schedules`) of the optimizer's step, e.g.
+            `Linear(1.0, 0.5, steps)`. A schedule's value is in the logs. Defaults to `0.67`.
+        straight_through: bool. In training too the decoder sees exact one-hot vectors, and the
+            gradient is that of the relaxed ones. Defaults to `False`.
+
+    Parameter: `z_logits`, `[batch, N, K]`.
+
+    Example:
+
+    ```python
+    vae = kvae.VAE(
+        encoder, decoder, latent_dim=20, prior="uniform_categorical",
+        posterior=kvae.posteriors.GumbelSoftmax(num_categories=10),     # 2 variables of 10 classes
+    )
+    ```
+
+    References:
+        - [Jang et al., Categorical Reparameterization with Gumbel-Softmax](
+          https://arxiv.org/abs/1611.01144)
+        - [Maddison et al., The Concrete Distribution](https://arxiv.org/abs/1611.00712)
+    """
+
+    space = "categorical"
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        num_categories: int = 10,
+        temperature: float = 0.67,
+        straight_through: bool = False,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        if num_categories < 2:
+            raise ValueError(f"`num_categories` is at least 2, not {num_categories}.")
+        self.temperature = schedules.resolve("temperature", temperature)
+        if self.temperature == 0:
+            raise ValueError("`temperature` is more than 0: at 0 there is no gradient.")
+        self.num_categories, self.straight_through = num_categories, straight_through
+        self._vae = lambda: None
+
+    def attach(self, vae):
+        super().attach(vae)
+        self._vae = lambda: vae
+
+    def bind(self, prior):
+        super().bind(prior)
+        other = getattr(prior, "num_categories", self.num_categories)
+        if other != self.num_categories:
+            raise ValueError(
+                f"The posterior has num_categories={self.num_categories}, the prior {other}."
+            )
+
+    def report(self):
+        scheduled = schedules.is_schedule(self.temperature)
+        return {"temperature": self._temperature()} if scheduled else {}
+
+    def parameter_shapes(self):
+        if self.latent_dim % self.num_categories:
+            raise ValueError(
+                f"latent_dim={self.latent_dim} is no multiple of num_categories="
+                f"{self.num_categories}: z is a one-hot vector for each variable."
+            )
+        return {"z_logits": (self.latent_dim // self.num_categories, self.num_categories)}
+
+    def noise(self, shape, seed):
+        """Draws Gumbel noise, `[..., latent_dim]`."""
+        return random.gumbel(shape, seed)
+
+    def transform(self, params, noise):
+        return one_hot_of_largest(self._flat(params["z_logits"]) + noise, self.num_categories)
+
+    def sample(self, params, num_samples=None, *, seed, training=False):
+        if not training:
+            return super().sample(params, num_samples, seed=seed)
+        lead = [] if num_samples is None else [num_samples]
+        logits = self._flat(params["z_logits"])
+        scores = logits + self.noise([*lead, tf.shape(logits)[0], self.latent_dim], seed)
+        shape = tf.shape(scores)
+        groups = tf.reshape(scores / self._temperature(), (-1, self.num_categories))
+        relaxed = tf.reshape(tf.nn.softmax(groups), shape)
+        if not self.straight_through:
+            return relaxed
+        # Exactly the corner: hard + (relaxed − relaxed) would differ in the last bit.
+        hard = one_hot_of_largest(scores, self.num_categories)
+        return _with_gradient_of(hard, relaxed)
+
+    def mean(self, params):
+        """Returns E[z], the classes' probabilities, `[batch, latent_dim]`.
+
+        It is no corner: the decoder has met such points in training, between the corners.
+        """
+        return self._flat(ops.softmax(params["z_logits"], axis=-1))
+
+    def log_prob(self, params, z):
+        """Returns the log-mass of one-hot vectors `z`, `[..., batch]`."""
+        return ops.sum(z * self._flat(ops.log_softmax(params["z_logits"], axis=-1)), axis=-1)
+
+    def entropy(self, params):
+        """Returns the entropy in nats, `[batch]`."""
+        log_q = ops.log_softmax(params["z_logits"], axis=-1)
+        return -ops.sum(ops.exp(log_q) * log_q, axis=(-2, -1))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_categories": self.num_categories,
+            "temperature": schedules.serialize(self.temperature),
+            "straight_through": self.straight_through,
+        }
+
+    def _temperature(self):
+        return ops.maximum(ops.cast(schedules.at(self.temperature, self._vae()), "float32"), 1e-3)
+
+    def _flat(self, values):
+        return ops.reshape(values, (-1, math.prod(values.shape[1:])))
+
+
+@tf.custom_gradient
+def _with_gradient_of(values, other):
+    """`values` forward, and the gradient of `other`."""
+    return tf.identity(values), lambda upstream: (None, upstream)

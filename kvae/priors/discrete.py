@@ -1,0 +1,120 @@
+"""Uniform priors over one-hot vectors and over the entries of a codebook."""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kvae import random
+from kvae.priors.prior import Prior
+
+__all__ = ["UniformCategorical", "UniformCodes"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class UniformCategorical(Prior):
+    """All one-hot vectors alike: `log p(z) = −N log K`, for `GumbelSoftmax`.
+
+    `temperature` has nothing to scale.
+
+    Args:
+        num_categories: int. K; `latent_dim` is a multiple of it. Defaults to `10`.
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+
+    Example:
+
+    ```python
+    prior = kvae.priors.UniformCategorical(num_categories=2, latent_dim=6)
+    prior.sample(4, seed=0)      # [4, 6], three one-hot vectors of two classes in each row
+    ```
+    """
+
+    space = "categorical"
+
+    def __init__(self, num_categories: int = 10, latent_dim: int | None = None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        if num_categories < 2:
+            raise ValueError(f"`num_categories` is at least 2, not {num_categories}.")
+        self.num_categories = num_categories
+
+    def noise(self, shape, seed):
+        """Draws Gumbel noise, `[..., latent_dim]`."""
+        return random.gumbel(shape, seed)
+
+    def transform(self, noise):
+        from kvae.posteriors.gumbel_softmax import one_hot_of_largest
+
+        return one_hot_of_largest(tf.convert_to_tensor(noise), self.num_categories)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        return self.transform(self.noise([n, self.latent_dim], seed))
+
+    def mean(self):
+        return ops.full((self.latent_dim,), 1.0 / self.num_categories)
+
+    def log_prob(self, z):
+        variables = self.latent_dim // self.num_categories
+        return ops.zeros_like(z[..., 0]) - variables * math.log(self.num_categories)
+
+    def get_config(self):
+        return {**super().get_config(), "num_categories": self.num_categories}
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class UniformCodes(Prior):
+    """All entries of the codebook of the model's `VectorQuantized` posterior alike.
+
+    `log p(z) = −N log K`. Good for training, where it is a constant; images are sampled better
+    from a prior that is fitted to the codes afterwards. `temperature` has nothing to scale.
+
+    Args:
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+    """
+
+    space = "codes"
+
+    def __init__(self, latent_dim: int | None = None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self._vae = lambda: None
+
+    def attach(self, vae):
+        from kvae.posteriors.vector_quantized import VectorQuantized
+
+        if not isinstance(vae.posterior, VectorQuantized):
+            raise ValueError(
+                "UniformCodes draws from the codebook of a VectorQuantized posterior, and this "
+                f"model's is a {type(vae.posterior).__name__}."
+            )
+        self._vae = lambda: vae
+
+    @property
+    def quantizer(self):
+        """The model's posterior, whose codebook this draws from."""
+        vae = self._vae()
+        if vae is None:
+            raise ValueError(
+                "UniformCodes draws from the codebook of a model: make a kvae.VAE with it."
+            )
+        return vae.posterior
+
+    def noise(self, shape, seed):
+        """Draws uniform numbers, `[..., N]`: one for each code."""
+        return random.uniform([*shape[:-1], self.quantizer.num_positions], seed)
+
+    def transform(self, noise):
+        k = self.quantizer.num_embeddings
+        codes = tf.minimum(tf.cast(noise * k, tf.int32), k - 1)
+        return self.quantizer.embed(codes)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        return self.transform(self.noise([n, self.latent_dim], seed))
+
+    def mean(self):
+        average = ops.mean(ops.convert_to_tensor(self.quantizer.embeddings), axis=0)
+        return ops.tile(average, self.quantizer.num_positions)
+
+    def log_prob(self, z):
+        posterior = self.quantizer
+        log_codes = posterior.num_positions * math.log(posterior.num_embeddings)
+        return ops.zeros_like(z[..., 0]) - log_codes
