@@ -30,6 +30,7 @@ def annealed_log_prob(
     batch_size: int = 100,
     seed=0,
     progress=None,
+    label=None,
 ) -> LogProb:
     """Estimates log p(x) by annealed importance sampling (AIS), to check `importance_log_prob`.
 
@@ -60,6 +61,8 @@ def annealed_log_prob(
         batch_size: int. Examples at once. Defaults to `100`.
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
+        label: int array `[n]` for a conditional model, whose log p(x|y) is estimated; a `Dataset`
+            brings its own.
 
     Returns:
         `LogProb`, its `num_samples` the number of chains. An `effective_sample_size` near 1 says
@@ -106,7 +109,13 @@ def annealed_log_prob(
     ):
         if value < 1:
             raise ValueError(f"`{name}` is at least 1, not {value}.")
-    x = x.images if isinstance(x, Dataset) else np.asarray(x)
+    if isinstance(x, Dataset):
+        label = x.labels if label is None and model.conditional else label
+        x = x.images
+    x = np.asarray(x)
+    label = model._labels(label, len(x))
+    if label is None:
+        label = tf.zeros(len(x), tf.int32)  # Not looked at.
     run = _chains(model, start)
     sizes = num_chains, num_leapfrog
     betas = tf.constant(_inverse_temperatures(num_steps), tf.float32)
@@ -114,11 +123,12 @@ def annealed_log_prob(
     weights = []
     for first in range(0, len(x), batch_size):
         batch = tf.constant(x[first : first + batch_size], tf.float32)
+        own = label[first : first + batch_size]
         pilot_seed, chain_seed = random.split(random.fold_in(base, first))
         steps = tf.fill([num_steps, len(batch)], _FIRST_STEP)
         if num_steps > 1:
-            _, steps = run(batch, betas, steps, *sizes, pilot_seed, True)
-        log_weight, _ = run(batch, betas, steps, *sizes, chain_seed, False)
+            _, steps = run(batch, own, betas, steps, *sizes, pilot_seed, True)
+        log_weight, _ = run(batch, own, betas, steps, *sizes, chain_seed, False)
         weights.append(log_weight.numpy())
         if progress is not None:
             progress(min(first + batch_size, len(x)))
@@ -146,11 +156,11 @@ def _log_mean(log_weight) -> LogProb:
 
 def _chains(model, start: str):
     """Returns the function that runs the chains of a batch through all temperatures."""
-    posterior = model.posterior
 
     @tf.function(
         input_signature=(
             tf.TensorSpec([None, *model.event_shape]),
+            tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None]),
             tf.TensorSpec([None, None]),
             tf.TensorSpec([], tf.int32),
@@ -159,8 +169,9 @@ def _chains(model, start: str):
             tf.TensorSpec([], tf.bool),
         )
     )
-    def run(x, betas, step_sizes, num_chains, num_leapfrog, seed, adapt):
-        params, prior = model.encode_params(x), model.prior.prepared()
+    def run(x, label, betas, step_sizes, num_chains, num_leapfrog, seed, adapt):
+        given = model.given(label) if model.conditional else model
+        posterior, prior, params = given.posterior, given.prior.prepared(), given.encode_params(x)
         first_seed, seed = random.split(seed)
         batch = tf.shape(x)[0]
         if start == "posterior":
@@ -175,7 +186,7 @@ def _chains(model, start: str):
             """log f₀ and log f₁ of z `[num_chains, batch, latent_dim]`."""
             log_prior = prior.log_prob(z)
             log_start = posterior.log_prob(params, z) if start == "posterior" else log_prior
-            return log_start, log_prior + model.likelihood.log_prob(model.decode_params(z), x)
+            return log_start, log_prior + model.likelihood.log_prob(given.decode_params(z), x)
 
         def with_gradient(z, beta):
             with tf.GradientTape() as tape:

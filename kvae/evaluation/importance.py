@@ -2,17 +2,21 @@
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import tensorflow as tf
 
 from kvae import random
+from kvae.evaluation.cache import BatchCache, data_fingerprint, weights_fingerprint
 
 __all__ = ["LogProb", "importance_log_prob"]
 
-# Latents decoded at once. Enough to keep the matrix products efficient, and few enough for the
-# activations to stay in the processor's cache.
-_ROWS = 4000
+# A few samples decide the value of an example whose effective sample size is below this ...
+_FEW = 5.0
+# ... and the estimate of the set cannot be trusted where that is so of more than this share.
+_SHARE = 0.1
+_NAMES = ("value", "standard_error", "effective_sample_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,8 @@ def importance_log_prob(
     seed=0,
     progress=None,
     label=None,
+    max_rows: int = 4000,
+    cache=None,
 ) -> LogProb:
     """Estimates `log p(x) = log E_q[p(x|z) p(z) / q(z|x)]` with samples `z ~ q(z|x)`.
 
@@ -76,12 +82,23 @@ def importance_log_prob(
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
         label: int array `[n]` for a conditional model, whose log p(x|y) is estimated.
+        max_rows: int. Latents decoded at once, which bounds the memory: lower it for large
+            decoders. By default enough to keep the matrix products efficient, and few enough for
+            the activations to stay in the processor's cache. Like `batch_size` it changes the
+            noise. Defaults to `4000`.
+        cache: optional path of a file that keeps finished batches. An estimate that is interrupted
+            goes on where it was when it is called again with equal arguments, to the same bits.
 
     Returns:
         `LogProb`.
 
+    Warns:
+        UserWarning: when more than a tenth of the examples have an effective sample size below 5,
+            from 10 samples on. Fewer samples estimate a looser bound, not log p(x).
+
     Raises:
-        ValueError: for a posterior without a density (`Delta`).
+        ValueError: for a posterior without a density (`Delta`), and for a `cache` that is not
+            whole, or of another model, other data or other settings.
 
     Reference:
         - [Burda et al., Importance Weighted Autoencoders, eq. 8](https://arxiv.org/abs/1509.00519)
@@ -91,8 +108,8 @@ def importance_log_prob(
             f"{model.name} is an autoencoder ({type(model.posterior).__name__} posterior): it "
             "defines no log p(x). Compare it by its reconstruction error."
         )
-    if num_samples < 1 or batch_size < 1:
-        raise ValueError("`num_samples` and `batch_size` are at least 1.")
+    if min(num_samples, batch_size, max_rows) < 1:
+        raise ValueError("`num_samples`, `batch_size` and `max_rows` are at least 1.")
 
     encode = tf.function(lambda x, label: model.given(label).encode_params(x))
     prior = model.prior.prepared()
@@ -114,27 +131,59 @@ def importance_log_prob(
         )
 
     base = random.as_seed(seed)
-    chunk = max(1, min(num_samples, _ROWS // batch_size))
-    values, errors, sizes = [], [], []
-    for first in range(0, len(x), batch_size):
-        batch = tf.constant(x[first : first + batch_size], tf.float32)
-        own = None if label is None else tf.cast(label[first : first + batch_size], tf.int32)
-        params = encode(batch, own)
-        batch_seed = random.fold_in(base, first)
-        rows = len(batch)
-        state = (tf.fill([rows], -math.inf), tf.zeros([rows]), tf.zeros([rows]))
-        for done in range(0, num_samples, chunk):
-            num = min(chunk, num_samples - done)
-            state = accumulate(batch, own, params, state, num, random.fold_in(batch_seed, done))
-        largest, total, squares = (part.numpy().astype(np.float64) for part in state)
-        values.append(largest + np.log(total) - math.log(num_samples))
-        # Squared relative error of the mean weight, which is the variance of its logarithm.
-        relative = np.maximum(squares / total**2 - 1 / num_samples, 0.0)
-        correction = num_samples / (num_samples - 1) if num_samples > 1 else math.nan
-        errors.append(np.sqrt(relative * correction))
-        sizes.append(total**2 / squares)
-        if progress is not None:
-            progress(min(first + batch_size, len(x)))
-    return LogProb(
-        np.concatenate(values), np.concatenate(errors), np.concatenate(sizes), num_samples
+    chunk = max(1, min(num_samples, max_rows // batch_size))
+    settings = f"{num_samples} samples by {chunk}, batches of {batch_size}, seed {base.numpy()}"
+    finished = _cache(cache, model, x, label, settings)
+    try:
+        for first in range(finished.done, len(x), batch_size):
+            batch = tf.constant(x[first : first + batch_size], tf.float32)
+            own = None if label is None else tf.cast(label[first : first + batch_size], tf.int32)
+            params = encode(batch, own)
+            batch_seed = random.fold_in(base, first)
+            rows = len(batch)
+            state = (tf.fill([rows], -math.inf), tf.zeros([rows]), tf.zeros([rows]))
+            for done in range(0, num_samples, chunk):
+                num = min(chunk, num_samples - done)
+                state = accumulate(batch, own, params, state, num, random.fold_in(batch_seed, done))
+            largest, total, squares = (part.numpy().astype(np.float64) for part in state)
+            # Squared relative error of the mean weight, which is the variance of its logarithm.
+            relative = np.maximum(squares / total**2 - 1 / num_samples, 0.0)
+            correction = num_samples / (num_samples - 1) if num_samples > 1 else math.nan
+            finished.add(
+                value=largest + np.log(total) - math.log(num_samples),
+                standard_error=np.sqrt(relative * correction),
+                effective_sample_size=total**2 / squares,
+            )
+            if progress is not None:
+                progress(min(first + batch_size, len(x)))
+    finally:
+        finished.write()
+    estimate = LogProb(**finished.arrays(), num_samples=num_samples)
+    _warn(estimate)
+    return estimate
+
+
+def _cache(path, model, x, label, settings: str) -> BatchCache:
+    if path is None:
+        return BatchCache(None, {}, _NAMES)
+    keys = {
+        "weights": weights_fingerprint(model),
+        "data": data_fingerprint(x, None if label is None else np.asarray(label)),
+        "settings": settings,
+    }
+    return BatchCache(path, keys, _NAMES)
+
+
+def _warn(estimate: LogProb) -> None:
+    few = int(np.sum(estimate.effective_sample_size < _FEW))
+    n, num_samples = len(estimate.value), estimate.num_samples
+    if num_samples < 2 * _FEW or few <= _SHARE * n:
+        return
+    warnings.warn(
+        f"The effective sample size of {few} of {n} examples is below {_FEW:g}, of {num_samples} "
+        f"samples (its median is {np.median(estimate.effective_sample_size):.3g}): a few samples "
+        "decide their log p(x), which is then too low, with a `standard_error` that is too small. "
+        "Give more `num_samples`, and compare some examples with "
+        "kvae.evaluation.annealed_log_prob.",
+        stacklevel=3,
     )

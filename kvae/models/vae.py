@@ -535,7 +535,14 @@ class VAE(Inputs, Labels, keras.Model):
         return self.likelihood.sample(params, x_seed)
 
     def log_prob(
-        self, x, num_samples: int = 100, batch_size: int = 100, seed=0, progress=None, label=None
+        self,
+        x,
+        num_samples: int = 100,
+        batch_size: int = 100,
+        seed=0,
+        progress=None,
+        label=None,
+        **options,
     ) -> LogProb:
         """Estimates log p(x) in nats by importance sampling from the posterior.
 
@@ -550,6 +557,8 @@ class VAE(Inputs, Labels, keras.Model):
             seed: int. Defaults to `0`.
             progress: optional callable, called with the number of finished examples.
             label: as in `encode`.
+            **options: `cache`, a file that keeps finished batches, and `max_rows`, which bounds the
+                memory.
 
         Returns:
             `LogProb` with arrays `[n]`: `value`, `standard_error`, `effective_sample_size`.
@@ -567,6 +576,7 @@ class VAE(Inputs, Labels, keras.Model):
             seed=seed,
             progress=progress,
             label=self._labels(label, len(x)),
+            **options,
         )
 
     # Helpers.

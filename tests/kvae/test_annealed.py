@@ -74,7 +74,8 @@ def test_finds_what_the_posterior_misses(linear_gaussian, x):
     """A posterior that is far off: annealing repairs what importance samples cannot."""
     off = linear_gaussian.vae(shift=2.0, widen=-2.0)
     exact = linear_gaussian.log_prob(x)
-    sampled = off.log_prob(x, num_samples=200).value
+    with pytest.warns(UserWarning, match="annealed_log_prob"):
+        sampled = off.log_prob(x, num_samples=200).value
     annealed = annealed_log_prob(off, x, num_chains=20, num_steps=60, num_leapfrog=5, start="prior")
     assert np.mean(exact - sampled) > 3.0
     assert np.abs(np.mean(exact - annealed.value)) < 0.1
@@ -89,6 +90,29 @@ def test_repeats_by_its_seed(vae, x):
     np.testing.assert_array_equal(first.value, again.value)
     assert not np.array_equal(first.value, other.value)
     assert seen == [4, 6]
+
+
+def test_of_a_conditional_model(make_vae):
+    """p(x|y) of a model whose decoder does not look at z is known."""
+    import keras
+    from keras import layers
+
+    classes, log_odds = np.array([1, 0, 2]), np.random.default_rng(0).normal(size=(3, 4))
+    z, y, image = keras.Input((2,)), keras.Input((3,)), keras.Input((4,))
+    decoder = keras.Model([z, y], layers.Dense(4, use_bias=False)(y))
+    encoder = keras.Model([image, y], layers.Dense(4)(image))
+    vae = make_vae((4,), encoder=encoder, decoder=decoder, num_classes=3, prior="class_conditional")
+    decoder.set_weights([log_odds])
+    vae.prior.means.assign([[0.0, 1.0], [2.0, 0.0], [0.0, -1.0]])
+    x = np.eye(4)[:3]
+    signs = 2 * x - 1
+    exact = -np.log1p(np.exp(-signs * log_odds[classes])).sum(axis=1)
+    estimate = annealed_log_prob(
+        vae, x, label=classes, start="prior", num_chains=5, num_steps=3, num_leapfrog=2
+    )
+    np.testing.assert_allclose(estimate.value, exact, rtol=1e-5)
+    with pytest.raises(ValueError, match="needs labels"):
+        annealed_log_prob(vae, x)
 
 
 def test_refuses(make_vae, vae, x, digits):

@@ -1,13 +1,15 @@
 """log p(x): the importance-sampled estimate against the exact value of a linear-Gaussian model."""
 
+import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
 import scipy.special
 
 import kvae
-from kvae.evaluation import LogProb, importance
+from kvae.evaluation import LogProb
 
 N = 12
 SHIFT, WIDEN = 0.2, 0.5  # A posterior that is off, and wider than the true one.
@@ -95,10 +97,11 @@ def log_weights(vae, x, num_samples, chunk, batch_size, seed):
 
 
 @pytest.mark.parametrize("num_samples, rows, batch_size", [(7, 15, 5), (7, 1, 12), (6, 24, 8)])
-def test_is_the_log_mean_of_the_weights(vae, x, monkeypatch, num_samples, rows, batch_size):
+def test_is_the_log_mean_of_the_weights(vae, x, num_samples, rows, batch_size):
     # Chunks that divide neither num_samples nor the memory, and a smaller last batch.
-    monkeypatch.setattr(importance, "_ROWS", rows)
-    estimate = vae.log_prob(x, num_samples=num_samples, batch_size=batch_size, seed=9)
+    estimate = vae.log_prob(
+        x, num_samples=num_samples, batch_size=batch_size, seed=9, max_rows=rows
+    )
     chunk = max(1, rows // batch_size)
     log_w = log_weights(vae, x, num_samples, chunk, batch_size, seed=9)
     value = scipy.special.logsumexp(log_w, axis=0) - np.log(num_samples)
@@ -111,10 +114,9 @@ def test_is_the_log_mean_of_the_weights(vae, x, monkeypatch, num_samples, rows, 
     )
 
 
-def test_chunks_and_batches_change_the_noise_only(vae, x, exact, monkeypatch):
+def test_chunks_and_batches_change_the_noise_only(vae, x, exact):
     for rows, batch_size in ((50, 4), (4000, 12)):
-        monkeypatch.setattr(importance, "_ROWS", rows)
-        estimate = vae.log_prob(x, num_samples=500, batch_size=batch_size, seed=3)
+        estimate = vae.log_prob(x, num_samples=500, batch_size=batch_size, seed=3, max_rows=rows)
         error = np.sqrt(np.mean(estimate.standard_error**2))
         assert abs(np.mean(estimate.value - exact)) < 4 * error / np.sqrt(N)
 
@@ -132,6 +134,74 @@ def test_repeats_by_its_seed_and_counts_its_progress(vae, x):
 def test_same_bits_in_another_process(draws_here_and_elsewhere):
     here, elsewhere = draws_here_and_elsewhere
     np.testing.assert_array_equal(here["log_prob"], elsewhere["log_prob"])
+
+
+def interrupt_after(examples):
+    def progress(done):
+        if done >= examples:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_an_interrupted_estimate_goes_on_to_the_same_bits(vae, x, tmp_path):
+    options = {"num_samples": 6, "batch_size": 3, "seed": 4}
+    whole = vae.log_prob(x, **options)
+    cache = tmp_path / "new" / "estimate"
+    with pytest.raises(KeyboardInterrupt):
+        vae.log_prob(x, cache=cache, progress=interrupt_after(6), **options)
+    seen = []
+    resumed = vae.log_prob(x, cache=cache, progress=seen.append, **options)
+    assert seen == [9, 12]  # What was finished is not done again.
+    for name in ("value", "standard_error", "effective_sample_size"):
+        np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name))
+    before = cache.stat().st_mtime_ns
+    again = vae.log_prob(x, cache=cache, progress=interrupt_after(0), **options)  # Nothing to do.
+    np.testing.assert_array_equal(again.value, whole.value)
+    assert cache.stat().st_mtime_ns == before and list(cache.parent.iterdir()) == [cache]
+
+
+def test_a_cache_is_of_one_model_one_set_and_one_setting(linear_gaussian, vae, x, tmp_path):
+    cache = tmp_path / "estimate"
+    options = {"num_samples": 2, "cache": cache}
+    first = vae.log_prob(x, **options)
+    # The same model made again has other names of layers and the same fingerprint.
+    np.testing.assert_array_equal(
+        linear_gaussian.vae(SHIFT, WIDEN).log_prob(x, **options).value, first.value
+    )
+    with pytest.raises(ValueError, match="its weights differ"):
+        linear_gaussian.vae(SHIFT + 0.1, WIDEN).log_prob(x, **options)
+    with pytest.raises(ValueError, match="its data differ"):
+        vae.log_prob(x[::-1], **options)
+    with pytest.raises(ValueError, match="its settings differ"):
+        vae.log_prob(x, seed=1, **options)
+    # The scale of the likelihood is no weight.
+    other = dataclasses.replace(linear_gaussian, s=0.61).vae(SHIFT, WIDEN)
+    other.set_weights(vae.get_weights())
+    with pytest.raises(ValueError, match="its weights differ"):
+        other.log_prob(x, **options)
+
+
+def test_a_truncated_cache_is_refused(vae, x, tmp_path):
+    cache = tmp_path / "estimate"
+    vae.log_prob(x, num_samples=2, cache=cache)
+    whole = cache.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:-1], b"", b"no archive", whole[100:]):
+        cache.write_bytes(content)
+        with pytest.raises(ValueError, match="truncated or altered. Delete it"):
+            vae.log_prob(x, num_samples=2, cache=cache)
+
+
+def test_warns_of_estimates_that_a_few_samples_decide(linear_gaussian, vae, x):
+    off = linear_gaussian.vae(shift=2.0, widen=-2.0)
+    with pytest.warns(UserWarning, match="effective sample size of .* of 12 examples is below 5"):
+        estimate = off.log_prob(x, num_samples=50)
+    assert np.mean(estimate.effective_sample_size < 5) > 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimate = vae.log_prob(x, num_samples=50)
+        assert (estimate.effective_sample_size >= 5).all()
+        off.log_prob(x, num_samples=9)  # Not meant as log p(x).
 
 
 def test_very_small_probabilities_do_not_underflow(vae, x):
@@ -152,7 +222,7 @@ def test_summary():
     }
 
 
-@pytest.mark.parametrize("options", [{"num_samples": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize("options", [{"num_samples": 0}, {"batch_size": 0}, {"max_rows": 0}])
 def test_refuses_counts_below_one(vae, x, options):
     with pytest.raises(ValueError, match="at least 1"):
         vae.log_prob(x, **options)
