@@ -1,0 +1,179 @@
+"""Every posterior with every prior and objective: it works as a whole, or says why it cannot."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+import kvae
+from kvae import posteriors, priors
+
+LATENT_DIM = 4
+
+# Where z lies, written down here a second time on purpose.
+SPACE = {
+    "delta": "any",
+    "prior_noise": "any",
+    "power_spherical": "sphere",
+    "von_mises_fisher": "sphere",
+    "gumbel_softmax": "categorical",
+    "vector_quantized": "codes",
+}
+PRIOR_SPACE = {
+    "uniform_sphere": "sphere",
+    "uniform_categorical": "categorical",
+    "uniform_codes": "codes",
+    "vamp": "any",  # That of the posterior.
+}
+ARGUMENTS = {
+    "gumbel_softmax": {"num_categories": 2},
+    "uniform_categorical": {"num_categories": 2},
+    "vector_quantized": {"num_embeddings": 8, "embedding_dim": 2},
+    "vamp": {"num_components": 3},
+    "gaussian_mixture": {"num_components": 3},
+}
+OBJECTIVES = {
+    "auto": {},
+    "monte carlo": {"kl": "monte_carlo", "num_samples": 2},
+    "free bits": {"free_bits": 0.5, "free_bits_groups": 1},
+    "capacity": {"beta": 10.0, "capacity": 2.0},
+    "path": {"gradient": "path"},
+}
+# log q at its own draws only, or not as a function of the parameters alone: no path gradient.
+NO_PATH = {"delta", "gumbel_softmax", "vector_quantized", "iaf", "planar", "real_nvp", "sylvester"}
+
+
+def possible(posterior, prior):
+    if prior == "vamp":  # A mixture of posteriors, of which each is asked for every z.
+        return posterior not in ("delta", "prior_noise", "planar", "sylvester", "vector_quantized")
+    if prior == "uniform_codes":  # It draws from the posterior's codebook.
+        return posterior == "vector_quantized"
+    spaces = SPACE.get(posterior, "real"), PRIOR_SPACE.get(prior, "real")
+    return "any" in spaces or spaces[0] == spaces[1]
+
+
+PAIRS = [(q, p) for q in posteriors._BY_NAME for p in priors._BY_NAME]
+POSSIBLE = [pair for pair in PAIRS if possible(*pair)]
+IMPOSSIBLE = [pair for pair in PAIRS if not possible(*pair)]
+
+
+def first_of_each():
+    """Pairs in which each posterior and each prior occurs, the other one being a usual one."""
+    usual = {"standard_normal", "uniform_sphere", "uniform_categorical", "uniform_codes"}
+    chosen = [(q, p) for q, p in POSSIBLE if p in usual and q not in ("delta", "prior_noise")]
+    chosen += [("delta", "standard_normal"), ("prior_noise", "flow")]
+    seen = {p for _, p in chosen}
+    return chosen + [("diagonal_gaussian", p) for p in priors._BY_NAME if p not in seen]
+
+
+# The whole contract for these; the other pairs train a step by default, and the rest is slow.
+CHOSEN = first_of_each()
+OTHERS = [pair for pair in POSSIBLE if pair not in CHOSEN]
+ALL = [*CHOSEN, *(pytest.param(pair, marks=pytest.mark.slow) for pair in OTHERS)]
+
+
+def ids(pairs):
+    return ["-".join(pair) for pair in pairs]
+
+
+def part(module, name):
+    settings = ARGUMENTS.get(name, {})
+    return module._BY_NAME[name](**settings) if settings else module.get(name)
+
+
+@pytest.fixture
+def build(make_vae):
+    def build(posterior, prior, objective="auto", **settings):
+        if prior == "class_conditional":
+            settings["num_classes"] = 3
+        return make_vae(
+            latent_dim=LATENT_DIM,
+            posterior=part(posteriors, posterior),
+            prior=part(priors, prior),
+            objective=kvae.ELBO(**OBJECTIVES[objective]),
+            **settings,
+        )
+
+    return build
+
+
+def labels_of(vae, n):
+    return None if vae.num_classes is None else np.arange(n) % vae.num_classes
+
+
+@pytest.mark.parametrize("pair", ALL, ids=ids([*CHOSEN, *OTHERS]))
+def test_every_objective_has_finite_gradients(pair, build, digits):
+    check_gradients(build(*pair), *pair, digits, OBJECTIVES)
+
+
+@pytest.mark.parametrize("pair", OTHERS, ids=ids(OTHERS))
+def test_the_usual_objective_has_finite_gradients(pair, build, digits):
+    check_gradients(build(*pair), *pair, digits, ["auto"])
+
+
+def check_gradients(vae, posterior, prior, digits, names):
+    x = tf.constant(digits[:6])
+    label = labels_of(vae, 6)
+    model = vae if label is None else vae.given(label)
+    for name in names:
+        if posterior == "delta" and name in ("monte carlo", "path"):
+            continue  # A point has no density to sample a KL with.
+        objective = kvae.ELBO(**OBJECTIVES[name])
+        if name == "path" and posterior in NO_PATH:
+            with pytest.raises(ValueError, match="path gradient"):
+                objective.attach(vae)
+            continue
+        objective.attach(vae)
+        with tf.GradientTape() as tape:
+            terms = objective.terms(model, x, x, training=True, seed=0)
+            loss = tf.reduce_mean(terms["loss"])
+        gradients = tape.gradient(loss, [v.value for v in vae.trainable_variables])
+        assert terms["loss"].shape == (6,) and np.isfinite(terms["loss"]).all(), name
+        for variable, gradient in zip(vae.trainable_variables, gradients, strict=True):
+            assert gradient is None or np.isfinite(gradient).all(), (name, variable.path)
+        assert any(
+            gradient is not None and np.any(gradient != 0)
+            for variable, gradient in zip(vae.trainable_variables, gradients, strict=True)
+            if "decoder" in variable.path or "dense" in variable.path
+        )
+
+
+@pytest.mark.parametrize("pair", ALL, ids=ids([*CHOSEN, *OTHERS]))
+def test_trains_a_step_saves_and_comes_back(pair, build, digits, tmp_path):
+    vae = build(*pair, optimizer="adam", eager=True)
+    label = labels_of(vae, 16)
+    data = digits[:16] if label is None else (digits[:16], label)
+    before = [w.numpy().copy() for w in vae.decoder.trainable_weights]
+    history = vae.fit(data, batch_size=16, epochs=1, verbose=0).history
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert any(
+        not np.array_equal(old, new)
+        for old, new in zip(before, vae.decoder.trainable_weights, strict=True)
+    )
+    vae.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    given = {} if label is None else {"label": label[:4]}
+
+    def read(model):
+        yield model.reconstruct(digits[:4], seed=1, **given)
+        yield model.sample(4, seed=1, **given)
+        if model.posterior.has_density:
+            yield model.log_prob(digits[:4], num_samples=5, **given).value
+
+    for here, there in zip(read(vae), read(loaded), strict=True):
+        assert np.isfinite(here).all()
+        np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.parametrize("posterior, prior", IMPOSSIBLE, ids=ids(IMPOSSIBLE))
+def test_impossible_pairs_say_why(posterior, prior, build):
+    with pytest.raises(ValueError, match="(?s)posterior|codebook|space|density|PriorNoise"):
+        build(posterior, prior)
+
+
+@pytest.mark.parametrize("pair", ALL, ids=ids([*CHOSEN, *OTHERS]))
+def test_exports(pair, build, tmp_path):
+    vae = build(*pair)
+    report = export.verify(export.saved_model(vae, tmp_path / "model"), vae, batch_sizes=(3,))
+    assert report.ok, str(report)
