@@ -319,7 +319,7 @@ class Lab:
         report.code(self.command)
         report.text(
             f"Dense networks of {' and '.join(map(str, scale.hidden))} tanh units, "
-            f"{scale.latent_dim} latents unless said otherwise; Adam for {scale.epochs} epochs, "
+            f"{scale.latent_dim} latents and {scale.epochs} epochs of Adam unless said otherwise, "
             f"batches of {scale.batch_size}, the learning rate falling from "
             f"{scale.learning_rate:g} by a half cosine; weights of the best epoch by validation "
             f"loss; log p(x) by {scale.num_samples} importance samples for {images} test images, "

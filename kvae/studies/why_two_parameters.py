@@ -99,8 +99,7 @@ def _write(lab, runs, rows, fitted, judge) -> None:
         "Nats per image on the test split, with the standard error over the images. Reconstruction "
         "is −E log p(x|z) under the posterior, ELBO = −reconstruction − KL, and NLL −log p(x) by "
         "importance sampling. Delta is a point: it has neither an ELBO nor a likelihood. For "
-        "PriorNoise the importance samples come from the prior, far from most images' posterior, "
-        "so its NLL is an upper bound that a single sample dominates."
+        "PriorNoise they come from the prior itself."
     )
     table = []
     for name, run in runs.items():
