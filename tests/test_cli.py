@@ -111,6 +111,7 @@ def test_plot(capsys, folder, kind):
 
 def test_train_then_use_the_file(capsys, folder):
     arguments = ["train", "dense_vae", "--epochs", "1", "--latent-dim", "3", "--limit", "128"]
+    arguments += ["--posterior", "full_covariance", "--prior", "gaussian_mixture"]
     result = json.loads(output(capsys, *arguments, "--samples", "4", "-o", "run", "--json"))
     assert np.isfinite(result["nll"]["value"])
     again = json.loads(
@@ -156,6 +157,8 @@ def test_export_and_verify(capsys, folder):
         (["evaluate", VAE, "--dataset", "mnits"], "'mnist'"),
         (["evaluate", VAE, "--dataset", "frey_faces"], "frey_faces"),
         (["train", "dense_vea"], "'dense_vae'"),
+        (["train", "dense_vae", "--posterior", "iaff"], "Unknown posterior 'iaff'"),
+        (["train", "--recipe", VAE, "--prior", "vamp"], "--prior belongs to an architecture"),
         (["train", "--recipe", "x.y"], "Unknown recipe"),
         (["train", "--recipe", VAE, "--beta", "2"], "--beta belongs to an architecture"),
         (["verify", "nowhere"], "nowhere"),

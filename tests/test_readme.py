@@ -21,6 +21,17 @@ def test_examples_run_in_order(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "mnist.tflite").is_file()
 
 
+def test_names_of_parts_exist():
+    """The README's table of parts names all of them, and no others."""
+    import kvae
+
+    table = README[README.index("| part | names |") :].split("\n\n")[0]
+    for row, module in zip(
+        table.splitlines()[2:5], (kvae.posteriors, kvae.priors, kvae.likelihoods), strict=True
+    ):
+        assert set(re.findall(r"`(\w+)`", row)) == set(module._BY_NAME)
+
+
 def test_commands_exist():
     """Every `kvae` command of the README parses (with --help in place of its work)."""
     import pytest

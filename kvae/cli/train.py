@@ -4,6 +4,8 @@ import pathlib
 
 from kvae.cli import common, evaluate
 
+_PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
+
 
 def add_arguments(parser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
@@ -16,6 +18,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--dataset", help="default digits")
     parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
     parser.add_argument("--latent-dim", type=common.positive)
+    parser.add_argument("--posterior", metavar="NAME", help="q(z|x), e.g. iaf")
+    parser.add_argument("--prior", metavar="NAME", help="p(z), e.g. vamp")
+    parser.add_argument("--likelihood", metavar="NAME", help="p(x|z), e.g. gaussian")
     parser.add_argument("--beta", type=float, help="weight of the KL (default 1)")
     parser.add_argument("--epochs", type=common.positive)
     parser.add_argument("--batch-size", type=common.positive)
@@ -45,7 +50,7 @@ def _recipe(arguments):
     if arguments.samples:
         changes["num_samples"] = arguments.samples
     if arguments.recipe:
-        for option in ("dataset", "binarize", "latent_dim", "beta"):
+        for option in ("dataset", "binarize", "latent_dim", "beta", *_PARTS):
             if getattr(arguments, option) is not None:
                 raise ValueError(
                     f"--{option.replace('_', '-')} belongs to an architecture; the recipe "
@@ -63,6 +68,11 @@ def _recipe(arguments):
     settings = {"image_shape": info.shape}
     if arguments.latent_dim:
         settings["latent_dim"] = arguments.latent_dim
+    for part in _PARTS:
+        name = getattr(arguments, part)
+        if name is not None:
+            getattr(kvae, _PARTS[part]).get(name)  # An unknown name is refused here.
+            settings[part] = name
     if arguments.beta is not None:
         settings["objective"] = kvae.ELBO(beta=arguments.beta)
     variational = arguments.architecture.endswith("_vae")
