@@ -10,8 +10,10 @@ _NAMES = {
     "build": "zoo.registry",
     "card": "zoo.cards",
     "list_architectures": "zoo.registry",
+    "list_classifiers": "zoo.classifiers",
     "list_models": "zoo.cards",
     "load": "zoo.registry",
+    "load_classifier": "zoo.classifiers",
 }
 
 __all__ = list(_NAMES)

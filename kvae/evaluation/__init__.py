@@ -3,6 +3,7 @@
 from kvae.evaluation.annealed import annealed_log_prob
 from kvae.evaluation.bits import bits_per_dim, dequantize
 from kvae.evaluation.evaluate import evaluate
+from kvae.evaluation.features import classifier_features, inception_features
 from kvae.evaluation.frechet import frechet_distance
 from kvae.evaluation.importance import LogProb, importance_log_prob
 from kvae.evaluation.latent import LatentSummary, latent_summary
@@ -12,20 +13,29 @@ from kvae.evaluation.neighbors import (
     training_neighbors,
 )
 from kvae.evaluation.probes import knn_probe, linear_probe
+from kvae.evaluation.quality import SampleQuality, sample_quality
+from kvae.evaluation.rate_distortion import rate_distortion
+from kvae.evaluation.result import Result
 
 __all__ = [
     "LatentSummary",
     "LogProb",
+    "Result",
+    "SampleQuality",
     "TrainingNeighbors",
     "annealed_log_prob",
     "bits_per_dim",
+    "classifier_features",
     "dequantize",
     "evaluate",
     "frechet_distance",
     "importance_log_prob",
+    "inception_features",
     "knn_probe",
     "latent_summary",
     "linear_probe",
     "precision_recall_density_coverage",
+    "rate_distortion",
+    "sample_quality",
     "training_neighbors",
 ]

@@ -93,8 +93,9 @@ def annealed_log_prob(
         )
     if model.posterior.space != "real":
         raise ValueError(
-            f"{type(model.posterior).__name__} puts z on a {model.posterior.space}, which "
-            "Hamiltonian moves would leave. Use importance_log_prob."
+            f"{type(model.posterior).__name__} puts z elsewhere than anywhere in R^latent_dim "
+            f"({model.posterior.space}), which Hamiltonian moves would leave. Use "
+            "importance_log_prob."
         )
     if start == "posterior" and not model.posterior.known_everywhere:
         raise ValueError(

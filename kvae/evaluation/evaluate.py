@@ -7,11 +7,18 @@ import tensorflow as tf
 from kvae import random
 from kvae.likelihoods import Bernoulli
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "mean_terms"]
 
 
 def evaluate(
-    model, data, *, num_samples: int = 100, batch_size: int = 100, seed: int = 0, progress=None
+    model,
+    data,
+    *,
+    num_samples: int = 100,
+    batch_size: int = 100,
+    seed: int = 0,
+    progress=None,
+    cache=None,
 ) -> dict:
     """Measures a model: its objective's terms, and log p(x) or the reconstruction error.
 
@@ -22,6 +29,7 @@ def evaluate(
         batch_size: int. Examples at once. Defaults to `100`.
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
+        cache: optional path. Keeps finished batches of log p(x), see `importance_log_prob`.
 
     Returns:
         dict. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For a VAE also `nll`, a
@@ -35,6 +43,30 @@ def evaluate(
     result["nll"]["value"]
     ```
     """
+    terms = mean_terms(model, data, batch_size=batch_size, seed=seed)
+    result = {name: terms[name] for name in ("elbo", "reconstruction", "kl")}
+    pixels = int(np.prod(data.event_shape))
+    if model.posterior.has_density:
+        estimate = model.log_prob(
+            data,
+            num_samples=num_samples,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+            cache=cache,
+        )
+        return {**result, "nll": estimate.summary()}
+    result["mse"] = terms["squared_error"] / pixels
+    if isinstance(model.likelihood, Bernoulli):
+        result["bce_per_pixel"] = result["reconstruction"] / pixels
+    return result
+
+
+def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
+    """Returns the means of the objective's terms over a data set, in nats per example.
+
+    Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event.
+    """
     step = tf.function(
         lambda x, label, target, seed: model.objective.terms(
             model.given(label), x, target, training=False, seed=seed
@@ -42,7 +74,6 @@ def evaluate(
         reduce_retracing=True,
     )
     sums: dict[str, float] = {}
-    squared = 0.0
     for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):
         inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
         x, label = inputs if model.conditional else (inputs, None)
@@ -51,15 +82,6 @@ def evaluate(
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(np.sum(value))
         if not model.posterior.has_density:
-            squared += float(tf.reduce_sum(tf.square(model(inputs) - target)))
-    result = {name: sums[name] / len(data) for name in ("elbo", "reconstruction", "kl")}
-    pixels = int(np.prod(data.event_shape))
-    if model.posterior.has_density:
-        estimate = model.log_prob(
-            data, num_samples=num_samples, batch_size=batch_size, seed=seed, progress=progress
-        )
-        return {**result, "nll": estimate.summary()}
-    result["mse"] = squared / (len(data) * pixels)
-    if isinstance(model.likelihood, Bernoulli):
-        result["bce_per_pixel"] = result["reconstruction"] / pixels
-    return result
+            squared = float(tf.reduce_sum(tf.square(model(inputs) - target)))
+            sums["squared_error"] = sums.get("squared_error", 0.0) + squared
+    return {name: value / len(data) for name, value in sums.items()}

@@ -9,6 +9,7 @@ from kvae.plots.grid import tile
 from kvae.plots.latent import latent_scatter
 from kvae.plots.pictures import interpolation, reconstructions, samples
 from kvae.plots.posteriors import posterior_map
+from kvae.plots.quality import rate_distortion, training_neighbors
 from kvae.plots.walk import manifold
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "loss_curves",
     "manifold",
     "posterior_map",
+    "rate_distortion",
     "reconstructions",
     "samples",
     "tile",
+    "training_neighbors",
 ]

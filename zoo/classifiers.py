@@ -1,0 +1,193 @@
+"""Small classifiers, whose features measure the quality of generated images.
+
+`python -m zoo.classifiers mnist` trains one anew and writes its weights and its card, as they are
+shipped; the card says how long that took.
+"""
+
+import pathlib
+import platform
+import time
+from importlib import metadata
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import kvae
+from kvae import io, names
+from zoo import weights
+from zoo.cards import Card
+
+__all__ = ["build_classifier", "list_classifiers", "load_classifier", "train_classifier"]
+
+_FOLDER = pathlib.Path(__file__).parent
+_RECIPES = {
+    "digits": {"epochs": 100, "batch_size": 64, "learning_rate": 3e-3},
+    "mnist": {"epochs": 8, "batch_size": 128, "learning_rate": 2e-3},
+}
+
+
+def build_classifier(image_shape, num_classes: int, width: int = 64) -> keras.Model:
+    """Builds a convolutional classifier: images to `{"features": [n, width], "logits": ...}`.
+
+    Args:
+        image_shape: tuple. `(height, width, channels)`; images are in [0, 1].
+        num_classes: int.
+        width: int. Number of features, the last hidden layer. Defaults to `64`.
+    """
+    inputs = keras.Input(image_shape, name="image")
+    x = inputs
+    for index, filters in enumerate((16, 32)):
+        x = layers.Conv2D(
+            filters, 3, strides=2, padding="same", activation="relu", name=f"down_{index}"
+        )(x)
+    x = layers.Flatten(name="flatten")(x)
+    features = layers.Dense(width, "relu", name="hidden")(x)
+    logits = layers.Dense(num_classes, name="classes")(features)
+    return keras.Model(inputs, {"features": features, "logits": logits}, name="classifier")
+
+
+def list_classifiers() -> list[str]:
+    """Returns the names of the data sets that there is a trained classifier of, sorted."""
+    return sorted(path.stem for path in (_FOLDER / "cards" / "classifiers").glob("*.json"))
+
+
+def classifier_card(name: str) -> Card:
+    """Returns the card of a classifier; its metrics are accuracies on the test set.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    if name not in list_classifiers():
+        raise names.unknown_name("classifier", name, list_classifiers())
+    return Card.read(_FOLDER / "cards" / "classifiers" / f"{name}.json")
+
+
+def load_classifier(name: str) -> keras.Model:
+    """Loads the classifier of a data set, its weights checked by hash.
+
+    It was trained on intensities and on their binarizations alike, so that it knows both.
+
+    Raises:
+        ValueError: for an unknown name, or weights that are not what the card says.
+
+    Example:
+
+    ```python
+    classifier = zoo.load_classifier("mnist")
+    classifier(kvae.datasets.load("mnist", "test").images[:5])["features"]    # [5, 64]
+    ```
+    """
+    card = classifier_card(name)
+    path = weights.find(card)
+    model = build_classifier(tuple(card.arguments["image_shape"]), card.arguments["num_classes"])
+    model.load_weights(path)
+    return model
+
+
+def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None = None) -> Card:
+    """Trains the classifier of a labelled data set and writes its weights and its card.
+
+    Args:
+        name: str. A data set with a recipe, `"digits"` or `"mnist"`.
+        directory: path. Gets `weights/classifier.NAME.weights.h5`, `cards/classifiers/NAME.json`.
+        seed: int. Of weights, order and binarizations. Defaults to `0`.
+        limit: int or `None`. Train on the first examples only, for a trial.
+
+    Raises:
+        ValueError: for a data set without a recipe.
+    """
+    if name not in _RECIPES:
+        raise names.unknown_name("classifier", name, _RECIPES)
+    recipe, info = _RECIPES[name], kvae.datasets.info(name)
+    train = kvae.datasets.load(name, "train")[:limit]
+    epochs, batch_size = recipe["epochs"], recipe["batch_size"]
+    start = time.monotonic()
+    keras.utils.set_random_seed(seed)  # Of the initial weights.
+    model = build_classifier(info.shape, info.classes)
+    logits = keras.Model(model.input, model.output["logits"])
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe["learning_rate"], epochs * train.steps(batch_size)
+    )
+    logits.compile(
+        keras.optimizers.Adam(rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    generator = np.random.Generator(np.random.Philox(seed))
+    for _ in range(epochs):
+        order = generator.permutation(len(train))
+        x = train.images[order]
+        # Every second image as a draw of zeros and ones.
+        x[::2] = generator.random(x[::2].shape, np.float32) < x[::2]
+        logits.fit(x, train.labels[order], batch_size=batch_size, shuffle=False, verbose=0)
+    seconds = time.monotonic() - start
+
+    directory = pathlib.Path(directory)
+    file = f"classifier.{name}.weights.h5"
+    path = directory / "weights" / file
+    bare = build_classifier(info.shape, info.classes)  # Without the optimizer.
+    bare.set_weights(model.get_weights())
+    with io.atomic_write(path) as temporary:
+        bare.save_weights(temporary)
+    tests = {
+        key: kvae.datasets.load(name, "test", binarize=binarize)
+        for key, binarize in (("accuracy", None), ("accuracy_binarized", "static"))
+    }
+    card = Card(
+        name=f"classifier.{name}",
+        architecture="classifier",
+        arguments={"image_shape": list(info.shape), "num_classes": info.classes},
+        preprocessing={"shape": list(info.shape), "range": [0.0, 1.0], "binarize": "half"},
+        dataset={
+            "name": name,
+            "sha256": {
+                split: kvae.datasets.load(name, split).sha256 for split in kvae.datasets.SPLITS
+            },
+        },
+        recipe={
+            "command": f"python -m zoo.classifiers {name}",
+            "seed": seed,
+            **recipe,
+            "optimizer": "Adam",
+            "schedule": "half cosine to 0",
+        },
+        cost={
+            "seconds": round(seconds, 1),
+            "machine": f"{platform.machine()}, shared with other work",
+            "parameters": bare.count_params(),
+        },
+        metrics={key: _accuracy(bare, data) for key, data in tests.items()},
+        published=None,
+        weights={"file": file, "sha256": io.sha256_file(path), "bytes": path.stat().st_size},
+        license="Apache-2.0",
+        paper="",
+        versions={
+            "kvae": kvae.__version__,
+            "keras": metadata.version("keras"),
+            "tensorflow": tf.__version__,
+            "numpy": metadata.version("numpy"),
+        },
+    )
+    card.write(directory / "cards" / "classifiers" / f"{name}.json")
+    return card
+
+
+def _accuracy(model, data) -> float:
+    logits = model.predict(data.images, batch_size=500, verbose=0)["logits"]
+    return float(np.mean(logits.argmax(axis=1) == data.labels))
+
+
+def _main() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m zoo.classifiers", description=__doc__)
+    parser.add_argument("name", choices=sorted(_RECIPES))
+    parser.add_argument("--directory", type=pathlib.Path, default=_FOLDER)
+    arguments = parser.parse_args()
+    card = train_classifier(arguments.name, arguments.directory)
+    print(f"{card.name}: {card.metrics}, {card.weights['bytes']} bytes, {card.cost['seconds']} s")
+
+
+if __name__ == "__main__":
+    _main()
