@@ -14,7 +14,10 @@ __all__ = ["convert", "reason"]
 
 
 def convert(
-    path: str | os.PathLike, precision: str, signature: str, z: np.ndarray | None = None
+    path: str | os.PathLike,
+    precision: str,
+    signature: str,
+    samples: dict[str, np.ndarray] | None = None,
 ) -> bytes:
     """Converts one signature of the SavedModel at `path`, with built-in operators only.
 
@@ -22,8 +25,8 @@ def convert(
         path: str or path. The folder.
         precision: str. `"float32"`, `"float16"`, `"dynamic"` or `"int8"`.
         signature: str. Its name.
-        z: array `[n, latent_dim]`, for `"int8"`. Representative inputs; the input's batch size
-            has to be theirs too (the last batch is filled up from the start).
+        samples: dict of arrays `[n, ...]`, for `"int8"`. Representative inputs by name; they are
+            cut into batches of the signature's size (the last is filled up from the start).
     """
     import tensorflow as tf
 
@@ -34,16 +37,18 @@ def convert(
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        converter.representative_dataset = lambda: _batches(path, signature, z)
+        converter.representative_dataset = lambda: _batches(path, signature, samples)
     return converter.convert()
 
 
-def _batches(path, signature: str, z: np.ndarray):
+def _batches(path, signature: str, samples: dict[str, np.ndarray]):
     from export.runtime import signatures
 
     size = signatures.read_signatures(path)[signature].inputs["z"].shape[0]
-    for start in range(0, len(z), size):
-        yield signature, {"z": z[np.arange(start, start + size) % len(z)]}
+    count = len(samples["z"])
+    for start in range(0, count, size):
+        rows = np.arange(start, start + size) % count
+        yield signature, {name: array[rows] for name, array in samples.items()}
 
 
 def reason(error: Exception) -> str:
@@ -60,7 +65,8 @@ def reason(error: Exception) -> str:
 def _open(path: pathlib.Path):
     def run(precision, inputs):
         try:
-            data = convert(path, precision, str(inputs["signature"]), inputs["z"])
+            signature = str(inputs.pop("signature"))
+            data = convert(path, precision, signature, inputs)
         except Exception as error:
             raise ValueError(reason(error)) from error
         return {"file": np.frombuffer(data, np.uint8)}

@@ -70,32 +70,43 @@ def _float32(values: dict) -> dict:
     return {name: tf.cast(value, tf.float32) for name, value in values.items()}
 
 
-def mean(model, z: tf.Tensor) -> tf.Tensor:
+def mean(model, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
     """Returns E[x|z]: `[batch, latent_dim]` to `[batch, *event]`."""
-    return model.likelihood.mean(model.decode_params(z))
+    return model.likelihood.mean(model.decode_params(z, label))
 
 
-def _image(model, batch) -> tuple[tf.TensorSpec]:
-    return (tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image"),)
+def inputs(model, first: tf.TensorSpec) -> tuple[tf.TensorSpec, ...]:
+    """Returns the inputs of an endpoint: `first`, and beside it a conditional model's label."""
+    if not model.conditional:
+        return (first,)
+    return first, tf.TensorSpec(first.shape[:1], tf.int64, name="label")
+
+
+def _image(model, batch) -> tuple[tf.TensorSpec, ...]:
+    return inputs(model, tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image"))
 
 
 def _decode(model, batch) -> Endpoint:
-    def function(z):
-        params = dict(model.decode_params(z))
+    def function(z, label=None):
+        params = dict(model.decode_params(z, label))
         return _float32({"image": model.likelihood.mean(params), **params})
 
     spec = tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z")
-    return Endpoint((spec,), function)
+    return Endpoint(inputs(model, spec), function)
 
 
 def _encode(model, batch) -> Endpoint:
-    return Endpoint(_image(model, batch), lambda image: _float32(dict(model.encode_params(image))))
+    def function(image, label=None):
+        return _float32(dict(model.encode_params(image, label)))
+
+    return Endpoint(_image(model, batch), function)
 
 
 def _reconstruct(model, batch) -> Endpoint:
-    def function(image):
-        z = model.posterior.mean(model.encode_params(image))
-        return _float32({"image": mean(model, z)})
+    def function(image, label=None):
+        given = model.given(label)
+        z = given.posterior.mean(given.encode_params(image))
+        return _float32({"image": mean(model, z, label)})
 
     return Endpoint(_image(model, batch), function)
 
@@ -104,24 +115,27 @@ def _generate(model, batch) -> Endpoint | None:
     if model.prior is None:
         return None
 
-    def function(seed):
+    def function(seed, label=None):
         prior = model.prior.prepared()  # Outside of the loop.
 
-        def row(seed):
+        def row(own):
+            seed, label = own if model.conditional else (own, None)
+            given = prior.given(None if label is None else label[None])
             # As in `VAE.sample`, which needs the second half for drawing x.
-            return prior.sample(1, random.split(seed)[0])[0]
+            return given.sample(1, random.split(seed)[0])[0]
 
         # Row by row: a server may put the rows of several clients into one batch, and a row's
         # latent must not depend on its neighbours. The two halves are those of `random.as_seed`,
         # so that a row equals `prior.sample(1, seed)`.
         low = tf.bitwise.bitwise_and(seed, tf.constant(0x7FFFFFFF, tf.int64))
         high = tf.bitwise.right_shift(seed, tf.constant(31, tf.int64))
-        halves = tf.stack([low, high], axis=-1)
+        halves = tf.cast(tf.stack([low, high], axis=-1), tf.int32)
         spec = tf.TensorSpec((model.latent_dim,), tf.float32)
-        z = tf.map_fn(row, tf.cast(halves, tf.int32), fn_output_signature=spec)
-        return _float32({"image": mean(model, z), "z": z})
+        rows = (halves, label) if model.conditional else halves
+        z = tf.map_fn(row, rows, fn_output_signature=spec)
+        return _float32({"image": mean(model, z, label), "z": z})
 
-    return Endpoint((tf.TensorSpec((batch,), tf.int64, name="seed"),), function)
+    return Endpoint(inputs(model, tf.TensorSpec((batch,), tf.int64, name="seed")), function)
 
 
 _BUILDERS = {

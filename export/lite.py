@@ -27,7 +27,9 @@ def tflite(
     """Writes a model's decoder as a TFLite file.
 
     The file has the signature `serving_default`: `z` `[batch_size, latent_dim]` to `image`
-    `[batch_size, *event]`, the mean of p(x|z), both float32 at every precision. It uses TFLite's
+    `[batch_size, *event]`, the mean of p(x|z), both float32 at every precision. The decoder of a
+    conditional model takes a second input `label`, one-hot, float32 `[batch_size, num_classes]`.
+    It uses TFLite's
     built-in operators only and a fixed batch size (accelerators reject others). Sampling stays with
     the caller: random operators do not convert, so draw z from the prior on the device.
 
@@ -44,8 +46,9 @@ def tflite(
         calibration: array, for `"int8"` only: images `[n, *event]`, of which posterior samples are
             taken (beside as many prior draws, where there is a prior), or latents
             `[n, latent_dim]`, taken as they are; where both fit the shape, images are meant. They
-            set the range of each activation, and latents beyond the range are cut off. Defaults to
-            256 draws from the prior.
+            set the range of each activation, and latents beyond the range are cut off. Of a
+            conditional model a pair of these and their labels `[n]`, or a `kvae.datasets.Dataset`
+            with labels. Defaults to 256 draws from the prior (of all classes in turn).
 
     Returns:
         Path of the file.
@@ -87,24 +90,31 @@ def tflite(
             "load the weights into it; choose precision='float16' for a file of half the size."
         )
     path = pathlib.Path(path)
-    latents = None if precision != "int8" else _representative(model, calibration)
+    samples = None if precision != "int8" else _representative(model, calibration)
     # The file's folder comes first: a conversion takes long, a path that cannot be written is
     # known at once.
     with io.atomic_write(path) as temporary:
-        temporary.write_bytes(_convert(model, precision, int(batch_size), latents))
+        temporary.write_bytes(_convert(model, precision, int(batch_size), samples))
         _check(model, temporary, path, precision, int(batch_size))
     return path
 
 
-def _representative(model, calibration) -> np.ndarray:
-    """Gives latents `[n, latent_dim]` as the decoder will meet them."""
+def _representative(model, calibration) -> dict[str, np.ndarray]:
+    """Gives inputs of the decoder as it will meet them: latents, a conditional model's labels."""
     if calibration is None:
         if model.prior is None:
             raise ValueError(
                 f"{model.name!r} has no prior to draw latents from, and precision 'int8' needs "
                 "some: give `calibration`, a few hundred images or latents."
             )
-        return np.asarray(model.prior.sample(_CALIBRATION_ROWS, 0), np.float32)
+        label = np.arange(_CALIBRATION_ROWS) % (model.num_classes or 1)
+        given = model.given(label if model.conditional else None)
+        return _decoder_inputs(model, given.prior.sample(_CALIBRATION_ROWS, 0), label)
+    label = None
+    if isinstance(calibration, tuple):
+        calibration, label = calibration
+    if hasattr(calibration, "images"):
+        calibration, label = calibration.images, calibration.labels if model.conditional else None
     given = np.asarray(calibration)
     events = given.shape[1:] == tuple(model.event_shape)
     fits = events or given.shape[1:] == (model.latent_dim,)
@@ -116,39 +126,52 @@ def _representative(model, calibration) -> np.ndarray:
     if not np.isfinite(given).all():
         raise ValueError("`calibration` holds NaN or infinite values. Remove them.")
     if not events:
-        return given.astype(np.float32)
+        model.decode(given, label)  # Checks the labels.
+        return _decoder_inputs(model, given, label)
     model.likelihood.check(given, "calibration")
-    params = model.encode(given.astype(np.float32))
-    latents = np.asarray(model.posterior.sample(params, seed=0), np.float32)
+    params = model.encode(given.astype(np.float32), label)
+    known = model.given(label)
+    latents = np.asarray(known.posterior.sample(params, seed=0), np.float32)
     if model.prior is None:
-        return latents
-    drawn = np.asarray(model.prior.sample(len(latents), 1), np.float32)
+        return _decoder_inputs(model, latents, label)
+    drawn = np.asarray(known.prior.sample(len(latents), 1), np.float32)
     # In turn, so that a prefix of the rows has both.
-    return np.stack([latents, drawn], axis=1).reshape(-1, model.latent_dim)
+    both = np.stack([latents, drawn], axis=1).reshape(-1, model.latent_dim)
+    return _decoder_inputs(model, both, None if label is None else np.repeat(label, 2))
 
 
-def _convert(model, precision: str, batch: int, latents) -> bytes:
+def _decoder_inputs(model, latents, label) -> dict[str, np.ndarray]:
+    found = {"z": np.asarray(latents, np.float32)}
+    if model.conditional:
+        # One-hot: the converter's own operator for it comes out wrong in eight bits.
+        found["label"] = np.eye(model.num_classes, dtype=np.float32)[label]
+    return found
+
+
+def _convert(model, precision: str, batch: int, samples) -> bytes:
     import tensorflow as tf
 
     from export import converter, endpoints
     from export.runtime import child
 
-    def decode(z):
-        return {"image": tf.cast(endpoints.mean(model, z), tf.float32)}
+    def decode(z, label=None):
+        return {"image": tf.cast(endpoints.mean(model, z, label), tf.float32)}
 
-    spec = tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z")
+    inputs = [tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z")]
+    if model.conditional:
+        inputs.append(tf.TensorSpec((batch, model.num_classes), tf.float32, name="label"))
     # Through a SavedModel: `from_concrete_functions` can lose a Keras model's weights silently.
     with tempfile.TemporaryDirectory(prefix="kvae-tflite-") as folder:
-        endpoints.write({_SIGNATURE: endpoints.Endpoint((spec,), decode)}, folder)
+        endpoints.write({_SIGNATURE: endpoints.Endpoint(tuple(inputs), decode)}, folder)
         try:
-            if latents is None:
+            if samples is None:
                 return converter.convert(folder, precision, _SIGNATURE)
         except Exception as error:
             why = converter.reason(error)
         else:
             # Calibration runs the decoder in TensorFlow's old interpreter, which can crash (a
             # loop is enough, such as an LSTM's): not in this process.
-            call = child.Call(precision, {"signature": np.array(_SIGNATURE), "z": latents})
+            call = child.Call(precision, {"signature": np.array(_SIGNATURE), **samples})
             answer = child.request("export.converter", folder, [call], timeout=3600.0)
             if answer.failure:
                 why = f"{answer.failure} while calibrating (recurrent layers need unroll=True)"
@@ -166,8 +189,8 @@ def _check(model, file: pathlib.Path, path: pathlib.Path, precision: str, batch:
     """Runs the file once in LiteRT: a converter can write a file that only looks right."""
     from export.runtime import child
 
-    zeros = np.zeros((batch, model.latent_dim), np.float32)
-    call = child.Call(_SIGNATURE, {"z": zeros})
+    zeros = _decoder_inputs(model, np.zeros((batch, model.latent_dim)), np.zeros(batch, int))
+    call = child.Call(_SIGNATURE, zeros)
     answer = child.request("export.runtime.litert", file, [call], timeout=300.0)
     problem = answer.failure or answer.load_error
     if not problem:

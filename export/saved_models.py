@@ -31,10 +31,12 @@ def saved_model(model, directory: str | os.PathLike, version: int | None = None)
     - `reconstruct`: `image` to `image`, through the posterior mean.
     - `generate`: `seed` int64 `[batch]` to `image` and `z`, drawn from the prior.
 
-    All take any batch size; all numbers but seeds are float32. In `generate` each row has its own
-    seed: its `z` has the same bits whatever it is batched with, and its `image` is
-    `model.sample(1, seed=seed)` up to the rounding of a batched product (about 1e-7). A model
-    without a prior has no `generate`.
+    Those of a conditional model take a `label` too, int64 `[batch]`: the class of each row.
+
+    All take any batch size; all numbers but seeds and labels are float32. In `generate` each row
+    has its own seed: its `z` has the same bits whatever it is batched with, and its `image` is
+    `model.sample(1, seed=seed)`, with the row's label, up to the rounding of a batched product
+    (about 1e-7). A model without a prior has no `generate`.
 
     The version appears at once and whole: it is written beside and then renamed, so a server that
     polls the folder never sees half of it. `assets.extra/kvae.json` describes it for clients.
@@ -118,6 +120,7 @@ def _describe(model, path: pathlib.Path) -> dict:
         "name": model.name,
         "latent_dim": model.latent_dim,
         "event_shape": list(model.event_shape),
+        "num_classes": model.num_classes,
         **parts,
         "signatures": {
             name: {"inputs": tensors(item.inputs), "outputs": tensors(item.outputs)}

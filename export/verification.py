@@ -190,13 +190,21 @@ def _samples(model) -> dict:
         shape = _shape(info, count)
         return np.random.default_rng(_SEED).random(shape).astype(info.dtype)
 
+    def labels(info, count):
+        one_hot = len(info.shape) == 2  # As TFLite files take them.
+        classes = getattr(model, "num_classes", None) or (info.shape[1] if one_hot else 2)
+        drawn = np.random.default_rng(_SEED + 1).integers(classes, size=count)
+        return (np.eye(classes)[drawn] if one_hot else drawn).astype(info.dtype)
+
     def latents(info, count):
         if model is None:
             return _anything(info, count)
+        own = labels(signatures.TensorInfo("", "int32", (None,)), count)
+        given = model.given(own if model.conditional else None)
         if model.prior is not None:
-            return np.asarray(model.prior.sample(count, _SEED), info.dtype)
+            return np.asarray(given.prior.sample(count, _SEED), info.dtype)
         shape = signatures.TensorInfo("", "float32", (None, *model.event_shape))
-        return np.asarray(model.posterior.mean(model.encode(images(shape, count))), info.dtype)
+        return np.asarray(given.posterior.mean(given.encode_params(images(shape, count))))
 
     def seeds(info, count):
         if np.dtype(info.dtype).kind not in "iu":
@@ -205,7 +213,7 @@ def _samples(model) -> dict:
         largest = min(np.iinfo(info.dtype).max, 2**62 - 1)
         return np.random.default_rng(_SEED).integers(largest, size=count).astype(info.dtype)
 
-    return {"image": images, "z": latents, "seed": seeds}
+    return {"image": images, "label": labels, "z": latents, "seed": seeds}
 
 
 def _anything(info: signatures.TensorInfo, count: int) -> np.ndarray:
@@ -224,16 +232,23 @@ def _reference(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     """What the model itself says to the same inputs; nothing for a signature it does not know."""
     from kvae import random
 
+    label = inputs.get("label")
+    if label is not None and label.ndim == 2:
+        label = np.argmax(label, axis=-1)
     if name == "serving_default":
-        outputs = {"image": model.decode(inputs["z"]), **model.decode_params(inputs["z"])}
+        params = model.given(label).decode_params(inputs["z"])
+        outputs = {"image": model.decode(inputs["z"], label), **params}
     elif name == "encode":
-        outputs = model.encode(inputs["image"])
+        outputs = model.encode(inputs["image"], label)
     elif name == "reconstruct":
-        outputs = {"image": model.reconstruct(inputs["image"])}
+        outputs = {"image": model.reconstruct(inputs["image"], label)}
     elif name == "generate" and model.prior is not None:
-        draws = [model.prior.sample(1, random.split(int(seed))[0]) for seed in inputs["seed"]]
-        z = np.concatenate([np.asarray(draw) for draw in draws])
-        outputs = {"image": model.decode(z), "z": z}
+        draws = []
+        for row, seed in enumerate(inputs["seed"]):
+            prior = model.given(None if label is None else label[row : row + 1]).prior
+            draws.append(np.asarray(prior.sample(1, random.split(int(seed))[0])))
+        z = np.concatenate(draws)
+        outputs = {"image": model.decode(z, label), "z": z}
     else:
         return {}
     return {key: np.asarray(value, np.float32) for key, value in outputs.items()}

@@ -1,8 +1,27 @@
 """Networks and parts put together."""
 
+import keras
+
 import kvae
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "join_label"]
+
+
+def join_label(inputs, x, num_classes: int | None):
+    """Appends a one-hot label to flat features, for a conditional model.
+
+    Args:
+        inputs: tensor. The network's first input.
+        x: tensor `[batch, features]`. What has been made of it.
+        num_classes: int or `None`, for which nothing is appended.
+
+    Returns:
+        The network's inputs, and the features with the label.
+    """
+    if num_classes is None:
+        return inputs, x
+    label = keras.Input((num_classes,), name="label")
+    return [inputs, label], keras.layers.Concatenate(name="with_label")([x, label])
 
 
 def assemble(name, event_shape, latent_dim, likelihood, encoder, make_decoder, **parts) -> kvae.VAE:

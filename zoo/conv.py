@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 import kvae
-from zoo.assembly import assemble
+from zoo.assembly import assemble, join_label
 
 __all__ = [
     "build_conv_autoencoder",
@@ -24,7 +24,7 @@ __all__ = [
 _KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
 
 
-def conv_encoder(image_shape, filters, hidden: int = 0) -> keras.Model:
+def conv_encoder(image_shape, filters, hidden: int = 0, num_classes=None) -> keras.Model:
     """Convolutions of stride 2, one for each entry of `filters`, then flat features."""
     inputs = keras.Input(image_shape, name="image")
     x = inputs
@@ -32,13 +32,15 @@ def conv_encoder(image_shape, filters, hidden: int = 0) -> keras.Model:
         x = layers.Conv2D(
             width, _KERNEL, strides=2, padding="same", activation="silu", name=f"down_{index}"
         )(x)
-    x = layers.Flatten(name="flatten")(x)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten")(x), num_classes)
     if hidden:
         x = layers.Dense(hidden, "silu", name="hidden")(x)
     return keras.Model(inputs, x, name="encoder")
 
 
-def conv_decoder(output_shape, latent_dim: int, filters, hidden: int = 0) -> keras.Model:
+def conv_decoder(
+    output_shape, latent_dim: int, filters, hidden: int = 0, num_classes=None
+) -> keras.Model:
     """The mirror image of `conv_encoder`: a dense layer, then transposed convolutions.
 
     Sizes that 2^len(filters) does not divide are decoded larger and cropped.
@@ -46,8 +48,9 @@ def conv_decoder(output_shape, latent_dim: int, filters, hidden: int = 0) -> ker
     height, width, channels = output_shape
     scale = 2 ** len(filters)
     rows, columns = math.ceil(height / scale), math.ceil(width / scale)
-    inputs = keras.Input((latent_dim,), name="z")
-    x = layers.Dense(hidden, "silu", name="hidden")(inputs) if hidden else inputs
+    z = keras.Input((latent_dim,), name="z")
+    inputs, x = join_label(z, z, num_classes)
+    x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
     x = layers.Dense(rows * columns * filters[-1], "silu", name="seed")(x)
     x = layers.Reshape((rows, columns, filters[-1]), name="grid")(x)
     for index, depth in enumerate(reversed(filters[:-1])):
@@ -78,10 +81,11 @@ def _check(image_shape, filters):
 
 def _build(name, image_shape, latent_dim, filters, hidden, likelihood, **parts):
     _check(image_shape, filters)
-    encoder = conv_encoder(image_shape, filters, hidden)
+    num_classes = parts.get("num_classes")
+    encoder = conv_encoder(image_shape, filters, hidden, num_classes)
 
     def decoder(shape):
-        return conv_decoder(shape, latent_dim, filters, hidden)
+        return conv_decoder(shape, latent_dim, filters, hidden, num_classes)
 
     return assemble(name, image_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
@@ -102,7 +106,8 @@ def build_conv_vae(
         filters: sequence of int. Channels of the convolutions of stride 2.
         hidden: int. Width of the dense layer beside the latents; 0 for none.
         likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
-        **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective`, `seed`.
+        **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective`, `seed`, and
+            `num_classes`, with which both networks see the label.
 
     Raises:
         ValueError: for a shape that is no image, or smaller than the strides.

@@ -6,24 +6,24 @@ import keras
 from keras import layers
 
 import kvae
-from zoo.assembly import assemble
+from zoo.assembly import assemble, join_label
 
 __all__ = ["build_dense_autoencoder", "build_dense_vae", "dense_decoder", "dense_encoder"]
 
 
-def dense_encoder(event_shape, hidden, activation) -> keras.Model:
+def dense_encoder(event_shape, hidden, activation, num_classes=None) -> keras.Model:
     """Flattens the event and applies dense layers of the widths `hidden`."""
     inputs = keras.Input(event_shape, name="image")
-    x = layers.Flatten(name="flatten")(inputs)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten")(inputs), num_classes)
     for index, width in enumerate(hidden):
         x = layers.Dense(width, activation, name=f"hidden_{index}")(x)
     return keras.Model(inputs, x, name="encoder")
 
 
-def dense_decoder(output_shape, latent_dim, hidden, activation) -> keras.Model:
+def dense_decoder(output_shape, latent_dim, hidden, activation, num_classes=None) -> keras.Model:
     """Dense layers of the widths `hidden`, then a linear one of `output_shape`."""
-    inputs = keras.Input((latent_dim,), name="z")
-    x = inputs
+    z = keras.Input((latent_dim,), name="z")
+    inputs, x = join_label(z, z, num_classes)
     for index, width in enumerate(hidden):
         x = layers.Dense(width, activation, name=f"hidden_{index}")(x)
     x = layers.Dense(math.prod(output_shape), name="outputs")(x)
@@ -31,10 +31,11 @@ def dense_decoder(output_shape, latent_dim, hidden, activation) -> keras.Model:
 
 
 def _build(name, event_shape, latent_dim, hidden, activation, likelihood, **parts):
-    encoder = dense_encoder(event_shape, hidden, activation)
+    num_classes = parts.get("num_classes")
+    encoder = dense_encoder(event_shape, hidden, activation, num_classes)
 
     def decoder(shape):
-        return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation)
+        return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation, num_classes)
 
     return assemble(name, event_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
@@ -55,7 +56,8 @@ def build_dense_vae(
         hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
         activation: str. Defaults to `"tanh"`.
         likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
-        **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective`, `seed`.
+        **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective`, `seed`, and
+            `num_classes`, with which both networks see the label.
 
     Reference:
         - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)

@@ -28,7 +28,8 @@ def build(architecture: str, **arguments):
     Args:
         architecture: str. One of `list_architectures()`.
         **arguments: of the architecture, e.g. `image_shape`, `latent_dim`; and the parts of
-            `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`.
+            `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`, `num_classes` (a
+            conditional model).
 
     Returns:
         `kvae.VAE`, built and not compiled.
@@ -46,7 +47,7 @@ def build(architecture: str, **arguments):
         raise names.unknown_name("architecture", architecture, _ARCHITECTURES)
     builder = _ARCHITECTURES[architecture]
     known = {name for name in inspect.signature(builder).parameters if name != "parts"}
-    known |= {"posterior", "prior", "likelihood", "objective", "seed"}
+    known |= {"posterior", "prior", "likelihood", "objective", "seed", "num_classes"}
     for name in arguments:
         if name not in known:
             raise names.unknown_name(f"argument of {architecture}", name, known)

@@ -6,24 +6,25 @@ import keras
 from keras import layers
 
 import kvae
-from zoo.assembly import assemble
+from zoo.assembly import assemble, join_label
 
 __all__ = ["build_lstm_autoencoder", "lstm_decoder", "lstm_encoder"]
 
 
-def lstm_encoder(event_shape, width: int) -> keras.Model:
+def lstm_encoder(event_shape, width: int, num_classes=None) -> keras.Model:
     """Reads the event as a sequence of rows; the last state is the feature vector."""
     inputs = keras.Input(event_shape, name="image")
     x = layers.Reshape((event_shape[0], math.prod(event_shape[1:])), name="rows")(inputs)
     # Unrolled: a loop would need operators that TFLite's built-in set does not have.
-    x = layers.LSTM(width, unroll=True, name="lstm")(x)
+    inputs, x = join_label(inputs, layers.LSTM(width, unroll=True, name="lstm")(x), num_classes)
     return keras.Model(inputs, x, name="encoder")
 
 
-def lstm_decoder(output_shape, latent_dim: int, width: int) -> keras.Model:
+def lstm_decoder(output_shape, latent_dim: int, width: int, num_classes=None) -> keras.Model:
     """Repeats `z` at every step and writes the sequence of rows."""
-    inputs = keras.Input((latent_dim,), name="z")
-    x = layers.RepeatVector(output_shape[0], name="repeat")(inputs)
+    z = keras.Input((latent_dim,), name="z")
+    inputs, x = join_label(z, z, num_classes)
+    x = layers.RepeatVector(output_shape[0], name="repeat")(x)
     x = layers.LSTM(width, return_sequences=True, unroll=True, name="lstm")(x)
     x = layers.Dense(math.prod(output_shape[1:]), name="outputs")(x)
     return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
@@ -53,10 +54,11 @@ def build_lstm_autoencoder(
     if len(image_shape) < 2:
         raise ValueError(f"A sequence has the shape (steps, channels), not {image_shape}.")
     parts = {"prior": None, "posterior": kvae.Delta(), **parts}
-    encoder = lstm_encoder(image_shape, width)
+    num_classes = parts.get("num_classes")
+    encoder = lstm_encoder(image_shape, width, num_classes)
 
     def decoder(shape):
-        return lstm_decoder(shape, latent_dim, width)
+        return lstm_decoder(shape, latent_dim, width, num_classes)
 
     return assemble(
         "lstm_autoencoder", image_shape, latent_dim, likelihood, encoder, decoder, **parts

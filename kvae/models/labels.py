@@ -103,9 +103,11 @@ class Labels:
         return x
 
     def _one_hot(self, label):
-        if self.conditional and label is None:
-            self._labels(None)
-        return tf.one_hot(label, self.num_classes) if self.conditional else None
+        """One-hot labels of integers `[batch]`; float32 `[batch, num_classes]` are so already."""
+        if not self.conditional or label is None:
+            return self._labels(label)
+        label = tf.convert_to_tensor(label)
+        return label if label.dtype.is_floating else tf.one_hot(label, self.num_classes)
 
     def _check_networks(self) -> None:
         """Refuses networks that do not fit `num_classes`, once both are built."""

@@ -53,6 +53,15 @@ class TestContract:
         x = images((8, 8, 1))
         np.testing.assert_array_equal(vae.reconstruct(x), again.reconstruct(x))
 
+    def test_both_networks_of_a_conditional_model_see_the_label(self, name):
+        vae = zoo.build(name, **SMALL, num_classes=4)
+        plain = zoo.build(name, **SMALL)
+        assert [tuple(i.shape) for i in vae.encoder.inputs] == [(None, 8, 8, 1), (None, 4)]
+        assert vae.count_params() > plain.count_params()  # The label's weights, and no others new.
+        x, z = images((8, 8, 1), 4), np.zeros((4, 3), np.float32)
+        for values in (vae.encode(x[[0] * 4], np.arange(4))["z_mean"], vae.decode(z, np.arange(4))):
+            assert len(np.unique(np.asarray(values).reshape(4, -1), axis=0)) == 4
+
     def test_other_likelihoods_and_channels(self, name):
         likelihood = kvae.GaussianLikelihood("per_pixel")
         vae = zoo.build(name, image_shape=(12, 8, 3), latent_dim=2, likelihood=likelihood)

@@ -1,0 +1,103 @@
+"""Conditional models outside Python: every signature takes the label beside its input."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+import kvae
+import zoo
+from export.lite import _representative
+from export.runtime import litert, signatures
+
+K = 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Dense networks that both see the label, and a Gaussian of its own for each class."""
+    keras.utils.set_random_seed(5)
+    model = zoo.build(
+        "dense_vae",
+        image_shape=(8, 8, 1),
+        latent_dim=2,
+        hidden=(16,),
+        prior="class_conditional",
+        num_classes=K,
+    )
+    rng = np.random.default_rng(0)
+    model.prior.means.assign(2.0 * rng.normal(size=(K, 2)))
+    model.prior.raw_log_vars.assign(rng.normal(size=(K, 2)))
+    return model
+
+
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    return export.saved_model(model, tmp_path_factory.mktemp("serving") / "conditional")
+
+
+def test_every_signature_has_the_models_numbers_outside_python(model, path):
+    report = export.verify(path, model, batch_sizes=(1, 9))
+    assert report.ok, str(report)
+    assert report.max_abs_error <= 1e-5
+    compared = {row.signature for row in report.rows if row.max_abs_error is not None}
+    assert compared == {"serving_default", "encode", "reconstruct", "generate"}
+    found = signatures.read_signatures(path)
+    for signature in found.values():
+        label = signature.inputs["label"]
+        assert len(signature.inputs) == 2 and (label.dtype, label.shape) == ("int64", (None,))
+
+
+def test_a_wrong_label_would_be_noticed(model, path):
+    """Another label gives another answer, which is that of the public methods."""
+    loaded = tf.saved_model.load(str(path)).signatures
+    seed, label = np.array([3, 3, 4], np.int64), np.array([0, 2, 1], np.int64)
+    answer = loaded["generate"](seed=tf.constant(seed), label=tf.constant(label))
+    own = [model.sample(1, seed=int(s), label=int(k))[0] for s, k in zip(seed, label, strict=True)]
+    np.testing.assert_allclose(answer["image"], own, atol=1e-6)
+    assert np.abs(answer["z"][0] - answer["z"][1]).max() > 0.1  # One seed, two classes.
+    x = np.random.default_rng(1).random((3, 8, 8, 1), np.float32)
+    answer = loaded["encode"](image=tf.constant(x), label=tf.constant(label))
+    np.testing.assert_allclose(answer["z_mean"], model.encode(x, label)["z_mean"], atol=1e-6)
+    other = model.encode(x, (label + 1) % K)["z_mean"]
+    assert np.abs(answer["z_mean"] - other).max() > 1e-3
+    again = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2)
+    assert not export.verify(path, again, batch_sizes=(1,)).ok
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_decoders_for_phones_take_the_label(model, tmp_path, precision):
+    path = export.tflite(model, tmp_path / "decoder.tflite", precision, batch_size=2)
+    report = export.verify(path, model, batch_sizes=(1, 7))
+    assert report.ok and report.precision == precision, str(report)
+    file = litert.Model(path)
+    label = file.signatures["serving_default"]["inputs"]["label"]
+    assert (label["dtype"], label["shape"]) == ("float32", [2, K])
+    z = np.zeros((K, 2), np.float32)
+    image = file.run("serving_default", {"z": z, "label": np.eye(K, dtype=np.float32)})["image"]
+    truth = np.asarray(model.decode(z, np.arange(K)))
+    assert np.abs(image - truth).max() < 0.02  # Less than from class to class.
+    assert min(np.abs(truth[k] - truth[k - 1]).max() for k in range(K)) > 0.1
+
+
+def test_calibration_goes_with_labels(model):
+    x = np.random.default_rng(0).random((6, 8, 8, 1), np.float32)
+    label = np.arange(6) % K
+    samples = _representative(model, (x, label))
+    posterior = model.posterior.sample(model.encode(x, label), seed=0)
+    np.testing.assert_allclose(samples["z"][::2], posterior, atol=1e-6)
+    np.testing.assert_array_equal(np.argmax(samples["label"], axis=-1), np.repeat(label, 2))
+    same = _representative(model, kvae.datasets.Dataset(x, label))
+    np.testing.assert_array_equal(same["z"], samples["z"])
+    z = np.zeros((6, 2))
+    np.testing.assert_array_equal(_representative(model, (z, label))["label"], np.eye(K)[label])
+    drawn = _representative(model, None)
+    for k in range(K):
+        own = drawn["z"][drawn["label"][:, k] == 1]
+        scale = np.exp(0.5 * np.asarray(model.prior.log_vars)[k])
+        error = np.abs(own.mean(axis=0) - model.prior.means[k]) / scale
+        assert error.max() < 5 / np.sqrt(len(own))
+    for wrong in (x, z, (x, label[:2]), (z, label + 1)):
+        with pytest.raises(ValueError, match="label"):
+            _representative(model, wrong)
