@@ -22,7 +22,7 @@ def tflite(
     path: str | os.PathLike,
     precision: str = "float32",
     batch_size: int = 1,
-    calibration: np.ndarray | None = None,
+    calibration=None,
 ) -> pathlib.Path:
     """Writes a model's decoder as a TFLite file.
 
@@ -43,9 +43,9 @@ def tflite(
             where a layer has at least 1024 of them); `"int8"` (8-bit weights and activations, with
             float32 kept at the ends). Defaults to `"float32"`.
         batch_size: int. Rows for each call. Defaults to `1`.
-        calibration: array, for `"int8"` only: images `[n, *event]`, of which posterior samples are
-            taken (beside as many prior draws, where there is a prior), or latents
-            `[n, latent_dim]`, taken as they are; where both fit the shape, images are meant. They
+        calibration: array, pair or Dataset, for `"int8"` only: images `[n, *event]`, of which
+            posterior samples are taken (beside as many prior draws, where there is a prior), or
+            latents `[n, latent_dim]`, taken as they are; where both fit the shape, images are meant. They
             set the range of each activation, and latents beyond the range are cut off. Of a
             conditional model a pair of these and their labels `[n]`, or a `kvae.datasets.Dataset`
             with labels. Defaults to 256 draws from the prior (of all classes in turn).

@@ -101,6 +101,20 @@ def test_sample(capsys, folder):
     assert ".png or .npy" in error(capsys, "sample", VAE, "-o", "z.jpg")
 
 
+def test_sample_of_a_conditional_model(capsys, folder):
+    vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=10)
+    vae.save("model.keras")
+    output(capsys, "sample", "model.keras", "-n", "3", "--label", "7", "-o", "z.npy")
+    np.testing.assert_array_equal(np.load("z.npy"), vae.sample(3, label=7, seed=0))
+    output(capsys, "sample", "model.keras", "-n", "20", "-o", "z.png")
+    output(capsys, "plot", "model.keras", "reconstructions", "-n", "4", "-o", "r.png")
+    for name in ("z.png", "r.png"):
+        Image.open(folder / name).verify()
+    assert "give --label, from 0 to 9" in error(capsys, "sample", "model.keras", "-o", "z.npy")
+    assert "from 12 to 12" in error(capsys, "sample", "model.keras", "--label", "12")
+    assert "takes no labels" in error(capsys, "sample", VAE, "--label", "1")
+
+
 @pytest.mark.parametrize(
     "kind", ["reconstructions", "samples", "latent", "manifold", "interpolation"]
 )

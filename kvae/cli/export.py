@@ -38,7 +38,7 @@ def run(arguments) -> int:
         if arguments.calibrate:
             import kvae
 
-            calibration = kvae.datasets.load(arguments.calibrate, "train")[:256].images
+            calibration = kvae.datasets.load(arguments.calibrate, "train")[:256]
         path = export.tflite(
             model,
             arguments.output or f"{stem}.tflite",

@@ -28,11 +28,12 @@ def run(arguments) -> int:
         plots.samples(model, seed=arguments.seed, path=output, **count)
     else:
         data = common.load_data(model, arguments.model, arguments)
-        x = data.images
+        x = data if model.conditional else data.images
         if arguments.kind == "reconstructions":
             shown = arguments.n or 10
             inputs = next(iter(data.batches(shown)))
             inputs = inputs[0] if isinstance(inputs, tuple) else inputs  # Noisy, if so trained.
+            inputs = data[:shown] if model.conditional else inputs
             plots.reconstructions(model, inputs, shown, path=output)
         elif arguments.kind == "latent":
             plots.latent_scatter(model, x, data.labels, path=output)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_events", "count", "decode", "encode", "event_kind", "finite"]
+__all__ = ["as_events", "count", "decode", "encode", "event_kind", "finite", "given"]
 
 KINDS = ("image", "signal", "table")
 
@@ -63,9 +63,16 @@ def finite(values: Any, source: str) -> np.ndarray:
     return values
 
 
-def encode(vae: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+def given(vae: Any, x: Any) -> tuple:
+    """Returns what a model takes beside `x`: a conditional one the labels of a `Dataset`."""
+    if getattr(vae, "num_classes", None) is None:
+        return ()
+    return (getattr(x, "labels", None),)
+
+
+def encode(vae: Any, x: np.ndarray, *label: Any) -> dict[str, np.ndarray]:
     """Returns the posterior's parameters for x [n, *event] and its mean as "z_mean" [n, D]."""
-    params = dict(vae.encode(x))
+    params = dict(vae.encode(x, *label))
     # A posterior whose parameters are not named so (a mixture, say) knows its own mean.
     if "z_mean" not in params:
         params["z_mean"] = vae.posterior.mean(params)

@@ -139,7 +139,8 @@ def latent_scatter(
 
     Args:
         vae: kvae.VAE. The model.
-        x: array [n, *event] or `kvae.datasets.Dataset`. The examples.
+        x: array [n, *event] or `kvae.datasets.Dataset` (with its labels for a conditional model).
+            The examples.
         labels: array [n]. A class for each example (whole numbers, booleans or strings), or a
             real number, which is drawn with a colour bar. Defaults to the Dataset's labels.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
@@ -161,7 +162,7 @@ def latent_scatter(
     style.check_path(path)
     events = arrays.as_events(vae, x)
     labels = _labels(labels, x, len(events))
-    means = arrays.encode(vae, events)["z_mean"]
+    means = arrays.encode(vae, events, *arrays.given(vae, x))["z_mean"]
     classes, names = np.zeros(len(means), int), [""]
     continuous = False
     if labels is not None:

@@ -33,7 +33,8 @@ def reconstructions(
 
     Args:
         vae: kvae.VAE. The model.
-        x: array [m, *event] or `kvae.datasets.Dataset`. The examples; uint8 means values / 255.
+        x: array [m, *event] or `kvae.datasets.Dataset` (with labels for a conditional model). The
+            examples; uint8 means values / 255.
         n: int. How many are drawn, at most m. Defaults to 10.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         gap: int. Pixels between images. Defaults to 1.
@@ -56,8 +57,9 @@ def reconstructions(
     """
     check_path(path)
     n = arrays.count("n", n)
+    label = [None if values is None else values[:n] for values in arrays.given(vae, x)]
     x = arrays.as_events(vae, x)[:n]
-    events = np.concatenate([x, arrays.finite(vae.reconstruct(x), "reconstruct(x)")])
+    events = np.concatenate([x, arrays.finite(vae.reconstruct(x, *label), "reconstruct(x)")])
     grid = draw_grid(events, 2, len(x), kind=kind, gap=gap, value_range=value_range, reference=x)
     grid.label_rows(["original", "reconstruction"])
     way = "their codes" if vae.prior is None else "the mean of q(z | x)"
@@ -73,6 +75,7 @@ def samples(
     path: str | os.PathLike | None = None,
     *,
     temperature: float = 1.0,
+    label: int | None = None,
     cols: int | None = None,
     gap: int = 1,
     kind: str | None = None,
@@ -81,13 +84,17 @@ def samples(
 ) -> Figure:
     """Draws `n` samples of the model: z from the prior, then the mean of (or a draw from) p(x | z).
 
+    A conditional model gets a row for each class; the images of a column share the prior's noise,
+    so that what differs between them is due to the class.
+
     Args:
         vae: kvae.VAE. The model; it needs a prior.
-        n: int. How many. Defaults to 100, ten rows of ten.
+        n: int. How many, in a grid of classes at most. Defaults to 100, ten rows of ten.
         seed: int. The same seed draws the same picture. Defaults to 0.
         output: str. "mean" or "mode" of p(x | z), or "sample" from it. Defaults to "mean".
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         temperature: float. Scales the prior's noise. Defaults to 1.
+        label: int. The one class to draw, of a conditional model. Defaults to `None`: each.
         cols: int. Columns. Defaults to `None`: as square as `n` allows.
         gap: int. Pixels between images, 0 for none. Defaults to 1.
         kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
@@ -109,15 +116,31 @@ def samples(
     """
     check_path(path)
     n = arrays.count("n", n)
-    rows, cols = rectangle(n, cols)
     # Only a temperature that does something is passed on: models without one can be drawn too.
     extra = {} if temperature == 1.0 else {"temperature": temperature}
-    events = arrays.finite(vae.sample(n, seed=seed, output=output, **extra), "sample(n)")
+    settings = {"seed": seed, "output": output, **extra}
+    classes = getattr(vae, "num_classes", None) if label is None else None
+    if classes is None:
+        rows, cols = rectangle(n, cols)
+        settings.update({} if label is None else {"label": label})
+        events = vae.sample(n, **settings)
+    else:
+        rows = classes
+        cols = max(1, n // classes) if cols is None else arrays.count("cols", cols)
+        n = rows * cols
+        events = np.concatenate([vae.sample(cols, label=k, **settings) for k in range(classes)])
+    events = arrays.finite(events, "sample(n)")
     grid = draw_grid(events, rows, cols, kind=kind, gap=gap, value_range=value_range)
+    if classes is not None:
+        grid.label_rows([str(k) for k in range(classes)])
     what = {"mean": "means of", "mode": "modes of"}.get(output, "draws from")
     subtitle = f"{n} {what} p(x | z), z from the prior, seed {seed}"
     if extra:
         subtitle += f", temperature {temperature:g}"
+    if classes is not None:
+        subtitle += "; a row for each class, the same noise in a column"
+    elif label is not None:
+        subtitle += f", class {label}"
     return grid.finish(title, subtitle, path)
 
 

@@ -738,3 +738,46 @@ def test_every_picture_of_a_real_model(tmp_path):
     drawn = lines(plots.loss_curves(history))
     ((_, y),) = [v for (t, label), v in drawn.items() if t[:2] == "KL" and label == "validation"]
     np.testing.assert_array_equal(y, history.history["val_kl"])
+
+
+# Conditional models.
+
+
+class Conditional(Linear):
+    """A model of two classes, of which the second is brighter; it records its labels."""
+
+    num_classes = 2
+
+    def encode(self, x, label):
+        self.labels = label
+        return super().encode(x)
+
+    def reconstruct(self, x, label):
+        return self.decode(self.encode(x, label)["z_mean"])
+
+    def sample(self, n, seed=None, output="mean", label=None):
+        return super().sample(n, seed, output) + 0.1 * np.reshape(label, (-1, 1, 1, 1))
+
+
+def test_samples_of_a_conditional_model_have_a_row_for_each_class():
+    vae = Conditional()
+    (ax,) = plots.samples(vae, n=6, gap=0, value_range=(0, 1)).axes
+    picture = np.asarray(ax.images[0].get_array(), np.float64)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "1"]
+    assert [n for n, _, _ in vae.sampled] == [3, 3]
+    first, second = np.split(picture[..., 0] if picture.ndim == 3 else picture, 2)
+    np.testing.assert_allclose(second - first, 0.1, atol=1e-5)  # The same noise in each column.
+    one = plots.samples(Conditional(), n=3, label=1, cols=3, gap=0, value_range=(0, 1))
+    shown = np.asarray(one.axes[0].images[0].get_array(), np.float64)
+    np.testing.assert_allclose(shown[..., 0] if shown.ndim == 3 else shown, second, atol=1e-6)
+
+
+def test_labels_of_a_dataset_reach_a_conditional_model():
+    from kvae.datasets import Dataset
+
+    vae = Conditional()
+    data = Dataset(vae.codes(5)[0], np.array([0, 1, 1, 0, 1]))
+    plots.reconstructions(vae, data, n=3)
+    np.testing.assert_array_equal(vae.labels, [0, 1, 1])
+    plots.latent_scatter(vae, data)
+    np.testing.assert_array_equal(vae.labels, data.labels)

@@ -59,8 +59,9 @@ class TestContract:
         assert [tuple(i.shape) for i in vae.encoder.inputs] == [(None, 8, 8, 1), (None, 4)]
         assert vae.count_params() > plain.count_params()  # The label's weights, and no others new.
         x, z = images((8, 8, 1), 4), np.zeros((4, 3), np.float32)
-        for values in (vae.encode(x[[0] * 4], np.arange(4))["z_mean"], vae.decode(z, np.arange(4))):
-            assert len(np.unique(np.asarray(values).reshape(4, -1), axis=0)) == 4
+        features = vae.encoder([x[[0] * 4], np.eye(4, dtype=np.float32)])
+        for values in (features, vae.decode(z, np.arange(4))):
+            assert len(np.unique(np.reshape(values, (4, -1)), axis=0)) == 4
 
     def test_other_likelihoods_and_channels(self, name):
         likelihood = kvae.GaussianLikelihood("per_pixel")
