@@ -45,10 +45,11 @@ def tflite(
         batch_size: int. Rows for each call. Defaults to `1`.
         calibration: array, pair or Dataset, for `"int8"` only: images `[n, *event]`, of which
             posterior samples are taken (beside as many prior draws, where there is a prior), or
-            latents `[n, latent_dim]`, taken as they are; where both fit the shape, images are meant. They
-            set the range of each activation, and latents beyond the range are cut off. Of a
-            conditional model a pair of these and their labels `[n]`, or a `kvae.datasets.Dataset`
-            with labels. Defaults to 256 draws from the prior (of all classes in turn).
+            latents `[n, latent_dim]`, taken as they are; where both fit the shape, images are
+            meant. They set the range of each activation, and latents beyond the range are cut off.
+            Of a conditional model a pair of these and their labels `[n]`, or a
+            `kvae.datasets.Dataset` with labels. Defaults to 256 draws from the prior (of all
+            classes in turn).
 
     Returns:
         Path of the file.
