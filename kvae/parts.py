@@ -4,7 +4,7 @@ import keras
 
 from kvae import names
 
-__all__ = ["Part", "resolve"]
+__all__ = ["Part", "SharesLatentDim", "resolve"]
 
 
 class Part(keras.layers.Layer):
@@ -30,6 +30,25 @@ class Part(keras.layers.Layer):
     def report(self) -> dict:
         """Scalars for the logs, by name, e.g. the position of a schedule. By default none."""
         return {}
+
+
+class SharesLatentDim:
+    """A part made of others that have its `latent_dim`: they are told when it is set."""
+
+    def inner(self) -> tuple:
+        """Returns the other parts, as far as they are made."""
+        raise NotImplementedError
+
+    @property
+    def latent_dim(self):
+        return self._latent_dim
+
+    @latent_dim.setter
+    def latent_dim(self, value):
+        self._latent_dim = value
+        if value is not None:
+            for part in self.inner():
+                part.latent_dim = value
 
 
 def resolve(kind: str, identifier, known: dict[str, type], base: type):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kvae import flows as flow_parts
+from kvae.parts import SharesLatentDim
 from kvae.posteriors.posterior import Posterior
 from kvae.posteriors.prior_noise import PriorNoise
 
@@ -11,7 +12,7 @@ __all__ = ["FlowPosterior"]
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class FlowPosterior(Posterior):
+class FlowPosterior(SharesLatentDim, Posterior):
     """`z = f_K(… f_1(z_0))` with `z_0` from a simple posterior, the base.
 
     `log q(z|x) = log q_0(z_0|x) − Σ_k log |det ∂f_k/∂z|`: a density of almost any shape, known
@@ -74,16 +75,8 @@ class FlowPosterior(Posterior):
             )
         self.latent_dim = latent_dim
 
-    @property
-    def latent_dim(self):
-        return self._latent_dim
-
-    @latent_dim.setter
-    def latent_dim(self, value):
-        self._latent_dim = value
-        for part in (getattr(self, "base", None), *getattr(self, "flows", ())):
-            if part is not None and value is not None:
-                part.latent_dim = value
+    def inner(self):
+        return (*filter(None, [getattr(self, "base", None)]), *getattr(self, "flows", ()))
 
     @property
     def known_everywhere(self):

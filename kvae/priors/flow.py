@@ -6,13 +6,14 @@ import keras
 from keras import ops
 
 from kvae import flows as flow_parts
+from kvae.parts import SharesLatentDim
 from kvae.priors.prior import Prior
 
 __all__ = ["FlowPrior"]
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class FlowPrior(Prior):
+class FlowPrior(SharesLatentDim, Prior):
     """`z = f_K(… f_1(ε))` with `ε ~ N(0, I)`: a prior of learned shape with an exact density.
 
     It is trained with the model. By default the flows are masked autoregressive: a density in one
@@ -51,16 +52,8 @@ class FlowPrior(Prior):
                 )
         self.latent_dim = latent_dim
 
-    @property
-    def latent_dim(self):
-        return self._latent_dim
-
-    @latent_dim.setter
-    def latent_dim(self, value):
-        self._latent_dim = value
-        for flow in getattr(self, "flows", ()):
-            if value is not None:
-                flow.latent_dim = value
+    def inner(self):
+        return tuple(getattr(self, "flows", ()))
 
     def build(self, input_shape=None):
         for flow in self.flows:
