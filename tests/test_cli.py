@@ -84,6 +84,15 @@ def test_evaluate_reproduces_the_card(capsys):
     assert result["elbo"] == pytest.approx(card.metrics["elbo"], abs=0.01)
 
 
+def test_evaluate_goes_on_from_its_cache(capsys, folder):
+    command = ("evaluate", VAE, "--samples", "2", "--limit", "3", "--json", "--cache", "nll")
+    first = output(capsys, *command)
+    assert (folder / "nll").stat().st_size > 0
+    assert output(capsys, *command) == first
+    (folder / "nll").write_bytes(b"")
+    assert "Delete it" in error(capsys, *command)
+
+
 def test_evaluate_an_autoencoder(capsys):
     result = json.loads(output(capsys, "evaluate", AUTOENCODER, "--json"))
     assert "nll" not in result

@@ -14,6 +14,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--limit", type=common.positive, help="use the first examples only")
     parser.add_argument("--batch-size", type=common.positive, default=100)
     parser.add_argument("--seed", type=int, help="default: the card's, or 0")
+    parser.add_argument(
+        "--cache", help="file that keeps finished batches of log p(x), to go on after a stop"
+    )
     common.add_json(parser)
 
 
@@ -59,6 +62,7 @@ def run(arguments) -> int:
             batch_size=arguments.batch_size,
             seed=seed,
             progress=update,
+            cache=arguments.cache,
         )
     facts = {
         "model": arguments.model,
