@@ -22,6 +22,7 @@ def from_array(
     split: str = "all",
     binarize: str | None = None,
     seed: int = 0,
+    intensities: bool = True,
 ) -> Dataset:
     """Makes a dataset of arrays, after checking them.
 
@@ -30,7 +31,7 @@ def from_array(
     other numbers become float32.
 
     Values keep their range, with one exception: uint8 stands for intensities and is divided by 255
-    when it is used. Convert counts or categories to float first.
+    when it is used, unless `intensities=False` says that it holds counts or categories.
 
     Args:
         x: array `[n, *event]`. The examples, numbers without NaN or infinities.
@@ -43,6 +44,7 @@ def from_array(
         split: str. Name of the split. Defaults to `"all"`.
         binarize: str or None. As in `load`; needs uint8, or floats in [0, 1]. Defaults to `None`.
         seed: int. As in `load`. Defaults to 0.
+        intensities: bool. Whether uint8 is divided by 255. Defaults to `True`.
 
     Returns:
         A `Dataset` with uint8 or float32 `x`, read-only, and int64 labels `[n]` or `None`.
@@ -68,6 +70,7 @@ def from_array(
         split=split,
         binarize=binarize,
         seed=seed,
+        intensities=intensities,
     )
 
 
@@ -112,24 +115,9 @@ def train_validation_split(
         )
     order = fixed_permutation(n, seed)
     return (
-        _take(dataset, order[n_validation:], "train"),
-        _take(dataset, order[:n_validation], "validation"),
+        dataset.take(order[n_validation:], "train"),
+        dataset.take(order[:n_validation], "validation"),
     )
-
-
-def _take(dataset: Dataset, rows: np.ndarray, split: str) -> Dataset:
-    part = Dataset(
-        dataset.x[rows],
-        None if dataset.labels is None else dataset.labels[rows],
-        target=None if dataset.target is None else dataset.target[rows],
-        name=dataset.name,
-        split=split,
-        binarize=dataset.binarize,
-        seed=dataset.seed,
-    )
-    if dataset.binarize:
-        part._fixed_draw = dataset._draw()[rows]
-    return part
 
 
 def _checked_numbers(what: str, values, add_channel: bool) -> np.ndarray:

@@ -24,8 +24,8 @@ class Dataset:
     evaluation repeats. Figures for the two differ by about two nats on MNIST: never mix them.
 
     Args:
-        x: array `[n, *event]`. uint8 stands for intensities of 0–255 and is divided by 255; floats
-            are taken as they are.
+        x: array `[n, *event]`. uint8 stands for intensities of 0–255 and is divided by 255 (but see
+            `intensities`); floats are taken as they are.
         labels: optional array `[n]` of class numbers. Only conditional models see them in `fit`.
         target: optional array of the shape of `x`: what to reconstruct, when it is not `x` itself
             (a denoising autoencoder).
@@ -35,9 +35,13 @@ class Dataset:
         noise: float. Standard deviation of Gaussian noise on the inputs of the batches (clipped to
             [0, 1]), whose target is the clean `x`: a denoising autoencoder. Defaults to `0.0`.
         seed: int. Seed of the order and of the binarization. Defaults to `0`.
+        intensities: bool. Whether uint8 is divided by 255. `False` takes its numbers as they are:
+            the class numbers and counts that likelihoods over whole numbers need. Defaults to
+            `True`.
 
     Raises:
-        ValueError: for arrays of unequal length, or intensities outside [0, 1] with `binarize`.
+        ValueError: for arrays of unequal length, or with `binarize` or `noise` for what are no
+            intensities in [0, 1].
 
     Example:
 
@@ -58,6 +62,7 @@ class Dataset:
         binarize: str | None = None,
         noise: float = 0.0,
         seed: int = 0,
+        intensities: bool = True,
     ):
         if binarize not in _BINARIZE:
             raise names.unknown_name("binarization", binarize, ("static", "dynamic"))
@@ -69,6 +74,8 @@ class Dataset:
                 raise ValueError(f"`{what}` has {len(other)} rows, x has {len(self.x)}.")
         if self.target is not None and (binarize or noise):
             raise ValueError("`binarize` and `noise` apply to x; give no `target` with them.")
+        if not intensities and (binarize or noise):
+            raise ValueError("`binarize` and `noise` are for intensities, not for other numbers.")
         if binarize and self.x.dtype != np.uint8:
             low, high = self.x.min(), self.x.max()
             if not (low >= 0 and high <= 1):
@@ -77,6 +84,7 @@ class Dataset:
                 )
         self.name, self.split, self.binarize, self.seed = name, split, binarize, seed
         self.noise = noise
+        self.intensities = intensities
         self._fixed_draw = None
 
     def __len__(self) -> int:
@@ -92,15 +100,25 @@ class Dataset:
         """A slice of rows, e.g. `data[:1000]`; a fixed draw is the slice of the whole's draw."""
         if not isinstance(rows, slice):
             raise TypeError("A Dataset is indexed by a slice, e.g. data[:100].")
+        return self.take(rows)
+
+    def take(self, rows, split: str | None = None) -> "Dataset":
+        """Returns the examples `rows` (a slice or indices), with their labels, targets and draw.
+
+        Args:
+            rows: slice or int array.
+            split: str. The new one's name of its split. Defaults to `None`: this one's.
+        """
         part = Dataset(
             self.x[rows],
             None if self.labels is None else self.labels[rows],
             target=None if self.target is None else self.target[rows],
             name=self.name,
-            split=self.split,
+            split=self.split if split is None else split,
             binarize=self.binarize,
             noise=self.noise,
             seed=self.seed,
+            intensities=self.intensities,
         )
         if self.binarize:
             part._fixed_draw = self._draw()[rows]
@@ -114,7 +132,23 @@ class Dataset:
     @property
     def images(self) -> np.ndarray:
         """The examples as float32, `[n, *event]`; with `binarize`, their fixed draw."""
-        return _to_float(self._draw() if self.binarize else self.x, binary=bool(self.binarize))
+        return self._to_float(self._draw() if self.binarize else self.x, drawn=bool(self.binarize))
+
+    def levels(self) -> np.ndarray:
+        """The values that are to be reconstructed, as a likelihood's `check_support` takes them.
+
+        Of bytes each value once, `[m, 1]`, unless columns differ (a table, `[n, columns]`).
+        """
+        stored = self.x if self.target is None else self.target
+        if self.binarize:
+            columns = self.x.shape[1] if self.x.ndim == 2 else 1
+            return np.repeat(np.float32([[0.0], [1.0]]), columns, axis=1)
+        if stored.dtype == np.uint8 and stored.ndim > 2:
+            present = np.zeros(256, bool)
+            for start in range(0, len(stored), 4096):  # Bounded memory.
+                present[stored[start : start + 4096]] = True
+            stored = np.flatnonzero(present).astype(np.uint8)[:, None]
+        return self._to_float(stored)
 
     @property
     def sha256(self) -> str:
@@ -175,12 +209,12 @@ class Dataset:
 
             def batch(step):
                 rows = order[step * batch_size : tf.minimum((step + 1) * batch_size, n)]
-                x = _to_float(tf.gather(stored, rows), binary=fixed)
+                x = self._to_float(tf.gather(stored, rows), drawn=fixed)
                 if redraw:
                     noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
                     x = tf.cast(noise < x, tf.float32)
                 x = tf.ensure_shape(x, (None, *self.event_shape))
-                clean = None if target is None else _to_float(tf.gather(target, rows), binary=False)
+                clean = None if target is None else self._to_float(tf.gather(target, rows))
                 if self.noise:
                     noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
                     x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
@@ -206,11 +240,17 @@ class Dataset:
             generator = np.random.Generator(np.random.Philox(self.seed))
             draw = np.empty(self.x.shape, np.uint8)
             for start in range(0, len(self), 4096):  # Bounded memory; the stream is the same.
-                block = _to_float(self.x[start : start + 4096], binary=False)
+                block = self._to_float(self.x[start : start + 4096])
                 noise = generator.random(block.shape, np.float32)
                 draw[start : start + 4096] = noise < block
             self._fixed_draw = draw
         return self._fixed_draw
+
+    def _to_float(self, x, drawn: bool = False):
+        """Stored values as float32 (works on arrays and on tensors); `drawn` are 0 and 1."""
+        scale = x.dtype == np.uint8 and self.intensities and not drawn
+        x = x.astype(np.float32) if isinstance(x, np.ndarray) else _cast(x)
+        return x / 255.0 if scale else x
 
 
 def _as_stored(x) -> np.ndarray:
@@ -222,13 +262,6 @@ def _as_stored(x) -> np.ndarray:
     if x.dtype == bool or np.issubdtype(x.dtype, np.number):
         return x.astype(np.float32)
     raise ValueError(f"Data holds numbers, not {x.dtype}.")
-
-
-def _to_float(x, binary: bool):
-    """Stored values as float32 intensities (works on arrays and on tensors)."""
-    is_byte = x.dtype == np.uint8
-    x = x.astype(np.float32) if isinstance(x, np.ndarray) else _cast(x)
-    return x / 255.0 if is_byte and not binary else x
 
 
 def _cast(x):

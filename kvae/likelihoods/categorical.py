@@ -21,7 +21,7 @@ class CategoricalLikelihood(Likelihood):
 
     x are the class numbers themselves, as whole numbers in a float or integer array: multiply
     images in [0, 1] by `num_classes - 1` and round. (A `kvae.datasets.Dataset` of uint8 divides by
-    255: store class numbers as int32 or float32.)
+    255, unless it is made with `intensities=False`.)
 
     Args:
         num_classes: int. K, at least 2. Defaults to `256`.

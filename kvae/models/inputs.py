@@ -60,6 +60,8 @@ class Inputs:
             target = x.x if x.target is None else x.target
             self._check_events(x.x, "x", support=False, values=x.x.dtype != np.uint8)
             self._check_events(target, "x", values=target.dtype != np.uint8)
+            if target.dtype == np.uint8:
+                self._check_bytes(x)
         elif is_concrete(x):
             x = self._check_events(np.asarray(x), "x", support=y is None)
             label = self._labels(label, len(x))
@@ -92,6 +94,18 @@ class Inputs:
     def _batches(self, data: Dataset, batch_size: int, **order):
         """The batches of a `Dataset`, with its labels for a conditional model."""
         return data.batches(batch_size, labels=self.conditional, **order)
+
+    def _check_bytes(self, data: Dataset) -> None:
+        """Refuses bytes that the likelihood does not take, as they are or divided by 255."""
+        try:
+            self.likelihood.check_support(data.levels(), "x")
+        except ValueError as error:
+            if not data.intensities:
+                raise
+            raise ValueError(
+                f"{error} A Dataset of uint8 is divided by 255, unless it is made with "
+                "Dataset(..., intensities=False)."
+            ) from None
 
     def _dataset_labels(self, data: Dataset):
         """The labels of a `Dataset` that a conditional model takes; no others have a say."""
