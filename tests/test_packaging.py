@@ -183,7 +183,7 @@ def test_wheel_holds_all_modules_cards_weights_and_the_command(tmp_path):
         info = next(n for n in inside if n.endswith("/entry_points.txt")).rsplit("/", 1)[0]
         assert "kvae = kvae.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
         weights = sorted(ROOT.glob("zoo/weights/*.weights.h5"))
-        cards = sorted(ROOT.glob("zoo/cards/*.json"))
+        cards = sorted(ROOT.glob("zoo/cards/**/*.json"))
         assert weights and cards
         for path in weights + cards:
             assert archive.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()
