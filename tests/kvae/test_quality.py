@@ -149,10 +149,10 @@ def test_classifiers_are_known():
 @pytest.mark.slow
 def test_training_a_classifier_repeats_and_writes_its_card(tmp_path, monkeypatch):
     monkeypatch.setitem(
-        classifiers._RECIPES, "digits", {"epochs": 2, "batch_size": 64, "learning_rate": 3e-3}
+        classifiers._RECIPES, "digits", {"epochs": 15, "batch_size": 32, "learning_rate": 3e-3}
     )
     first, second = (
-        classifiers.train_classifier("digits", tmp_path / part, limit=300) for part in "ab"
+        classifiers.train_classifier("digits", tmp_path / part, limit=600) for part in "ab"
     )
     path = tmp_path / "a" / "weights" / "classifier.digits.weights.h5"
     assert first.weights["sha256"] == io.sha256_file(path)
@@ -162,7 +162,7 @@ def test_training_a_classifier_repeats_and_writes_its_card(tmp_path, monkeypatch
     model.load_weights(tmp_path / "b" / "weights" / path.name)
     for a, b in zip(weights_a, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert first.metrics == second.metrics and first.metrics["accuracy"] > 0.3
+    assert first.metrics == second.metrics and first.metrics["accuracy"] > 0.5
 
 
 def test_inception_is_given_what_it_expects(monkeypatch):
