@@ -345,10 +345,16 @@ def _facts(part) -> dict:
         name: parameter.default
         for name, parameter in inspect.signature(type(part)).parameters.items()
     }
-    config = part.get_config()
     kept = {
-        key: value
-        for key, value in config.items()
+        key: _nameless(value)
+        for key, value in part.get_config().items()
         if key in defaults and key != "latent_dim" and value != defaults[key]
     }
     return {"class": type(part).__name__, **kept}
+
+
+def _nameless(value):
+    """A configuration without the names of the layers in it."""
+    if isinstance(value, dict):
+        return {key: _nameless(inner) for key, inner in value.items() if key != "name"}
+    return [_nameless(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -67,3 +67,15 @@ def test_unknown_names():
         Lab("a-study", "Is it so?", dataset="minst")
     with pytest.raises(ValueError, match="Unknown study 'why-sampel'.*'why-sample'"):
         kvae.studies.get("why-sampel")
+
+
+def test_names_of_inner_layers_make_no_other_training(cache, tmp_path):
+    """They count up in a process, whatever was made before."""
+    from kvae.studies.lab import _facts
+
+    first = _facts(kvae.posteriors.get("iaf"))
+    kvae.DiagonalGaussian()
+    second = _facts(kvae.posteriors.get("iaf"))
+    assert first == second
+    assert first != _facts(kvae.posteriors.get("real_nvp"))
+    assert first != _facts(kvae.FlowPosterior(base="laplace"))
