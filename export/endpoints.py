@@ -66,8 +66,11 @@ def write(endpoints: dict[str, Endpoint], path) -> None:
 
 
 def _float32(values: dict) -> dict:
-    # Under a half-precision policy clients get float32 all the same.
-    return {name: tf.cast(value, tf.float32) for name, value in values.items()}
+    # Under a half-precision policy clients get float32 all the same; integers stay what they are.
+    return {
+        name: tf.cast(value, tf.float32) if value.dtype.is_floating else value
+        for name, value in values.items()
+    }
 
 
 def mean(model, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:

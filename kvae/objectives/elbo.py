@@ -86,6 +86,11 @@ class ELBO(Regularized):
                 f"A {type(vae.posterior).__name__} posterior has no density, and the path gradient "
                 "is one of log q. Use gradient='reparameterization'."
             )
+        if vae.posterior.discrete:
+            raise ValueError(
+                f"A {type(vae.posterior).__name__} posterior draws a discrete z, which no path "
+                "leads through. Use gradient='reparameterization'."
+            )
         if not vae.posterior.stops_at_parameters:
             raise ValueError(
                 f"The path gradient holds the parameters of log q still, and that of a "

@@ -8,6 +8,7 @@ from keras import ops
 
 from kvae import random, schedules
 from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.straight_through import with_gradient_of
 
 __all__ = ["GumbelSoftmax", "one_hot_of_largest"]
 
@@ -27,7 +28,7 @@ class GumbelSoftmax(Posterior):
     the softmax of `(logits + noise) / temperature` stands for it, a point between the corners; the
     lower the temperature, the nearer the corners and the noisier the gradient. Outside of training
     draws are exact, so the ELBO of an evaluation and an importance-sampled log p(x) are those of
-    the discrete model.
+    the discrete model. The `elbo` of a training's logs is that of relaxed z, and no bound.
 
     The KL is that of the categorical distributions, in closed form. Where it is estimated
     (`kl="monte_carlo"`), the log-mass `Σ z log q` is taken at the relaxed z in training, which is
@@ -37,11 +38,16 @@ class GumbelSoftmax(Posterior):
         latent_dim: int or `None`, a multiple of `num_categories`. Set by `kvae.VAE` when `None`.
         num_categories: int. K. Defaults to `10`.
         temperature: float or schedule (`kvae.schedules`) of the optimizer's step, e.g.
-            `Linear(1.0, 0.5, steps)`. A schedule's value is in the logs. Defaults to `0.67`.
+            `Linear(1.0, 0.5, steps)`, at least 0.001. A schedule's value is in the logs. Defaults
+            to `0.67`.
         straight_through: bool. In training too the decoder sees exact one-hot vectors, and the
             gradient is that of the relaxed ones. Defaults to `False`.
 
     Parameter: `z_logits`, `[batch, N, K]`.
+
+    Raises:
+        ValueError: for a `latent_dim` that is no multiple of `num_categories`, a prior with another
+            number of categories, and with the path gradient, which relaxed draws do not have.
 
     Example:
 
@@ -59,6 +65,7 @@ class GumbelSoftmax(Posterior):
     """
 
     space = "categorical"
+    discrete = True
 
     def __init__(
         self,
@@ -119,9 +126,7 @@ class GumbelSoftmax(Posterior):
         relaxed = tf.reshape(tf.nn.softmax(groups), shape)
         if not self.straight_through:
             return relaxed
-        # Exactly the corner: hard + (relaxed − relaxed) would differ in the last bit.
-        hard = one_hot_of_largest(scores, self.num_categories)
-        return _with_gradient_of(hard, relaxed)
+        return with_gradient_of(one_hot_of_largest(scores, self.num_categories), relaxed)
 
     def mean(self, params):
         """Returns E[z], the classes' probabilities, `[batch, latent_dim]`.
@@ -152,9 +157,3 @@ class GumbelSoftmax(Posterior):
 
     def _flat(self, values):
         return ops.reshape(values, (-1, math.prod(values.shape[1:])))
-
-
-@tf.custom_gradient
-def _with_gradient_of(values, other):
-    """`values` forward, and the gradient of `other`."""
-    return tf.identity(values), lambda upstream: (None, upstream)

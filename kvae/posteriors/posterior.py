@@ -35,6 +35,7 @@ class Posterior(Part):
     # Whether log_prob depends on nothing trainable but its arguments; flows have weights in it.
     stops_at_parameters = True
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
+    discrete = False  # Whether z is one of finitely many, and `log_prob` the logarithm of a mass.
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(**kwargs)

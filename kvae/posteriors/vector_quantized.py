@@ -8,6 +8,7 @@ from keras import ops
 
 from kvae import random
 from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.straight_through import with_gradient_of
 
 __all__ = ["VectorQuantized"]
 
@@ -61,6 +62,7 @@ class VectorQuantized(Posterior):
     """
 
     space = "codes"
+    discrete = True
 
     def __init__(
         self,
@@ -104,6 +106,8 @@ class VectorQuantized(Posterior):
         return {"z_e": (self.num_positions * self.embedding_dim,)}
 
     def build(self, features_shape):
+        if self.built:  # A second codebook would be another model.
+            return
         plain = not isinstance(features_shape, dict)
         plain = plain and not isinstance(features_shape[0], (list, tuple))
         if plain and math.prod(features_shape[1:]) == self.latent_dim:
@@ -134,14 +138,22 @@ class VectorQuantized(Posterior):
             self._update(outputs, codes)
         return {**params, "codes": tf.reshape(codes, (-1, self.num_positions))}
 
+    def codes(self, params):
+        """Returns the codes of `x`, int32 `[batch, N]`."""
+        return params["codes"]
+
+    def nearest(self, z):
+        """Returns the codes nearest to any `z` `[..., latent_dim]`, int32 `[..., N]`."""
+        codes = self._nearest(tf.reshape(z, (-1, self.embedding_dim)))
+        return tf.reshape(codes, tf.concat([tf.shape(z)[:-1], [self.num_positions]], axis=0))
+
     def noise(self, shape, seed):
         """Codes are certain: zeros, which give the shape only."""
         return ops.zeros(shape)
 
     def transform(self, params, noise):
-        z_e = params["z_e"]
         quantized = self.embed(params["codes"])
-        return z_e + tf.stop_gradient(quantized - z_e) + ops.zeros_like(noise)
+        return with_gradient_of(quantized, params["z_e"]) + ops.zeros_like(noise)
 
     def embed(self, codes):
         """Returns the entries of the codebook: ints `[..., N]` to `z` `[..., latent_dim]`."""
@@ -154,8 +166,9 @@ class VectorQuantized(Posterior):
         return self.embed(params["codes"])
 
     def log_prob(self, params, z):
-        """Returns log q = 0 of the codes of `x`, `[..., batch]`; of others it would be −∞."""
-        return ops.zeros_like(z[..., 0])
+        """Returns log q: 0 of the codes of `x`, −∞ of all others, `[..., batch]`."""
+        own = ops.all(ops.equal(z, self.embed(params["codes"])), axis=-1)
+        return ops.where(own, 0.0, -math.inf)
 
     def penalty(self, params):
         z_e, quantized = params["z_e"], self.embed(params["codes"])
@@ -187,6 +200,9 @@ class VectorQuantized(Posterior):
     def _nearest(self, outputs):
         """The entry of the codebook nearest to each of `outputs` `[n, embedding_dim]`."""
         codebook = tf.convert_to_tensor(self.embeddings)
+        # Far from 0 the squares below would cancel.
+        centre = ops.mean(codebook, axis=0)
+        codebook, outputs = codebook - centre, outputs - centre
         # ‖z‖² is the same for all entries.
         distance = ops.sum(ops.square(codebook), axis=-1) - 2.0 * tf.matmul(
             outputs, codebook, transpose_b=True
@@ -203,10 +219,10 @@ class VectorQuantized(Posterior):
     def _start(self, outputs) -> None:
         """Puts the codebook on outputs of the first batch, all of it if that is large enough."""
         first = tf.equal(self.steps, 0.0)
-        drawn = self._shared(self._some_of(outputs), mean=True)
+        drawn = self._some_of(outputs)
         # Outputs drawn twice would be one code for ever.
         noise = random.normal(drawn.shape, random.fold_in(self.seed, 2**30))
-        drawn += 1e-2 * tf.math.reduce_std(outputs) * noise
+        drawn = self._shared(drawn + 1e-2 * tf.math.reduce_std(outputs) * noise, of_first=True)
         for variable in (self.embeddings, self.sums):
             variable.assign(tf.where(first, drawn, variable))
 
@@ -225,7 +241,7 @@ class VectorQuantized(Posterior):
         self.unused.assign(tf.where(counts > 0, 0.0, self.unused + 1.0))
         if self.revive_after is not None:
             dead = self.unused >= self.revive_after
-            drawn = self._shared(self._some_of(outputs), mean=True)
+            drawn = self._shared(self._some_of(outputs), of_first=True)
             for variable in (self.embeddings, self.sums):
                 variable.assign(tf.where(dead[:, None], drawn, variable))
             self.counts.assign(tf.where(dead, 1.0, self.counts))
@@ -233,10 +249,12 @@ class VectorQuantized(Posterior):
         self.steps.assign_add(1.0)
 
     @staticmethod
-    def _shared(values, mean: bool = False):
-        """The sum (or mean) over the replicas of a distribution strategy."""
+    def _shared(values, of_first: bool = False):
+        """The sum over the replicas of a distribution strategy, or the values of the first one."""
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
             return values
-        kind = tf.distribute.ReduceOp.MEAN if mean else tf.distribute.ReduceOp.SUM
-        return context.all_reduce(kind, values)
+        if of_first:
+            first = tf.equal(context.replica_id_in_sync_group, 0)
+            values = tf.where(first, values, tf.zeros_like(values))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, values)

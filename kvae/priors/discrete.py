@@ -38,6 +38,14 @@ class UniformCategorical(Prior):
             raise ValueError(f"`num_categories` is at least 2, not {num_categories}.")
         self.num_categories = num_categories
 
+    def build(self, input_shape=None):
+        if self.latent_dim is None or self.latent_dim % self.num_categories:
+            raise ValueError(
+                f"latent_dim={self.latent_dim} is no multiple of num_categories="
+                f"{self.num_categories}: z is a one-hot vector for each variable."
+            )
+        self.built = True
+
     def noise(self, shape, seed):
         """Draws Gumbel noise, `[..., latent_dim]`."""
         return random.gumbel(shape, seed)
@@ -70,6 +78,17 @@ class UniformCodes(Prior):
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+
+    Raises:
+        ValueError: for a model with another posterior, and when used without a model.
+
+    Example:
+
+    ```python
+    vae = kvae.VAE(
+        encoder, decoder, latent_dim=16, posterior="vector_quantized", prior="uniform_codes"
+    )
+    ```
     """
 
     space = "codes"

@@ -106,6 +106,11 @@ class VampPrior(Prior):
                 f"{type(vae.posterior).__name__} knows at its own draws only. Use invertible flows "
                 "('iaf', 'real_nvp', 'maf')."
             )
+        if vae.posterior.space == "codes":
+            raise ValueError(
+                f"A {type(vae.posterior).__name__} posterior is certain of its codes, so a mixture "
+                "of some is impossible for all others. Use prior='uniform_codes'."
+            )
         self._vae = lambda: vae
 
     def build(self, input_shape=None):

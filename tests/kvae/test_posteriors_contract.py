@@ -9,10 +9,25 @@ import tensorflow as tf
 
 import kvae
 from kvae import posteriors, random
-from kvae.posteriors import Delta, GaussianMixturePosterior, LowRank, StudentT
+from kvae.posteriors import (
+    Delta,
+    GaussianMixturePosterior,
+    GumbelSoftmax,
+    LowRank,
+    StudentT,
+    VectorQuantized,
+)
 
 VARIANTS = {
     "autoencoder": {"posterior": "delta", "prior": None},
+    "gumbel_softmax_of_2": {
+        "posterior": lambda: GumbelSoftmax(num_categories=2),
+        "prior": lambda: kvae.priors.UniformCategorical(2),
+    },
+    "vector_quantized_of_1": {
+        "posterior": lambda: VectorQuantized(num_embeddings=5, embedding_dim=1),
+        "prior": "uniform_codes",
+    },
     "low_rank_2": {"posterior": lambda: LowRank(rank=2)},
     "student_t_learned": {"posterior": lambda: StudentT(df=None)},
     "mixture_of_2": {"posterior": lambda: GaussianMixturePosterior(num_components=2)},
