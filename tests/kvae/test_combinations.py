@@ -121,7 +121,7 @@ def check_gradients(vae, posterior, prior, digits, names):
             continue  # A point has no density to sample a KL with.
         objective = kvae.ELBO(**OBJECTIVES[name])
         if name == "path" and posterior in NO_PATH:
-            with pytest.raises(ValueError, match="path gradient"):
+            with pytest.raises(ValueError, match="path"):
                 objective.attach(vae)
             continue
         objective.attach(vae)
