@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ellipses", "moments", "posterior_map"]
+__all__ = ["add_ellipses", "ellipses", "moments", "posterior_map"]
 
 _DRAWS = 256
 
@@ -49,6 +49,24 @@ def ellipses(covariances: np.ndarray, sigmas: float = 1.0) -> tuple[np.ndarray, 
     return axes[:, 1], axes[:, 0], angles
 
 
+def add_ellipses(ax: Axes, means, covariances, sigmas: float = 1.0, **look: Any) -> None:
+    """Draws Gaussians in the plane as ellipses, all of them as one collection, in data units.
+
+    Args:
+        ax: matplotlib axes.
+        means: array [n, 2].
+        covariances: array [n, 2, 2].
+        sigmas: float. Semi-axes in standard deviations. Defaults to 1.
+        **look: of `matplotlib.collections.EllipseCollection`: facecolors, edgecolors, linewidths.
+    """
+    from matplotlib.collections import EllipseCollection
+
+    offsets = {"offsets": means, "offset_transform": ax.transData}
+    ax.add_collection(
+        EllipseCollection(*ellipses(covariances, sigmas), units="xy", **offsets, **look)
+    )
+
+
 @style.styled
 def posterior_map(
     vae: Any,
@@ -56,7 +74,7 @@ def posterior_map(
     labels: Any = None,
     path: str | os.PathLike | None = None,
     *,
-    n: int = 24,
+    n: int | None = None,
     sigmas: float = 1.0,
     title: str = "Posteriors",
 ) -> Figure:
@@ -71,7 +89,8 @@ def posterior_map(
         x: array [m, *event] or `kvae.datasets.Dataset`. The examples.
         labels: array [m]. A class for each example, at most ten. Defaults to the Dataset's labels.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
-        n: int. Decoded images along each side. Defaults to 24.
+        n: int. Decoded images along each side. Defaults to `None`: 24, and 16 for images of fewer
+            than 16 pixels, which are hard to tell apart when they are small.
         sigmas: float. Semi-axes in standard deviations. Defaults to 1.
         title: str. The figure's title.
 
@@ -89,7 +108,7 @@ def posterior_map(
     ```
     """
     style.check_path(path)
-    n = arrays.count("n", n, 2)
+    n = None if n is None else arrays.count("n", n, 2)
     if vae.latent_dim != 2:
         raise ValueError(
             f"A map of posteriors takes two latent dimensions, and {vae.name} has "
@@ -116,11 +135,13 @@ def posterior_map(
             raise ValueError(f"{len(names)} classes are more than the ten colours: merge some.")
     figure = style.new_figure(12.4, 6.2)
     left, right = figure.subplots(1, 2)
-    _draw_ellipses(left, means, ellipses(covariances, sigmas), classes)
+    _draw_ellipses(left, means, covariances, sigmas, classes)
     limits = _limits(means, covariances)
+    shown = f"{len(means)} posteriors, ellipses of {sigmas:g} σ"
     if type(vae.prior).__name__ == "StandardNormal":
         _prior_contours(left)
-    _draw_plane(right, vae, limits, n)
+        shown += "; dashed: 50 and 95 % of the prior"
+    n = _draw_plane(right, vae, limits, n)
     for ax in (left, right):
         ax.set(xlim=limits[0], ylim=limits[1], xlabel="z[0]", ylabel="z[1]")
         ax.set_aspect("equal")
@@ -132,36 +153,34 @@ def posterior_map(
             for k, name in enumerate(names)
         ]
         figure.legend(handles=handles, title="class", loc="outside right upper", frameon=False)
-    shown = f"{len(means)} posteriors, ellipses of {sigmas:g} σ; dashed: 50 and 95 % of the prior"
     style.add_title(left, title, shown, 900)
     style.add_title(right, "The same plane, decoded", f"E[x|z] at {n} × {n} codes", 900)
     return style.save(figure, path)
 
 
-def _draw_ellipses(ax: Axes, means, sizes, classes) -> None:
-    from matplotlib.collections import EllipseCollection
+def _draw_ellipses(ax: Axes, means, covariances, sigmas, classes) -> None:
+    from matplotlib.colors import to_rgba_array
 
     # In a random order: else the last class hides the rest.
     order = np.random.default_rng(0).permutation(len(means))
-    widths, heights, angles = (size[order] for size in sizes)
-    colours = np.array(style.PALETTE)[classes[order]]
-    alpha = float(np.clip(300 / len(means), 0.06, 0.3))
-    ax.add_collection(
-        EllipseCollection(
-            widths,
-            heights,
-            angles,
-            units="xy",
-            offsets=means[order],
-            offset_transform=ax.transData,
-            facecolors=colours,
-            edgecolors=colours,
-            linewidths=0.3,
-            alpha=alpha,
-        )
+    means, covariances = means[order], covariances[order]
+    colours = to_rgba_array(np.array(style.PALETTE)[classes[order]])[:, :3]
+
+    def faint(alpha):
+        return np.column_stack([colours, np.full(len(colours), alpha)])
+
+    # Few ellipses are outlines, many are a mist; the means on top, so that narrow ones are seen.
+    many = float(np.clip(np.log10(len(means) / 100) / 2, 0, 1))
+    add_ellipses(
+        ax,
+        means,
+        covariances,
+        sigmas,
+        facecolors=faint(0.11 - 0.04 * many),
+        edgecolors=faint(0.75 - 0.6 * many),
+        linewidths=0.9 - 0.6 * many,
     )
-    # The means on top, so that narrow posteriors are seen too.
-    ax.scatter(*means[order].T, s=1.2, c=colours, linewidths=0, alpha=min(1.0, 4 * alpha))
+    ax.scatter(*means.T, s=12 - 10 * many, c=colours, linewidths=0, alpha=0.9 - 0.4 * many)
     ax.grid(True, linewidth=0.4)
 
 
@@ -174,9 +193,12 @@ def _limits(means, covariances) -> list[tuple[float, float]]:
     return [(c - half, c + half) for c in centre]
 
 
-def _draw_plane(ax: Axes, vae, limits, n: int) -> None:
+def _draw_plane(ax: Axes, vae, limits, n: int | None) -> int:
+    """Draws the decoded plane; returns the number of images along a side."""
     from kvae.plots.grid import _as_images, _bounds, tile
 
+    small = min(vae.event_shape[:2]) < 16
+    n = n or (16 if small else 24)
     (left, right), (bottom, top) = limits
     # At the middle of each cell, so that image and axes agree.
     across = left + (np.arange(n) + 0.5) * (right - left) / n
@@ -195,3 +217,9 @@ def _draw_plane(ax: Axes, vae, limits, n: int) -> None:
         extent=(left, right, bottom, top),
         interpolation="nearest",
     )
+    if small:  # Their strokes reach the border: a line between them.
+        for edge in np.linspace(left, right, n + 1)[1:-1]:
+            ax.axvline(edge, color=style.MUTED, linewidth=0.7)
+        for edge in np.linspace(bottom, top, n + 1)[1:-1]:
+            ax.axhline(edge, color=style.MUTED, linewidth=0.7)
+    return n

@@ -1,5 +1,7 @@
 """kvae.studies.posterior_map and plots.posterior_map: geometry to scale."""
 
+import re
+
 import matplotlib.collections
 import numpy as np
 import pytest
@@ -55,6 +57,19 @@ def test_drawn_to_scale(make_vae, digits):
     )
 
 
+def test_what_is_drawn_is_what_is_said(make_vae, digits, tmp_path):
+    figure = kvae.plots.posterior_map(make_vae(), digits[:7], path=tmp_path / "map.png")
+    left, right = figure.axes
+    assert (tmp_path / "map.png").stat().st_size > 10_000
+    radii = sorted(circle.get_radius() for circle in left.patches)
+    np.testing.assert_allclose(1 - np.exp(-np.square(radii) / 2), [0.5, 0.95])
+    assert "50 and 95 % of the prior" in left.texts[0].get_text()
+    assert right.images[0].get_array().shape == (128, 128)  # 16 × 16 images of 8 × 8.
+    other = make_vae(prior="gaussian_mixture")
+    left, _ = kvae.plots.posterior_map(other, digits[:7], n=2).axes
+    assert not left.patches and "prior" not in left.texts[0].get_text()
+
+
 def test_refuses(make_vae, digits):
     with pytest.raises(ValueError, match="two latent dimensions.*has 3"):
         kvae.plots.posterior_map(make_vae(latent_dim=3), digits)
@@ -76,3 +91,5 @@ def test_coverage():
 def test_posterior_map(run_study):
     findings, page = run_study("posterior-map")
     assert len(findings) == 4 and "posteriors.png" in page
+    covered = float(re.search(r"2 σ of a test image's posterior \| ([\d.]+)", page)[1])
+    assert findings[1]["holds"] == (covered > 0.9)
