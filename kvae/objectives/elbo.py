@@ -88,8 +88,8 @@ class ELBO(Regularized):
             )
         if vae.posterior.discrete:
             raise ValueError(
-                f"A {type(vae.posterior).__name__} posterior draws a discrete z, which no path "
-                "leads through. Use gradient='reparameterization'."
+                f"The path gradient leads through z, and that of a {type(vae.posterior).__name__} "
+                "posterior is discrete. Use gradient='reparameterization'."
             )
         if not vae.posterior.stops_at_parameters:
             raise ValueError(
