@@ -212,8 +212,6 @@ def test_rate_and_distortion_of_a_linear_gaussian_model(linear_gaussian):
     total = -linear_gaussian.log_prob(x).mean()
     assert point["rate"] + point["distortion"] == pytest.approx(total, abs=0.3)
     assert point["elbo"] == -point["rate"] - point["distortion"]
-    terms = evaluation.evaluate(vae, data, num_samples=1)
-    assert point["rate"] == terms["kl"] and point["distortion"] == terms["reconstruction"]
 
 
 def test_rate_distortion_refuses(make_vae, digits):
