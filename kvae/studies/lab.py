@@ -354,7 +354,9 @@ def _facts(part) -> dict:
 
 
 def _nameless(value):
-    """A configuration without the names of the layers in it."""
+    """A configuration without the names of the layers in it; those of types of numbers stay."""
     if isinstance(value, dict):
+        if value.get("class_name") == "DTypePolicy":
+            return value
         return {key: _nameless(inner) for key, inner in value.items() if key != "name"}
     return [_nameless(inner) for inner in value] if isinstance(value, (list, tuple)) else value
