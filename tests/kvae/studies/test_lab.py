@@ -78,4 +78,6 @@ def test_names_of_inner_layers_make_no_other_training(cache, tmp_path):
     second = _facts(kvae.posteriors.get("iaf"))
     assert first == second
     assert first != _facts(kvae.posteriors.get("real_nvp"))
+    # The name of a type is no layer's name.
+    assert _facts(kvae.Bernoulli(dtype="float64")) != _facts(kvae.Bernoulli(dtype="float32"))
     assert first != _facts(kvae.FlowPosterior(base="laplace"))
