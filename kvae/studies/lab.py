@@ -99,6 +99,16 @@ class Run:
         }
 
     @functools.cached_property
+    def dominated(self) -> float:
+        """The share of the images whose log p(x) rests on fewer than 5 effective samples.
+
+        Their estimates are too low, so those of the model are a lower bound.
+        """
+        # The squared relative error of the mean weight is (1 / ESS − 1 / n) n / (n − 1).
+        n, error = self.lab.scale.num_samples, self._importance()["standard_error"]
+        return float(np.mean(1.0 / (error**2 * (n - 1) / n + 1.0 / n) < 5.0))
+
+    @functools.cached_property
     def terms(self) -> dict[str, np.ndarray]:
         """The objective's terms on the test set in nats, `[n]` each: elbo, reconstruction, kl, …"""
 

@@ -81,3 +81,12 @@ def test_names_of_inner_layers_make_no_other_training(cache, tmp_path):
     # The name of a type is no layer's name.
     assert _facts(kvae.Bernoulli(dtype="float64")) != _facts(kvae.Bernoulli(dtype="float32"))
     assert first != _facts(kvae.FlowPosterior(base="laplace"))
+
+
+def test_dominated_counts_the_images_with_few_effective_samples(cache, tmp_path):
+    lab = make(cache, tmp_path)
+    lab.scale = kvae.studies.lab.dataclasses.replace(lab.scale, num_samples=12)
+    run = lab.fit("model")
+    estimate = run.vae.log_prob(lab.test_images(run), num_samples=12)
+    share = np.mean(estimate.effective_sample_size < 5.0)
+    assert 0 < share < 1 and run.dominated == pytest.approx(share, abs=0.02)
