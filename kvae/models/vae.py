@@ -297,7 +297,7 @@ class VAE(Inputs, Labels, keras.Model):
         self.optimizer.apply_gradients(
             zip(tape.gradient(scaled, variables), variables, strict=True)
         )
-        self.objective.update(self.given(label), x, target, seed=seed)
+        self.objective.update(self.given(label), x, target, terms, seed=seed)
         return self._track(terms, weight)
 
     def test_step(self, data):

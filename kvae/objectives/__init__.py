@@ -1,11 +1,12 @@
 """Training objectives."""
 
 from kvae import parts
+from kvae.objectives.bound import Bound
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import Objective
 from kvae.objectives.regularized import Regularized
 
-__all__ = ["ELBO", "Objective", "Regularized", "get"]
+__all__ = ["ELBO", "Bound", "Objective", "Regularized", "get"]
 
 _BY_NAME = {"elbo": ELBO}
 

@@ -4,17 +4,17 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae import divergences, names
+from kvae import names
+from kvae.objectives.bound import Bound
 from kvae.objectives.regularized import Regularized
 
 __all__ = ["ELBO"]
 
-_KL = ("auto", "analytic", "monte_carlo")
 _GRADIENT = ("reparameterization", "path")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class ELBO(Regularized):
+class ELBO(Regularized, Bound):
     """The evidence lower bound, `E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z))`, in nats.
 
     The KL term compares the posterior of one `x` with the *prior*: it is the price, in nats, of
@@ -58,13 +58,9 @@ class ELBO(Regularized):
         gradient: str = "reparameterization",
         **settings,
     ):
-        super().__init__(beta, **settings)
-        if kl not in _KL:
-            raise names.unknown_name("kl", kl, _KL)
+        super().__init__(beta, num_samples=num_samples, kl=kl, **settings)
         if gradient not in _GRADIENT:
             raise names.unknown_name("gradient", gradient, _GRADIENT)
-        if num_samples < 1:
-            raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
         if gradient == "path" and kl == "analytic":
             raise ValueError(
                 "The path gradient is one of the Monte Carlo estimate; a closed form has no "
@@ -75,7 +71,7 @@ class ELBO(Regularized):
                 "Bits left free in each dimension take the closed-form KL of each, which has no "
                 "path gradient. Use free_bits_groups=1: free bits in total."
             )
-        self.num_samples, self.kl, self.gradient = num_samples, kl, gradient
+        self.gradient = gradient
 
     def attach(self, vae):
         super().attach(vae)
@@ -98,44 +94,15 @@ class ELBO(Regularized):
                 "together with its draws. Use gradient='reparameterization'."
             )
 
-    def terms(self, vae, x, target, *, training, seed):
-        params = vae.encode_params(x, training=training)
-        z, kl = self._draw(vae, params, seed=seed, training=training)
-        outputs = vae.decode_params(z, training=training)
-        reconstruction = -ops.mean(vae.likelihood.log_prob(outputs, target), axis=0)
-        loss = reconstruction + self.penalized(vae, params, kl)
-        penalty = vae.posterior.penalty(params)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-        }
+    def cost(self, vae, params, z, kl, *, seed):
+        return self.penalized(vae, params, kl), {}
 
-    def _draw(self, vae, params, **draw):
-        """Returns `z` `[num_samples, batch, latent_dim]` and the KL `[batch]`."""
-        posterior, prior = vae.posterior, vae.prior
-        if self.gradient == "path":
-            z = posterior.sample(params, self.num_samples, **draw)
-            log_q = posterior.log_prob(tf.nest.map_structure(tf.stop_gradient, params), z)
-            return z, ops.mean(log_q - prior.log_prob(z), axis=0)
-        closed_form = None
-        if self.kl != "monte_carlo":
-            closed_form = divergences.closed_form_kl(posterior, prior)
-        if closed_form is not None:
-            return posterior.sample(params, self.num_samples, **draw), closed_form(params)
-        if self.kl == "analytic":
-            raise ValueError(
-                f"No closed-form KL is known between {type(posterior).__name__} and "
-                f"{type(prior).__name__}. Use ELBO(kl='auto') or kl='monte_carlo'."
-            )
-        z, log_q = posterior.sample_and_log_prob(params, self.num_samples, **draw)
-        return z, ops.mean(log_q - prior.log_prob(z), axis=0)
+    def draw(self, vae, params, *, seed, training):
+        if self.gradient != "path":
+            return super().draw(vae, params, seed=seed, training=training)
+        z = vae.posterior.sample(params, self.num_samples, seed=seed, training=training)
+        log_q = vae.posterior.log_prob(tf.nest.map_structure(tf.stop_gradient, params), z)
+        return z, ops.mean(log_q - vae.prior.log_prob(z), axis=0)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_samples": self.num_samples,
-            "kl": self.kl,
-            "gradient": self.gradient,
-        }
+        return {**super().get_config(), "gradient": self.gradient}

@@ -1,5 +1,6 @@
 """The interface of every training objective."""
 
+from kvae import schedules
 from kvae.parts import Part
 
 __all__ = ["Objective"]
@@ -10,25 +11,52 @@ class Objective(Part):
 
     `terms(vae, x, target, training, seed)` returns a dict of tensors of shape `[batch]`, in nats
     per example: `loss` is minimised; `elbo`, `reconstruction` (−E_q log p(x|z)) and `kl` are
-    reported with it, and an objective may add further names, which then appear in the logs.
-    `kvae.VAE` averages them over the batch; no objective does.
+    reported with it, and an objective may add further names, which then appear in the logs when
+    `metric_names` lists them. `kvae.VAE` averages them over the batch; no objective does.
 
     An objective is a layer: networks and state of its own (a critic, a memory bank, the position
     of a schedule) are layers and weights, saved with the model. `update` runs after each optimizer
-    step of the model, for what is trained or tracked beside it.
+    step of the model, for what is trained or tracked beside it. Weights that `update` trains are
+    made with `trainable=False`, so that the model's optimizer leaves them alone.
     """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._vae = lambda: None
+
+    def attach(self, vae):
+        self._vae = lambda: vae
 
     def terms(self, vae, x, target, *, training: bool, seed):
         """Returns the per-example quantities of one batch, each `[batch]`, in nats."""
         raise NotImplementedError
 
     def metric_names(self) -> tuple[str, ...]:
-        """The keys of the returned dict, `loss` first."""
+        """The keys of the returned dict that the logs show, `loss` first."""
         return ("loss", "elbo", "reconstruction", "kl")
 
-    def update(self, vae, x, target, seed) -> None:
-        """Runs after each optimizer step. By default nothing."""
+    def update(self, vae, x, target, terms, seed) -> None:
+        """Runs after each optimizer step. By default nothing.
+
+        Args:
+            vae: `kvae.VAE`, or the model for the batch's labels.
+            x, target: tensors `[batch, *event]`, the batch of the step.
+            terms: dict. What `terms` returned for it, before the step.
+            seed: int32 tensor `[2]`, the seed that `terms` was given.
+        """
 
     def prepare(self, vae) -> None:
         """Runs once when the model is built, to make networks that depend on its shapes."""
         self.built = True
+
+    def scheduled(self) -> dict:
+        """Returns the settings that are numbers or schedules, by name."""
+        return {}
+
+    def report(self):
+        """The present values of the settings that follow a schedule."""
+        return {
+            name: schedules.at(value, self._vae())
+            for name, value in self.scheduled().items()
+            if schedules.is_schedule(value)
+        }

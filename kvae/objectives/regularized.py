@@ -51,10 +51,9 @@ class Regularized(Objective):
         if free_bits_groups is not None and free_bits_groups < 1:
             raise ValueError(f"`free_bits_groups` is None or at least 1, not {free_bits_groups}.")
         self.free_bits, self.free_bits_groups = free_bits, free_bits_groups
-        self._vae = lambda: None
 
     def attach(self, vae):
-        self._vae = lambda: vae
+        super().attach(vae)
         groups = self.free_bits_groups
         if self.free_bits and groups != 1:
             if groups is not None and vae.latent_dim % groups:
@@ -68,14 +67,8 @@ class Regularized(Objective):
                     "be left free in each. Use free_bits_groups=1: free bits in total."
                 )
 
-    def report(self):
-        """The present values of what follows a schedule: `beta`, `capacity`."""
-        named = {"beta": self.beta, "capacity": self.capacity}
-        return {
-            name: schedules.at(value, self._vae())
-            for name, value in named.items()
-            if schedules.is_schedule(value)
-        }
+    def scheduled(self):
+        return {"beta": self.beta, "capacity": self.capacity}
 
     def penalized(self, vae, params, kl):
         """Returns what the loss holds of the KL, `[batch]`.

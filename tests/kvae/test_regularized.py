@@ -177,7 +177,7 @@ def test_for_every_density_the_two_have_one_mean(name):
     for kind, settings in {"path": {"gradient": "path"}, "usual": {"kl": "monte_carlo"}}.items():
         with tf.GradientTape() as tape:
             tape.watch(raw)
-            _, kl = kvae.ELBO(num_samples=100, **settings)._draw(
+            _, kl = kvae.ELBO(num_samples=100, **settings).draw(
                 Model, Model.posterior(raw), seed=kvae.random.as_seed(1), training=True
             )
         gradients = tape.gradient(kl, raw, unconnected_gradients="zero")

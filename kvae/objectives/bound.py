@@ -1,0 +1,83 @@
+"""What objectives that reconstruct from one draw of z have in common."""
+
+from keras import ops
+
+from kvae import divergences, names
+from kvae.objectives.objective import Objective
+
+__all__ = ["Bound"]
+
+_KL = ("auto", "analytic", "monte_carlo")
+
+
+class Bound(Objective):
+    """Objectives of the form `−E_q log p(x|z) + cost`, which report the ELBO whatever the cost is.
+
+    A new one says in `cost` what its loss holds besides the reconstruction. `elbo` and `kl` stay
+    those of the plain bound, so that models can be compared.
+
+    Args:
+        num_samples: int. Samples of `z` for each `x` (L in the paper). Defaults to `1`.
+        kl: str. `"analytic"` takes the closed form (an error where none is known), `"monte_carlo"`
+            the average of log q(z|x) − log p(z) over the samples, `"auto"` the closed form where
+            there is one. Defaults to `"auto"`.
+    """
+
+    def __init__(self, num_samples: int = 1, kl: str = "auto", **kwargs):
+        super().__init__(**kwargs)
+        if kl not in _KL:
+            raise names.unknown_name("kl", kl, _KL)
+        if num_samples < 1:
+            raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
+        self.num_samples, self.kl = num_samples, kl
+
+    def cost(self, vae, params, z, kl, *, seed) -> tuple:
+        """Returns what the loss holds besides the reconstruction, and what else is reported.
+
+        Args:
+            vae: `kvae.VAE`.
+            params: dict. The posterior's parameters.
+            z: tensor `[num_samples, batch, latent_dim]`, drawn with `seed`.
+            kl: tensor `[batch]`. The KL divergence in nats, or an estimate of it.
+            seed: of the step; further noise is drawn with seeds folded from it.
+
+        Returns:
+            Pair: a tensor `[batch]` in nats, and a dict of further entries of `terms`.
+        """
+        raise NotImplementedError
+
+    def terms(self, vae, x, target, *, training, seed):
+        params = vae.encode_params(x, training=training)
+        z, kl = self.draw(vae, params, seed=seed, training=training)
+        outputs = vae.decode_params(z, training=training)
+        reconstruction = -ops.mean(vae.likelihood.log_prob(outputs, target), axis=0)
+        cost, more = self.cost(vae, params, z, kl, seed=seed)
+        loss = reconstruction + cost
+        penalty = vae.posterior.penalty(params)
+        return {
+            "loss": loss if penalty is None else loss + penalty,
+            "elbo": -(reconstruction + kl),
+            "reconstruction": reconstruction,
+            "kl": kl,
+            **more,
+        }
+
+    def draw(self, vae, params, *, seed, training):
+        """Returns `z` `[num_samples, batch, latent_dim]` and the KL `[batch]` in nats."""
+        posterior, prior = vae.posterior, vae.prior
+        draw = {"seed": seed, "training": training}
+        closed_form = None
+        if self.kl != "monte_carlo":
+            closed_form = divergences.closed_form_kl(posterior, prior)
+        if closed_form is not None:
+            return posterior.sample(params, self.num_samples, **draw), closed_form(params)
+        if self.kl == "analytic":
+            raise ValueError(
+                f"No closed-form KL is known between {type(posterior).__name__} and "
+                f"{type(prior).__name__}. Use kl='auto' or kl='monte_carlo'."
+            )
+        z, log_q = posterior.sample_and_log_prob(params, self.num_samples, **draw)
+        return z, ops.mean(log_q - prior.log_prob(z), axis=0)
+
+    def get_config(self):
+        return {**super().get_config(), "num_samples": self.num_samples, "kl": self.kl}
