@@ -1,12 +1,13 @@
 # make test    the tests             make slow    the slow ones
 # make demo    the whole way through, into demo/index.html
+# make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
 #
 # make PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made with;
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow demo lint clean
+.PHONY: .venv test slow demo models lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -53,6 +54,9 @@ slow: .venv
 
 demo: .venv
 	.venv/bin/python -m kvae demo $(ARGS)
+
+models: .venv
+	.venv/bin/python -m zoo.models_page $(ARGS)
 
 lint: .venv
 	.venv/bin/python -m ruff check .

@@ -49,6 +49,16 @@ class Card:
     paper: str
     versions: Mapping[str, str]
 
+    @property
+    def headline(self) -> str:
+        """The main figure in words, e.g. `"NLL 86.92 ± 0.23 nats"`."""
+        nll = self.metrics.get("nll")
+        if nll is not None:
+            return f"NLL {nll['value']:.2f} ± {nll['standard_error']:.2f} nats"
+        if "bce_per_pixel" in self.metrics:
+            return f"BCE {self.metrics['bce_per_pixel']:.4f} per pixel"
+        return f"reconstruction {self.metrics['reconstruction']:.2f} nats"
+
     @classmethod
     def read(cls, path) -> "Card":
         """Reads a card from its JSON file.

@@ -111,7 +111,6 @@ def _pretrained(arguments, folder, report) -> bool:
     """load pretrained MNIST weights and generate from them"""
     import zoo
     from kvae import plots
-    from kvae.cli.listing import headline
 
     vae = zoo.load(_PRETRAINED)
     card = zoo.card(_PRETRAINED)
@@ -119,7 +118,7 @@ def _pretrained(arguments, folder, report) -> bool:
     ends = [vae.sample(5, seed=arguments.seed + shift) for shift in (1, 2)]
     plots.interpolation(vae, *ends, path=folder / "mnist_interpolation.png")
     report.heading(f"2. Pretrained: {_PRETRAINED}")
-    report.text(f"{headline(card)}, {card.metrics['nll']['num_samples']} importance samples.")
+    report.text(f"{card.headline}, {card.metrics['nll']['num_samples']} importance samples.")
     report.code(f'import zoo\nvae = zoo.load("{_PRETRAINED}")\nimages = vae.sample(100, seed=0)')
     report.images(
         ("mnist_samples.png", "Samples from the prior"),

@@ -1,6 +1,6 @@
 """`kvae info NAME`."""
 
-from kvae.cli import common, listing
+from kvae.cli import common
 
 
 def add_arguments(parser) -> None:
@@ -24,5 +24,5 @@ def run(arguments) -> int:
         common.print_json(card.to_dict())
         return 0
     rows = [(key, value) for key, value in _flat(card.to_dict()) if key != "name"]
-    common.table(f"{card.name}: {listing.headline(card)}", ("field", "value"), rows)
+    common.table(f"{card.name}: {card.headline}", ("field", "value"), rows)
     return 0

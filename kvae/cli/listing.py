@@ -14,16 +14,6 @@ def published(card) -> str:
     return "" if card.published is None else str(card.published["value"])
 
 
-def headline(card) -> str:
-    """A card's main figure in words, e.g. `NLL 86.9 ± 0.2 nats`."""
-    nll = card.metrics.get("nll")
-    if nll is not None:
-        return f"NLL {nll['value']:.2f} ± {nll['standard_error']:.2f} nats"
-    if "bce_per_pixel" in card.metrics:
-        return f"BCE {card.metrics['bce_per_pixel']:.4f} per pixel"
-    return f"reconstruction {card.metrics['reconstruction']:.2f} nats"
-
-
 def run(arguments) -> int:
     import zoo
 
@@ -35,7 +25,7 @@ def run(arguments) -> int:
         print("| model | test figure | published | parameters | training |\n|---|---|---|---|---|")
         for card in cards:
             cost = f"{card.recipe['epochs']} epochs, {card.cost['seconds'] / 60:.0f} min"
-            cells = (f"`{card.name}`", headline(card), published(card))
+            cells = (f"`{card.name}`", card.headline, published(card))
             print(f"| {' | '.join(cells)} | {card.cost['parameters']:,} | {cost} |")
         return 0
     if not cards:
@@ -43,7 +33,7 @@ def run(arguments) -> int:
     rows = [
         (
             card.name,
-            headline(card),
+            card.headline,
             card.cost["parameters"],
             f"{card.weights['bytes'] / 1e6:.2f} MB",
         )

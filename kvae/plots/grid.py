@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Grid", "draw_grid", "rectangle", "tile"]
+__all__ = ["Grid", "draw_grid", "rectangle", "thumbnail", "tile"]
 
 # Pixels that a picture may take before its images are no longer enlarged.
 _WIDTH, _HEIGHT, _CELL = 1200, 960, 160
+# Of a picture without words, in pixels.
+THUMBNAIL = 720
 # More variables than this are drawn as a line: bars would be thinner than their gaps.
 _MOST_BARS = 40
 
@@ -109,6 +111,31 @@ def _as_images(events: np.ndarray) -> np.ndarray:
         # Neither grey nor colour (flow fields, spectral bands): their mean is at least a picture.
         return events.mean(axis=-1)
     return events
+
+
+def thumbnail(events: np.ndarray, cols: int, *, width: int = THUMBNAIL, gap: int = 2) -> np.ndarray:
+    """Returns a bare picture of images, without axes and words, as 8-bit grey levels or colours.
+
+    Args:
+        events: array [n, *event] of images.
+        cols: int. Images in a row.
+        width: int. Pixels that the picture may be wide; images are enlarged by a whole number, and
+            never made smaller. Defaults to 720.
+        gap: int. White pixels between images. Defaults to 2.
+
+    Returns:
+        uint8 array [height, width] or [height, width, 3 or 4].
+
+    Raises:
+        ValueError: if the events are no images.
+    """
+    event_kind(events.shape[1:], "image")
+    low, high = _bounds(events, decoded=True)
+    unit = np.clip((_as_images(events) - low) / max(high - low, 1e-12), 0, 1)
+    unit = unit[..., 0] if unit.shape[3:] == (1,) else unit
+    scale = max(1, ((width + gap) // cols - gap) // unit.shape[2])
+    large = np.round(unit * 255).astype(np.uint8).repeat(scale, axis=1).repeat(scale, axis=2)
+    return tile(large, -(-len(large) // cols), cols, gap)
 
 
 @dataclasses.dataclass

@@ -103,6 +103,18 @@ def test_tile_rejects_what_does_not_fit():
         plots.tile(np.zeros((1, 2, 2)), 1, 1, gap=-1)
 
 
+def test_a_thumbnail_is_the_enlarged_images_alone():
+    events = np.linspace(0, 1, 5 * 4 * 2).reshape(5, 4, 2, 1).astype(np.float32)
+    picture = grid.thumbnail(events, 3, width=20)  # 3 × 2 pixels, enlarged 2 times; 2 gaps of 2.
+    assert picture.dtype == np.uint8 and picture.shape == (2 * 8 + 2, 3 * 4 + 2 * 2)
+    image = np.round(events[4, ..., 0] * 255).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(picture[10:, 6:10], image)
+    assert (picture[10:, 12:] == 255).all() and (picture[8:10] == 255).all()
+    assert grid.thumbnail(np.zeros((1, 30, 40, 3)), 1, width=10).shape == (30, 40, 3)
+    with pytest.raises(ValueError, match="cannot be drawn as image"):
+        grid.thumbnail(np.zeros((2, 4, 4, 4, 1)), 2)
+
+
 def test_rectangle_holds_every_cell_without_an_empty_row():
     for n in range(1, 130):
         rows, cols = grid.rectangle(n)

@@ -1,0 +1,95 @@
+"""docs/MODELS.md is what the cards say, and its pictures are those of the shipped weights."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from zoo import models_page
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+MODELS = zoo.list_models()
+
+
+def test_page_is_the_cards():
+    assert (DOCS / "MODELS.md").read_text(encoding="utf-8") == models_page.page(), "make models"
+
+
+def test_each_model_has_the_picture_of_its_weights_and_no_other_is_there():
+    assert sorted(path.stem for path in (DOCS / "models").iterdir()) == MODELS, "make models"
+    for name in MODELS:
+        path = DOCS / "models" / f"{name}.png"
+        assert path.stat().st_size < 60_000
+        assert models_page.drawn_from(path) == zoo.card(name).weights["sha256"], "make models"
+
+
+def test_what_a_section_says():
+    card = zoo.card("dense_vae.mnist")
+    page = models_page.page([card])
+    nll = card.metrics["nll"]
+    for text in (
+        f"{nll['value']:.2f} ± {nll['standard_error']:.2f} nats",
+        f"{nll['num_samples']:,} importance samples",
+        f"{card.published['value']}, [Burda et al. 2015",
+        "](https://arxiv.org/abs/1509.00519)",
+        f"{card.cost['parameters']:,} parameters",
+        card.recipe["command"],
+        "models/dense_vae.mnist.png",
+        "#dense_vaemnist)",
+    ):
+        assert text in page
+
+
+def test_further_figures_stand_beside_the_headline():
+    card = dataclasses.replace(
+        zoo.card("dense_vae.digits"),
+        metrics={
+            **zoo.card("dense_vae.digits").metrics,
+            "mig": {"value": 0.123456, "standard_error": 0.01},
+            "active_units": 12,
+            "per_dimension": [1.0, 2.0],
+        },
+        published=None,
+        paper="by hand",
+    )
+    page = models_page.page([card])
+    assert "MIG 0.1235 ± 0.01, active units 12 |" in page
+    assert "| published | 8" not in page and "| from | by hand |" in page
+
+
+def test_writes_only_what_has_changed(tmp_path, monkeypatch):
+    name = "dense_vae.digits"
+    monkeypatch.setattr(models_page.cards, "list_models", lambda: [name])
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "gone.png").write_bytes(b"")
+    said = []
+    assert models_page.write(tmp_path, say=said.append) == tmp_path / "MODELS.md"
+    picture = tmp_path / "models" / f"{name}.png"
+    assert list(picture.parent.iterdir()) == [picture] and len(said) == 3
+    with Image.open(picture) as drawn, Image.open(DOCS / "models" / picture.name) as shipped:
+        np.testing.assert_allclose(np.int16(drawn), np.int16(shipped), atol=2)
+    models_page.write(tmp_path, say=said.append)
+    assert len(said) == 4  # The page alone.
+
+
+@pytest.mark.parametrize("shape", [(6,), (12, 2)])
+def test_pictures_of_tables_and_signals(shape):
+    events = np.random.default_rng(0).normal(size=(8, *shape)).astype(np.float32)
+    picture = models_page._plotted(events, 4)
+    assert max(picture.size) <= 720 and len(np.unique(picture)) > 2
+
+
+def test_samples_of_a_conditional_model_show_every_class():
+    vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=4)
+    drawn = models_page._drawn_samples(vae, 12)
+    label = np.tile(np.arange(12) % 4, 2)
+    np.testing.assert_array_equal(drawn, vae.sample(24, seed=0, label=label))
+
+
+def test_a_picture_of_unknown_weights_is_none(tmp_path):
+    assert models_page.drawn_from(tmp_path / "none.png") is None
+    Image.new("L", (2, 2)).save(tmp_path / "other.png")
+    assert models_page.drawn_from(tmp_path / "other.png") is None

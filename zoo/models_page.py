@@ -1,0 +1,292 @@
+"""The page of all models, `docs/MODELS.md`, made from the cards and the shipped weights.
+
+`python -m zoo.models_page` writes the page, and draws the pictures of those models whose weights
+are not the ones that their picture was drawn from.
+"""
+
+import pathlib
+
+import numpy as np
+
+from kvae import io
+from zoo import cards
+
+__all__ = ["draw", "drawn_from", "page", "write"]
+
+_FOLDER = pathlib.Path(__file__).parents[1] / "docs"
+_INTRODUCTION = """\
+# Models
+
+Every model of the zoo: its picture, its figures on the test split and what it cost. `make models`
+writes this page from the cards (`zoo/cards`) and draws the pictures with the shipped weights.
+
+```python
+import zoo
+
+vae = zoo.load("conv_vae.mnist")
+```
+
+NLL is −log p(x) in nats per image, estimated by importance sampling, ± its standard error over the
+test images. BCE is the binary cross-entropy of the reconstruction in nats per pixel. Figures of
+data that are binarized differently, or not at all, do not compare.
+"""
+
+
+def page(models=None) -> str:
+    """Returns the page as Markdown.
+
+    Args:
+        models: optional list of `Card`. Defaults to all of the zoo's.
+    """
+    models = [cards.card(name) for name in cards.list_models()] if models is None else models
+    groups: dict[str, list] = {}
+    # MNIST first: it is what papers give figures for.
+    for card in sorted(models, key=lambda card: (_data_name(card) != "mnist", _data_name(card))):
+        groups.setdefault(_data_name(card), []).append(card)
+    lines = [_INTRODUCTION]
+    for name, members in groups.items():
+        lines += [f"| {name} | test figure | published | parameters | training |", "|---" * 5 + "|"]
+        lines += [_overview_row(card) for card in members]
+        lines.append("")
+    for name, members in groups.items():
+        lines += [f"## {name}", ""]
+        for card in members:
+            lines += [_section(card), ""]
+    return "\n".join(lines)
+
+
+def _data_name(card) -> str:
+    return card.dataset["name"]
+
+
+def _overview_row(card) -> str:
+    # As GitHub makes anchors of headings.
+    anchor = card.name.replace(".", "")
+    published = "" if card.published is None else card.published["value"]
+    cells = (
+        f"[`{card.name}`](#{anchor})",
+        card.headline,
+        published,
+        f"{card.cost['parameters']:,}",
+        _time(card),
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _section(card) -> str:
+    rows = [("test figure", f"**{card.headline}**{_how(card.metrics.get('nll'))}")]
+    if card.published is not None:
+        rows.append(("published", f"{card.published['value']}, {_link(card.published['source'])}"))
+    others = _others(card.metrics)
+    if others:
+        rows.append(("also measured", others))
+    rows += [
+        ("data", _data(card)),
+        ("training", _training(card)),
+        ("size", f"{card.cost['parameters']:,} parameters, {card.weights['bytes'] / 1e6:.2f} MB"),
+        ("retrain", f"`{card.recipe['command']}`"),
+        ("from", _link(card.paper)),
+        ("licence of the weights", card.license),
+    ]
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows if text)
+    caption = _caption(card)
+    return (
+        f"### {card.name}\n\n![{card.name}: {caption}](models/{card.name}.png)\n\n"
+        f"*{caption.capitalize()}.*\n\n| | |\n|---|---|\n{table}\n"
+    )
+
+
+def _how(nll) -> str:
+    if nll is None:
+        return ""
+    return f", {nll['num_samples']:,} importance samples"
+
+
+def _others(metrics) -> str:
+    """What was measured beside the headline, e.g. `ELBO −92.11, KL 27.36`."""
+    shown = []
+    headline = "nll" if "nll" in metrics else "bce_per_pixel"
+    for name, value in metrics.items():
+        if name == headline or (name in ("elbo", "kl") and "nll" not in metrics):
+            continue
+        label = name.upper() if len(name) <= 4 else name.replace("_", " ")
+        if isinstance(value, dict) and "value" in value:
+            error = value.get("standard_error")
+            text = _number(value["value"]) + ("" if error is None else f" ± {_number(error)}")
+        elif isinstance(value, (int, float)):
+            text = _number(value)
+        else:
+            continue
+        shown.append(f"{label} {text}")
+    return ", ".join(shown)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _data(card) -> str:
+    binarize = card.preprocessing.get("binarize")
+    noise = card.recipe.get("noise")
+    return "".join(
+        (
+            _data_name(card),
+            f", {binarize} binarization" if binarize else "",
+            f", noise of {noise:g} on the inputs" if noise else "",
+            f", events of {' × '.join(map(str, card.preprocessing['shape']))}",
+        )
+    )
+
+
+def _training(card) -> str:
+    recipe = card.recipe
+    best = recipe.get("best_epoch")
+    return "".join(
+        (
+            f"{recipe['epochs']} epochs",
+            f" (the best by validation is {best})" if best not in (None, recipe["epochs"]) else "",
+            f" in batches of {recipe['batch_size']}, {recipe['optimizer']}",
+            f" at {recipe['learning_rate']:g}, {_time(card)}",
+            f" on {card.cost['machine']}" if card.cost.get("machine") else "",
+        )
+    )
+
+
+def _time(card) -> str:
+    seconds = card.cost["seconds"]
+    return f"{seconds / 3600:.1f} hours" if seconds > 2 * 3600 else f"{seconds / 60:.0f} min"
+
+
+def _link(source: str) -> str:
+    """`Authors Year, Title, https://…` as a link."""
+    text, comma, address = source.rpartition(", ")
+    return f"[{text}]({address})" if comma and address.startswith("http") else source
+
+
+def _caption(card) -> str:
+    if _samples(card):
+        return "samples from the prior, the means of p(x|z)"
+    noisy = "noisy " if card.recipe.get("noise") else ""
+    return f"{noisy}test images above their reconstructions"
+
+
+def _samples(card) -> bool:
+    """Whether the picture shows samples: only an autoencoder has nothing to draw them from."""
+    return not card.architecture.endswith("autoencoder")
+
+
+# Pictures.
+
+
+def draw(card, path) -> None:
+    """Draws a model's samples, or an autoencoder's reconstructions, from the shipped weights.
+
+    Args:
+        card: `Card`.
+        path: path of a `.png` file. It keeps the SHA-256 of the weights that it was drawn from.
+
+    Raises:
+        FileNotFoundError: where reconstructions need data that are not here.
+    """
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    import zoo
+    from kvae.plots import arrays, grid
+
+    vae = zoo.load(card.name)
+    is_image = arrays.event_kind(vae.event_shape) == "image"
+    cols = 12 if is_image else 4
+    events = _drawn_samples(vae, cols) if _samples(card) else _reconstructions(vae, card, cols)
+    if is_image:
+        picture = Image.fromarray(grid.thumbnail(events, cols))
+    else:
+        picture = _plotted(events, cols)
+    facts = PngInfo()
+    facts.add_text("weights", card.weights["sha256"])
+    with io.atomic_write(path) as temporary:
+        picture.save(temporary, pnginfo=facts, optimize=True)
+
+
+def _drawn_samples(vae, cols: int) -> np.ndarray:
+    """Two rows; of a conditional model a column for each class."""
+    label = None
+    if vae.conditional:
+        label = np.tile(np.arange(cols) % vae.num_classes, 2)
+    return np.asarray(vae.sample(2 * cols, seed=0, label=label))
+
+
+def _reconstructions(vae, card, cols: int) -> np.ndarray:
+    """Test examples as the model is given them, then what it makes of them."""
+    from zoo import recipes, training
+
+    data = training.test_data(recipes.get(card.name))
+    batch = next(iter(data.batches(cols)))
+    x = np.asarray(batch[0] if isinstance(batch, tuple) else batch)  # Noisy, if so trained.
+    return np.concatenate([x, vae.reconstruct(x)])
+
+
+def _plotted(events, cols: int):
+    from PIL import Image
+
+    from kvae.plots import grid, style
+
+    figure = style.styled(grid.draw_grid)(events, 2, cols).finish("", "", None)
+    figure.canvas.draw()
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    picture.thumbnail((grid.THUMBNAIL, grid.THUMBNAIL))
+    return picture
+
+
+def drawn_from(path) -> str | None:
+    """Returns the SHA-256 of the weights that a picture was drawn from, or `None` without one."""
+    from PIL import Image
+
+    if not pathlib.Path(path).exists():
+        return None
+    with Image.open(path) as picture:
+        return picture.text.get("weights")
+
+
+def write(folder=_FOLDER, *, redraw: bool = False, say=print) -> pathlib.Path:
+    """Writes `MODELS.md` and the pictures below `folder`, and removes those of no model.
+
+    Args:
+        folder: path. Defaults to the `docs` of the checkout.
+        redraw: bool. Draw all pictures, not only those whose weights have changed.
+        say: callable that is told what is drawn.
+
+    Returns:
+        The path of the page.
+    """
+    folder = pathlib.Path(folder)
+    models = [cards.card(name) for name in cards.list_models()]
+    for card in models:
+        path = folder / "models" / f"{card.name}.png"
+        if redraw or drawn_from(path) != card.weights["sha256"]:
+            draw(card, path)
+            say(f"drew {path}")
+    known = {card.name for card in models}
+    for path in (folder / "models").glob("*.png"):
+        if path.stem not in known:
+            path.unlink()
+            say(f"removed {path}")
+    path = folder / "MODELS.md"
+    with io.atomic_write(path) as temporary:
+        temporary.write_text(page(models), encoding="utf-8")
+    say(f"wrote {path}")
+    return path
+
+
+def _main() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m zoo.models_page", description=__doc__)
+    parser.add_argument("--folder", type=pathlib.Path, default=_FOLDER)
+    parser.add_argument("--redraw", action="store_true", help="draw all pictures anew")
+    arguments = parser.parse_args()
+    write(arguments.folder, redraw=arguments.redraw)
+
+
+if __name__ == "__main__":
+    _main()
