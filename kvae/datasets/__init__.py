@@ -2,7 +2,8 @@
 
 | function | gives |
 |---|---|
-| `load(name, split)` | a split of `digits`, `mnist`, `fashion_mnist`, `cifar10` or `frey_faces` |
+| `load(name, split)` | a split of a dataset of `names()`, e.g. `mnist` |
+| `Sprites()` | all 737,280 sprites by their factors, drawn when they are needed |
 | `from_array(x)` | a dataset of the user's own tables, signals or images |
 | `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
 | `train_validation_split(dataset)` | two datasets of one |
@@ -17,11 +18,13 @@ from kvae.datasets.dataset import Dataset
 from kvae.datasets.folders import folder_classes, from_folder
 from kvae.datasets.idx import read_idx
 from kvae.datasets.registry import SPLITS, DatasetInfo, info, load, names
+from kvae.datasets.sprites import Sprites
 
 __all__ = [
     "SPLITS",
     "Dataset",
     "DatasetInfo",
+    "Sprites",
     "folder_classes",
     "from_array",
     "from_folder",

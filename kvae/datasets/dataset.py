@@ -7,7 +7,7 @@ import numpy as np
 
 from kvae import names
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "ordered_batches"]
 
 _BINARIZE = (None, "static", "dynamic")
 
@@ -187,11 +187,8 @@ class Dataset:
 
         from kvae import random
 
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
         if labels and self.labels is None:
             raise ValueError(f"{self!r} has no labels: make it with Dataset(x, labels).")
-        n = len(self)
         classes = tf.constant(self.labels, tf.int32) if labels else None
         redraw = shuffle and self.binarize == "dynamic"
         fixed = bool(self.binarize) and not redraw
@@ -199,40 +196,31 @@ class Dataset:
         # than feeding batches from Python.
         stored = tf.constant(self._draw() if fixed else self.x)
         target = None if self.target is None else tf.constant(self.target)
-        seed = random.as_seed(self.seed)
 
-        def epoch_batches(epoch):
-            epoch_seed = random.fold_in(seed, epoch)
-            order = tf.range(n)
-            if shuffle:
-                order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
+        def batch(rows, epoch_seed, step):
+            x = self._to_float(tf.gather(stored, rows), drawn=fixed)
+            if redraw:
+                noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
+                x = tf.cast(noise < x, tf.float32)
+            x = tf.ensure_shape(x, (None, *self.event_shape))
+            clean = None if target is None else self._to_float(tf.gather(target, rows))
+            if self.noise:
+                noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
+                x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
+            if labels:
+                x = x, tf.gather(classes, rows)
+                return (x,) if clean is None else (x, clean)
+            return x if clean is None else (x, clean)
 
-            def batch(step):
-                rows = order[step * batch_size : tf.minimum((step + 1) * batch_size, n)]
-                x = self._to_float(tf.gather(stored, rows), drawn=fixed)
-                if redraw:
-                    noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
-                    x = tf.cast(noise < x, tf.float32)
-                x = tf.ensure_shape(x, (None, *self.event_shape))
-                clean = None if target is None else self._to_float(tf.gather(target, rows))
-                if self.noise:
-                    noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
-                    x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
-                if labels:
-                    x = x, tf.gather(classes, rows)
-                    return (x,) if clean is None else (x, clean)
-                return x if clean is None else (x, clean)
-
-            steps = tf.data.Dataset.range(self.steps(batch_size), output_type=tf.int32)
-            return steps.map(batch)
-
-        epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1 if repeat else first_epoch + 1)
-        batches = epochs.flat_map(epoch_batches)
-        if not repeat:
-            batches = batches.apply(tf.data.experimental.assert_cardinality(self.steps(batch_size)))
-        options = tf.data.Options()
-        options.autotune.enabled = False  # Its thread can stall the end of every epoch.
-        return batches.prefetch(2).with_options(options)
+        return ordered_batches(
+            len(self),
+            batch_size,
+            batch,
+            seed=self.seed,
+            shuffle=shuffle,
+            first_epoch=first_epoch,
+            repeat=repeat,
+        )
 
     def _draw(self) -> np.ndarray:
         """The fixed binary draw, uint8 of 0 and 1."""
@@ -251,6 +239,54 @@ class Dataset:
         scale = x.dtype == np.uint8 and self.intensities and not drawn
         x = x.astype(np.float32) if isinstance(x, np.ndarray) else _cast(x)
         return x / 255.0 if scale else x
+
+
+def ordered_batches(
+    n: int,
+    batch_size: int,
+    batch,
+    *,
+    seed: int,
+    shuffle: bool,
+    first_epoch: int = 0,
+    repeat: bool = False,
+):
+    """Makes a `tf.data.Dataset` of batches of `n` examples, in an order that repeats.
+
+    Args:
+        n, batch_size: int. The last batch of an epoch may be smaller.
+        batch: callable. From the numbers of the examples `[batch]`, the seed of the epoch and the
+            number of the step, all of them tensors, to the batch.
+        seed, shuffle, first_epoch, repeat: see `Dataset.batches`.
+    """
+    import tensorflow as tf
+
+    from kvae import random
+
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+    count = math.ceil(n / batch_size)
+    seed = random.as_seed(seed)
+
+    def epoch_batches(epoch):
+        epoch_seed = random.fold_in(seed, epoch)
+        order = tf.range(n)
+        if shuffle:
+            order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
+        steps = tf.data.Dataset.range(count, output_type=tf.int32)
+        return steps.map(
+            lambda step: batch(
+                order[step * batch_size : tf.minimum((step + 1) * batch_size, n)], epoch_seed, step
+            )
+        )
+
+    epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1 if repeat else first_epoch + 1)
+    batches = epochs.flat_map(epoch_batches)
+    if not repeat:
+        batches = batches.apply(tf.data.experimental.assert_cardinality(count))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # Its thread can stall the end of every epoch.
+    return batches.prefetch(2).with_options(options)
 
 
 def _as_stored(x) -> np.ndarray:

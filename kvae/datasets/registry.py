@@ -167,6 +167,25 @@ _ENTRIES = (
         ),
         sources.read_frey,
     ),
+    _Entry(
+        DatasetInfo(
+            name="sprites",
+            title="64 x 64 binary squares, ellipses and hearts with known factors, rendered",
+            shape=(64, 64, 1),
+            train=50_000,
+            validation=5_000,
+            test=10_000,
+            classes=3,
+            split_rule="a fixed permutation of all 737,280 images (Philox bits, key 0): test, "
+            "validation, and the first 50,000 of the 722,280 others, which Sprites.batches draws "
+            "them all from; orientations 0 and 39 are equal, so 5% of the images have a twin",
+            license="Apache-2.0",
+            source="https://github.com/google-deepmind/dsprites-dataset",
+            reference="L. Matthey, I. Higgins, D. Hassabis, A. Lerchner, dSprites: disentanglement "
+            "testing sprites dataset, 2017 (the factors; the images are this library's own)",
+        ),
+        sources.read_sprites,
+    ),
 )
 _BY_NAME = {entry.info.name: entry for entry in _ENTRIES}
 
@@ -201,7 +220,9 @@ def load(
 
     `mnist`, `fashion_mnist`, `cifar10` and `frey_faces` are read from the folder in the
     environment variable `KVAE_DATA_DIR`, where `info(name).files` are expected; the first three
-    are otherwise downloaded by Keras into its own cache. `digits` needs no file.
+    are otherwise downloaded by Keras into its own cache. `digits` needs no file, and
+    `sprites` is rendered (labels are its shapes; the factors are `Sprites().factors(Sprites().rows(
+    split)[:len(data)])`).
 
     The splits are fixed and never depend on `seed`: see `info(name).split_rule`. Papers that train
     on all 60,000 images of MNIST train on `train` and `validation` together.

@@ -1,4 +1,4 @@
-"""Where each named dataset comes from: scikit-learn, local files, or Keras's downloaders.
+"""Where each named dataset comes from: scikit-learn, files, Keras's downloaders, or a formula.
 
 A reader takes the dataset's facts and the folder of `KVAE_DATA_DIR` (or `None`), and returns
 `{"train": (x, labels), "validation": ..., "test": ...}`. The split never depends on a seed.
@@ -21,7 +21,7 @@ from kvae.datasets.idx import read_idx
 if TYPE_CHECKING:
     from kvae.datasets.registry import DatasetInfo
 
-__all__ = ["DATA_DIR", "read_cifar", "read_digits", "read_frey", "read_idx_folder"]
+__all__ = ["DATA_DIR", "read_cifar", "read_digits", "read_frey", "read_idx_folder", "read_sprites"]
 
 DATA_DIR = "KVAE_DATA_DIR"
 _DOWNLOAD_TIMEOUT = 30.0  # seconds without a byte, not of the whole download
@@ -76,6 +76,15 @@ def read_frey(info: "DatasetInfo", root: pathlib.Path | None) -> Splits:
         raise _missing(info, root)
     (images,) = _read_npz(local[0], ("images",))
     return _shuffled(info, images, None)
+
+
+def read_sprites(info: "DatasetInfo", root: pathlib.Path | None) -> Splits:
+    """Renders the first images of each split; the labels are the shapes."""
+    from kvae.datasets.sprites import Sprites
+
+    sprites = Sprites()
+    factors = {split: sprites.factors(sprites.rows(split)[:n]) for split, n in info.splits.items()}
+    return {split: (sprites.render(each), each[:, 0]) for split, each in factors.items()}
 
 
 def fixed_permutation(n: int, key: int = 0) -> np.ndarray:
