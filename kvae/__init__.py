@@ -67,6 +67,7 @@ _NAMES = {
     "PoissonLikelihood": "kvae.likelihoods",
     "MixedTabular": "kvae.likelihoods",
     "ELBO": "kvae.objectives",
+    "BetaTCVAE": "kvae.objectives",
     "LatentMonitor": "kvae.training",
 }
 

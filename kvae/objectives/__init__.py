@@ -1,14 +1,18 @@
 """Training objectives."""
 
 from kvae import parts
+from kvae.objectives.beta_tcvae import BetaTCVAE
 from kvae.objectives.bound import Bound
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import Objective
 from kvae.objectives.regularized import Regularized
 
-__all__ = ["ELBO", "Bound", "Objective", "Regularized", "get"]
+__all__ = ["ELBO", "BetaTCVAE", "Bound", "Objective", "Regularized", "get"]
 
-_BY_NAME = {"elbo": ELBO}
+_BY_NAME = {
+    "beta_tcvae": BetaTCVAE,
+    "elbo": ELBO,
+}
 
 
 def get(identifier) -> Objective:

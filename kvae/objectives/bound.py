@@ -5,7 +5,7 @@ from keras import ops
 from kvae import divergences, names
 from kvae.objectives.objective import Objective
 
-__all__ = ["Bound"]
+__all__ = ["Bound", "check_aggregate"]
 
 _KL = ("auto", "analytic", "monte_carlo")
 
@@ -81,3 +81,28 @@ class Bound(Objective):
 
     def get_config(self):
         return {**super().get_config(), "num_samples": self.num_samples, "kl": self.kl}
+
+
+def check_aggregate(objective, vae) -> None:
+    """Refuses models whose aggregate posterior q(z) `objective` has nothing to compare with.
+
+    Raises:
+        ValueError: for a discrete posterior, and for a prior that is absent or depends on a label.
+    """
+    name, posterior, prior = type(objective).__name__, vae.posterior, vae.prior
+    if posterior.discrete:
+        raise ValueError(
+            f"{name} shapes the distribution of z over R^latent_dim, and that of a "
+            f"{type(posterior).__name__} posterior is discrete. Use objective='elbo'."
+        )
+    if prior is None:
+        raise ValueError(
+            f"{name} compares the codes of all examples with the prior, and this model has none. "
+            "Give it one, e.g. prior='standard_normal'."
+        )
+    if prior.uses_label:
+        raise ValueError(
+            f"{name} compares the codes of all examples with one prior, and a "
+            f"{type(prior).__name__} prior depends on the label. Use one that does not, e.g. "
+            "prior='standard_normal'."
+        )

@@ -8,7 +8,7 @@ from keras import ops
 
 from kvae.layers.sampling import reparameterize
 from kvae.posteriors.posterior import Posterior
-from kvae.priors.components import gaussian_log_prob
+from kvae.priors.components import gaussian_log_density, gaussian_log_prob
 
 __all__ = ["DiagonalGaussian"]
 
@@ -61,6 +61,14 @@ class DiagonalGaussian(Posterior):
 
     def log_prob(self, params, z):
         return gaussian_log_prob(params["z_mean"], params["z_log_var"], z)
+
+    def marginal_log_prob(self, params, z):
+        """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""
+        return gaussian_log_density(params["z_mean"], params["z_log_var"], z)
+
+    def covariance(self, params):
+        """Returns the covariance, `[batch, latent_dim, latent_dim]`."""
+        return tf.linalg.diag(ops.exp(params["z_log_var"]))
 
     def cross_log_prob(self, params, z):
         # As products of matrices, without a tensor [..., K, latent_dim]. The squares cancel:

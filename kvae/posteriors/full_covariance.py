@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kvae.posteriors.posterior import Posterior
+from kvae.priors.components import gaussian_log_density
 
 __all__ = ["FullCovariance"]
 
@@ -93,6 +94,11 @@ class FullCovariance(Posterior):
         lead = [] if num_samples is None else [num_samples]
         noise = self.noise([*lead, tf.shape(params["z_mean"])[0], self.latent_dim], seed)
         return self.transform(params, noise), self._log_prob_of_noise(params, noise)
+
+    def marginal_log_prob(self, params, z):
+        """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""
+        variance = tf.linalg.diag_part(self.covariance(params))
+        return gaussian_log_density(params["z_mean"], ops.log(variance), z)
 
     def get_config(self):
         return {**super().get_config(), "log_var_bound": self.log_var_bound}

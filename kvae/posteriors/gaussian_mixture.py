@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from kvae.posteriors.posterior import Posterior
-from kvae.priors.components import mixture_log_prob, pick_component
+from kvae.priors.components import gaussian_log_density, mixture_log_prob, pick_component
 
 __all__ = ["GaussianMixturePosterior"]
 
@@ -76,6 +76,19 @@ class GaussianMixturePosterior(Posterior):
 
     def log_prob(self, params, z):
         return mixture_log_prob(params["z_logits"], params["z_means"], params["z_log_vars"], z)
+
+    def marginal_log_prob(self, params, z):
+        """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""
+        each = gaussian_log_density(params["z_means"], params["z_log_vars"], z[..., None, :])
+        return ops.logsumexp(ops.log_softmax(params["z_logits"])[..., None] + each, axis=-2)
+
+    def covariance(self, params):
+        """Returns the covariance, `[batch, latent_dim, latent_dim]`."""
+        weights = ops.softmax(params["z_logits"])
+        away = params["z_means"] - self.mean(params)[..., None, :]
+        between = tf.einsum("...k,...ki,...kj->...ij", weights, away, away)
+        within = tf.einsum("...k,...ki->...i", weights, ops.exp(params["z_log_vars"]))
+        return between + tf.linalg.diag(within)
 
     def get_config(self):
         return {

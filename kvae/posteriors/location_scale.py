@@ -55,9 +55,17 @@ class LocationScale(Posterior):
         return params["z_mean"]
 
     def log_prob(self, params, z):
+        return ops.sum(self.marginal_log_prob(params, z), axis=-1)
+
+    def marginal_log_prob(self, params, z):
+        """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""
         z_log_scale = params["z_log_scale"]
         t = (z - params["z_mean"]) * ops.exp(-z_log_scale)
-        return ops.sum(self.element_log_prob(params, t) - z_log_scale, axis=-1)
+        return self.element_log_prob(params, t) - z_log_scale
+
+    def covariance(self, params):
+        """Returns the covariance, `[batch, latent_dim, latent_dim]`."""
+        return tf.linalg.diag(ops.exp(2 * params["z_log_scale"]) * self.second_moment(params))
 
     def get_config(self):
         return {**super().get_config(), "log_scale_bound": self.log_scale_bound}

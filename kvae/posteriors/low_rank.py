@@ -8,6 +8,7 @@ from keras import ops
 
 from kvae import random
 from kvae.posteriors.posterior import Posterior
+from kvae.priors.components import gaussian_log_density
 
 __all__ = ["LowRank"]
 
@@ -98,6 +99,11 @@ class LowRank(Posterior):
         distance = ops.sum(ops.square(difference), -1) - ops.sum(ops.square(explained), -1)
         constant = self.latent_dim * math.log(2 * math.pi)
         return -0.5 * (ops.cast(distance, "float32") + self.log_det_covariance(params) + constant)
+
+    def marginal_log_prob(self, params, z):
+        """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""
+        variance = tf.linalg.diag_part(self.covariance(params))
+        return gaussian_log_density(params["z_mean"], ops.log(variance), z)
 
     def get_config(self):
         return {

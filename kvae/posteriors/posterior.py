@@ -36,6 +36,11 @@ class Posterior(Part):
     stops_at_parameters = True
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
     discrete = False  # Whether z is one of finitely many, and `log_prob` the logarithm of a mass.
+    # Methods where they are known in closed form, else None. (params, z) to log q(z_i|x) of each
+    # coordinate alone in nats, [..., batch, latent_dim]:
+    marginal_log_prob = None
+    # params to the covariance of q(z|x), [batch, latent_dim, latent_dim]:
+    covariance = None
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(**kwargs)

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from kvae.posteriors.posterior import Posterior
@@ -44,5 +45,12 @@ class UnitVariance(Posterior):
         return params["z_mean"]
 
     def log_prob(self, params, z):
-        squared = ops.square(z - params["z_mean"])
-        return -0.5 * ops.sum(squared + math.log(2 * math.pi), axis=-1)
+        return ops.sum(self.marginal_log_prob(params, z), axis=-1)
+
+    def marginal_log_prob(self, params, z):
+        """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""
+        return -0.5 * (ops.square(z - params["z_mean"]) + math.log(2 * math.pi))
+
+    def covariance(self, params):
+        """Returns the covariance, `[batch, latent_dim, latent_dim]`."""
+        return tf.linalg.diag(ops.ones_like(params["z_mean"]))

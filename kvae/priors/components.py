@@ -5,13 +5,18 @@ import math
 import tensorflow as tf
 from keras import ops
 
-__all__ = ["gaussian_log_prob", "mixture_log_prob", "pick_component"]
+__all__ = ["gaussian_log_density", "gaussian_log_prob", "mixture_log_prob", "pick_component"]
+
+
+def gaussian_log_density(mean, log_var, z):
+    """Computes log N(z; mean, exp(log_var)) in nats, elementwise; all broadcast."""
+    squared = ops.square(z - mean) * ops.exp(-log_var)
+    return -0.5 * (squared + log_var + math.log(2 * math.pi))
 
 
 def gaussian_log_prob(mean, log_var, z):
     """Computes log N(z; mean, diag(exp(log_var))) in nats, over the last axis; all broadcast."""
-    squared = ops.square(z - mean) * ops.exp(-log_var)
-    return -0.5 * ops.sum(squared + log_var + math.log(2 * math.pi), axis=-1)
+    return ops.sum(gaussian_log_density(mean, log_var, z), axis=-1)
 
 
 def pick_component(logits, noise):

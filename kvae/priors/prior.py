@@ -20,6 +20,7 @@ class Prior(Part):
 
     # Where z lies; a posterior's has to be the same. `None` is wherever the posterior's is.
     space = "real"
+    independent = False  # Whether p(z) is a product over the dimensions of z.
     uses_label = False  # Whether p(z|y) depends on the label of a conditional model.
     uses_posterior = False  # Whether p(z) is made of the model's q(z|x).
 

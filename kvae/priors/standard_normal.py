@@ -22,6 +22,8 @@ class StandardNormal(Prior):
     ```
     """
 
+    independent = True
+
     def transform(self, noise):
         return noise
 

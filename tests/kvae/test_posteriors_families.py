@@ -484,3 +484,34 @@ def test_config_round_trip(part, attributes):
     copy = posteriors.get(keras.saving.serialize_keras_object(part))
     assert type(copy) is type(part) and copy.latent_dim == 3
     assert {name: getattr(copy, name) for name in attributes} == attributes
+
+
+# Each coordinate alone, and the second moments.
+
+WITH_MARGINALS = [name for name in MAKE if name not in SPHERICAL]
+
+
+@pytest.mark.parametrize("name", WITH_MARGINALS)
+def test_a_marginal_is_the_integral_over_the_other_coordinate(name):
+    posterior, params = make(name, d=2)
+    z = np.random.default_rng(1).normal(size=(N, 2))
+    grid = np.sinh(np.linspace(-8, 8, 4001))  # Fine at the centre, and far out.
+    marginal = posterior.marginal_log_prob(params, z.astype("float32"))
+    assert marginal.shape == (N, 2)
+    for i in range(2):
+        points = np.repeat(z[None], len(grid), axis=0)
+        points[..., 1 - i] = grid[:, None]
+        density = np.exp(posterior.log_prob(params, points.astype("float32")), dtype=np.float64)
+        integral = np.trapezoid(density, grid, axis=0)
+        np.testing.assert_allclose(marginal[:, i], np.log(integral), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", WITH_MARGINALS)
+def test_the_covariance_is_that_of_the_draws(name):
+    posterior, params = make(name, n=2)
+    z = posterior.sample(params, 40_000, seed=3).numpy().astype(np.float64)
+    away = (z - posterior.mean(params).numpy()).reshape(40, 1000, 2, D)
+    estimates = np.einsum("gnbi,gnbj->gbij", away, away) / 1000
+    error = estimates.std(axis=0, ddof=1) / np.sqrt(40)
+    difference = np.abs(estimates.mean(axis=0) - posterior.covariance(params))
+    assert (difference < 5 * error + 1e-4).all()
