@@ -2,6 +2,16 @@
 
 from kvae.evaluation.annealed import annealed_log_prob
 from kvae.evaluation.bits import bits_per_dim, dequantize
+from kvae.evaluation.disentanglement import (
+    beta_vae_score,
+    dci,
+    disentanglement,
+    factor_vae_score,
+    irs,
+    mig,
+    modularity,
+    sap,
+)
 from kvae.evaluation.evaluate import evaluate
 from kvae.evaluation.features import classifier_features, inception_features
 from kvae.evaluation.frechet import frechet_distance
@@ -24,18 +34,26 @@ __all__ = [
     "SampleQuality",
     "TrainingNeighbors",
     "annealed_log_prob",
+    "beta_vae_score",
     "bits_per_dim",
     "classifier_features",
+    "dci",
     "dequantize",
+    "disentanglement",
     "evaluate",
+    "factor_vae_score",
     "frechet_distance",
     "importance_log_prob",
     "inception_features",
+    "irs",
     "knn_probe",
     "latent_summary",
     "linear_probe",
+    "mig",
+    "modularity",
     "precision_recall_density_coverage",
     "rate_distortion",
     "sample_quality",
+    "sap",
     "training_neighbors",
 ]
