@@ -68,6 +68,10 @@ _NAMES = {
     "MixedTabular": "kvae.likelihoods",
     "ELBO": "kvae.objectives",
     "BetaTCVAE": "kvae.objectives",
+    "IWAE": "kvae.objectives",
+    "MIWAE": "kvae.objectives",
+    "PIWAE": "kvae.objectives",
+    "CIWAE": "kvae.objectives",
     "LatentMonitor": "kvae.training",
 }
 

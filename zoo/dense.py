@@ -8,15 +8,41 @@ from keras import layers
 import kvae
 from zoo.assembly import assemble, join_label
 
-__all__ = ["build_dense_autoencoder", "build_dense_vae", "dense_decoder", "dense_encoder"]
+__all__ = [
+    "build_dense_autoencoder",
+    "build_dense_vae",
+    "build_gated_vae",
+    "build_vamp_vae",
+    "dense_decoder",
+    "dense_encoder",
+    "hidden_layers",
+]
+
+
+def hidden_layers(x, widths, activation: str):
+    """Applies dense layers; with `activation="gated"` each is `(Wx + b) · sigmoid(Vx + c)`.
+
+    The gate is made of two plain layers, which every export knows.
+
+    Reference:
+        - [Dauphin et al., Language Modeling with Gated Convolutional Networks, eq. 1](
+          https://arxiv.org/abs/1612.08083)
+    """
+    for index, width in enumerate(widths):
+        name = f"hidden_{index}"
+        if activation == "gated":
+            gate = layers.Dense(width, "sigmoid", name=f"{name}_gate")(x)
+            x = layers.Multiply(name=name)([layers.Dense(width, name=f"{name}_value")(x), gate])
+        else:
+            x = layers.Dense(width, activation, name=name)(x)
+    return x
 
 
 def dense_encoder(event_shape, hidden, activation, num_classes=None) -> keras.Model:
     """Flattens the event and applies dense layers of the widths `hidden`."""
     inputs = keras.Input(event_shape, name="image")
     inputs, x = join_label(inputs, layers.Flatten(name="flatten")(inputs), num_classes)
-    for index, width in enumerate(hidden):
-        x = layers.Dense(width, activation, name=f"hidden_{index}")(x)
+    x = hidden_layers(x, hidden, activation)
     return keras.Model(inputs, x, name="encoder")
 
 
@@ -24,8 +50,7 @@ def dense_decoder(output_shape, latent_dim, hidden, activation, num_classes=None
     """Dense layers of the widths `hidden`, then a linear one of `output_shape`."""
     z = keras.Input((latent_dim,), name="z")
     inputs, x = join_label(z, z, num_classes)
-    for index, width in enumerate(hidden):
-        x = layers.Dense(width, activation, name=f"hidden_{index}")(x)
+    x = hidden_layers(x, hidden, activation)
     x = layers.Dense(math.prod(output_shape), name="outputs")(x)
     return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
 
@@ -54,7 +79,7 @@ def build_dense_vae(
         image_shape: tuple. Shape of one example, of any rank.
         latent_dim: int. Defaults to `50`.
         hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
-        activation: str. Defaults to `"tanh"`.
+        activation: str. A Keras activation, or `"gated"`. Defaults to `"tanh"`.
         likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
         **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective`, `seed`, and
             `num_classes`, with which both networks see the label.
@@ -63,6 +88,57 @@ def build_dense_vae(
         - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
     """
     return _build("dense_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+
+
+def build_gated_vae(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 40,
+    hidden=(300, 300),
+    activation: str = "gated",
+    likelihood="bernoulli",
+    **parts,
+) -> kvae.VAE:
+    """A VAE of gated dense layers: the one-level model of Tomczak & Welling.
+
+    Args:
+        image_shape: tuple. Shape of one example, of any rank.
+        latent_dim: int. Defaults to `40`.
+        hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
+        activation: str. Defaults to `"gated"`.
+        likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
+        **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective`, `seed`, and
+            `num_classes`, with which both networks see the label.
+
+    Reference:
+        - [Tomczak & Welling, VAE with a VampPrior, section 5](https://arxiv.org/abs/1705.07120)
+    """
+    return _build("gated_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+
+
+def build_vamp_vae(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 40,
+    hidden=(300, 300),
+    activation: str = "gated",
+    likelihood="bernoulli",
+    num_components: int = 500,
+    initial=None,
+    **parts,
+) -> kvae.VAE:
+    """`gated_vae` with a VampPrior.
+
+    Args:
+        image_shape, latent_dim, hidden, activation, likelihood: as for `gated_vae`.
+        num_components: int. Pseudo-inputs. Defaults to `500`.
+        initial: optional array or `kvae.datasets.Dataset` from which they start; see
+            `kvae.priors.VampPrior`.
+        **parts: further arguments of `kvae.VAE`, but for the `prior`.
+
+    Reference:
+        - [Tomczak & Welling, VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
+    """
+    parts["prior"] = kvae.priors.VampPrior(num_components, initial=initial)
+    return _build("vamp_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
 def build_dense_autoencoder(

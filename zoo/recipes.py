@@ -22,6 +22,8 @@ class Recipe:
         epochs, batch_size, learning_rate, seed: the usual. The rate falls by a half cosine to
             `final_rate` times its start.
         warmup_epochs: int. Over which the weight of the KL rises from 0 to 1.
+        initial_from_data: bool. Whether the pseudo-inputs of a VampPrior start as training images.
+        compile: mapping. Further arguments of `compile`: XLA and several steps in each call.
         num_samples: int. Importance samples of the card's NLL.
         paper: str. Where the model comes from.
         published: mapping. The published figure: `metric`, `value`, `source`.
@@ -37,6 +39,8 @@ class Recipe:
     learning_rate: float = 1e-3
     final_rate: float = 0.02
     warmup_epochs: int = 0
+    initial_from_data: bool = False
+    compile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     num_samples: int = 1000
     paper: str = ""
@@ -54,6 +58,10 @@ class Recipe:
 _BLOG = "Chollet 2016, Building Autoencoders in Keras, https://blog.keras.io/building-autoencoders-in-keras.html"
 _AEVB = "Kingma & Welling 2014, Auto-Encoding Variational Bayes, https://arxiv.org/abs/1312.6114"
 _IWAE = "Burda et al. 2015, Importance Weighted Autoencoders, https://arxiv.org/abs/1509.00519"
+_VAMP = "Tomczak & Welling 2018, VAE with a VampPrior, https://arxiv.org/abs/1705.07120"
+_EXEMPLAR = "Norouzi et al. 2020, Exemplar VAE, table 2, https://arxiv.org/abs/2004.04795"
+# The same bits on every run, and a fifth faster than step by step where the networks are dense.
+_FAST = {"jit_compile": True, "steps_per_execution": 25}
 _DIGITS = dict(dataset="digits", batch_size=64, learning_rate=2e-3)
 _SMALL = {"image_shape": (8, 8, 1)}
 
@@ -82,6 +90,32 @@ _RECIPES = (
         warmup_epochs=4,
         num_samples=500,
         paper=_AEVB,
+    ),
+    Recipe(
+        "gated_vae.mnist",
+        "mnist",
+        binarize="dynamic",
+        epochs=320,
+        warmup_epochs=20,
+        final_rate=0.01,
+        compile=_FAST,
+        num_samples=5000,
+        paper=_VAMP,
+        published={"metric": "nll", "value": 84.45, "source": _EXEMPLAR},
+    ),
+    Recipe(
+        "vamp_vae.mnist",
+        "mnist",
+        binarize="dynamic",
+        epochs=200,
+        batch_size=200,
+        warmup_epochs=20,
+        compile=_FAST,
+        final_rate=0.01,
+        initial_from_data=True,
+        num_samples=5000,
+        paper=_VAMP,
+        published={"metric": "nll", "value": 82.43, "source": _EXEMPLAR},
     ),
     Recipe("dense_autoencoder.mnist", "mnist", epochs=30, paper=_BLOG, published=_blog(0.093)),
     Recipe(

@@ -13,7 +13,9 @@ _ARCHITECTURES = {
     "dense_autoencoder": dense.build_dense_autoencoder,
     "dense_vae": dense.build_dense_vae,
     "denoising_autoencoder": conv.build_denoising_autoencoder,
+    "gated_vae": dense.build_gated_vae,
     "lstm_autoencoder": sequence.build_lstm_autoencoder,
+    "vamp_vae": dense.build_vamp_vae,
 }
 
 

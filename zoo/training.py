@@ -54,12 +54,14 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
     if recipe.warmup_epochs:
         beta = schedules.PolynomialDecay(0.0, recipe.warmup_epochs * steps, 1.0)
         settings["objective"] = kvae.ELBO(beta=beta)
+    if recipe.initial_from_data:
+        settings["initial"] = data
     keras.utils.set_random_seed(recipe.seed)  # Of the initial weights.
     model = build(recipe.architecture, seed=recipe.seed, **settings)
     rate = schedules.CosineDecay(
         recipe.learning_rate, recipe.epochs * steps, alpha=recipe.final_rate
     )
-    model.compile(keras.optimizers.Adam(rate))
+    model.compile(keras.optimizers.Adam(rate), **recipe.compile)
     # The ELBO of a VAE has the weight 1 for the KL whatever the loss has; an autoencoder has none.
     best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
     checkpoint = Checkpoint(directory, _fingerprint(recipe, limit), **best)

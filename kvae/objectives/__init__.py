@@ -1,17 +1,36 @@
 """Training objectives."""
 
+import functools
+
 from kvae import parts
 from kvae.objectives.beta_tcvae import BetaTCVAE
 from kvae.objectives.bound import Bound
 from kvae.objectives.elbo import ELBO
+from kvae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
 from kvae.objectives.objective import Objective
 from kvae.objectives.regularized import Regularized
 
-__all__ = ["ELBO", "BetaTCVAE", "Bound", "Objective", "Regularized", "get"]
+__all__ = [
+    "BetaTCVAE",
+    "CIWAE",
+    "ELBO",
+    "IWAE",
+    "MIWAE",
+    "PIWAE",
+    "Bound",
+    "Objective",
+    "Regularized",
+    "get",
+]
 
 _BY_NAME = {
     "beta_tcvae": BetaTCVAE,
+    "ciwae": CIWAE,
+    "dreg": functools.partial(IWAE, gradient="doubly_reparameterized"),
     "elbo": ELBO,
+    "iwae": IWAE,
+    "miwae": MIWAE,
+    "piwae": PIWAE,
 }
 
 

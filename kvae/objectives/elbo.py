@@ -1,10 +1,10 @@
 """The evidence lower bound."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from kvae import names
+from kvae.objectives import path
 from kvae.objectives.bound import Bound
 from kvae.objectives.regularized import Regularized
 
@@ -75,24 +75,8 @@ class ELBO(Regularized, Bound):
 
     def attach(self, vae):
         super().attach(vae)
-        if self.gradient != "path":
-            return
-        if not vae.posterior.has_density:
-            raise ValueError(
-                f"A {type(vae.posterior).__name__} posterior has no density, and the path gradient "
-                "is one of log q. Use gradient='reparameterization'."
-            )
-        if vae.posterior.discrete:
-            raise ValueError(
-                f"The path gradient leads through z, and that of a {type(vae.posterior).__name__} "
-                "posterior is discrete. Use gradient='reparameterization'."
-            )
-        if not vae.posterior.stops_at_parameters:
-            raise ValueError(
-                f"The path gradient holds the parameters of log q still, and that of a "
-                f"{type(vae.posterior).__name__} depends on weights of its own, or is known only "
-                "together with its draws. Use gradient='reparameterization'."
-            )
+        if self.gradient == "path":
+            path.check(vae.posterior)
 
     def cost(self, vae, params, z, kl, *, seed):
         return self.penalized(vae, params, kl), {}
@@ -100,8 +84,9 @@ class ELBO(Regularized, Bound):
     def draw(self, vae, params, *, seed, training):
         if self.gradient != "path":
             return super().draw(vae, params, seed=seed, training=training)
-        z = vae.posterior.sample(params, self.num_samples, seed=seed, training=training)
-        log_q = vae.posterior.log_prob(tf.nest.map_structure(tf.stop_gradient, params), z)
+        z, log_q = path.sample_and_log_prob(
+            vae.posterior, params, self.num_samples, seed=seed, training=training
+        )
         return z, ops.mean(log_q - vae.prior.log_prob(z), axis=0)
 
     def get_config(self):
