@@ -14,6 +14,7 @@ _NAMES = {
     "list_models": "zoo.cards",
     "load": "zoo.registry",
     "load_classifier": "zoo.classifiers",
+    "push_to_hub": "zoo.hub",
 }
 
 __all__ = list(_NAMES)

@@ -15,7 +15,7 @@ _FOLDER = pathlib.Path(__file__).parent / "cards"
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """The facts of one pretrained model.
+    """The facts of one model: a pretrained one, or one whose recipe waits for someone to run it.
 
     Attributes:
         name: str. `architecture.tag`, e.g. `"dense_vae.mnist"`.
@@ -27,9 +27,9 @@ class Card:
         cost: mapping. `seconds`, `epochs`, `machine`, `parameters`.
         metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and `nll`
             (a mapping with `value`, `standard_error`, `monte_carlo_error`, `num_samples`) for a
-            VAE, `bce_per_pixel` and `mse` for an autoencoder.
+            VAE, `bce_per_pixel` and `mse` for an autoencoder. Empty where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
-        weights: mapping. `file`, `sha256`, `bytes`.
+        weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.
         paper: str. Where the model comes from.
         versions: mapping. Libraries that made the weights.
@@ -44,7 +44,7 @@ class Card:
     cost: Mapping[str, Any]
     metrics: Mapping[str, Any]
     published: Mapping[str, Any] | None
-    weights: Mapping[str, Any]
+    weights: Mapping[str, Any] | None
     license: str
     paper: str
     versions: Mapping[str, str]
@@ -57,7 +57,14 @@ class Card:
             return f"NLL {nll['value']:.2f} ± {nll['standard_error']:.2f} nats"
         if "bce_per_pixel" in self.metrics:
             return f"BCE {self.metrics['bce_per_pixel']:.4f} per pixel"
-        return f"reconstruction {self.metrics['reconstruction']:.2f} nats"
+        if "reconstruction" in self.metrics:
+            return f"reconstruction {self.metrics['reconstruction']:.2f} nats"
+        return "not measured" if self.trained else "not trained here"
+
+    @property
+    def trained(self) -> bool:
+        """Whether there are weights."""
+        return self.weights is not None
 
     @classmethod
     def read(cls, path) -> "Card":
@@ -98,11 +105,18 @@ def list_models(pattern: str | None = None) -> list[str]:
 
 
 def card(name: str) -> Card:
-    """Returns the card of a pretrained model.
+    """Returns the card of a model.
+
+    Args:
+        name: str. One of `list_models()`, or `"hf://user/repo"` as for `zoo.load`.
 
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
+    from zoo import hub
+
+    if hub.is_address(name):
+        return hub.card(name)
     if name not in list_models():
         raise names.unknown_name("model", name, list_models())
     return Card.read(_FOLDER / f"{name}.json")

@@ -6,12 +6,10 @@ are not the ones that their picture was drawn from.
 
 import pathlib
 
-import numpy as np
-
 from kvae import io
 from zoo import cards
 
-__all__ = ["draw", "drawn_from", "page", "write"]
+__all__ = ["draw", "drawn_from", "facts", "page", "write"]
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "docs"
 _INTRODUCTION = """\
@@ -41,8 +39,8 @@ def page(models=None) -> str:
     models = [cards.card(name) for name in cards.list_models()] if models is None else models
     groups: dict[str, list] = {}
     # MNIST first: it is what papers give figures for.
-    for card in sorted(models, key=lambda card: (_data_name(card) != "mnist", _data_name(card))):
-        groups.setdefault(_data_name(card), []).append(card)
+    for card in sorted(models, key=_order):
+        groups.setdefault(card.dataset["name"], []).append(card)
     lines = [_INTRODUCTION]
     for name, members in groups.items():
         lines += [f"| {name} | test figure | published | parameters | training |", "|---" * 5 + "|"]
@@ -55,8 +53,9 @@ def page(models=None) -> str:
     return "\n".join(lines)
 
 
-def _data_name(card) -> str:
-    return card.dataset["name"]
+def _order(card) -> tuple:
+    data = card.dataset["name"]
+    return data != "mnist", data, card.name
 
 
 def _overview_row(card) -> str:
@@ -74,26 +73,39 @@ def _overview_row(card) -> str:
 
 
 def _section(card) -> str:
-    rows = [("test figure", f"**{card.headline}**{_how(card.metrics.get('nll'))}")]
-    if card.published is not None:
-        rows.append(("published", f"{card.published['value']}, {_link(card.published['source'])}"))
-    others = _others(card.metrics)
-    if others:
-        rows.append(("also measured", others))
-    rows += [
+    caption = _caption(card)
+    return (
+        f"### {card.name}\n\n![{card.name}: {caption}](models/{card.name}.png)\n\n"
+        f"*{caption.capitalize()}.*\n\n{facts(card)}\n"
+    )
+
+
+def facts(card) -> str:
+    """Returns what a card says as a table in Markdown; what it does not say is left out."""
+    rows = [
+        ("test figure", f"**{card.headline}**{_how(card.metrics.get('nll'))}"),
+        ("published", _published(card)),
+        ("also measured", _others(card.metrics)),
         ("data", _data(card)),
         ("training", _training(card)),
-        ("size", f"{card.cost['parameters']:,} parameters, {card.weights['bytes'] / 1e6:.2f} MB"),
-        ("retrain", f"`{card.recipe['command']}`"),
+        ("size", _size(card)),
+        ("retrain", f"`{card.recipe['command']}`" if "command" in card.recipe else ""),
         ("from", _link(card.paper)),
         ("licence of the weights", card.license),
     ]
     table = "\n".join(f"| {name} | {text} |" for name, text in rows if text)
-    caption = _caption(card)
-    return (
-        f"### {card.name}\n\n![{card.name}: {caption}](models/{card.name}.png)\n\n"
-        f"*{caption.capitalize()}.*\n\n| | |\n|---|---|\n{table}\n"
-    )
+    return f"| | |\n|---|---|\n{table}"
+
+
+def _published(card) -> str:
+    if card.published is None:
+        return ""
+    return f"{card.published['value']}, {_link(card.published['source'])}"
+
+
+def _size(card) -> str:
+    weights = f", {card.weights['bytes'] / 1e6:.2f} MB" if card.trained else ""
+    return f"{card.cost['parameters']:,} parameters{weights}"
 
 
 def _how(nll) -> str:
@@ -128,26 +140,26 @@ def _number(value: float) -> str:
 def _data(card) -> str:
     binarize = card.preprocessing.get("binarize")
     noise = card.recipe.get("noise")
-    return "".join(
-        (
-            _data_name(card),
-            f", {binarize} binarization" if binarize else "",
-            f", noise of {noise:g} on the inputs" if noise else "",
-            f", events of {' × '.join(map(str, card.preprocessing['shape']))}",
-        )
+    said = (
+        card.dataset.get("name"),
+        f"{binarize} binarization" if binarize else "",
+        f"noise of {noise:g} on the inputs" if noise else "",
+        f"events of {' × '.join(map(str, card.preprocessing['shape']))}",
     )
+    return ", ".join(filter(None, said))
 
 
 def _training(card) -> str:
-    recipe = card.recipe
-    best = recipe.get("best_epoch")
+    recipe, best = card.recipe, card.recipe.get("best_epoch")
+    if "epochs" not in recipe:
+        return ""
     return "".join(
         (
             f"{recipe['epochs']} epochs",
             f" (the best by validation is {best})" if best not in (None, recipe["epochs"]) else "",
             f" in batches of {recipe['batch_size']}, {recipe['optimizer']}",
-            f" at {recipe['learning_rate']:g}, {_time(card)}",
-            f" on {card.cost['machine']}" if card.cost.get("machine") else "",
+            f" at {recipe['learning_rate']:g}",
+            f", {_time(card)} on {card.cost['machine']}" if card.trained else "",
         )
     )
 
@@ -175,9 +187,6 @@ def _samples(card) -> bool:
     return not card.architecture.endswith("autoencoder")
 
 
-# Pictures.
-
-
 def draw(card, path) -> None:
     """Draws a model's samples, or an autoencoder's reconstructions, from the shipped weights.
 
@@ -188,54 +197,15 @@ def draw(card, path) -> None:
     Raises:
         FileNotFoundError: where reconstructions need data that are not here.
     """
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     import zoo
-    from kvae.plots import arrays, grid
+    from zoo import pictures, recipes, training
 
     vae = zoo.load(card.name)
-    is_image = arrays.event_kind(vae.event_shape) == "image"
-    cols = 12 if is_image else 4
-    events = _drawn_samples(vae, cols) if _samples(card) else _reconstructions(vae, card, cols)
-    if is_image:
-        picture = Image.fromarray(grid.thumbnail(events, cols))
+    if _samples(card):
+        picture = pictures.samples(vae)
     else:
-        picture = _plotted(events, cols)
-    facts = PngInfo()
-    facts.add_text("weights", card.weights["sha256"])
-    with io.atomic_write(path) as temporary:
-        picture.save(temporary, pnginfo=facts, optimize=True)
-
-
-def _drawn_samples(vae, cols: int) -> np.ndarray:
-    """Two rows; of a conditional model a column for each class."""
-    label = None
-    if vae.conditional:
-        label = np.tile(np.arange(cols) % vae.num_classes, 2)
-    return np.asarray(vae.sample(2 * cols, seed=0, label=label))
-
-
-def _reconstructions(vae, card, cols: int) -> np.ndarray:
-    """Test examples as the model is given them, then what it makes of them."""
-    from zoo import recipes, training
-
-    data = training.test_data(recipes.get(card.name))
-    batch = next(iter(data.batches(cols)))
-    x = np.asarray(batch[0] if isinstance(batch, tuple) else batch)  # Noisy, if so trained.
-    return np.concatenate([x, vae.reconstruct(x)])
-
-
-def _plotted(events, cols: int):
-    from PIL import Image
-
-    from kvae.plots import grid, style
-
-    figure = style.styled(grid.draw_grid)(events, 2, cols).finish("", "", None)
-    figure.canvas.draw()
-    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    picture.thumbnail((grid.THUMBNAIL, grid.THUMBNAIL))
-    return picture
+        picture = pictures.reconstructions(vae, training.test_data(recipes.get(card.name)))
+    pictures.save(picture, path, weights=card.weights["sha256"])
 
 
 def drawn_from(path) -> str | None:

@@ -3,7 +3,7 @@
 import inspect
 
 from kvae import names
-from zoo import cards, conv, dense, sequence, weights
+from zoo import cards, conv, dense, hub, sequence, weights
 
 __all__ = ["build", "list_architectures", "load"]
 
@@ -63,14 +63,18 @@ def load(name: str):
     """Loads a pretrained model, compiled with Adam for those who train it further.
 
     Args:
-        name: str. One of `zoo.list_models()`.
+        name: str. One of `zoo.list_models()`, or `"hf://user/repo"` for what `zoo.push_to_hub` put
+            on the Hugging Face Hub, with `@` and a branch, tag or commit where it is to be another
+            state than the last. That needs huggingface_hub, and is downloaded once.
 
     Returns:
         `kvae.VAE`.
 
     Raises:
         ValueError: for an unknown name, or weights that are not what the card says.
-        FileNotFoundError: when the weights are not there.
+        FileNotFoundError: when the weights, the repository or its revision are not there.
+        PermissionError: when the repository asks for a token that may read it.
+        ConnectionError: when the Hub cannot be reached.
 
     Example:
 
@@ -79,6 +83,8 @@ def load(name: str):
     vae.sample(4, seed=1)     # shape (4, 28, 28, 1)
     ```
     """
+    if hub.is_address(name):
+        return hub.load(name)
     card = cards.card(name)
     path = weights.find(card)
     model = build(card.architecture, **card.arguments)

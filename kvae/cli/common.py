@@ -10,6 +10,7 @@ import tempfile
 __all__ = [
     "add_json",
     "add_model",
+    "card_of",
     "load_data",
     "load_model",
     "positive",
@@ -65,7 +66,9 @@ def add_json(parser) -> None:
 
 def add_model(parser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", help="a zoo name (see `kvae list`) or a .keras file"
+        "model",
+        metavar="MODEL",
+        help="a zoo name (see `kvae list`), hf://user/repo or a .keras file",
     )
 
 
@@ -90,19 +93,26 @@ def load_model(name: str):
     return zoo.load(name)
 
 
+def card_of(name: str):
+    """The card of a zoo model, here or on the Hub; `None` for a file."""
+    import zoo
+    from zoo import hub
+
+    return zoo.card(name) if hub.is_address(name) or name in zoo.list_models() else None
+
+
 def load_data(model, name: str, arguments, split: str = "test"):
     """Loads the data that goes with a model: its card's, unless the arguments say otherwise."""
     import kvae
-    import zoo
 
     dataset = getattr(arguments, "dataset", None)
     binarize = getattr(arguments, "binarize", None)
     seed, noise = 0, 0.0
-    if name in zoo.list_models():
-        card = zoo.card(name)
-        dataset = dataset or card.dataset["name"]
-        binarize = binarize or card.preprocessing["binarize"]
-        seed, noise = card.recipe["seed"], card.recipe["noise"]
+    card = card_of(name)
+    if card is not None:
+        dataset = dataset or card.dataset.get("name")
+        binarize = binarize or card.preprocessing.get("binarize")
+        seed, noise = card.recipe.get("seed", 0), card.recipe.get("noise", 0.0)
     binarize = None if binarize == "none" else binarize
     data = kvae.datasets.load(dataset or "digits", split, binarize=binarize, seed=seed)
     data.noise = noise

@@ -41,17 +41,16 @@ def result_rows(result: dict) -> list[tuple]:
 
 def run(arguments) -> int:
     common.quiet_tensorflow()
-    import zoo
     from kvae.evaluation import evaluate
 
     model = common.load_model(arguments.model)
     data = common.load_data(model, arguments.model, arguments, arguments.split)
     samples, seed = arguments.samples or 1000, arguments.seed or 0
-    if arguments.model in zoo.list_models():
-        card = zoo.card(arguments.model)
+    card = common.card_of(arguments.model)
+    if card is not None:
         nll = card.metrics.get("nll")
         samples = arguments.samples or (nll["num_samples"] if nll else 1)
-        seed = card.recipe["seed"] if arguments.seed is None else arguments.seed
+        seed = card.recipe.get("seed", 0) if arguments.seed is None else arguments.seed
     if arguments.limit:
         data = data[: arguments.limit]
     with common.progress(f"evaluating {arguments.model}", len(data)) as update:

@@ -4,7 +4,9 @@ from kvae.cli import common
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("model", metavar="NAME", help="a zoo name (see `kvae list`)")
+    parser.add_argument(
+        "model", metavar="NAME", help="a zoo name (see `kvae list`) or hf://user/repo"
+    )
     common.add_json(parser)
 
 

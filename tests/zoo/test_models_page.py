@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import kvae
 import zoo
-from zoo import models_page
+from kvae.plots import grid
+from zoo import models_page, pictures
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 MODELS = zoo.list_models()
@@ -77,16 +79,20 @@ def test_writes_only_what_has_changed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(6,), (12, 2)])
 def test_pictures_of_tables_and_signals(shape):
-    events = np.random.default_rng(0).normal(size=(8, *shape)).astype(np.float32)
-    picture = models_page._plotted(events, 4)
-    assert max(picture.size) <= 720 and len(np.unique(picture)) > 2
+    vae = zoo.build("dense_vae", image_shape=shape, latent_dim=2, likelihood="gaussian")
+    x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
+    for picture in (
+        pictures.samples(vae),
+        pictures.reconstructions(vae, kvae.datasets.Dataset(x)),
+    ):
+        assert max(picture.size) <= 720 and len(np.unique(picture)) > 2
 
 
 def test_samples_of_a_conditional_model_show_every_class():
     vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=4)
-    drawn = models_page._drawn_samples(vae, 12)
-    label = np.tile(np.arange(12) % 4, 2)
-    np.testing.assert_array_equal(drawn, vae.sample(24, seed=0, label=label))
+    found = np.asarray(pictures.samples(vae))
+    drawn = vae.sample(24, seed=0, label=np.tile(np.arange(12) % 4, 2))
+    np.testing.assert_array_equal(found, grid.thumbnail(np.asarray(drawn), 12))
 
 
 def test_a_picture_of_unknown_weights_is_none(tmp_path):

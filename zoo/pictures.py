@@ -1,0 +1,48 @@
+"""Small pictures without words, for pages and model cards: samples and reconstructions."""
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from kvae import io
+from kvae.plots import arrays, grid, style
+
+__all__ = ["reconstructions", "samples", "save"]
+
+
+def samples(vae) -> Image.Image:
+    """Two rows of samples from the prior; of a conditional model a column for each class."""
+    cols = _columns(vae)
+    label = np.tile(np.arange(cols) % vae.num_classes, 2) if vae.conditional else None
+    return _draw(np.asarray(vae.sample(2 * cols, seed=0, label=label)), cols)
+
+
+def reconstructions(vae, data) -> Image.Image:
+    """The first examples of `data` as the model is given them, above what it makes of them."""
+    cols = _columns(vae)
+    batch = next(iter(data.batches(cols)))
+    x = np.asarray(batch[0] if isinstance(batch, tuple) else batch)  # Noisy, if so trained.
+    return _draw(np.concatenate([x, vae.reconstruct(x)]), cols)
+
+
+def save(picture: Image.Image, path, **facts: str) -> None:
+    """Writes a PNG file, atomically, with `facts` as its text."""
+    info = PngInfo()
+    for name, value in facts.items():
+        info.add_text(name, value)
+    with io.atomic_write(path) as temporary:
+        picture.save(temporary, pnginfo=info, optimize=True)
+
+
+def _columns(vae) -> int:
+    return 12 if arrays.event_kind(vae.event_shape) == "image" else 4
+
+
+def _draw(events: np.ndarray, cols: int) -> Image.Image:
+    if arrays.event_kind(events.shape[1:]) == "image":
+        return Image.fromarray(grid.thumbnail(events, cols))
+    figure = style.styled(grid.draw_grid)(events, len(events) // cols, cols).finish("", "", None)
+    figure.canvas.draw()
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    picture.thumbnail((grid.THUMBNAIL, grid.THUMBNAIL))
+    return picture
