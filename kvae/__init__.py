@@ -21,6 +21,7 @@ _MODULES = (
     "io",
     "layers",
     "likelihoods",
+    "mmd",
     "objectives",
     "plots",
     "posteriors",
@@ -72,6 +73,8 @@ _NAMES = {
     "MIWAE": "kvae.objectives",
     "PIWAE": "kvae.objectives",
     "CIWAE": "kvae.objectives",
+    "InfoVAE": "kvae.objectives",
+    "WAE": "kvae.objectives",
     "LatentMonitor": "kvae.training",
 }
 

@@ -7,6 +7,7 @@ from kvae.objectives.beta_tcvae import BetaTCVAE
 from kvae.objectives.bound import Bound
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
+from kvae.objectives.mmd import WAE, InfoVAE, Matching
 from kvae.objectives.objective import Objective
 from kvae.objectives.regularized import Regularized
 
@@ -15,9 +16,12 @@ __all__ = [
     "CIWAE",
     "ELBO",
     "IWAE",
+    "InfoVAE",
     "MIWAE",
     "PIWAE",
+    "WAE",
     "Bound",
+    "Matching",
     "Objective",
     "Regularized",
     "get",
@@ -28,9 +32,11 @@ _BY_NAME = {
     "ciwae": CIWAE,
     "dreg": functools.partial(IWAE, gradient="doubly_reparameterized"),
     "elbo": ELBO,
+    "info_vae": InfoVAE,
     "iwae": IWAE,
     "miwae": MIWAE,
     "piwae": PIWAE,
+    "wae": WAE,
 }
 
 

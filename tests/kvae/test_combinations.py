@@ -40,6 +40,8 @@ OBJECTIVES = {
     "capacity": lambda: kvae.ELBO(beta=10.0, capacity=2.0),
     "path": lambda: kvae.ELBO(gradient="path"),
     "beta_tcvae": kvae.BetaTCVAE,
+    "info_vae": kvae.InfoVAE,
+    "wae": kvae.WAE,
 }
 # log q at its own draws only, or not as a function of the parameters alone: no path gradient.
 NO_PATH = {"delta", "gumbel_softmax", "vector_quantized", "iaf", "planar", "real_nvp", "sylvester"}
@@ -119,12 +121,16 @@ def refused(objective, posterior, prior):
     """What the error says where an objective does not go with a model, else None."""
     if objective == "path" and posterior in NO_PATH:
         return "path"
-    if objective != "beta_tcvae":
+    if objective not in ("beta_tcvae", "info_vae", "wae"):
         return None
     if posterior in DISCRETE:
         return "is discrete"
     if prior == "class_conditional":
         return "depends on the label"
+    if objective == "info_vae":
+        return "no density" if posterior == "delta" else None
+    if objective == "wae":
+        return None
     if posterior in NO_MARGINALS:
         return "does not know"
     return None if prior == "standard_normal" else "not independent"
@@ -154,7 +160,7 @@ def check_gradients(vae, posterior, prior, digits, names):
         gradients = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
         found = dict(zip((v.path for v in vae.trainable_variables), gradients, strict=True))
         missing = {path for path, gradient in found.items() if gradient is None}
-        assert missing == without_gradient(vae), name
+        assert missing == without_gradient(vae, name), name
         assert all(
             np.isfinite(gradient).all() for gradient in found.values() if gradient is not None
         )
@@ -162,9 +168,11 @@ def check_gradients(vae, posterior, prior, digits, names):
         assert all(np.any(found[path] != 0) for path in decoder), name
 
 
-def without_gradient(vae):
+def without_gradient(vae, objective):
     """The trainable variables that the loss does not depend on, or not smoothly."""
     prior = {variable.path for variable in vae.prior.trainable_variables}
+    if objective == "wae":  # It draws from the prior, and choosing a component has no gradient.
+        return {path for path in prior if path.endswith("/logits")}
     if isinstance(vae.posterior, kvae.Delta):  # No KL, so nothing is asked of the prior …
         return prior
     if isinstance(vae.posterior, kvae.PriorNoise):  # … and choosing a component has no gradient.
