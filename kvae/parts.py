@@ -21,7 +21,8 @@ class Part(keras.layers.Layer):
         """Tells the part which model it belongs to, when the model is made and not built yet.
 
         A part that needs the model later keeps it behind a function (`self._vae = lambda: vae`), so
-        that Keras does not take the model for a layer of the part.
+        that Keras does not take the model for a layer of the part. `VAE.with_prior` makes models
+        that share their posterior and likelihood: such a part stays with the first of them.
 
         Raises:
             ValueError: where the model's parts do not go together.

@@ -6,7 +6,10 @@ Even so XLA turns the same bits into other floats, so the last step is made here
 TensorFlow's kernels make it: the numbers are those of `tf.random.stateless_*` without XLA.
 """
 
+import contextlib
 import math
+import random as python_random
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -15,6 +18,7 @@ __all__ = [
     "as_seed",
     "fold_in",
     "gumbel",
+    "initial_weights",
     "logistic",
     "normal",
     "open_uniform",
@@ -107,3 +111,18 @@ def logistic(shape, seed) -> tf.Tensor:
 def gumbel(shape, seed) -> tf.Tensor:
     """Draws from the standard Gumbel distribution: argmax(logits + gumbel) is a class drawn."""
     return -tf.math.log(-tf.math.log(open_uniform(shape, seed)))
+
+
+@contextlib.contextmanager
+def initial_weights(seed: int) -> Iterator[None]:
+    """Makes the initial weights of layers that are made and built in the block those of a seed.
+
+    Like `keras.utils.set_random_seed`, but it leaves the program's random numbers as they were.
+    Keras seeds an initializer that has no seed by Python's generator.
+    """
+    state = python_random.getstate()
+    python_random.seed(seed)
+    try:
+        yield
+    finally:
+        python_random.setstate(state)

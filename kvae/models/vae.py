@@ -14,6 +14,7 @@ from kvae.training.steps import LastSteps
 __all__ = ["VAE"]
 
 _OUTPUTS = ("mean", "mode", "sample")
+_PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -169,11 +170,60 @@ class VAE(Inputs, Labels, keras.Model):
         self.objective.prepare(self)
         self.built = True
 
+    def with_prior(self, prior, objective=None) -> "VAE":
+        """Returns a model `p(x|z) p(z)` with another prior, which shares everything else.
+
+        The networks, the posterior and the likelihood are the same objects: what trains one model
+        trains the other. The new one has a stream of noise of its own, is not compiled
+        and saves, loads, samples and exports like any other. An autoencoder becomes a model that
+        samples; `kvae.samplers` fits priors for it.
+
+        Args:
+            prior: str, `kvae.priors.Prior` or `None`, as in the constructor. A prior whose
+                variables exist already keeps their values.
+            objective: str, `kvae.objectives.Objective` or `None`. Defaults to `None`: one with the
+                settings and the weights of this model's, and a state of its own.
+
+        Raises:
+            ValueError: where the prior does not go with the posterior or the objective.
+
+        Example:
+
+        ```python
+        sampler = kvae.samplers.GaussianMixtureSampler().fit(autoencoder, train)
+        model = autoencoder.with_prior(sampler.as_prior())
+        model.save("autoencoder_that_samples.keras")
+        ```
+        """
+        prior, own = priors.get(prior), objective is None
+        if own:
+            objective = type(self.objective).from_config(self.objective.get_config())
+        other = type(self).from_config(
+            {
+                **self._settings(),
+                "encoder": self.encoder,
+                "decoder": self.decoder,
+                # One that draws from the prior draws from the new one.
+                "posterior": self.posterior.with_prior(prior),
+                "prior": prior,
+                "likelihood": self.likelihood,
+                "objective": objective,
+            }
+        )
+        if self.built and not other.built:  # Its encoder has no keras.Input.
+            other.build((None, *self.event_shape))
+        if own and self.built:
+            other.objective.set_weights(self.objective.get_weights())
+        return other
+
     def get_config(self):
-        parts = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
+        parts = {part: keras.saving.serialize_keras_object(getattr(self, part)) for part in _PARTS}
+        return {**self._settings(), **parts}
+
+    def _settings(self) -> dict:
+        """The configuration but for the networks and the parts."""
         return {
             **super().get_config(),
-            **{part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts},
             "latent_dim": self.latent_dim,
             "seed": self.seed,
             "num_classes": self.num_classes,
@@ -182,10 +232,11 @@ class VAE(Inputs, Labels, keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for part in ("encoder", "decoder", "posterior", "prior", "likelihood", "objective"):
-            config[part] = keras.saving.deserialize_keras_object(
-                config[part], custom_objects=custom_objects
-            )
+        for part in _PARTS:
+            if isinstance(config[part], dict):
+                config[part] = keras.saving.deserialize_keras_object(
+                    config[part], custom_objects=custom_objects
+                )
         return cls(**config)
 
     def save_own_variables(self, store):
@@ -516,7 +567,8 @@ class VAE(Inputs, Labels, keras.Model):
         if self.prior is None:
             raise ValueError(
                 f"{self.name} is an autoencoder without a prior, so it has nothing to sample from. "
-                "Decode codes of your own with `decode(z)`, or train a VAE."
+                "Fit a prior to its codes with kvae.samplers, decode codes of your own with "
+                "`decode(z)`, or train a VAE."
             )
         self._require_built()
         if not tf.is_tensor(n) and (not hasattr(n, "__index__") or n < 1):

@@ -86,7 +86,8 @@ class GumbelSoftmax(Posterior):
 
     def attach(self, vae):
         super().attach(vae)
-        self._vae = lambda: vae
+        if self._vae() is None:  # Of models that share it, the schedule is the first one's.
+            self._vae = lambda: vae
 
     def bind(self, prior):
         super().bind(prior)

@@ -6,7 +6,10 @@ from kvae.priors.discrete import UniformCategorical, UniformCodes
 from kvae.priors.flow import FlowPrior
 from kvae.priors.gaussian_mixture import GaussianMixture
 from kvae.priors.prior import Prior
+from kvae.priors.rescaled import Rescaled
+from kvae.priors.spherical_mixture import SphericalMixture
 from kvae.priors.standard_normal import StandardNormal
+from kvae.priors.two_stage import TwoStage
 from kvae.priors.uniform_sphere import UniformSphere
 from kvae.priors.vamp import VampPrior
 
@@ -15,7 +18,10 @@ __all__ = [
     "FlowPrior",
     "GaussianMixture",
     "Prior",
+    "Rescaled",
+    "SphericalMixture",
     "StandardNormal",
+    "TwoStage",
     "UniformCategorical",
     "UniformCodes",
     "UniformSphere",
@@ -27,6 +33,7 @@ _BY_NAME = {
     "class_conditional": ClassConditional,
     "flow": FlowPrior,
     "gaussian_mixture": GaussianMixture,
+    "spherical_mixture": SphericalMixture,
     "standard_normal": StandardNormal,
     "uniform_categorical": UniformCategorical,
     "uniform_codes": UniformCodes,

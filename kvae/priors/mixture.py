@@ -1,0 +1,95 @@
+"""Mixtures of one family of densities, and draws from them out of plain Gaussian noise."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kvae.priors.components import pick_component
+from kvae.priors.prior import Prior
+
+__all__ = ["Mixture"]
+
+
+class Mixture(Prior):
+    """`p(z) = Σ_k w_k p(z; θ_k)`, with the density of a posterior for each component.
+
+    A draw takes as much plain Gaussian noise as one from N(0, I): the first coordinate also names
+    the component (`kvae.priors.components.pick_component`). Draws are differentiable in the
+    parameters of their component, not in the weights.
+
+    A new one gives `component`, a posterior whose noise is Gaussian and of the shape of z.
+
+    Args:
+        num_components: int. K.
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+        seed: int. The means start as draws from N(0, I) with this seed.
+    """
+
+    # What the variables are called, by the component's parameters; the others start at 0.
+    variable_names = {"z_mean": "means"}
+
+    def __init__(self, num_components: int, latent_dim: int | None, seed: int, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        if num_components < 1:
+            raise ValueError(f"`num_components` is at least 1, not {num_components}.")
+        self.num_components, self.seed = num_components, seed
+
+    @property
+    def component(self):
+        """The posterior whose density each component has."""
+        raise NotImplementedError
+
+    def build(self, input_shape=None):
+        if self.built:  # A reloaded one has been built by Keras before its model builds it.
+            return
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
+        self.raw_parameters = {
+            name: self.add_weight(
+                shape=(self.num_components, *shape),
+                initializer=normal if name == "z_mean" else "zeros",
+                name=self.variable_names[name],
+            )
+            for name, shape in self.component.parameter_shapes().items()
+        }
+        self.logits = self.add_weight(
+            shape=(self.num_components,), initializer="zeros", name="logits"
+        )
+        self.built = True
+
+    def parameters(self) -> dict:
+        """Returns the parameters of the components, each `[num_components, ...]`."""
+        raw = {name: tf.convert_to_tensor(value) for name, value in self.raw_parameters.items()}
+        return self.component.constrain(raw)
+
+    @property
+    def weights_of_components(self):
+        """The weights w, `[num_components]`."""
+        return ops.softmax(self.logits)
+
+    def transform(self, noise):
+        return self._place(noise, 1.0)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        # On a sphere there is nothing to scale: directions have no length.
+        temperature = temperature if self.space == "real" else 1.0
+        return self._place(self.noise([n, self.latent_dim], seed), temperature)
+
+    def mean(self):
+        return ops.matmul(self.weights_of_components, self.component.mean(self.parameters()))
+
+    def log_prob(self, z):
+        each = self.component.cross_log_prob(self.parameters(), z)
+        return ops.logsumexp(ops.log_softmax(self.logits) + each, axis=-1)
+
+    def _place(self, noise, temperature):
+        # The first coordinate names the component before it is scaled.
+        chosen, noise = pick_component(tf.convert_to_tensor(self.logits), noise)
+        own = {name: ops.matmul(chosen, value) for name, value in self.parameters().items()}
+        return self.component.transform(own, temperature * noise)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "seed": self.seed,
+        }

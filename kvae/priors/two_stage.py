@@ -1,0 +1,105 @@
+"""The prior that is a variational autoencoder of its own."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kvae import random
+from kvae.likelihoods import GaussianLikelihood
+from kvae.priors.prior import Prior
+
+__all__ = ["TwoStage"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class TwoStage(Prior):
+    """`p(z) = ∫ p(u) N(z; mean(u), σ²(u)) du`: a second VAE, whose data are the codes of the first.
+
+    Draws are exact. The density is an integral; `log_prob` is the importance-sampled estimate of it
+    with the second encoder, log of the mean of `num_samples` weights. That is a lower bound in
+    expectation, so an ELBO and a log p(x) that are made of it are lower bounds too. Its noise is
+    the same in every call, and depends on the place of z among the others alone.
+
+    `temperature` scales the noise of u and that of z given u.
+
+    Args:
+        model: `kvae.VAE` or its config, of events `[latent_dim]`, with a `GaussianLikelihood`, a
+            prior and a posterior with a density, without labels. Built.
+        latent_dim: int or `None`. Size of z, that of the model's events.
+        num_samples: int. Importance samples of `log_prob`. Defaults to `32`.
+        seed: int. Of these samples. Defaults to `0`.
+
+    Raises:
+        ValueError: for a `model` of another kind.
+
+    Example:
+
+    ```python
+    sampler = kvae.samplers.TwoStageSampler().fit(vae, train)
+    vae.with_prior(sampler.as_prior()).sample(10, seed=0)
+    ```
+
+    Reference:
+        - [Dai & Wipf, Diagnosing and Enhancing VAE Models, section 4](
+          https://arxiv.org/abs/1903.05789)
+    """
+
+    def __init__(
+        self, model, latent_dim: int | None = None, num_samples: int = 32, seed: int = 0, **kwargs
+    ):
+        if isinstance(model, dict):
+            model = keras.saving.deserialize_keras_object(model)
+        event_shape = getattr(model, "event_shape", None)
+        if event_shape is None or len(event_shape) != 1 or model.conditional:
+            raise ValueError("`model` is a built kvae.VAE of events [latent_dim], without labels.")
+        if latent_dim not in (None, event_shape[0]):
+            raise ValueError(f"`model` is one of {event_shape[0]} numbers, not of {latent_dim}.")
+        if model.prior is None or not model.posterior.has_density:
+            raise ValueError("`model` has a prior, and a posterior with a density.")
+        if model.prior.uses_posterior or not isinstance(model.likelihood, GaussianLikelihood):
+            raise ValueError("`model` has a prior of its own and a GaussianLikelihood.")
+        if num_samples < 1:
+            raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
+        super().__init__(event_shape[0], **kwargs)
+        self.model, self.num_samples, self.seed = model, num_samples, seed
+
+    def noise(self, shape, seed):
+        """Draws the noise of u and that of z given u, in one last axis."""
+        first, second = random.split(seed)
+        inner = self.model.prior.noise([*shape[:-1], self.model.latent_dim], first)
+        return ops.concatenate([inner, random.normal(shape, second)], axis=-1)
+
+    def transform(self, noise):
+        inner, noise = noise[..., : -self.latent_dim], noise[..., -self.latent_dim :]
+        return self._place(self.model.prior.transform(inner), noise)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        first, second = random.split(seed)
+        u = self.model.prior.sample(n, first, temperature)
+        return self._place(u, temperature * random.normal([n, self.latent_dim], second))
+
+    def mean(self):
+        """Returns the mean of z at the mean of u, `[latent_dim]`."""
+        return self.model.decode_params(self.model.prior.mean()[None])["mean"][0]
+
+    def log_prob(self, z):
+        z = tf.convert_to_tensor(z)
+        model, rows = self.model, tf.reshape(z, (-1, self.latent_dim))
+        params = model.encode_params(rows)
+        u, log_q = model.posterior.sample_and_log_prob(params, self.num_samples, seed=self.seed)
+        log_p = model.likelihood.log_prob(model.decode_params(u), rows)
+        weights = log_p + model.prior.log_prob(u) - log_q
+        value = ops.logsumexp(weights, axis=0) - ops.log(float(self.num_samples))
+        return tf.reshape(value, tf.shape(z)[:-1])
+
+    def _place(self, u, noise):
+        params = self.model.decode_params(u)
+        return params["mean"] + ops.exp(0.5 * params["log_var"]) * noise
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+            "num_samples": self.num_samples,
+            "seed": self.seed,
+        }

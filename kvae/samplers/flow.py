@@ -1,0 +1,74 @@
+"""The normalizing flow, trained on codes by maximum likelihood."""
+
+import keras
+from keras import ops
+
+from kvae import random
+from kvae.priors import FlowPrior, Rescaled
+from kvae.samplers.sampler import Sampler
+from kvae.samplers.training import Training
+
+__all__ = ["FlowSampler"]
+
+
+class FlowSampler(Sampler):
+    """A flow prior, by default masked autoregressive, trained on the codes by maximum likelihood.
+
+    It has an exact density, and follows shapes that no mixture does. The prior is a
+    `kvae.priors.FlowPrior` in the units of the codes (`Rescaled`).
+
+    Args:
+        flows: str or sequence, as in `FlowPrior`. Defaults to `"maf"`.
+        num_flows: int. Defaults to `4`.
+        steps: int. Of training; the best weights are kept, by the likelihood of a tenth of the
+            codes. Defaults to `5000`.
+        batch_size: int. Defaults to `256`.
+        learning_rate: float. Where the half cosine to 0 starts. Defaults to `1e-3`.
+
+    Raises:
+        ValueError: by `fit`, for fewer than two codes, and where training diverges.
+
+    Example:
+
+    ```python
+    sampler = kvae.samplers.FlowSampler(num_flows=6).fit(vae, train)
+    sampler.log_prob(codes).numpy().mean()      # nats
+    ```
+
+    Reference:
+        - [Papamakarios et al., Masked Autoregressive Flow](https://arxiv.org/abs/1705.07057)
+    """
+
+    def __init__(
+        self,
+        flows="maf",
+        num_flows: int = 4,
+        steps: int = 5000,
+        batch_size: int = 256,
+        learning_rate: float = 1e-3,
+    ):
+        super().__init__()
+        self.flows, self.num_flows = flows, num_flows
+        self.training = Training(steps, batch_size, learning_rate)
+
+    def prior_of(self, codes, seed):
+        with random.initial_weights(seed):
+            prior = Rescaled(FlowPrior(codes.shape[1], self.flows, self.num_flows))
+            prior.build()
+        model = _Likelihood(prior.base)
+        self.training.run(model, prior.standardize(codes), seed, "val_loss", "min")
+        return prior
+
+
+class _Likelihood(keras.Model):
+    """What `fit` trains: −log p(z), averaged over the batch."""
+
+    def __init__(self, prior):
+        super().__init__(name="likelihood_of_codes", dtype="float32")
+        self.prior = prior
+
+    def call(self, z):
+        return -self.prior.log_prob(z)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.mean(y_pred)

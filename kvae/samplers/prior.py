@@ -1,0 +1,29 @@
+"""The sampler that leaves everything as it is."""
+
+from kvae.samplers.sampler import Sampler
+
+__all__ = ["PriorSampler"]
+
+
+class PriorSampler(Sampler):
+    """The model's own prior: what the other samplers are compared with.
+
+    It takes every model that has a prior, conditional ones too; the data are not looked at.
+
+    Example:
+
+    ```python
+    kvae.samplers.PriorSampler().fit(vae).sample(16, seed=0)      # vae.sample(16, seed=0)
+    ```
+    """
+
+    takes_labels = True
+
+    def fit(self, vae, data=None, **options):
+        if vae.prior is None:
+            raise ValueError(
+                f"{vae.name} is an autoencoder without a prior. Fit another sampler to its codes, "
+                "e.g. 'gaussian_mixture'."
+            )
+        self._model = vae
+        return self

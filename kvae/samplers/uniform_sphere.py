@@ -1,0 +1,35 @@
+"""All directions alike."""
+
+import numpy as np
+
+from kvae.priors import UniformSphere
+from kvae.samplers.sampler import Sampler
+
+__all__ = ["UniformSphereSampler"]
+
+
+class UniformSphereSampler(Sampler):
+    """The uniform distribution on the unit sphere, for codes that lie on it.
+
+    Nothing is fitted; `fit` checks that the codes are of length 1. It is the prior that posteriors
+    on the sphere are trained with, and serves autoencoders whose encoder normalises its codes.
+
+    Example:
+
+    ```python
+    sampler = kvae.samplers.UniformSphereSampler().fit(autoencoder, train)
+    ```
+    """
+
+    spaces = ("real", "sphere")
+
+    def prior_of(self, codes, seed):
+        length = np.linalg.norm(codes, axis=1)
+        if np.abs(length - 1.0).max() > 1e-3:
+            raise ValueError(
+                f"The codes are not on the unit sphere: their lengths go from {length.min():.3g} "
+                f"to {length.max():.3g}. Choose another sampler, e.g. 'gaussian_mixture'."
+            )
+        prior = UniformSphere(codes.shape[1])
+        prior.build()
+        return prior
