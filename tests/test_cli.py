@@ -100,6 +100,16 @@ def test_evaluate_an_autoencoder(capsys):
     assert result["bce_per_pixel"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_evaluate_disentanglement(capsys, folder):
+    zoo.build("dense_vae", image_shape=(64, 64, 1), latent_dim=2, hidden=(4,)).save("vae.keras")
+    command = ("evaluate", "vae.keras", "--disentanglement", "--limit", "40")
+    result = json.loads(output(capsys, *command, "--json"))
+    assert result["num_train"] == 40 and result["num_groups"] == 40
+    text = output(capsys, *command)
+    assert re.search(rf"MIG +{result['mig']:.4g}\n", text)
+    assert "models of sprites" in error(capsys, "evaluate", VAE, "--disentanglement")
+
+
 def test_sample(capsys, folder):
     output(capsys, "sample", VAE, "-n", "4", "--seed", "3", "-o", "out/z.npy")
     first = np.load(folder / "out/z.npy")
