@@ -22,7 +22,8 @@ class Card:
         architecture: str. Name for `zoo.build`.
         arguments: mapping. Arguments for `zoo.build`.
         preprocessing: mapping. `range` of the inputs, `shape` of one, `binarize`.
-        dataset: mapping. `name` and the SHA-256 of the `train`, `validation` and `test` arrays.
+        dataset: mapping. `name` and, under `sha256`, those of the `train`, `validation` and `test`
+            arrays that the model was trained on.
         recipe: mapping. `command`, `seed`, `epochs`, `batch_size`, `optimizer`, …
         cost: mapping. `seconds`, `epochs`, `machine`, `parameters`.
         metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and `nll`
@@ -88,27 +89,29 @@ class Card:
             temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
 
 
-def list_models(pattern: str | None = None) -> list[str]:
+def list_models(pattern: str | None = None, *, untrained: bool = False) -> list[str]:
     """Returns the names of the pretrained models, sorted.
 
     Args:
         pattern: optional str. Shell-style, e.g. `"*.mnist"`; a plain word matches as a part.
+        untrained: bool. Also those whose recipe has not been run yet: they have a card and no
+            weights. Defaults to `False`.
     """
     import fnmatch
 
     known = sorted(path.stem for path in _FOLDER.glob("*.json"))
-    if pattern is None:
-        return known
-    if not any(character in pattern for character in "*?["):
-        pattern = f"*{pattern}*"
-    return [name for name in known if fnmatch.fnmatchcase(name, pattern)]
+    if pattern is not None:
+        if not any(character in pattern for character in "*?["):
+            pattern = f"*{pattern}*"
+        known = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
+    return [name for name in known if untrained or Card.read(_FOLDER / f"{name}.json").trained]
 
 
 def card(name: str) -> Card:
     """Returns the card of a model.
 
     Args:
-        name: str. One of `list_models()`, or `"hf://user/repo"` as for `zoo.load`.
+        name: str. One of `list_models(untrained=True)`, or `"hf://user/repo"` as for `zoo.load`.
 
     Raises:
         ValueError: for an unknown name, with the nearest ones.
@@ -117,6 +120,7 @@ def card(name: str) -> Card:
 
     if hub.is_address(name):
         return hub.card(name)
-    if name not in list_models():
-        raise names.unknown_name("model", name, list_models())
+    known = list_models(untrained=True)
+    if name not in known:
+        raise names.unknown_name("model", name, known)
     return Card.read(_FOLDER / f"{name}.json")

@@ -36,7 +36,7 @@ def page(models=None) -> str:
     Args:
         models: optional list of `Card`. Defaults to all of the zoo's.
     """
-    models = [cards.card(name) for name in cards.list_models()] if models is None else models
+    models = _models() if models is None else models
     groups: dict[str, list] = {}
     # MNIST first: it is what papers give figures for.
     for card in sorted(models, key=_order):
@@ -51,6 +51,10 @@ def page(models=None) -> str:
         for card in members:
             lines += [_section(card), ""]
     return "\n".join(lines)
+
+
+def _models() -> list:
+    return [cards.card(name) for name in cards.list_models(untrained=True)]
 
 
 def _order(card) -> tuple:
@@ -73,11 +77,12 @@ def _overview_row(card) -> str:
 
 
 def _section(card) -> str:
-    caption = _caption(card)
-    return (
-        f"### {card.name}\n\n![{card.name}: {caption}](models/{card.name}.png)\n\n"
-        f"*{caption.capitalize()}.*\n\n{facts(card)}\n"
-    )
+    picture, caption = "", _caption(card)
+    if card.trained:
+        picture = (
+            f"![{card.name}: {caption}](models/{card.name}.png)\n\n*{caption.capitalize()}.*\n\n"
+        )
+    return f"### {card.name}\n\n{picture}{facts(card)}\n"
 
 
 def facts(card) -> str:
@@ -89,7 +94,10 @@ def facts(card) -> str:
         ("data", _data(card)),
         ("training", _training(card)),
         ("size", _size(card)),
-        ("retrain", f"`{card.recipe['command']}`" if "command" in card.recipe else ""),
+        (
+            "retrain" if card.trained else "train",
+            f"`{card.recipe['command']}`" if "command" in card.recipe else "",
+        ),
         ("from", _link(card.paper)),
         ("licence of the weights", card.license),
     ]
@@ -165,7 +173,9 @@ def _training(card) -> str:
 
 
 def _time(card) -> str:
-    seconds = card.cost["seconds"]
+    seconds = card.cost.get("seconds")
+    if seconds is None:
+        return ""
     return f"{seconds / 3600:.1f} hours" if seconds > 2 * 3600 else f"{seconds / 60:.0f} min"
 
 
@@ -230,13 +240,14 @@ def write(folder=_FOLDER, *, redraw: bool = False, say=print) -> pathlib.Path:
         The path of the page.
     """
     folder = pathlib.Path(folder)
-    models = [cards.card(name) for name in cards.list_models()]
-    for card in models:
+    models = _models()
+    trained = [card for card in models if card.trained]
+    for card in trained:
         path = folder / "models" / f"{card.name}.png"
         if redraw or drawn_from(path) != card.weights["sha256"]:
             draw(card, path)
             say(f"drew {path}")
-    known = {card.name for card in models}
+    known = {card.name for card in trained}
     for path in (folder / "models").glob("*.png"):
         if path.stem not in known:
             path.unlink()

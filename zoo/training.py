@@ -17,7 +17,7 @@ from zoo.cards import Card
 from zoo.recipes import Recipe
 from zoo.registry import build
 
-__all__ = ["measure", "publish", "test_data", "train"]
+__all__ = ["announce", "measure", "publish", "test_data", "train"]
 
 _LICENSE = "Apache-2.0"
 
@@ -107,20 +107,9 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
     bare.set_weights(model.get_weights())
     with io.atomic_write(path) as temporary:
         bare.save_weights(temporary)
-    shape = list(model.event_shape)
-    continuous = not isinstance(model.likelihood, kvae.Bernoulli)
-    card = Card(
-        name=recipe.name,
-        architecture=recipe.architecture,
-        arguments={  # As JSON gives them back.
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in recipe.arguments.items()
-        },
-        preprocessing={
-            "shape": shape,
-            "range": None if continuous else [0.0, 1.0],
-            "binarize": recipe.binarize,
-        },
+    card = _untrained(recipe, model)
+    card = dataclasses.replace(
+        card,
         dataset={
             "name": recipe.dataset,
             "sha256": {
@@ -128,32 +117,14 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
                 for split in kvae.datasets.SPLITS
             },
         },
-        recipe={
-            "command": recipe.command,
-            "seed": recipe.seed,
-            "epochs": recipe.epochs,
-            "best_epoch": checkpoint.best_epoch,
-            "batch_size": recipe.batch_size,
-            "optimizer": "Adam",
-            "learning_rate": recipe.learning_rate,
-            "schedule": f"half cosine to {recipe.final_rate} of the start",
-            "warmup_epochs": recipe.warmup_epochs,
-            "noise": recipe.noise,
-        },
         cost={
             "seconds": round(checkpoint.seconds, 1),
             "machine": f"{_cores()} CPU cores, {platform.machine()}, shared with other work",
             "parameters": model.count_params(),
         },
+        recipe={**card.recipe, "best_epoch": checkpoint.best_epoch},
         metrics=metrics,
-        published=None if recipe.published is None else dict(recipe.published),
-        weights={
-            "file": file,
-            "sha256": io.sha256_file(path),
-            "bytes": path.stat().st_size,
-        },
-        license=_LICENSE,
-        paper=recipe.paper,
+        weights={"file": file, "sha256": io.sha256_file(path), "bytes": path.stat().st_size},
         versions={
             "kvae": kvae.__version__,
             "keras": metadata.version("keras"),
@@ -165,7 +136,74 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
     return card
 
 
+def announce(recipe: Recipe, directory) -> Card:
+    """Writes `cards/NAME.json` of a recipe that nobody has run yet: no weights and no figures.
+
+    `python -m zoo.training NAME` does it for the zoo, where `kvae train --recipe NAME` replaces the
+    card by that of the trained model.
+    """
+    card = _untrained(recipe, build(recipe.architecture, seed=recipe.seed, **recipe.arguments))
+    card.write(pathlib.Path(directory) / "cards" / f"{recipe.name}.json")
+    return card
+
+
+def _untrained(recipe: Recipe, model) -> Card:
+    """What a recipe and its model say before they are trained."""
+    continuous = not isinstance(model.likelihood, kvae.Bernoulli)
+    return Card(
+        name=recipe.name,
+        architecture=recipe.architecture,
+        arguments={  # As JSON gives them back.
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in recipe.arguments.items()
+        },
+        preprocessing={
+            "shape": list(model.event_shape),
+            "range": None if continuous else [0.0, 1.0],
+            "binarize": recipe.binarize,
+        },
+        dataset={"name": recipe.dataset, "sha256": {}},
+        recipe={
+            "command": recipe.command,
+            "seed": recipe.seed,
+            "epochs": recipe.epochs,
+            "best_epoch": None,
+            "batch_size": recipe.batch_size,
+            "optimizer": "Adam",
+            "learning_rate": recipe.learning_rate,
+            "schedule": f"half cosine to {recipe.final_rate} of the start",
+            "warmup_epochs": recipe.warmup_epochs,
+            "noise": recipe.noise,
+        },
+        cost={"parameters": model.count_params()},
+        metrics={},
+        published=None if recipe.published is None else dict(recipe.published),
+        weights=None,
+        license=_LICENSE,
+        paper=recipe.paper,
+        versions={},
+    )
+
+
 def _cores() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _main() -> None:
+    import argparse
+
+    from zoo import recipes
+
+    parser = argparse.ArgumentParser(prog="python -m zoo.training", description=announce.__doc__)
+    parser.add_argument("names", nargs="+", choices=recipes.list_recipes(), metavar="NAME")
+    parser.add_argument("--directory", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        announce(recipes.get(name), arguments.directory)
+        print(f"wrote {arguments.directory / 'cards' / name}.json")
+
+
+if __name__ == "__main__":
+    _main()

@@ -35,9 +35,15 @@ def find(card) -> pathlib.Path:
     downloads from `KVAE_WEIGHTS_URL` into the cache where that variable is set.
 
     Raises:
-        FileNotFoundError: when the file is nowhere.
+        FileNotFoundError: when the file is nowhere, or the model has never been trained.
         ValueError: when its content is not what the card says.
     """
+    if not card.trained:
+        raise FileNotFoundError(
+            f"{card.name} has no weights: it was not trained here. Train it with "
+            f"`{card.recipe['command']}`, which takes {card.dataset['name']} from KVAE_DATA_DIR or "
+            "downloads it, and load the model.keras that this writes."
+        )
     name = card.weights["file"]
     cache = pathlib.Path(os.environ.get("KVAE_CACHE_DIR") or pathlib.Path.home() / ".cache/kvae")
     cached = cache / f"{card.weights['sha256'][:16]}-{name}"

@@ -17,7 +17,9 @@ def published(card) -> str:
 def run(arguments) -> int:
     import zoo
 
-    cards = [zoo.card(name) for name in zoo.list_models(arguments.pattern)]
+    # The table of a README: what can be loaded.
+    names = zoo.list_models(arguments.pattern, untrained=not arguments.markdown)
+    cards = [zoo.card(name) for name in names]
     if arguments.json:
         common.print_json([card.to_dict() for card in cards])
         return 0
@@ -35,9 +37,9 @@ def run(arguments) -> int:
             card.name,
             card.headline,
             card.cost["parameters"],
-            f"{card.weights['bytes'] / 1e6:.2f} MB",
+            f"{card.weights['bytes'] / 1e6:.2f} MB" if card.trained else "",
         )
         for card in cards
     ]
-    common.table("Pretrained models", ("name", "test figure", "parameters", "weights"), rows)
+    common.table("Models of the zoo", ("name", "test figure", "parameters", "weights"), rows)
     return 0

@@ -45,6 +45,16 @@ def test_what_a_section_says():
         assert text in page
 
 
+def test_a_model_that_nobody_has_trained_has_no_picture_and_no_figure():
+    card = zoo.card("dense_vae.mnist")
+    cost = {"parameters": card.cost["parameters"]}
+    card = dataclasses.replace(card, metrics={}, cost=cost, published=None, weights=None)
+    page = models_page.page([card])
+    assert "| test figure | **not trained here** |" in page and "![" not in page
+    assert "| train | `kvae train --recipe dense_vae.mnist` |" in page
+    assert "nats" not in page.partition("| mnist")[2] and " min" not in page
+
+
 def test_further_figures_stand_beside_the_headline():
     card = dataclasses.replace(
         zoo.card("dense_vae.digits"),
@@ -64,7 +74,7 @@ def test_further_figures_stand_beside_the_headline():
 
 def test_writes_only_what_has_changed(tmp_path, monkeypatch):
     name = "dense_vae.digits"
-    monkeypatch.setattr(models_page.cards, "list_models", lambda: [name])
+    monkeypatch.setattr(models_page, "_models", lambda: [zoo.card(name)])
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "gone.png").write_bytes(b"")
     said = []
