@@ -6,36 +6,19 @@ import keras
 from keras import layers
 
 import kvae
+from kvae.layers import hidden_layers
 from zoo.assembly import assemble, join_label
 
 __all__ = [
     "build_dense_autoencoder",
     "build_dense_vae",
     "build_gated_vae",
+    "build_hvae",
+    "build_iwae",
     "build_vamp_vae",
     "dense_decoder",
     "dense_encoder",
-    "hidden_layers",
 ]
-
-
-def hidden_layers(x, widths, activation: str):
-    """Applies dense layers; with `activation="gated"` each is `(Wx + b) · sigmoid(Vx + c)`.
-
-    The gate is made of two plain layers, which every export knows.
-
-    Reference:
-        - [Dauphin et al., Language Modeling with Gated Convolutional Networks, eq. 1](
-          https://arxiv.org/abs/1612.08083)
-    """
-    for index, width in enumerate(widths):
-        name = f"hidden_{index}"
-        if activation == "gated":
-            gate = layers.Dense(width, "sigmoid", name=f"{name}_gate")(x)
-            x = layers.Multiply(name=name)([layers.Dense(width, name=f"{name}_value")(x), gate])
-        else:
-            x = layers.Dense(width, activation, name=name)(x)
-    return x
 
 
 def dense_encoder(event_shape, hidden, activation, num_classes=None) -> keras.Model:
@@ -139,6 +122,65 @@ def build_vamp_vae(
     """
     parts["prior"] = kvae.priors.VampPrior(num_components, initial=initial)
     return _build("vamp_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+
+
+def build_iwae(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 50,
+    hidden=(200, 200),
+    activation: str = "tanh",
+    likelihood="bernoulli",
+    num_samples: int = 5,
+    **parts,
+) -> kvae.VAE:
+    """`dense_vae` trained on the importance-weighted bound.
+
+    Args:
+        image_shape, latent_dim, hidden, activation, likelihood: as for `dense_vae`.
+        num_samples: int. Importance samples of the bound. Defaults to `5`.
+        **parts: further arguments of `kvae.VAE`; an `objective` replaces the bound.
+
+    Reference:
+        - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
+    """
+    parts = {"objective": kvae.IWAE(num_samples), **parts}
+    return _build("iwae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+
+
+def build_hvae(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 80,
+    hidden=(300, 300),
+    activation: str = "gated",
+    likelihood="bernoulli",
+    num_components: int = 0,
+    initial=None,
+    **parts,
+) -> kvae.VAE:
+    """A VAE of two stochastic layers: groups of latents, drawn top down.
+
+    Args:
+        image_shape, hidden, activation, likelihood: as for `gated_vae`. The networks between the
+            groups have the same widths.
+        latent_dim: int. Of both groups together. Defaults to `80`.
+        num_components: int. Pseudo-inputs of a VampPrior on top; `0` for a standard normal.
+            Defaults to `0`.
+        initial: optional array or `kvae.datasets.Dataset` from which they start.
+        **parts: further arguments of `kvae.VAE`; a `posterior` or `prior` replaces the hierarchy's.
+
+    Reference:
+        - [Tomczak & Welling, VAE with a VampPrior, section 4](https://arxiv.org/abs/1705.07120)
+    """
+    top = "standard_normal"
+    if num_components:
+        top = kvae.VampPrior(num_components, initial=initial)
+    between = {"hidden": hidden, "activation": activation}
+    parts = {
+        "posterior": kvae.Hierarchical(features_dim=hidden[-1], **between),
+        "prior": kvae.HierarchicalPrior(top=top, **between),
+        **parts,
+    }
+    return _build("hvae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
 def build_dense_autoencoder(

@@ -14,6 +14,8 @@ _ARCHITECTURES = {
     "dense_vae": dense.build_dense_vae,
     "denoising_autoencoder": conv.build_denoising_autoencoder,
     "gated_vae": dense.build_gated_vae,
+    "hvae": dense.build_hvae,
+    "iwae": dense.build_iwae,
     "lstm_autoencoder": sequence.build_lstm_autoencoder,
     "vamp_vae": dense.build_vamp_vae,
 }

@@ -9,6 +9,7 @@ from kvae.posteriors.flow import FlowPosterior
 from kvae.posteriors.full_covariance import FullCovariance
 from kvae.posteriors.gaussian_mixture import GaussianMixturePosterior
 from kvae.posteriors.gumbel_softmax import GumbelSoftmax
+from kvae.posteriors.hierarchical import Hierarchical
 from kvae.posteriors.location_scale import LaplacePosterior, LocationScale, LogisticPosterior
 from kvae.posteriors.low_rank import LowRank
 from kvae.posteriors.posterior import Posterior
@@ -25,6 +26,7 @@ __all__ = [
     "FullCovariance",
     "GaussianMixturePosterior",
     "GumbelSoftmax",
+    "Hierarchical",
     "LaplacePosterior",
     "LocationScale",
     "LogisticPosterior",
@@ -46,6 +48,7 @@ _BY_NAME = {
     "full_covariance": FullCovariance,
     "gaussian_mixture": GaussianMixturePosterior,
     "gumbel_softmax": GumbelSoftmax,
+    "hierarchical": Hierarchical,
     **{
         name: functools.partial(FlowPosterior, flows=name)
         for name in ("iaf", "planar", "real_nvp", "sylvester")

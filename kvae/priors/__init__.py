@@ -5,6 +5,7 @@ from kvae.priors.class_conditional import ClassConditional
 from kvae.priors.discrete import UniformCategorical, UniformCodes
 from kvae.priors.flow import FlowPrior
 from kvae.priors.gaussian_mixture import GaussianMixture
+from kvae.priors.hierarchical import HierarchicalPrior
 from kvae.priors.prior import Prior
 from kvae.priors.rescaled import Rescaled
 from kvae.priors.spherical_mixture import SphericalMixture
@@ -17,6 +18,7 @@ __all__ = [
     "ClassConditional",
     "FlowPrior",
     "GaussianMixture",
+    "HierarchicalPrior",
     "Prior",
     "Rescaled",
     "SphericalMixture",
@@ -34,6 +36,7 @@ _BY_NAME = {
     "flow": FlowPrior,
     "gaussian_mixture": GaussianMixture,
     "spherical_mixture": SphericalMixture,
+    "hierarchical": HierarchicalPrior,
     "standard_normal": StandardNormal,
     "uniform_categorical": UniformCategorical,
     "uniform_codes": UniformCodes,

@@ -1,0 +1,191 @@
+"""The prior of several stochastic layers."""
+
+import keras
+
+from kvae import random
+from kvae.gaussian_chain import GaussianChain, group_sizes
+from kvae.priors.prior import Prior
+
+__all__ = ["HierarchicalPrior"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class HierarchicalPrior(Prior):
+    """`p(z) = p(z_1) Π_l p(z_l | z_1 … z_{l−1})`, Gaussians with learned networks below the top.
+
+    `z` holds all groups one after the other, the top one first. `temperature` scales the noise of
+    all groups.
+
+    Args:
+        latent_dim: int or `None`. Size of all groups together; set by `kvae.VAE` when `None`.
+        groups: int, or sequence of the groups' sizes. Defaults to `2`, of about equal size.
+        top: str or `Prior`. p(z_1), on R^n. A `VampPrior` mixes the top groups of a
+            `kvae.posteriors.Hierarchical`. Defaults to `"standard_normal"`.
+        hidden: sequence of int. Widths of the network of each lower group. Defaults to `(128,)`.
+        activation: str. A Keras activation, or `"gated"`. Defaults to `"relu"`.
+        log_var_bound: float. Bound of the log-variances. Defaults to `20.0`.
+
+    Raises:
+        ValueError: for sizes that do not add up to `latent_dim`, a top that depends on labels or is
+            on another space, and for a top `VampPrior` with a posterior of other groups.
+
+    Example:
+
+    ```python
+    prior = kvae.priors.HierarchicalPrior(
+        groups=(4, 4), top=kvae.priors.VampPrior(num_components=50)
+    )
+    ```
+
+    Reference:
+        - [Tomczak & Welling, VAE with a VampPrior, eq. 14 to 18](https://arxiv.org/abs/1705.07120)
+    """
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        groups=2,
+        top="standard_normal",
+        hidden=(128,),
+        activation: str = "relu",
+        log_var_bound: float = 20.0,
+        **kwargs,
+    ):
+        from kvae import priors
+
+        super().__init__(latent_dim, **kwargs)
+        self.groups = groups if isinstance(groups, int) else tuple(groups)
+        self.top = priors.get(top)
+        if self.top is None or self.top.uses_label:
+            raise ValueError("The top of a hierarchy is a prior that does not depend on labels.")
+        self.hidden, self.activation, self.log_var_bound = tuple(hidden), activation, log_var_bound
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the groups, the top one first."""
+        return group_sizes(self.latent_dim, self.groups)
+
+    @property
+    def uses_posterior(self):
+        return self.top.uses_posterior
+
+    def attach(self, vae):
+        size = self.sizes[0]
+        if self.top.latent_dim not in (None, size):
+            raise ValueError(
+                f"The top prior has latent_dim={self.top.latent_dim}, the top group {size}."
+            )
+        self.top.latent_dim = size
+        if self.top.uses_posterior:
+            if getattr(vae.posterior, "sizes", (None,))[0] != size:
+                raise ValueError(
+                    f"A {type(self.top).__name__} on top mixes the top groups of a Hierarchical "
+                    f"posterior, of {size} latents; this posterior is "
+                    f"{type(vae.posterior).__name__}. Give both the same `groups`."
+                )
+            vae = _TopOfModel(vae)
+        self.top.attach(vae)
+        if self.top.space != "real":
+            raise ValueError(f"The top of a hierarchy lies in R^n; {type(self.top).__name__} not.")
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        self.top.build((None, self.sizes[0]))
+        self.lower = GaussianChain(
+            self.sizes, self.hidden, self.activation, log_var_bound=self.log_var_bound
+        )
+        self.lower.build()
+        self.built = True
+
+    def get_build_config(self):
+        return None  # Keras does not build a reloaded prior: its model does.
+
+    def prepared(self):
+        return _Prepared(self)
+
+    def noise(self, shape, seed):
+        """Draws the noise of the top group and that of the others, `[n, latent_dim − size]`."""
+        first, second = random.split(seed)
+        lead, size = list(shape[:-1]), self.sizes[0]
+        below = random.normal([*lead, self.latent_dim - size], second)
+        return self.top.noise([*lead, size], first), below
+
+    def transform(self, noise):
+        return self.lower.place(self.top.transform(noise[0]), noise[1])
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        return self.sample_below(self.top, n, seed, temperature)
+
+    def mean(self):
+        first = self.top.mean()[None]
+        below = keras.ops.zeros((1, self.latent_dim - self.sizes[0]))
+        return self.lower.place(first, below)[0]
+
+    def log_prob(self, z):
+        return self.log_prob_below(self.top, z)
+
+    def sample_below(self, top, n, seed, temperature):
+        """Draws the groups below a given top prior."""
+        first, second = random.split(seed)
+        below = random.normal([n, self.latent_dim - self.sizes[0]], second)
+        return self.lower.place(top.sample(n, first, temperature), temperature * below)
+
+    def log_prob_below(self, top, z):
+        """Returns log p(z) with a given top prior, in nats."""
+        return top.log_prob(z[..., : self.sizes[0]]) + self.lower.log_prob(z)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "top": keras.saving.serialize_keras_object(self.top),
+            "hidden": self.hidden,
+            "activation": self.activation,
+            "log_var_bound": self.log_var_bound,
+        }
+
+
+class _Prepared(Prior):
+    """The same prior, with what its top does not need z for computed once."""
+
+    def __init__(self, prior):
+        super().__init__(prior.latent_dim)
+        top = prior.top.prepared()
+        self._known = lambda: (prior, top)
+
+    def noise(self, shape, seed):
+        return self._known()[0].noise(shape, seed)
+
+    def transform(self, noise):
+        prior, top = self._known()
+        return prior.lower.place(top.transform(noise[0]), noise[1])
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        prior, top = self._known()
+        return prior.sample_below(top, n, seed, temperature)
+
+    def mean(self):
+        return self._known()[0].mean()
+
+    def log_prob(self, z):
+        prior, top = self._known()
+        return prior.log_prob_below(top, z)
+
+
+class _TopOfModel:
+    """The model as far as the prior of its top latents is concerned."""
+
+    def __init__(self, vae):
+        self._vae = vae
+
+    def __getattr__(self, name):
+        return getattr(self._vae, name)
+
+    @property
+    def posterior(self):
+        return self._vae.posterior.top
+
+    def encode_params(self, x, label=None):
+        params = self._vae.encode_params(x, label)
+        return {name: params[name] for name in self.posterior.parameter_shapes()}
