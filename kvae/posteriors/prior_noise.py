@@ -88,9 +88,11 @@ class PriorNoise(Posterior):
         return self.prior.noise(shape, seed)
 
     def transform(self, params, noise):
-        shape = ops.shape(noise)
-        z = self.prior.transform(ops.reshape(noise, (-1, shape[-1])))
-        return ops.reshape(z, (*shape[:-1], self.latent_dim)) + params["batch"]
+        # The noise of a prior may be of several parts, alike but for the last axis.
+        lead = ops.shape(keras.tree.flatten(noise)[0])[:-1]
+        rows = keras.tree.map_structure(lambda part: ops.reshape(part, (-1, part.shape[-1])), noise)
+        z = self.prior.transform(rows)
+        return ops.reshape(z, (*lead, self.latent_dim)) + params["batch"]
 
     def mean(self, params):
         return self.prior.mean() + params["batch"]

@@ -44,7 +44,16 @@ OBJECTIVES = {
     "wae": kvae.WAE,
 }
 # log q at its own draws only, or not as a function of the parameters alone: no path gradient.
-NO_PATH = {"delta", "gumbel_softmax", "vector_quantized", "iaf", "planar", "real_nvp", "sylvester", "hierarchical"}
+NO_PATH = {
+    "delta",
+    "gumbel_softmax",
+    "vector_quantized",
+    "iaf",
+    "planar",
+    "real_nvp",
+    "sylvester",
+    "hierarchical",
+}
 DISCRETE = {"gumbel_softmax", "vector_quantized"}
 NO_MARGINALS = {*NO_PATH, "prior_noise", "power_spherical", "von_mises_fisher"}
 
