@@ -120,6 +120,18 @@ def test_sample(capsys, folder):
     assert ".png or .npy" in error(capsys, "sample", VAE, "-o", "z.jpg")
 
 
+def test_sample_of_an_autoencoder(capsys, folder):
+    arguments = ("sample", AUTOENCODER, "--sampler", "gmm", "-n", "4", "-o", "z.npy")
+    assert "wrote ae.keras" in output(capsys, *arguments, "--save", "ae.keras")
+    first = np.load("z.npy")
+    assert first.std() > 0.1
+    # The file samples without the data.
+    output(capsys, "sample", "ae.keras", "-n", "4", "-o", "again.npy")
+    np.testing.assert_array_equal(np.load("again.npy"), first)
+    assert "gmm" in error(capsys, "sample", AUTOENCODER, "--sampler", "gnn")
+    assert "ends in .keras" in error(capsys, *arguments, "--save", "ae.h5")
+
+
 def test_sample_of_a_conditional_model(capsys, folder):
     vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=10)
     vae.save("model.keras")

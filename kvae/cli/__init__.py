@@ -16,7 +16,7 @@ _COMMANDS = (
     ("info", "show a model's card", "info"),
     ("train", "train a model, or retrain a card's weights", "train"),
     ("evaluate", "measure a model: ELBO, importance-sampled log p(x)", "evaluate"),
-    ("sample", "generate images from the prior", "sample"),
+    ("sample", "generate images from the prior, or from a density fitted to codes", "sample"),
     ("plot", "draw reconstructions, samples, the latent space, …", "plot"),
     ("export", "write a SavedModel or a TFLite decoder", "export"),
     ("verify", "run an exported file elsewhere and compare", "verify"),

@@ -10,9 +10,11 @@ import tempfile
 __all__ = [
     "add_json",
     "add_model",
+    "add_sampler",
     "card_of",
     "load_data",
     "load_model",
+    "load_sampling_model",
     "positive",
     "print_json",
     "progress",
@@ -72,6 +74,15 @@ def add_model(parser) -> None:
     )
 
 
+def add_sampler(parser) -> None:
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="fit this density to the codes of the training data and sample from it, not from the "
+        "model's prior: gmm, flow, two_stage, kmeans, uniform_sphere",
+    )
+
+
 def load_model(name: str):
     """Loads a zoo model by its name, or a `.keras` file by its path."""
     quiet_tensorflow()
@@ -99,6 +110,18 @@ def card_of(name: str):
     from zoo import hub
 
     return zoo.card(name) if hub.is_address(name) or name in zoo.list_models() else None
+
+
+def load_sampling_model(arguments):
+    """Loads the model that is named, with a prior fitted to its codes where a sampler is named."""
+    model = load_model(arguments.model)
+    if arguments.sampler is None:
+        return model
+    from kvae import samplers
+
+    sampler = samplers.get(arguments.sampler)
+    train = load_data(model, arguments.model, arguments, "train")
+    return sampler.fit(model, train, seed=arguments.seed or 0).model
 
 
 def load_data(model, name: str, arguments, split: str = "test"):

@@ -16,6 +16,12 @@ def add_arguments(parser) -> None:
         help="class, of a conditional model (default for a picture: a row for each)",
     )
     parser.add_argument("--kind", default="mean", choices=("mean", "mode", "sample"))
+    common.add_sampler(parser)
+    parser.add_argument("--dataset", help="that --sampler fits; default: the card's, or digits")
+    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
+    parser.add_argument(
+        "--save", metavar="FILE.keras", help="keep the model with the prior that --sampler fits"
+    )
     parser.add_argument(
         "-o", "--output", default="samples.png", help="a .png picture or a .npy array"
     )
@@ -26,7 +32,9 @@ def run(arguments) -> int:
     output = pathlib.Path(arguments.output)
     if output.suffix not in (".png", ".npy"):
         raise ValueError(f"--output ends in .png or .npy, not {output.name!r}.")
-    model = common.load_model(arguments.model)
+    if arguments.save and not arguments.save.endswith(".keras"):
+        raise ValueError(f"--save ends in .keras, not {arguments.save!r}.")
+    model = common.load_sampling_model(arguments)
     import numpy as np
 
     from kvae import io, plots
@@ -43,9 +51,16 @@ def run(arguments) -> int:
         with io.atomic_write(output) as temporary:
             np.save(temporary, values, allow_pickle=False)
     else:
-        plots.samples(model, arguments.n, output=arguments.kind, path=output, **options)
+        title = f"Samples, {arguments.sampler}" if arguments.sampler else "Prior samples"
+        kind = {"output": arguments.kind, "title": title}
+        plots.samples(model, arguments.n, path=output, **kind, **options)
+    if arguments.save:
+        with io.atomic_write(arguments.save) as temporary:
+            model.save(temporary)
     if arguments.json:
         common.print_json({"path": str(output), "n": arguments.n, "seed": arguments.seed})
     else:
         print(f"wrote {output}")
+        if arguments.save:
+            print(f"wrote {arguments.save}")
     return 0

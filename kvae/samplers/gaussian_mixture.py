@@ -22,7 +22,7 @@ class GaussianMixtureSampler(Sampler):
         num_components: int. Defaults to `10`.
         covariance: str. `"full"` or `"diagonal"`. Defaults to `"full"`.
         num_starts: int. Fits from different starts, of which the best is kept. Defaults to `1`.
-        max_iterations: int. Defaults to `200`.
+        max_iterations: int. Defaults to `100`.
         regularization: float. Added to the variances of the components, relative to those of the
             codes. Defaults to `1e-6`.
 
@@ -45,7 +45,7 @@ class GaussianMixtureSampler(Sampler):
         num_components: int = 10,
         covariance: str = "full",
         num_starts: int = 1,
-        max_iterations: int = 200,
+        max_iterations: int = 100,
         regularization: float = 1e-6,
     ):
         super().__init__()
