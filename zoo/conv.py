@@ -14,6 +14,8 @@ import kvae
 from zoo.assembly import assemble, join_label
 
 __all__ = [
+    "build_beta_tcvae",
+    "build_beta_vae",
     "build_conv_autoencoder",
     "build_conv_vae",
     "build_denoising_autoencoder",
@@ -113,6 +115,71 @@ def build_conv_vae(
         ValueError: for a shape that is no image, or smaller than the strides.
     """
     return _build("conv_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+
+
+def build_beta_vae(
+    image_shape=(64, 64, 1),
+    latent_dim: int = 10,
+    filters=None,
+    hidden: int = 256,
+    likelihood="bernoulli",
+    beta: float = 4.0,
+    **parts,
+) -> kvae.VAE:
+    """The network on which disentanglement is compared, trained with the KL weighted by β.
+
+    Its layers are those of Locatello et al., with SiLU in place of ReLU.
+
+    Args:
+        image_shape: tuple `(height, width, channels)`.
+        latent_dim: int. Defaults to `10`.
+        filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `None`: 32,
+            32, 64 and 64, or as many of them as a smaller image has room for.
+        hidden: int. Width of the dense layer beside the latents. Defaults to `256`.
+        likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
+        beta: float. Weight of the KL. Defaults to `4.0`.
+        **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `objective` (instead of the
+            one that `beta` makes), `seed`, and `num_classes`, with which both networks see the
+            label.
+
+    References:
+        - [Higgins et al., β-VAE](https://openreview.net/forum?id=Sy2fzU9gl)
+        - [Locatello et al., Challenging Common Assumptions in the Unsupervised Learning of
+          Disentangled Representations, table 1](https://arxiv.org/abs/1811.12359)
+    """
+    parts = {"objective": kvae.ELBO(beta=beta), **parts}
+    filters = _fitting(image_shape) if filters is None else filters
+    return _build("beta_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+
+
+def build_beta_tcvae(
+    image_shape=(64, 64, 1),
+    latent_dim: int = 10,
+    filters=None,
+    hidden: int = 256,
+    likelihood="bernoulli",
+    beta: float = 6.0,
+    **parts,
+) -> kvae.VAE:
+    """`beta_vae`'s network, with the total correlation of the latents weighted by β.
+
+    Args:
+        image_shape, latent_dim, filters, hidden, likelihood: as for `beta_vae`.
+        beta: float. Weight of the total correlation. Defaults to `6.0`.
+        **parts: further arguments of `kvae.VAE`, as for `beta_vae`.
+
+    Reference:
+        - [Chen et al., Isolating Sources of Disentanglement](https://arxiv.org/abs/1802.04942)
+    """
+    parts = {"objective": kvae.BetaTCVAE(beta=beta), **parts}
+    filters = _fitting(image_shape) if filters is None else filters
+    return _build("beta_tcvae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+
+
+def _fitting(image_shape):
+    """As many of the four convolutions as the image has room for."""
+    room = int(math.log2(min(image_shape[:2]))) if len(image_shape) == 3 else 4
+    return (32, 32, 64, 64)[: max(room, 1)]
 
 
 def build_conv_autoencoder(

@@ -12,6 +12,7 @@ from keras.optimizers import schedules
 import kvae
 from kvae import io
 from kvae.evaluation import evaluate
+from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.training import Checkpoint
 from zoo.cards import Card
 from zoo.recipes import Recipe
@@ -64,6 +65,8 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
     model.compile(keras.optimizers.Adam(rate), **recipe.compile)
     # The ELBO of a VAE has the weight 1 for the KL whatever the loss has; an autoencoder has none.
     best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
+    if recipe.monitor is not None:
+        best = {"monitor": recipe.monitor}
     checkpoint = Checkpoint(directory, _fingerprint(recipe, limit), **best)
     first = checkpoint.restore(model)
     if first < recipe.epochs:
@@ -85,13 +88,22 @@ def _fingerprint(recipe: Recipe, limit: int | None) -> str:
     facts = dataclasses.asdict(recipe)
     for name in ("num_samples", "paper", "published"):
         del facts[name]
+    if recipe.monitor is None:
+        del facts["monitor"]
     return repr({**facts, "limit": limit})
 
 
 def measure(recipe: Recipe, model, **options) -> dict:
-    """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`."""
+    """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`.
+
+    Of sprites also the scores of `kvae.evaluation.disentanglement`.
+    """
     options = {"num_samples": recipe.num_samples, "seed": recipe.seed, **options}
-    return evaluate(model, test_data(recipe), **options)
+    metrics = evaluate(model, test_data(recipe), **options)
+    if recipe.dataset == "sprites":
+        found = disentanglement(model, kvae.datasets.Sprites(), seed=recipe.seed)
+        metrics = {**metrics, **{name: found[name] for name in SCORES}}
+    return metrics
 
 
 def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card:

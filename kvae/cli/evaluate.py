@@ -41,7 +41,8 @@ def result_rows(result: dict) -> list[tuple]:
             )
         elif isinstance(value, float):
             digits = 5 if name in ("bce_per_pixel", "mse") else 3
-            rows.append((name, f"{value:.{digits}f}", "" if digits == 5 else "nats"))
+            unit = "nats" if name in ("elbo", "reconstruction", "kl") else ""
+            rows.append((name, f"{value:.{digits}f}", unit))
     return rows
 
 

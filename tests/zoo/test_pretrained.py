@@ -1,5 +1,6 @@
 """Every model that the zoo ships: its card, its file and its figures."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 import kvae
 import zoo
-from kvae import io
+from kvae import datasets, evaluation, io
 from zoo import cards, recipes, training, weights
 
 MODELS = zoo.list_models()
@@ -206,8 +207,6 @@ def test_damaged_card(tmp_path):
 
 def test_retraining_a_recipe(tmp_path):
     """A short training writes weights and a card that load; a second one finds it finished."""
-    import dataclasses
-
     recipe = dataclasses.replace(recipes.get("dense_vae.digits"), epochs=2, num_samples=5)
     model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0, limit=128)
     metrics = training.measure(recipe, model)
@@ -222,3 +221,33 @@ def test_retraining_a_recipe(tmp_path):
     np.testing.assert_array_equal(again.reconstruct(x), model.reconstruct(x))
     with pytest.raises(ValueError, match="another training"):
         training.train(dataclasses.replace(recipe, seed=9), tmp_path / "run", verbose=0)
+
+
+@pytest.mark.parametrize("name", ["beta_vae.sprites", "beta_tcvae.sprites"])
+def test_recipes_of_sprites(name, tmp_path, monkeypatch):
+    """A few steps: the best weights by validation loss, and scores of disentanglement."""
+    few = {split: datasets.Sprites().rows(split)[:16] for split in datasets.SPLITS}
+    images = {s: datasets.Sprites().render(datasets.Sprites().factors(r)) for s, r in few.items()}
+
+    def load(name, split, binarize=None, seed=0):
+        assert name == "sprites" and binarize is None
+        return datasets.Dataset(images[split], name=name, split=split, seed=seed)
+
+    monkeypatch.setattr(datasets, "load", load)
+    sizes = dict(num_train=60, num_test=30, num_groups=20, group_size=4)
+    monkeypatch.setattr(
+        training, "disentanglement", lambda *a, **k: evaluation.disentanglement(*a, **k, **sizes)
+    )
+    recipe = dataclasses.replace(recipes.get(name), epochs=2, batch_size=8, num_samples=2)
+    model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0)
+    losses = checkpoint.history["val_loss"]
+    assert checkpoint.best == min(losses) and len(losses) == 2
+    metrics = training.measure(recipe, model)
+    assert 0 <= metrics["mig"] <= 1 and metrics["nll"]["num_samples"] == 2
+    card = training.publish(recipe, model, checkpoint, metrics, tmp_path)
+    assert card.metrics["factor_vae_score"] == metrics["factor_vae_score"]
+    assert [type(model.objective).__name__, model.objective.get_config()["beta"]] in (
+        ["ELBO", 4.0],
+        ["BetaTCVAE", 6.0],
+    )
+    assert model.count_params() == 764_245

@@ -13,9 +13,10 @@ from kvae.evaluation.disentanglement.mig import mig, mig_from_codes
 from kvae.evaluation.disentanglement.modularity import modularity, modularity_from_codes
 from kvae.evaluation.disentanglement.representation import mutual_information
 from kvae.evaluation.disentanglement.sap import sap, sap_from_codes
-from kvae.evaluation.disentanglement.scores import disentanglement, num_images
+from kvae.evaluation.disentanglement.scores import SCORES, disentanglement, num_images
 
 __all__ = [
+    "SCORES",
     "beta_vae_score",
     "dci",
     "dci_from_codes",

@@ -12,9 +12,9 @@ from kvae.evaluation.disentanglement.representation import Representation
 from kvae.evaluation.disentanglement.sap import sap_from_codes
 from kvae.evaluation.result import Result
 
-__all__ = ["disentanglement", "num_images"]
+__all__ = ["SCORES", "disentanglement", "num_images"]
 
-_TITLES = {
+SCORES = {
     "beta_vae_score": "β-VAE score",
     "factor_vae_score": "FactorVAE score",
     "mig": "MIG",
@@ -97,9 +97,9 @@ def disentanglement(
         **modularity_from_codes(*train, *test),
         **irs_from_codes(*train),
     }
-    values = {name: found[name] for name in _TITLES}
+    values = {name: found[name] for name in SCORES}
     rows = []
-    for name, title in _TITLES.items():
+    for name, title in SCORES.items():
         error = ""
         if name in ("beta_vae_score", "factor_vae_score"):
             share, tests = values[name], groups["num_test"]
