@@ -39,7 +39,7 @@ class TestContract:
         assert not np.array_equal(first, train(2))
 
     def test_training_lowers_the_loss(self, name):
-        vae = zoo.build(name, **SMALL)
+        vae = zoo.build(name, **SMALL, objective="elbo")  # A higher β may well empty z here.
         vae.compile(keras.optimizers.Adam(0.01))
         x = (images((8, 8, 1)) > 0.5).astype(np.float32)
         before = vae.evaluate(x, verbose=0, return_dict=True)["loss"]
@@ -112,6 +112,19 @@ def test_the_default_dense_vae_is_burdas():
     encoder = 784 * 200 + 200 + 200 * 200 + 200 + 2 * (200 * 50 + 50)
     decoder = 50 * 200 + 200 + 200 * 200 + 200 + 200 * 784 + 784
     assert zoo.build("dense_vae").count_params() == encoder + decoder
+
+
+def test_the_network_of_disentanglement_is_locatellos():
+    """Kernels of 4 × 4 with 1-32-32-64-64 channels, dense layers of 256, and back."""
+    vae = zoo.build("beta_vae", beta=3.0)
+    convolutions = sum(16 * a * b for a, b in ((1, 32), (32, 32), (32, 64), (64, 64)))
+    encoder = convolutions + 32 + 32 + 64 + 64 + 1024 * 256 + 256 + 2 * (256 * 10 + 10)
+    decoder = convolutions + 64 + 32 + 32 + 1 + 10 * 256 + 256 + 256 * 1024 + 1024
+    assert vae.count_params() == encoder + decoder
+    assert vae.objective.get_config()["beta"] == 3.0
+    other = zoo.build("beta_tcvae", beta=5.0)
+    assert isinstance(other.objective, kvae.BetaTCVAE)
+    assert other.objective.get_config()["beta"] == 5.0 and other.count_params() == encoder + decoder
 
 
 def test_sparse_penalty_is_in_the_loss_alone():

@@ -223,8 +223,7 @@ def test_retraining_a_recipe(tmp_path):
         training.train(dataclasses.replace(recipe, seed=9), tmp_path / "run", verbose=0)
 
 
-@pytest.mark.parametrize("name", ["beta_vae.sprites", "beta_tcvae.sprites"])
-def test_recipes_of_sprites(name, tmp_path, monkeypatch):
+def test_a_recipe_of_sprites(tmp_path, monkeypatch):
     """A few steps: the best weights by validation loss, and scores of disentanglement."""
     few = {split: datasets.Sprites().rows(split)[:16] for split in datasets.SPLITS}
     images = {s: datasets.Sprites().render(datasets.Sprites().factors(r)) for s, r in few.items()}
@@ -238,7 +237,8 @@ def test_recipes_of_sprites(name, tmp_path, monkeypatch):
     monkeypatch.setattr(
         training, "disentanglement", lambda *a, **k: evaluation.disentanglement(*a, **k, **sizes)
     )
-    recipe = dataclasses.replace(recipes.get(name), epochs=2, batch_size=8, num_samples=2)
+    recipe = recipes.get("beta_tcvae.sprites")
+    recipe = dataclasses.replace(recipe, epochs=2, batch_size=8, num_samples=2)
     model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0)
     losses = checkpoint.history["val_loss"]
     assert checkpoint.best == min(losses) and len(losses) == 2
@@ -246,8 +246,3 @@ def test_recipes_of_sprites(name, tmp_path, monkeypatch):
     assert 0 <= metrics["mig"] <= 1 and metrics["nll"]["num_samples"] == 2
     card = training.publish(recipe, model, checkpoint, metrics, tmp_path)
     assert card.metrics["factor_vae_score"] == metrics["factor_vae_score"]
-    assert [type(model.objective).__name__, model.objective.get_config()["beta"]] in (
-        ["ELBO", 4.0],
-        ["BetaTCVAE", 6.0],
-    )
-    assert model.count_params() == 764_245
