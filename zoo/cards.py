@@ -28,7 +28,8 @@ class Card:
         cost: mapping. `seconds`, `epochs`, `machine`, `parameters`.
         metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and `nll`
             (a mapping with `value`, `standard_error`, `monte_carlo_error`, `num_samples`) for a
-            VAE, `bce_per_pixel` and `mse` for an autoencoder. Empty where nothing was measured.
+            VAE, `bce_per_pixel` and `mse` for an autoencoder. Of sprites also the scores of
+            `kvae.evaluation.disentanglement`. Empty where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
         weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.
@@ -53,6 +54,8 @@ class Card:
     @property
     def headline(self) -> str:
         """The main figure in words, e.g. `"NLL 86.92 ± 0.23 nats"`."""
+        if "factor_vae_score" in self.metrics:
+            return "FactorVAE score {factor_vae_score:.3f}, MIG {mig:.3f}".format(**self.metrics)
         nll = self.metrics.get("nll")
         if nll is not None:
             return f"NLL {nll['value']:.2f} ± {nll['standard_error']:.2f} nats"

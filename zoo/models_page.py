@@ -88,7 +88,7 @@ def _section(card) -> str:
 def facts(card) -> str:
     """Returns what a card says as a table in Markdown; what it does not say is left out."""
     rows = [
-        ("test figure", f"**{card.headline}**{_how(card.metrics.get('nll'))}"),
+        ("test figure", f"**{card.headline}**{_how(card.metrics)}"),
         ("published", _published(card)),
         ("also measured", _others(card.metrics)),
         ("data", _data(card)),
@@ -116,8 +116,9 @@ def _size(card) -> str:
     return f"{card.cost['parameters']:,} parameters{weights}"
 
 
-def _how(nll) -> str:
-    if nll is None:
+def _how(metrics) -> str:
+    nll = metrics.get("nll")
+    if nll is None or "factor_vae_score" in metrics:
         return ""
     return f", {nll['num_samples']:,} importance samples"
 
@@ -125,9 +126,11 @@ def _how(nll) -> str:
 def _others(metrics) -> str:
     """What was measured beside the headline, e.g. `ELBO −92.11, KL 27.36`."""
     shown = []
-    headline = "nll" if "nll" in metrics else "bce_per_pixel"
+    headline = ["nll"] if "nll" in metrics else ["bce_per_pixel"]
+    if "factor_vae_score" in metrics:
+        headline = ["factor_vae_score", "mig"]
     for name, value in metrics.items():
-        if name == headline or (name in ("elbo", "kl") and "nll" not in metrics):
+        if name in headline or (name in ("elbo", "kl") and "nll" not in metrics):
             continue
         label = name.upper() if len(name) <= 4 else name.replace("_", " ")
         if isinstance(value, dict) and "value" in value:

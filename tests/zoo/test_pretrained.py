@@ -11,7 +11,7 @@ import pytest
 import kvae
 import zoo
 from kvae import datasets, evaluation, io
-from zoo import cards, recipes, training, weights
+from zoo import cards, models_page, recipes, training, weights
 
 MODELS = zoo.list_models()
 VAES = [name for name in MODELS if "_vae." in name]
@@ -245,4 +245,8 @@ def test_a_recipe_of_sprites(tmp_path, monkeypatch):
     metrics = training.measure(recipe, model)
     assert 0 <= metrics["mig"] <= 1 and metrics["nll"]["num_samples"] == 2
     card = training.publish(recipe, model, checkpoint, metrics, tmp_path)
-    assert card.metrics["factor_vae_score"] == metrics["factor_vae_score"]
+    score = metrics["factor_vae_score"]
+    assert card.metrics["factor_vae_score"] == score and card.headline.startswith(
+        f"FactorVAE score {score:.3f}"
+    )
+    assert "NLL" in models_page.facts(card) and "MIG" in card.headline
