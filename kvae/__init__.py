@@ -79,6 +79,8 @@ _NAMES = {
     "MIWAE": "kvae.objectives",
     "PIWAE": "kvae.objectives",
     "CIWAE": "kvae.objectives",
+    "DIPVAE": "kvae.objectives",
+    "FactorVAE": "kvae.objectives",
     "InfoVAE": "kvae.objectives",
     "WAE": "kvae.objectives",
     "LatentMonitor": "kvae.training",

@@ -5,7 +5,9 @@ import functools
 from kvae import parts
 from kvae.objectives.beta_tcvae import BetaTCVAE
 from kvae.objectives.bound import Bound
+from kvae.objectives.dip_vae import DIPVAE
 from kvae.objectives.elbo import ELBO
+from kvae.objectives.factor_vae import FactorVAE
 from kvae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
 from kvae.objectives.mmd import WAE, InfoVAE, Matching
 from kvae.objectives.objective import Objective
@@ -14,7 +16,9 @@ from kvae.objectives.regularized import Regularized
 __all__ = [
     "BetaTCVAE",
     "CIWAE",
+    "DIPVAE",
     "ELBO",
+    "FactorVAE",
     "IWAE",
     "InfoVAE",
     "MIWAE",
@@ -30,8 +34,10 @@ __all__ = [
 _BY_NAME = {
     "beta_tcvae": BetaTCVAE,
     "ciwae": CIWAE,
+    "dip_vae": DIPVAE,
     "dreg": functools.partial(IWAE, gradient="doubly_reparameterized"),
     "elbo": ELBO,
+    "factor_vae": FactorVAE,
     "info_vae": InfoVAE,
     "iwae": IWAE,
     "miwae": MIWAE,

@@ -5,7 +5,7 @@ from keras import ops
 from kvae import divergences, names
 from kvae.objectives.objective import Objective
 
-__all__ = ["Bound", "check_aggregate"]
+__all__ = ["Bound", "check_aggregate", "check_real"]
 
 _KL = ("auto", "analytic", "monte_carlo")
 
@@ -105,4 +105,19 @@ def check_aggregate(objective, vae) -> None:
             f"{name} compares the codes of all examples with one prior, and a "
             f"{type(prior).__name__} prior depends on the label. Use one that does not, e.g. "
             "prior='standard_normal'."
+        )
+
+
+def check_real(objective, vae) -> None:
+    """Refuses codes that do not lie in R^latent_dim, where dimensions can be independent.
+
+    Raises:
+        ValueError: for codes on the sphere and others like that.
+    """
+    if vae.posterior.space != "real":
+        raise ValueError(
+            f"{type(objective).__name__} asks for independent dimensions of z, and a "
+            f"{type(vae.posterior).__name__} posterior puts z into the space "
+            f"{vae.posterior.space!r}, where they depend on each other. Use one on R^latent_dim, "
+            "e.g. posterior='diagonal_gaussian'."
         )

@@ -12,7 +12,8 @@ class Objective(Part):
     `terms(vae, x, target, training, seed)` returns a dict of tensors of shape `[batch]`, in nats
     per example: `loss` is minimised; `elbo`, `reconstruction` (−E_q log p(x|z)) and `kl` are
     reported with it, and an objective may add further names, which then appear in the logs when
-    `metric_names` lists them. `kvae.VAE` averages them over the batch; no objective does.
+    `metric_names` lists them. `kvae.VAE` averages them over the batch; no objective does. What
+    `metric_names` does not list may have any shape: `update` is given it.
 
     An objective is a layer: networks and state of its own (a critic, a memory bank, the position
     of a schedule) are layers and weights, saved with the model. `update` runs after each optimizer
