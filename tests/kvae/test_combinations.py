@@ -40,9 +40,12 @@ OBJECTIVES = {
     "capacity": lambda: kvae.ELBO(beta=10.0, capacity=2.0),
     "path": lambda: kvae.ELBO(gradient="path"),
     "beta_tcvae": kvae.BetaTCVAE,
+    "dip_vae": kvae.DIPVAE,
+    "factor_vae": lambda: kvae.FactorVAE(discriminator_width=8, discriminator_depth=1),
     "info_vae": kvae.InfoVAE,
     "wae": kvae.WAE,
 }
+ELBOS = ("auto", "monte carlo", "free bits", "capacity", "path")
 # log q at its own draws only, or not as a function of the parameters alone: no path gradient.
 NO_PATH = {
     "delta",
@@ -130,15 +133,18 @@ def refused(objective, posterior, prior):
     """What the error says where an objective does not go with a model, else None."""
     if objective == "path" and posterior in NO_PATH:
         return "path"
-    if objective not in ("beta_tcvae", "info_vae", "wae"):
+    if objective in ELBOS:
         return None
     if posterior in DISCRETE:
         return "is discrete"
     if prior == "class_conditional":
         return "depends on the label"
-    if objective == "info_vae":
-        return "no density" if posterior == "delta" else None
-    if objective == "wae":
+    if objective in ("dip_vae", "factor_vae"):
+        if not {SPACE.get(posterior), PRIOR_SPACE.get(prior)}.isdisjoint({"sphere", "categorical"}):
+            return "asks for independent dimensions"
+    if objective in ("info_vae", "factor_vae") and posterior == "delta":
+        return "no density"
+    if objective != "beta_tcvae":
         return None
     if posterior in NO_MARGINALS:
         return "does not know"

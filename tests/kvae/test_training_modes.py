@@ -175,12 +175,13 @@ import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import kvae
+from kvae.objectives.factor_vae import permute_dims
 
-def make():
+def make(objective="elbo"):
     keras.utils.set_random_seed(1)
     encoder = keras.Sequential([keras.Input((7,)), keras.layers.Dense(5, "relu")])
     decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(7)])
-    return kvae.VAE(encoder, decoder, 2)
+    return kvae.VAE(encoder, decoder, 2, objective=objective)
 
 x = np.random.default_rng(0).random((8, 7)).astype("float32")
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
@@ -205,6 +206,30 @@ for a, b in zip(vae.get_weights(), one.get_weights(), strict=True):
 for name in ("loss", "elbo", "reconstruction", "kl"):
     mean = np.mean([half[name] for half in halves])
     np.testing.assert_allclose(history[name], [mean], rtol=1e-5)
+
+# The optimizer of a discriminator sums over replicas as well, and both copies stay the same.
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    vae = make(kvae.FactorVAE(discriminator_width=8, discriminator_depth=1))
+    vae.compile(keras.optimizers.SGD(0.1))
+    vae.objective.discriminator_optimizer = keras.optimizers.SGD(0.5)
+    vae.objective.discriminator_optimizer.build(vae.objective.discriminator.variables)
+vae.fit(x, batch_size=8, shuffle=False, verbose=0)
+one = make(kvae.FactorVAE(discriminator_width=8, discriminator_depth=1))
+parts = []
+for i, rows in enumerate((slice(0, 4), slice(4, 8))):
+    at = kvae.random.fold_in(seed, i)
+    z = one.objective.terms(one, x[rows], x[rows], training=True, seed=at)["z"][0]
+    parts.append((z, permute_dims(z, kvae.random.fold_in(at, 2))))
+critic = one.objective.discriminator
+values = [variable.value for variable in critic.variables]
+with tf.GradientTape() as tape:
+    tape.watch(values)
+    losses = [tf.nn.softplus(-critic(z)) + tf.nn.softplus(critic(other)) for z, other in parts]
+    loss = 0.5 * tf.reduce_mean(losses)
+expected = [v - 0.5 * g for v, g in zip(values, tape.gradient(loss, values))]
+for variable, wanted in zip(vae.objective.discriminator.variables, expected):
+    for copy in variable.value.values:
+        np.testing.assert_allclose(copy, wanted, rtol=1e-5, atol=1e-6)
 print("replicas agree")
 """
 
