@@ -21,6 +21,7 @@ SPACE = {
     "vector_quantized": "codes",
 }
 PRIOR_SPACE = {
+    "spherical_mixture": "sphere",
     "uniform_sphere": "sphere",
     "uniform_categorical": "categorical",
     "uniform_codes": "codes",
@@ -32,6 +33,7 @@ ARGUMENTS = {
     "vector_quantized": {"num_embeddings": 8, "embedding_dim": 2},
     "vamp": {"num_components": 3},
     "gaussian_mixture": {"num_components": 3},
+    "spherical_mixture": {"num_components": 3},
 }
 OBJECTIVES = {
     "auto": kvae.ELBO,
@@ -81,7 +83,12 @@ def first_of_each():
     chosen = [(q, p) for q, p in POSSIBLE if p in usual and q not in ("delta", "prior_noise")]
     chosen += [("delta", "standard_normal"), ("prior_noise", "flow")]
     seen = {p for _, p in chosen}
-    return chosen + [("diagonal_gaussian", p) for p in priors._BY_NAME if p not in seen]
+    usual_for = {"sphere": "power_spherical"}
+    return chosen + [
+        (usual_for.get(PRIOR_SPACE.get(p), "diagonal_gaussian"), p)
+        for p in priors._BY_NAME
+        if p not in seen
+    ]
 
 
 # The whole contract for these; the other pairs train a step by default, and the rest is slow.
