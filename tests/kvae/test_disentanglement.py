@@ -1,6 +1,7 @@
 """Scores of disentanglement: codes whose scores are known, and cases computed by hand."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -218,6 +219,15 @@ def test_irs_by_hand():
     # A code b beside it, of weight 1/2 and score 1; and one that never moves, of no weight.
     codes = np.concatenate([code, factors[:, 1:], np.ones((4, 1))], axis=1)
     assert irs_from_codes(codes, factors)["irs"] == pytest.approx((1.5 * 2 / 3 + 0.5) / 2)
+
+
+def test_irs_of_noise():
+    """Of Gaussian noise the score is far from 0: it compares a quantile with the largest value."""
+    rng = np.random.default_rng(0)
+    codes, factors = rng.normal(size=(10_000, 4)), rng.integers(0, 3, (10_000, 2))
+    expected = 1 - NormalDist().inv_cdf(0.995) / np.abs(codes).max(axis=0).mean()
+    assert 0.3 < expected < 0.45
+    assert irs_from_codes(codes, factors)["irs"] == pytest.approx(expected, abs=0.02)
 
 
 def test_explicitness_is_the_area_under_the_curve():

@@ -42,8 +42,8 @@ def modularity(
     ```
 
     Reference:
-        - [Ridgeway & Mozer, Learning Deep Disentangled Embeddings With the F-Statistic Loss,
-          section 4 (eq. 2)](https://arxiv.org/abs/1802.05312). Like Locatello et al. (appendix C),
+        - [Ridgeway & Mozer, Learning Deep Disentangled Embeddings With the F-Statistic Loss](
+          https://arxiv.org/abs/1802.05312). Like Locatello et al. (appendix C),
           20 bins, one regression for all values of a factor, and codes scaled by the moments of
           the training.
     """
