@@ -62,6 +62,7 @@ _NAMES = {
     "UniformCategorical": "kvae.priors",
     "UniformCodes": "kvae.priors",
     "HierarchicalPrior": "kvae.priors",
+    "PixelCNN": "kvae.priors",
     "VampPrior": "kvae.priors",
     "ClassConditional": "kvae.priors",
     "Bernoulli": "kvae.likelihoods",

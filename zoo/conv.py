@@ -19,6 +19,7 @@ __all__ = [
     "build_conv_autoencoder",
     "build_conv_vae",
     "build_denoising_autoencoder",
+    "build_vqvae",
     "conv_decoder",
     "conv_encoder",
 ]
@@ -26,14 +27,39 @@ __all__ = [
 _KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
 
 
-def conv_encoder(image_shape, filters, hidden: int = 0, num_classes=None) -> keras.Model:
-    """Convolutions of stride 2, one for each entry of `filters`, then flat features."""
-    inputs = keras.Input(image_shape, name="image")
-    x = inputs
+def _down(x, filters):
+    """Convolutions of stride 2, one for each entry of `filters`."""
     for index, width in enumerate(filters):
         x = layers.Conv2D(
             width, _KERNEL, strides=2, padding="same", activation="silu", name=f"down_{index}"
         )(x)
+    return x
+
+
+def _up(x, filters, output_shape):
+    """The mirror image of `_down`, on a grid of `filters[-1]` channels, cropped to the image."""
+    for index, depth in enumerate(reversed(filters[:-1])):
+        x = layers.Conv2DTranspose(
+            depth, _KERNEL, strides=2, padding="same", activation="silu", name=f"up_{index}"
+        )(x)
+    height, width, channels = output_shape
+    x = layers.Conv2DTranspose(channels, _KERNEL, strides=2, padding="same", name="outputs")(x)
+    extra = x.shape[1] - height, x.shape[2] - width
+    if any(extra):
+        x = layers.Cropping2D([(n // 2, n - n // 2) for n in extra], name="crop")(x)
+    return x
+
+
+def _grid(image_shape, filters) -> tuple[int, int]:
+    """Rows and columns that are left after the convolutions of stride 2."""
+    scale = 2 ** len(filters)
+    return math.ceil(image_shape[0] / scale), math.ceil(image_shape[1] / scale)
+
+
+def conv_encoder(image_shape, filters, hidden: int = 0, num_classes=None) -> keras.Model:
+    """Convolutions of stride 2, one for each entry of `filters`, then flat features."""
+    inputs = keras.Input(image_shape, name="image")
+    x = _down(inputs, filters)
     inputs, x = join_label(inputs, layers.Flatten(name="flatten")(x), num_classes)
     if hidden:
         x = layers.Dense(hidden, "silu", name="hidden")(x)
@@ -47,22 +73,13 @@ def conv_decoder(
 
     Sizes that 2^len(filters) does not divide are decoded larger and cropped.
     """
-    height, width, channels = output_shape
-    scale = 2 ** len(filters)
-    rows, columns = math.ceil(height / scale), math.ceil(width / scale)
+    rows, columns = _grid(output_shape, filters)
     z = keras.Input((latent_dim,), name="z")
     inputs, x = join_label(z, z, num_classes)
     x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
     x = layers.Dense(rows * columns * filters[-1], "silu", name="seed")(x)
     x = layers.Reshape((rows, columns, filters[-1]), name="grid")(x)
-    for index, depth in enumerate(reversed(filters[:-1])):
-        x = layers.Conv2DTranspose(
-            depth, _KERNEL, strides=2, padding="same", activation="silu", name=f"up_{index}"
-        )(x)
-    x = layers.Conv2DTranspose(channels, _KERNEL, strides=2, padding="same", name="outputs")(x)
-    extra = rows * scale - height, columns * scale - width
-    if any(extra):
-        x = layers.Cropping2D([(n // 2, n - n // 2) for n in extra], name="crop")(x)
+    x = _up(x, filters, output_shape)
     return keras.Model(inputs, x, name="decoder")
 
 
@@ -180,6 +197,55 @@ def _fitting(image_shape):
     """As many of the four convolutions as the image has room for."""
     room = int(math.log2(min(image_shape[:2]))) if len(image_shape) == 3 else 4
     return (32, 32, 64, 64)[: max(room, 1)]
+def build_vqvae(
+    image_shape=(28, 28, 1),
+    num_embeddings: int = 64,
+    embedding_dim: int = 16,
+    filters=(32, 64),
+    likelihood="bernoulli",
+    **parts,
+) -> kvae.VAE:
+    """A convolutional VQ-VAE: a grid of codes, with an autoregressive prior that is trained beside.
+
+    Args:
+        image_shape: tuple `(height, width, channels)`, odd sizes too.
+        num_embeddings: int. Entries of the codebook. Defaults to `64`.
+        embedding_dim: int. Size of an entry; `latent_dim` is that times the codes of an image.
+            Defaults to `16`.
+        filters: sequence of int. Channels of the convolutions of stride 2.
+        likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
+        **parts: further arguments of `kvae.VAE`; a `prior` replaces `kvae.PixelCNN`.
+
+    Raises:
+        ValueError: for a shape that is no image, or smaller than the strides, and with labels.
+
+    Reference:
+        - [van den Oord et al., Neural Discrete Representation Learning](
+          https://arxiv.org/abs/1711.00937)
+    """
+    _check(image_shape, filters)
+    if parts.get("num_classes") is not None:
+        raise ValueError("vqvae is no conditional model: its codes lie on a grid without labels.")
+    rows, columns = _grid(image_shape, filters)
+    inputs = keras.Input(image_shape, name="image")
+    x = layers.Conv2D(embedding_dim, 1, name="codes")(_down(inputs, filters))
+    encoder = keras.Model(inputs, layers.Flatten(name="flatten")(x), name="encoder")
+    latent_dim = rows * columns * embedding_dim
+
+    def decoder(shape):
+        z = keras.Input((latent_dim,), name="z")
+        x = layers.Reshape((rows, columns, embedding_dim), name="grid")(z)
+        x = layers.Conv2D(filters[-1], 3, padding="same", activation="silu", name="seed")(x)
+        return keras.Model(z, _up(x, filters, shape), name="decoder")
+
+    parts = {
+        "posterior": kvae.VectorQuantized(
+            num_embeddings=num_embeddings, embedding_dim=embedding_dim
+        ),
+        "prior": kvae.PixelCNN(grid=(rows, columns)),
+        **parts,
+    }
+    return assemble("vqvae", image_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
 def build_conv_autoencoder(

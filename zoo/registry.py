@@ -20,6 +20,7 @@ _ARCHITECTURES = {
     "iwae": dense.build_iwae,
     "lstm_autoencoder": sequence.build_lstm_autoencoder,
     "vamp_vae": dense.build_vamp_vae,
+    "vqvae": conv.build_vqvae,
 }
 
 

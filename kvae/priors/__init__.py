@@ -6,6 +6,7 @@ from kvae.priors.discrete import UniformCategorical, UniformCodes
 from kvae.priors.flow import FlowPrior
 from kvae.priors.gaussian_mixture import GaussianMixture
 from kvae.priors.hierarchical import HierarchicalPrior
+from kvae.priors.pixel_cnn import PixelCNN
 from kvae.priors.prior import Prior
 from kvae.priors.rescaled import Rescaled
 from kvae.priors.spherical_mixture import SphericalMixture
@@ -19,6 +20,7 @@ __all__ = [
     "FlowPrior",
     "GaussianMixture",
     "HierarchicalPrior",
+    "PixelCNN",
     "Prior",
     "Rescaled",
     "SphericalMixture",
@@ -37,6 +39,7 @@ _BY_NAME = {
     "gaussian_mixture": GaussianMixture,
     "spherical_mixture": SphericalMixture,
     "hierarchical": HierarchicalPrior,
+    "pixel_cnn": PixelCNN,
     "standard_normal": StandardNormal,
     "uniform_categorical": UniformCategorical,
     "uniform_codes": UniformCodes,

@@ -9,7 +9,7 @@ from keras import ops
 from kvae import random
 from kvae.priors.prior import Prior
 
-__all__ = ["UniformCategorical", "UniformCodes"]
+__all__ = ["CodesPrior", "UniformCategorical", "UniformCodes"]
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -69,12 +69,52 @@ class UniformCategorical(Prior):
         return {**super().get_config(), "num_categories": self.num_categories}
 
 
+class CodesPrior(Prior):
+    """A prior over the entries of the codebook of the model's `VectorQuantized` posterior."""
+
+    space = "codes"
+
+    def __init__(self, latent_dim: int | None = None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self._vae = lambda: None
+
+    def attach(self, vae):
+        from kvae.posteriors.vector_quantized import VectorQuantized
+
+        if not isinstance(vae.posterior, VectorQuantized):
+            raise ValueError(
+                f"{type(self).__name__} draws from the codebook of a VectorQuantized posterior, "
+                f"and this model's is a {type(vae.posterior).__name__}."
+            )
+        self._vae = lambda: vae
+
+    @property
+    def quantizer(self):
+        """The model's posterior, whose codebook this draws from."""
+        vae = self._vae()
+        if vae is None:
+            raise ValueError(
+                f"{type(self).__name__} draws from the codebook of a model: make a kvae.VAE with "
+                "it."
+            )
+        return vae.posterior
+
+    def noise(self, shape, seed):
+        """Draws uniform numbers, `[..., N]`: one for each code."""
+        return random.uniform([*shape[:-1], self.quantizer.num_positions], seed)
+
+    def mean(self):
+        """Returns the average entry of the codebook at each position, `[latent_dim]`."""
+        average = ops.mean(ops.convert_to_tensor(self.quantizer.embeddings), axis=0)
+        return ops.tile(average, self.quantizer.num_positions)
+
+
 @keras.saving.register_keras_serializable(package="kvae")
-class UniformCodes(Prior):
+class UniformCodes(CodesPrior):
     """All entries of the codebook of the model's `VectorQuantized` posterior alike.
 
     `log p(z) = −N log K`. Good for training, where it is a constant; images are sampled better
-    from a prior that is fitted to the codes afterwards. `temperature` has nothing to scale.
+    from `PixelCNN`. `temperature` has nothing to scale.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
@@ -91,36 +131,6 @@ class UniformCodes(Prior):
     ```
     """
 
-    space = "codes"
-
-    def __init__(self, latent_dim: int | None = None, **kwargs):
-        super().__init__(latent_dim, **kwargs)
-        self._vae = lambda: None
-
-    def attach(self, vae):
-        from kvae.posteriors.vector_quantized import VectorQuantized
-
-        if not isinstance(vae.posterior, VectorQuantized):
-            raise ValueError(
-                "UniformCodes draws from the codebook of a VectorQuantized posterior, and this "
-                f"model's is a {type(vae.posterior).__name__}."
-            )
-        self._vae = lambda: vae
-
-    @property
-    def quantizer(self):
-        """The model's posterior, whose codebook this draws from."""
-        vae = self._vae()
-        if vae is None:
-            raise ValueError(
-                "UniformCodes draws from the codebook of a model: make a kvae.VAE with it."
-            )
-        return vae.posterior
-
-    def noise(self, shape, seed):
-        """Draws uniform numbers, `[..., N]`: one for each code."""
-        return random.uniform([*shape[:-1], self.quantizer.num_positions], seed)
-
     def transform(self, noise):
         k = self.quantizer.num_embeddings
         codes = tf.minimum(tf.cast(noise * k, tf.int32), k - 1)
@@ -128,10 +138,6 @@ class UniformCodes(Prior):
 
     def sample(self, n, seed, temperature: float = 1.0):
         return self.transform(self.noise([n, self.latent_dim], seed))
-
-    def mean(self):
-        average = ops.mean(ops.convert_to_tensor(self.quantizer.embeddings), axis=0)
-        return ops.tile(average, self.quantizer.num_positions)
 
     def log_prob(self, z):
         posterior = self.quantizer

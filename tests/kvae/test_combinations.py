@@ -25,6 +25,8 @@ PRIOR_SPACE = {
     "uniform_sphere": "sphere",
     "uniform_categorical": "categorical",
     "uniform_codes": "codes",
+    "pixel_cnn": "codes",
+    "spherical_mixture": "sphere",
     "vamp": "any",  # That of the posterior.
 }
 ARGUMENTS = {
@@ -66,7 +68,7 @@ NO_MARGINALS = {*NO_PATH, "prior_noise", "power_spherical", "von_mises_fisher"}
 def possible(posterior, prior):
     if prior == "vamp":  # A mixture of posteriors, of which each is asked for every z.
         return posterior not in ("delta", "prior_noise", "planar", "sylvester", "vector_quantized")
-    if prior == "uniform_codes":  # It draws from the posterior's codebook.
+    if prior in ("uniform_codes", "pixel_cnn"):  # They draw from the posterior's codebook.
         return posterior == "vector_quantized"
     spaces = SPACE.get(posterior, "real"), PRIOR_SPACE.get(prior, "real")
     return "any" in spaces or spaces[0] == spaces[1]
@@ -82,6 +84,7 @@ def first_of_each():
     usual = {"standard_normal", "uniform_sphere", "uniform_categorical", "uniform_codes"}
     chosen = [(q, p) for q, p in POSSIBLE if p in usual and q not in ("delta", "prior_noise")]
     chosen += [("delta", "standard_normal"), ("prior_noise", "flow")]
+    chosen += [("vector_quantized", "pixel_cnn")]
     seen = {p for _, p in chosen}
     usual_for = {"sphere": "power_spherical"}
     return chosen + [
@@ -236,7 +239,7 @@ def test_impossible_pairs_say_why(posterior, prior, build):
         reason = (
             "posterior has none|at its own draws only|is certain of its codes|made of the model"
         )
-    elif prior == "uniform_codes" and posterior in ("delta", "prior_noise"):
+    elif prior in ("uniform_codes", "pixel_cnn") and posterior in ("delta", "prior_noise"):
         reason = "draws from the codebook of a VectorQuantized posterior"
     with pytest.raises(ValueError, match=reason):
         build(posterior, prior)

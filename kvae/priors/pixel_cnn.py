@@ -1,0 +1,162 @@
+"""The autoregressive prior over a grid of codes."""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from kvae.priors.discrete import CodesPrior
+
+__all__ = ["PixelCNN"]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class PixelCNN(CodesPrior):
+    """`p(z) = Π_i p(code_i | codes before it)` of the codes of a `VectorQuantized` posterior.
+
+    A gated PixelCNN reads the grid of codes row by row: a vertical stack of convolutions sees the
+    rows above, a horizontal one the codes to the left. Trained with the model it fits the codes by
+    maximum likelihood; which code the encoder chooses has no gradient, so it leaves the encoder
+    alone, and the ELBO holds the true cost of the codes instead of N log K. A draw takes one pass
+    of the network for each code. `temperature` divides the logits.
+
+    Args:
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+        grid: pair of int or `None`. Rows and columns of the codes. Defaults to `None`: a square
+            where their number is one, else a single row.
+        filters: int. Channels of both stacks. Defaults to `32`.
+        num_layers: int. Gated layers after the first one. Defaults to `4`.
+
+    Raises:
+        ValueError: for a model with another posterior, and a grid of another number of codes.
+
+    Example:
+
+    ```python
+    vae = kvae.VAE(
+        encoder, decoder, latent_dim=16, posterior="vector_quantized", prior="pixel_cnn"
+    )
+    ```
+
+    References:
+        - [van den Oord et al., Conditional Image Generation with PixelCNN Decoders, section 2](
+          https://arxiv.org/abs/1606.05328)
+        - [van den Oord et al., Neural Discrete Representation Learning, section 3.3](
+          https://arxiv.org/abs/1711.00937)
+    """
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        grid=None,
+        filters: int = 32,
+        num_layers: int = 4,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        if filters < 1 or num_layers < 0:
+            raise ValueError(
+                f"`filters` is at least 1 and `num_layers` at least 0, not {filters} and "
+                f"{num_layers}."
+            )
+        self.grid = None if grid is None else tuple(grid)
+        self.filters, self.num_layers = filters, num_layers
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        positions = self.quantizer.num_positions
+        grid = self.grid
+        if grid is None:
+            side = math.isqrt(positions)
+            grid = (side, side) if side**2 == positions else (1, positions)
+        if math.prod(grid) != positions:
+            raise ValueError(
+                f"A grid of {grid[0]} by {grid[1]} does not hold {positions} codes, which is "
+                "latent_dim / embedding_dim."
+            )
+        self.network = _network(
+            grid, self.quantizer.num_embeddings, self.filters, self.num_layers, self.dtype
+        )
+        self.built = True
+
+    def get_build_config(self):
+        return None  # Keras does not build a reloaded prior: its model does, which knows the codes.
+
+    def logits(self, codes):
+        """Returns the logits of each code given those before it: `[n, N]` to `[n, N, K]`."""
+        return self.network(codes)
+
+    def log_prob(self, z):
+        quantizer = self.quantizer
+        codes = tf.reshape(quantizer.nearest(tf.stop_gradient(z)), (-1, quantizer.num_positions))
+        log_p = tf.nn.log_softmax(self.logits(codes))
+        chosen = tf.gather(log_p, codes, axis=-1, batch_dims=2)
+        return tf.reshape(tf.reduce_sum(chosen, axis=-1), tf.shape(z)[:-1])
+
+    def transform(self, noise):
+        return self._draw(noise, 1.0)
+
+    def sample(self, n, seed, temperature: float = 1.0):
+        return self._draw(self.noise([n, self.latent_dim], seed), temperature)
+
+    def _draw(self, uniform, temperature):
+        """Codes one after another, each the quantile of its uniform number."""
+        positions = self.quantizer.num_positions
+        lead = tf.shape(uniform)[:-1]
+        uniform = tf.reshape(uniform, (-1, positions))
+
+        def one_more(i, codes):
+            logits = tf.gather(self.logits(codes), i, axis=1) / temperature
+            below = tf.cumsum(tf.nn.softmax(logits), axis=-1)[:, :-1]
+            place = tf.gather(uniform, i, axis=1)[:, None]
+            code = tf.reduce_sum(tf.cast(place >= below, tf.int32), axis=-1)
+            return i + 1, codes + code[:, None] * tf.one_hot(i, positions, dtype=tf.int32)
+
+        _, codes = tf.while_loop(
+            lambda i, codes: i < positions,
+            one_more,
+            (0, tf.zeros_like(uniform, tf.int32)),
+            maximum_iterations=positions,
+        )
+        codes = tf.reshape(codes, tf.concat([lead, [positions]], axis=0))
+        return self.quantizer.embed(codes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "grid": self.grid,
+            "filters": self.filters,
+            "num_layers": self.num_layers,
+        }
+
+
+def _network(grid, num_embeddings, filters, num_layers, dtype) -> keras.Model:
+    """Codes `[n, N]` to logits `[n, N, K]`; a position sees those before it, row by row."""
+
+    def convolve(x, width, kernel, padding, name):
+        x = layers.ZeroPadding2D(padding, name=f"{name}_pad", dtype=dtype)(x)
+        return layers.Conv2D(width, kernel, name=name, dtype=dtype)(x)
+
+    def gate(x):
+        value, gate = ops.split(x, 2, axis=-1)
+        return ops.tanh(value) * ops.sigmoid(gate)
+
+    rows, columns = grid
+    codes = keras.Input((rows * columns,), dtype="int32", name="codes")
+    x = layers.Embedding(num_embeddings, filters, name="embedding", dtype=dtype)(codes)
+    x = layers.Reshape((rows, columns, filters), name="grid", dtype=dtype)(x)
+    # Shifted by one: down, so that the rows above are seen, and right, for the codes to the left.
+    above = convolve(x, filters, (3, 5), ((3, 0), (2, 2)), "above")[:, :-1]
+    left = convolve(x, filters, (1, 3), ((0, 0), (3, 0)), "left")[:, :, :-1]
+    vertical, horizontal = above, left + above
+    for i in range(num_layers):
+        vertical = convolve(vertical, 2 * filters, (2, 3), ((1, 0), (1, 1)), f"vertical_{i}")
+        across = layers.Conv2D(2 * filters, 1, name=f"across_{i}", dtype=dtype)(vertical)
+        along = convolve(horizontal, 2 * filters, (1, 2), ((0, 0), (1, 0)), f"horizontal_{i}")
+        out = layers.Conv2D(filters, 1, name=f"out_{i}", dtype=dtype)(gate(along + across))
+        vertical, horizontal = gate(vertical), horizontal + out
+    x = layers.Conv2D(num_embeddings, 1, name="logits", dtype=dtype)(ops.relu(horizontal))
+    x = layers.Reshape((rows * columns, num_embeddings), name="sequence", dtype=dtype)(x)
+    return keras.Model(codes, x, name="pixel_cnn")
