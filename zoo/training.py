@@ -16,7 +16,7 @@ from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.training import Checkpoint
 from zoo.cards import Card
 from zoo.recipes import Recipe
-from zoo.registry import build
+from zoo.registry import build, load
 
 __all__ = ["announce", "measure", "publish", "test_data", "train"]
 
@@ -59,6 +59,8 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
         settings["initial"] = data
     keras.utils.set_random_seed(recipe.seed)  # Of the initial weights.
     model = build(recipe.architecture, seed=recipe.seed, **settings)
+    if recipe.initial_weights is not None:
+        model.set_weights(load(recipe.initial_weights).get_weights())
     rate = schedules.CosineDecay(
         recipe.learning_rate, recipe.epochs * steps, alpha=recipe.final_rate
     )
@@ -67,6 +69,8 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
     best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
     if recipe.monitor is not None:
         best = {"monitor": recipe.monitor}
+    if "iwae" in model.objective.metric_names():
+        best["monitor"] = "val_iwae"
     checkpoint = Checkpoint(directory, _fingerprint(recipe, limit), **best)
     first = checkpoint.restore(model)
     if first < recipe.epochs:
