@@ -21,6 +21,7 @@ from zoo.registry import build, load
 __all__ = ["announce", "measure", "publish", "test_data", "train"]
 
 _LICENSE = "Apache-2.0"
+_STARTS = ("initial_from_data", "initial_weights")  # What a training may start from.
 
 
 def _data(recipe: Recipe, split: str):
@@ -94,6 +95,13 @@ def _fingerprint(recipe: Recipe, limit: int | None) -> str:
         del facts[name]
     if recipe.monitor is None:
         del facts["monitor"]
+    """Everything of a recipe that the weights depend on, and that is not the default."""
+    facts = {
+        field.name: getattr(recipe, field.name)
+        for field in dataclasses.fields(recipe)
+        if field.name not in ("num_samples", "paper", "published")
+        and getattr(recipe, field.name) not in (field.default, {})
+    }
     return repr({**facts, "limit": limit})
 
 
@@ -190,6 +198,7 @@ def _untrained(recipe: Recipe, model) -> Card:
             "schedule": f"half cosine to {recipe.final_rate} of the start",
             "warmup_epochs": recipe.warmup_epochs,
             "noise": recipe.noise,
+            **{name: getattr(recipe, name) for name in _STARTS if getattr(recipe, name)},
         },
         cost={"parameters": model.count_params()},
         metrics={},
