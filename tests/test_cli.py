@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import kvae
 import zoo
 from kvae.cli import main
 
@@ -174,6 +175,16 @@ def test_train_then_use_the_file(capsys, folder):
     assert again["nll"]["value"] == pytest.approx(result["nll"]["value"], abs=1e-3)
 
 
+def test_train_with_an_objective(capsys, folder):
+    arguments = ["train", "dense_vae", "--epochs", "1", "--limit", "128", "--samples", "2"]
+    arguments += ["--objective", "beta_tcvae", "-o", "run", "--json", "--beta"]
+    output(capsys, *arguments, "3")
+    objective = kvae.load_model("run/model.keras").objective
+    assert isinstance(objective, kvae.BetaTCVAE) and objective.get_config()["beta"] == 3.0
+    output(capsys, *arguments, "3")  # Known again, and done …
+    assert "another training" in error(capsys, *arguments, "4")  # … but not with another β.
+
+
 def test_train_a_recipe_makes_a_card(capsys, folder):
     arguments = ["train", "--recipe", AUTOENCODER, "--epochs", "1", "-o", "run"]
     output(capsys, *arguments)
@@ -203,6 +214,12 @@ def test_export_and_verify(capsys, folder):
         (["evaluate", VAE, "--dataset", "frey_faces"], "frey_faces"),
         (["train", "dense_vea"], "'dense_vae'"),
         (["train", "dense_vae", "--posterior", "iaff"], "Unknown posterior 'iaff'"),
+        (["train", "dense_vae", "--objective", "elbow"], "Unknown objective 'elbow'"),
+        (["train", "dense_vae", "--objective", "wae", "--beta", "2"], "wae has no `beta`"),
+        (
+            ["train", "--recipe", VAE, "--objective", "wae"],
+            "--objective belongs to an architecture",
+        ),
         (["train", "--recipe", VAE, "--prior", "vamp"], "--prior belongs to an architecture"),
         (["train", "--recipe", "x.y"], "Unknown recipe"),
         (["train", "--recipe", VAE, "--beta", "2"], "--beta belongs to an architecture"),

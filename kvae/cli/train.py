@@ -21,7 +21,10 @@ def add_arguments(parser) -> None:
     parser.add_argument("--posterior", metavar="NAME", help="q(z|x), e.g. iaf")
     parser.add_argument("--prior", metavar="NAME", help="p(z), e.g. vamp")
     parser.add_argument("--likelihood", metavar="NAME", help="p(x|z), e.g. gaussian")
-    parser.add_argument("--beta", type=float, help="weight of the KL (default 1)")
+    parser.add_argument("--objective", metavar="NAME", help="what is minimised, e.g. iwae")
+    parser.add_argument(
+        "--beta", type=float, help="weight of the KL, or of what the objective has in its place"
+    )
     parser.add_argument("--epochs", type=common.positive)
     parser.add_argument("--batch-size", type=common.positive)
     parser.add_argument("--learning-rate", type=float)
@@ -50,7 +53,7 @@ def _recipe(arguments):
     if arguments.samples:
         changes["num_samples"] = arguments.samples
     if arguments.recipe:
-        for option in ("dataset", "binarize", "latent_dim", "beta", *_PARTS):
+        for option in ("dataset", "binarize", "latent_dim", "objective", "beta", *_PARTS):
             if getattr(arguments, option) is not None:
                 raise ValueError(
                     f"--{option.replace('_', '-')} belongs to an architecture; the recipe "
@@ -73,9 +76,8 @@ def _recipe(arguments):
         if name is not None:
             getattr(kvae, _PARTS[part]).get(name)  # An unknown name is refused here.
             settings[part] = name
-    if arguments.beta is not None:
-        settings["objective"] = kvae.ELBO(beta=arguments.beta)
-    variational = arguments.architecture.endswith("_vae")
+    settings.update(_objective(arguments, settings))
+    variational = "autoencoder" not in arguments.architecture
     binarize = arguments.binarize or ("dynamic" if variational else "none")
     return recipes.Recipe(
         f"{arguments.architecture}.{dataset}",
@@ -85,6 +87,29 @@ def _recipe(arguments):
         noise=0.5 if arguments.architecture.startswith("denoising") else 0.0,
         **changes,
     )
+
+
+def _objective(arguments, settings) -> dict:
+    """What the options say of the objective, as arguments of the architecture."""
+    import keras
+
+    import kvae
+    import zoo
+
+    name, beta = arguments.objective, arguments.beta
+    objective = None if name is None else kvae.objectives.get(name)  # Refuses an unknown name.
+    if beta is None:
+        return {} if name is None else {"objective": name}
+    if objective is None:
+        objective = zoo.build(arguments.architecture, **settings).objective
+    config = objective.get_config()
+    if "beta" not in config:
+        raise ValueError(f"The objective {name} has no `beta`: leave out --beta.")
+    # As a configuration, by which a run is known again; names are given anew each time.
+    objective = type(objective).from_config({**config, "beta": beta})
+    saved = keras.saving.serialize_keras_object(objective)
+    del saved["config"]["name"]
+    return {"objective": saved}
 
 
 def run(arguments) -> int:
