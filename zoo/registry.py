@@ -15,6 +15,7 @@ _ARCHITECTURES = {
     "dense_autoencoder": dense.build_dense_autoencoder,
     "dense_vae": dense.build_dense_vae,
     "denoising_autoencoder": conv.build_denoising_autoencoder,
+    "factor_vae": conv.build_factor_vae,
     "gated_vae": dense.build_gated_vae,
     "hvae": dense.build_hvae,
     "iwae": dense.build_iwae,

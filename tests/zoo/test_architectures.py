@@ -141,6 +141,7 @@ def test_the_network_of_disentanglement_is_locatellos():
     other = zoo.build("beta_tcvae", beta=5.0)
     assert isinstance(other.objective, kvae.BetaTCVAE)
     assert other.objective.get_config()["beta"] == 5.0 and other.count_params() == encoder + decoder
+    assert zoo.build("factor_vae", gamma=20.0).objective.get_config()["gamma"] == 20.0
 
 
 def test_sparse_penalty_is_in_the_loss_alone():
