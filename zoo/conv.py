@@ -232,6 +232,8 @@ def _fitting(image_shape):
     """As many of the four convolutions as the image has room for."""
     room = int(math.log2(min(image_shape[:2]))) if len(image_shape) == 3 else 4
     return (32, 32, 64, 64)[: max(room, 1)]
+
+
 def build_vqvae(
     image_shape=(28, 28, 1),
     num_embeddings: int = 64,

@@ -26,7 +26,6 @@ PRIOR_SPACE = {
     "uniform_categorical": "categorical",
     "uniform_codes": "codes",
     "pixel_cnn": "codes",
-    "spherical_mixture": "sphere",
     "vamp": "any",  # That of the posterior.
 }
 ARGUMENTS = {
