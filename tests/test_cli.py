@@ -85,6 +85,17 @@ def test_evaluate_reproduces_the_card(capsys):
     assert result["elbo"] == pytest.approx(card.metrics["elbo"], abs=0.01)
 
 
+def test_evaluate_prints_what_it_writes(capsys, folder):
+    command = ("evaluate", AUTOENCODER, "--limit", "40", "--sampler", "kmeans", "--latents")
+    text = output(capsys, *command, "-o", "out")
+    assert "dense_autoencoder.digits with kmeans on digits test" in text
+    result = json.loads((folder / "out/result.json").read_text())
+    assert f"{result['bce_per_pixel']:.5f}" in text and "active units" in text
+    for name in ("samples", "aggregate_posterior"):
+        Image.open(folder / f"out/{name}.png").verify()
+        assert f"]({name}.png)" in (folder / "out/result.md").read_text()
+
+
 def test_evaluate_goes_on_from_its_cache(capsys, folder):
     command = ("evaluate", VAE, "--samples", "2", "--limit", "3", "--json", "--cache", "nll")
     first = output(capsys, *command)

@@ -111,7 +111,7 @@ def measure(recipe: Recipe, model, **options) -> dict:
     Of sprites also the scores of `kvae.evaluation.disentanglement`.
     """
     options = {"num_samples": recipe.num_samples, "seed": recipe.seed, **options}
-    metrics = evaluate(model, test_data(recipe), **options)
+    metrics = evaluate(model, test_data(recipe), **options).to_dict()
     if recipe.dataset == "sprites":
         found = disentanglement(model, kvae.datasets.Sprites(), seed=recipe.seed)
         metrics = {**metrics, **{name: found[name] for name in SCORES}}

@@ -4,7 +4,7 @@ import pathlib
 import shutil
 import time
 
-from kvae.cli import common, evaluate
+from kvae.cli import common
 
 _PRETRAINED = "conv_vae.mnist"
 
@@ -45,7 +45,8 @@ def _train(arguments, folder, report) -> bool:
     import kvae
     import zoo
     from kvae import datasets, plots
-    from kvae.evaluation import evaluate as measure
+    from kvae.evaluation import evaluate
+    from kvae.evaluation.evaluate import figure_rows
 
     train = datasets.load("digits", "train", binarize="dynamic", seed=arguments.seed)
     validation = datasets.load("digits", "validation", binarize="dynamic", seed=arguments.seed)
@@ -74,8 +75,8 @@ def _train(arguments, folder, report) -> bool:
             callbacks=[bar],
         )
     with common.progress("evaluating", len(test)) as update:
-        result = measure(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
-    rows = evaluate.result_rows(result)
+        result = evaluate(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
+    rows = figure_rows(result)
     common.table("conv_vae with 2 latents, digits test", ("quantity", "value", ""), rows)
     with kvae.io.atomic_write(folder / "digits.keras") as temporary:
         vae.save(temporary)

@@ -23,34 +23,26 @@ def add_arguments(parser) -> None:
         help="of a model of sprites, its scores of disentanglement instead of its likelihood "
         "(about 300,000 images; --limit N learns from N images and N groups of images)",
     )
+    parser.add_argument("--latents", action="store_true", help="rate, active units, …")
+    parser.add_argument(
+        "--quality", action="store_true", help="samples: Fréchet distance, precision, …, copies"
+    )
+    parser.add_argument("--probes", action="store_true", help="labels that the codes tell")
+    parser.add_argument(
+        "--rate-distortion", action="store_true", help="the curve of the decoder, by annealing"
+    )
+    common.add_sampler(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="write result.json, result.md and pictures there"
+    )
     common.add_json(parser)
-
-
-def result_rows(result: dict) -> list[tuple]:
-    """An evaluation as rows of a table."""
-    rows = []
-    for name, value in result.items():
-        if isinstance(value, dict):
-            rows.append(
-                (
-                    name,
-                    f"{value['value']:.3f}",
-                    f"± {value['standard_error']:.3f} (images), ± {value['monte_carlo_error']:.3f} "
-                    f"(samples); {value['num_samples']} samples × {value['num_examples']} images",
-                )
-            )
-        elif isinstance(value, float):
-            digits = 5 if name in ("bce_per_pixel", "mse") else 3
-            unit = "nats" if name in ("elbo", "reconstruction", "kl") else ""
-            rows.append((name, f"{value:.{digits}f}", unit))
-    return rows
 
 
 def run(arguments) -> int:
     common.quiet_tensorflow()
     from kvae.evaluation import evaluate
 
-    model = common.load_model(arguments.model)
+    model = common.load_sampling_model(arguments)
     if arguments.disentanglement:
         return _disentanglement(model, arguments)
     data = common.load_data(model, arguments.model, arguments, arguments.split)
@@ -62,7 +54,16 @@ def run(arguments) -> int:
         seed = card.recipe.get("seed", 0) if arguments.seed is None else arguments.seed
     if arguments.limit:
         data = data[: arguments.limit]
-    with common.progress(f"evaluating {arguments.model}", len(data)) as update:
+    asked = {
+        name: getattr(arguments, name)
+        for name in ("latents", "quality", "probes", "rate_distortion")
+    }
+    if arguments.quality or arguments.probes:
+        asked["train"] = common.load_data(model, arguments.model, arguments, "train")
+    name = arguments.model
+    if arguments.sampler is not None:
+        name = f"{name} with {arguments.sampler}"
+    with common.progress(f"evaluating {name}", len(data)) as update:
         result = evaluate(
             model,
             data,
@@ -71,20 +72,30 @@ def run(arguments) -> int:
             seed=seed,
             progress=update,
             cache=arguments.cache,
+            name=name,
+            **asked,
         )
-    facts = {
-        "model": arguments.model,
-        "dataset": data.name,
-        "split": data.split,
-        "binarize": data.binarize,
-        "num_examples": len(data),
-        "seed": seed,
-    }
+    return _show(result, arguments, data, seed)
+
+
+def _show(result, arguments, data, seed: int) -> int:
+    """Prints the result, and writes it where that is asked for."""
+    written = [] if arguments.output is None else result.write(arguments.output)
     if arguments.json:
+        facts = {
+            "model": arguments.model,
+            "sampler": arguments.sampler,
+            "dataset": data.name,
+            "split": data.split,
+            "binarize": data.binarize,
+            "num_examples": len(data),
+            "seed": seed,
+        }
         common.print_json({**facts, **result})
         return 0
-    what = f"{data.name} {data.split}, {len(data)} examples, binarize={data.binarize}"
-    common.table(f"{arguments.model} on {what}", ("quantity", "value", ""), result_rows(result))
+    print(result)
+    for path in written:
+        print(f"wrote {path}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kvae.cli import common, evaluate
+from kvae.cli import common
 
 _PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
 
@@ -133,6 +133,7 @@ def run(arguments) -> int:
     with common.progress("evaluating", len(data)) as update:
         metrics = training.measure(recipe, model, progress=update)
     from kvae import io
+    from kvae.evaluation.evaluate import figure_rows
 
     with io.atomic_write(directory / "model.keras") as temporary:
         model.save(temporary)
@@ -141,7 +142,7 @@ def run(arguments) -> int:
     if arguments.json:
         common.print_json({"recipe": recipe.name, "output": str(directory), **metrics})
         return 0
-    rows = evaluate.result_rows(metrics)
+    rows = figure_rows(metrics)
     common.table(f"{recipe.name} on {data.name} test", ("quantity", "value", ""), rows)
     print(f"wrote {directory / 'model.keras'}")
     if arguments.recipe:

@@ -12,7 +12,7 @@ from kvae.evaluation.disentanglement import (
     modularity,
     sap,
 )
-from kvae.evaluation.evaluate import evaluate
+from kvae.evaluation.evaluate import Evaluation, evaluate
 from kvae.evaluation.features import classifier_features, inception_features
 from kvae.evaluation.frechet import frechet_distance
 from kvae.evaluation.importance import LogProb, importance_log_prob
@@ -24,10 +24,17 @@ from kvae.evaluation.neighbors import (
 )
 from kvae.evaluation.probes import knn_probe, linear_probe
 from kvae.evaluation.quality import SampleQuality, sample_quality
-from kvae.evaluation.rate_distortion import rate_distortion
+from kvae.evaluation.rate_distortion import (
+    RateDistortionCurve,
+    rate_distortion,
+    rate_distortion_curve,
+    train_over_beta,
+)
 from kvae.evaluation.result import Result
 
 __all__ = [
+    "Evaluation",
+    "RateDistortionCurve",
     "LatentSummary",
     "LogProb",
     "Result",
@@ -53,7 +60,9 @@ __all__ = [
     "modularity",
     "precision_recall_density_coverage",
     "rate_distortion",
+    "rate_distortion_curve",
     "sample_quality",
     "sap",
+    "train_over_beta",
     "training_neighbors",
 ]

@@ -9,7 +9,7 @@ from kvae import names, random
 from kvae.datasets.dataset import Dataset
 from kvae.evaluation.importance import LogProb
 
-__all__ = ["annealed_log_prob"]
+__all__ = ["anneal", "annealed_log_prob"]
 
 _STARTS = ("posterior", "prior")
 # Hamiltonian Monte Carlo explores fastest at about this rate of accepted moves.
@@ -91,25 +91,57 @@ def annealed_log_prob(
             f"{model.name} is an autoencoder ({type(model.posterior).__name__} posterior): it "
             "defines no log p(x). Compare it by its reconstruction error."
         )
+    if start == "posterior" and not model.posterior.known_everywhere:
+        raise ValueError(
+            f"{type(model.posterior).__name__} knows the density of its own draws alone. Use "
+            "start='prior'."
+        )
+    _check_counts(num_steps=num_steps)
+    batches = anneal(
+        model,
+        x,
+        _inverse_temperatures(num_steps),
+        num_chains=num_chains,
+        num_leapfrog=num_leapfrog,
+        start=start,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        label=label,
+    )
+    return _log_mean(np.concatenate([log_weight for log_weight, _ in batches], axis=1))
+
+
+def anneal(
+    model,
+    x,
+    betas,
+    *,
+    num_chains: int,
+    num_leapfrog: int,
+    start: str,
+    batch_size: int,
+    seed,
+    progress,
+    label,
+):
+    """Runs the chains through the inverse temperatures `betas`, `[T + 1]` from 0, in batches.
+
+    Yields:
+        For each batch the log-weights `[num_chains, batch]`, and the course `[T, 2, batch]`: for
+        each β_1, …, β_T the logarithm of the mean weight, which estimates log ∫ f_β, and the mean
+        of log f₁(z) − log f₀(z) under f_β.
+
+    Raises:
+        ValueError: for latents elsewhere than in R^latent_dim, and for counts below 1.
+    """
     if model.posterior.space != "real":
         raise ValueError(
             f"{type(model.posterior).__name__} puts z elsewhere than anywhere in R^latent_dim "
             f"({model.posterior.space}), which Hamiltonian moves would leave. Use "
             "importance_log_prob."
         )
-    if start == "posterior" and not model.posterior.known_everywhere:
-        raise ValueError(
-            f"{type(model.posterior).__name__} knows the density of its own draws alone. Use "
-            "start='prior'."
-        )
-    for name, value in (
-        ("num_chains", num_chains),
-        ("num_steps", num_steps),
-        ("num_leapfrog", num_leapfrog),
-        ("batch_size", batch_size),
-    ):
-        if value < 1:
-            raise ValueError(f"`{name}` is at least 1, not {value}.")
+    _check_counts(num_chains=num_chains, num_leapfrog=num_leapfrog, batch_size=batch_size)
     if isinstance(x, Dataset):
         label = x.labels if label is None and model.conditional else label
         x = x.images
@@ -119,21 +151,26 @@ def annealed_log_prob(
         label = tf.zeros(len(x), tf.int32)  # Not looked at.
     run = _chains(model, start)
     sizes = num_chains, num_leapfrog
-    betas = tf.constant(_inverse_temperatures(num_steps), tf.float32)
+    num_steps = len(betas) - 1
+    betas = tf.constant(betas, tf.float32)
     base = random.as_seed(seed)
-    weights = []
     for first in range(0, len(x), batch_size):
         batch = tf.constant(x[first : first + batch_size], tf.float32)
         own = label[first : first + batch_size]
         pilot_seed, chain_seed = random.split(random.fold_in(base, first))
         steps = tf.fill([num_steps, len(batch)], _FIRST_STEP)
         if num_steps > 1:
-            _, steps = run(batch, own, betas, steps, *sizes, pilot_seed, True)
-        log_weight, _ = run(batch, own, betas, steps, *sizes, chain_seed, False)
-        weights.append(log_weight.numpy())
+            _, steps, _ = run(batch, own, betas, steps, *sizes, pilot_seed, True)
+        log_weight, _, course = run(batch, own, betas, steps, *sizes, chain_seed, False)
+        yield log_weight.numpy(), course.numpy()
         if progress is not None:
             progress(min(first + batch_size, len(x)))
-    return _log_mean(np.concatenate(weights, axis=1))
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"`{name}` is at least 1, not {value}.")
 
 
 def _inverse_temperatures(num_steps: int) -> np.ndarray:
@@ -231,29 +268,41 @@ def _chains(model, start: str):
         log_weight = tf.cast(betas[1] - betas[0], tf.float64) * tf.cast(ratio, tf.float64)
         sizes = tf.TensorArray(tf.float32, num_steps, element_shape=[None])
         sizes = sizes.write(0, step_sizes[0])
+        course = tf.TensorArray(tf.float64, num_steps, element_shape=[2, None])
 
-        def temper(t, z, log_weight, size, sizes):
+        def state_of(log_weight, ratio):
+            """log ∫ f_β and the mean of `ratio` under f_β, by the weighted chains, `[2, batch]`."""
+            log_mean = tf.reduce_logsumexp(log_weight, axis=0)
+            share = tf.nn.softmax(log_weight, axis=0)
+            mean = tf.reduce_sum(share * tf.cast(ratio, tf.float64), axis=0)
+            return tf.stack([log_mean - tf.math.log(tf.cast(num_chains, tf.float64)), mean])
+
+        def temper(t, z, ratio, log_weight, size, sizes, course):
             size = tf.where(adapt, size, step_sizes[t])
             z, ratio, share = move(z, betas[t], size, random.fold_in(seed, t))
+            course = course.write(t - 1, state_of(log_weight, ratio))
             step = tf.cast(betas[t + 1] - betas[t], tf.float64)
             log_weight = log_weight + step * tf.cast(ratio, tf.float64)
             sizes = sizes.write(t, size)
             size = size * tf.exp(0.5 * (share - _ACCEPTANCE))
             size = tf.clip_by_value(size, _SMALLEST_STEP, _LARGEST_STEP)
-            return t + 1, z, log_weight, size, sizes
+            return t + 1, z, ratio, log_weight, size, sizes, course
 
-        _, _, log_weight, _, sizes = tf.while_loop(
+        _, _, ratio, log_weight, _, sizes, course = tf.while_loop(
             lambda t, *_: t < num_steps,
             temper,
-            (tf.constant(1), z, log_weight, step_sizes[0], sizes),
+            (tf.constant(1), z, ratio, log_weight, step_sizes[0], sizes, course),
             shape_invariants=(
                 tf.TensorShape([]),
                 z.shape,
+                ratio.shape,
                 log_weight.shape,
                 tf.TensorShape([None]),
                 tf.TensorShape(None),
+                tf.TensorShape(None),
             ),
         )
-        return log_weight, sizes.stack()
+        course = course.write(num_steps - 1, state_of(log_weight, ratio))
+        return log_weight, sizes.stack(), course.stack()
 
     return run

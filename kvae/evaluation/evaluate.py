@@ -1,13 +1,34 @@
 """One call that measures a model on a data set."""
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from kvae import random
+from kvae.evaluation.latent import latent_summary
+from kvae.evaluation.probes import knn_probe, linear_probe
+from kvae.evaluation.quality import sample_quality
+from kvae.evaluation.rate_distortion import rate_distortion_curve
+from kvae.evaluation.result import Result
+from kvae.evaluation.terms import mean_terms
 from kvae.likelihoods import Bernoulli
 
-__all__ = ["evaluate", "mean_terms"]
+__all__ = ["Evaluation", "evaluate", "figure_rows"]
+
+# Examples that are looked at, at most: the cost of the latents grows with their square, and of the
+# curve every example takes seconds.
+_LATENTS, _PROBES, _CURVE = 5000, 10_000, 100
+
+
+class Evaluation(Result):
+    """What `evaluate` returns: a mapping, which prints as tables and writes a page with pictures.
+
+    Attributes:
+        log_prob: `LogProb` or `None`. The estimates of each example.
+        latents: `LatentSummary` or `None`.
+        quality: `SampleQuality` or `None`.
+    """
+
+    def __init__(self, *arguments, log_prob=None, latents=None, quality=None, **options):
+        super().__init__(*arguments, **options)
+        self.log_prob, self.latents, self.quality = log_prob, latents, quality
 
 
 def evaluate(
@@ -19,8 +40,14 @@ def evaluate(
     seed: int = 0,
     progress=None,
     cache=None,
-) -> dict:
-    """Measures a model: its objective's terms, and log p(x) or the reconstruction error.
+    latents: bool = False,
+    quality: bool = False,
+    probes: bool = False,
+    rate_distortion: bool = False,
+    train=None,
+    name: str | None = None,
+) -> Evaluation:
+    """Measures a model: its objective's terms, log p(x) or the reconstruction error, and more.
 
     Args:
         model: `kvae.VAE`.
@@ -28,26 +55,46 @@ def evaluate(
         num_samples: int. Importance samples for each example. Defaults to `100`.
         batch_size: int. Examples at once. Defaults to `100`.
         seed: int. Defaults to `0`.
-        progress: optional callable, called with the number of finished examples.
+        progress: optional callable, called with the number of finished examples of log p(x).
         cache: optional path. Keeps finished batches of log p(x), see `importance_log_prob`.
+        latents: bool. Whether to measure the latents (`latent_summary`, of 5000 examples at most).
+        quality: bool. Whether to measure samples (`sample_quality`).
+        probes: bool. Whether classifiers find the labels in the codes (`linear_probe`,
+            `knn_probe`); takes `train`, of which 10,000 examples at most are used, and labels.
+        rate_distortion: bool. Whether to measure the curve of the decoder
+            (`rate_distortion_curve`, of the first 100 examples).
+        train: `kvae.datasets.Dataset` or `None`. What the model was trained on: the reference of
+            the samples, and what the probes learn from.
+        name: str or `None`. What to call the model. Defaults to `None`: its own name.
 
     Returns:
-        dict. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For a VAE also `nll`, a
-        dict with `value`, `standard_error`, `monte_carlo_error`, `num_samples`. For an autoencoder
-        `mse` and, with a Bernoulli likelihood, `bce_per_pixel`, both at the code's reconstruction.
+        `Evaluation`, a mapping. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For
+        a VAE also `nll`, a dict with `value`, `standard_error`, `monte_carlo_error`,
+        `num_samples`. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel`,
+        both at the code's reconstruction. Dicts `latents`, `quality`, `probes` and
+        `rate_distortion`, as far as asked for.
+
+    Raises:
+        ValueError: for probes without labels or without `train`, and what the functions raise.
 
     Example:
 
     ```python
-    result = kvae.evaluation.evaluate(vae, kvae.datasets.load("digits", "test"), num_samples=500)
+    test, train = (kvae.datasets.load("digits", split) for split in ("test", "train"))
+    result = kvae.evaluation.evaluate(vae, test, num_samples=500, latents=True)
     result["nll"]["value"]
+    print(result)
+    result.write("evaluation")      # result.json, result.md and pictures
     ```
     """
+    if probes and (train is None or train.labels is None or data.labels is None):
+        raise ValueError("Probes learn the labels of `train` and are tested on those of `data`.")
     terms = mean_terms(model, data, batch_size=batch_size, seed=seed)
-    result = {name: terms[name] for name in ("elbo", "reconstruction", "kl")}
+    values = {key: terms[key] for key in ("elbo", "reconstruction", "kl")}
     pixels = int(np.prod(data.event_shape))
+    log_prob, summary, samples, parts = None, None, None, []
     if model.posterior.has_density:
-        estimate = model.log_prob(
+        log_prob = model.log_prob(
             data,
             num_samples=num_samples,
             batch_size=batch_size,
@@ -55,33 +102,134 @@ def evaluate(
             progress=progress,
             cache=cache,
         )
-        return {**result, "nll": estimate.summary()}
-    result["mse"] = terms["squared_error"] / pixels
-    if isinstance(model.likelihood, Bernoulli):
-        result["bce_per_pixel"] = result["reconstruction"] / pixels
-    return result
-
-
-def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
-    """Returns the means of the objective's terms over a data set, in nats per example.
-
-    Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event.
-    """
-    step = tf.function(
-        lambda x, label, target, seed: model.objective.terms(
-            model.given(label), x, target, training=False, seed=seed
-        ),
-        reduce_retracing=True,
+        values["nll"] = log_prob.summary()
+    else:
+        values["mse"] = terms["squared_error"] / pixels
+        if isinstance(model.likelihood, Bernoulli):
+            values["bce_per_pixel"] = values["reconstruction"] / pixels
+    rows = figure_rows(values)
+    if latents:
+        summary = latent_summary(model, data[:_LATENTS], seed=seed)
+        parts.append(_latents(model, data, summary))
+        values["latents"] = parts[-1].to_dict()
+    if quality:
+        samples = sample_quality(model, data, seed=seed, train=train)
+        parts.append(samples)
+        values["quality"] = samples.to_dict()
+    if probes:
+        parts.append(_probes(model, data, train, seed))
+        values["probes"] = parts[-1].to_dict()
+    if rate_distortion:
+        parts.append(rate_distortion_curve(model, data[:_CURVE], seed=seed))
+        values["rate_distortion"] = parts[-1].to_dict()
+    binarize = "" if data.binarize is None else f", {data.binarize} binarization"
+    return Evaluation(
+        f"{name or model.name} on {data.name} {data.split}",
+        values,
+        ("quantity", "value", ""),
+        rows,
+        f"{len(data)} examples{binarize}, seed {seed}",
+        parts=parts,
+        pictures=_pictures(model, data, seed),
+        log_prob=log_prob,
+        latents=summary,
+        quality=samples,
     )
-    sums: dict[str, float] = {}
-    for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):
-        inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        x, label = inputs if model.conditional else (inputs, None)
-        target = x if target is None else target
-        terms = step(x, label, target, random.fold_in(seed, index))
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(np.sum(value))
-        if not model.posterior.has_density:
-            squared = float(tf.reduce_sum(tf.square(model(inputs) - target)))
-            sums["squared_error"] = sums.get("squared_error", 0.0) + squared
-    return {name: value / len(data) for name, value in sums.items()}
+
+
+def figure_rows(values) -> list[tuple[str, str, str]]:
+    """Returns the figures of an evaluation or a card as rows of a table."""
+    rows = []
+    for name, value in values.items():
+        if name == "nll":
+            rows.append(
+                (
+                    name,
+                    f"{value['value']:.3f}",
+                    f"± {value['standard_error']:.3f} (images), ± {value['monte_carlo_error']:.3f} "
+                    f"(samples); {value['num_samples']} samples × {value['num_examples']} images",
+                )
+            )
+        elif isinstance(value, float):
+            digits = 5 if name in ("bce_per_pixel", "mse") else 3
+            unit = "nats" if name in ("elbo", "reconstruction", "kl") else ""
+            rows.append((name, f"{value:.{digits}f}", unit))
+    return rows
+
+
+def _latents(model, data, summary) -> Result:
+    """The figures of a `LatentSummary`."""
+    from kvae import plots
+
+    arrays = ("kl_per_dimension", "marginal_kl_per_dimension", "variance_of_means")
+    found = {name: getattr(summary, name) for name in arrays}
+    values = {
+        "state": summary.state(),
+        **summary.scalars(per_dimension=False),
+        "num_examples": summary.num_examples,
+        **{name: array.tolist() for name, array in found.items() if array is not None},
+    }
+    n = summary.num_examples
+    rows = [
+        ("active units", f"{summary.active_units} of {summary.latent_dim}", "Var(E[z_i|x]) > 0.01"),
+        ("state", summary.state(), ""),
+    ]
+    if summary.rate is not None:
+        rows.append(("rate", f"{summary.rate:.3f}", "nats, KL(q(z|x) ‖ p(z))"))
+    if summary.mutual_information is not None:
+        most = f"nats, I(x; z) of {n} examples, at most log {n} = {np.log(n):.2f}"
+        error = f"{summary.mutual_information:.3f} ± {summary.mutual_information_error:.3f}"
+        rows.append(("mutual information", error, most))
+        rows.append(("aggregate KL", f"{summary.aggregate_kl:.3f}", "nats, KL(q(z) ‖ p(z))"))
+    if summary.total_correlation is not None:
+        correlation = f"{summary.total_correlation:.3f}"
+        rows.append(("total correlation", correlation, "nats, KL(q(z) ‖ Π q(z_i))"))
+    pictures = {
+        "aggregate_posterior": (
+            "Codes of all examples, and draws from the prior",
+            lambda path: plots.aggregate_posterior(model, data, path),
+        )
+    }
+    if found["kl_per_dimension"] is not None or found["marginal_kl_per_dimension"] is not None:
+        pictures["kl_per_dimension"] = (
+            "The KL of each latent dimension",
+            lambda path: plots.kl_per_dimension(summary, path),
+        )
+    return Result("Latents", values, ("quantity", "value", ""), rows, pictures=pictures)
+
+
+def _probes(model, data, train, seed: int) -> Result:
+    """What classifiers find of the labels in the mean codes."""
+    train = train[:_PROBES]
+    sets = []
+    for part in (train, data):
+        codes = np.asarray(model.posterior.mean(model.encode(part)))
+        sets += [codes, part.labels]
+    values = {"linear": linear_probe(*sets, seed=seed), "knn": knn_probe(*sets, seed=seed)}
+    _, counts = np.unique(data.labels, return_counts=True)
+    values["chance"] = float(counts.max() / counts.sum())
+    rows = [
+        ("linear probe", values["linear"], "logistic regression"),
+        ("k-NN probe", values["knn"], "5 neighbours"),
+        ("chance", values["chance"], "the most frequent class"),
+    ]
+    note = f"accuracy on {len(data)} codes, of classifiers of {len(train)} codes of {train.split}"
+    return Result("Labels in the codes", values, ("probe", "accuracy", ""), rows, note)
+
+
+def _pictures(model, data, seed: int) -> dict:
+    from kvae import plots
+
+    shown = data if model.conditional else data.images
+    pictures = {
+        "reconstructions": (
+            "Examples and their reconstructions",
+            lambda path: plots.reconstructions(model, shown[:10], path=path),
+        )
+    }
+    if model.prior is not None:
+        pictures["samples"] = (
+            "Samples",
+            lambda path: plots.samples(model, seed=seed, path=path),
+        )
+    return pictures

@@ -34,9 +34,12 @@ class LatentSummary:
             coordinate alone, for a Gaussian with correlations: their sum is less than the rate.
         mutual_information: float. I_q(x; z) of these examples.
         mutual_information_error: float. Its standard error over the examples.
-        aggregate_kl: float. KL(q(z) ‖ p(z)) of the aggregate posterior, the mean of q(z|x).
+        aggregate_kl: float. KL(q(z) ‖ p(z)) of the aggregate posterior, the mean of q(z|x). Under
+            a prior with independent dimensions it is `total_correlation` and a sum of KLs of each.
         num_examples: int. The mutual information is at most its logarithm (that of the examples of
             a class).
+        total_correlation: float. KL(q(z) ‖ Π q(z_i)), how much the dimensions tell of each other,
+            where the coordinates of the posterior have densities of their own.
     """
 
     active_units: int
@@ -48,6 +51,7 @@ class LatentSummary:
     mutual_information_error: float | None
     aggregate_kl: float | None
     num_examples: int
+    total_correlation: float | None = None
 
     @property
     def latent_dim(self) -> int:
@@ -55,7 +59,7 @@ class LatentSummary:
 
     def scalars(self, per_dimension: bool = True) -> dict[str, float]:
         """Returns what is not `None` by name; dimension i of the KL is `kl_z{i}`."""
-        names = ("active_units", "mutual_information", "aggregate_kl")
+        names = ("active_units", "mutual_information", "aggregate_kl", "total_correlation")
         values = {name: getattr(self, name) for name in names}
         values["latent_kl"] = self.rate
         if per_dimension:
@@ -164,32 +168,46 @@ def latent_summary(
     elif marginal is not None:
         found["marginal_kl_per_dimension"] = np.mean(marginal(params), axis=0, dtype=np.float64)
     if posterior.known_everywhere:
-        log_ratio = np.asarray(log_q, np.float64) - _log_aggregate(posterior, params, z, group)
+        log_aggregate, log_product = _log_aggregate(posterior, params, z, group)
+        log_ratio = np.asarray(log_q, np.float64) - log_aggregate
         found["mutual_information"] = float(np.mean(log_ratio))
         spread = np.std(np.mean(log_ratio, axis=0), ddof=1)
         found["mutual_information_error"] = float(spread / math.sqrt(n))
         found["aggregate_kl"] = found["rate"] - found["mutual_information"]
+        if log_product is not None:
+            found["total_correlation"] = float(np.mean(log_aggregate - log_product))
     return LatentSummary(**found)
 
 
-def _log_aggregate(posterior, params, z, group) -> np.ndarray:
+def _log_aggregate(posterior, params, z, group) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns log of the mean of q(z|x_j) over the examples j of the group that `z` is of.
+
+    And the logarithm of the product of its marginals, `None` where they are not known.
 
     Args:
         z: tensor `[num_samples, n, latent_dim]`.
         group: int array `[n]`.
 
     Returns:
-        Array `[num_samples, n]`.
+        Two arrays `[num_samples, n]`.
     """
     num_samples, n, latent_dim = z.shape
     rows = tf.reshape(z, (-1, latent_dim))
     chunk = max(1, _NUMBERS // (n * latent_dim))
-    values = []
+    values, products = [], []
     for start in range(0, len(rows), chunk):
-        cross = posterior.cross_log_prob(params, rows[start : start + chunk])
-        own = group[np.arange(start, start + len(cross)) % n]
-        cross = tf.where(own[:, None] == group, cross, -math.inf)
-        values.append(tf.reduce_logsumexp(cross, axis=1))
-    total = tf.concat(values, axis=0).numpy().reshape(num_samples, n)
-    return total - np.log(np.bincount(group))[group]
+        some = rows[start : start + chunk]
+        own = group[np.arange(start, start + len(some)) % n]
+        same = own[:, None] == group
+        cross = posterior.cross_log_prob(params, some)
+        values.append(tf.reduce_logsumexp(tf.where(same, cross, -math.inf), axis=1))
+        if posterior.marginal_log_prob is not None:
+            each = posterior.marginal_log_prob(params, some[:, None, :])
+            each = tf.where(same[..., None], each, -math.inf)
+            products.append(tf.reduce_sum(tf.reduce_logsumexp(each, axis=1), axis=1))
+    log_count = np.log(np.bincount(group))[group]
+
+    def mean(values, count):
+        return tf.concat(values, axis=0).numpy().reshape(num_samples, n) - count
+
+    return mean(values, log_count), mean(products, latent_dim * log_count) if products else None

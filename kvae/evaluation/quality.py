@@ -22,8 +22,8 @@ class SampleQuality(Result):
         neighbors: `TrainingNeighbors` or `None`, for `kvae.plots.training_neighbors`.
     """
 
-    def __init__(self, *arguments, reference, generated, neighbors):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, reference, generated, neighbors, **options):
+        super().__init__(*arguments, **options)
         self.reference, self.generated, self.neighbors = reference, generated, neighbors
 
 
@@ -129,6 +129,14 @@ def sample_quality(
         "data": f"{data.name} {data.split}",
     }
     note = ", ".join(f"{name} {value}" for name, value in settings.items())
+    pictures = {}
+    if found is not None:
+        from kvae import plots
+
+        pictures["training_neighbors"] = (
+            "Samples and their nearest training examples",
+            lambda path: plots.training_neighbors(generated, images, found, path),
+        )
     return SampleQuality(
         f"Samples of {vae.name}",
         {**values, "reference": reference, "settings": settings},
@@ -138,6 +146,7 @@ def sample_quality(
         reference=reference,
         generated=generated,
         neighbors=found,
+        pictures=pictures,
     )
 
 

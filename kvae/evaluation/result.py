@@ -1,7 +1,8 @@
 """Figures that print as a table and are written as JSON or Markdown."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kvae import io
 from kvae.report import Report
@@ -19,12 +20,33 @@ class Result(Mapping):
         values: dict. The figures by name, as plain data.
         columns, rows: of the table. Floats are shown to four significant digits.
         note: str. A line under the title: settings, and how to read the figures.
+        parts: sequence of `Result`. Their tables and pictures follow; their figures are among
+            `values` where they are to be.
+        pictures: dict or `None`. By the name of its file, without a suffix, a caption and a
+            function that draws it to a path.
+
+    Example:
+
+    ```python
+    result = kvae.evaluation.evaluate(vae, test, latents=True)
+    print(result)
+    result.write("evaluation")      # result.json, result.md, reconstructions.png, …
+    ```
     """
 
     def __init__(
-        self, title: str, values: Mapping, columns: Sequence[str], rows: Sequence, note: str = ""
+        self,
+        title: str,
+        values: Mapping,
+        columns: Sequence[str],
+        rows: Sequence,
+        note: str = "",
+        *,
+        parts: Sequence["Result"] = (),
+        pictures: Mapping[str, tuple[str, Callable]] | None = None,
     ):
         self.title, self.note = title, note
+        self.parts, self.pictures = tuple(parts), dict(pictures or {})
         self._values, self._columns = dict(values), [str(column) for column in columns]
         self._rows = [[_cell(value) for value in row] for row in rows]
 
@@ -45,7 +67,8 @@ class Result(Mapping):
             for row in table
         ]
         lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join([self.title, *([self.note] if self.note else []), "", *lines])
+        own = "\n".join([self.title, *([self.note] if self.note else []), "", *lines])
+        return "\n\n".join([own, *map(str, self.parts)])
 
     __repr__ = __str__
 
@@ -59,10 +82,49 @@ class Result(Mapping):
         return _written(json.dumps(facts, indent=2) + "\n", path)
 
     def to_markdown(self, path=None) -> str:
-        """Returns the table as Markdown, and writes it to `path` where one is given."""
+        """Returns the tables as Markdown, and writes them to `path` where one is given."""
+        return _written(self._report({}).to_markdown(), path)
+
+    def plots(self, folder, suffix: str = ".png") -> list[pathlib.Path]:
+        """Draws the pictures of this result and of its parts into a folder; returns their paths.
+
+        Args:
+            folder: path. Made where it does not exist.
+            suffix: str. `".png"`, `".pdf"` or `".svg"`. Defaults to `".png"`.
+        """
+        paths = []
+        for name, (_, draw) in self._pictures().items():
+            paths.append(pathlib.Path(folder) / f"{name}{suffix}")
+            draw(paths[-1])
+        return paths
+
+    def write(self, folder) -> list[pathlib.Path]:
+        """Writes `result.json`, `result.md` and the pictures into a folder; returns their paths."""
+        folder = pathlib.Path(folder)
+        drawn = self.plots(folder)
+        self.to_json(folder / "result.json")
+        page = self._report({path.stem: path.name for path in drawn})
+        return [folder / "result.json", page.write(folder / "result.md"), *drawn]
+
+    def _pictures(self) -> dict:
+        pictures = dict(self.pictures)
+        for part in self.parts:
+            pictures |= part._pictures()
+        return pictures
+
+    def _report(self, files: Mapping[str, str]) -> Report:
+        """The page, with the pictures whose files are given by name."""
         report = Report(self.title, self.note)
         report.table(self._columns, self._rows)
-        return _written(report.to_markdown(), path)
+        shown = [(files[name], text) for name, (text, _) in self.pictures.items() if name in files]
+        if shown:
+            report.images(*shown)
+        for part in self.parts:
+            report.heading(part.title)
+            if part.note:
+                report.text(part.note)
+            report.extend(part._report(files))
+        return report
 
 
 def _written(text: str, path) -> str:

@@ -4,6 +4,7 @@ No function touches pyplot or its global state, so they are safe in threads, ser
 callbacks. Importing this package imports neither matplotlib nor TensorFlow.
 """
 
+from kvae.plots.aggregate import aggregate_posterior, kl_per_dimension
 from kvae.plots.curves import loss_curves
 from kvae.plots.grid import tile
 from kvae.plots.latent import latent_scatter
@@ -13,7 +14,9 @@ from kvae.plots.quality import rate_distortion, training_neighbors
 from kvae.plots.walk import manifold
 
 __all__ = [
+    "aggregate_posterior",
     "interpolation",
+    "kl_per_dimension",
     "latent_scatter",
     "loss_curves",
     "manifold",

@@ -101,7 +101,8 @@ def rate_distortion(
     """Draws models by rate and distortion, over lines of equal ELBO.
 
     Args:
-        result: what `kvae.evaluation.rate_distortion` returns.
+        result: what `kvae.evaluation.rate_distortion` returns, or `rate_distortion_curve`, whose
+            curve is drawn as a line.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         title: str. The figure's title.
 
@@ -120,9 +121,17 @@ def rate_distortion(
     rate, distortion = (
         np.array([point[key] for point in result.values()]) for key in ("rate", "distortion")
     )
-    ax.scatter(rate, distortion, color=style.TRAIN, zorder=3)
-    for name, point in result.items():
-        ax.annotate(name, (point["rate"], point["distortion"]), (5, 5), textcoords="offset points")
+    curve = getattr(result, "curve", None)
+    if curve is not None:
+        ax.plot(*_within(curve, rate, distortion), color=style.TRAIN, linewidth=1.4, zorder=2)
+    own = np.zeros(len(rate), bool) if curve is None else ~np.isin(rate, curve["rate"])
+    ax.scatter(rate[~own], distortion[~own], color=style.TRAIN, zorder=3)
+    ax.scatter(rate[own], distortion[own], color=style.VALIDATION, zorder=4)
+    for (name, point), beside in zip(result.items(), own, strict=True):
+        # The model's own name stands below the curve, which passes near it.
+        place = {"xytext": (-5, -5), "ha": "right", "va": "top"} if beside else {"xytext": (5, 5)}
+        at = point["rate"], point["distortion"]
+        ax.annotate(name, at, textcoords="offset points", **place)
     span = max(np.ptp(rate), np.ptp(distortion), 1e-3 * abs(distortion).max(), 1e-6)
     ax.set(
         xlim=(max(0.0, rate.min() - 0.15 * span), rate.max() + 0.3 * span),
@@ -135,3 +144,9 @@ def rate_distortion(
         ax.axline((0.0, total), slope=-1.0, color=style.FAINT, linewidth=0.9, zorder=1)
     style.add_title(ax, title, "grey lines have an equal ELBO; further down left is better", 800)
     return style.save(figure, path)
+
+
+def _within(curve: dict, rate: np.ndarray, distortion: np.ndarray) -> tuple:
+    """The part of a curve that is among the points."""
+    inside = (curve["rate"] <= rate.max()) & (curve["distortion"] <= distortion.max())
+    return curve["rate"][inside], curve["distortion"][inside]

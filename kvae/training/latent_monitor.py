@@ -15,11 +15,12 @@ __all__ = ["LatentMonitor"]
 class LatentMonitor(keras.callbacks.Callback):
     """Puts `kvae.evaluation.latent_summary` into the logs, and warns of a posterior's collapse.
 
-    The logs get `latent_kl`, `active_units`, `mutual_information`, `aggregate_kl` and the KL of
-    each dimension, `kl_z0`, `kl_z1`, … (`marginal_kl_z0`, … for a Gaussian with correlations), in
-    nats and as far as the posterior has them; those of an autoencoder get `active_units` alone. The
-    examples and the noise are the same each time. Training is left as it is: no random stream
-    of the model advances, so a resumed training still repeats what it would have done.
+    The logs get `latent_kl`, `active_units`, `mutual_information`, `aggregate_kl`,
+    `total_correlation` and the KL of each dimension, `kl_z0`, `kl_z1`, … (`marginal_kl_z0`, … for a
+    Gaussian with correlations), in nats and as far as the posterior has them; those of an
+    autoencoder get `active_units` alone. The examples and the noise are the same each time.
+    Training is left as it is: no random stream of the model advances, so a resumed training still
+    repeats what it would have done.
 
     Give it before a `Checkpoint` that is to keep these figures in its history.
 

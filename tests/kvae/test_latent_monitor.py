@@ -37,6 +37,7 @@ def test_logs_and_files_hold_the_summary(make_vae, digits, tmp_path):
     monitor = kvae.LatentMonitor(digits, seed=3, log_dir=tmp_path)
     history = fit(vae, digits, monitor, epochs=3)
     names = {"latent_kl", "active_units", "mutual_information", "aggregate_kl"}
+    names.add("total_correlation")
     each = {"kl_z0", "kl_z1", "kl_z2"}
     assert set(history) == {"loss", "elbo", "reconstruction", "kl", "beta"} | names | each
     assert {len(values) for values in history.values()} == {3}

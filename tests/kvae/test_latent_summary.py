@@ -29,11 +29,23 @@ def test_of_the_true_posterior(linear_gaussian):
     np.testing.assert_allclose(summary.variance_of_means, means.var(axis=0), rtol=1e-4)
     assert summary.active_units == 2 and summary.latent_dim == 2
     assert summary.marginal_kl_per_dimension is None
+    assert abs(summary.total_correlation) < 0.03
     # The aggregate of a posterior that is off by a constant is off by as much: ½ shift² for each.
     moved = latent_summary(linear_gaussian.vae(shift=1.0), x, num_samples=2, seed=3)
     assert moved.mutual_information == pytest.approx(summary.mutual_information, abs=1e-3)
     shifted = 0.5 * np.sum(1.0 + 2 * np.mean(means, axis=0))
     assert moved.aggregate_kl - summary.aggregate_kl == pytest.approx(shifted, rel=1e-3)
+
+
+def test_total_correlation_of_a_correlated_aggregate(make_vae):
+    """Means and noise are Gaussian, so q(z) is, and TC = −½ log (1 − ρ²)."""
+    n, noise = 3000, 0.5
+    means = np.random.default_rng(0).multivariate_normal([0, 0], [[1.0, 0.9], [0.9, 1.0]], n)
+    params = {"z_mean": means.astype("float32"), "z_log_var": np.full((n, 2), 2 * np.log(noise))}
+    found = of_params(make_vae(), {name: np.float32(value) for name, value in params.items()})
+    covariance = np.cov(means.T) + noise**2 * np.eye(2)
+    rho = covariance[0, 1] / np.sqrt(np.prod(np.diag(covariance)))
+    assert found.total_correlation == pytest.approx(-0.5 * np.log(1 - rho**2), abs=0.03)
 
 
 def of_params(vae, params, label=None):

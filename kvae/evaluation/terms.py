@@ -1,0 +1,34 @@
+"""The means of what an objective reports."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae import random
+
+__all__ = ["mean_terms"]
+
+
+def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
+    """Returns the means of the objective's terms over a data set, in nats per example.
+
+    Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event.
+    """
+    step = tf.function(
+        lambda x, label, target, seed: model.objective.terms(
+            model.given(label), x, target, training=False, seed=seed
+        ),
+        reduce_retracing=True,
+    )
+    sums: dict[str, float] = {}
+    for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):
+        inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        x, label = inputs if model.conditional else (inputs, None)
+        target = x if target is None else target
+        terms = step(x, label, target, random.fold_in(seed, index))
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(np.sum(value))
+        if not model.posterior.has_density:
+            squared = float(tf.reduce_sum(tf.square(model(inputs) - target)))
+            sums["squared_error"] = sums.get("squared_error", 0.0) + squared
+    return {name: value / len(data) for name, value in sums.items()}
