@@ -70,8 +70,6 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
     best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
     if recipe.monitor is not None:
         best = {"monitor": recipe.monitor}
-    if "iwae" in model.objective.metric_names():
-        best["monitor"] = "val_iwae"
     checkpoint = Checkpoint(directory, _fingerprint(recipe, limit), **best)
     first = checkpoint.restore(model)
     if first < recipe.epochs:
@@ -89,12 +87,6 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
 
 
 def _fingerprint(recipe: Recipe, limit: int | None) -> str:
-    """Everything of a recipe that the weights depend on."""
-    facts = dataclasses.asdict(recipe)
-    for name in ("num_samples", "paper", "published"):
-        del facts[name]
-    if recipe.monitor is None:
-        del facts["monitor"]
     """Everything of a recipe that the weights depend on, and that is not the default."""
     facts = {
         field.name: getattr(recipe, field.name)
