@@ -8,34 +8,45 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-__all__ = ["atomic_directory", "atomic_write", "sha256_file"]
+__all__ = ["atomic_directory", "atomic_write", "sha256_file", "writable_folder"]
 
 
-def _file_above(path: pathlib.Path) -> pathlib.Path:
-    """The nearest parent of `path` that exists, which is the file in the way."""
-    return next(parent for parent in path.parents if parent.exists())
+def writable_folder(path: str | os.PathLike, purpose: str | None = None) -> pathlib.Path:
+    """Creates a folder where there is none, with an error that names the obstacle.
 
+    To be called before the work whose results it gets.
 
-def _writable_parent(path: pathlib.Path) -> pathlib.Path:
-    """Creates the parent folder of `path`, with an error that names the obstacle."""
-    parent = path.parent
+    Args:
+        path: str or path. The folder; its parents are created, too.
+        purpose: str. What cannot be done without it. Defaults to `None`: the folder itself.
+
+    Returns:
+        The folder.
+
+    Raises:
+        NotADirectoryError: if it, or a parent of it, is a file.
+        PermissionError: if it cannot be created or written.
+    """
+    folder = pathlib.Path(path)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
+        # The nearest one that exists is the file in the way.
+        file = next(place for place in (folder, *folder.parents) if place.exists())
         raise NotADirectoryError(
-            f"Cannot write {path}: {_file_above(path)} is a file, not a folder. "
+            f"Cannot {purpose or f'write to {folder}'}: {file} is a file, not a folder. "
             "Choose another path."
         ) from None
     except OSError as error:
         raise PermissionError(
-            f"Cannot create the folder {parent}: {error.strerror}. Choose a folder that you "
+            f"Cannot create the folder {folder}: {error.strerror}. Choose a folder that you "
             "may write to."
         ) from None
-    if not os.access(parent, os.W_OK):
+    if not os.access(folder, os.W_OK):
         raise PermissionError(
-            f"The folder {parent} is not writable. Choose another path or change its permissions."
+            f"The folder {folder} is not writable. Choose another path or change its permissions."
         )
-    return parent
+    return folder
 
 
 @contextlib.contextmanager
@@ -74,7 +85,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     ```
     """
     path = pathlib.Path(path)
-    parent = _writable_parent(path)
+    parent = writable_folder(path.parent, f"write {path}")
     if path.is_dir():
         raise IsADirectoryError(f"Cannot write {path}: it is a folder. Give a file name.")
     with _beside(path, parent) as temporary:
@@ -94,7 +105,7 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         PermissionError: if the folder cannot be created or written.
     """
     path = pathlib.Path(path)
-    parent = _writable_parent(path)
+    parent = writable_folder(path.parent, f"write {path}")
     if path.exists():
         raise FileExistsError(f"{path} exists and is not overwritten. Choose another name.")
     with _beside(path, parent) as temporary:

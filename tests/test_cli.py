@@ -15,6 +15,7 @@ from kvae.cli import main
 
 VAE = "dense_vae.digits"
 AUTOENCODER = "dense_autoencoder.digits"
+FEW = ("evaluate", VAE, "--samples", "2", "--limit", "3")
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +237,16 @@ def test_export_and_verify(capsys, folder):
         (["train", "--recipe", VAE, "--beta", "2"], "--beta belongs to an architecture"),
         (["verify", "nowhere"], "nowhere"),
         (["export", VAE, "-o", "file/below"], "file"),
+        (["train", "dense_vae", "-o", "file/below"], "file is a file, not a folder"),
+        (["demo", "-o", "file/below"], "file is a file, not a folder"),
+        (["study", "why-sample", "-o", "file/below"], "file is a file, not a folder"),
+        (["study", "why-sample", "--cache", "file"], "file is a file, not a folder"),
+        (["plot", VAE, "posteriors"], "takes two latent dimensions"),
+        (["plot", AUTOENCODER, "samples"], "without a prior"),
+        (["sample", VAE, "--label", "99"], "takes no labels"),
+        ([*FEW, "--cache", "file/below"], "file is a file, not a folder"),
+        ([*FEW, "--cache", "."], "is a folder: give a file"),
+        (["evaluate", VAE, "--seed", "-1"], "A seed is an integer from 0"),
     ],
 )
 def test_bad_input_is_one_clear_line(capsys, folder, arguments, message):
@@ -248,12 +259,32 @@ def test_no_model_in_the_file(capsys, folder):
     assert "no model file that Keras can load" in error(capsys, "evaluate", "broken.keras")
 
 
-@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["evaluate", VAE, "--samples", "0"]])
-def test_usage_errors_exit_with_2(capsys, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["list", "--nosuch"], "unrecognized arguments: --nosuch"),
+        (["info"], "NAME"),
+        (["evaluate", VAE, "--samples", "0"], "--samples: invalid positive integer value: '0'"),
+        (["study", "whi"], "invalid choice: 'whi'"),
+        (["study", "why-sample", "--dataset", "x"], "--dataset: invalid choice: 'x'"),
+        (["plot", VAE, "nothing"], "invalid choice: 'nothing'"),
+        (["train"], "--recipe"),
+        (["train", "dense_vae", "--learning-rate", "0"], "invalid positive number value: '0'"),
+        (["train", "dense_vae", "--learning-rate", "nan"], "invalid positive number value: 'nan'"),
+        (["train", "dense_vae", "--beta", "-1"], "invalid number from 0 on value: '-1'"),
+        (["sample", VAE, "--temperature", "inf"], "invalid number from 0 on value: 'inf'"),
+        (["sample", VAE, "--label", "x"], "--label: invalid int value: 'x'"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    text = capsys.readouterr().err
+    assert text.startswith("kvae: error: ") and text.count("\n") == 1
+    assert message in text and " --help`" in text
 
 
 def test_demo_makes_a_page_with_all_its_pictures(capsys, folder):

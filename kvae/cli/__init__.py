@@ -25,8 +25,14 @@ _COMMANDS = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        """Says in one line, as all errors of the command line are, what was wrong."""
+        self.exit(2, f"kvae: error: {' '.join(message.split())} (see `{self.prog} --help`)\n")
+
+
 def _parser(command: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kvae",
         description="Variational autoencoders for Keras 3: train, evaluate, load, export.",
     )

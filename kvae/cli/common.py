@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import sys
@@ -14,8 +15,10 @@ __all__ = [
     "card_of",
     "load_data",
     "load_model",
+    "number_from_0",
     "load_sampling_model",
     "positive",
+    "positive_number",
     "print_json",
     "progress",
     "quiet_tensorflow",
@@ -60,6 +63,27 @@ def positive(text: str) -> int:
 
 
 positive.__name__ = "positive integer"  # What argparse calls it in its error.
+
+
+def _number(text: str, least: float, allowed: bool) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value < least or (value == least and not allowed):
+        raise ValueError
+    return value
+
+
+def positive_number(text: str) -> float:
+    """An argument that is a finite number above 0."""
+    return _number(text, 0.0, allowed=False)
+
+
+def number_from_0(text: str) -> float:
+    """An argument that is a finite number of at least 0."""
+    return _number(text, 0.0, allowed=True)
+
+
+positive_number.__name__ = "positive number"
+number_from_0.__name__ = "number from 0 on"
 
 
 def add_json(parser) -> None:

@@ -1,9 +1,9 @@
 """`kvae demo`: the whole way, from `model.fit` to verified exports, on one page."""
 
-import pathlib
 import shutil
 import time
 
+from kvae import io
 from kvae.cli import common
 
 _PRETRAINED = "conv_vae.mnist"
@@ -18,7 +18,7 @@ def add_arguments(parser) -> None:
 def run(arguments) -> int:
     start = time.monotonic()
     common.quiet_tensorflow()
-    folder = pathlib.Path(arguments.output)
+    folder = io.writable_folder(arguments.output)
 
     from kvae.report import Report
 

@@ -9,7 +9,9 @@ def add_arguments(parser) -> None:
     common.add_model(parser)
     parser.add_argument("-n", type=common.positive, default=100, help="how many (default 100)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--temperature", type=float, default=1.0, help="scales the prior's noise")
+    parser.add_argument(
+        "--temperature", type=common.number_from_0, default=1.0, help="scales the prior's noise"
+    )
     parser.add_argument(
         "--label",
         type=int,

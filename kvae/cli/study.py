@@ -1,8 +1,8 @@
 """`kvae study NAME`."""
 
-import pathlib
 import time
 
+from kvae import io
 from kvae.cli import common
 
 
@@ -37,6 +37,8 @@ def run(arguments) -> int:
 
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
+    output = io.writable_folder(arguments.output)
+    io.writable_folder(arguments.cache)
     chosen = list(studies.STUDIES) if arguments.name == "all" else [arguments.name]
     results = []
     for name in chosen:
@@ -50,7 +52,7 @@ def run(arguments) -> int:
             dataset=arguments.dataset,
             quick=arguments.quick,
             seed=arguments.seed,
-            folder=pathlib.Path(arguments.output) / f"{name}-{arguments.dataset}",
+            folder=output / f"{name}-{arguments.dataset}",
             cache=arguments.cache,
             say=(lambda line: None) if arguments.json else _say,
         )

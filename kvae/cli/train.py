@@ -1,7 +1,6 @@
 """`kvae train`: a recipe of the zoo, or an architecture on a data set."""
 
-import pathlib
-
+from kvae import io
 from kvae.cli import common
 
 _PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
@@ -23,11 +22,13 @@ def add_arguments(parser) -> None:
     parser.add_argument("--likelihood", metavar="NAME", help="p(x|z), e.g. gaussian")
     parser.add_argument("--objective", metavar="NAME", help="what is minimised, e.g. iwae")
     parser.add_argument(
-        "--beta", type=float, help="weight of the KL, or of what the objective has in its place"
+        "--beta",
+        type=common.number_from_0,
+        help="weight of the KL, or of what the objective has in its place",
     )
     parser.add_argument("--epochs", type=common.positive)
     parser.add_argument("--batch-size", type=common.positive)
-    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--learning-rate", type=common.positive_number)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--limit", type=common.positive, help="train on the first examples only")
     parser.add_argument(
@@ -124,7 +125,7 @@ def run(arguments) -> int:
             update(epoch + 1, f"{recipe.name}: loss {logs['loss']:.3f}, validation {shown:.3f}")
 
     recipe = _recipe(arguments)
-    directory = pathlib.Path(arguments.output or f"runs/{recipe.name}")
+    directory = io.writable_folder(arguments.output or f"runs/{recipe.name}")
     with common.progress(f"training {recipe.name}", recipe.epochs) as update:
         model, checkpoint = training.train(
             recipe, directory, verbose=0, callbacks=[Bar()], limit=arguments.limit
@@ -132,7 +133,6 @@ def run(arguments) -> int:
     data = training.test_data(recipe)
     with common.progress("evaluating", len(data)) as update:
         metrics = training.measure(recipe, model, progress=update)
-    from kvae import io
     from kvae.evaluation.evaluate import figure_rows
 
     with io.atomic_write(directory / "model.keras") as temporary:

@@ -16,7 +16,7 @@ from kvae.evaluation.evaluate import Evaluation, evaluate
 from kvae.evaluation.features import classifier_features, inception_features
 from kvae.evaluation.frechet import frechet_distance
 from kvae.evaluation.importance import LogProb, importance_log_prob
-from kvae.evaluation.latent import LatentSummary, latent_summary
+from kvae.evaluation.latent import LatentSummary, active_units, latent_summary
 from kvae.evaluation.neighbors import (
     TrainingNeighbors,
     precision_recall_density_coverage,
@@ -40,6 +40,7 @@ __all__ = [
     "Result",
     "SampleQuality",
     "TrainingNeighbors",
+    "active_units",
     "annealed_log_prob",
     "beta_vae_score",
     "bits_per_dim",

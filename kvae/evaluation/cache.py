@@ -39,6 +39,10 @@ class BatchCache:
         self.done = 0
         self._written = 0
         self._time = time.monotonic()
+        if self.path is not None and self.path.is_dir():
+            raise ValueError(f"{self.path} is a folder: give a file as `cache`.")
+        if self.path is not None:  # Before the first batch, and not after it.
+            io.writable_folder(self.path.parent, f"write {self.path}")
         if self.path is not None and self.path.exists():
             self._read()
 

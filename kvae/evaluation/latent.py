@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kvae import divergences, random
 
-__all__ = ["LatentSummary", "latent_summary"]
+__all__ = ["LatentSummary", "active_units", "latent_summary"]
 
 # Numbers held at once where every code meets every posterior.
 _NUMBERS = 2**20
@@ -142,16 +142,10 @@ def latent_summary(
         raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
     # On the unit sphere the prior's variance is 1/latent_dim, not 1.
     threshold = _ACTIVE / latent_dim if posterior.space == "sphere" else _ACTIVE
-    labels = np.zeros(n, int) if label is None else np.asarray(label)
-    _, group, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    centres = np.zeros((len(counts), latent_dim))
-    np.add.at(centres, group, means)
-    centres /= counts[:, None]
-    variance = np.mean(np.square(means - centres[group]), axis=0)
     found = dict.fromkeys(field.name for field in dataclasses.fields(LatentSummary))
     found |= {
-        "active_units": int(np.sum(variance > threshold)),
-        "variance_of_means": variance,
+        "active_units": active_units(means, label, threshold=threshold),
+        "variance_of_means": _variance_of_means(means, label),
         "num_examples": n,
     }
     if not posterior.has_density:
@@ -168,7 +162,7 @@ def latent_summary(
     elif marginal is not None:
         found["marginal_kl_per_dimension"] = np.mean(marginal(params), axis=0, dtype=np.float64)
     if posterior.known_everywhere:
-        log_aggregate, log_product = _log_aggregate(posterior, params, z, group)
+        log_aggregate, log_product = _log_aggregate(posterior, params, z, label)
         log_ratio = np.asarray(log_q, np.float64) - log_aggregate
         found["mutual_information"] = float(np.mean(log_ratio))
         spread = np.std(np.mean(log_ratio, axis=0), ddof=1)
@@ -179,19 +173,58 @@ def latent_summary(
     return LatentSummary(**found)
 
 
-def _log_aggregate(posterior, params, z, group) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns log of the mean of q(z|x_j) over the examples j of the group that `z` is of.
+def active_units(means, label=None, *, threshold: float = _ACTIVE) -> int:
+    """Counts the dimensions of z in which the posterior's mean varies over the data.
+
+    Args:
+        means: array `[n, latent_dim]`. E[z|x] of each example.
+        label: int array `[n]`. Counts what varies within a class. Defaults to `None`: no classes.
+        threshold: float. A dimension is active when its variance is larger. Defaults to `0.01`.
+
+    Example:
+
+    ```python
+    kvae.evaluation.active_units(vae.posterior.mean(vae.encode(x)))
+    ```
+
+    Reference:
+        - [Burda et al., Importance Weighted Autoencoders, section 5.2](
+          https://arxiv.org/abs/1509.00519)
+    """
+    return int(np.sum(_variance_of_means(means, label) > threshold))
+
+
+def _variance_of_means(means, label) -> np.ndarray:
+    """The variance of the means `[latent_dim]`, of a conditional model within the classes."""
+    means = np.asarray(means, np.float64)
+    group, counts = _groups(label, len(means))
+    centres = np.zeros((len(counts), means.shape[1]))
+    np.add.at(centres, group, means)
+    centres /= counts[:, None]
+    return np.mean(np.square(means - centres[group]), axis=0)
+
+
+def _groups(label, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each example's class among those that occur, and the sizes of the classes."""
+    labels = np.zeros(n, int) if label is None else np.asarray(label)
+    _, group, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return group, counts
+
+
+def _log_aggregate(posterior, params, z, label) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns log of the mean of q(z|x_j) over the examples j of the class that `z` is of.
 
     And the logarithm of the product of its marginals, `None` where they are not known.
 
     Args:
         z: tensor `[num_samples, n, latent_dim]`.
-        group: int array `[n]`.
+        label: int array `[n]`, or `None` for a single class.
 
     Returns:
         Two arrays `[num_samples, n]`.
     """
     num_samples, n, latent_dim = z.shape
+    group, counts = _groups(label, n)
     rows = tf.reshape(z, (-1, latent_dim))
     chunk = max(1, _NUMBERS // (n * latent_dim))
     values, products = [], []
@@ -205,7 +238,7 @@ def _log_aggregate(posterior, params, z, group) -> tuple[np.ndarray, np.ndarray 
             each = posterior.marginal_log_prob(params, some[:, None, :])
             each = tf.where(same[..., None], each, -math.inf)
             products.append(tf.reduce_sum(tf.reduce_logsumexp(each, axis=1), axis=1))
-    log_count = np.log(np.bincount(group))[group]
+    log_count = np.log(counts)[group]
 
     def mean(values, count):
         return tf.concat(values, axis=0).numpy().reshape(num_samples, n) - count

@@ -109,7 +109,8 @@ def posterior_map(
     if vae.latent_dim != 2:
         raise ValueError(
             f"A map of posteriors takes two latent dimensions, and {vae.name} has "
-            f"{vae.latent_dim}. Draw `latent_scatter`, which projects on a plane."
+            f"{vae.latent_dim}. Draw `latent_scatter`, which projects on a plane (kvae plot "
+            "MODEL latent)."
         )
     if not vae.posterior.has_density:
         raise ValueError(

@@ -180,32 +180,21 @@ def _sigma(run, params) -> str:
 
 
 def _picture(lab, runs) -> None:
-    from kvae.plots.grid import draw_grid
-    from kvae.plots.style import styled
-
-    @styled
-    def draw(events, labels, title, subtitle, name):
-        # A Gaussian's mean may leave [0, 1], what is shown does not.
-        grid = draw_grid(
-            np.concatenate(events), len(events), len(events[0]), value_range=(0.0, 1.0)
-        )
-        grid.label_rows(labels)
-        grid.finish(title, subtitle, lab.picture(name))
-
-    x = lab.data("test", None).images[:14]
-    draw(
-        [x, *(np.asarray(run.vae.reconstruct(x)) for run in runs.values())],
-        ["test image", *runs],
+    n, shown = 14, {"value_range": (0.0, 1.0)}  # A Gaussian's mean may leave the range.
+    x = lab.data("test", None).images[:n]
+    lab.draw_rows(
+        "reconstructions.png",
+        {"test image": x, **{name: run.vae.reconstruct(x) for name, run in runs.items()}},
         "Reconstructions",
         "E[x|z] at the posterior mean",
-        "reconstructions.png",
+        **shown,
     )
-    draw(
-        [np.asarray(run.vae.sample(14, seed=lab.seed)) for run in runs.values()],
-        list(runs),
+    lab.draw_rows(
+        "samples.png",
+        {name: run.vae.sample(n, seed=lab.seed) for name, run in runs.items()},
         "Prior samples",
         "E[x|z] for equal draws of z",
-        "samples.png",
+        **shown,
     )
 
 

@@ -305,6 +305,27 @@ class Lab:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / name
 
+    def draw_rows(self, name: str, rows: dict, title: str, subtitle: str, **options) -> None:
+        """Draws a picture of the report with a row of images for each name.
+
+        Args:
+            name: str. The file's, ends in `.png`.
+            rows: dict of arrays `[n, *event]`, n being the same for all.
+            title, subtitle: str. Of the picture.
+            **options: further arguments of `kvae.plots.grid.draw_grid`.
+        """
+        from kvae.plots.grid import draw_grid
+        from kvae.plots.style import styled
+
+        @styled
+        def draw():
+            images = [np.asarray(row) for row in rows.values()]
+            grid = draw_grid(np.concatenate(images), len(images), len(images[0]), **options)
+            grid.label_rows(list(rows))
+            grid.finish(title, subtitle, self.picture(name))
+
+        draw()
+
     def finding(self, claim: str, holds: bool | None, evidence: str) -> Finding:
         """Notes what the figures say of a claim; the conclusion is the list of these."""
         found = Finding(claim, holds, evidence)

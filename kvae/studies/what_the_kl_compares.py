@@ -8,11 +8,10 @@ import tensorflow as tf
 
 import kvae
 from kvae import divergences
-from kvae.evaluation import annealed_log_prob
+from kvae.evaluation import active_units, annealed_log_prob
 from kvae.plots.posteriors import add_ellipses, moments
 from kvae.studies.classifier import Classifier, sample_distances
 from kvae.studies.findings import Difference, difference, signed
-from kvae.studies.why_two_parameters import active_units
 
 __all__ = ["MistakenNoise", "Study", "WideNoise", "decompose", "gaussian_kl", "honest"]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from kvae.evaluation import frechet_distance, linear_probe
+from kvae.evaluation import active_units, frechet_distance, linear_probe
 from kvae.studies.classifier import Classifier, sample_count, sample_distances
 from kvae.studies.findings import Difference, difference, signed
 
-__all__ = ["Study", "active_units"]
+__all__ = ["Study"]
 
 RUNGS = {
     "Delta": ("delta", "z = μ, no KL: the ordinary autoencoder"),
@@ -18,16 +18,6 @@ RUNGS = {
 }
 _FEW, _DRAWS = 10, 5  # Labels of each class, and how often they are drawn.
 _CODES = 10_000  # Training codes for probes.
-
-
-def active_units(means: np.ndarray) -> int:
-    """Counts the latents whose posterior mean varies over the data by more than 0.01.
-
-    Reference:
-        - [Burda et al., Importance Weighted Autoencoders, section 5.2](
-          https://arxiv.org/abs/1509.00519)
-    """
-    return int(np.sum(np.var(means, axis=0) > 0.01))
 
 
 class Study:
@@ -162,29 +152,19 @@ def _write(lab, runs, rows, fitted, judge) -> None:
 
 
 def _pictures(lab, runs) -> None:
-    from kvae.plots.grid import draw_grid
-    from kvae.plots.style import styled
-
-    @styled
-    def rows_of(events, labels, title, subtitle, name):
-        grid = draw_grid(np.concatenate(events), len(events), len(events[0]))
-        grid.label_rows(labels)
-        grid.finish(title, subtitle, lab.picture(name))
-
     n = 14
-    names = list(runs)
-    drawn = [np.asarray(run.vae.sample(n, seed=lab.seed)) for run in runs.values()]
-    rows_of(
-        drawn, names, "Prior samples", "E[x|z] for equal draws of z from N(0, I)", "samples.png"
+    lab.draw_rows(
+        "samples.png",
+        {name: run.vae.sample(n, seed=lab.seed) for name, run in runs.items()},
+        "Prior samples",
+        "E[x|z] for equal draws of z from N(0, I)",
     )
     x = lab.data("test").images[:n]
-    drawn = [x, *(np.asarray(run.vae.reconstruct(x)) for run in runs.values())]
-    rows_of(
-        drawn,
-        ["test image", *names],
+    lab.draw_rows(
+        "reconstructions.png",
+        {"test image": x, **{name: run.vae.reconstruct(x) for name, run in runs.items()}},
         "Reconstructions",
         "E[x|z] at the posterior mean",
-        "reconstructions.png",
     )
     lab.report.images(
         ("samples.png", "Prior samples of each rung"),

@@ -66,6 +66,17 @@ def test_a_parent_that_is_a_file_is_named(tmp_path, write, below):
     assert obstacle.read_text() == "a file" and leftovers(tmp_path, "obstacle") == []
 
 
+def test_a_folder_is_made_before_it_is_needed(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    for _ in range(2):
+        assert io.writable_folder(folder) == folder and folder.is_dir()
+    file = folder / "file"
+    file.write_text("a file")
+    for path in (file, file / "below"):
+        with pytest.raises(NotADirectoryError, match=f"write to {path}: {file} is a file"):
+            io.writable_folder(path)
+
+
 def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
     with pytest.raises(IsADirectoryError, match=f"{tmp_path} is.* a folder|{tmp_path}: it is a"):
         with io.atomic_write(tmp_path):

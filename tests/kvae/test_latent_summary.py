@@ -7,7 +7,17 @@ from scipy.special import logsumexp
 
 import kvae
 from kvae import divergences
-from kvae.evaluation import latent_summary
+from kvae.evaluation import active_units, latent_summary
+
+
+def test_active_units_are_those_whose_mean_varies():
+    means = np.random.default_rng(0).normal(size=(500, 4)) * [1.0, 0.2, 0.05, 0.0]
+    assert active_units(means) == 2
+    assert active_units(means, threshold=0.1) == 1
+    # What differs between classes alone says nothing given the class.
+    label = np.arange(500) % 3
+    means[:, 3] = label
+    assert active_units(means) == 3 and active_units(means, label) == 2
 
 
 def test_of_the_true_posterior(linear_gaussian):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import kvae
 from kvae.studies.lab import Lab
@@ -49,6 +50,16 @@ def test_terms_and_log_prob_are_those_of_the_model(cache, tmp_path):
     params = run.vae.encode(x)
     kl = kvae.divergences.closed_form_kl(run.vae.posterior, run.vae.prior)(params)
     np.testing.assert_allclose(run.terms["kl"], kl, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_of_images(cache, tmp_path):
+    lab = make(cache, tmp_path / "out")
+    rows = {"white": np.ones((3, 4, 4, 1)), "grey": np.full((3, 4, 4, 1), 0.5)}
+    lab.draw_rows("rows.png", rows, "Rows", "of images", value_range=(0.0, 1.0))
+    with Image.open(tmp_path / "out" / "rows.png") as picture:
+        levels, counts = np.unique(picture.convert("L"), return_counts=True)
+    # Images of 160 × 160 pixels; letters have a few grey ones of their own.
+    assert 0 <= dict(zip(levels, counts, strict=True))[128] - 3 * 160**2 < 100
 
 
 def test_report(cache, tmp_path):

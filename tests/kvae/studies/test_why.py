@@ -6,7 +6,6 @@ import tensorflow as tf
 
 import kvae
 from kvae.studies.why_sample import expectation_gap, gradient_noise, second_order_gap
-from kvae.studies.why_two_parameters import active_units
 
 
 def test_the_second_order_gap_is_exact_for_a_quadratic_likelihood(linear_gaussian):
@@ -43,11 +42,6 @@ def test_gradient_noise_falls_with_the_samples_and_is_none_at_the_true_posterior
     one, ten = (gradient_noise(vae, kvae.ELBO(num_samples=num), x, 80, seed=1) for num in (1, 10))
     assert one / ten == pytest.approx(10.0, rel=0.35)
     assert gradient_noise(vae, kvae.ELBO(gradient="path"), x, 10, seed=1) < 1e-6 * one
-
-
-def test_active_units():
-    means = np.random.default_rng(0).normal(size=(500, 4)) * [1.0, 0.2, 0.05, 0.0]
-    assert active_units(means) == 2
 
 
 @pytest.fixture
