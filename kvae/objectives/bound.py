@@ -112,12 +112,13 @@ def check_real(objective, vae) -> None:
     """Refuses codes that do not lie in R^latent_dim, where dimensions can be independent.
 
     Raises:
-        ValueError: for codes on the sphere and others like that.
+        ValueError: for a posterior or a prior on the sphere and others like that.
     """
-    if vae.posterior.space != "real":
-        raise ValueError(
-            f"{type(objective).__name__} asks for independent dimensions of z, and a "
-            f"{type(vae.posterior).__name__} posterior puts z into the space "
-            f"{vae.posterior.space!r}, where they depend on each other. Use one on R^latent_dim, "
-            "e.g. posterior='diagonal_gaussian'."
-        )
+    for part in (vae.posterior, vae.prior):
+        if part.space not in ("real", None):
+            raise ValueError(
+                f"{type(objective).__name__} asks for independent dimensions of z, and "
+                f"{type(part).__name__} puts z into the space {part.space!r}, where they depend on "
+                "each other. Use parts on R^latent_dim, e.g. posterior='diagonal_gaussian' and "
+                "prior='standard_normal'."
+            )
