@@ -199,14 +199,10 @@ def without_gradient(vae, objective):
         return {path for path in prior if path.endswith("/logits")}
     if isinstance(vae.posterior, kvae.Delta):  # No KL, so nothing is asked of the prior …
         return prior
-    if isinstance(vae.posterior, kvae.PriorNoise) and objective in (
-        "monte carlo",
-        "path",
-        "dip_vae",
-    ):
-        return set()  # A KL or a covariance of 0, with gradients of 0.
-    if isinstance(vae.posterior, kvae.PriorNoise):  # … and choosing a component has no gradient.
-        return {path for path in prior if path.endswith("/logits")}
+    if isinstance(vae.posterior, kvae.PriorNoise):
+        if objective in ("monte carlo", "path", "dip_vae"):
+            return set()  # A KL or a covariance of 0, with gradients of 0 …
+        return {path for path in prior if path.endswith("/logits")}  # … and a choice with none.
     return set()
 
 
