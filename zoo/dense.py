@@ -15,6 +15,7 @@ __all__ = [
     "build_gated_vae",
     "build_hvae",
     "build_iwae",
+    "build_tabular_vae",
     "build_vamp_vae",
     "dense_decoder",
     "dense_encoder",
@@ -181,6 +182,41 @@ def build_hvae(
         **parts,
     }
     return _build("hvae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+
+
+def build_tabular_vae(
+    image_shape=(31,),
+    latent_dim: int = 8,
+    hidden=(64, 64),
+    activation: str = "silu",
+    columns=None,
+    likelihood=None,
+    **parts,
+) -> kvae.VAE:
+    """A VAE of tables, whose columns may be of different kinds.
+
+    Args:
+        image_shape: tuple `(columns,)`. Shape of one row.
+        latent_dim: int. Defaults to `8`.
+        hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
+        activation: str. Defaults to `"silu"`.
+        columns: sequence of column descriptions, see `kvae.MixedTabular`, or `None`: all of them
+            Gaussian (standardise such data). Defaults to `None`.
+        likelihood: str or `Likelihood` instead of `columns`.
+        **parts: further arguments of `kvae.VAE`.
+
+    Raises:
+        ValueError: for rows of another number of columns.
+
+    Reference:
+        - [Nazábal et al., Handling Incomplete Heterogeneous Data using VAEs](
+          https://arxiv.org/abs/1807.03653)
+    """
+    if likelihood is None:
+        if columns is None:
+            columns = [("gaussian",)] * math.prod(image_shape)
+        likelihood = kvae.MixedTabular([tuple(column) for column in columns])
+    return _build("tabular_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
 def build_dense_autoencoder(

@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
+import kvae
 from kvae import names
 
 __all__ = ["Recipe", "get", "list_recipes"]
@@ -63,6 +66,10 @@ class Recipe:
 _BLOG = "Chollet 2016, Building Autoencoders in Keras, https://blog.keras.io/building-autoencoders-in-keras.html"
 _AEVB = "Kingma & Welling 2014, Auto-Encoding Variational Bayes, https://arxiv.org/abs/1312.6114"
 _IWAE = "Burda et al. 2015, Importance Weighted Autoencoders, https://arxiv.org/abs/1509.00519"
+_TABLES = (
+    "Nazábal et al. 2020, Handling Incomplete Heterogeneous Data using VAEs, "
+    "https://arxiv.org/abs/1807.03653"
+)
 _VQ = (
     "van den Oord et al. 2017, Neural Discrete Representation Learning, "
     "https://arxiv.org/abs/1711.00937"
@@ -88,6 +95,11 @@ _SPRITES = dict(
     monitor="val_loss",
     num_samples=100,
 )
+
+
+def _gaussian(variance: str, scale: float) -> dict:
+    """A Gaussian likelihood as its configuration, which cards can hold."""
+    return keras.saving.serialize_keras_object(kvae.GaussianLikelihood(variance, scale))
 
 
 def _blog(value: float) -> dict:
@@ -197,6 +209,45 @@ _RECIPES = (
         paper=_VAMP,
         published={"metric": "nll", "value": 81.56, "source": _EXEMPLAR},
     ),
+    Recipe(
+        "dense_vae.frey_faces",
+        "frey_faces",
+        {
+            "image_shape": (28, 20, 1),
+            "latent_dim": 10,
+            "hidden": (200,),
+            "likelihood": _gaussian("global", 0.1),
+        },
+        epochs=600,
+        batch_size=100,
+        num_samples=5000,
+        paper=_AEVB,
+    ),
+    Recipe(
+        "conv_vae.frey_faces",
+        "frey_faces",
+        {
+            "image_shape": (28, 20, 1),
+            "latent_dim": 10,
+            "filters": (16, 32),
+            "hidden": 128,
+            "likelihood": _gaussian("global", 0.1),
+        },
+        epochs=300,
+        batch_size=100,
+        num_samples=1000,
+        paper=_AEVB,
+    ),
+    Recipe(
+        "tabular_vae.breast_cancer",
+        "breast_cancer",
+        {"columns": (*[("gaussian",)] * 30, ("bernoulli",))},
+        epochs=400,
+        batch_size=64,
+        num_samples=5000,
+        paper=_TABLES,
+    ),
+    Recipe("timeseries_vae.signals", "signals", epochs=150, num_samples=1000, paper=_AEVB),
     Recipe("vqvae.mnist", "mnist", binarize="dynamic", epochs=20, num_samples=1, paper=_VQ),
     # Binarized anew in every epoch, like MNIST; nobody has run them yet (their data were not here).
     Recipe(

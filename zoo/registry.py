@@ -20,6 +20,8 @@ _ARCHITECTURES = {
     "hvae": dense.build_hvae,
     "iwae": dense.build_iwae,
     "lstm_autoencoder": sequence.build_lstm_autoencoder,
+    "tabular_vae": dense.build_tabular_vae,
+    "timeseries_vae": sequence.build_timeseries_vae,
     "vamp_vae": dense.build_vamp_vae,
     "vqvae": conv.build_vqvae,
 }

@@ -8,7 +8,7 @@ from keras import layers
 import kvae
 from zoo.assembly import assemble, join_label
 
-__all__ = ["build_lstm_autoencoder", "lstm_decoder", "lstm_encoder"]
+__all__ = ["build_lstm_autoencoder", "build_timeseries_vae", "lstm_decoder", "lstm_encoder"]
 
 
 def lstm_encoder(event_shape, width: int, num_classes=None) -> keras.Model:
@@ -62,4 +62,71 @@ def build_lstm_autoencoder(
 
     return assemble(
         "lstm_autoencoder", image_shape, latent_dim, likelihood, encoder, decoder, **parts
+    )
+
+
+def build_timeseries_vae(
+    image_shape=(64, 1),
+    latent_dim: int = 8,
+    filters=(32, 64),
+    hidden: int = 128,
+    likelihood=None,
+    **parts,
+) -> kvae.VAE:
+    """A VAE of signals: convolutions over time, of stride 2.
+
+    Args:
+        image_shape: tuple `(steps, channels)`.
+        latent_dim: int. Defaults to `8`.
+        filters: sequence of int. Channels of the convolutions.
+        hidden: int. Width of the dense layer beside the latents.
+        likelihood: str, `Likelihood` or `None`: a Gaussian of one learned scale. Defaults to
+            `None`.
+        **parts: further arguments of `kvae.VAE`.
+
+    Raises:
+        ValueError: for an event that is no signal, or shorter than the strides.
+    """
+    if len(image_shape) != 2 or image_shape[0] < 2 ** len(filters):
+        raise ValueError(
+            f"A signal has the shape (steps, channels), with at least {2 ** len(filters)} steps "
+            f"for {len(filters)} convolutions of stride 2, not {tuple(image_shape)}."
+        )
+    if likelihood is None:
+        likelihood = kvae.GaussianLikelihood("global", scale=0.2)
+    num_classes = parts.get("num_classes")
+    inputs = keras.Input(image_shape, name="signal")
+    x = inputs
+    for index, width in enumerate(filters):
+        x = layers.Conv1D(
+            width, 5, strides=2, padding="same", activation="silu", name=f"down_{index}"
+        )(x)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten")(x), num_classes)
+    x = layers.Dense(hidden, "silu", name="hidden")(x)
+    encoder = keras.Model(inputs, x, name="encoder")
+
+    def decoder(shape):
+        steps, channels = shape
+        rows = math.ceil(steps / 2 ** len(filters))
+        z = keras.Input((latent_dim,), name="z")
+        inputs, x = join_label(z, z, num_classes)
+        x = layers.Dense(hidden, "silu", name="hidden")(x)
+        x = layers.Dense(rows * filters[-1], "silu", name="seed")(x)
+        x = layers.Reshape((rows, filters[-1]), name="grid")(x)
+        for index, width in enumerate((*reversed(filters[:-1]), channels)):
+            last = index == len(filters) - 1
+            x = layers.Conv1DTranspose(
+                width,
+                4,
+                strides=2,
+                padding="same",
+                activation=None if last else "silu",
+                name="outputs" if last else f"up_{index}",
+            )(x)
+        if x.shape[1] > steps:
+            x = layers.Cropping1D((0, x.shape[1] - steps), name="crop")(x)
+        return keras.Model(inputs, x, name="decoder")
+
+    return assemble(
+        "timeseries_vae", image_shape, latent_dim, likelihood, encoder, decoder, **parts
     )

@@ -23,7 +23,7 @@ class DatasetInfo:
     Attributes:
         name: str. The name for `load`.
         title: str. One line for tables.
-        shape: tuple of int. Shape of one image, `(height, width, channels)`; stored as uint8.
+        shape: tuple of int. Shape of one example: of an image `(height, width, channels)`.
         train: int. Images in the training split.
         validation: int. Images in the validation split.
         test: int. Images in the test split.
@@ -34,11 +34,12 @@ class DatasetInfo:
         reference: str. What to cite.
         files: tuple of str. The files below `KVAE_DATA_DIR`; empty when the data is embedded.
         downloadable: bool. Whether Keras can download it.
+        dtype: str. How it is stored: `"uint8"` for intensities, `"float32"` for other numbers.
     """
 
     name: str
     title: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     train: int
     validation: int
     test: int
@@ -49,6 +50,7 @@ class DatasetInfo:
     reference: str
     files: tuple[str, ...] = ()
     downloadable: bool = False
+    dtype: str = "uint8"
 
     @property
     def splits(self) -> dict[str, int]:
@@ -186,6 +188,41 @@ _ENTRIES = (
         ),
         sources.read_sprites,
     ),
+    _Entry(
+        DatasetInfo(
+            name="breast_cancer",
+            title="a table of 30 measurements of cell nuclei and the diagnosis (0 malignant)",
+            shape=(31,),
+            train=455,
+            validation=57,
+            test=57,
+            classes=2,
+            split_rule=_PERMUTED + "; measurements are standardised by the training rows",
+            license="CC BY 4.0",
+            source="https://archive.ics.uci.edu/dataset/17",
+            reference="W. Wolberg, W. Street, O. Mangasarian, Breast cancer Wisconsin "
+            "(diagnostic), UCI machine learning repository, 1995",
+            dtype="float32",
+        ),
+        sources.read_breast_cancer,
+    ),
+    _Entry(
+        DatasetInfo(
+            name="signals",
+            title="64 steps of sine, square and sawtooth waves with noise, synthetic",
+            shape=(64, 1),
+            train=5_000,
+            validation=500,
+            test=500,
+            classes=3,
+            split_rule=_PERMUTED,
+            license="Apache-2.0",
+            source="kvae.datasets",
+            reference="this library",
+            dtype="float32",
+        ),
+        sources.read_signals,
+    ),
 )
 _BY_NAME = {entry.info.name: entry for entry in _ENTRIES}
 
@@ -220,9 +257,9 @@ def load(
 
     `mnist`, `fashion_mnist`, `cifar10` and `frey_faces` are read from the folder in the
     environment variable `KVAE_DATA_DIR`, where `info(name).files` are expected; the first three
-    are otherwise downloaded by Keras into its own cache. `digits` needs no file, and
-    `sprites` is rendered (labels are its shapes; the factors are `Sprites().factors(Sprites().rows(
-    split)[:len(data)])`).
+    are otherwise downloaded by Keras into its own cache. `digits` and `breast_cancer` (a table)
+    come with scikit-learn, `signals` (waves) are computed, and `sprites` is rendered (labels are
+    its shapes; the factors are `Sprites().factors(Sprites().rows(split)[:len(data)])`).
 
     The splits are fixed and never depend on `seed`: see `info(name).split_rule`. Papers that train
     on all 60,000 images of MNIST train on `train` and `validation` together.
@@ -247,9 +284,9 @@ def load(
             batches. Defaults to 0.
 
     Returns:
-        A `Dataset` whose `x` is a read-only uint8 array `[n, height, width, channels]` and whose
-        `labels` are int64 `[n]`, or `None` for `frey_faces`. The arrays are cached: a second call
-        costs nothing.
+        A `Dataset` whose `x` is a read-only array `[n, *info(name).shape]`, uint8 for images and
+        float32 for `breast_cancer` and `signals`, and whose `labels` are int64 `[n]`, or `None` for
+        `frey_faces`. The arrays are cached: a second call costs nothing.
 
     Raises:
         ValueError: if `name`, `split` or `binarize` is unknown, or a file is truncated, corrupt or
@@ -314,9 +351,9 @@ def _checked_images(facts: DatasetInfo, split: str, x: np.ndarray) -> np.ndarray
             f"The {split} split of {facts.name} should have the shape {shape}, but its files give "
             f"{x.shape}. {_refetch(facts)}"
         )
-    if x.dtype != np.uint8:
+    if x.dtype != facts.dtype:
         raise ValueError(
-            f"The images of {facts.name} should be uint8, but its files give {x.dtype}. "
+            f"The data of {facts.name} should be {facts.dtype}, but its files give {x.dtype}. "
             f"{_refetch(facts)}"
         )
     return _frozen(np.ascontiguousarray(x.reshape(shape)))

@@ -21,7 +21,16 @@ from kvae.datasets.idx import read_idx
 if TYPE_CHECKING:
     from kvae.datasets.registry import DatasetInfo
 
-__all__ = ["DATA_DIR", "read_cifar", "read_digits", "read_frey", "read_idx_folder", "read_sprites"]
+__all__ = [
+    "DATA_DIR",
+    "read_breast_cancer",
+    "read_cifar",
+    "read_digits",
+    "read_frey",
+    "read_idx_folder",
+    "read_signals",
+    "read_sprites",
+]
 
 DATA_DIR = "KVAE_DATA_DIR"
 _DOWNLOAD_TIMEOUT = 30.0  # seconds without a byte, not of the whole download
@@ -85,6 +94,37 @@ def read_sprites(info: "DatasetInfo", root: pathlib.Path | None) -> Splits:
     sprites = Sprites()
     factors = {split: sprites.factors(sprites.rows(split)[:n]) for split, n in info.splits.items()}
     return {split: (sprites.render(each), each[:, 0]) for split, each in factors.items()}
+
+
+def read_breast_cancer(info: "DatasetInfo", root: pathlib.Path | None) -> Splits:
+    """Reads scikit-learn's table: 30 columns, standardised by the training rows, and the label."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    table = np.concatenate([bunch.data, bunch.target[:, None]], axis=1)
+    splits = _shuffled(info, table, bunch.target)
+    train = splits["train"][0][:, :-1]
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    for x, _ in splits.values():
+        x[:, :-1] = (x[:, :-1] - mean) / scale
+    return {split: (x.astype(np.float32), labels) for split, (x, labels) in splits.items()}
+
+
+def read_signals(info: "DatasetInfo", root: pathlib.Path | None) -> Splits:
+    """Draws waves of three forms, of random period, phase and height, with noise of 0.05."""
+    from scipy.special import ndtri
+
+    n, steps = sum(info.splits.values()), info.shape[0]
+    bits = np.random.Philox(key=0).random_raw(n * (steps + 4)).reshape(n, steps + 4)
+    uniform = (bits >> np.uint64(11)) * 2.0**-53 + 2.0**-54  # Inside (0, 1).
+    form = np.minimum((uniform[:, 0] * 3).astype(np.int64), 2)
+    cycles = 1.5 + 3.0 * uniform[:, 1]
+    turns = cycles[:, None] * np.arange(steps) / steps + uniform[:, 2, None]
+    sine = np.sin(2 * np.pi * turns)
+    waves = np.stack([sine, np.sign(sine), 2 * (turns % 1) - 1])[form, np.arange(n)]
+    noise = 0.05 * ndtri(uniform[:, 4:])
+    x = (0.5 + 0.5 * uniform[:, 3, None]) * waves + noise
+    return _shuffled(info, x.astype(np.float32)[..., None], form)
 
 
 def fixed_permutation(n: int, key: int = 0) -> np.ndarray:

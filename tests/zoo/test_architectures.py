@@ -14,13 +14,21 @@ SMALLER = {  # Where the defaults are large.
     "hvae": {"hidden": (8,)},
     "vamp_vae": {"hidden": (16,), "num_components": 4},
     "vqvae": {"latent_dim": None, "num_embeddings": 4, "embedding_dim": 3},
+    "tabular_vae": {"image_shape": (64,)},
+    "timeseries_vae": {"image_shape": (32, 2)},
 }
+OTHER_EVENTS = {"tabular_vae": (7,), "timeseries_vae": (15, 3)}
 
 
 def build(name, **arguments):
     """A small model; `None` leaves an argument out."""
     arguments = {**SMALL, **SMALLER.get(name, {}), **arguments}
     return zoo.build(name, **{key: value for key, value in arguments.items() if value is not None})
+
+
+def events(name, n=6):
+    """Numbers in [0, 1] of the shape that `build(name)` takes."""
+    return images({**SMALL, **SMALLER.get(name, {})}["image_shape"], n)
 
 
 def images(shape, n=6, seed=0):
@@ -31,7 +39,7 @@ def images(shape, n=6, seed=0):
 class TestContract:
     def test_encodes_and_decodes(self, name):
         vae = build(name)
-        x = images((8, 8, 1))
+        x = events(name)
         params = vae.encode(x)
         z = vae.posterior.mean(params)
         assert z.shape == (6, vae.latent_dim)
@@ -43,7 +51,7 @@ class TestContract:
             keras.utils.set_random_seed(seed)
             vae = build(name, seed=seed)
             vae.compile(keras.optimizers.SGD(0.01))
-            vae.fit(images((8, 8, 1)), epochs=2, batch_size=3, verbose=0)
+            vae.fit(events(name), epochs=2, batch_size=3, verbose=0)
             return np.concatenate([weight.ravel() for weight in vae.get_weights()])
 
         first = train(1)
@@ -51,10 +59,9 @@ class TestContract:
         assert not np.array_equal(first, train(2))
 
     def test_training_lowers_the_loss(self, name):
-        vae = zoo.build(name, **SMALL, objective="elbo")  # A higher β may well empty z here.
-        vae = build(name)
+        vae = build(name, objective="elbo")  # A higher β may well empty z here.
         vae.compile(keras.optimizers.Adam(0.01))
-        x = (images((8, 8, 1)) > 0.5).astype(np.float32)
+        x = (events(name) > 0.5).astype(np.float32)
         before = vae.evaluate(x, verbose=0, return_dict=True)["loss"]
         vae.fit(x, epochs=30, batch_size=6, verbose=0)
         assert vae.evaluate(x, verbose=0, return_dict=True)["loss"] < 0.9 * before
@@ -63,7 +70,7 @@ class TestContract:
         vae = build(name)
         vae.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-        x = images((8, 8, 1))
+        x = events(name)
         np.testing.assert_array_equal(vae.reconstruct(x), again.reconstruct(x))
 
     def test_both_networks_of_a_conditional_model_see_the_label(self, name):
@@ -71,18 +78,19 @@ class TestContract:
             pytest.skip("Its codes lie on a grid without labels.")
         vae = build(name, num_classes=4)
         plain = build(name)
-        assert [tuple(i.shape) for i in vae.encoder.inputs] == [(None, 8, 8, 1), (None, 4)]
+        x, z = events(name, 4), np.zeros((4, 3), np.float32)
+        assert [tuple(i.shape) for i in vae.encoder.inputs] == [(None, *x.shape[1:]), (None, 4)]
         assert vae.count_params() > plain.count_params()  # The label's weights, and no others new.
-        x, z = images((8, 8, 1), 4), np.zeros((4, 3), np.float32)
         features = vae.encoder([x[[0] * 4], np.eye(4, dtype=np.float32)])
         for values in (features, vae.decode(z, np.arange(4))):
             assert len(np.unique(np.reshape(values, (4, -1)), axis=0)) == 4
 
     def test_other_likelihoods_and_channels(self, name):
         likelihood = kvae.GaussianLikelihood("per_pixel")
-        vae = build(name, image_shape=(12, 8, 3), likelihood=likelihood)
+        event = OTHER_EVENTS.get(name, (12, 8, 3))
+        vae = build(name, image_shape=event, likelihood=likelihood)
         params = vae.decode_params(np.zeros((2, vae.latent_dim), np.float32))
-        assert params["mean"].shape == params["log_var"].shape == (2, 12, 8, 3)
+        assert params["mean"].shape == params["log_var"].shape == (2, *event)
 
     def test_samples_only_with_a_prior(self, name):
         vae = build(name)
@@ -90,7 +98,7 @@ class TestContract:
             with pytest.raises(ValueError, match="without a prior"):
                 vae.sample(2, seed=0)
         else:
-            assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
+            assert vae.sample(2, seed=0).shape == (2, *vae.event_shape)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
@@ -163,6 +171,7 @@ def test_sparse_penalty_is_in_the_loss_alone():
         (lambda: zoo.build("conv_vae", image_shape=(28, 28)), "height, width, channels"),
         (lambda: zoo.build("conv_vae", image_shape=(3, 3, 1)), "at least 4 pixels"),
         (lambda: zoo.build("conv_vae", filters=()), "at least one"),
+        (lambda: zoo.build("timeseries_vae", image_shape=(3, 1)), "at least 4 steps"),
         (lambda: zoo.build("vqvae", num_classes=3), "no conditional model"),
         (lambda: zoo.build("lstm_autoencoder", image_shape=(5,)), "steps, channels"),
         (lambda: zoo.build("dense_vae", posterior="gausian"), "'diagonal_gaussian'"),
