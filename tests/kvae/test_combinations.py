@@ -47,6 +47,8 @@ OBJECTIVES = {
     "factor_vae": lambda: kvae.FactorVAE(discriminator_width=8, discriminator_depth=1),
     "info_vae": kvae.InfoVAE,
     "wae": kvae.WAE,
+    "iwae": lambda: kvae.IWAE(3),
+    "dreg": lambda: kvae.IWAE(3, gradient="doubly_reparameterized"),
 }
 ELBOS = ("auto", "monte carlo", "free bits", "capacity", "path")
 # log q at its own draws only, or not as a function of the parameters alone: no path gradient.
@@ -146,6 +148,10 @@ def refused(objective, posterior, prior):
         return None
     if posterior in DISCRETE:
         return "is discrete"
+    if objective in ("iwae", "dreg"):
+        if posterior == "delta":
+            return "no density"
+        return "path" if objective == "dreg" and posterior in NO_PATH else None
     if prior == "class_conditional":
         return "depends on the label"
     if objective in ("dip_vae", "factor_vae"):
@@ -200,7 +206,7 @@ def without_gradient(vae, objective):
     if isinstance(vae.posterior, kvae.Delta):  # No KL, so nothing is asked of the prior …
         return prior
     if isinstance(vae.posterior, kvae.PriorNoise):
-        if objective in ("monte carlo", "path", "dip_vae"):
+        if objective in ("monte carlo", "path", "dip_vae", "iwae", "dreg"):
             return set()  # A KL or a covariance of 0, with gradients of 0 …
         return {path for path in prior if path.endswith("/logits")}  # … and a choice with none.
     return set()
