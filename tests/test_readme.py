@@ -26,9 +26,8 @@ def test_names_of_parts_exist():
     import kvae
 
     table = README[README.index("| part | names |") :].split("\n\n")[0]
-    for row, module in zip(
-        table.splitlines()[2:5], (kvae.posteriors, kvae.priors, kvae.likelihoods), strict=True
-    ):
+    modules = (kvae.posteriors, kvae.priors, kvae.likelihoods, kvae.objectives)
+    for row, module in zip(table.splitlines()[2:], modules, strict=True):
         assert set(re.findall(r"`(\w+)`", row)) == set(module._BY_NAME)
 
 
