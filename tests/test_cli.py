@@ -111,6 +111,8 @@ def test_evaluate_an_autoencoder(capsys):
     assert "nll" not in result
     expected = zoo.card(AUTOENCODER).metrics["bce_per_pixel"]
     assert result["bce_per_pixel"] == pytest.approx(expected, rel=1e-4)
+    expected = zoo.card(AUTOENCODER).metrics["bce_standard_error"]
+    assert result["bce_standard_error"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_evaluate_disentanglement(capsys, folder):

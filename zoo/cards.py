@@ -28,8 +28,8 @@ class Card:
         cost: mapping. `seconds`, `epochs`, `machine`, `parameters`.
         metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and `nll`
             (a mapping with `value`, `standard_error`, `monte_carlo_error`, `num_samples`) for a
-            VAE, `bce_per_pixel` and `mse` for an autoencoder. Of sprites also the scores of
-            `kvae.evaluation.disentanglement`. Empty where nothing was measured.
+            VAE, `bce_per_pixel`, `bce_standard_error` and `mse` for an autoencoder. Of sprites also
+            the scores of `kvae.evaluation.disentanglement`. Empty where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
         weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.

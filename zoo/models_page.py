@@ -25,8 +25,8 @@ vae = zoo.load("conv_vae.mnist")
 ```
 
 NLL is −log p(x) in nats per image, estimated by importance sampling, ± its standard error over the
-test images. BCE is the binary cross-entropy of the reconstruction in nats per pixel. Figures of
-data that are binarized differently, or not at all, do not compare.
+test images. BCE is the binary cross-entropy of the reconstruction in nats per pixel, ± its standard
+error likewise. Figures of data that are binarized differently, or not at all, do not compare.
 """
 
 
@@ -118,15 +118,18 @@ def _size(card) -> str:
 
 def _how(metrics) -> str:
     nll = metrics.get("nll")
-    if nll is None or "factor_vae_score" in metrics:
+    if "factor_vae_score" in metrics:
         return ""
+    if nll is None:
+        error = metrics.get("bce_standard_error")
+        return "" if error is None else f", ± {error:.4f}"
     return f", {nll['num_samples']:,} importance samples"
 
 
 def _others(metrics) -> str:
     """What was measured beside the headline, e.g. `ELBO −92.11, KL 27.36`."""
     shown = []
-    headline = ["nll"] if "nll" in metrics else ["bce_per_pixel"]
+    headline = ["nll"] if "nll" in metrics else ["bce_per_pixel", "bce_standard_error"]
     if "factor_vae_score" in metrics:
         headline = ["factor_vae_score", "mig"]
     for name, value in metrics.items():

@@ -70,9 +70,9 @@ def evaluate(
     Returns:
         `Evaluation`, a mapping. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For
         a VAE also `nll`, a dict with `value`, `standard_error`, `monte_carlo_error`,
-        `num_samples`. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel`,
-        both at the code's reconstruction. Dicts `latents`, `quality`, `probes` and
-        `rate_distortion`, as far as asked for.
+        `num_samples`. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel`
+        and its `bce_standard_error` over the examples, all at the code's reconstruction. Dicts
+        `latents`, `quality`, `probes` and `rate_distortion`, as far as asked for.
 
     Raises:
         ValueError: for probes without labels or without `train`, and what the functions raise.
@@ -107,6 +107,7 @@ def evaluate(
         values["mse"] = terms["squared_error"] / pixels
         if isinstance(model.likelihood, Bernoulli):
             values["bce_per_pixel"] = values["reconstruction"] / pixels
+            values["bce_standard_error"] = terms["standard_error"] / pixels
     rows = figure_rows(values)
     if latents:
         summary = latent_summary(model, data[:_LATENTS], seed=seed)
@@ -150,7 +151,10 @@ def figure_rows(values) -> list[tuple[str, str, str]]:
                     f"(samples); {value['num_samples']} samples × {value['num_examples']} images",
                 )
             )
-        elif isinstance(value, float):
+        elif name == "bce_per_pixel" and "bce_standard_error" in values:
+            error = f"± {values['bce_standard_error']:.5f} (images)"
+            rows.append((name, f"{value:.5f}", error))
+        elif isinstance(value, float) and name != "bce_standard_error":
             digits = 5 if name in ("bce_per_pixel", "mse") else 3
             unit = "nats" if name in ("elbo", "reconstruction", "kl") else ""
             rows.append((name, f"{value:.{digits}f}", unit))

@@ -12,7 +12,8 @@ __all__ = ["mean_terms"]
 def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
     """Returns the means of the objective's terms over a data set, in nats per example.
 
-    Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event.
+    Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event,
+    and the `standard_error` of the mean reconstruction term over the examples.
     """
     step = tf.function(
         lambda x, label, target, seed: model.objective.terms(
@@ -21,6 +22,7 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
         reduce_retracing=True,
     )
     sums: dict[str, float] = {}
+    errors = []
     for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):
         inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
         x, label = inputs if model.conditional else (inputs, None)
@@ -31,4 +33,9 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
         if not model.posterior.has_density:
             squared = float(tf.reduce_sum(tf.square(model(inputs) - target)))
             sums["squared_error"] = sums.get("squared_error", 0.0) + squared
-    return {name: value / len(data) for name, value in sums.items()}
+            errors.append(np.asarray(terms["reconstruction"], np.float64))
+    means = {name: value / len(data) for name, value in sums.items()}
+    if errors:
+        spread = np.std(np.concatenate(errors), ddof=min(1, len(data) - 1))
+        means["standard_error"] = float(spread / np.sqrt(len(data)))
+    return means

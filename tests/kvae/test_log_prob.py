@@ -258,3 +258,6 @@ def test_evaluate_of_an_autoencoder(make_vae, digits):
     assert "nll" not in result and result["kl"] == 0.0
     assert result["mse"] == pytest.approx(np.mean((mean - digits) ** 2), rel=1e-5)
     assert result["bce_per_pixel"] == pytest.approx(cross_entropy.mean(), rel=1e-5)
+    each = cross_entropy.reshape(len(digits), -1).mean(axis=1)
+    error = each.std(ddof=1) / np.sqrt(len(each))
+    assert result["bce_standard_error"] == pytest.approx(error, rel=1e-4)

@@ -45,6 +45,14 @@ def test_what_a_section_says():
         assert text in page
 
 
+def test_an_autoencoders_figure_has_its_error():
+    card = zoo.card("dense_autoencoder.mnist")
+    error = card.metrics["bce_standard_error"]
+    page = models_page.page([card])
+    assert f"| test figure | **{card.headline}**, ± {error:.4f} |" in page
+    assert "ELBO" not in page and "standard error 0" not in page
+
+
 def test_a_model_that_nobody_has_trained_has_no_picture_and_no_figure():
     card = zoo.card("dense_vae.mnist")
     cost = {"parameters": card.cost["parameters"]}
