@@ -1,0 +1,164 @@
+"""Using a trained model: arrays in, tensors out."""
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import names, random
+from kvae.datasets.dataset import Dataset
+from kvae.evaluation.importance import LogProb, importance_log_prob
+from kvae.models.inputs import in_batches
+
+__all__ = ["Inference"]
+
+_OUTPUTS = ("mean", "mode", "sample")
+
+
+class Inference:
+    """The part of `kvae.VAE` that encodes, decodes, samples and estimates densities."""
+
+    def encode(self, x, label=None, batch_size: int = 1024) -> dict:
+        """Returns the posterior's parameters for `x`, deterministically.
+
+        Args:
+            x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
+            label: int array or tensor `[n]`, for a conditional model alone. Defaults to `None`:
+                the labels of the `Dataset`.
+            batch_size: int. Examples at once; bounds the memory. Defaults to `1024`.
+
+        Returns:
+            dict of tensors, e.g. `{"z_mean": [n, latent_dim], "z_log_var": [n, latent_dim]}`.
+
+        Raises:
+            ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
+        """
+        return in_batches(self.encode_params, self._events(x, label), batch_size)
+
+    def decode(self, z, label=None, batch_size: int = 1024):
+        """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
+
+        Args:
+            z: array or tensor `[n, latent_dim]`.
+            label: int array or tensor `[n]`, for a conditional model alone.
+            batch_size: int. Latents at once. Defaults to `1024`.
+
+        Raises:
+            ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
+        """
+        return in_batches(
+            lambda z, label: self.likelihood.mean(self.decode_params(z, label)),
+            self._latents(z, label),
+            batch_size,
+        )
+
+    def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024):
+        """Returns the reconstruction E[x|z] of `x`, `[n, *event]`.
+
+        Args:
+            x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
+            label: as in `encode`.
+            seed: `None` takes z at the posterior's mean; with a seed z is drawn from q(z|x).
+            batch_size: int. Examples at once. Defaults to `1024`.
+        """
+        x, label = self._events(x, label)
+        params = in_batches(self.encode_params, (x, label), batch_size)
+        posterior = self.given(label).posterior
+        z = posterior.mean(params) if seed is None else posterior.sample(params, seed=seed)
+        return self.decode(z, label, batch_size)
+
+    def sample(
+        self,
+        n: int,
+        seed=None,
+        output: str = "mean",
+        temperature: float = 1.0,
+        batch_size: int = 1024,
+        label=None,
+    ):
+        """Generates `n` examples from the prior.
+
+        Args:
+            n: int. How many.
+            seed: int, `SeedGenerator` or int32 tensor `[2]`; the same seed gives the same bits.
+                `None` continues the model's own stream.
+            output: str. `"mean"` returns E[x|z], `"mode"` its most probable x, `"sample"` a draw
+                from p(x|z). Defaults to `"mean"`.
+            temperature: float. Scales the prior's noise. Defaults to `1.0`.
+            batch_size: int. Examples at once. Defaults to `1024`.
+            label: int or int array `[n]`, for a conditional model alone: the class of all, or of
+                each.
+
+        Returns:
+            Tensor `[n, *event]`.
+
+        Raises:
+            ValueError: for an unknown `output`, for a model without a prior, and for a missing,
+                wrong or superfluous label.
+        """
+        if output not in _OUTPUTS:
+            raise names.unknown_name("output", output, _OUTPUTS)
+        if self.prior is None:
+            raise ValueError(
+                f"{self.name} is an autoencoder without a prior, so it has nothing to sample from. "
+                "Fit a prior to its codes with kvae.samplers, decode codes of your own with "
+                "`decode(z)`, or train a VAE."
+            )
+        self._require_built()
+        if not tf.is_tensor(n) and (not hasattr(n, "__index__") or n < 1):
+            raise ValueError(f"`n` is a whole number of at least 1, not {n!r}.")
+        if isinstance(label, int) or getattr(label, "shape", None) == ():
+            label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
+        label = self._labels(label, None if tf.is_tensor(n) else n)
+        z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
+        z = self.prior.given(label).sample(n, z_seed, temperature)
+        if output != "sample":
+            read = getattr(self.likelihood, output)
+            return in_batches(
+                lambda z, label: read(self.decode_params(z, label)), (z, label), batch_size
+            )
+        params = in_batches(self.decode_params, (z, label), batch_size)
+        return self.likelihood.sample(params, x_seed)
+
+    def log_prob(
+        self,
+        x,
+        num_samples: int = 100,
+        batch_size: int = 100,
+        seed=0,
+        progress=None,
+        label=None,
+        **options,
+    ) -> LogProb:
+        """Estimates log p(x) in nats by importance sampling from the posterior.
+
+        Of a conditional model it is log p(x|y).
+
+        See `kvae.evaluation.importance_log_prob` for the estimator, its bias and its error.
+
+        Args:
+            x: array `[n, *event]` or `kvae.datasets.Dataset`.
+            num_samples: int. Importance samples for each example. Defaults to `100`.
+            batch_size: int. Examples at once. Defaults to `100`.
+            seed: int. Defaults to `0`.
+            progress: optional callable, called with the number of finished examples.
+            label: as in `encode`.
+            **options: `cache`, a file that keeps finished batches, and `max_rows`, which bounds the
+                memory.
+
+        Returns:
+            `LogProb` with arrays `[n]`: `value`, `standard_error`, `effective_sample_size`.
+        """
+        self._require_built()
+        if isinstance(x, Dataset):
+            label = self._dataset_labels(x) if label is None else label
+            x = x.images
+        x = self._check_events(np.asarray(x), "x")
+        return importance_log_prob(
+            self,
+            x,
+            num_samples=num_samples,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+            label=self._labels(label, len(x)),
+            **options,
+        )
