@@ -2,6 +2,7 @@
 
 ```python
 export.saved_model(model, "serving/digits")          # a version for TensorFlow Serving
+export.publish(model, "repository", "digits")        # all that TensorFlow Serving needs to run it
 export.tflite(model, "digits.tflite", "float16")     # a decoder for phones and browsers
 print(export.verify("serving/digits", model))        # the same numbers outside Python?
 ```
@@ -11,12 +12,14 @@ print(export.verify("serving/digits", model))        # the same numbers outside 
 
 import importlib
 
-__all__ = ["Report", "Row", "saved_model", "tflite", "verify"]
+__all__ = ["Publication", "Report", "Row", "publish", "saved_model", "tflite", "verify"]
 
 # The modules are not called like the functions: importing one would hide the other.
 _HOMES = {
+    "Publication": "export.repository",
     "Report": "export.report",
     "Row": "export.report",
+    "publish": "export.repository",
     "saved_model": "export.saved_models",
     "tflite": "export.lite",
     "verify": "export.verification",

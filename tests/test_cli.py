@@ -213,6 +213,11 @@ def test_export_and_verify(capsys, folder):
     assert json.loads(output(capsys, "verify", "serving/x/1", "--model", VAE, "--json"))["ok"]
     output(capsys, "export", VAE, "-f", "tflite", "-o", "x.tflite", "--no-verify")
     assert "x.tflite" in output(capsys, "verify", "x.tflite", "--model", VAE)
+    published = json.loads(
+        output(capsys, "export", VAE, "--format", "repository", "site", "--keep", "2", "--json")
+    )
+    assert published["path"].endswith(f"site/models/{VAE}/1") and published["verification"]["ok"]
+    assert (folder / "site/docker-compose.yml").is_file()
     # Another model's numbers are not this model's.
     other = json.loads(
         output(capsys, "verify", "x.tflite", "--model", "conv_vae.digits", "--json", status=1)
@@ -239,6 +244,9 @@ def test_export_and_verify(capsys, folder):
         (["train", "--recipe", VAE, "--beta", "2"], "--beta belongs to an architecture"),
         (["verify", "nowhere"], "nowhere"),
         (["export", VAE, "-o", "file/below"], "file"),
+        (["export", VAE, "there", "-o", "here"], "Give the path once"),
+        (["export", VAE, "--keep", "2"], "--keep and --name are for a repository"),
+        (["export", VAE, "-f", "repository", "--name", "a/b"], "no name that can be served"),
         (["train", "dense_vae", "-o", "file/below"], "file is a file, not a folder"),
         (["demo", "-o", "file/below"], "file is a file, not a folder"),
         (["study", "why-sample", "-o", "file/below"], "file is a file, not a folder"),

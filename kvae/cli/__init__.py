@@ -18,7 +18,7 @@ _COMMANDS = (
     ("evaluate", "measure a model: ELBO, importance-sampled log p(x)", "evaluate"),
     ("sample", "generate images from the prior, or from a density fitted to codes", "sample"),
     ("plot", "draw reconstructions, samples, the latent space, …", "plot"),
-    ("export", "write a SavedModel or a TFLite decoder", "export"),
+    ("export", "write a SavedModel, a model repository or a TFLite decoder", "export"),
     ("verify", "run an exported file elsewhere and compare", "verify"),
     ("study", "answer a question about VAEs by experiment", "study"),
     ("demo", "train, evaluate, draw, load, export and verify in two minutes", "demo"),
@@ -26,6 +26,17 @@ _COMMANDS = (
 
 
 class _Parser(argparse.ArgumentParser):
+    intermixed = False  # Whether options may stand between the positional arguments.
+
+    def parse_known_args(self, args=None, namespace=None):
+        if not self.intermixed:
+            return super().parse_known_args(args, namespace)
+        self.intermixed = False  # The other one calls this function in its turn.
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.intermixed = True
+
     def error(self, message: str):
         """Says in one line, as all errors of the command line are, what was wrong."""
         self.exit(2, f"kvae: error: {' '.join(message.split())} (see `{self.prog} --help`)\n")

@@ -2,12 +2,24 @@
 
 from kvae.cli import common
 
+_FORMATS = ("saved_model", "repository", "tflite")
+
 
 def add_arguments(parser) -> None:
+    parser.intermixed = True  # kvae export MODEL --format tflite PATH
     common.add_model(parser)
-    parser.add_argument("-f", "--format", choices=("saved_model", "tflite"), default="saved_model")
     parser.add_argument(
-        "-o", "--output", help="default: serving/MODEL for a SavedModel, MODEL.tflite"
+        "directory", nargs="?", metavar="PATH", help="where to write; the same as --output"
+    )
+    parser.add_argument("-f", "--format", choices=_FORMATS, default="saved_model")
+    parser.add_argument(
+        "-o",
+        "--output",
+        help="default: serving/MODEL for a SavedModel, repository for a repository, MODEL.tflite",
+    )
+    parser.add_argument("--name", help="repository: what clients call the model (default: MODEL)")
+    parser.add_argument(
+        "--keep", metavar="N", type=common.positive, help="repository: remove all but N versions"
     )
     parser.add_argument("--version", type=common.positive, help="SavedModel: default the next")
     parser.add_argument(
@@ -25,14 +37,21 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> int:
+    if arguments.output and arguments.directory:
+        raise ValueError("Give the path once: after the model, or with --output.")
+    if arguments.format != "repository" and (arguments.keep or arguments.name):
+        raise ValueError("--keep and --name are for a repository: add --format repository.")
+    if arguments.format == "repository" and arguments.version:
+        raise ValueError("A repository numbers its versions itself: leave out --version.")
     model = common.load_model(arguments.model)
     import export
 
     stem = arguments.model.rsplit("/", 1)[-1].removesuffix(".keras")
+    output = arguments.output or arguments.directory
+    if arguments.format == "repository":
+        return _publish(arguments, model, output or "repository", arguments.name or stem)
     if arguments.format == "saved_model":
-        path = export.saved_model(
-            model, arguments.output or f"serving/{stem}", version=arguments.version
-        )
+        path = export.saved_model(model, output or f"serving/{stem}", version=arguments.version)
     else:
         calibration = None
         if arguments.calibrate:
@@ -41,7 +60,7 @@ def run(arguments) -> int:
             calibration = kvae.datasets.load(arguments.calibrate, "train")[:256]
         path = export.tflite(
             model,
-            arguments.output or f"{stem}.tflite",
+            output or f"{stem}.tflite",
             precision=arguments.precision,
             batch_size=arguments.batch_size,
             calibration=calibration,
@@ -56,3 +75,29 @@ def run(arguments) -> int:
         if report is not None:
             print(report)
     return 0 if report is None or report.ok else 1
+
+
+def _publish(arguments, model, repository: str, name: str) -> int:
+    import export
+
+    done = export.publish(
+        model, repository, name, keep=arguments.keep, verify=not arguments.no_verify
+    )
+    if arguments.json:
+        common.print_json(
+            {
+                "path": str(done.path),
+                "name": name,
+                "version": done.version,
+                "pruned": list(done.pruned),
+                "verification": None if done.report is None else done.report.to_dict(),
+            }
+        )
+        return 0
+    print(f"published {done.path}")
+    if done.pruned:
+        print(f"removed version {', '.join(map(str, done.pruned))}")
+    if done.report is not None:
+        print(done.report)
+    print(f"{repository}/README.md says how to serve it; `kvae serve {repository}` does it here")
+    return 0

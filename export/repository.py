@@ -1,0 +1,321 @@
+"""A model repository that TensorFlow Serving runs: versions, configuration, manifests."""
+
+import contextlib
+import dataclasses
+import errno
+import importlib.resources
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import string
+import tempfile
+
+import numpy as np
+
+from kvae import io
+
+__all__ = ["MODELS", "Publication", "models", "publish"]
+
+MODELS = "models"
+
+# A file that has this line was written here and is written again; one without it is left alone.
+MARK = "Written by kvae export. Take this line out to keep your own version of the file."
+
+# What the server's REST paths, its text files and every file system allow.
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LARGEST_LITERAL = 64  # Numbers. Larger inputs are not written out in the README.
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """What `publish` did.
+
+    Attributes:
+        path: path. The version folder.
+        version: int. Its number.
+        pruned: tuple of int. The versions that were removed.
+        report: `Report` of the verification, or `None` where it was not asked for.
+    """
+
+    path: pathlib.Path
+    version: int
+    pruned: tuple[int, ...]
+    report: object
+
+
+def publish(
+    model,
+    repository: str | os.PathLike,
+    name: str,
+    keep: int | None = None,
+    verify: bool = True,
+    **options,
+) -> Publication:
+    """Publishes a model in a repository that TensorFlow Serving runs as it is.
+
+    The repository holds `models/NAME/VERSION/` for each of its models, and beside them
+    `models.config`, `batching_params.pbtxt`, `monitoring.config`, `docker-compose.yml`, Kubernetes
+    manifests (`kubernetes/cpu.yaml`, `kubernetes/gpu.yaml`) and a `README.md` with the commands
+    that start the server and the calls that ask it. These are written anew with each publication;
+    one whose first line you take out is yours and is kept.
+
+    A version gets the number after the largest one there, and appears at once and whole: it is
+    written (and verified) in a hidden folder of the repository and then renamed, so that a server
+    that polls never sees half of it, nor one that does not run. No version is ever overwritten.
+
+    Args:
+        model: `kvae.VAE`. Built.
+        repository: str or path. The repository's folder; made when it is not there.
+        name: str. What clients call the model: letters, digits, `.`, `_` and `-`.
+        keep: int. Keeps the newest `keep` versions of this model and removes older ones. Each is
+            renamed out of the server's sight before it is deleted. With 1, a server that is still
+            loading the version before may lose it under its hands; give 2 or more where versions
+            follow each other within seconds. Defaults to `None`: all are kept.
+        verify: bool. Whether to run the version in TensorFlow's C++ runtime and to compare it with
+            the model before it is published. Defaults to `True`.
+        **options: Passed on to `export.saved_model`.
+
+    Returns:
+        `Publication`.
+
+    Raises:
+        NotADirectoryError, PermissionError: if the folder cannot be written.
+        OSError: if the disk is full. Nothing half-written is left.
+        TypeError: if `model` is no `kvae.VAE`, or `keep` no integer.
+        ValueError: for a name that cannot be served, `keep` below 1, a model that is not built, or
+            one that does not pass the verification.
+
+    Example:
+
+    ```python
+    done = export.publish(zoo.load("conv_vae.digits"), "serving", "digits", keep=3)
+    print(done.path)                                           # serving/models/digits/1
+    ```
+
+    Then `docker compose up` in `serving` serves it.
+    """
+    from export import endpoints
+
+    endpoints.exportable(model)
+    _check(name, keep)
+    if "version" in options:
+        raise TypeError(
+            "`publish` gives the next free number. For a number of your own use export.saved_model."
+        )
+    repository = pathlib.Path(repository)
+    home = io.writable_folder(repository / MODELS, f"publish in {repository}")
+    folder = io.writable_folder(home / name, f"publish in {repository}")
+    try:
+        with _disk_errors(repository, "nothing was published"):
+            path, report = _publish(model, home, folder, verify, options)
+        with _disk_errors(repository, f"{path} was published without its configuration"):
+            _configure(repository)
+    finally:
+        # The first publication of a model failed: a server would look for versions in vain.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    pruned = () if keep is None else _prune(folder, keep)
+    return Publication(path, int(path.name), pruned, report)
+
+
+def models(repository: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """Lists the models of a repository that have a version: name to folder, in order."""
+    from export.saved_models import versions
+
+    home = pathlib.Path(repository) / MODELS
+    if not home.is_dir():
+        return {}
+    return {
+        folder.name: folder
+        for folder in sorted(home.iterdir())
+        if not folder.name.startswith(".") and versions(folder)
+    }
+
+
+def _check(name: str, keep: int | None) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name that can be served. Use up to 63 letters, digits, '.', "
+            "'_' and '-', with a letter or a digit at both ends."
+        )
+    if keep is None:
+        return
+    if isinstance(keep, bool) or not hasattr(keep, "__index__"):
+        raise TypeError(f"`keep` is a number of versions, not {keep!r}.")
+    if int(keep) < 1:
+        raise ValueError(f"`keep` is at least 1, not {keep}: the new version is one of them.")
+
+
+@contextlib.contextmanager
+def _disk_errors(repository: pathlib.Path, outcome: str):
+    """Says in one line that the disk is full, whichever library met it first."""
+    try:
+        yield
+    except Exception as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        # TensorFlow's file system reports it as a status, with the C library's words in it.
+        words = (os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+        if not full and not any(word in str(error) for word in words):
+            raise
+        free = shutil.disk_usage(repository).free / 1e6
+        raise OSError(
+            errno.ENOSPC,
+            f"The disk of {repository} is full ({free:.0f} MB free), and {outcome}. "
+            "Free some space, e.g. with --keep, or publish elsewhere.",
+        ) from error
+
+
+def _publish(model, home, folder, verify: bool, options: dict):
+    """Writes the version in a hidden folder, and renames it to the next free number."""
+    import export
+    from export.saved_models import versions
+
+    # Beside the models and not in their folders: no server looks for versions here.
+    with tempfile.TemporaryDirectory(prefix=".publish.", suffix=".tmp", dir=home) as staging:
+        written = export.saved_model(model, pathlib.Path(staging) / folder.name, **options)
+        report = None
+        if verify:
+            report = export.verify(written, model)
+            if not report.ok:
+                raise ValueError(
+                    f"The exported {folder.name} does not do what the model does, and nothing was "
+                    f"published.\n{report}"
+                )
+        while True:
+            path = folder / str(max(versions(folder), default=0) + 1)
+            try:
+                os.rename(written, path)
+                return path, report
+            except OSError as error:
+                # Another process published this number meanwhile: take the next.
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+
+
+def _prune(folder: pathlib.Path, keep: int) -> tuple[int, ...]:
+    """Removes all versions but the newest `keep`, oldest first."""
+    from export.saved_models import versions
+
+    pruned = []
+    for version in versions(folder)[:-keep]:
+        for path in folder.iterdir():
+            if path.name.isdigit() and path.name.isascii() and int(path.name) == version:
+                trash = pathlib.Path(tempfile.mkdtemp(prefix=".pruned.", dir=folder.parent))
+                # The server's own user may own it, or another process may have pruned it: an old
+                # version that stays is no reason to fail.
+                with contextlib.suppress(OSError):
+                    os.rename(path, trash / path.name)
+                    pruned.append(version)
+                shutil.rmtree(trash, ignore_errors=True)
+    return tuple(pruned)
+
+
+# The files beside the models.
+
+_FILES = {
+    "batching_params.pbtxt": "batching_params.pbtxt",
+    "models.config": "models.config",
+    "monitoring.config": "monitoring.config",
+    "docker-compose.yml": "docker-compose.yml",
+    "kubernetes/cpu.yaml": "kubernetes.yaml",
+    "kubernetes/gpu.yaml": "kubernetes.yaml",
+    "README.md": "README.md",
+}
+
+
+def _configure(repository: pathlib.Path) -> None:
+    """Writes the files that make servers of the models that are there."""
+    found = models(repository)
+    values = {
+        "mark": MARK,
+        "name": next(iter(found)),
+        "configs": "".join(_template("model.config", name=name) for name in found),
+        "sections": "\n".join(_section(name, folder) for name, folder in found.items()),
+    }
+    for path, template in _FILES.items():
+        gpu = path.endswith("gpu.yaml")
+        own = {
+            "image": "latest-gpu" if gpu else "latest",
+            "resource": ", nvidia.com/gpu: 1" if gpu else "",
+        }
+        _write(repository / path, _template(template, **values, **own))
+
+
+def _template(file: str, **values) -> str:
+    text = importlib.resources.files("export").joinpath("templates", file).read_text("utf-8")
+    return string.Template(text).substitute(values)
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        old = path.read_text("utf-8", errors="replace")
+        if MARK not in old or old == text:
+            return
+    with io.atomic_write(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def _section(name: str, folder: pathlib.Path) -> str:
+    """The README's words on one model: its signatures, and calls that can be copied."""
+    from export.runtime import signatures
+    from export.saved_models import versions
+
+    found = signatures.read_signatures(folder / str(versions(folder)[-1]))
+    rows = ["| signature | inputs | outputs |", "|---|---|---|"]
+    calls = []
+    for key, item in found.items():
+        cells = [
+            "<br>".join(f"`{k}` {i.dtype} {_shape(i.shape)}" for k, i in infos.items())
+            for infos in (item.inputs, item.outputs)
+        ]
+        rows.append(f"| `{key}` | {cells[0]} | {cells[1]} |")
+        example = _example(item)
+        if example is not None:
+            body = json.dumps({"signature_name": key, "inputs": example})
+            calls.append(
+                f"```sh\ncurl http://localhost:8501/v1/models/{name}:predict \\\n"
+                f"    -d '{body}'\n```\n"
+            )
+    chosen = "generate" if "generate" in found else "serving_default"
+    example = _example(found[chosen]) or {}
+    fill = [
+        f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto({value}, '
+        f'"{found[chosen].inputs[key].dtype}"))'
+        for key, value in example.items()
+    ]
+    arguments = ", ".join(f"{key}={value}" for key, value in example.items())
+    method = "generate" if chosen == "generate" else "decode"
+    return _template(
+        "section.md",
+        name=name,
+        table="\n".join(rows),
+        calls="\n".join(calls),
+        python=f"print(client.{method}({arguments}))",
+        signature=chosen,
+        fill="\n".join(fill),
+    )
+
+
+def _shape(shape) -> str:
+    return (
+        "[" + ", ".join("batch" if i == 0 else str(n or "any") for i, n in enumerate(shape)) + "]"
+    )
+
+
+def _example(signature) -> dict | None:
+    """Two rows of valid inputs, where they are few enough to be typed."""
+    example = {}
+    for key, info in signature.inputs.items():
+        if info.dtype.startswith("type") or info.dtype == "string":
+            return None
+        shape = [2, *(size or 2 for size in info.shape[1:])]
+        if math.prod(shape) > _LARGEST_LITERAL:
+            return None
+        integer = np.dtype(info.dtype).kind in "iu"
+        example[key] = np.full(shape, 0 if integer else 0.5).astype(info.dtype).tolist()
+        if key == "seed":
+            example[key] = [1, 2]
+    return example
