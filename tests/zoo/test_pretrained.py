@@ -11,6 +11,7 @@ import pytest
 import kvae
 import zoo
 from kvae import datasets, evaluation, io
+from kvae.evaluation import annealed_log_prob
 from zoo import cards, models_page, recipes, training, weights
 
 MODELS = zoo.list_models()
@@ -91,6 +92,18 @@ def test_log_prob_agrees_with_the_card(name):
     bound = 4 * np.hypot(estimate["standard_error"], nll["standard_error"]) + 1.0
     assert abs(estimate["value"] - nll["value"]) < bound
     assert nll["value"] < -card.metrics["elbo"]
+
+
+@pytest.mark.parametrize("name", ["conv_vae.digits", "dense_vae.digits"])
+def test_annealed_and_plain_importance_sampling_agree(name):
+    """Two estimators of the same log p(x), of which one owes little to the posterior."""
+    vae, x = zoo.load(name), test_data(name).images[:8]
+    plain = vae.log_prob(x, num_samples=5000)
+    annealed = annealed_log_prob(vae, x, num_steps=100, num_chains=8)
+    error = np.hypot(plain.standard_error, annealed.standard_error)
+    assert error.max() < 0.25
+    assert (np.abs(plain.value - annealed.value) < 5 * error).all()
+    assert abs(np.mean(plain.value - annealed.value)) < 0.06
 
 
 @pytest.mark.parametrize("name", [name for name in VAES if "conv" in name])
