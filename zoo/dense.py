@@ -10,6 +10,7 @@ from kvae.layers import hidden_layers
 from zoo.assembly import assemble, join_label
 
 __all__ = [
+    "build_blog_vae",
     "build_dense_autoencoder",
     "build_dense_vae",
     "build_gated_vae",
@@ -72,6 +73,28 @@ def build_dense_vae(
         - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
     """
     return _build("dense_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+
+
+def build_blog_vae(
+    image_shape=(28, 28, 1),
+    latent_dim: int = 2,
+    hidden=(256,),
+    activation: str = "relu",
+    likelihood="bernoulli",
+    **parts,
+) -> kvae.VAE:
+    """The blog post's variational autoencoder: 784-256-2, whose plane can be drawn.
+
+    Args:
+        image_shape, hidden, activation, likelihood: as for `dense_vae`.
+        latent_dim: int. Defaults to `2`.
+        **parts: further arguments of `kvae.VAE`.
+
+    Reference:
+        - [Chollet, Building Autoencoders in Keras](
+          https://blog.keras.io/building-autoencoders-in-keras.html)
+    """
+    return _build("blog_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
 def build_gated_vae(

@@ -285,6 +285,7 @@ _RECIPES = (
         # A loss that a discriminator estimates is another in every epoch.
         **{**_SPRITES, "monitor": None},
     ),
+    Recipe("blog_vae.mnist", "mnist", epochs=50, compile=_FAST, num_samples=1000, paper=_BLOG),
     Recipe("dense_autoencoder.mnist", "mnist", epochs=30, paper=_BLOG, published=_blog(0.093)),
     Recipe(
         "dense_autoencoder.mnist_deep",

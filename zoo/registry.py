@@ -10,6 +10,7 @@ __all__ = ["build", "list_architectures", "load"]
 _ARCHITECTURES = {
     "beta_tcvae": conv.build_beta_tcvae,
     "beta_vae": conv.build_beta_vae,
+    "blog_vae": dense.build_blog_vae,
     "conv_autoencoder": conv.build_conv_autoencoder,
     "conv_vae": conv.build_conv_vae,
     "dense_autoencoder": dense.build_dense_autoencoder,
