@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         # The reader of our output has gone, e.g. `kvae list | head -1`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as error:
         if os.environ.get("KVAE_DEBUG"):
             raise
         text = str(error)

@@ -9,6 +9,7 @@ from kvae.datasets.dataset import Dataset
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs, is_concrete
 from kvae.models.labels import Labels, joined
+from kvae.training.finite import FiniteLoss
 from kvae.training.steps import LastSteps
 
 __all__ = ["VAE"]
@@ -399,6 +400,7 @@ class VAE(Inputs, Labels, Inference, keras.Model):
 
         Raises:
             ValueError: for a wrong shape, NaN, or values outside the likelihood's support.
+            FloatingPointError: after an epoch whose loss is not finite.
         """
         self._assert_compile_called("fit")
         if x is None:
@@ -430,10 +432,9 @@ class VAE(Inputs, Labels, Inference, keras.Model):
             validation_data = self._prepare_validation(validation_data, size)
             kwargs["validation_batch_size"] = size
         self._build_optimizer()
-        if last is not None:
-            # Keras makes a list of its own kind anew, which knows what each callback overrides.
-            given = getattr(callbacks, "callbacks", callbacks)
-            callbacks = [*keras.tree.flatten(given or []), last]
+        # Keras makes a list of its own kind anew, which knows what each callback overrides.
+        given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
+        callbacks = [FiniteLoss(), *given, *([] if last is None else [last])]
         try:
             return super().fit(
                 x=x,
