@@ -12,13 +12,25 @@ print(export.verify("serving/digits", model))        # the same numbers outside 
 
 import importlib
 
-__all__ = ["Publication", "Report", "Row", "publish", "saved_model", "tflite", "verify"]
+__all__ = [
+    "Client",
+    "Publication",
+    "Report",
+    "Row",
+    "ServingError",
+    "publish",
+    "saved_model",
+    "tflite",
+    "verify",
+]
 
 # The modules are not called like the functions: importing one would hide the other.
 _HOMES = {
+    "Client": "export.client",
     "Publication": "export.repository",
     "Report": "export.report",
     "Row": "export.report",
+    "ServingError": "export.client",
     "publish": "export.repository",
     "saved_model": "export.saved_models",
     "tflite": "export.lite",

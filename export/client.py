@@ -1,0 +1,531 @@
+"""A client of TensorFlow Serving for the models that this package exports, by REST or gRPC."""
+
+import base64
+import dataclasses
+import http.client
+import json
+import random
+import time
+import urllib.parse
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Client", "Generated", "Interpolated", "Score", "ServingError"]
+
+# Answers after which the same request may fare better. Every signature is a function of its inputs,
+# so that asking twice does no harm.
+_TRANSIENT = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
+    411: "INVALID_ARGUMENT",
+    412: "FAILED_PRECONDITION",
+    413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_NAMES = {"float": "float32", "double": "float64", "half": "float16"}
+
+
+class ServingError(RuntimeError):
+    """What the server said, or that it did not answer.
+
+    Attributes:
+        code: str. `"INVALID_ARGUMENT"`, `"NOT_FOUND"`, `"UNAVAILABLE"`, `"DEADLINE_EXCEEDED"` or
+            another of the canonical codes.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class Generated(NamedTuple):
+    """Draws from the prior: `image` `[batch, *event]` and `z` `[batch, latent_dim]`."""
+
+    image: np.ndarray
+    z: np.ndarray
+
+
+class Interpolated(NamedTuple):
+    """Ways: `image` `[batch, steps, *event]` and `z` `[batch, steps, latent_dim]`."""
+
+    image: np.ndarray
+    z: np.ndarray
+
+
+class Score(NamedTuple):
+    """Estimates of log p(x) in nats, `[batch]` each; see `export.saved_model`."""
+
+    elbo: np.ndarray
+    log_prob: np.ndarray
+    effective_sample_size: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Signature:
+    inputs: dict[str, _Tensor]
+    outputs: dict[str, _Tensor]
+
+
+class Client:
+    """Asks one model of a TensorFlow Serving server, or of `kvae serve`.
+
+    Inputs are checked against what the server says of the model, and cast to the types that it
+    takes. A request that meets a server which is starting, overloaded or not reachable is sent
+    again, with growing pauses, until it is answered or its time is up. Threads may share a client.
+
+    Args:
+        address: str. `http://host:8501`, `https://…` for REST (a bare `host:port` is HTTP);
+            `grpc://host:8500` or `grpcs://…` for gRPC, which needs the packages `grpcio` and
+            `tensorflow-serving-api`, and sends arrays in a fraction of the bytes.
+        model: str. Its name on the server.
+        version: int. Defaults to `None`: the one that is served.
+        timeout: float. Seconds for each call with all its attempts. Defaults to `30`.
+        attempts: int. The most attempts at one call. Defaults to `8`.
+
+    Raises:
+        ImportError: for gRPC without its packages.
+        ValueError: for an address of another kind.
+
+    Example:
+
+    ```python
+    client = export.Client("http://localhost:8501", "digits")
+    image, z = client.generate([1, 2, 3])
+    client.reconstruct(image)
+    ```
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 30.0,
+        attempts: int = 8,
+    ):
+        if "://" not in address:
+            address = f"http://{address}"
+        url = urllib.parse.urlsplit(address)
+        kinds = {"http": _Rest, "https": _Rest, "grpc": _Grpc, "grpcs": _Grpc}
+        if url.scheme not in kinds or not url.hostname:
+            raise ValueError(
+                f"{address!r} is no address of a server. Write http://host:8501 or grpc://host:8500."
+            )
+        if timeout <= 0 or attempts < 1:
+            raise ValueError("`timeout` is positive, and `attempts` is at least 1.")
+        self.model, self.version = model, version
+        self.timeout, self.attempts = timeout, attempts
+        self._transport = kinds[url.scheme](url, model, version)
+        self._known: dict[str, _Signature] = {}
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.close()
+
+    # What every exported model can be asked.
+
+    def encode(self, image, label=None, timeout: float | None = None) -> dict[str, np.ndarray]:
+        """Returns the posterior's parameters, e.g. `z_mean` and `z_log_var`, `[batch, …]`.
+
+        Args:
+            image: `[batch, *event]`; PNG files, as bytes or a list of them, where the model was
+                exported with `preprocessing="png"`.
+            label: int or `[batch]`. The classes, for a conditional model.
+            timeout: float. Seconds. Defaults to the client's.
+        """
+        return self._ask("encode", {"image": image}, label, timeout)
+
+    def decode(self, z, label=None, timeout: float | None = None) -> np.ndarray:
+        """Returns the mean of p(x|z), `[batch, *event]`, of latents `[batch, latent_dim]`."""
+        return self._ask("serving_default", {"z": z}, label, timeout)["image"]
+
+    def reconstruct(self, image, label=None, timeout: float | None = None) -> np.ndarray:
+        """Returns the images, through the posterior mean and back, `[batch, *event]`."""
+        return self._ask("reconstruct", {"image": image}, label, timeout)["image"]
+
+    def embed(self, image, label=None, timeout: float | None = None) -> np.ndarray:
+        """Returns the posterior means, `[batch, latent_dim]`."""
+        return self._ask("embed", {"image": image}, label, timeout)["embedding"]
+
+    def generate(
+        self,
+        seed: int | Sequence[int],
+        label=None,
+        temperature: float | Sequence[float] = 1.0,
+        timeout: float | None = None,
+    ) -> Generated:
+        """Draws an image for each seed; the same seed gives the same image on every server."""
+        inputs = {"seed": np.atleast_1d(seed)}
+        optional = {"temperature": (temperature, 1.0)}
+        outputs = self._ask("generate", inputs, label, timeout, optional)
+        return Generated(outputs["image"], outputs["z"])
+
+    def interpolate(
+        self, z_start, z_end, steps: int = 8, label=None, timeout: float | None = None
+    ) -> Interpolated:
+        """Returns the way from each `z_start` to its `z_end`, both `[batch, latent_dim]`."""
+        inputs = {"z_start": z_start, "z_end": z_end}
+        outputs = self._ask("interpolate", inputs, label, timeout, {"steps": (steps, 8)})
+        return Interpolated(outputs["image"], outputs["z"])
+
+    def interpolate_images(
+        self, image_start, image_end, steps: int = 8, label=None, timeout: float | None = None
+    ) -> Interpolated:
+        """Returns the way from each `image_start` to its `image_end`, `[batch, *event]`."""
+        inputs = {"image_start": image_start, "image_end": image_end}
+        outputs = self._ask("interpolate_images", inputs, label, timeout, {"steps": (steps, 8)})
+        return Interpolated(outputs["image"], outputs["z"])
+
+    def score(
+        self,
+        image,
+        seed: int | Sequence[int] = 0,
+        num_samples: int = 64,
+        label=None,
+        timeout: float | None = None,
+    ) -> Score:
+        """Estimates log p(x) of each image, in nats.
+
+        Args:
+            image: as `encode` takes them.
+            seed: int, or `[batch]`. One integer stands for itself and the ones that follow it, so
+                that rows are independent.
+            num_samples: int. Importance samples for each image, at most 1000.
+            label: int or `[batch]`.
+            timeout: float. Seconds.
+        """
+        image = [image] if isinstance(image, bytes) else image
+        seeds = seed + np.arange(len(image)) if np.ndim(seed) == 0 else np.asarray(seed)
+        inputs = {"image": image, "seed": seeds}
+        outputs = self._ask("score", inputs, label, timeout, {"num_samples": (num_samples, 64)})
+        return Score(outputs["elbo"], outputs["log_prob"], outputs["effective_sample_size"])
+
+    # What all of these are made of.
+
+    def predict(
+        self, signature: str, inputs: dict[str, np.ndarray], timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Runs any signature: arrays by name to arrays by name.
+
+        Raises:
+            ServingError: with what the server said, or that it did not answer in time.
+            ValueError: if the inputs do not fit the signature.
+        """
+        return self._run(signature, inputs, self._deadline(timeout))
+
+    def _run(self, signature: str, inputs: dict, deadline: float) -> dict[str, np.ndarray]:
+        found = self._signature(signature, deadline)
+        if set(inputs) - set(found.inputs):
+            raise ValueError(
+                f"Signature {signature!r} takes the inputs {', '.join(found.inputs)}, "
+                f"not {', '.join(sorted(inputs))}."
+            )
+        arrays = {name: _array(name, value, found.inputs[name]) for name, value in inputs.items()}
+        if len({len(array) for array in arrays.values()}) > 1:
+            rows = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
+            raise ValueError(f"The inputs differ in their numbers of rows: {rows}.")
+        try:
+            return self._retry(deadline, self._transport.predict, signature, arrays, found)
+        except ServingError as error:
+            if error.code in ("INVALID_ARGUMENT", "NOT_FOUND"):
+                self._known = {}  # Another version may be served by now.
+            raise
+
+    def signatures(self, timeout: float | None = None) -> dict[str, tuple[str, ...]]:
+        """Returns the names of the inputs of every signature."""
+        self._signature(None, self._deadline(timeout))
+        return {name: tuple(item.inputs) for name, item in self._known.items()}
+
+    def status(self, timeout: float | None = None) -> dict[int, str]:
+        """Returns the state of each version the server knows, e.g. `{1: "AVAILABLE"}`."""
+        return self._retry(self._deadline(timeout), self._transport.status)
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Waits until the model is served.
+
+        Raises:
+            ServingError: if it is not within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                states = self._transport.status(deadline)
+                if "AVAILABLE" in states.values():
+                    return
+                last = f"its versions are {states}"
+            except ServingError as error:
+                if error.code not in ("UNAVAILABLE", "NOT_FOUND", "DEADLINE_EXCEEDED"):
+                    raise
+                last = str(error)
+            if time.monotonic() + 0.2 > deadline:
+                raise ServingError(
+                    "DEADLINE_EXCEEDED", f"{self.model!r} is not served after {timeout:g} s: {last}"
+                )
+            time.sleep(0.2)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    def _retry(self, deadline: float, function, *arguments):
+        pause = 0.1
+        for attempt in range(1, self.attempts + 1):
+            if time.monotonic() >= deadline:
+                raise ServingError("DEADLINE_EXCEEDED", "the call's time is up")
+            try:
+                return function(deadline, *arguments)
+            except ServingError as error:
+                # Half of the pause is random, so that clients do not come back all at once.
+                wait = pause * random.uniform(0.5, 1.0)
+                late = time.monotonic() + wait >= deadline
+                if error.code not in _TRANSIENT or attempt == self.attempts or late:
+                    raise
+            time.sleep(wait)
+            pause = min(2 * pause, 2.0)
+
+    def _signature(self, name: str | None, deadline: float) -> _Signature | None:
+        if not self._known or (name is not None and name not in self._known):
+            self._known = self._retry(deadline, self._transport.signatures)
+        if name is None:
+            return None
+        if name not in self._known:
+            known = ", ".join(sorted(self._known))
+            raise ValueError(f"The model {self.model!r} has no signature {name!r}: {known}.")
+        return self._known[name]
+
+    def _ask(self, signature: str, inputs: dict, label, timeout, optional=None) -> dict:
+        deadline = self._deadline(timeout)
+        known = self._signature(signature, deadline).inputs
+        # A model that takes files calls its images so, and one file is a row.
+        inputs = {
+            name if name in known or f"{name}_bytes" not in known else f"{name}_bytes": [value]
+            if isinstance(value, bytes)
+            else value
+            for name, value in inputs.items()
+        }
+        rows = len(next(iter(inputs.values())))
+        # All inputs are sent: a server that joins requests to batches wants them alike.
+        for name, (value, default) in (optional or {}).items():
+            if name in known:
+                inputs[name] = _rows(value, rows)
+            elif not np.all(np.asarray(value) == default):
+                raise ValueError(f"The model {self.model!r} was exported without {name!r}.")
+        if ("label" in known) != (label is not None):
+            what = "takes no" if "label" not in known else "needs a"
+            raise ValueError(f"The model {self.model!r} {what} `label`.")
+        if label is not None:
+            inputs["label"] = _rows(label, rows)
+        return self._run(signature, inputs, deadline)
+
+
+def _rows(value, rows: int) -> np.ndarray:
+    return np.full(rows, value) if np.ndim(value) == 0 else np.asarray(value)
+
+
+def _array(name: str, value, tensor: _Tensor) -> np.ndarray:
+    """The array that an input takes, or an error before anything is sent."""
+    if tensor.dtype == "string":
+        array = np.asarray(value, object)
+        if not all(isinstance(item, bytes) for item in array.ravel()):
+            raise ValueError(f"Input {name!r} takes bytes, e.g. a list of files' contents.")
+    else:
+        given = np.asarray(value)
+        wanted = np.dtype(tensor.dtype)
+        allowed = {"f": "iuf", "b": "b"}.get(wanted.kind, "iu")
+        if given.dtype.kind not in allowed:
+            raise ValueError(f"Input {name!r} takes {tensor.dtype}, not {given.dtype.name}.")
+        with np.errstate(over="ignore"):
+            array = given.astype(wanted)
+        if not np.isfinite(array).all():
+            raise ValueError(f"Input {name!r} holds numbers that are not finite.")
+        if wanted.kind in "iu" and not np.array_equal(array, given):
+            raise ValueError(f"Input {name!r} holds a number that {tensor.dtype} cannot hold.")
+    fits = array.ndim == len(tensor.shape) and all(
+        want in (None, have) for want, have in zip(tensor.shape, array.shape, strict=True)
+    )
+    if not fits or not len(array):
+        shape = ", ".join("rows" if size is None else str(size) for size in tensor.shape)
+        raise ValueError(f"Input {name!r} has the shape {list(array.shape)}, not [{shape}].")
+    return array
+
+
+def _dtype(name: str) -> str:
+    name = name.removeprefix("DT_").lower()
+    return _NAMES.get(name, name)
+
+
+class _Rest:
+    """TensorFlow Serving's JSON, by the standard library."""
+
+    def __init__(self, url, model: str, version: int | None):
+        self._secure = url.scheme == "https"
+        self._host, self._port = url.hostname, url.port or (443 if self._secure else 8501)
+        self._path = f"{url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
+        if version is not None:
+            self._path += f"/versions/{version}"
+
+    def close(self) -> None:
+        pass  # A connection for each call, so that threads share nothing.
+
+    def signatures(self, deadline) -> dict[str, _Signature]:
+        content = self._call(deadline, "GET", "/metadata")
+        definitions = content["metadata"]["signature_def"]["signature_def"]
+
+        def tensors(infos):
+            found = {}
+            for name, info in infos.items():
+                sizes = [int(dim["size"]) for dim in info["tensor_shape"].get("dim", ())]
+                shape = tuple(None if size < 0 else size for size in sizes)
+                found[name] = _Tensor(_dtype(info["dtype"]), shape)
+            return found
+
+        return {
+            name: _Signature(tensors(item.get("inputs", {})), tensors(item.get("outputs", {})))
+            for name, item in definitions.items()
+            if not name.startswith("__")
+        }
+
+    def status(self, deadline) -> dict[int, str]:
+        states = self._call(deadline, "GET", "")["model_version_status"]
+        return {int(item["version"]): item["state"] for item in states}
+
+    def predict(self, deadline, signature, arrays, found) -> dict[str, np.ndarray]:
+        inputs = {
+            name: [{"b64": base64.b64encode(item).decode()} for item in array]
+            if array.dtype == object
+            else array.tolist()
+            for name, array in arrays.items()
+        }
+        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
+        outputs = self._call(deadline, "POST", ":predict", body)["outputs"]
+        if len(found.outputs) == 1:  # The server leaves out the name of an only output.
+            outputs = {next(iter(found.outputs)): outputs}
+        return {name: np.array(value, found.outputs[name].dtype) for name, value in outputs.items()}
+
+    def _call(self, deadline, method: str, path: str, body: bytes | None = None) -> dict:
+        left = max(deadline - time.monotonic(), 1e-3)
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=left)
+        headers = {"Content-Type": "application/json", "Connection": "close"}
+        where = f"{self._host}:{self._port}"
+        try:
+            try:
+                connection.request(method, self._path + path, body, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # It may have refused a large body, and said so.
+            response = connection.getresponse()
+            data = response.read()
+        except TimeoutError:
+            raise ServingError("DEADLINE_EXCEEDED", f"{where} did not answer in time") from None
+        except (OSError, http.client.HTTPException) as error:
+            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise ServingError("UNAVAILABLE", f"{where} cannot be reached: {text}") from None
+        finally:
+            connection.close()
+        try:
+            content = json.loads(data)
+        except ValueError:
+            content = {"error": data[:200].decode(errors="replace").strip() or response.reason}
+        if not isinstance(content, dict):
+            content = {"error": "the answer is no JSON object"}
+        if response.status != 200 or "error" in content:
+            code = _CODES.get(response.status, "INTERNAL")
+            raise ServingError(code, str(content.get("error", response.reason)))
+        return content
+
+
+class _Grpc:
+    """TensorFlow Serving's protocol buffers, by the official stubs."""
+
+    def __init__(self, url, model: str, version: int | None):
+        from export import server_grpc
+
+        self._grpc, stubs = server_grpc.modules()
+        self._predict, self._metadata = stubs("predict_pb2"), stubs("get_model_metadata_pb2")
+        self._status = stubs("get_model_status_pb2")
+        self._model, self._version = model, version
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        where = f"{url.hostname}:{url.port or 8500}"
+        if url.scheme == "grpcs":
+            credentials = self._grpc.ssl_channel_credentials()
+            self._channel = self._grpc.secure_channel(where, credentials, options)
+        else:
+            self._channel = self._grpc.insecure_channel(where, options)
+        self._models = stubs("model_service_pb2_grpc").ModelServiceStub(self._channel)
+        self._service = stubs("prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def signatures(self, deadline) -> dict[str, _Signature]:
+        import tensorflow as tf
+
+        request = self._fill(self._metadata.GetModelMetadataRequest())
+        request.metadata_field.append("signature_def")
+        response = self._call(deadline, self._service.GetModelMetadata, request)
+        definitions = self._metadata.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(definitions)
+
+        def tensors(infos):
+            found = {}
+            for name, info in infos.items():
+                sizes = [dim.size for dim in info.tensor_shape.dim]
+                shape = tuple(None if size < 0 else size for size in sizes)
+                found[name] = _Tensor(tf.as_dtype(info.dtype).name, shape)
+            return found
+
+        return {
+            name: _Signature(tensors(item.inputs), tensors(item.outputs))
+            for name, item in definitions.signature_def.items()
+            if not name.startswith("__")
+        }
+
+    def status(self, deadline) -> dict[int, str]:
+        request = self._fill(self._status.GetModelStatusRequest())
+        response = self._call(deadline, self._models.GetModelStatus, request)
+        names = self._status.ModelVersionStatus.State.Name
+        return {item.version: names(item.state) for item in response.model_version_status}
+
+    def predict(self, deadline, signature, arrays, found) -> dict[str, np.ndarray]:
+        import tensorflow as tf
+
+        request = self._fill(self._predict.PredictRequest())
+        request.model_spec.signature_name = signature
+        for name, array in arrays.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(array, found.inputs[name].dtype))
+        response = self._call(deadline, self._service.Predict, request)
+        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+    def _fill(self, request):
+        request.model_spec.name = self._model
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        return request
+
+    def _call(self, deadline, method, request):
+        try:
+            return method(request, timeout=max(deadline - time.monotonic(), 1e-3))
+        except self._grpc.RpcError as error:
+            raise ServingError(error.code().name, error.details() or "no details") from None

@@ -1,0 +1,135 @@
+"""TensorFlow Serving's gRPC API for the development server, by the official stubs."""
+
+import concurrent.futures
+import contextlib
+import importlib
+import time
+
+import numpy as np
+
+from export import server
+
+__all__ = ["modules", "serving"]
+
+_NEEDS = "pip install grpcio && pip install --no-deps tensorflow-serving-api"
+
+
+def modules():
+    """Imports what gRPC takes: `grpc` and, of the stubs, a function from name to module.
+
+    Raises:
+        ImportError: with what to install.
+    """
+    try:
+        grpc = importlib.import_module("grpc")
+        importlib.import_module("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    except ImportError as error:
+        raise ImportError(
+            f"gRPC needs the packages grpcio and tensorflow-serving-api ({error}): {_NEEDS}"
+        ) from None
+    return grpc, lambda name: importlib.import_module(f"tensorflow_serving.apis.{name}")
+
+
+@contextlib.contextmanager
+def serving(rest: server.Development, host: str, port: int):
+    """Serves the models of a development server by gRPC too; gives the port."""
+    grpc, stubs = modules()
+    import tensorflow as tf
+
+    predict, status = stubs("predict_pb2"), stubs("get_model_status_pb2")
+    metadata, services = stubs("get_model_metadata_pb2"), stubs("prediction_service_pb2_grpc")
+    models = stubs("model_service_pb2_grpc")
+
+    def find(spec) -> tuple[server._Model, int | None]:
+        model = rest.models.get(spec.name)
+        if model is None:
+            raise server.Failure("NOT_FOUND", f"Servable not found for request: {spec.name}")
+        return model, spec.version.value if spec.HasField("version") else None
+
+    def answered(function):
+        def answer(self, request, context):
+            left = context.time_remaining()
+            limit = rest.limits.timeout
+            deadline = time.monotonic() + (limit if left is None else min(left, limit))
+            with rest.counted():
+                try:
+                    return function(request, deadline)
+                except server.Failure as error:
+                    context.abort(getattr(grpc.StatusCode, error.code), str(error))
+
+        return answer
+
+    def run_predict(request, deadline):
+        model, version = find(request.model_spec)
+        name = request.model_spec.signature_name or "serving_default"
+        signature = model.signature(name, version)
+        try:
+            columns = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        except (ValueError, TypeError) as error:
+            raise server.Failure("INVALID_ARGUMENT", f"An input is no tensor: {error}") from None
+        columns = {
+            key: array.astype("S") if array.dtype == object else array
+            for key, array in columns.items()
+        }
+        outputs = model.run(name, server.check(columns, signature), deadline)
+        response = predict.PredictResponse()
+        response.model_spec.name, response.model_spec.signature_name = model.name, name
+        response.model_spec.version.value = model.version
+        for key, array in outputs.items():
+            response.outputs[key].CopyFrom(tf.make_tensor_proto(np.ascontiguousarray(array)))
+        return response
+
+    def get_metadata(request, deadline):
+        model, version = find(request.model_spec)
+        model.loaded(version)
+        found = metadata.SignatureDefMap()
+        for name, item in model.session.signatures.items():
+            definition = found.signature_def[name]
+            definition.method_name = "tensorflow/serving/predict"
+            for infos, place in (
+                (item.inputs, definition.inputs),
+                (item.outputs, definition.outputs),
+            ):
+                for key, info in infos.items():
+                    place[key].name = info.tensor
+                    place[key].dtype = tf.as_dtype(info.dtype).as_datatype_enum
+                    place[key].tensor_shape.CopyFrom(tf.TensorShape(info.shape).as_proto())
+        response = metadata.GetModelMetadataResponse()
+        response.model_spec.name = model.name
+        response.model_spec.version.value = model.version
+        response.metadata["signature_def"].Pack(found)
+        return response
+
+    def get_status(request, deadline):
+        model, version = find(request.model_spec)
+        model.loaded(version)
+        response = status.GetModelStatusResponse()
+        response.model_version_status.add(
+            version=model.version, state=status.ModelVersionStatus.AVAILABLE
+        )
+        return response
+
+    prediction_service = type(
+        "PredictionService",
+        (services.PredictionServiceServicer,),
+        {"Predict": answered(run_predict), "GetModelMetadata": answered(get_metadata)},
+    )
+    model_service = type(
+        "ModelService", (models.ModelServiceServicer,), {"GetModelStatus": answered(get_status)}
+    )
+    limit = rest.limits.max_bytes
+    listening = grpc.server(
+        concurrent.futures.ThreadPoolExecutor(8),
+        options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)],
+    )
+    services.add_PredictionServiceServicer_to_server(prediction_service(), listening)
+    models.add_ModelServiceServicer_to_server(model_service(), listening)
+    try:
+        bound = listening.add_insecure_port(f"{host}:{port}")
+    except RuntimeError:
+        raise OSError(f"Port {port} is taken. Choose another one with --grpc-port.") from None
+    listening.start()
+    try:
+        yield bound
+    finally:
+        listening.stop(10).wait()

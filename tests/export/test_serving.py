@@ -1,0 +1,416 @@
+"""The development server and the client: what goes in comes back, and nothing else does."""
+
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+import numpy as np
+import pytest
+
+import export
+from export import client as clients
+from export import server
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def start(path, *arguments):
+    """A server in a process of its own; returns it and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "export.server", str(path), "--port", "0", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "development" in line:
+            break
+    text = "".join(lines)
+    if process.poll() is not None:
+        raise AssertionError(process.stderr.read())
+    return process, re.search(r"http://[^/]+", text)[0]
+
+
+@pytest.fixture(scope="module")
+def repository(dense, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("repository")
+    export.publish(dense, folder, "dense", verify=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(repository):
+    process, url = start(repository, "--max-bytes", "200000", "--timeout", "20")
+    yield url, process
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert "stopping" in process.stdout.read()
+
+
+@pytest.fixture(scope="module")
+def client(running):
+    return export.Client(running[0], "dense", timeout=20)
+
+
+def post(url, body, path="/v1/models/dense:predict", headers=None, method="POST"):
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=20)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    data = json.loads(response.read())
+    connection.close()
+    return response.status, data
+
+
+def check_round_trip(client, dense, images):
+    z = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
+    np.testing.assert_allclose(client.decode(z), dense.decode(z), atol=1e-6)
+    encoded = client.encode(images[:4])
+    for name, value in dense.encode(images[:4]).items():
+        assert encoded[name].dtype == np.float32
+        np.testing.assert_allclose(encoded[name], value, atol=1e-5)
+    np.testing.assert_allclose(
+        client.reconstruct(images[:4]), dense.reconstruct(images[:4]), atol=1e-6
+    )
+    drawn = client.generate([7, 2**61])
+    np.testing.assert_allclose(drawn.image[:1], dense.sample(1, seed=7), atol=1e-6)
+    np.testing.assert_array_equal(client.generate(2**61).z, drawn.z[1:])
+    assert client.status() == {1: "AVAILABLE"}
+    found = client.signatures()
+    assert found["encode"] == ("image",)
+    if "score" in found:
+        score = client.score(images[:3], seed=5, num_samples=4)
+        assert score.log_prob.shape == (3,) and np.all(score.log_prob >= score.elbo - 1e-3)
+        again = client.score(images[1:2], seed=6, num_samples=4)
+        np.testing.assert_array_equal(again.elbo, score.elbo[1:2])
+    if "interpolate" in found:
+        way = client.interpolate(z[:1], z[1:2], steps=3)
+        np.testing.assert_allclose(way.image[0, 0], client.decode(z)[0], atol=1e-5)
+        assert way.z.shape == (1, 3, 2)
+    if "embed" in found:
+        np.testing.assert_allclose(client.embed(images[:2]), encoded["z_mean"][:2], atol=1e-6)
+
+
+def test_round_trip_by_rest(client, dense, images):
+    check_round_trip(client, dense, images)
+
+
+def test_round_trip_by_grpc(repository, dense, images):
+    pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    from export import server_grpc
+
+    # In this process, which has TensorFlow already: the stubs import it.
+    with (
+        server.Development({"dense": repository / "models/dense"}, port=0) as development,
+        server_grpc.serving(development, "127.0.0.1", 0) as port,
+        export.Client(f"grpc://127.0.0.1:{port}", "dense", timeout=60) as client,
+    ):
+        client.wait_until_ready(30)
+        check_round_trip(client, dense, images)
+        with pytest.raises(export.ServingError, match="NOT_FOUND.*nothing"):
+            export.Client(f"grpc://127.0.0.1:{port}", "nothing").decode(np.zeros((1, 2)))
+        # What the client would not send: the server says what is wrong with it.
+        known = client._signature("serving_default", time.monotonic() + 5)
+        inputs = {"z": np.full((1, 2), np.nan, np.float32)}
+        with pytest.raises(export.ServingError, match="INVALID_ARGUMENT.*not finite"):
+            client._transport.predict(time.monotonic() + 5, "serving_default", inputs, known)
+        with pytest.raises(OSError, match="taken. Choose another one with --grpc-port"):
+            with server_grpc.serving(development, "127.0.0.1", port):
+                pass
+
+
+def test_grpc_without_its_packages_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(ImportError, match="pip install grpcio .*tensorflow-serving-api"):
+        export.Client("grpc://localhost", "dense")
+
+
+def test_the_readme_s_calls_work(running, repository):
+    readme = (repository / "README.md").read_text()
+    bodies = re.findall(r"curl http://localhost:8501(\S+) \\\n    -d '(.*)'", readme)
+    assert {json.loads(body)["signature_name"] for _, body in bodies} >= {
+        "generate",
+        "serving_default",
+    }
+    for path, body in bodies:
+        status, answer = post(running[0], body, path)
+        assert status == 200 and set(answer) == {"outputs"}
+    for path in re.findall(r"curl http://localhost:8501(\S+)\n", readme):
+        assert post(running[0], None, path, method="GET")[0] == 200
+
+
+def test_rows_and_columns_are_two_ways_to_say_the_same(running):
+    z = [[0.5, -1], [2, 0]]
+    columns = post(running[0], json.dumps({"inputs": {"z": z}}))[1]["outputs"]
+    for body in ({"inputs": z}, {"instances": z}, {"instances": [{"z": row} for row in z]}):
+        status, answer = post(running[0], json.dumps(body))
+        assert status == 200
+        if "outputs" in answer:
+            assert answer["outputs"] == columns
+        else:
+            rows = answer["predictions"]
+            assert [row["image"] for row in rows] == columns["image"]
+    # An only output goes without its name.
+    image = np.zeros((1, 8, 8, 1)).tolist()
+    body = json.dumps({"signature_name": "reconstruct", "inputs": {"image": image}})
+    assert np.shape(post(running[0], body)[1]["outputs"]) == (1, 8, 8, 1)
+    assert post(running[0], body, "/v1/models/dense/versions/1:predict")[0] == 200
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("", 400, "not JSON"),
+        ("{", 400, "not JSON"),
+        (b"\xff\xfe", 400, "not JSON"),
+        ("[1]", 400, "not a JSON object"),
+        (DEEP, 400, "nested too deeply"),
+        ("{}", 400, "either 'instances' .* or 'inputs'"),
+        ('{"inputs": [[1, 2]], "instances": [[1, 2]]}', 400, "either"),
+        ('{"inputs": [[1, 2]], "signature_name": 3}', 400, "is a string"),
+        ('{"inputs": [[1, 2]], "signature_name": "nope"}', 400, "no signature 'nope'. There are:"),
+        ('{"inputs": [[NaN, 2]]}', 400, "NaN is no JSON number"),
+        ('{"inputs": [[-Infinity, 2]]}', 400, "-Infinity is no JSON number"),
+        ('{"inputs": [[1e999, 2]]}', 400, "too large for float32"),
+        ('{"inputs": [[1e300, 2]]}', 400, "too large for float32"),
+        ('{"inputs": [[1, 2, 3]]}', 400, r"shape \[1, 3\], not float32 of \[rows, 2\]"),
+        ('{"inputs": [[1, 2], [3]]}', 400, "ragged"),
+        ('{"inputs": [["1", "2"]]}', 400, "does not hold numbers"),
+        ('{"inputs": [[null, 2]]}', 400, "does not hold numbers"),
+        ('{"inputs": []}', 400, "no rows"),
+        ('{"inputs": {"x": [[1, 2]]}}', 400, r"unknown: x"),
+        ('{"inputs": {}}', 400, "missing: z"),
+        ('{"instances": []}', 400, "a row or more"),
+        ('{"instances": [{"z": [1, 2]}, {"y": [1, 2]}]}', 400, "name different inputs"),
+        ('{"instances": [{"z": [1, 2]}, [1, 2]]}', 400, "name different inputs"),
+        ('{"signature_name": "generate", "inputs": {"seed": [1.5]}}', 400, "whole numbers"),
+        ('{"signature_name": "generate", "inputs": {"seed": [true]}}', 400, "whole numbers"),
+        ('{"signature_name": "generate", "inputs": {"seed": [1' + "0" * 40 + "]}}", 400, "int64"),
+        (json.dumps({"inputs": [[0, 0]] * 40_000}), 413, "200000 are allowed"),
+    ],
+)
+def test_malformed_requests_are_refused_in_json(running, body, status, message):
+    have, answer = post(running[0], body)
+    assert have == status and set(answer) == {"error"}
+    assert re.search(message, answer["error"]), answer
+
+
+def test_wrong_paths_methods_and_headers(running):
+    url, body = running[0], json.dumps({"inputs": [[0, 0]]})
+    for path, status, message in (
+        ("/", 404, "The paths are"),
+        ("/v1/models/other:predict", 404, "no model 'other'. There is: dense"),
+        ("/v1/models/dense/versions/7:predict", 404, r"Specific\(7\) dense"),
+        ("/v1/models/dense:classify", 501, "Only :predict"),
+    ):
+        have, answer = post(url, body, path)
+        assert have == status and re.search(message, answer["error"])
+    assert post(url, None, method="GET")[0] == 405
+    assert post(url, None, "/v1/models/nothing", method="GET")[0] == 404
+    have, answer = post(url, body, method="PUT")
+    assert have == 501 and "PUT" in answer["error"]
+    have, answer = post(url, iter([body.encode()]), headers={"Transfer-Encoding": "chunked"})
+    assert have == 411
+
+
+def test_the_server_survives_clients_that_break_off(running, client):
+    address = urllib.parse.urlsplit(running[0])
+    for data in (b"nonsense\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", b""):
+        with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+            connection.sendall(data)
+    assert client.decode(np.zeros((1, 2))).shape == (1, 8, 8, 1)
+    assert running[1].poll() is None
+
+
+def test_rows_of_clients_at_once_are_not_mixed_up(client):
+    seeds = np.arange(48)
+    alone = client.generate(seeds).z
+
+    def ask(start):
+        rows = np.roll(seeds, start)[: 1 + start % 5]
+        return np.array_equal(client.generate(rows).z, alone[rows])
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(ask, range(96)))
+
+
+def test_the_client_checks_what_it_sends(client):
+    for call, message in (
+        (lambda: client.decode([[np.nan, 0.0]]), "'z' holds numbers that are not finite"),
+        (lambda: client.decode([[1e300, 0.0]]), "not finite"),
+        (lambda: client.decode(np.zeros((2, 3))), r"shape \[2, 3\], not \[rows, 2\]"),
+        (lambda: client.decode([["a", "b"]]), "takes float32, not str"),
+        (lambda: client.decode(np.zeros((0, 2))), "shape"),
+        (lambda: client.decode([[0, 0]], label=3), "takes no `label`"),
+        (lambda: client.generate([0.5]), "takes int64, not float64"),
+        (lambda: client.generate([np.uint64(2**63)]), "int64 cannot hold"),
+        (lambda: client.predict("nope", {}), "no signature 'nope'"),
+        (lambda: client.predict("generate", {"z": [1]}), "takes the inputs .*seed"),
+        (lambda: export.Client("ftp://x", "dense"), "no address of a server"),
+        (lambda: export.Client("http://x", "dense", timeout=0), "positive"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+class Scripted(clients._Rest):
+    """A transport that gives the answers it was told to."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), 0
+
+    def status(self, deadline):
+        self.asked += 1
+        answer = self.answers.pop(0) if self.answers else "UNAVAILABLE"
+        if isinstance(answer, str):
+            raise export.ServingError(answer, "scripted")
+        return answer
+
+
+def scripted(*answers, **arguments):
+    client = export.Client("http://localhost", "dense", **arguments)
+    client._transport = Scripted(*answers)
+    return client
+
+
+def test_what_is_transient_is_asked_again_until_the_time_is_up():
+    client = scripted("UNAVAILABLE", "RESOURCE_EXHAUSTED", {1: "AVAILABLE"})
+    assert client.status() == {1: "AVAILABLE"} and client._transport.asked == 3
+    client = scripted("INVALID_ARGUMENT", {1: "AVAILABLE"})
+    with pytest.raises(export.ServingError, match="INVALID_ARGUMENT"):
+        client.status()
+    assert client._transport.asked == 1
+    client = scripted(attempts=2)
+    with pytest.raises(export.ServingError, match="UNAVAILABLE"):
+        client.status()
+    assert client._transport.asked == 2
+    client = scripted(attempts=1000)
+    began = time.monotonic()
+    with pytest.raises(export.ServingError):
+        client.status(timeout=0.5)
+    assert time.monotonic() - began < 1.0 and client._transport.asked < 10
+    scripted("NOT_FOUND", {1: "LOADING"}, {1: "AVAILABLE"}).wait_until_ready(5)
+    with pytest.raises(export.ServingError, match="not served after 0.3 s: .*scripted"):
+        scripted().wait_until_ready(0.3)
+
+
+def test_servers_that_are_not_there_or_say_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        client = export.Client(f"localhost:{port}", "dense")
+        with pytest.raises(export.ServingError, match=f"DEADLINE_EXCEEDED: localhost:{port}"):
+            client.status(timeout=0.3)
+    with pytest.raises(export.ServingError, match="cannot be reached: Connection refused"):
+        client.status(timeout=0.3)
+    assert issubclass(export.ServingError, RuntimeError)
+
+
+class Slow:
+    """A session that takes its time."""
+
+    signatures = {}
+
+    def __init__(self):
+        self.running = threading.Event()
+
+    def run(self, name, inputs):
+        self.running.set()
+        time.sleep(0.4)
+        return inputs
+
+    def close(self):
+        pass
+
+
+def test_deadlines_and_the_bound_on_waiting_requests(tmp_path):
+    model = server._Model("slow", tmp_path, max_pending=2)
+    model.session, model.version = Slow(), 1
+    now = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(model.run, "x", {"a": 1}, now + 10)
+        assert model.session.running.wait(5)
+        second = pool.submit(model.run, "x", {"a": 2}, now + 0.1)
+        while model._worker._work_queue.empty():
+            time.sleep(0.001)
+        with pytest.raises(server.Failure, match="Too many requests") as failure:
+            model.run("x", {}, now + 10)
+        assert failure.value.status == 503
+        with pytest.raises(server.Failure, match="time is up") as failure:
+            second.result()
+        assert failure.value.status == 504
+        assert first.result() == {"a": 1}
+    assert model.run("x", {"a": 3}, time.monotonic() + 10) == {"a": 3}  # The places are free again.
+    model.close()
+
+
+def test_a_running_request_is_answered_when_the_server_stops(repository, monkeypatch):
+    session = Slow()
+    with server.Development({"dense": repository / "models/dense"}, port=0) as development:
+        model = development.models["dense"]
+        real, model.session = model.session, session
+        session.signatures = real.signatures
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            body = json.dumps({"inputs": {"z": [[1, 2]]}})
+            answer = pool.submit(post, development.url, body)
+            assert session.running.wait(5)
+            development.stop()
+            assert answer.result() == (200, {"outputs": [[1.0, 2.0]]})
+        real.close()
+        with pytest.raises(ConnectionRefusedError):
+            post(development.url, body)
+        development.stop = lambda: None
+
+
+def test_new_versions_are_taken_up_and_broken_ones_are_not(repository, tmp_path, capsys):
+    folder = shutil.copytree(repository / "models/dense", tmp_path / "dense")
+    limits = server.Limits(timeout=5)
+    with server.Development({"x": folder}, port=0, limits=limits, poll=0.05) as development:
+        client = export.Client(development.url, "x")
+        assert client.status() == {1: "AVAILABLE"}
+        broken = tmp_path / "3"
+        shutil.copytree(folder / "1", broken)
+        (broken / "saved_model.pb").write_bytes(b"no")
+        shutil.copytree(folder / "1", tmp_path / "2")
+        os.rename(tmp_path / "2", folder / "2")
+
+        def wait(done):
+            end = time.monotonic() + 10
+            while not done() and time.monotonic() < end:
+                client.decode(np.zeros((1, 2)))  # Nobody notices.
+            assert done()
+
+        wait(lambda: client.status() == {2: "AVAILABLE"})
+        os.rename(broken, folder / "3")
+        wait(lambda: development.models["x"].error)
+        assert client.status() == {2: "AVAILABLE"}
+        with pytest.raises(OSError, match="taken. Choose another one with --port"):
+            server.Development(
+                {"x": repository / "models/dense"}, port=development.server_address[1]
+            )
+
+
+def test_what_is_found_to_serve(repository, tmp_path):
+    folder = repository / "models" / "dense"
+    assert server.found(repository) == server.found(repository, "dense") == {"dense": folder}
+    assert server.found(folder, "other") == {"other": folder}
+    assert server.found(folder / "1") == {"dense": folder}
+    with pytest.raises(ValueError, match="has no model 'x'. It has: dense"):
+        server.found(repository, "x")
+    with pytest.raises(FileNotFoundError, match="no model to serve in .*kvae export"):
+        server.found(tmp_path)
