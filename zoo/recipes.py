@@ -159,7 +159,7 @@ _RECIPES = (
         "mnist",
         {"num_samples": 5},
         binarize="dynamic",
-        epochs=100,
+        epochs=60,
         final_rate=0.01,
         compile=_FAST,
         monitor="val_loss",
