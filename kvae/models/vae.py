@@ -9,6 +9,7 @@ from kvae.datasets.dataset import Dataset
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs, is_concrete
 from kvae.models.labels import Labels, joined
+from kvae.training.checkpoint import Checkpoint
 from kvae.training.finite import FiniteLoss
 from kvae.training.steps import LastSteps
 
@@ -453,6 +454,9 @@ class VAE(Inputs, Labels, Inference, keras.Model):
         finally:
             if last is not None:
                 last.restore()
+            for callback in given:
+                if isinstance(callback, Checkpoint):
+                    callback.release()
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Returns the objective's quantities on `x`, in nats; the arguments are Keras's.

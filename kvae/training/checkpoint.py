@@ -7,6 +7,7 @@ import time
 import keras
 
 from kvae import io, names
+from kvae.training.termination import Termination
 
 __all__ = ["Checkpoint"]
 
@@ -20,6 +21,9 @@ class Checkpoint(keras.callbacks.Callback):
     together and their SHA-256, and is replaced last. A process killed at any moment leaves the
     last checkpoint whole. With data whose order depends on the epoch (`kvae.datasets.Dataset`), a
     restored training repeats what the killed one would have done.
+
+    A SIGTERM (a batch system's or a cluster's) lets the epoch end, saves, and ends the process; a
+    second one ends it at once, with the last checkpoint whole.
 
     Args:
         directory: str or path. One folder for one training.
@@ -61,6 +65,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._last_saved = time.monotonic()
         self._epoch_start = time.monotonic()
         self._pending: int | None = None
+        self._termination = Termination()
 
     def restore(self, model) -> int:
         """Loads the last checkpoint into a compiled model; returns the epoch to go on with.
@@ -94,6 +99,9 @@ class Checkpoint(keras.callbacks.Callback):
         if self._best_weights is not None:
             model.set_weights(self._best_weights)
 
+    def on_train_begin(self, logs=None):
+        self._termination.watch()
+
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_start = time.monotonic()
 
@@ -115,10 +123,17 @@ class Checkpoint(keras.callbacks.Callback):
         self._pending = epoch + 1
         if time.monotonic() - self._last_saved >= self.every_seconds:
             self._save()
+        if self._termination.requested:
+            self.model.stop_training = True
 
     def on_train_end(self, logs=None):
         if self._pending is not None:
             self._save()
+        self._termination.obey()
+
+    def release(self) -> None:
+        """Stops watching for SIGTERM; `kvae.VAE.fit` does it where a training fails."""
+        self._termination.release()
 
     def _save(self) -> None:
         epoch = self._pending
