@@ -1,22 +1,47 @@
 """What an exported model can be asked: each signature's inputs and its function."""
 
 import dataclasses
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from kvae import random
+from export import preprocessing, scoring
+from kvae import interpolation, names, random
 
-__all__ = ["Endpoint", "endpoints", "exportable", "mean", "write"]
+__all__ = [
+    "MAX_SAMPLES",
+    "MAX_STEPS",
+    "SIGNATURES",
+    "Endpoint",
+    "endpoints",
+    "exportable",
+    "left_out",
+    "mean",
+    "write",
+]
+
+# What one row of a request may ask for at most. More is cut down to it: an error would be one for
+# the rows of other clients too, which a server may have put into the same batch.
+MAX_SAMPLES = 1000
+MAX_STEPS = 64
+# What it gets when it does not say.
+_SAMPLES = 64
+_STEPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """A signature to be: `function` takes one tensor for each of `inputs`, returns a dict."""
+    """A signature to be: `function` takes one tensor for each of `inputs`, returns a dict.
+
+    `defaults` are the values of inputs that may be left out, by name: one row, which stands for
+    all of them.
+    """
 
     inputs: tuple[tf.TensorSpec, ...]
     function: Callable[..., dict[str, tf.Tensor]]
+    defaults: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def exportable(model):
@@ -41,15 +66,46 @@ def exportable(model):
     return model
 
 
-def endpoints(model, batch: int | None = None) -> dict[str, Endpoint]:
+def left_out(model) -> dict[str, str]:
+    """Returns the signatures that `model` cannot have, with the reasons."""
+    reasons = {}
+    if model.prior is None:
+        reasons["generate"] = "the model is an autoencoder without a prior, so it does not sample"
+    if not model.posterior.has_density:
+        reasons["score"] = (
+            f"the model is an autoencoder ({type(model.posterior).__name__} posterior), which "
+            "defines no log p(x)"
+        )
+    return reasons
+
+
+def endpoints(
+    model,
+    batch: int | None = None,
+    images: str | None = None,
+    signatures: Sequence[str] | None = None,
+) -> dict[str, Endpoint]:
     """Gives what `model` can be asked, by signature name.
 
     Args:
         model: `kvae.VAE`. Built.
         batch: int or `None`. A fixed batch size; any size by default.
+        images: str or `None`. How images are sent: the name of a `preprocessing`.
+        signatures: sequence of str or `None`. Which. Defaults to `None`: all that the model has.
+
+    Raises:
+        ValueError: for an unknown name, and for a signature that the model cannot have.
     """
-    found = {name: builder(model, batch) for name, builder in _BUILDERS.items()}
-    return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
+    images = preprocessing.images(model, images)
+    reasons = left_out(model)
+    if signatures is None:
+        signatures = [name for name in SIGNATURES if name not in reasons]
+    for name in signatures:
+        if name not in _BUILDERS:
+            raise names.unknown_name("signature", name, SIGNATURES)
+        if name in reasons:
+            raise ValueError(f"{model.name!r} has no signature {name!r}: {reasons[name]}.")
+    return {name: _BUILDERS[name](model, batch, images) for name in signatures}
 
 
 def write(endpoints: dict[str, Endpoint], path) -> None:
@@ -61,8 +117,31 @@ def write(endpoints: dict[str, Endpoint], path) -> None:
     """
     archive = keras.export.ExportArchive()
     for name, endpoint in endpoints.items():
-        archive.add_endpoint(name, endpoint.function, list(endpoint.inputs))
+        archive.add_endpoint(name, _with_defaults(endpoint), list(endpoint.inputs))
     archive.write_out(str(path), verbose=False)
+
+
+def _with_defaults(endpoint: Endpoint) -> Callable:
+    """The function with the arguments that its inputs are, for TensorFlow to find their defaults.
+
+    It pairs the last defaults with the last inputs, so that a function whose further arguments are
+    not used would have them mixed up.
+    """
+
+    def function(*tensors):
+        return endpoint.function(*tensors)
+
+    function.__signature__ = inspect.Signature(
+        inspect.Parameter(
+            spec.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=tf.constant([endpoint.defaults[spec.name]], spec.dtype)
+            if spec.name in endpoint.defaults
+            else inspect.Parameter.empty,
+        )
+        for spec in endpoint.inputs
+    )
+    return function
 
 
 def _float32(values: dict) -> dict:
@@ -78,72 +157,161 @@ def mean(model, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
     return model.likelihood.mean(model.decode_params(z, label))
 
 
-def inputs(model, first: tf.TensorSpec) -> tuple[tf.TensorSpec, ...]:
-    """Returns the inputs of an endpoint: `first`, and beside it a conditional model's label."""
+def inputs(model, *first: tf.TensorSpec) -> tuple[tf.TensorSpec, ...]:
+    """Returns the inputs of an endpoint: `first`, and after them a conditional model's label."""
     if not model.conditional:
-        return (first,)
-    return first, tf.TensorSpec(first.shape[:1], tf.int64, name="label")
+        return first
+    return *first, tf.TensorSpec(first[0].shape[:1], tf.int64, name="label")
 
 
-def _image(model, batch) -> tuple[tf.TensorSpec, ...]:
-    return inputs(model, tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image"))
+def _optional(required, spec: tf.TensorSpec, value: float, function) -> Endpoint:
+    """An endpoint with one input more, which may be left out; `function` takes it first."""
+    return Endpoint(
+        (*required, spec),
+        lambda *tensors: function(tensors[-1], *tensors[:-1]),
+        {spec.name: value},
+    )
 
 
-def _decode(model, batch) -> Endpoint:
+def _rows(batch, dtype, name) -> tf.TensorSpec:
+    return tf.TensorSpec((batch,), dtype, name=name)
+
+
+def _for_every_row(values, like):
+    """One value for all rows, or one for each, to one for each."""
+    return tf.broadcast_to(values, tf.shape(like)[:1])
+
+
+def _checked(model, label):
+    """Refuses labels that are no classes: networks would take them for a class of its own."""
+    if label is None:
+        return None
+    last = model.num_classes - 1
+    message = f"`label` is a class number from 0 to {last}"
+    with tf.control_dependencies(
+        [
+            tf.debugging.assert_non_negative(label, message),
+            tf.debugging.assert_less_equal(label, tf.cast(last, label.dtype), message),
+        ]
+    ):
+        return tf.identity(label)
+
+
+def _decode(model, batch, images) -> Endpoint:
     def function(z, label=None):
-        params = dict(model.decode_params(z, label))
+        params = dict(model.decode_params(z, _checked(model, label)))
         return _float32({"image": model.likelihood.mean(params), **params})
 
     spec = tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z")
     return Endpoint(inputs(model, spec), function)
 
 
-def _encode(model, batch) -> Endpoint:
+def _encode(model, batch, images) -> Endpoint:
     def function(image, label=None):
-        return _float32(dict(model.encode_params(image, label)))
+        params = model.encode_params(images.decode(image), _checked(model, label))
+        return _float32(dict(params))
 
-    return Endpoint(_image(model, batch), function)
+    return Endpoint(inputs(model, images.input("image", batch)), function)
 
 
-def _reconstruct(model, batch) -> Endpoint:
+def _code(model, x, label):
+    """The posterior's mean of events, `[batch, latent_dim]`."""
+    given = model.given(label)
+    return given.posterior.mean(given.encode_params(x))
+
+
+def _reconstruct(model, batch, images) -> Endpoint:
     def function(image, label=None):
-        given = model.given(label)
-        z = given.posterior.mean(given.encode_params(image))
+        label = _checked(model, label)
+        z = _code(model, images.decode(image), label)
         return _float32({"image": mean(model, z, label)})
 
-    return Endpoint(_image(model, batch), function)
+    return Endpoint(inputs(model, images.input("image", batch)), function)
 
 
-def _generate(model, batch) -> Endpoint | None:
-    if model.prior is None:
-        return None
+def _embed(model, batch, images) -> Endpoint:
+    def function(image, label=None):
+        z = _code(model, images.decode(image), _checked(model, label))
+        return _float32({"embedding": tf.ensure_shape(z, (batch, model.latent_dim))})
 
-    def function(seed, label=None):
+    return Endpoint(inputs(model, images.input("image", batch)), function)
+
+
+def _generate(model, batch, images) -> Endpoint:
+    def function(temperature, seed, label=None):
+        label = _checked(model, label)
         prior = model.prior.prepared()  # Outside of the loop.
 
         def row(own):
-            seed, label = own if model.conditional else (own, None)
-            given = prior.given(None if label is None else label[None])
+            seed, temperature, *label = own
+            given = prior.given(label[0][None] if label else None)
             # As in `VAE.sample`, which needs the second half for drawing x.
-            return given.sample(1, random.split(seed)[0])[0]
+            return given.sample(1, random.split(seed)[0], temperature)[0]
 
         # Row by row: a server may put the rows of several clients into one batch, and a row's
-        # latent must not depend on its neighbours. The two halves are those of `random.as_seed`,
-        # so that a row equals `prior.sample(1, seed)`.
-        low = tf.bitwise.bitwise_and(seed, tf.constant(0x7FFFFFFF, tf.int64))
-        high = tf.bitwise.right_shift(seed, tf.constant(31, tf.int64))
-        halves = tf.cast(tf.stack([low, high], axis=-1), tf.int32)
+        # latent must not depend on its neighbours.
+        rows = (scoring.halves(seed), _for_every_row(temperature, seed))
+        rows += (label,) if model.conditional else ()
         spec = tf.TensorSpec((model.latent_dim,), tf.float32)
-        rows = (halves, label) if model.conditional else halves
         z = tf.map_fn(row, rows, fn_output_signature=spec)
         return _float32({"image": mean(model, z, label), "z": z})
 
-    return Endpoint(inputs(model, tf.TensorSpec((batch,), tf.int64, name="seed")), function)
+    required = inputs(model, _rows(batch, tf.int64, "seed"))
+    return _optional(required, _rows(batch, tf.float32, "temperature"), 1.0, function)
+
+
+def _between(model, start, end, steps, label) -> dict:
+    """Latents and images on the way from `start` to `end`, `[batch, most steps, ...]`.
+
+    Rows with fewer steps than others stay at their end.
+    """
+    steps = tf.clip_by_value(_for_every_row(steps, start), 1, MAX_STEPS)
+    most = tf.reduce_max(steps)
+    last = tf.cast(tf.maximum(steps - 1, 1), tf.float32)
+    position = tf.cast(tf.range(most), tf.float32) / last[:, None]
+    z = interpolation.interpolate(model, start, end, tf.minimum(position, 1.0))
+    # Time first: labels are those of the last of the leading axes.
+    image = mean(model, tf.transpose(z, (1, 0, 2)), label)
+    image = tf.transpose(image, (1, 0, *range(2, 2 + len(model.event_shape))))
+    return _float32({"image": image, "z": z})
+
+
+def _interpolate(model, batch, images) -> Endpoint:
+    def function(steps, z_start, z_end, label=None):
+        return _between(model, z_start, z_end, steps, _checked(model, label))
+
+    specs = (tf.TensorSpec((batch, model.latent_dim), tf.float32, n) for n in ("z_start", "z_end"))
+    return _optional(inputs(model, *specs), _rows(batch, tf.int64, "steps"), _STEPS, function)
+
+
+def _interpolate_images(model, batch, images) -> Endpoint:
+    def function(steps, image_start, image_end, label=None):
+        label = _checked(model, label)
+        start, end = (_code(model, images.decode(x), label) for x in (image_start, image_end))
+        return _between(model, start, end, steps, label)
+
+    specs = (images.input(name, batch) for name in ("image_start", "image_end"))
+    return _optional(inputs(model, *specs), _rows(batch, tf.int64, "steps"), _STEPS, function)
+
+
+def _score(model, batch, images) -> Endpoint:
+    def function(num_samples, image, seed, label=None):
+        num_samples = tf.clip_by_value(_for_every_row(num_samples, seed), 1, MAX_SAMPLES)
+        x, label = images.decode(image), _checked(model, label)
+        return _float32(scoring.score(model, x, seed, num_samples, label))
+
+    required = inputs(model, images.input("image", batch), _rows(batch, tf.int64, "seed"))
+    return _optional(required, _rows(batch, tf.int64, "num_samples"), _SAMPLES, function)
 
 
 _BUILDERS = {
     "serving_default": _decode,
     "encode": _encode,
     "reconstruct": _reconstruct,
+    "embed": _embed,
     "generate": _generate,
+    "interpolate": _interpolate,
+    "interpolate_images": _interpolate_images,
+    "score": _score,
 }
+SIGNATURES = tuple(_BUILDERS)

@@ -85,19 +85,30 @@ class Report:
             "rows": rows,
         }
 
+    def _merged(self) -> list[tuple[Row, list[int]]]:
+        """One row for all batch sizes at which an output is fine: that of the largest error."""
+        found: dict[tuple, tuple[Row, list[int]]] = {}
+        for index, row in enumerate(self.rows):
+            key = (row.signature, row.output, row.runtime)
+            key = key if row.ok else (*key, index)
+            best, sizes = found.get(key, (row, []))
+            best = row if (row.max_abs_error or 0.0) > (best.max_abs_error or 0.0) else best
+            found[key] = best, sorted({*sizes, row.batch})
+        return list(found.values())
+
     def __str__(self) -> str:
         titles = ("signature", "output", "batch", "max error", "allowed", "runtime", "")
         cells = [
             (
                 row.signature,
                 row.output,
-                str(row.batch),
+                ", ".join(str(size) for size in sizes),
                 "-" if row.max_abs_error is None else f"{row.max_abs_error:.1e}",
                 "-" if row.tolerance is None else f"{row.tolerance * row.scale:.1e}",
                 row.runtime,
                 "ok" if row.ok else f"FAILED {row.error}".rstrip(),
             )
-            for row in self.rows
+            for row, sizes in self._merged()
         ]
         widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
         lines = [

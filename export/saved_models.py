@@ -3,12 +3,14 @@
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 
 from kvae import io
 
 __all__ = ["saved_model", "versions"]
 
 METADATA = pathlib.PurePath("assets.extra", "kvae.json")
+_WARMUP_ROWS = (1, 8)
 
 
 def versions(directory: str | os.PathLike) -> list[int]:
@@ -20,7 +22,13 @@ def versions(directory: str | os.PathLike) -> list[int]:
     return sorted({int(name) for name in names if name.isascii() and name.isdigit()})
 
 
-def saved_model(model, directory: str | os.PathLike, version: int | None = None) -> pathlib.Path:
+def saved_model(
+    model,
+    directory: str | os.PathLike,
+    version: int | None = None,
+    preprocessing: str | None = None,
+    signatures: Sequence[str] | None = None,
+) -> pathlib.Path:
     """Writes a model as `directory/VERSION/`, a SavedModel that TensorFlow Serving can load.
 
     The signatures, with their inputs and outputs:
@@ -29,14 +37,31 @@ def saved_model(model, directory: str | os.PathLike, version: int | None = None)
       of p(x|z), and the likelihood's parameters, e.g. `logits`.
     - `encode`: `image` to the posterior's parameters, e.g. `z_mean` and `z_log_var`.
     - `reconstruct`: `image` to `image`, through the posterior mean.
-    - `generate`: `seed` int64 `[batch]` to `image` and `z`, drawn from the prior.
+    - `embed`: `image` to `embedding` `[batch, latent_dim]`, the posterior mean.
+    - `generate`: `seed`, and optionally `temperature`, to `image` and `z`, drawn from the prior.
+      Each row has its own seed. Its `z` has the same bits whatever it is batched with; its `image`
+      is `model.sample(1, seed=seed)`, with the row's label and temperature, up to the rounding of a
+      batched product, which depends on the batch (about 1e-6).
+    - `interpolate`: `z_start` and `z_end`, and optionally `steps`, to `image`
+      `[batch, steps, *event]` and `z` `[batch, steps, latent_dim]`, both ends included. Rows with
+      fewer steps than the longest of the batch stay at their end.
+    - `interpolate_images`: the same from `image_start` to `image_end`, by their posterior means.
+    - `score`: `image` and `seed`, and optionally `num_samples`, to `elbo`, `log_prob` (the
+      importance-sampled estimate of log p(x), a lower bound in expectation; both in nats) and
+      `effective_sample_size`, which says how many samples decide it. A row's numbers have the same
+      bits whatever it is batched with.
 
-    Those of a conditional model take a `label` too, int64 `[batch]`: the class of each row.
+    All take any batch size, and every input has one value for each row: seeds, steps, numbers of
+    samples and labels are int64 `[batch]`, all other numbers float32. Those of a conditional model
+    take a `label` too, the class of each row. Without the optional inputs the temperature is 1, the
+    steps are 8 (of at most 64), the samples 64 (of at most 1000). A server that merges the requests
+    of several clients (`--enable_batching`) needs the optional inputs from all of them.
 
-    All take any batch size; all numbers but seeds and labels are float32. In `generate` each row
-    has its own seed: its `z` has the same bits whatever it is batched with, and its `image` is
-    `model.sample(1, seed=seed)`, with the row's label, up to the rounding of a batched product
-    (about 1e-7). A model without a prior has no `generate`.
+    A model without a prior has no `generate`, and one whose posterior has no density (an
+    autoencoder) no `score`.
+
+    `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each
+    signature, which TensorFlow Serving runs before it takes the version into service.
 
     The version appears at once and whole: it is written beside and then renamed, so a server that
     polls the folder never sees half of it. `assets.extra/kvae.json` describes it for clients.
@@ -45,6 +70,12 @@ def saved_model(model, directory: str | os.PathLike, version: int | None = None)
         model: `kvae.VAE`. Built.
         directory: str or path. The model's folder; made when it is not there.
         version: int. At least 1. Defaults to the number after the largest one there.
+        preprocessing: str or `None`. What the inputs `image…` are. `"float32"` (`None`): events as
+            the model takes them. `"uint8"`: intensities from 0 to 255, divided by 255 (the numbers
+            themselves for a likelihood of whole numbers). `"png"`: files, `image_bytes` and so on,
+            decoded, brought to the model's size and channels, and then as `"uint8"`.
+        signatures: sequence of str or `None`. Which to write. Defaults to `None`: all that the
+            model has.
 
     Returns:
         Path of the version folder.
@@ -53,36 +84,40 @@ def saved_model(model, directory: str | os.PathLike, version: int | None = None)
         FileExistsError: if the version exists. It is never overwritten.
         NotADirectoryError, PermissionError: if the folder cannot be written.
         TypeError: if `model` is no `kvae.VAE`, or `version` no integer.
-        ValueError: if the model is not built, or `version` is below 1.
+        ValueError: if the model is not built, `version` is below 1, a signature or the
+            preprocessing is unknown, or the model has no such signature or images.
 
     Example:
 
     ```python
     path = export.saved_model(zoo.load("conv_vae.digits"), "serving/digits")   # serving/digits/1
+    export.saved_model(zoo.load("conv_vae.digits"), "serving/png", preprocessing="png")
     ```
     """
     from export import endpoints
 
     endpoints.exportable(model)
+    made = endpoints.endpoints(model, images=preprocessing, signatures=signatures)
     directory = pathlib.Path(directory)
     if version is not None:
         if isinstance(version, bool) or not hasattr(version, "__index__"):
             raise TypeError(f"A version is an integer, not {version!r}.")
         if int(version) < 1:
             raise ValueError(f"A version is at least 1, not {version}.")
-        return _publish(model, directory, int(version))
+        return _publish(model, made, directory, int(version))
     while True:
         number = max(versions(directory), default=0) + 1
         try:
-            return _publish(model, directory, number)
+            return _publish(model, made, directory, number)
         except FileExistsError:
             if number not in versions(directory):
                 raise
             # Another process published this number meanwhile: take the next.
 
 
-def _publish(model, directory: pathlib.Path, version: int) -> pathlib.Path:
+def _publish(model, made, directory: pathlib.Path, version: int) -> pathlib.Path:
     from export import endpoints
+    from export.runtime import signatures, warmup
 
     if version in versions(directory):  # `00001` is version 1 as well.
         raise FileExistsError(
@@ -91,19 +126,33 @@ def _publish(model, directory: pathlib.Path, version: int) -> pathlib.Path:
         )
     path = directory / str(version)
     with io.atomic_directory(path) as temporary:
-        endpoints.write(endpoints.endpoints(model), temporary)
+        endpoints.write(made, temporary)
+        found = signatures.read_signatures(temporary)
         file = temporary / METADATA
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(_describe(model, temporary), indent=2) + "\n")
+        file.write_text(json.dumps(_describe(model, found), indent=2) + "\n")
+        warmup.write(temporary, model.name, _warmup_calls(model, found))
     return path
 
 
-def _describe(model, path: pathlib.Path) -> dict:
+def _warmup_calls(model, found) -> list:
+    """One request of each size for each signature, so that a server's first clients do not wait."""
+    from export import samples
+    from export.runtime import child
+
+    return [
+        child.Call(name, samples.inputs(signature, rows, model))
+        for name, signature in found.items()
+        for rows in _WARMUP_ROWS
+    ]
+
+
+def _describe(model, found) -> dict:
     """What a client needs to know, in JSON."""
     import keras
     import tensorflow as tf
 
-    from export.runtime import signatures
+    from export import endpoints
     from kvae.version import __version__
 
     def tensors(infos):
@@ -123,9 +172,14 @@ def _describe(model, path: pathlib.Path) -> dict:
         "num_classes": model.num_classes,
         **parts,
         "signatures": {
-            name: {"inputs": tensors(item.inputs), "outputs": tensors(item.outputs)}
-            for name, item in signatures.read_signatures(path).items()
+            name: {
+                "inputs": tensors(item.inputs),
+                "optional": list(item.optional),
+                "outputs": tensors(item.outputs),
+            }
+            for name, item in found.items()
         },
+        "left_out": endpoints.left_out(model),
         "versions": {
             "kvae": __version__,
             "keras": keras.__version__,

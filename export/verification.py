@@ -5,8 +5,9 @@ import pathlib
 
 import numpy as np
 
+from export import samples
 from export.report import Report, Row
-from export.runtime import c_api, child, litert, signatures
+from export.runtime import c_api, child, litert, signatures, warmup
 
 __all__ = ["TOLERANCES", "verify"]
 
@@ -16,13 +17,15 @@ TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.1, "int8": 0.25}
 
 _SAVED_MODEL = "export.runtime.c_api"
 _TFLITE = "export.runtime.litert"
-_SEED = 20
+# Signatures whose rows are worked out one by one: the outputs that keep their bits whatever the
+# row is batched with.
+_ROW_BY_ROW = {"generate": ("z",), "score": ("effective_sample_size", "elbo", "log_prob")}
 
 
 def verify(
     path: str | os.PathLike,
     model=None,
-    batch_sizes: tuple[int, ...] = (1, 32),
+    batch_sizes: tuple[int, ...] = (1, 7, 64),
     tolerance: float | None = None,
     timeout: float = 300.0,
 ) -> Report:
@@ -31,16 +34,18 @@ def verify(
     A SavedModel runs in TensorFlow's C++ runtime, through its C API and in a process that never
     imports TensorFlow: the loader that TensorFlow Serving uses. (A reload in Python is no proof:
     it accepts files that this loader cannot run.) A TFLite file runs in LiteRT. Each signature is
-    run at each batch size. `generate` is compared with the model's draws from the same seeds, and
-    the `z` of a row has to keep its bits when the row stands elsewhere in the batch, and alone.
+    run at each batch size, and once without its optional inputs. `generate` is compared with the
+    model's draws from the same seeds, and the `z` of a row has to keep its bits when the row stands
+    elsewhere in the batch, and alone; so do the numbers of `score`. The requests that a server
+    warms up with are run too.
 
     Args:
         path: str or path. A SavedModel's version folder, a folder of versions (its newest is
             taken), or a `.tflite` file.
         model: `kvae.VAE` to compare with. `None` checks only that every signature runs and returns
             finite numbers.
-        batch_sizes: tuple of int. Defaults to `(1, 32)`. A TFLite file has a fixed batch size, and
-            so many rows are run through it in turn.
+        batch_sizes: tuple of int. Defaults to `(1, 7, 64)`. A TFLite file has a fixed batch
+            size, and so many rows are run through it in turn.
         tolerance: float. The largest difference allowed, relative to the largest absolute value of
             the output where that exceeds 1. Defaults to 1e-5 for float32, 1e-3 for float16, 0.1
             for dynamic-range and 0.25 for int8 files, where quality is a matter of evaluation.
@@ -95,6 +100,8 @@ def verify(
     untried = {name: why for name, item in available.items() if (why := _obstacle(item))}
     tried = {name: item for name, item in available.items() if name not in untried}
     plan = _plan(tried, model, batch_sizes)
+    if path.is_dir():
+        plan += [(call, "warm-up") for call in warmup.read(path)]
     answer = child.request(module, path, [call for call, _ in plan], timeout)
     _raise_load_error(path, answer)
     if answer.failure:
@@ -102,11 +109,13 @@ def verify(
     if tolerance is None:
         tolerance = TOLERANCES[facts["precision"]]
     comparison = _Comparison(model, available, tolerance, answer.facts["runtime"])
-    results = [(call, kind, r) for (call, kind), r in zip(plan, answer.results, strict=True)]
-    for call, kind, result in results:
+    for (call, kind), result in zip(plan, answer.results, strict=True):
         if kind == "batch":
             comparison.batch(call, result)
-    comparison.generate([item for item in results if item[0].signature == "generate"])
+        elif kind in ("reversed", "alone"):
+            comparison.row_by_row(call.signature, kind, result)
+        else:
+            comparison.runs(call, kind, result)
     for name, why in untried.items():
         comparison.add(name, "(all)", 0, error=why)
     comparison.finish()
@@ -155,7 +164,8 @@ def _failed(path, runtime: str, failure: str) -> Report:
 def _obstacle(signature: signatures.Signature) -> str:
     """Says why a signature cannot be tried; nothing when it can."""
     for key, info in signature.inputs.items():
-        if info.dtype not in signatures.DTYPES.values():
+        unknown = info.dtype == "string" and not key.startswith("image")
+        if unknown or info.dtype not in signatures.DTYPES.values():
             return f"the input {key!r} holds no numbers ({info.dtype})"
         if not info.shape:
             return f"the input {key!r} has no batch dimension"
@@ -163,19 +173,19 @@ def _obstacle(signature: signatures.Signature) -> str:
 
 
 def _plan(available, model, batch_sizes) -> list[tuple[child.Call, str]]:
-    """Lists what to run: each signature at each batch size, and `generate` with moved rows."""
+    """Lists what to run: each signature at each batch size, the largest first, and variations."""
     count = batch_sizes[-1]
-    samples = _samples(model)
     plan = []
     for name, signature in available.items():
-        inputs = {
-            key: samples.get(key, _anything)(info, count) for key, info in signature.inputs.items()
-        }
-        for size in batch_sizes:
+        inputs = samples.inputs(signature, count, model)
+        for size in reversed(batch_sizes):
             plan.append((_call(name, inputs, slice(size)), "batch"))
-        if name == "generate":
+        if name in _ROW_BY_ROW:
             plan.append((_call(name, inputs, slice(None, None, -1)), "reversed"))
             plan.append((_call(name, inputs, slice(count // 2, count // 2 + 1)), "alone"))
+        if signature.optional:
+            required = {key: inputs[key] for key in inputs if key not in signature.optional}
+            plan.append((_call(name, required, slice(2)), "defaults"))
     return plan
 
 
@@ -183,75 +193,100 @@ def _call(name, inputs, rows: slice) -> child.Call:
     return child.Call(name, {key: np.ascontiguousarray(a[rows]) for key, a in inputs.items()})
 
 
-def _samples(model) -> dict:
-    """Gives makers of inputs that the model would meet: images in range, latents from p(z)."""
-
-    def images(info, count):
-        shape = _shape(info, count)
-        return np.random.default_rng(_SEED).random(shape).astype(info.dtype)
-
-    def labels(info, count):
-        one_hot = len(info.shape) == 2  # As TFLite files take them.
-        classes = getattr(model, "num_classes", None) or (info.shape[1] if one_hot else 2)
-        drawn = np.random.default_rng(_SEED + 1).integers(classes, size=count)
-        return (np.eye(classes)[drawn] if one_hot else drawn).astype(info.dtype)
-
-    def latents(info, count):
-        if model is None:
-            return _anything(info, count)
-        own = labels(signatures.TensorInfo("", "int32", (None,)), count)
-        given = model.given(own if model.conditional else None)
-        if model.prior is not None:
-            return np.asarray(given.prior.sample(count, _SEED), info.dtype)
-        shape = signatures.TensorInfo("", "float32", (None, *model.event_shape))
-        return np.asarray(given.posterior.mean(given.encode_params(images(shape, count))))
-
-    def seeds(info, count):
-        if np.dtype(info.dtype).kind not in "iu":
-            return _anything(info, count)
-        # Large ones too, where the type has room for them: both halves of a seed count.
-        largest = min(np.iinfo(info.dtype).max, 2**62 - 1)
-        return np.random.default_rng(_SEED).integers(largest, size=count).astype(info.dtype)
-
-    return {"image": images, "label": labels, "z": latents, "seed": seeds}
-
-
-def _anything(info: signatures.TensorInfo, count: int) -> np.ndarray:
-    rng = np.random.default_rng(_SEED)
-    shape = _shape(info, count)
-    if np.dtype(info.dtype).kind == "f":
-        return rng.normal(size=shape).astype(info.dtype)
-    return rng.integers(2, size=shape).astype(info.dtype)
-
-
-def _shape(info, count) -> tuple[int, ...]:
-    return (count, *(8 if size is None else size for size in info.shape[1:]))
-
-
 def _reference(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     """What the model itself says to the same inputs; nothing for a signature it does not know."""
-    from kvae import random
+    import tensorflow as tf
 
+    from export import endpoints, preprocessing
+
+    kind = _kind_of_images(inputs)
     label = inputs.get("label")
     if label is not None and label.ndim == 2:
         label = np.argmax(label, axis=-1)
+    events = {
+        key.removesuffix("_bytes"): np.asarray(
+            preprocessing.images(model, kind).decode(tf.constant(value))
+        )
+        for key, value in inputs.items()
+        if key.startswith("image")
+    }
+    x = events.get("image")
     if name == "serving_default":
         params = model.given(label).decode_params(inputs["z"])
         outputs = {"image": model.decode(inputs["z"], label), **params}
     elif name == "encode":
-        outputs = model.encode(inputs["image"], label)
+        outputs = model.encode(x, label)
     elif name == "reconstruct":
-        outputs = {"image": model.reconstruct(inputs["image"], label)}
+        outputs = {"image": model.reconstruct(x, label)}
+    elif name == "embed":
+        outputs = {"embedding": _means(model, x, label)}
     elif name == "generate" and model.prior is not None:
-        draws = []
-        for row, seed in enumerate(inputs["seed"]):
-            prior = model.given(None if label is None else label[row : row + 1]).prior
-            draws.append(np.asarray(prior.sample(1, random.split(int(seed))[0])))
-        z = np.concatenate(draws)
+        z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
         outputs = {"image": model.decode(z, label), "z": z}
+    elif name == "interpolate":
+        ends = inputs["z_start"], inputs["z_end"]
+        outputs = _interpolation(model, *ends, inputs["steps"], label)
+    elif name == "interpolate_images":
+        ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
+        outputs = _interpolation(model, *ends, inputs["steps"], label)
+    elif name == "score" and name not in endpoints.left_out(model):
+        # Its numbers have a test of their own; here it is whether they are the same elsewhere.
+        endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
+        tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
+        outputs = tf.function(endpoint.function, autograph=False)(*tensors)
     else:
         return {}
     return {key: np.asarray(value, np.float32) for key, value in outputs.items()}
+
+
+def _kind_of_images(inputs) -> str:
+    """Names the preprocessing that inputs like these ask for."""
+    images = [value for key, value in inputs.items() if key.startswith("image")]
+    if not images or images[0].dtype.kind == "f":
+        return "float32"
+    return "png" if images[0].dtype.kind == "S" else "uint8"
+
+
+def _means(model, x, label):
+    given = model.given(label)
+    return given.posterior.mean(given.encode_params(x))
+
+
+def _draws(model, seeds, temperatures, label):
+    """Draws of the prior, one for each row by its own seed."""
+    import tensorflow as tf
+
+    from kvae import random
+
+    @tf.function(autograph=False)
+    def draw(seed, temperature, label):
+        return model.given(label).prior.sample(1, random.split(seed)[0], temperature)
+
+    if temperatures is None:
+        temperatures = np.ones(len(seeds), np.float32)
+    draws = []
+    for row, (seed, temperature) in enumerate(zip(seeds, temperatures, strict=True)):
+        own = None if label is None else tf.constant(label[row : row + 1])
+        draws.append(draw(random.as_seed(int(seed)), tf.constant(temperature), own))
+    return np.concatenate(draws)
+
+
+def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
+    """Row by row; rows with fewer steps than the longest stay at their end."""
+    from kvae import interpolation
+
+    most, images, latents = int(max(steps)), [], []
+    for row, count in enumerate(steps):
+        positions = np.append(np.linspace(0.0, 1.0, count), np.ones(most))[:most]
+        rows = slice(row, row + 1)
+        z = interpolation.interpolate(model, start[rows], end[rows], positions)[0]
+        images.append(model.decode(z, None if label is None else np.repeat(label[rows], most)))
+        latents.append(z)
+    return {"image": np.stack(images), "z": np.stack(latents)}
+
+
+def _rows(call: child.Call) -> int:
+    return len(next(iter(call.inputs.values()), ()))
 
 
 class _Comparison:
@@ -261,43 +296,59 @@ class _Comparison:
         self.model, self.available = model, available
         self.tolerance, self.runtime = tolerance, runtime
         self.rows: list[Row] = []
+        # By signature: the result of the largest batch, what the model says to it, and why not.
+        self.largest: dict[str, tuple[child.Result, dict, str]] = {}
 
     def batch(self, call: child.Call, result: child.Result) -> None:
-        size = len(next(iter(call.inputs.values()), ()))
-        reference, error = {}, result.error
-        if self.model is not None and not error:
-            try:
-                reference = _reference(self.model, call.signature, call.inputs)
-            except (ValueError, KeyError) as problem:
-                error = f"the model does not take these inputs: {problem}"
+        """Compares one batch with the model; smaller ones are the first rows of the largest."""
+        size, error = _rows(call), result.error
+        if call.signature not in self.largest:
+            self.largest[call.signature] = (result, *self._references(call, result))
+        _, references, problem = self.largest[call.signature]
+        error = error or problem
         for name in self.available[call.signature].outputs:
             if error:
                 self.add(call.signature, name, size, error=error)
-            else:
-                self.compare(call.signature, name, size, result.outputs[name], reference.get(name))
+                continue
+            have, want = result.outputs[name], references.get(name)
+            if want is not None:
+                want = want[:size]
+                if call.signature.startswith("interpolate"):  # As long as its longest row.
+                    want = want[:, : have.shape[1]]
+            self.compare(call.signature, name, size, have, want)
 
-    def generate(self, results) -> None:
+    def _references(self, call, result) -> tuple[dict, str]:
+        if self.model is None or result.error:
+            return {}, ""
+        try:
+            return _reference(self.model, call.signature, call.inputs), ""
+        except (ValueError, KeyError) as problem:
+            return {}, f"the model does not take these inputs: {problem}"
+
+    def row_by_row(self, signature: str, kind: str, result: child.Result) -> None:
         """Compares rows with themselves elsewhere in the batch, and alone.
 
-        The latents keep their bits. Images agree as far as a product of matrices does, whose order
-        of summation depends on the batch.
+        Latents and scores keep their bits. Images agree as far as a product of matrices does, whose
+        order of summation depends on the batch.
         """
-        full = [result for _, kind, result in results if kind == "batch"][-1:]
-        if not full or full[0].error:
+        full = self.largest[signature][0]
+        if full.error:
             return
-        for name, array in full[0].outputs.items():
-            for _, kind, result in results:
-                if kind == "batch":
-                    continue
-                size = len(array)
-                rows = array[::-1] if kind == "reversed" else array[size // 2 : size // 2 + 1]
-                label = f"{name}, row {kind}"
-                if result.error:
-                    self.add("generate", label, len(rows), error=result.error)
-                    continue
-                tolerance = 0.0 if name == "z" else self.tolerance
-                have = result.outputs[name]
-                self.compare("generate", label, len(rows), have, rows, tolerance)
+        for name, array in full.outputs.items():
+            size = len(array)
+            rows = array[::-1] if kind == "reversed" else array[size // 2 : size // 2 + 1]
+            label = f"{name}, row {kind}"
+            if result.error:
+                self.add(signature, label, len(rows), error=result.error)
+                continue
+            tolerance = 0.0 if name in _ROW_BY_ROW[signature] else self.tolerance
+            self.compare(signature, label, len(rows), result.outputs[name], rows, tolerance)
+
+    def runs(self, call: child.Call, kind: str, result: child.Result) -> None:
+        """Says whether a request runs and returns finite numbers."""
+        bad = sum(int((~np.isfinite(array)).sum()) for array in result.outputs.values())
+        error = result.error or (f"{bad} numbers are not finite" if bad else "")
+        self.add(call.signature, f"({kind})", _rows(call), error=error)
 
     def finish(self) -> None:
         """Leaves no report that looks fine because nothing was compared."""

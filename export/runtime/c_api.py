@@ -37,7 +37,11 @@ _CODES = {
     14: "UNAVAILABLE",
     15: "DATA_LOSS",
 }
-_NUMBERS = {np.dtype(name): number for number, name in signatures.DTYPES.items()}
+_STRING = 7
+_STRING_SIZE = 24  # Bytes of a TF_TString.
+_NUMBERS = {
+    np.dtype(name): number for number, name in signatures.DTYPES.items() if number != _STRING
+}
 
 
 class SessionError(RuntimeError):
@@ -113,6 +117,9 @@ def _load_library() -> ctypes.CDLL:
         ("TF_TensorType", integer, [pointer]),
         ("TF_NumDims", integer, [pointer]),
         ("TF_Dim", ctypes.c_int64, [pointer, integer]),
+        ("TF_StringInit", None, [pointer]),
+        ("TF_StringCopy", None, [pointer, text, size]),
+        ("TF_StringDealloc", None, [pointer]),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -193,7 +200,8 @@ class Session:
 
         Args:
             signature: str. Its name.
-            inputs: dict of str to array. Every input, in the type and shape it asks for.
+            inputs: dict of str to array. Every input that is not optional, in the type and shape
+                it asks for; strings are an array of bytes, `np.array([b"…"])`.
 
         Returns:
             dict of str to array: every output.
@@ -209,12 +217,13 @@ class Session:
         outputs = list(wanted.outputs.items())
         results = (ctypes.c_void_p * len(outputs))()
         try:
-            for name in wanted.inputs:
+            given = {name: info for name, info in wanted.inputs.items() if name in inputs}
+            for name in given:
                 handles.append(self._tensor(inputs[name]))
             library.TF_SessionRun(
                 self._session,
                 None,
-                self._places(wanted.inputs.values()),
+                self._places(given.values()),
                 (ctypes.c_void_p * len(handles))(*handles),
                 len(handles),
                 self._places(info for _, info in outputs),
@@ -230,20 +239,22 @@ class Session:
         finally:
             for handle in (*handles, *results):
                 if handle:
-                    library.TF_DeleteTensor(handle)
+                    self._delete(handle)
 
     def _wanted(self, signature, inputs) -> signatures.Signature:
         if signature not in self.signatures:
             known = ", ".join(self.signatures)
             raise ValueError(f"The model has no signature {signature!r}. It has: {known}.")
         wanted = self.signatures[signature]
-        if set(inputs) != set(wanted.inputs):
+        required = set(wanted.inputs) - set(wanted.optional)
+        if not required <= set(inputs) <= set(wanted.inputs):
+            optional = f" (optional: {', '.join(wanted.optional)})" if wanted.optional else ""
             raise ValueError(
-                f"Signature {signature!r} takes the inputs {', '.join(wanted.inputs)}, "
+                f"Signature {signature!r} takes the inputs {', '.join(wanted.inputs)}{optional}, "
                 f"not {', '.join(sorted(inputs)) or 'none'}."
             )
-        for name, info in wanted.inputs.items():
-            array = inputs[name]
+        for name, array in inputs.items():
+            info = wanted.inputs[name]
             if not signatures.matches(array, info):
                 raise ValueError(
                     f"Input {name!r} of signature {signature!r} is {info.dtype} of shape "
@@ -270,16 +281,37 @@ class Session:
     def _tensor(self, array: np.ndarray) -> int:
         array = np.ascontiguousarray(array)
         dims = (ctypes.c_int64 * array.ndim)(*array.shape)
+        if array.dtype.kind == "S":
+            return self._strings(array, dims)
         handle = self._library.TF_AllocateTensor(
             _NUMBERS[array.dtype], dims, array.ndim, array.nbytes
         )
         ctypes.memmove(self._library.TF_TensorData(handle), array.ctypes.data, array.nbytes)
         return handle
 
+    def _strings(self, array: np.ndarray, dims) -> int:
+        library, values = self._library, array.ravel().tolist()
+        handle = library.TF_AllocateTensor(_STRING, dims, array.ndim, len(values) * _STRING_SIZE)
+        for place, value in zip(self._string_places(handle), values, strict=True):
+            library.TF_StringInit(place)
+            library.TF_StringCopy(place, value, len(value))
+        return handle
+
+    def _string_places(self, handle: int) -> range:
+        first = self._library.TF_TensorData(handle) or 0
+        return range(first, first + self._library.TF_TensorByteSize(handle), _STRING_SIZE)
+
+    def _delete(self, handle: int) -> None:
+        # A tensor of strings owns its bytes, and not what they point to.
+        if self._library.TF_TensorType(handle) == _STRING:
+            for place in self._string_places(handle):
+                self._library.TF_StringDealloc(place)
+        self._library.TF_DeleteTensor(handle)
+
     def _array(self, handle: int) -> np.ndarray:
         library = self._library
         number = library.TF_TensorType(handle)
-        if number not in signatures.DTYPES:
+        if number not in signatures.DTYPES or number == _STRING:
             raise SessionError(f"UNIMPLEMENTED: an output has type {number}, which is not numeric")
         shape = [library.TF_Dim(handle, axis) for axis in range(library.TF_NumDims(handle))]
         data = ctypes.string_at(library.TF_TensorData(handle), library.TF_TensorByteSize(handle))

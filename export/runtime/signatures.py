@@ -12,9 +12,9 @@ import pathlib
 
 import numpy as np
 
-__all__ = ["Signature", "TensorInfo", "parse_meta_graph", "read_signatures"]
+__all__ = ["Signature", "TensorInfo", "matches", "messages", "parse_meta_graph", "read_signatures"]
 
-# TensorFlow's DataType enumeration, as far as NumPy can hold it.
+# TensorFlow's DataType enumeration, as far as NumPy can hold it: strings are arrays of bytes.
 DTYPES = {
     1: "float32",
     2: "float64",
@@ -22,6 +22,7 @@ DTYPES = {
     4: "uint8",
     5: "int16",
     6: "int8",
+    7: "string",
     9: "int64",
     10: "bool",
     17: "uint16",
@@ -37,7 +38,8 @@ class TensorInfo:
 
     Attributes:
         tensor: str. The graph's name for it, e.g. `"StatefulPartitionedCall:0"`.
-        dtype: str. NumPy's name of the type, or `"type 7"` for one that NumPy has no array of.
+        dtype: str. NumPy's name of the type, `"string"`, or `"type 8"` for one that NumPy has no
+            array of.
         shape: tuple of int or None. `None` stands for a free dimension, such as the batch.
     """
 
@@ -48,15 +50,26 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """The named inputs and outputs of one exported function."""
+    """The named inputs and outputs of one exported function.
+
+    Attributes:
+        inputs: dict of str to `TensorInfo`.
+        outputs: dict of str to `TensorInfo`.
+        optional: tuple of str. The inputs that may be left out, for they have a default.
+    """
 
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
+    optional: tuple[str, ...] = ()
 
 
 @functools.cache
-def _messages() -> dict:
-    """Builds the message classes. Our own pool, since TensorFlow registers the full ones."""
+def messages() -> dict:
+    """Builds the message classes. Our own pool, since TensorFlow registers the full ones.
+
+    `SavedModel` and `MetaGraph` are the part of theirs that is read here; `PredictionLog` is one
+    of a request to `Predict`, which is what TensorFlow Serving warms up with.
+    """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     field = descriptor_pb2.FieldDescriptorProto
@@ -94,26 +107,38 @@ def _messages() -> dict:
             ("tensor_shape", 3, "Shape", False),
         ],
     )
-    signature = add("SignatureDef", [])
-    for number, key in ((1, "inputs"), (2, "outputs")):
-        entry = add_map(signature, key, "TensorInfo")
-        signature.field.add(
+    add(
+        "Tensor",
+        [
+            ("dtype", 1, field.TYPE_INT32, False),
+            ("tensor_shape", 2, "Shape", False),
+            ("tensor_content", 4, field.TYPE_BYTES, False),
+            ("string_val", 8, field.TYPE_BYTES, True),
+        ],
+    )
+
+    def add_map_field(message, key, number, value):
+        message.field.add(
             name=key,
             number=number,
             label=field.LABEL_REPEATED,
             type=field.TYPE_MESSAGE,
-            type_name=f".kvae_saved_model.{entry}",
+            type_name=f".kvae_saved_model.{add_map(message, key, value)}",
         )
+
+    signature = add("SignatureDef", [])
+    for number, key in ((1, "inputs"), (2, "outputs")):
+        add_map_field(signature, key, number, "TensorInfo")
+    add_map_field(signature, "defaults", 4, "Tensor")
+    names = [("name", 1, field.TYPE_STRING, False), ("signature_name", 3, field.TYPE_STRING, False)]
+    add("ModelSpec", names)
+    request = add("PredictRequest", [("model_spec", 1, "ModelSpec", False)])
+    add_map_field(request, "inputs", 2, "Tensor")
+    add("PredictLog", [("request", 1, "PredictRequest", False)])
+    add("PredictionLog", [("predict_log", 6, "PredictLog", False)])
     add("MetaInfo", [("tags", 4, field.TYPE_STRING, True)])
     graph = add("MetaGraph", [("meta_info_def", 1, "MetaInfo", False)])
-    entry = add_map(graph, "signature_def", "SignatureDef")
-    graph.field.add(
-        name="signature_def",
-        number=5,
-        label=field.LABEL_REPEATED,
-        type=field.TYPE_MESSAGE,
-        type_name=f".kvae_saved_model.{entry}",
-    )
+    add_map_field(graph, "signature_def", 5, "SignatureDef")
     add("SavedModel", [("meta_graphs", 2, "MetaGraph", True)])
 
     pool = descriptor_pool.DescriptorPool()
@@ -122,7 +147,7 @@ def _messages() -> dict:
         name: message_factory.GetMessageClass(
             pool.FindMessageTypeByName(f"kvae_saved_model.{name}")
         )
-        for name in ("MetaGraph", "SavedModel")
+        for name in ("MetaGraph", "PredictionLog", "SavedModel")
     }
 
 
@@ -140,6 +165,7 @@ def _signatures(meta_graph) -> dict[str, Signature]:
         name: Signature(
             {key: _tensor_info(info) for key, info in sorted(signature.inputs.items())},
             {key: _tensor_info(info) for key, info in sorted(signature.outputs.items())},
+            tuple(sorted(signature.defaults)),
         )
         for name, signature in sorted(meta_graph.signature_def.items())
         # The loader's own bookkeeping entries (`__saved_model_init_op`) are not for callers.
@@ -149,7 +175,7 @@ def _signatures(meta_graph) -> dict[str, Signature]:
 
 def parse_meta_graph(data: bytes) -> dict[str, Signature]:
     """Gives the signatures of a serialized `MetaGraphDef`, by name."""
-    return _signatures(_messages()["MetaGraph"].FromString(data))
+    return _signatures(messages()["MetaGraph"].FromString(data))
 
 
 def read_signatures(path: str | os.PathLike) -> dict[str, Signature]:
@@ -177,7 +203,7 @@ def read_signatures(path: str | os.PathLike) -> dict[str, Signature]:
             "that export.saved_model returned."
         )
     try:
-        graphs = _messages()["SavedModel"].FromString(file.read_bytes()).meta_graphs
+        graphs = messages()["SavedModel"].FromString(file.read_bytes()).meta_graphs
     except DecodeError:
         raise ValueError(
             f"{file} is damaged or was cut off: it does not parse. Export the model again."
@@ -195,7 +221,8 @@ def read_signatures(path: str | os.PathLike) -> dict[str, Signature]:
 
 def matches(array: np.ndarray, info: TensorInfo) -> bool:
     """Tells whether an array has the type and shape that an input asks for."""
-    return array.dtype.name == info.dtype and (
+    kind = "string" if array.dtype.kind == "S" else array.dtype.name
+    return kind == info.dtype and (
         array.ndim == len(info.shape)
         and all(want in (None, have) for want, have in zip(info.shape, array.shape, strict=True))
     )

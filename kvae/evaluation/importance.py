@@ -10,7 +10,7 @@ import tensorflow as tf
 from kvae import random
 from kvae.evaluation.cache import BatchCache, data_fingerprint, weights_fingerprint
 
-__all__ = ["LogProb", "importance_log_prob"]
+__all__ = ["LogProb", "importance_log_prob", "log_weight_terms"]
 
 # A few samples decide the value of an example whose effective sample size is below this ...
 _FEW = 5.0
@@ -118,9 +118,8 @@ def importance_log_prob(
     def accumulate(x, label, params, state, num, chunk_seed):
         largest, total, squares = state
         given = model.given(label)
-        z, log_q = given.posterior.sample_and_log_prob(params, num, seed=chunk_seed)
-        log_px = model.likelihood.log_prob(given.decode_params(z), x)
-        log_weight = log_px + prior.given(label).log_prob(z) - log_q
+        log_px, log_ratio = log_weight_terms(given, prior.given(label), x, params, num, chunk_seed)
+        log_weight = log_px + log_ratio
         new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
         weight = tf.exp(log_weight - new)
         shrink = tf.exp(largest - new)
@@ -161,6 +160,25 @@ def importance_log_prob(
     estimate = LogProb(**finished.arrays(), num_samples=num_samples)
     _warn(estimate)
     return estimate
+
+
+def log_weight_terms(model, prior, x, params, num_samples, seed):
+    """Draws z from q(z|x) and returns the two terms of the logarithms of its weights, in nats.
+
+    Args:
+        model: `kvae.VAE`, or that of given labels.
+        prior: `kvae.priors.Prior`. That of the model, `prepared` where it is used several times.
+        x: tensor `[batch, *event]`.
+        params: dict. The posterior's parameters for `x`.
+        num_samples: int. Samples for each example.
+        seed: of the noise.
+
+    Returns:
+        Pair of tensors `[num_samples, batch]`: log p(x|z), and log p(z) − log q(z|x).
+    """
+    z, log_q = model.posterior.sample_and_log_prob(params, num_samples, seed=seed)
+    log_px = model.likelihood.log_prob(model.decode_params(z), x)
+    return log_px, prior.log_prob(z) - log_q
 
 
 def _cache(path, model, x, label, settings: str) -> BatchCache:

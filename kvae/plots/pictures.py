@@ -144,21 +144,6 @@ def samples(
     return grid.finish(title, subtitle, path)
 
 
-def _slerp(start: np.ndarray, end: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Returns points [r, steps, D] on the great arcs from start [r, D] to end [r, D]."""
-    norms = np.linalg.norm(start, axis=-1) * np.linalg.norm(end, axis=-1)
-    cosine = np.clip((start * end).sum(-1) / np.maximum(norms, 1e-12), -1, 1)
-    angle = np.arccos(cosine)[:, None, None]
-    sine = np.sin(angle)
-    # Where there is no single arc (parallel, opposite or zero vectors), the line is the limit.
-    flat = (sine < 1e-4) | (norms[:, None, None] < 1e-12)
-    safe = np.where(flat, 1.0, sine)
-    t = t[None, :, None]
-    first = np.where(flat, 1 - t, np.sin((1 - t) * angle) / safe)
-    second = np.where(flat, t, np.sin(t * angle) / safe)
-    return first * start[:, None] + second * end[:, None]
-
-
 @styled
 def interpolation(
     vae: Any,
@@ -222,10 +207,9 @@ def interpolation(
         raise ValueError(f"`x_start` has {len(start)} rows and `x_end` {len(end)}: give pairs.")
     z_start, z_end = (arrays.encode(vae, x)["z_mean"].astype("float64") for x in ends)
     t = np.linspace(0.0, 1.0, steps)
-    if method == "slerp":
-        z = _slerp(z_start, z_end, t)
-    else:
-        z = z_start[:, None] * (1 - t)[:, None] + z_end[:, None] * t[:, None]
+    from kvae import interpolation as ways
+
+    z = np.asarray(getattr(ways, method)(z_start, z_end, t))
     rows = len(start)
     between = arrays.decode(vae, z.reshape(rows * steps, -1).astype("float32"))
     between = between.reshape(rows, steps, *between.shape[1:])

@@ -19,7 +19,7 @@ class PixelCNN(CodesPrior):
     rows above, a horizontal one the codes to the left. Trained with the model it fits the codes by
     maximum likelihood; which code the encoder chooses has no gradient, so it leaves the encoder
     alone, and the ELBO holds the true cost of the codes instead of N log K. A draw takes one pass
-    of the network for each code. `temperature` divides the logits.
+    of the network for each code. `temperature` divides the logits; 0 takes the likeliest codes.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
@@ -103,6 +103,7 @@ class PixelCNN(CodesPrior):
 
     def _draw(self, uniform, temperature):
         """Codes one after another, each the quantile of its uniform number."""
+        temperature = tf.maximum(temperature, 1e-6)  # At 0 the most probable codes.
         positions = self.quantizer.num_positions
         lead = tf.shape(uniform)[:-1]
         uniform = tf.reshape(uniform, (-1, positions))

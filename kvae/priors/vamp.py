@@ -232,11 +232,13 @@ class _PosteriorMixture(Prior):
         index = tf.argmax(pick_component(logits, choice)[0], axis=-1)
         own = {name: tf.gather(value, index) for name, value in params.items()}
         z = posterior.transform(own, rest)
-        if temperature == 1.0 or self.space != "real":
+        plain = isinstance(temperature, (int, float)) and temperature == 1.0
+        if plain or self.space != "real":
             return z
-        # Not by the noise, which need not be one around zero.
+        # Not by the noise, which need not be one around zero. A temperature may be a tensor, and
+        # one of 1 leaves the bits as they are.
         mean = posterior.mean(own)
-        return mean + temperature * (z - mean)
+        return tf.where(tf.equal(temperature, 1.0), z, mean + temperature * (z - mean))
 
 
 def _noise(posterior, shape, seed):

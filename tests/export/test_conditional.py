@@ -8,6 +8,7 @@ import tensorflow as tf
 import export
 import kvae
 import zoo
+from export import endpoints
 from export.lite import _representative
 from export.runtime import litert, signatures
 
@@ -42,18 +43,21 @@ def test_every_signature_has_the_models_numbers_outside_python(model, path):
     assert report.ok, str(report)
     assert report.max_abs_error <= 1e-5
     compared = {row.signature for row in report.rows if row.max_abs_error is not None}
-    assert compared == {"serving_default", "encode", "reconstruct", "generate"}
+    assert compared == set(endpoints.SIGNATURES)
     found = signatures.read_signatures(path)
     for signature in found.values():
         label = signature.inputs["label"]
-        assert len(signature.inputs) == 2 and (label.dtype, label.shape) == ("int64", (None,))
+        assert (label.dtype, label.shape) == ("int64", (None,))
+        assert "label" not in signature.optional
 
 
 def test_a_wrong_label_would_be_noticed(model, path):
     """Another label gives another answer, which is that of the public methods."""
     loaded = tf.saved_model.load(str(path)).signatures
     seed, label = np.array([3, 3, 4], np.int64), np.array([0, 2, 1], np.int64)
-    answer = loaded["generate"](seed=tf.constant(seed), label=tf.constant(label))
+    answer = loaded["generate"](
+        seed=tf.constant(seed), label=tf.constant(label), temperature=tf.ones(3)
+    )
     own = [model.sample(1, seed=int(s), label=int(k))[0] for s, k in zip(seed, label, strict=True)]
     np.testing.assert_allclose(answer["image"], own, atol=1e-6)
     assert np.abs(answer["z"][0] - answer["z"][1]).max() > 0.1  # One seed, two classes.
@@ -62,6 +66,8 @@ def test_a_wrong_label_would_be_noticed(model, path):
     np.testing.assert_allclose(answer["z_mean"], model.encode(x, label)["z_mean"], atol=1e-6)
     other = model.encode(x, (label + 1) % K)["z_mean"]
     assert np.abs(answer["z_mean"] - other).max() > 1e-3
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`label` is a class number from 0 to"):
+        loaded["embed"](image=tf.constant(x), label=tf.constant(label + 1))
     again = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2)
     assert not export.verify(path, again, batch_sizes=(1,)).ok
 

@@ -66,13 +66,19 @@ def test_every_signature_has_the_models_numbers_outside_python(name, request):
     report = export.verify(path, model)
     assert report.ok, str(report)
     assert report.max_abs_error <= 1e-5
-    expected = {"serving_default", "encode", "reconstruct"}
-    if name != "autoencoder":
-        expected.add("generate")
-    for batch in (1, 32):
+    expected = set(endpoints.SIGNATURES)
+    if name == "autoencoder":
+        expected -= {"generate", "score"}
+    for batch in (1, 7, 64):
         compared = {row.signature for row in report.rows if row.batch == batch}
         assert compared == expected
-    assert all(row.max_abs_error is not None for row in report.rows)
+    for row in report.rows:
+        assert (row.max_abs_error is None) == (row.output in ("(defaults)", "(warm-up)"))
+    for kind, names in (
+        ("(warm-up)", expected),
+        ("(defaults)", expected & {"generate", "score", "interpolate", "interpolate_images"}),
+    ):
+        assert {row.signature for row in report.rows if row.output == kind} == names
 
 
 def test_outputs_are_named_and_equal_the_public_methods(answer, dense, images):
@@ -110,8 +116,8 @@ def test_a_row_keeps_its_bits_whatever_it_is_batched_with(answer):
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (6, "no signature 'decode'. It has: encode, generate"),
-        (7, "takes the inputs seed, not z"),
+        (6, "no signature 'decode'. It has: embed, encode, generate"),
+        (7, "takes the inputs seed, temperature (optional: temperature), not z"),
         (8, "float32 of shape (None, 2), not float64"),
         (9, r"not float32 of shape (5, 1)"),
     ],
@@ -128,7 +134,11 @@ def test_metadata_describes_the_signatures(dense_path):
     assert (content["likelihood"], content["prior"]) == ("Bernoulli", "StandardNormal")
     assert set(content["versions"]) == {"kvae", "keras", "tensorflow"}
     generate = content["signatures"]["generate"]
-    assert generate["inputs"] == {"seed": {"dtype": "int64", "shape": [None]}}
+    assert generate["inputs"] == {
+        "seed": {"dtype": "int64", "shape": [None]},
+        "temperature": {"dtype": "float32", "shape": [None]},
+    }
+    assert generate["optional"] == ["temperature"] and content["left_out"] == {}
     assert generate["outputs"]["image"] == {"dtype": "float32", "shape": [None, 8, 8, 1]}
 
 
@@ -160,8 +170,11 @@ def test_variables_are_stored_once_and_without_xla(conv_path, conv):
 def test_a_model_without_a_prior_does_not_generate(autoencoder_path):
     assert autoencoder_path.name == "20"
     found = signatures.read_signatures(autoencoder_path)
-    assert set(found) == {"serving_default", "encode", "reconstruct"}
+    assert set(endpoints.SIGNATURES) - set(found) == {"generate", "score"}
     assert set(found["encode"].outputs) == {"z_mean"}
+    content = json.loads((autoencoder_path / "assets.extra" / "kvae.json").read_text())
+    assert "without a prior" in content["left_out"]["generate"]
+    assert "defines no log p(x)" in content["left_out"]["score"]
 
 
 # Versions. What is written does not matter here, so a finished model stands in for the writing.

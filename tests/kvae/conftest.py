@@ -1,6 +1,4 @@
-"""Tiny models, data, and a model whose densities are known in closed form."""
-
-import dataclasses
+"""Tiny models and data."""
 
 import numpy as np
 import pytest
@@ -91,78 +89,6 @@ def policy():
     before = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)
-
-
-@dataclasses.dataclass
-class LinearGaussian:
-    """`p(z) = N(0, I)`, `p(x|z) = N(W z + b, s² I)`, with orthogonal columns of W.
-
-    Then `p(x) = N(b, W Wᵀ + s² I)`, and the posterior `N(A (x - b), diag(variance))` is diagonal.
-    """
-
-    w: np.ndarray
-    b: np.ndarray
-    s: float
-    variance: np.ndarray
-
-    @property
-    def a(self):
-        return (self.w / self.s**2 * self.variance).T
-
-    def draw(self, n, seed):
-        rng = np.random.default_rng(seed)
-        z = rng.normal(size=(n, self.w.shape[1]))
-        x = z @ self.w.T + self.b + self.s * rng.normal(size=(n, len(self.b)))
-        return x.astype("float32")
-
-    def log_prob(self, x):
-        import scipy.stats
-
-        cov = self.w @ self.w.T + self.s**2 * np.eye(len(self.b))
-        return scipy.stats.multivariate_normal(self.b, cov).logpdf(np.asarray(x, np.float64))
-
-    def vae(self, shift=0.0, widen=0.0, **parts):
-        """A VAE with this decoder; the posterior is exact, or moved by `shift` and `widen`."""
-        import keras
-        from keras import layers
-        from keras.initializers import Constant
-
-        import kvae
-
-        d, latent_dim = self.w.shape
-        x = keras.Input((d,))
-        mean = layers.Dense(
-            latent_dim,
-            kernel_initializer=Constant(self.a.T),
-            bias_initializer=Constant(shift - self.a @ self.b),
-            name="mean",
-        )(x)
-        log_var = layers.Dense(
-            latent_dim,
-            kernel_initializer="zeros",
-            bias_initializer=Constant(np.log(self.variance) + widen),
-            name="log_var",
-        )(x)
-        z = keras.Input((latent_dim,))
-        outputs = layers.Dense(
-            d, kernel_initializer=Constant(self.w.T), bias_initializer=Constant(self.b), name="w"
-        )(z)
-        return kvae.VAE(
-            keras.Model(x, {"z_mean": mean, "z_log_var": log_var}),
-            keras.Model(z, outputs),
-            latent_dim=latent_dim,
-            likelihood=kvae.GaussianLikelihood(scale=self.s),
-            **parts,
-        )
-
-
-@pytest.fixture(scope="session")
-def linear_gaussian():
-    rng = np.random.default_rng(5)
-    orthogonal = np.linalg.qr(rng.normal(size=(6, 2)))[0]
-    w, s = orthogonal * [1.5, 0.7], 0.6
-    variance = 1 / (1 + np.sum(w**2, axis=0) / s**2)
-    return LinearGaussian(w, rng.normal(size=6), s, variance)
 
 
 # Run here and in a process of its own; both have to give the same bits.
