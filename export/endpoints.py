@@ -91,7 +91,8 @@ def endpoints(
         model: `kvae.VAE`. Built.
         batch: int or `None`. A fixed batch size; any size by default.
         images: str or `None`. How images are sent: the name of a `preprocessing`.
-        signatures: sequence of str or `None`. Which. Defaults to `None`: all that the model has.
+        signatures: sequence of str or `None`. Which, beside `serving_default`, without which no
+            SavedModel is written. Defaults to `None`: all that the model has.
 
     Raises:
         ValueError: for an unknown name, and for a signature that the model cannot have.
@@ -100,6 +101,7 @@ def endpoints(
     reasons = left_out(model)
     if signatures is None:
         signatures = [name for name in SIGNATURES if name not in reasons]
+    signatures = dict.fromkeys(("serving_default", *signatures))
     for name in signatures:
         if name not in _BUILDERS:
             raise names.unknown_name("signature", name, SIGNATURES)

@@ -74,8 +74,8 @@ def saved_model(
             the model takes them. `"uint8"`: intensities from 0 to 255, divided by 255 (the numbers
             themselves for a likelihood of whole numbers). `"png"`: files, `image_bytes` and so on,
             decoded, brought to the model's size and channels, and then as `"uint8"`.
-        signatures: sequence of str or `None`. Which to write. Defaults to `None`: all that the
-            model has.
+        signatures: sequence of str or `None`. Which to write beside `serving_default`. Defaults to
+            `None`: all that the model has.
 
     Returns:
         Path of the version folder.

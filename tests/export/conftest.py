@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import export
 import kvae
 
 
@@ -22,6 +23,12 @@ def dense():
         ]
     )
     return kvae.VAE(encoder, decoder, latent_dim=2, name="dense")
+
+
+@pytest.fixture(scope="session")
+def dense_path(dense, tmp_path_factory):
+    """A version of `dense` with all signatures. Not to be changed: `copytree` it."""
+    return export.saved_model(dense, tmp_path_factory.mktemp("serving") / "deep" / "dense")
 
 
 @pytest.fixture(scope="session")

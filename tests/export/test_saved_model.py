@@ -21,11 +21,6 @@ SEEDS = np.array([7, 0, 2**31 + 5, 2**61, 123456789012], np.int64)
 
 
 @pytest.fixture(scope="module")
-def dense_path(dense, tmp_path_factory):
-    return export.saved_model(dense, tmp_path_factory.mktemp("serving") / "deep" / "dense")
-
-
-@pytest.fixture(scope="module")
 def conv_path(conv, tmp_path_factory):
     return export.saved_model(conv, tmp_path_factory.mktemp("serving") / "conv")
 

@@ -16,8 +16,8 @@ from export.runtime import child
 
 
 @pytest.fixture(scope="module")
-def path(dense, tmp_path_factory):
-    return export.saved_model(dense, tmp_path_factory.mktemp("serving"))
+def path(dense_path):
+    return dense_path
 
 
 @pytest.fixture
@@ -96,7 +96,9 @@ def test_another_models_numbers_do_not_pass(path, dense):
 def test_a_model_of_another_shape_is_a_failed_row(path, autoencoder):
     report = export.verify(path, autoencoder, batch_sizes=(2,))
     assert not report.ok
-    assert all(row.error for row in report.rows if row.signature in ("encode", "serving_default"))
+    asked = ("encode", "serving_default")
+    compared = [row for row in report.rows if row.signature in asked and row.output[0] != "("]
+    assert compared and all(row.error for row in compared)
 
 
 def test_without_a_model_it_runs_and_is_finite(path):

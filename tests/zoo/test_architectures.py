@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+import export
 import kvae
 import zoo
+from export import endpoints
 
 ARCHITECTURES = zoo.list_architectures()
 CONVOLUTIONAL = [n for n in ARCHITECTURES if n.startswith(("conv", "denoising", "vqvae"))]
@@ -33,6 +35,26 @@ def events(name, n=6):
 
 def images(shape, n=6, seed=0):
     return np.random.default_rng(seed).random((n, *shape), np.float32)
+
+
+# The others are like one of these, or their parts are exported by other tests.
+EXPORTED = ("factor_vae", "hvae", "lstm_autoencoder", "vqvae")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in EXPORTED else pytest.param(n, marks=pytest.mark.slow) for n in ARCHITECTURES],
+)
+def test_every_signature_runs_outside_python(name, tmp_path):
+    vae = build(name, **({"discriminator_width": 8} if name == "factor_vae" else {}))
+    path = export.saved_model(vae, tmp_path / name)
+    report = export.verify(path, vae)
+    assert report.ok, str(report)
+    compared = {row.signature for row in report.rows if row.max_abs_error is not None}
+    assert compared == set(endpoints.SIGNATURES) - set(endpoints.left_out(vae))
+    # What only training needs stays at home.
+    size = sum(file.stat().st_size for file in path.rglob("*.data*"))
+    assert size < 5 * vae.count_params() + 8192
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
