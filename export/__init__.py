@@ -4,6 +4,7 @@
 export.saved_model(model, "serving/digits")          # a version for TensorFlow Serving
 export.publish(model, "repository", "digits")        # all that TensorFlow Serving needs to run it
 export.tflite(model, "digits.tflite", "float16")     # a decoder for phones and browsers
+export.web(model, "page", dataset)                   # a page that runs in the browser
 print(export.verify("serving/digits", model))        # the same numbers outside Python?
 ```
 
@@ -22,6 +23,7 @@ __all__ = [
     "saved_model",
     "tflite",
     "verify",
+    "web",
 ]
 
 # The modules are not called like the functions: importing one would hide the other.
@@ -35,6 +37,7 @@ _HOMES = {
     "saved_model": "export.saved_models",
     "tflite": "export.lite",
     "verify": "export.verification",
+    "web": "export.browser.page",
 }
 
 

@@ -2,7 +2,7 @@
 
 from kvae.cli import common
 
-_FORMATS = ("saved_model", "repository", "tflite")
+_FORMATS = ("saved_model", "repository", "tflite", "web")
 
 
 def add_arguments(parser) -> None:
@@ -15,7 +15,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        help="default: serving/MODEL for a SavedModel, repository for a repository, MODEL.tflite",
+        help="default: serving/MODEL for a SavedModel, repository for a repository, MODEL.tflite, "
+        "page/MODEL for the web",
     )
     parser.add_argument("--name", help="repository: what clients call the model (default: MODEL)")
     parser.add_argument(
@@ -26,11 +27,14 @@ def add_arguments(parser) -> None:
         "--precision",
         default="float32",
         choices=("float32", "float16", "dynamic", "int8"),
-        help="TFLite weights",
+        help="weights of TFLite files, the page's included",
     )
     parser.add_argument("--batch-size", type=common.positive, default=1, help="TFLite: fixed")
     parser.add_argument(
         "--calibrate", metavar="DATASET", help="images that set the ranges of int8 (default: prior)"
+    )
+    parser.add_argument(
+        "--dataset", help="web: whose test images the page shows (default: the model's own)"
     )
     parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
     common.add_json(parser)
@@ -50,6 +54,8 @@ def run(arguments) -> int:
     output = arguments.output or arguments.directory
     if arguments.format == "repository":
         return _publish(arguments, model, output or "repository", arguments.name or stem)
+    if arguments.format == "web":
+        return _page(arguments, model, output or f"page/{stem}")
     if arguments.format == "saved_model":
         path = export.saved_model(model, output or f"serving/{stem}", version=arguments.version)
     else:
@@ -100,4 +106,17 @@ def _publish(arguments, model, repository: str, name: str) -> int:
     if done.report is not None:
         print(done.report)
     print(f"{repository}/README.md says how to serve it; `kvae serve {repository}` does it here")
+    return 0
+
+
+def _page(arguments, model, folder: str) -> int:
+    import export
+
+    data = common.load_data(model, arguments.model, arguments)
+    path = export.web(model, folder, data, title=arguments.model, precision=arguments.precision)
+    if arguments.json:
+        common.print_json({"path": str(path), "verification": None})
+        return 0
+    print(f"wrote {path}")
+    print(f"python -m http.server --directory {path.parent} shows it at http://localhost:8000")
     return 0

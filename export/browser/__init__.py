@@ -1,0 +1,1 @@
+"""A static page that runs a model's decoder in the browser."""

@@ -1,0 +1,247 @@
+// The page: one latent z, which every control moves and the decoder follows.
+
+import { Drawing } from './drawing.js';
+import { between, nearest, placed, Plane } from './latents.js';
+import { Network, start } from './network.js';
+import { show } from './pictures.js';
+import { PlaneView } from './plane.js';
+
+const STRIP = 9;
+const SPOKEN_AFTER = 500; // Milliseconds without a change, for screen readers.
+
+const byId = (id) => document.getElementById(id);
+
+class Page {
+  constructor(facts, decoder, encoder) {
+    Object.assign(this, { facts, decoder, encoder, label: 0, frames: 0 });
+    this.shape = facts.event_shape;
+    this.plane = new Plane(facts.plane, facts.space);
+    this.view = new PlaneView(byId('plane'), this.plane, facts.points, (u, v) => {
+      this.moveTo(this.plane.moved(this.z, u, v));
+    });
+    this.prepareClasses();
+    this.prepareSamples();
+    this.prepareSliders();
+    this.prepareWalk();
+    this.prepareDrawing();
+    byId('title').textContent = document.title = facts.title;
+    byId('plane-kind').textContent = this.describePlane();
+    this.moveTo(placed([...facts.plane.centre], facts.space));
+  }
+
+  describePlane() {
+    const { points, plane, latent_dim: size } = this.facts;
+    const share = Math.round(100 * plane.explained);
+    const kind = size <= 2 ? 'The plane is z itself.'
+      : `It shows two principal directions of ${size}, with ${share} % of the variance.`;
+    return points ? `${kind} Dots are the codes of ${points.z.length} images (${points.name}).` : kind;
+  }
+
+  // ---- z, and what follows it ----
+
+  moveTo(z) {
+    this.z = z;
+    const marks = {};
+    if (this.a) marks.A = this.plane.project(this.a);
+    if (this.b) marks.B = this.plane.project(this.b);
+    const at = this.plane.project(z);
+    this.view.show(at, marks);
+    byId('place').textContent = `u ${at[0].toFixed(2)}, v ${at[1].toFixed(2)}`;
+    this.sliders.forEach(({ input, output }, i) => {
+      input.value = z[i];
+      output.textContent = z[i].toFixed(2);
+    });
+    this.wanted = true;
+    if (!this.drawing) this.follow();
+    clearTimeout(this.speaking);
+    this.speaking = setTimeout(() => this.speak(at), SPOKEN_AFTER);
+  }
+
+  /** Decodes the newest z once for each frame of the display, until the image shows it. */
+  async follow() {
+    this.drawing = true;
+    while (this.wanted) {
+      await new Promise(requestAnimationFrame);
+      this.wanted = false;
+      const began = performance.now();
+      show(byId('image'), await this.decode(this.z), this.shape);
+      this.frames += 1;
+      this.report(performance.now() - began);
+    }
+    this.drawing = false;
+  }
+
+  async decode(z) {
+    return (await this.decoder.run({ z: Float32Array.from(z), ...this.given() })).image;
+  }
+
+  given() {
+    const { num_classes: count } = this.facts;
+    return count ? { label: Float32Array.from({ length: count }, (_, i) => +(i === this.label)) } : {};
+  }
+
+  report(milliseconds) {
+    this.cost = this.cost === undefined ? milliseconds : 0.9 * this.cost + 0.1 * milliseconds;
+    const where = this.decoder.accelerator === 'webgpu' ? 'WebGPU' : 'WebAssembly';
+    byId('speed').textContent = `Decoded in ${this.cost.toFixed(1)} ms with ${where}.`;
+  }
+
+  speak(at) {
+    const { points } = this.facts;
+    const near = points?.labels ? points.labels[nearest(points.z, this.z)] : null;
+    const like = near === null ? '' : `, nearest to images of class ${near}`;
+    byId('spoken').textContent = `${at.map((value) => value.toFixed(1)).join(', ')}${like}`;
+    byId('image').setAttribute('aria-label', `Decoded image${like}`);
+  }
+
+  // ---- Controls ----
+
+  prepareClasses() {
+    const { num_classes: count } = this.facts;
+    if (!count) return;
+    byId('class').append(...Array.from({ length: count }, (_, i) => new Option(i, i)));
+    byId('class').addEventListener('change', (event) => {
+      this.label = Number(event.target.value);
+      this.moveTo(this.z);
+      this.drawStrip();
+    });
+    byId('class-row').hidden = false;
+  }
+
+  draws() {
+    const { seeds, num_classes: count } = this.facts;
+    return seeds && count ? seeds[this.label] : seeds;
+  }
+
+  prepareSamples() {
+    byId('samples').hidden = !this.facts.seeds;
+    if (!this.facts.seeds) return;
+    const seed = byId('seed');
+    seed.max = this.draws().length - 1;
+    const draw = () => {
+      const value = Math.round(Number(seed.value)) || 0;
+      seed.value = Math.max(0, Math.min(Number(seed.max), value));
+      this.moveTo(this.draws()[Number(seed.value)]);
+    };
+    seed.addEventListener('change', draw);
+    byId('draw').addEventListener('click', draw);
+    byId('next').addEventListener('click', () => {
+      seed.value = (Number(seed.value) + 1) % (Number(seed.max) + 1);
+      draw();
+    });
+  }
+
+  prepareSliders() {
+    const { latent_dim: size, spread, plane } = this.facts;
+    const order = Array.from({ length: size }, (_, i) => i).sort((i, j) => spread[j] - spread[i]);
+    const rows = order.map((i) => {
+      const reach = Math.max(3, Math.abs(plane.centre[i]) + 4 * spread[i]).toFixed(2);
+      const label = document.createElement('label');
+      const input = Object.assign(document.createElement('input'), {
+        type: 'range', min: -reach, max: reach, step: 0.01,
+      });
+      const output = document.createElement('output');
+      label.append(`z${i + 1}`, input, output);
+      input.addEventListener('input', () => {
+        const z = [...this.z];
+        z[i] = Number(input.value);
+        this.moveTo(placed(z, this.facts.space));
+      });
+      return { i, label, input, output };
+    });
+    byId('sliders').append(...rows.map((row) => row.label));
+    this.sliders = rows.sort((one, other) => one.i - other.i);
+    byId('sliders-help').textContent = size > 2
+      ? 'Those in which the images differ most come first.' : 'The same z, one number at a time.';
+  }
+
+  prepareWalk() {
+    const { points, plane } = this.facts;
+    const known = points?.z ?? this.draws();
+    [this.a, this.b] = known.length > 1 ? known : [plane.centre, plane.centre];
+    const canvases = Array.from({ length: STRIP }, () => document.createElement('canvas'));
+    canvases.forEach((canvas) => canvas.classList.add('picture'));
+    byId('strip').append(...canvases);
+    const keep = (name) => {
+      this[name] = this.z;
+      this.moveTo(this.z);
+      this.drawStrip();
+    };
+    byId('keep-a').addEventListener('click', () => keep('a'));
+    byId('keep-b').addEventListener('click', () => keep('b'));
+    const walk = byId('walk');
+    const go = () => this.moveTo(between(this.a, this.b, Number(walk.value), this.facts.space));
+    walk.addEventListener('input', go);
+    const play = byId('play');
+    const step = (time) => {
+      if (play.getAttribute('aria-pressed') !== 'true') return;
+      walk.value = 0.5 - 0.5 * Math.cos(time / 800);
+      go();
+      requestAnimationFrame(step);
+    };
+    play.addEventListener('click', () => {
+      const on = play.getAttribute('aria-pressed') !== 'true';
+      play.setAttribute('aria-pressed', on);
+      if (on) requestAnimationFrame(step);
+    });
+    this.drawStrip();
+  }
+
+  async drawStrip() {
+    for (const [i, canvas] of [...byId('strip').children].entries()) {
+      const z = between(this.a, this.b, i / (STRIP - 1), this.facts.space);
+      show(canvas, await this.decode(z), this.shape);
+    }
+  }
+
+  prepareDrawing() {
+    byId('own').hidden = !this.encoder;
+    if (!this.encoder) return;
+    const drawing = new Drawing(byId('paper'), this.shape, this.facts.fill, (image) => {
+      this.drawn = image;
+      if (!this.encoding) this.encode();
+    });
+    byId('clear').addEventListener('click', () => {
+      drawing.clear();
+      for (const id of ['input', 'output']) byId(id).width = byId(id).width; // Empties it.
+      byId('error').textContent = '';
+    });
+    byId('file').addEventListener('change', (event) => {
+      const [file] = event.target.files;
+      if (file) drawing.open(file);
+    });
+  }
+
+  /** Encodes the newest drawing, and shows what the decoder makes of it. */
+  async encode() {
+    this.encoding = true;
+    while (this.drawn) {
+      const image = this.drawn;
+      this.drawn = null;
+      show(byId('input'), image, this.shape);
+      const z = [...(await this.encoder.run({ image, ...this.given() })).z_mean];
+      const again = await this.decode(z);
+      show(byId('output'), again, this.shape);
+      const error = Math.sqrt(again.reduce((sum, v, i) => sum + (v - image[i]) ** 2, 0) / image.length);
+      byId('error').textContent = `(differs by ${error.toFixed(2)})`;
+      this.moveTo(z);
+    }
+    this.encoding = false;
+  }
+}
+
+try {
+  const response = await fetch('model.json');
+  if (!response.ok) throw new Error(`model.json: ${response.status} ${response.statusText}`);
+  const facts = await response.json();
+  const accelerators = await start(new URLSearchParams(location.search).get('device'));
+  const decoder = await Network.load('decoder.tflite', accelerators);
+  const encoder = facts.encoder ? await Network.load('encoder.tflite', accelerators) : null;
+  byId('main').hidden = false;
+  byId('notice').hidden = true;
+  window.page = new Page(facts, decoder, encoder); // For the browser's console, and tests.
+} catch (error) {
+  byId('notice').setAttribute('role', 'alert');
+  byId('notice').textContent = `The model cannot be loaded: ${error.message ?? error}`;
+  throw error;
+}

@@ -1,0 +1,37 @@
+// Images between arrays of numbers in [0, 1] and canvases.
+
+/** Shows an image [height, width, channels] on a canvas, pixel for pixel. */
+export function show(canvas, image, [height, width, channels]) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const picture = new ImageData(width, height);
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    for (let c = 0; c < 3; c++) {
+      // Rounded and clamped to 0…255 by the array.
+      picture.data[4 * pixel + c] = 255 * image[pixel * channels + (channels === 3 ? c : 0)];
+    }
+    picture.data[4 * pixel + 3] = 255;
+  }
+  canvas.getContext('2d').putImageData(picture, 0, 0);
+}
+
+/** Reads a canvas as an image [height, width, channels]. */
+export function read(canvas, channels) {
+  const { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const image = new Float32Array(width * height * channels);
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    const [r, g, b] = data.subarray(4 * pixel, 4 * pixel + 3);
+    if (channels === 3) image.set([r / 255, g / 255, b / 255], 3 * pixel);
+    else image[pixel] = (0.299 * r + 0.587 * g + 0.114 * b) / 255;
+  }
+  return image;
+}
+
+/** A canvas that is on no page. */
+export function blank(width, height) {
+  const canvas = Object.assign(document.createElement('canvas'), { width, height });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  context.imageSmoothingQuality = 'high';
+  context.fillRect(0, 0, width, height);
+  return canvas;
+}

@@ -1,0 +1,174 @@
+"""The page for browsers: the files that are written, and what its JSON says."""
+
+import hashlib
+import http.server
+import io
+import json
+import re
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+import export
+import kvae
+from export.browser import litert_js, page
+
+
+def archive(files) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as packed:
+        for name in files:
+            content = b'import "@litertjs/wasm-utils";\n//# sourceMappingURL=index.js.map'
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """Small archives in the place of LiteRT.js, and an empty cache."""
+    contents, known = {}, {}
+    for name, (_, files) in litert_js._PACKAGES.items():
+        contents[name] = archive(files)
+        known[name] = (hashlib.sha256(contents[name]).hexdigest(), files)
+    monkeypatch.setattr(litert_js, "_PACKAGES", known)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
+    return contents
+
+
+@pytest.fixture
+def cached(packages):
+    litert_js.cache_folder().mkdir(parents=True)
+    for name, content in packages.items():
+        file = litert_js.cache_folder() / f"litertjs-{name}-{litert_js.VERSION}.tgz"
+        file.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def data(images):
+    labels = np.arange(40) % 3
+    return kvae.datasets.from_array(images, labels, name="noise", split="test")
+
+
+def test_the_page_is_whole_and_names_no_other_host(cached, dense, data, tmp_path):
+    index = export.web(dense, tmp_path / "page", data, title="A model")
+    folder = index.parent
+    assert index == tmp_path / "page" / "index.html"
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["title"] == "A model"
+    assert (folder / "decoder.tflite").read_bytes()[4:8] == b"TFL3"
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".tflite"]
+    texts = {path.name: path.read_text() for path in files}
+    for name, text in texts.items():
+        assert not re.search(r"https?://|//[a-z0-9-]+\.[a-z]", text), name
+        for wanted in re.findall(r"(?:from|src=|href=) ?['\"]([^'\":]+)['\"]", text):
+            base = folder / "litert" if name in ("litert.js", "wasm-utils.js") else folder
+            assert (base / wanted).is_file(), f"{name} asks for {wanted}"
+    assert '"./wasm-utils.js"' in texts["litert.js"]
+    # Every element that the program looks for is on the page.
+    wanted = set(re.findall(r"byId\('([a-z-]+)'\)", texts["main.js"]))
+    assert len(wanted) > 20
+    assert wanted <= set(re.findall(r'id="([a-z-]+)"', texts["index.html"]))
+
+
+def test_a_plane_of_two_dimensions_is_z_itself(dense, data):
+    facts = page.describe(dense, data, points=30)
+    assert facts["event_shape"] == [8, 8, 1] and facts["latent_dim"] == 2
+    assert facts["num_classes"] is None and facts["space"] == "real"
+    assert facts["plane"]["centre"] == [0.0, 0.0]
+    assert facts["plane"]["axes"] == [[1.0, 0.0], [0.0, 1.0]]
+    assert facts["plane"]["explained"] == 1.0
+    z = np.asarray(dense.encode(data.images[:30])["z_mean"])
+    np.testing.assert_array_equal(np.float32(facts["points"]["z"]), z)
+    assert facts["points"]["labels"] == data.labels[:30].tolist()
+    assert facts["points"]["name"] == "noise test"
+    np.testing.assert_allclose(facts["spread"], z.std(axis=0), rtol=1e-5)
+    assert (np.abs(z) <= facts["plane"]["extent"]).mean() > 0.99
+
+
+def test_the_axes_are_the_principal_ones(conv, data):
+    facts = page.describe(conv, data)
+    z = np.asarray(conv.encode(data.images)["z_mean"], np.float64)
+    values, vectors = np.linalg.eigh(np.cov(z.T))
+    axes = np.array(facts["plane"]["axes"])
+    np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-6)
+    np.testing.assert_allclose(np.abs(axes @ vectors[:, ::-1][:, :2]), np.eye(2), atol=1e-3)
+    np.testing.assert_allclose(facts["plane"]["centre"], z.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        facts["plane"]["explained"], values[::-1][:2].sum() / values.sum(), rtol=1e-2
+    )
+
+
+def test_seeds_are_those_of_the_serving_signature(dense, data):
+    facts = page.describe(dense, data)
+    for seed in (0, 7, 499):
+        z = np.asarray(dense.prior.sample(1, kvae.random.split(kvae.random.as_seed(seed))[0]))
+        np.testing.assert_array_equal(np.float32(facts["seeds"][seed]), z[0])
+
+
+def test_without_data_the_plane_is_the_priors(conv, autoencoder):
+    facts = page.describe(conv)
+    assert facts["points"] is None and len(facts["seeds"]) == 500
+    np.testing.assert_allclose(facts["plane"]["centre"], np.mean(facts["seeds"], 0), atol=1e-6)
+    with pytest.raises(ValueError, match="no prior to draw from: give `data`"):
+        page.describe(autoencoder)
+
+
+def test_fill_is_the_typical_extent():
+    images = np.zeros((3, 28, 28, 1), np.float32)
+    images[:, 4:24, 10:16] = 1.0
+    images[1, 0, 0] = 0.05
+    assert page._fill(images) == pytest.approx(20 / 28, abs=1e-4)
+
+
+def test_wrong_arguments_are_named(dense, autoencoder, tmp_path):
+    with pytest.raises(ValueError, match=r"images of shape .*have shape \(12,\)"):
+        export.web(autoencoder, tmp_path / "page")
+    with pytest.raises(ValueError, match="'float32' or 'float16', not 'int8'"):
+        export.web(dense, tmp_path / "page", precision="int8")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="Cannot write the page"):
+        export.web(dense, tmp_path / "file")
+    assert not (tmp_path / "page").exists()
+
+
+def test_without_a_network_the_error_says_what_to_do(packages, tmp_path):
+    with pytest.raises(ConnectionError, match=r"npm pack @litertjs/core@[\d.]+ .*that folder"):
+        litert_js.copy(tmp_path)
+
+
+def test_runtime_is_downloaded_once_and_checked(packages, monkeypatch, tmp_path):
+    asked = []
+
+    class Registry(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(packages[self.path.split("/")[2]])
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{server.server_port}/")
+        files = litert_js.copy(tmp_path)
+        assert litert_js.copy(tmp_path) == files and len(files) == 6
+        assert asked == [
+            f"/@litertjs/{name}/-/{name}-{litert_js.VERSION}.tgz" for name in ("core", "wasm-utils")
+        ]
+        cache = litert_js.cache_folder() / f"litertjs-core-{litert_js.VERSION}.tgz"
+        cache.write_bytes(b"something else")
+        with pytest.raises(ValueError, match="SHA-256 differs. Delete it"):
+            litert_js.copy(tmp_path)
+        cache.unlink()
+        packages["core"] = b"something else"
+        with pytest.raises(ValueError, match="SHA-256 differs. Nothing was kept"):
+            litert_js.copy(tmp_path)
+        assert not cache.exists()
+        server.shutdown()
