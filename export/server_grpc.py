@@ -3,15 +3,21 @@
 import concurrent.futures
 import contextlib
 import importlib
+import importlib.util
 import time
 
 import numpy as np
 
 from export import server
 
-__all__ = ["modules", "serving"]
+__all__ = ["NEEDS", "installed", "modules", "serving"]
 
-_NEEDS = "pip install grpcio && pip install --no-deps tensorflow-serving-api"
+NEEDS = "pip install grpcio && pip install --no-deps tensorflow-serving-api"
+
+
+def installed() -> bool:
+    """Tells whether the packages are there, without importing them."""
+    return all(importlib.util.find_spec(name) for name in ("grpc", "tensorflow_serving"))
 
 
 def modules():
@@ -25,7 +31,7 @@ def modules():
         importlib.import_module("tensorflow_serving.apis.prediction_service_pb2_grpc")
     except ImportError as error:
         raise ImportError(
-            f"gRPC needs the packages grpcio and tensorflow-serving-api ({error}): {_NEEDS}"
+            f"gRPC needs the packages grpcio and tensorflow-serving-api ({error}): {NEEDS}"
         ) from None
     return grpc, lambda name: importlib.import_module(f"tensorflow_serving.apis.{name}")
 

@@ -20,6 +20,7 @@ _COMMANDS = (
     ("plot", "draw reconstructions, samples, the latent space, …", "plot"),
     ("export", "write a SavedModel, a model repository or a TFLite decoder", "export"),
     ("verify", "run an exported file elsewhere and compare", "verify"),
+    ("serve", "answer REST and gRPC calls with TensorFlow Serving, or for development", "serve"),
     ("study", "answer a question about VAEs by experiment", "study"),
     ("demo", "train, evaluate, draw, load, export and verify in two minutes", "demo"),
 )

@@ -20,7 +20,8 @@ import pytest
 
 import export
 from export import client as clients
-from export import server
+from export import server, serving
+from kvae.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -414,3 +415,110 @@ def test_what_is_found_to_serve(repository, tmp_path):
         server.found(repository, "x")
     with pytest.raises(FileNotFoundError, match="no model to serve in .*kvae export"):
         server.found(tmp_path)
+
+
+# `kvae serve`.
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Nothing on the PATH but what `programs(name, script)` puts there; calls are recorded."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}")
+
+    def add(name, body=""):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {folder}/{name}.arguments\n{body}\n')
+        script.chmod(0o755)
+        return folder / f"{name}.arguments"
+
+    return add
+
+
+def test_the_backend_is_what_is_there(programs):
+    assert serving.choose() == "development"
+    for backend, message in (("docker", "Docker does not answer"), ("model_server", "no tensorf")):
+        with pytest.raises(FileNotFoundError, match=message):
+            serving.choose(backend)
+    programs("docker", "exit 1")  # The command without its daemon.
+    assert serving.choose() == "development"
+    programs("docker")
+    assert serving.choose() == serving.choose("docker") == "docker"
+    programs("tensorflow_model_server")
+    assert serving.choose() == "model_server"
+    assert serving.choose("development") == "development"
+    with pytest.raises(ValueError, match="`backend` is one of auto"):
+        serving.choose("other")
+
+
+def test_tensorflow_serving_gets_the_repository(programs, repository, capfd):
+    recorded = programs(
+        "tensorflow_model_server",
+        'for a in "$@"; do case $a in --model_config_file=*) while read -r line; do '
+        'echo "$line"; done < "${a#*=}";; esac; done\nexit 3',
+    )
+    status = main(["serve", str(repository), "--port", "18501", "--grpc-port", "18500"])
+    assert status == 3
+    arguments = recorded.read_text().splitlines()
+    assert {"--rest_api_port=18501", "--port=18500", "--enable_batching=true"} <= set(arguments)
+    assert f"--batching_parameters_file={repository}/batching_params.pbtxt" in arguments
+    out = capfd.readouterr().out
+    assert f'base_path: "{repository}/models/dense"' in out
+    assert "http://localhost:18501/v1/models/dense:predict" in out
+    # A folder of versions, which has no configuration.
+    assert main(["serve", str(repository / "models/dense"), "--name", "x"]) == 3
+    assert f'name: "x" base_path: "{repository}/models/dense"' in capfd.readouterr().out
+
+
+def test_docker_gets_the_repository(programs, repository):
+    recorded = programs("docker")
+    assert main(["serve", str(repository), "--port", "18501", "--image", "serving:1"]) == 0
+    arguments = recorded.read_text().splitlines()
+    assert arguments[:2] == ["run", "--rm"] and "127.0.0.1:18501:8501" in arguments
+    assert f"{repository}:/repository:ro" in arguments
+    assert arguments[arguments.index("serving:1") + 1 :][:1] == [
+        "--model_config_file=/repository/models.config"
+    ]
+    assert main(["serve", str(repository), "--name", "dense", "--backend", "docker"]) == 0
+    assert main(["serve", str(repository / "models/dense"), "--name", "x"]) == 0
+    arguments = recorded.read_text().splitlines()
+    assert "MODEL_NAME=x" in arguments and f"{repository}/models/dense:/models/x:ro" in arguments
+
+
+def test_the_command_serves_for_development(repository, images):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kvae", "serve", str(repository), "--backend", "development"]
+        + ["--port", "0", "--no-grpc"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    text = ""
+    while "Ctrl-C" not in text:
+        line = process.stdout.readline()
+        assert line, text
+        text += line
+    assert "development server" in text and "dense: version 1" in text
+    client = export.Client(re.search(r"http://[^/]+", text)[0], "dense")
+    assert client.reconstruct(images[:2]).shape == (2, 8, 8, 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+def test_a_model_file_is_exported_and_served(dense, tmp_path, monkeypatch, capsys):
+    dense.save(tmp_path / "mine.keras")
+    served = {}
+
+    def run(models, host, port, grpc_port, limits):
+        served.update(models)
+        assert (models["mine"] / "1" / "saved_model.pb").is_file()
+        assert (host, port, grpc_port, limits.max_bytes) == ("127.0.0.1", 1, None, 2_000_000)
+        return 0
+
+    monkeypatch.setattr(server, "run", run)
+    command = ["serve", str(tmp_path / "mine.keras"), "--port", "1", "--max-request-mb", "2"]
+    assert main([*command, "--backend", "development", "--no-grpc"]) == 0
+    assert list(served) == ["mine"] and not served["mine"].exists()
+    assert main(["serve", str(tmp_path), "--backend", "development"]) == 2
+    assert "no model to serve" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""`kvae serve MODEL`."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+
+from kvae.cli import common
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise ValueError
+    return value
+
+
+_port.__name__ = "port from 0 (a free one) to 65535"
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a zoo name, a .keras file, a model repository or a folder of SavedModel versions",
+    )
+    parser.add_argument("--name", help="what clients call the model (default: as it is called)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8501, help="REST (%(default)s)")
+    parser.add_argument("--grpc-port", type=_port, default=8500, help="gRPC (%(default)s)")
+    parser.add_argument("--no-grpc", action="store_true", help="development server: REST only")
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "model_server", "docker", "development"),
+        default="auto",
+        help="default: TensorFlow Serving on the PATH, then its Docker image, then a server for "
+        "development",
+    )
+    parser.add_argument("--image", help="Docker: default tensorflow/serving:latest")
+    parser.add_argument(
+        "--timeout", type=common.positive_number, default=30.0, help="seconds for one request"
+    )
+    parser.add_argument(
+        "--max-request-mb",
+        type=common.positive_number,
+        default=64.0,
+        help="development server: largest request",
+    )
+
+
+def run(arguments) -> int:
+    from export import server, serving
+
+    # Before the model is loaded, which takes longer.
+    backend = serving.choose(arguments.backend)
+    limits = server.Limits(arguments.timeout, max_bytes=round(1e6 * arguments.max_request_mb))
+    with _models(arguments) as models:
+        if backend == "development":
+            return _development(arguments, models, limits)
+        if backend == "docker":
+            image = arguments.image or serving.IMAGE
+            manager = serving.docker_command(
+                models, arguments.host, arguments.port, arguments.grpc_port, limits, image
+            )
+        else:
+            manager = serving.model_server_command(
+                models, arguments.port, arguments.grpc_port, limits
+            )
+        with manager as command:
+            print(" ".join(command), flush=True)
+            for name in models:
+                print(f"{name}: http://localhost:{arguments.port}/v1/models/{name}:predict")
+            return serving.run_command(command)
+
+
+@contextlib.contextmanager
+def _models(arguments):
+    """The folders of versions to serve: those at the path, or one made of the model."""
+    from export import server
+
+    path = pathlib.Path(arguments.model)
+    if path.is_dir():
+        yield server.found(path, arguments.name)
+        return
+    model = common.load_model(arguments.model)
+    import export
+
+    stem = arguments.model.rsplit("/", 1)[-1].removesuffix(".keras")
+    with tempfile.TemporaryDirectory(prefix="kvae-serve-") as folder:
+        os.chmod(folder, 0o755)  # A server in a container may be another user.
+        export.publish(model, folder, arguments.name or stem, verify=False)
+        yield server.found(folder)
+
+
+def _development(arguments, models, limits) -> int:
+    from export import server, server_grpc
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    grpc_port = arguments.grpc_port
+    if arguments.no_grpc:
+        grpc_port = None
+    elif not server_grpc.installed():
+        print(f"REST only; for gRPC: {server_grpc.NEEDS}")
+        grpc_port = None
+    else:
+        common.quiet_tensorflow()  # The stubs import it.
+    return server.run(models, arguments.host, arguments.port, grpc_port, limits)
