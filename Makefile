@@ -1,5 +1,6 @@
 # make test    the tests             make slow    the slow ones
 # make demo    the whole way through, into demo/index.html
+# make web-test  the page for browsers in headless Chromium, where that is installed
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
 #
@@ -7,7 +8,7 @@
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow demo models lint clean
+.PHONY: .venv test slow web-test demo models lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -51,6 +52,9 @@ test: .venv
 
 slow: .venv
 	.venv/bin/python -m pytest -m slow $(ARGS)
+
+web-test: .venv
+	.venv/bin/python -m pytest -m slow tests/export/test_web_browser.py $(ARGS)
 
 demo: .venv
 	.venv/bin/python -m kvae demo $(ARGS)

@@ -172,15 +172,22 @@ def _seeds(model) -> np.ndarray | None:
 
     from export import endpoints
 
-    known = endpoints.endpoints(model)
-    if "generate" not in known:
+    if model.prior is None:
         return None
-    function = tf.function(known["generate"].function)
-    seed = tf.range(_SEEDS, dtype=tf.int64)
+    generate = endpoints.endpoints(model, signatures=["generate"])["generate"]
+    function = tf.function(generate.function)
+
+    def drawn(label: int) -> np.ndarray:
+        values = {"seed": tf.range(_SEEDS, dtype=tf.int64), **generate.defaults, "label": label}
+        rows = [
+            tf.broadcast_to(tf.cast(values[spec.name], spec.dtype), [_SEEDS])
+            for spec in generate.inputs
+        ]
+        return function(*rows)["z"].numpy()
+
     if not model.conditional:
-        return function(seed)["z"].numpy()
-    classes = [tf.fill([_SEEDS], tf.constant(c, tf.int64)) for c in range(model.num_classes)]
-    return np.stack([function(seed, label)["z"] for label in classes])
+        return drawn(0)
+    return np.stack([drawn(label) for label in range(model.num_classes)])
 
 
 def _plane(codes: np.ndarray) -> dict:

@@ -1,0 +1,185 @@
+"""The page in headless Chromium: its pixels are the model's, and pointer and keys move z."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+
+import export
+import kvae
+import zoo
+
+
+def _module(name):
+    place = pathlib.Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+chromium = _module("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium.PATH is None, reason="Chromium is not installed"),
+]
+
+NAME = "conv_vae.digits"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return zoo.load(NAME)
+
+
+@pytest.fixture(scope="module")
+def test_set():
+    return kvae.datasets.load("digits", "test")
+
+
+@pytest.fixture(scope="module")
+def address(model, test_set, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    try:
+        export.web(model, folder, test_set, title=NAME)
+    except ConnectionError as error:
+        pytest.skip(str(error))
+    with chromium.serve(folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=["wasm", "webgpu"])
+def browser(address, request):
+    with chromium.Browser() as browser:
+        browser.open(f"{address}?device={request.param}")
+        browser.wait("window.page?.frames > 0")
+        assert browser.run("page.decoder.accelerator") == request.param
+        yield browser
+        assert browser.problems == []
+        assert [r for r in browser.requests if not r.startswith((address, "data:"))] == []
+
+
+@pytest.fixture
+def settled(browser):
+    """Waits until the image shows the newest z."""
+    return lambda: browser.wait("!page.drawing && !page.wanted")
+
+
+def pixels(browser, canvas="image"):
+    return np.array(
+        browser.run(
+            f"(() => {{ const c = document.getElementById('{canvas}');"
+            "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; })()"
+        )
+    ).reshape(-1, 4)
+
+
+def test_images_are_those_of_the_model(browser, model):
+    rows = np.random.default_rng(0).normal(size=(4, model.latent_dim)).astype("float32")
+    for z in rows:
+        image = browser.run(f"page.decode({z.tolist()}).then((image) => [...image])")
+        expected = np.asarray(model.decode(z[None])).ravel()
+        np.testing.assert_allclose(image, expected, atol=1e-5)
+
+
+def test_the_canvas_shows_the_image(browser, settled, model):
+    z = np.asarray(browser.run("(page.moveTo(page.draws()[3]), page.z)"), np.float32)
+    settled()
+    expected = 255 * np.asarray(model.decode(z[None])).ravel()
+    shown = pixels(browser)
+    for channel in range(3):
+        assert np.abs(shown[:, channel] - expected).max() <= 0.51
+    assert (shown[:, 3] == 255).all()
+
+
+def test_seeds_give_the_models_samples(browser, settled, model):
+    browser.run("document.getElementById('seed').value = 7")
+    browser.run("document.getElementById('draw').click()")
+    settled()
+    z = model.prior.sample(1, kvae.random.split(kvae.random.as_seed(7))[0])
+    np.testing.assert_array_equal(np.float32(browser.run("page.z")), np.asarray(z)[0])
+    browser.run("document.getElementById('next').click()")
+    assert browser.run("document.getElementById('seed').value") == "8"
+
+
+def place(browser):
+    return browser.run("page.plane.project(page.z)")
+
+
+def test_dragging_moves_along_the_plane_and_changes_the_image(browser, settled):
+    box = browser.run(
+        "(() => { const r = document.getElementById('plane').getBoundingClientRect();"
+        "return [r.left, r.top, r.width]; })()"
+    )
+    left, top, width = box
+    extent = browser.run("page.plane.extent")
+    images = []
+    browser.mouse("mousePressed", left + 0.3 * width, top + 0.3 * width)
+    settled()
+    np.testing.assert_allclose(place(browser), [-0.4 * extent, 0.4 * extent], atol=0.02 * extent)
+    images.append(pixels(browser))
+    for share in (0.4, 0.6, 0.8):
+        browser.mouse("mouseMoved", left + share * width, top + 0.3 * width)
+        settled()
+        images.append(pixels(browser))
+    browser.mouse("mouseReleased", left + 0.8 * width, top + 0.3 * width, buttons=0)
+    np.testing.assert_allclose(place(browser), [0.6 * extent, 0.4 * extent], atol=0.02 * extent)
+    for before, after in zip(images, images[1:], strict=False):
+        assert np.abs(before - after).max() > 10
+    browser.mouse("mouseMoved", left + 0.1 * width, top + 0.1 * width, buttons=0)
+    np.testing.assert_allclose(place(browser), [0.6 * extent, 0.4 * extent], atol=0.02 * extent)
+
+
+def test_keys_move_the_point(browser, settled):
+    extent = browser.run("page.plane.extent")
+    browser.run("document.getElementById('plane').focus()")
+    browser.key("Home")
+    np.testing.assert_allclose(place(browser), [0, 0], atol=1e-6)
+    browser.key("ArrowRight")
+    browser.key("ArrowUp", shift=True)
+    np.testing.assert_allclose(place(browser), [extent / 40, extent / 8], rtol=1e-5)
+    settled()
+    browser.wait("document.getElementById('spoken').textContent.includes('class')")
+
+
+def test_sliders_move_one_dimension(browser, settled):
+    before = browser.run("page.z")
+    browser.run(
+        "(() => { const { input } = page.sliders[2]; input.focus(); input.value = 1.25;"
+        "input.dispatchEvent(new Event('input')); })()"
+    )
+    after = browser.run("page.z")
+    assert after[2] == 1.25
+    assert [a for i, a in enumerate(after) if i != 2] == [b for i, b in enumerate(before) if i != 2]
+    settled()
+
+
+def test_the_walk_ends_where_it_was_told_to(browser, settled):
+    browser.run("(page.moveTo(page.draws()[1]), document.getElementById('keep-a').click())")
+    browser.run("(page.moveTo(page.draws()[2]), document.getElementById('keep-b').click())")
+    for share, expected in ((0, "page.a"), (1, "page.b")):
+        browser.run(
+            "(() => { const walk = document.getElementById('walk');"
+            f"walk.value = {share}; walk.dispatchEvent(new Event('input')); }})()"
+        )
+        np.testing.assert_allclose(browser.run("page.z"), browser.run(expected), atol=1e-6)
+    settled()
+
+
+def test_everything_can_be_reached_and_has_a_name(browser):
+    names = browser.run(
+        "[...document.querySelectorAll('button, input, select, canvas[tabindex]')]"
+        ".filter((e) => e.checkVisibility()).map((e) => [e.tabIndex, e.id,"
+        "e.textContent || e.labels?.[0]?.textContent || e.getAttribute('aria-label') || ''])"
+    )
+    assert len(names) > 20
+    assert [one for one in names if one[0] < 0 or not one[2].strip()] == []
+
+
+def test_light_and_dark_differ(browser):
+    colours = {}
+    for scheme in ("light", "dark"):
+        browser.scheme(scheme)
+        colours[scheme] = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert colours == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 31)"}
