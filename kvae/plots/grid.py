@@ -167,7 +167,7 @@ class Grid:
     def finish(self, title: str, subtitle: str, path: str | os.PathLike | None) -> Figure:
         """Adds the title, fits the figure around the grid, saves it, and returns it."""
         height, width = self.size
-        subtitle = f"{subtitle}; {self.note}" if self.note else subtitle
+        subtitle = "; ".join(filter(None, (subtitle, self.note)))
         style.add_title(self.ax, title, subtitle, max(width, 420))
         _fit(self.figure, self.ax, width, height)
         return style.save(self.figure, path)
