@@ -61,6 +61,8 @@ class Card:
             return f"NLL {nll['value']:.2f} ± {nll['standard_error']:.2f} nats"
         if "bce_per_pixel" in self.metrics:
             return f"BCE {self.metrics['bce_per_pixel']:.4f} per pixel"
+        if self.metrics.get("kl"):  # A VAE of grey pixels, of which a Bernoulli has no density.
+            return f"ELBO {self.metrics['elbo']:.2f} nats"
         if "reconstruction" in self.metrics:
             return f"reconstruction {self.metrics['reconstruction']:.2f} nats"
         return "not measured" if self.trained else "not trained here"

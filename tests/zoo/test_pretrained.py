@@ -85,10 +85,12 @@ class TestEveryModel:
 @pytest.mark.parametrize("name", VAES)
 def test_log_prob_agrees_with_the_card(name):
     vae, card, data = zoo.load(name), zoo.card(name), test_data(name)
+    if "nll" not in card.metrics:
+        pytest.skip("Grey pixels under a Bernoulli have no log p(x).")
     estimate = vae.log_prob(data[:100], num_samples=200).summary()
     nll = card.metrics["nll"]
     assert set(nll) >= {"value", "standard_error", "num_samples"}
-    # Fewer samples bias the estimate upwards, by less than a nat here.
+    # Fewer samples bias the estimate upwards, by less than a nat for most of these.
     bound = 4 * np.hypot(estimate["standard_error"], nll["standard_error"]) + 1.0
     assert abs(estimate["value"] - nll["value"]) < bound
     assert nll["value"] < -card.metrics["elbo"]
