@@ -26,6 +26,9 @@ MARK = "Written by kvae export. Take this line out to keep your own version of t
 
 # What the server's REST paths, its text files and every file system allow.
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_TYPED = ("float32", "int64")
+# Of inputs for which not every number makes sense.
+_EXAMPLES = {"temperature": 1.0, "steps": 4, "num_samples": 16}
 _LARGEST_LITERAL = 64  # Numbers. Larger inputs are not written out in the README.
 
 
@@ -286,7 +289,8 @@ def _section(name: str, folder: pathlib.Path) -> str:
         f'"{found[chosen].inputs[key].dtype}"))'
         for key, value in example.items()
     ]
-    arguments = ", ".join(f"{key}={value}" for key, value in example.items())
+    required = {key: value for key, value in example.items() if key in ("seed", "z", "label")}
+    arguments = ", ".join(f"{key}={value}" for key, value in required.items())
     method = "generate" if chosen == "generate" else "decode"
     return _template(
         "section.md",
@@ -309,13 +313,11 @@ def _example(signature) -> dict | None:
     """Two rows of valid inputs, where they are few enough to be typed."""
     example = {}
     for key, info in signature.inputs.items():
-        if info.dtype.startswith("type") or info.dtype == "string":
-            return None
         shape = [2, *(size or 2 for size in info.shape[1:])]
-        if math.prod(shape) > _LARGEST_LITERAL:
+        if info.dtype not in _TYPED or math.prod(shape) > _LARGEST_LITERAL:
             return None
-        integer = np.dtype(info.dtype).kind in "iu"
-        example[key] = np.full(shape, 0 if integer else 0.5).astype(info.dtype).tolist()
+        value = _EXAMPLES.get(key, 0.5 if info.dtype == "float32" else 0)
+        example[key] = np.full(shape, value).tolist()
         if key == "seed":
             example[key] = [1, 2]
     return example

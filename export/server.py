@@ -152,7 +152,7 @@ def _parse(body: bytes) -> dict:
 
 def _columns(content: dict, signature: signatures.Signature) -> dict:
     """The inputs by name, whichever way they were written."""
-    required = [name for name in signature.inputs if name not in _optional(signature)]
+    required = [name for name in signature.inputs if name not in signature.optional]
 
     def named(value):
         return isinstance(value, dict) and set(value) != {"b64"}
@@ -177,10 +177,6 @@ def _columns(content: dict, signature: signatures.Signature) -> dict:
     return {required[0]: value}
 
 
-def _optional(signature) -> tuple[str, ...]:
-    return getattr(signature, "optional", ())
-
-
 def _arrays(columns: dict, signature: signatures.Signature) -> dict[str, np.ndarray]:
     """Arrays of JSON's lists, checked."""
     known = {key: value for key, value in columns.items() if key in signature.inputs}
@@ -192,7 +188,7 @@ def _arrays(columns: dict, signature: signatures.Signature) -> dict[str, np.ndar
 def check(arrays: dict[str, np.ndarray], signature: signatures.Signature) -> dict:
     """Returns the arrays when they are what a signature takes: names, types, shapes, rows."""
     unknown = set(arrays) - set(signature.inputs)
-    missing = set(signature.inputs) - set(arrays) - set(_optional(signature))
+    missing = set(signature.inputs) - set(arrays) - set(signature.optional)
     if unknown or missing:
         names = ", ".join(signature.inputs)
         what = f"unknown: {', '.join(sorted(unknown))}" if unknown else ""
@@ -212,7 +208,7 @@ def check(arrays: dict[str, np.ndarray], signature: signatures.Signature) -> dic
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise Failure("INVALID_ARGUMENT", f"Input {name!r} holds numbers that are not finite")
     rows = {key: len(array) for key, array in arrays.items() if array.ndim}
-    if len({n for key, n in rows.items() if not (n == 1 and key in _optional(signature))}) > 1:
+    if len({n for key, n in rows.items() if not (n == 1 and key in signature.optional)}) > 1:
         text = ", ".join(f"{key} {count}" for key, count in rows.items())
         raise Failure("INVALID_ARGUMENT", f"The inputs differ in their numbers of rows: {text}")
     return arrays

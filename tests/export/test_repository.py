@@ -17,7 +17,9 @@ from export.runtime import c_api
 def published(dense, tmp_path_factory):
     """A repository with a verified version of `dense`."""
     folder = tmp_path_factory.mktemp("repository")
-    return folder, export.publish(dense, folder, "dense")
+    # Two signatures of them all, for the sake of time.
+    signatures = ["serving_default", "generate"]
+    return folder, export.publish(dense, folder, "dense", signatures=signatures)
 
 
 @pytest.fixture

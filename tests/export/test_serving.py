@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import http.client
+import io
 import json
 import os
 import pathlib
@@ -92,17 +93,17 @@ def check_round_trip(client, dense, images):
     assert client.status() == {1: "AVAILABLE"}
     found = client.signatures()
     assert found["encode"] == ("image",)
-    if "score" in found:
-        score = client.score(images[:3], seed=5, num_samples=4)
-        assert score.log_prob.shape == (3,) and np.all(score.log_prob >= score.elbo - 1e-3)
-        again = client.score(images[1:2], seed=6, num_samples=4)
-        np.testing.assert_array_equal(again.elbo, score.elbo[1:2])
-    if "interpolate" in found:
-        way = client.interpolate(z[:1], z[1:2], steps=3)
-        np.testing.assert_allclose(way.image[0, 0], client.decode(z)[0], atol=1e-5)
-        assert way.z.shape == (1, 3, 2)
-    if "embed" in found:
-        np.testing.assert_allclose(client.embed(images[:2]), encoded["z_mean"][:2], atol=1e-6)
+    np.testing.assert_allclose(client.embed(images[:2]), encoded["z_mean"][:2], atol=1e-6)
+    np.testing.assert_allclose(client.generate(7, temperature=0.0).z, 0.0, atol=1e-6)
+    score = client.score(images[:3], seed=5, num_samples=4)
+    assert score.log_prob.shape == (3,) and np.all(score.effective_sample_size <= 4.001)
+    again = client.score(images[1:2], seed=6, num_samples=4)  # Seeds count up from row to row.
+    np.testing.assert_allclose(again.elbo, score.elbo[1:2], rtol=1e-6)
+    way = client.interpolate(z[:1], z[1:2], steps=3)
+    assert way.z.shape == (1, 3, 2)
+    np.testing.assert_allclose(way.image[0, [0, 2]], client.decode(z[:2]), atol=1e-5)
+    way = client.interpolate_images(images[:2], images[2:4], steps=2)
+    np.testing.assert_allclose(way.z[:, 1], encoded["z_mean"][2:4], atol=1e-5)
 
 
 def test_round_trip_by_rest(client, dense, images):
@@ -139,11 +140,40 @@ def test_grpc_without_its_packages_says_what_to_install(monkeypatch):
         export.Client("grpc://localhost", "dense")
 
 
+def test_png_files_are_sent_as_they_are(dense, tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(256, size=(2, 8, 8), dtype=np.uint8)
+    files = []
+    for image in pixels:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "png")
+        files.append(file.getvalue())
+    options = {"preprocessing": "png", "signatures": ["embed"]}
+    export.publish(dense, tmp_path, "png", verify=False, **options)
+    expected = dense.encode(pixels[..., None] / np.float32(255))["z_mean"]
+    with server.Development(server.found(tmp_path), port=0) as development:
+        client = export.Client(development.url, "png")
+        np.testing.assert_allclose(client.embed(files), expected, atol=1e-5)
+        np.testing.assert_allclose(client.embed(files[0]), expected[:1], atol=1e-5)
+        with pytest.raises(ValueError, match="takes bytes"):
+            client.embed(["file.png"])
+        for inputs, message in (
+            ([{"b64": "&"}], "not base64"),
+            ([3], "holds strings, or bytes"),
+            ([{"b64": "bm90IGEgcGljdHVyZQ=="}], "image"),
+        ):
+            body = json.dumps({"signature_name": "embed", "inputs": inputs})
+            status, answer = post(development.url, body, "/v1/models/png:predict")
+            assert status == 400 and re.search(message, answer["error"]), answer
+
+
 def test_the_readme_s_calls_work(running, repository):
     readme = (repository / "README.md").read_text()
     bodies = re.findall(r"curl http://localhost:8501(\S+) \\\n    -d '(.*)'", readme)
     assert {json.loads(body)["signature_name"] for _, body in bodies} >= {
         "generate",
+        "interpolate",
         "serving_default",
     }
     for path, body in bodies:
