@@ -6,6 +6,7 @@ export.publish(model, "repository", "digits")        # all that TensorFlow Servi
 export.tflite(model, "digits.tflite", "float16")     # a decoder for phones and browsers
 export.web(model, "page", dataset)                   # a page that runs in the browser
 print(export.verify("serving/digits", model))        # the same numbers outside Python?
+print(export.profile("digits.tflite", model, test))  # size, latency, error, nats
 ```
 
 `import export` does not import TensorFlow; the functions do.
@@ -15,10 +16,13 @@ import importlib
 
 __all__ = [
     "Client",
+    "Profile",
     "Publication",
     "Report",
     "Row",
     "ServingError",
+    "onnx",
+    "profile",
     "publish",
     "saved_model",
     "tflite",
@@ -29,10 +33,13 @@ __all__ = [
 # The modules are not called like the functions: importing one would hide the other.
 _HOMES = {
     "Client": "export.client",
+    "Profile": "export.profiling",
     "Publication": "export.repository",
     "Report": "export.report",
     "Row": "export.report",
     "ServingError": "export.client",
+    "onnx": "export.onnx_models",
+    "profile": "export.profiling",
     "publish": "export.repository",
     "saved_model": "export.saved_models",
     "tflite": "export.lite",

@@ -44,8 +44,9 @@ def convert(
 def _batches(path, signature: str, samples: dict[str, np.ndarray]):
     from export.runtime import signatures
 
-    size = signatures.read_signatures(path)[signature].inputs["z"].shape[0]
-    count = len(samples["z"])
+    first = next(iter(samples))
+    size = signatures.read_signatures(path)[signature].inputs[first].shape[0]
+    count = len(samples[first])
     for start in range(0, count, size):
         rows = np.arange(start, start + size) % count
         yield signature, {name: array[rows] for name, array in samples.items()}

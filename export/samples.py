@@ -75,6 +75,8 @@ class _Makers:
             return (np.arange(count) % _COUNTS[name] + 1).astype(info.dtype)
         if name == "temperature":
             return np.linspace(1.0, 0.5, count).astype(info.dtype)
+        if name.endswith("uniform"):  # The noise of a prior; other noise is Gaussian.
+            return rng.random(_shape(info, count)).astype(info.dtype)
         return self._anything(info, count, rng)
 
     def _images(self, info, count, rng):

@@ -7,7 +7,7 @@ import numpy as np
 
 from export import samples
 from export.report import Report, Row
-from export.runtime import c_api, child, litert, signatures, warmup
+from export.runtime import c_api, child, litert, onnx_runtime, signatures, warmup
 
 __all__ = ["TOLERANCES", "verify"]
 
@@ -17,6 +17,7 @@ TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.1, "int8": 0.25}
 
 _SAVED_MODEL = "export.runtime.c_api"
 _TFLITE = "export.runtime.litert"
+_ONNX = "export.runtime.onnx_runtime"
 # Signatures whose rows are worked out one by one: the outputs that keep their bits whatever the
 # row is batched with.
 _ROW_BY_ROW = {"generate": ("z",), "score": ("effective_sample_size", "elbo", "log_prob")}
@@ -33,15 +34,15 @@ def verify(
 
     A SavedModel runs in TensorFlow's C++ runtime, through its C API and in a process that never
     imports TensorFlow: the loader that TensorFlow Serving uses. (A reload in Python is no proof:
-    it accepts files that this loader cannot run.) A TFLite file runs in LiteRT. Each signature is
-    run at each batch size, and once without its optional inputs. `generate` is compared with the
-    model's draws from the same seeds, and the `z` of a row has to keep its bits when the row stands
-    elsewhere in the batch, and alone; so do the numbers of `score`. The requests that a server
-    warms up with are run too.
+    it accepts files that this loader cannot run.) A TFLite file runs in LiteRT, an ONNX file in
+    ONNX Runtime. Each signature is run at each batch size, and once without its optional inputs.
+    `generate` is compared with the model's draws from the same seeds, and the `z` of a row has to
+    keep its bits when the row stands elsewhere in the batch, and alone; so do the numbers of
+    `score`. The requests that a server warms up with are run too.
 
     Args:
         path: str or path. A SavedModel's version folder, a folder of versions (its newest is
-            taken), or a `.tflite` file.
+            taken), or a `.tflite` or `.onnx` file.
         model: `kvae.VAE` to compare with. `None` checks only that every signature runs and returns
             finite numbers.
         batch_sizes: tuple of int. Defaults to `(1, 7, 64)`. A TFLite file has a fixed batch
@@ -81,12 +82,13 @@ def verify(
         module, facts = _SAVED_MODEL, {"runtime": "C++", "precision": "float32"}
         available = signatures.read_signatures(path)
     else:
-        litert.require()
-        module = _TFLITE
+        onnx = path.suffix == ".onnx"
+        (onnx_runtime if onnx else litert).require()
+        module = _ONNX if onnx else _TFLITE
         answer = child.request(module, path, [], timeout)
         _raise_load_error(path, answer)
         if answer.failure:
-            return _failed(path, "LiteRT", answer.failure)
+            return _failed(path, "ONNX Runtime" if onnx else "LiteRT", answer.failure)
         facts = answer.facts
         available = {
             name: signatures.Signature(
@@ -220,6 +222,9 @@ def _reference(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         outputs = {"image": model.reconstruct(x, label)}
     elif name == "embed":
         outputs = {"embedding": _means(model, x, label)}
+    elif name == "prior" and model.prior is not None:
+        given = model.prior.given(label) if label is not None else model.prior
+        outputs = {"z": given.place({k: v for k, v in inputs.items() if k != "label"})}
     elif name == "generate" and model.prior is not None:
         z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
         outputs = {"image": model.decode(z, label), "z": z}

@@ -211,6 +211,8 @@ def test_export_and_verify(capsys, folder):
     result = json.loads(output(capsys, "export", VAE, "-o", "serving/x", "--json"))
     assert result["path"].endswith("serving/x/1") and result["verification"]["ok"]
     assert json.loads(output(capsys, "verify", "serving/x/1", "--model", VAE, "--json"))["ok"]
+    text = output(capsys, "export", VAE, "-f", "tflite", "-o", "x.tflite", "--precision", "int8")
+    assert "good enough" in text and "nats" in text and "SavedModel" in text
     output(capsys, "export", VAE, "-f", "tflite", "-o", "x.tflite", "--no-verify")
     assert "x.tflite" in output(capsys, "verify", "x.tflite", "--model", VAE)
     published = json.loads(

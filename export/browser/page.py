@@ -90,7 +90,7 @@ def web(
     facts["title"] = title or model.name
     facts["encoder"] = False
     litert_js.copy(folder / "litert")
-    export.tflite(model, folder / "decoder.tflite", precision)
+    export.tflite(model, folder / "decoder.tflite", precision, prior=False)
     with io.atomic_write(folder / "model.json") as temporary:
         temporary.write_text(json.dumps(facts, separators=(",", ":")), "utf-8")
     static = importlib.resources.files("export.browser") / "static"

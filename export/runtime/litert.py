@@ -5,15 +5,18 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import pathlib
 import sys
 
 import numpy as np
 
-from export.runtime import child
+from export.runtime import child, flatbuffer
 
-__all__ = ["Model", "require"]
+__all__ = ["METADATA", "Model", "require"]
+
+METADATA = "kvae.json"
 
 
 def require() -> None:
@@ -30,10 +33,11 @@ class Model:
 
     Attributes:
         signatures: dict of str to `{"inputs": {name: {"dtype", "shape"}}, "outputs": …}`.
-        operators: list of str. The operators it uses, e.g. `"FULLY_CONNECTED"`; one that is not
-            built in starts with `"CUSTOM "`.
+        operators: dict of str to int. The operators it uses, e.g. `"FULLY_CONNECTED"`, and the
+            largest version of each; one that is not built in starts with `"CUSTOM "`.
         precision: str. `"float32"`, `"float16"` (weights), `"dynamic"` (8-bit weights) or
             `"int8"` (8-bit weights and activations).
+        metadata: dict. What `export.tflite` wrote into the file about the model; empty in others.
 
     Raises:
         ValueError: if the file is damaged or has no named signature.
@@ -52,7 +56,10 @@ class Model:
         }
         if not self.signatures:
             raise ValueError("it has no named signature")
-        self.operators, self.precision = _inspect(data)
+        content = flatbuffer.read(data)
+        self.operators = flatbuffer.operators(content)
+        self.precision = flatbuffer.precision(content)
+        self.metadata = json.loads(flatbuffer.metadata(content, METADATA) or b"{}")
         self._interpreter.allocate_tensors()
 
     def _describe(self, name: str) -> dict:
@@ -93,29 +100,6 @@ class Model:
         return {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
 
 
-def _inspect(data: bytes) -> tuple[list[str], str]:
-    """Reads the operators and the precision out of the file's own tables."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    builtin = {
-        value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()
-    }
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-    operators = set()
-    for code in model.operatorCodes:
-        # Codes up to 127 are also in the older, narrower field; the larger of both is meant.
-        number = max(code.builtinCode, code.deprecatedBuiltinCode)
-        name = builtin.get(number, str(number))
-        operators.add(f"CUSTOM {code.customCode.decode()}" if name == "CUSTOM" else name)
-    types = {tensor.type for graph in model.subgraphs for tensor in graph.tensors}
-    if schema.TensorType.INT8 in types:
-        # A file that turns its float input into 8 bits computes in 8 bits.
-        precision = "int8" if "QUANTIZE" in operators else "dynamic"
-    else:
-        precision = "float16" if schema.TensorType.FLOAT16 in types else "float32"
-    return sorted(operators), precision
-
-
 def _open(path: pathlib.Path):
     model = Model(path)
     facts = {
@@ -123,6 +107,7 @@ def _open(path: pathlib.Path):
         "signatures": model.signatures,
         "operators": model.operators,
         "precision": model.precision,
+        "metadata": model.metadata,
     }
     return model.run, facts
 

@@ -2,7 +2,8 @@
 
 from kvae.cli import common
 
-_FORMATS = ("saved_model", "repository", "tflite", "web")
+_FORMATS = ("saved_model", "repository", "tflite", "onnx", "web")
+_ROWS = 300  # Images for calibration, and as many for the report.
 
 
 def add_arguments(parser) -> None:
@@ -31,7 +32,15 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--batch-size", type=common.positive, default=1, help="TFLite: fixed")
     parser.add_argument(
-        "--calibrate", metavar="DATASET", help="images that set the ranges of int8 (default: prior)"
+        "--parts",
+        choices=("decoder", "encoder", "both"),
+        default="decoder",
+        help="TFLite, ONNX: what of the model (default: decoder)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="DATASET",
+        help="images that set the ranges of int8 (default: the zoo model's, else the prior)",
     )
     parser.add_argument(
         "--dataset", help="web: whose test images the page shows (default: the model's own)"
@@ -58,29 +67,59 @@ def run(arguments) -> int:
         return _page(arguments, model, output or f"page/{stem}")
     if arguments.format == "saved_model":
         path = export.saved_model(model, output or f"serving/{stem}", version=arguments.version)
+    elif arguments.format == "onnx":
+        if arguments.parts == "both":
+            raise ValueError("An ONNX file holds one part: --parts decoder or --parts encoder.")
+        card = common.card_of(arguments.model)
+        path = export.onnx(model, output or f"{stem}.onnx", part=arguments.parts, card=card)
     else:
-        calibration = None
-        if arguments.calibrate:
-            import kvae
-
-            calibration = kvae.datasets.load(arguments.calibrate, "train")[:256]
-        path = export.tflite(
-            model,
-            output or f"{stem}.tflite",
-            precision=arguments.precision,
-            batch_size=arguments.batch_size,
-            calibration=calibration,
-        )
-    report = None if arguments.no_verify else export.verify(path, model)
+        path = _tflite(arguments, model, output or f"{stem}.tflite")
+    reports = {}
+    if not arguments.no_verify:
+        reports["verification"] = export.verify(path, model)
+        if arguments.format == "tflite" and arguments.parts != "encoder":
+            data = _images(arguments, model, "test")
+            if data is not None or model.prior is not None:
+                reports["profile"] = export.profile(path, model, data)
     if arguments.json:
-        common.print_json(
-            {"path": str(path), "verification": None if report is None else report.to_dict()}
-        )
+        found = {name: report.to_dict() for name, report in reports.items()}
+        common.print_json({"path": str(path), "verification": None, **found})
     else:
         print(f"wrote {path}")
-        if report is not None:
+        for report in reports.values():
             print(report)
-    return 0 if report is None or report.ok else 1
+    return 0 if all(report.ok for report in reports.values()) else 1
+
+
+def _tflite(arguments, model, path: str):
+    import export
+
+    calibration = None
+    if arguments.precision == "int8":
+        calibration = _images(arguments, model, "train")
+    return export.tflite(
+        model,
+        path,
+        precision=arguments.precision,
+        batch_size=arguments.batch_size,
+        calibration=calibration,
+        parts=arguments.parts,
+        card=common.card_of(arguments.model),
+    )
+
+
+def _images(arguments, model, split: str):
+    """A few hundred images of the named data, or of the zoo model's own; `None` without any."""
+    import kvae
+
+    if arguments.calibrate:
+        return kvae.datasets.load(arguments.calibrate, split)[:_ROWS]
+    if common.card_of(arguments.model) is None:
+        return None
+    try:
+        return common.load_data(model, arguments.model, arguments, split)[:_ROWS]
+    except FileNotFoundError:  # Of a dataset that is not on this machine.
+        return None
 
 
 def _publish(arguments, model, repository: str, name: str) -> int:

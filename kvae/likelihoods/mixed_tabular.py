@@ -81,7 +81,7 @@ class MixedTabular(Likelihood):
         self._labels = ["_".join(map(str, column)) for column in groups]
         self._parts = [_KINDS[kind](*arguments) for kind, *arguments in groups]
         order = [position for group in self._groups for position in group]
-        self._back = np.argsort(order)
+        self._back = np.argsort(order).astype("int32")  # Which accelerators ask for.
         self._widths = [
             part.num_parameters * len(group)
             for part, group in zip(self._parts, self._groups, strict=True)

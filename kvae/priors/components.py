@@ -5,7 +5,13 @@ import math
 import tensorflow as tf
 from keras import ops
 
-__all__ = ["gaussian_log_density", "gaussian_log_prob", "mixture_log_prob", "pick_component"]
+__all__ = [
+    "component_at",
+    "gaussian_log_density",
+    "gaussian_log_prob",
+    "mixture_log_prob",
+    "pick_component",
+]
 
 
 def gaussian_log_density(mean, log_var, z):
@@ -17,6 +23,22 @@ def gaussian_log_density(mean, log_var, z):
 def gaussian_log_prob(mean, log_var, z):
     """Computes log N(z; mean, diag(exp(log_var))) in nats, over the last axis; all broadcast."""
     return ops.sum(gaussian_log_density(mean, log_var, z), axis=-1)
+
+
+def component_at(logits, place):
+    """Finds the component in whose share of the unit interval a number lies.
+
+    Args:
+        logits: tensor `[..., K]`. Logarithms of the weights, up to a constant.
+        place: tensor `[..., 1]` in [0, 1), whose precision is that of the results.
+
+    Returns:
+        Pair of tensors `[..., K]`: the component one-hot, and the weights.
+    """
+    weights = tf.nn.softmax(tf.cast(logits, place.dtype))
+    last = logits.shape[-1] - 1  # Rounding may leave the last boundary below 1.
+    passed = tf.reduce_sum(tf.cast(place >= tf.cumsum(weights, axis=-1), tf.int32), axis=-1)
+    return tf.one_hot(tf.minimum(passed, last), last + 1, dtype=place.dtype), weights
 
 
 def pick_component(logits, noise):
@@ -35,14 +57,11 @@ def pick_component(logits, noise):
         Pair: the component one-hot, float32 `[..., K]`, and noise from N(0, I), of the shape of
         `noise`.
     """
-    weights = tf.nn.softmax(tf.cast(tf.stop_gradient(logits), tf.float64))
-    upper = tf.cumsum(weights, axis=-1)
     first = tf.cast(tf.stop_gradient(noise[..., :1]), tf.float64)
     place = 0.5 * tf.math.erfc(-first / math.sqrt(2.0))
-    last = logits.shape[-1] - 1  # Rounding may leave the last boundary below 1.
-    passed = tf.reduce_sum(tf.cast(place >= upper, tf.int32), axis=-1)
-    chosen = tf.one_hot(tf.minimum(passed, last), last + 1, dtype=tf.float64)
+    chosen, weights = component_at(tf.stop_gradient(logits), place)
     width = tf.reduce_sum(chosen * weights, axis=-1, keepdims=True)
+    upper = tf.cumsum(weights, axis=-1)
     below = tf.reduce_sum(chosen * (upper - weights), axis=-1, keepdims=True)
     rest = tf.clip_by_value((place - below) / width, 1e-12, 1 - 1e-12)
     fresh = tf.cast(tf.math.ndtri(rest), noise.dtype)

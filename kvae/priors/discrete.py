@@ -50,6 +50,12 @@ class UniformCategorical(Prior):
         """Draws Gumbel noise, `[..., latent_dim]`."""
         return random.gumbel(shape, seed)
 
+    def plain_noise(self):
+        return {"uniform": self.latent_dim}
+
+    def place(self, noise):
+        return self.transform(noise["uniform"])  # The largest of each is as likely to be any.
+
     def transform(self, noise):
         from kvae.posteriors.gumbel_softmax import one_hot_of_largest
 
@@ -102,6 +108,12 @@ class CodesPrior(Prior):
     def noise(self, shape, seed):
         """Draws uniform numbers, `[..., N]`: one for each code."""
         return random.uniform([*shape[:-1], self.quantizer.num_positions], seed)
+
+    def plain_noise(self):
+        return {"uniform": self.quantizer.num_positions}
+
+    def place(self, noise):
+        return self.transform(noise["uniform"])
 
     def mean(self):
         """Returns the average entry of the codebook at each position, `[latent_dim]`."""

@@ -111,6 +111,12 @@ class HierarchicalPrior(Prior):
         below = random.normal([*lead, self.latent_dim - size], second)
         return self.top.noise([*lead, size], first), below
 
+    def plain_noise(self):
+        return {**self.top.plain_noise(), "below": self.latent_dim - self.sizes[0]}
+
+    def place(self, noise):
+        return self.lower.place(self.top.place(noise), noise["below"])
+
     def transform(self, noise):
         return self.lower.place(self.top.transform(noise[0]), noise[1])
 
@@ -156,6 +162,13 @@ class _Prepared(Prior):
 
     def noise(self, shape, seed):
         return self._known()[0].noise(shape, seed)
+
+    def plain_noise(self):
+        return self._known()[0].plain_noise()
+
+    def place(self, noise):
+        prior, top = self._known()
+        return prior.lower.place(top.place(noise), noise["below"])
 
     def transform(self, noise):
         prior, top = self._known()

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.priors.components import pick_component
+from kvae.priors.components import component_at, pick_component
 from kvae.priors.prior import Prior
 
 __all__ = ["Mixture"]
@@ -81,11 +81,21 @@ class Mixture(Prior):
         each = self.component.cross_log_prob(self.parameters(), z)
         return ops.logsumexp(ops.log_softmax(self.logits) + each, axis=-1)
 
+    def plain_noise(self):
+        return {"noise": self.latent_dim, "uniform": 1}
+
+    def place(self, noise):
+        logits = tf.convert_to_tensor(self.logits)
+        return self._in_component(component_at(logits, noise["uniform"])[0], noise["noise"])
+
     def _place(self, noise, temperature):
         # The first coordinate names the component before it is scaled.
         chosen, noise = pick_component(tf.convert_to_tensor(self.logits), noise)
+        return self._in_component(chosen, temperature * noise)
+
+    def _in_component(self, chosen, noise):
         own = {name: ops.matmul(chosen, value) for name, value in self.parameters().items()}
-        return self.component.transform(own, temperature * noise)
+        return self.component.transform(own, noise)
 
     def get_config(self):
         return {

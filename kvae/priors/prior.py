@@ -44,6 +44,21 @@ class Prior(Part):
         """Draws the noise that `transform` takes. By default N(0, 1)."""
         return random.normal(shape, seed)
 
+    def plain_noise(self) -> dict[str, int]:
+        """Names the noise of `place`, which any platform can draw: a row's numbers, by name.
+
+        They are N(0, 1); those whose name ends in `"uniform"` are uniform on [0, 1).
+        """
+        return {"noise": self.latent_dim}
+
+    def place(self, noise: dict):
+        """Turns plain noise, tensors `[n, size]` by name, into draws from the prior.
+
+        For exported models: in float32, by operators that devices have, and of the distribution of
+        `transform`, not always of its bits.
+        """
+        return self.transform(noise["noise"])
+
     def sample(self, n, seed, temperature: float = 1.0):
         """Draws `n` latents, `[n, latent_dim]`; `temperature` scales the noise."""
         return self.transform(temperature * self.noise([n, self.latent_dim], seed))

@@ -75,6 +75,12 @@ class Rescaled(SharesLatentDim, Prior):
     def noise(self, shape, seed):
         return self.base.noise(shape, seed)
 
+    def plain_noise(self):
+        return self.base.plain_noise()
+
+    def place(self, noise):
+        return self.shift + self.scale * self.base.place(noise)
+
     def sample(self, n, seed, temperature: float = 1.0):
         return self.shift + self.scale * self.base.sample(n, seed, temperature)
 

@@ -73,6 +73,16 @@ class TwoStage(Prior):
         inner, noise = noise[..., : -self.latent_dim], noise[..., -self.latent_dim :]
         return self._place(self.model.prior.transform(inner), noise)
 
+    def plain_noise(self):
+        inner = self.model.prior.plain_noise()
+        own = {f"inner_{name}": size for name, size in inner.items()}
+        return {**own, "noise": self.latent_dim}
+
+    def place(self, noise):
+        start = len("inner_")
+        inner = {name[start:]: v for name, v in noise.items() if name.startswith("inner_")}
+        return self._place(self.model.prior.place(inner), noise["noise"])
+
     def sample(self, n, seed, temperature: float = 1.0):
         first, second = random.split(seed)
         u = self.model.prior.sample(n, first, temperature)

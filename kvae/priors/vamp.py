@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.priors.components import pick_component
+from kvae.priors.components import component_at, pick_component
 from kvae.priors.prior import Prior
 
 __all__ = ["VampPrior"]
@@ -153,6 +153,12 @@ class VampPrior(Prior):
         """Draws the noise of a component, Gaussian `[n, 1]`, and that of the posterior's `z`."""
         return _noise(self._model().posterior, shape, seed)
 
+    def plain_noise(self):
+        return _plain_noise(self._model().posterior)
+
+    def place(self, noise):
+        return self.prepared().place(noise)
+
     def transform(self, noise):
         return self.prepared().transform(noise)
 
@@ -211,6 +217,14 @@ class _PosteriorMixture(Prior):
     def noise(self, shape, seed):
         return _noise(self._known()[0], shape, seed)
 
+    def plain_noise(self):
+        return _plain_noise(self._known()[0])
+
+    def place(self, noise):
+        posterior, params, logits = self._known()
+        chosen, _ = component_at(logits, noise["uniform"])
+        return posterior.transform(_chosen(params, chosen), noise["noise"])
+
     def transform(self, noise):
         return self._place(noise, 1.0)
 
@@ -229,8 +243,7 @@ class _PosteriorMixture(Prior):
     def _place(self, noise, temperature):
         posterior, params, logits = self._known()
         choice, rest = noise
-        index = tf.argmax(pick_component(logits, choice)[0], axis=-1)
-        own = {name: tf.gather(value, index) for name, value in params.items()}
+        own = _chosen(params, pick_component(logits, choice)[0])
         z = posterior.transform(own, rest)
         plain = isinstance(temperature, (int, float)) and temperature == 1.0
         if plain or self.space != "real":
@@ -239,6 +252,23 @@ class _PosteriorMixture(Prior):
         # one of 1 leaves the bits as they are.
         mean = posterior.mean(own)
         return tf.where(tf.equal(temperature, 1.0), z, mean + temperature * (z - mean))
+
+
+def _chosen(params, one_hot) -> dict:
+    """The parameters of one component for each row."""
+    index = tf.argmax(one_hot, axis=-1)
+    return {name: tf.gather(value, index) for name, value in params.items()}
+
+
+def _plain_noise(posterior) -> dict[str, int]:
+    from kvae.posteriors import Posterior  # Which imports the priors.
+
+    if type(posterior).noise is not Posterior.noise:
+        raise ValueError(
+            f"a {type(posterior).__name__} posterior, of which this VampPrior is a mixture, draws "
+            "noise that is not plain Gaussian"
+        )
+    return {"noise": posterior.latent_dim, "uniform": 1}
 
 
 def _noise(posterior, shape, seed):

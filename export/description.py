@@ -1,0 +1,49 @@
+"""What a client has to know of an exported model, as plain data."""
+
+import math
+
+__all__ = ["describe"]
+
+
+def describe(model, card=None) -> dict:
+    """Describes a model: its shapes, its parts, its inputs, where it comes from.
+
+    Args:
+        model: `kvae.VAE`. Built.
+        card: optional `zoo.Card`, of which the licence, the preprocessing and the origin are told.
+    """
+    import keras
+    import tensorflow as tf
+
+    from kvae.version import __version__
+
+    parts = {
+        kind: None if (part := getattr(model, kind)) is None else type(part).__name__
+        for kind in ("posterior", "prior", "likelihood")
+    }
+    low, high, _ = model.likelihood.support()
+    found = {
+        "library": "kvae",
+        "name": model.name if card is None else card.name,
+        "latent_dim": model.latent_dim,
+        "event_shape": list(model.event_shape),
+        "num_classes": model.num_classes,
+        **parts,
+        "input_range": [float(end) if math.isfinite(end) else None for end in (low, high)],
+        "versions": {
+            "kvae": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+    }
+    if card is not None:
+        found["preprocessing"] = dict(card.preprocessing)
+        found["license"] = card.license
+        found["card"] = {
+            "architecture": card.architecture,
+            "dataset": card.dataset.get("name"),
+            "headline": card.headline,
+            "paper": card.paper,
+            "weights_sha256": None if card.weights is None else card.weights["sha256"],
+        }
+    return found

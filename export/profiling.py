@@ -1,0 +1,258 @@
+"""What a TFLite file costs and what it loses: size, operators, latency, error, nats."""
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+
+__all__ = ["Profile", "profile"]
+
+# What a file may lose: the error of an image in [0, 1], and nats of reconstruction.
+MAX_ERROR = {"float32": 1e-5, "float16": 1e-3}
+MAX_NATS = 1.0
+# Probabilities of pixels are kept so far from 0 and 1, the model's as the file's: in eight bits
+# they are multiples of 1/256, and the logarithm of an exact 0 would say nothing of the picture.
+_CLOSEST = 1e-4
+_DRAWS = 200
+
+
+@dataclasses.dataclass
+class Profile:
+    """What `export.profile` measured. Prints as a table; true when the file is good enough.
+
+    Attributes:
+        path: Path. The file.
+        precision: str.
+        bytes: int. Its size.
+        operators: dict of str to int. Each with its largest version.
+        gpu: list of str. What keeps the decoder from running on the GPU as a whole.
+        max_abs_error, mean_abs_error: float. Of the image, against the model's.
+        nats: float or `None`. By how much the reconstruction −E log p(x|z) of the data rises;
+            `None` without data, or for a likelihood that the mean alone does not determine.
+        reconstruction: float or `None`. The model's, in nats, to compare with.
+        examples: int. Examples behind `nats`; 0 where latents came from the prior.
+        latency: list of dict. Milliseconds by batch: `batch`, `file`, `saved_model`, `predict`.
+        fixed_batch: int. The file's own batch size; larger batches are run in turn.
+    """
+
+    path: pathlib.Path
+    precision: str
+    bytes: int
+    operators: dict[str, int]
+    gpu: list[str]
+    max_abs_error: float
+    mean_abs_error: float
+    nats: float | None
+    reconstruction: float | None
+    examples: int
+    latency: list[dict]
+    fixed_batch: int
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not good enough, a line each."""
+        lines = []
+        allowed = MAX_ERROR.get(self.precision)
+        if allowed is not None and not self.max_abs_error <= allowed:
+            lines.append(f"images differ by {self.max_abs_error:.1e}, more than {allowed:.0e}")
+        if self.nats is not None and not self.nats <= MAX_NATS:
+            lines.append(f"reconstruction costs {self.nats:.2f} nats more, over {MAX_NATS:g}")
+        return lines
+
+    @property
+    def ok(self) -> bool:
+        """Whether float16 is within 1e-3 of the model, and no precision costs over a nat."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def to_dict(self) -> dict:
+        """Returns the profile as a dict of plain types, for JSON."""
+        return {**dataclasses.asdict(self), "path": str(self.path), "ok": self.ok}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.path} ({self.precision}): {'good enough' if self.ok else 'NOT good enough'}",
+            f"size        {self.bytes / 1000:.1f} kB",
+            f"operators   {', '.join(f'{n} v{v}' for n, v in self.operators.items())}",
+            f"GPU         {'; '.join(self.gpu) or 'all of the decoder'}",
+            f"error       at most {self.max_abs_error:.1e}, {self.mean_abs_error:.1e} on average",
+        ]
+        if self.nats is not None:
+            lines.append(
+                f"nats        {self.nats:+.3f} of {self.reconstruction:.2f} "
+                f"(reconstruction of {self.examples} examples)"
+            )
+        for row in self.latency:
+            lines.append(
+                f"batch {row['batch']:<5} {row['file']:.3f} ms, SavedModel "
+                f"{row['saved_model']:.3f} ms, predict {row['predict']:.1f} ms"
+            )
+        if any(row["batch"] > self.fixed_batch for row in self.latency):
+            lines.append(f"            (the file runs {self.fixed_batch} at a time)")
+        return "\n".join([*lines, *(f"FAILED      {line}" for line in self.problems)])
+
+
+def profile(
+    path: str | os.PathLike,
+    model,
+    data=None,
+    batch_sizes: tuple[int, ...] = (1, 32),
+    seconds: float = 0.3,
+) -> Profile:
+    """Measures a TFLite file with a decoder against the model that it was made of.
+
+    Latencies are medians on this machine, of the file in LiteRT on one thread, of the SavedModel's
+    signature in TensorFlow and of Keras's `predict`. Error and nats are those of latents drawn from
+    the posteriors of `data`, the same for both, and for probabilities that are kept 1e-4 away from
+    0 and 1.
+
+    Args:
+        path: str or path. A file of `export.tflite`.
+        model: `kvae.VAE`. Trained: quantization of random weights says little.
+        data: optional array `[n, *event]` or `kvae.datasets.Dataset`; a few hundred examples do.
+            Defaults to `None`: latents from the prior, and no nats.
+        batch_sizes: tuple of int. Defaults to `(1, 32)`.
+        seconds: float. Time to spend on each latency. Defaults to `0.3`.
+
+    Returns:
+        `Profile`: true where float32 is within 1e-5 of the model's images, float16 within 1e-3, and
+        no precision costs more than 1 nat.
+
+    Raises:
+        FileNotFoundError: if the file or LiteRT is not there.
+        ValueError: if the file holds no decoder of such a model, or there is nothing to draw
+            latents from.
+
+    Example:
+
+    ```python
+    vae = zoo.load("conv_vae.mnist")
+    train, test = (kvae.datasets.load("mnist", split)[:300] for split in ("train", "test"))
+    path = export.tflite(vae, "mnist.tflite", "int8", calibration=train)
+    print(export.profile(path, vae, test))
+    ```
+    """
+    from export import endpoints
+    from export.runtime import litert
+
+    litert.require()
+    endpoints.exportable(model)
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}. Export the model first, with export.tflite.")
+    file = litert.Model(path)
+    signature = file.signatures.get("serving_default")
+    wanted = [model.latent_dim]
+    if signature is None or signature["inputs"]["z"]["shape"][1:] != wanted:
+        raise ValueError(
+            f"{path} holds no decoder of {model.latent_dim} latents, so there is nothing to "
+            "compare. Export the model with parts='decoder' or 'both'."
+        )
+    x, label, z = _latents(model, data)
+    inputs = {"z": z}
+    if label is not None:
+        inputs["label"] = np.eye(model.num_classes, dtype=np.float32)[label]
+    have = file.run("serving_default", inputs)["image"]
+    want = np.asarray(model.decode(z, label))
+    difference = np.abs(have.astype(np.float64) - want)
+    reconstruction = None if x is None else _reconstruction(model, z, label, x, want)
+    nats = None
+    if reconstruction is not None:
+        nats = _reconstruction(model, z, label, x, have) - reconstruction
+    return Profile(
+        path=path,
+        precision=file.precision,
+        bytes=path.stat().st_size,
+        operators=file.operators,
+        gpu=file.metadata.get("signatures", {}).get("serving_default", {}).get("gpu", []),
+        max_abs_error=float(difference.max()),
+        mean_abs_error=float(difference.mean()),
+        nats=nats,
+        reconstruction=reconstruction,
+        examples=0 if x is None else len(x),
+        latency=_latencies(model, file, inputs, label, batch_sizes, seconds),
+        fixed_batch=signature["inputs"]["z"]["shape"][0],
+    )
+
+
+def _latents(model, data):
+    """Gives examples (`None` without data), labels (`None` without classes) and latents."""
+    if data is None:
+        if model.prior is None:
+            raise ValueError(f"{model.name!r} has no prior to draw latents from: give `data`.")
+        label = np.arange(_DRAWS) % model.num_classes if model.conditional else None
+        return None, label, np.asarray(model.given(label).prior.sample(_DRAWS, 0), np.float32)
+    label = None
+    if isinstance(data, tuple):
+        data, label = data
+    if hasattr(data, "images"):
+        data, label = data.images, data.labels if model.conditional else None
+    x = np.asarray(data, np.float32)
+    model.likelihood.check(x, "data")
+    params = model.encode(x, label)
+    return x, label, np.asarray(model.given(label).posterior.sample(params, seed=0), np.float32)
+
+
+def _reconstruction(model, z, label, x, mean) -> float | None:
+    """−E log p(x|z) in nats for a likelihood of this mean; `None` where that is not enough."""
+    import kvae
+
+    params = dict(model.given(label).decode_params(z))
+    if isinstance(model.likelihood, kvae.Bernoulli):
+        p = np.clip(mean.astype(np.float64), _CLOSEST, 1.0 - _CLOSEST)
+        params["logits"] = np.log(p / (1.0 - p)).astype(np.float32)
+    elif "mean" in params:
+        params["mean"] = mean
+    else:
+        return None
+    return -float(np.mean(model.likelihood.log_prob(params, x)))
+
+
+def _latencies(model, file, inputs, label, batch_sizes, seconds) -> list[dict]:
+    import tensorflow as tf
+
+    from export import endpoints
+
+    rows = []
+    decoder = model.decoder_model()
+    with tempfile.TemporaryDirectory(prefix="kvae-profile-") as folder:
+        decode = endpoints.endpoints(model, signatures=["serving_default"])["serving_default"]
+        endpoints.write({"serving_default": decode}, folder)
+        loaded = tf.saved_model.load(folder)
+        served = loaded.signatures["serving_default"]
+        for size in batch_sizes:
+            index = np.arange(size) % len(inputs["z"])
+            batch = {name: array[index] for name, array in inputs.items()}
+            tensors = {"z": tf.constant(batch["z"])}
+            if label is not None:
+                tensors["label"] = tf.constant(np.asarray(label)[index], tf.int64)
+            arrays = list(batch.values()) if len(decoder.inputs) > 1 else batch["z"]
+            rows.append(
+                {
+                    "batch": size,
+                    "file": _median(lambda b=batch: file.run("serving_default", b), seconds),
+                    "saved_model": _median(
+                        lambda t=tensors: [v.numpy() for v in served(**t).values()], seconds
+                    ),
+                    "predict": _median(
+                        lambda a=arrays: decoder.predict(a, verbose=0, batch_size=32), seconds
+                    ),
+                }
+            )
+    return rows
+
+
+def _median(function, seconds: float) -> float:
+    """The median of what `function` takes, in milliseconds."""
+    function()  # The first call traces, allocates and reads weights.
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or (time.perf_counter() < end and len(times) < 1000):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1000.0 * float(np.median(times))
