@@ -65,8 +65,7 @@ def test_verify_runs_a_file_of_each_precision(files, conv):
         assert report.ok, str(report)
         assert report.precision == precision
         assert [(row.signature, row.output, row.batch) for row in report.rows] == [
-            ("serving_default", "image", 1),
-            ("serving_default", "image", 32),
+            ("serving_default", "image", size) for size in (64, 7, 1)
         ]
         assert {row.tolerance for row in report.rows} == {verification.TOLERANCES[precision]}
         assert all("LiteRT" in row.runtime for row in report.rows)
