@@ -99,7 +99,8 @@ _SPRITES = dict(
 
 def _gaussian(variance: str, scale: float) -> dict:
     """A Gaussian likelihood as its configuration, which cards can hold."""
-    return keras.saving.serialize_keras_object(kvae.GaussianLikelihood(variance, scale))
+    likelihood = kvae.GaussianLikelihood(variance, scale, name="likelihood")  # Not a counted name.
+    return keras.saving.serialize_keras_object(likelihood)
 
 
 def _blog(value: float) -> dict:
