@@ -3,12 +3,13 @@
 # make web-test  the page for browsers in headless Chromium, where that is installed
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
+# make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
 #
 # make PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made with;
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow web-test demo models lint clean
+.PHONY: .venv test slow web-test demo models audit lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -64,6 +65,16 @@ models: .venv
 
 lint: .venv
 	.venv/bin/python -m ruff check .
+
+# pip-audit asks PyPI; --strict, so that a package that could not be looked up is a failure.
+audit: .venv
+	@test -x build/audit/bin/pip-audit || .venv/bin/python -m venv --clear build/audit
+	@build/audit/bin/python -m pip --disable-pip-version-check install --quiet \
+		pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	build/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.cdx.json .venv/bin/python
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip \
+		--requirement requirements.txt $(ARGS)
 
 # Leaves .venv, and what was trained and exported (runs/, serving/).
 clean:

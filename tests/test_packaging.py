@@ -29,9 +29,14 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+def hashed_pins() -> list[str]:
+    """Each pin with its marker and hashes, in one line."""
+    text = (ROOT / "requirements.txt").read_text().replace("\\\n", "")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
 def pin_lines() -> list[str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line.split("--hash=")[0].strip() for line in hashed_pins()]
 
 
 def pins(python: str, platform: str, machine: str) -> dict[str, str]:
@@ -56,6 +61,13 @@ def test_every_requirement_is_pinned_exactly():
     lines = pin_lines()
     loose = [line for line in lines if not re.match(r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; .+)?$", line)]
     assert len(lines) > 50 and loose == []
+
+
+def test_every_pin_has_its_hashes():
+    """pip refuses a file with another hash, and anything without one, as soon as one pin has one."""
+    for line in hashed_pins():
+        hashes = [word for word in line.split() if word.startswith("--hash")]
+        assert hashes and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", word) for word in hashes)
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -81,12 +81,12 @@ class TestContract:
         assert not np.array_equal(first, train(2))
 
     def test_training_lowers_the_loss(self, name):
-        keras.utils.set_random_seed(0)
+        keras.utils.set_random_seed(1)
         vae = build(name, objective="elbo")  # A higher β may well empty z here.
         vae.compile(keras.optimizers.Adam(0.01))
         x = (events(name) > 0.5).astype(np.float32)
         before = vae.evaluate(x, verbose=0, return_dict=True)["loss"]
-        vae.fit(x, epochs=50, batch_size=6, verbose=0)
+        vae.fit(np.concatenate([x] * 20), epochs=5, batch_size=6, verbose=0)
         assert vae.evaluate(x, verbose=0, return_dict=True)["loss"] < 0.9 * before
 
     def test_saves_and_loads(self, name, tmp_path):
