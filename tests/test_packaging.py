@@ -64,7 +64,7 @@ def test_every_requirement_is_pinned_exactly():
 
 
 def test_every_pin_has_its_hashes():
-    """pip refuses a file with another hash, and anything without one, as soon as one pin has one."""
+    """As soon as one pin has a hash, pip refuses files with another one or with none."""
     for line in hashed_pins():
         hashes = [word for word in line.split() if word.startswith("--hash")]
         assert hashes and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", word) for word in hashes)
