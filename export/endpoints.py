@@ -127,11 +127,14 @@ def _with_defaults(endpoint: Endpoint) -> Callable:
     """The function with the arguments that its inputs are, for TensorFlow to find their defaults.
 
     It pairs the last defaults with the last inputs, so that a function whose further arguments are
-    not used would have them mixed up.
+    not used would have them mixed up. It also traces what it is given twice: this is a single call
+    of a graph that is traced once.
     """
+    graph = tf.function(endpoint.function, input_signature=endpoint.inputs, autograph=False)
+    traced = graph.get_concrete_function()
 
     def function(*tensors):
-        return endpoint.function(*tensors)
+        return traced(*tensors)
 
     function.__signature__ = inspect.Signature(
         inspect.Parameter(

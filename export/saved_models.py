@@ -104,18 +104,18 @@ def saved_model(
             raise TypeError(f"A version is an integer, not {version!r}.")
         if int(version) < 1:
             raise ValueError(f"A version is at least 1, not {version}.")
-        return _publish(model, made, directory, int(version))
+        return _publish(model, made, directory, int(version), preprocessing)
     while True:
         number = max(versions(directory), default=0) + 1
         try:
-            return _publish(model, made, directory, number)
+            return _publish(model, made, directory, number, preprocessing)
         except FileExistsError:
             if number not in versions(directory):
                 raise
             # Another process published this number meanwhile: take the next.
 
 
-def _publish(model, made, directory: pathlib.Path, version: int) -> pathlib.Path:
+def _publish(model, made, directory: pathlib.Path, version: int, images) -> pathlib.Path:
     from export import endpoints
     from export.runtime import signatures, warmup
 
@@ -130,7 +130,7 @@ def _publish(model, made, directory: pathlib.Path, version: int) -> pathlib.Path
         found = signatures.read_signatures(temporary)
         file = temporary / METADATA
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(_describe(model, found), indent=2) + "\n")
+        file.write_text(json.dumps(_describe(model, found, images), indent=2) + "\n")
         warmup.write(temporary, model.name, _warmup_calls(model, found))
     return path
 
@@ -147,7 +147,7 @@ def _warmup_calls(model, found) -> list:
     ]
 
 
-def _describe(model, found) -> dict:
+def _describe(model, found, images: str | None) -> dict:
     """What a client needs to know, in JSON."""
     import keras
     import tensorflow as tf
@@ -170,6 +170,7 @@ def _describe(model, found) -> dict:
         "latent_dim": model.latent_dim,
         "event_shape": list(model.event_shape),
         "num_classes": model.num_classes,
+        "preprocessing": images or "float32",
         **parts,
         "signatures": {
             name: {

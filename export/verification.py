@@ -277,17 +277,15 @@ def _draws(model, seeds, temperatures, label):
 
 
 def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
-    """Row by row; rows with fewer steps than the longest stay at their end."""
+    """Rows with fewer steps than the longest stay at their end."""
     from kvae import interpolation
 
-    most, images, latents = int(max(steps)), [], []
-    for row, count in enumerate(steps):
-        positions = np.append(np.linspace(0.0, 1.0, count), np.ones(most))[:most]
-        rows = slice(row, row + 1)
-        z = interpolation.interpolate(model, start[rows], end[rows], positions)[0]
-        images.append(model.decode(z, None if label is None else np.repeat(label[rows], most)))
-        latents.append(z)
-    return {"image": np.stack(images), "z": np.stack(latents)}
+    most = int(max(steps))
+    positions = [np.append(np.linspace(0.0, 1.0, n), np.ones(most))[:most] for n in steps]
+    z = np.asarray(interpolation.interpolate(model, start, end, np.stack(positions)))
+    labels = None if label is None else np.repeat(label, most)
+    images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
+    return {"image": images.reshape(*z.shape[:2], *images.shape[1:]), "z": z}
 
 
 def _rows(call: child.Call) -> int:

@@ -215,11 +215,12 @@ def test_export_and_verify(capsys, folder):
     assert "good enough" in text and "nats" in text and "SavedModel" in text
     output(capsys, "export", VAE, "-f", "tflite", "-o", "x.tflite", "--no-verify")
     assert "x.tflite" in output(capsys, "verify", "x.tflite", "--model", VAE)
-    published = json.loads(
-        output(capsys, "export", VAE, "--format", "repository", "site", "--keep", "2", "--json")
-    )
+    arguments = ["--format", "repository", "site", "--keep", "2", "--preprocessing", "png"]
+    published = json.loads(output(capsys, "export", VAE, *arguments, "--json"))
     assert published["path"].endswith(f"site/models/{VAE}/1") and published["verification"]["ok"]
     assert (folder / "site/docker-compose.yml").is_file()
+    described = json.loads((folder / published["path"] / "assets.extra/kvae.json").read_text())
+    assert described["signatures"]["embed"]["inputs"]["image_bytes"]["dtype"] == "string"
     # Another model's numbers are not this model's.
     other = json.loads(
         output(capsys, "verify", "x.tflite", "--model", "conv_vae.digits", "--json", status=1)
@@ -248,6 +249,7 @@ def test_export_and_verify(capsys, folder):
         (["export", VAE, "-o", "file/below"], "file"),
         (["export", VAE, "there", "-o", "here"], "Give the path once"),
         (["export", VAE, "--keep", "2"], "--keep and --name are for a repository"),
+        (["export", VAE, "-f", "tflite", "--preprocessing", "png"], "is for a SavedModel"),
         (["export", VAE, "-f", "repository", "--name", "a/b"], "no name that can be served"),
         (["train", "dense_vae", "-o", "file/below"], "file is a file, not a folder"),
         (["demo", "-o", "file/below"], "file is a file, not a folder"),

@@ -25,6 +25,11 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--version", type=common.positive, help="SavedModel: default the next")
     parser.add_argument(
+        "--preprocessing",
+        choices=("float32", "uint8", "png"),
+        help="SavedModel, repository: what clients send as an image (default: float32)",
+    )
+    parser.add_argument(
         "--precision",
         default="float32",
         choices=("float32", "float16", "dynamic", "int8"),
@@ -56,6 +61,8 @@ def run(arguments) -> int:
         raise ValueError("--keep and --name are for a repository: add --format repository.")
     if arguments.format == "repository" and arguments.version:
         raise ValueError("A repository numbers its versions itself: leave out --version.")
+    if arguments.format not in ("repository", "saved_model") and arguments.preprocessing:
+        raise ValueError("--preprocessing is for a SavedModel: leave it out, or --format.")
     model = common.load_model(arguments.model)
     import export
 
@@ -66,7 +73,12 @@ def run(arguments) -> int:
     if arguments.format == "web":
         return _page(arguments, model, output or f"page/{stem}")
     if arguments.format == "saved_model":
-        path = export.saved_model(model, output or f"serving/{stem}", version=arguments.version)
+        path = export.saved_model(
+            model,
+            output or f"serving/{stem}",
+            version=arguments.version,
+            preprocessing=arguments.preprocessing,
+        )
     elif arguments.format == "onnx":
         if arguments.parts == "both":
             raise ValueError("An ONNX file holds one part: --parts decoder or --parts encoder.")
@@ -126,7 +138,12 @@ def _publish(arguments, model, repository: str, name: str) -> int:
     import export
 
     done = export.publish(
-        model, repository, name, keep=arguments.keep, verify=not arguments.no_verify
+        model,
+        repository,
+        name,
+        keep=arguments.keep,
+        verify=not arguments.no_verify,
+        preprocessing=arguments.preprocessing,
     )
     if arguments.json:
         common.print_json(

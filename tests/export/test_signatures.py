@@ -1,5 +1,6 @@
 """The signatures beyond encoding and decoding, against closed forms and the public methods."""
 
+import json
 import shutil
 
 import numpy as np
@@ -195,6 +196,8 @@ def test_images_as_clients_have_them(dense, tmp_path, kind):
         "serving_default",
         *wanted,
     }
+    content = json.loads((path / "assets.extra" / "kvae.json").read_text())
+    assert content["preprocessing"] == kind
     name, dtype = ("image_bytes", "string") if kind == "png" else ("image", "uint8")
     assert signatures.read_signatures(path)["encode"].inputs[name].dtype == dtype
     x = np.random.default_rng(0).integers(256, size=(2, 8, 8, 1), dtype=np.uint8)
