@@ -187,8 +187,8 @@ def test_it_is_exported_like_any_other(make_vae, linear_gaussian, kind):
 
     prior = full_mixture(6) if kind == "mixture" else priors.TwoStage(linear_gaussian.vae())
     model = make_vae(latent_dim=6, posterior="delta", prior=None).with_prior(prior)
-    generate = tf.function(endpoints(model)["generate"].function)
-    images = generate(tf.constant([3, 8], tf.int64))["image"]
+    generate = tf.function(endpoints(model, signatures=["generate"])["generate"].function)
+    images = generate(tf.constant([3, 8], tf.int64), tf.ones(2))["image"]
     alone = np.concatenate([model.sample(1, seed=seed) for seed in (3, 8)])
     np.testing.assert_allclose(images, alone, rtol=1e-5, atol=1e-6)
 
