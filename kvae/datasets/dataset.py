@@ -250,6 +250,8 @@ def ordered_batches(
     shuffle: bool,
     first_epoch: int = 0,
     repeat: bool = False,
+    part: tuple[int, int] = (0, 1),
+    parallel: int | None = None,
 ):
     """Makes a `tf.data.Dataset` of batches of `n` examples, in an order that repeats.
 
@@ -258,6 +260,8 @@ def ordered_batches(
         batch: callable. From the numbers of the examples `[batch]`, the seed of the epoch and the
             number of the step, all of them tensors, to the batch.
         seed, shuffle, first_epoch, repeat: see `Dataset.batches`.
+        part: pair of int. `(i, k)` gives piece i of k of each batch, which may be empty.
+        parallel: int. Batches made at the same time. Defaults to `None`: one by one.
     """
     import tensorflow as tf
 
@@ -266,6 +270,7 @@ def ordered_batches(
     if batch_size < 1:
         raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
     count = math.ceil(n / batch_size)
+    piece = math.ceil(batch_size / part[1])
     seed = random.as_seed(seed)
 
     def epoch_batches(epoch):
@@ -274,11 +279,16 @@ def ordered_batches(
         if shuffle:
             order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
         steps = tf.data.Dataset.range(count, output_type=tf.int32)
-        return steps.map(
-            lambda step: batch(
-                order[step * batch_size : tf.minimum((step + 1) * batch_size, n)], epoch_seed, step
-            )
-        )
+
+        def one(step):
+            rows = order[step * batch_size : tf.minimum((step + 1) * batch_size, n)]
+            if part[1] > 1:
+                rows = rows[part[0] * piece : (part[0] + 1) * piece]
+            return batch(rows, epoch_seed, step)
+
+        if parallel is None:
+            return steps.map(one)
+        return steps.map(one, num_parallel_calls=parallel, deterministic=True)
 
     epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1 if repeat else first_epoch + 1)
     batches = epochs.flat_map(epoch_batches)

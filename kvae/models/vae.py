@@ -9,6 +9,7 @@ from kvae.datasets.dataset import Dataset
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs, is_concrete
 from kvae.models.labels import Labels, joined
+from kvae.training import distributed
 from kvae.training.checkpoint import Checkpoint
 from kvae.training.finite import FiniteLoss
 from kvae.training.steps import LastSteps
@@ -126,6 +127,7 @@ class VAE(Inputs, Labels, Inference, keras.Model):
             )
         for part in self._parts():
             part.attach(self)
+        self.reproducible = False
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
         }
@@ -309,11 +311,22 @@ class VAE(Inputs, Labels, Inference, keras.Model):
 
     # Training.
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer="adam", reproducible: bool = False, **kwargs):
         """Configures training: an optimizer, and Keras's `jit_compile`, `steps_per_execution`, ….
 
+        Args:
+            optimizer: str or `keras.optimizers.Optimizer`. Defaults to `"adam"`.
+            reproducible: bool. Whether a training has to give the same bits on every run on the
+                same machine and versions. `fit` then turns on TensorFlow's deterministic
+                operations, for the rest of the process (an operation that has no such form is an
+                error, and so is a random one of the program's own without a seed), and takes one
+                step in each call, or as many as you like under XLA. Defaults to `False`: as fast
+                as it goes, and equal from run to run up to rounding.
+            **kwargs: those of Keras.
+
         Raises:
-            ValueError: when a loss or metrics are given: the objective defines both.
+            ValueError: when a loss or metrics are given, which the objective defines, and for
+                several steps in each call that would not repeat bit for bit.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -321,9 +334,20 @@ class VAE(Inputs, Labels, Inference, keras.Model):
                     f"compile() takes no `{name}`: a VAE's loss follows from its likelihood and "
                     "objective, e.g. VAE(..., likelihood='bernoulli', objective=ELBO(beta=2.0))."
                 )
+        several = kwargs.get("steps_per_execution", 1) != 1
+        if reproducible and several and kwargs.get("jit_compile") is not True:
+            raise ValueError(
+                "Several steps in each call drift from run to run without XLA: with "
+                "reproducible=True leave out `steps_per_execution`, or give jit_compile=True."
+            )
         super().compile(optimizer=optimizer, **kwargs)
+        self.reproducible = reproducible
         self._last_calls = {}  # Training functions by their number of steps.
         self._build_optimizer()
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return {**config, "reproducible": True} if config and self.reproducible else config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -336,16 +360,19 @@ class VAE(Inputs, Labels, Inference, keras.Model):
     def metrics(self):
         return list(self._trackers.values())
 
+    def get_metrics_result(self):
+        # With the names of the logs Keras takes these, which are those of all replicas together.
+        return {**super().get_metrics_result(), **self.report()}
+
     def train_step(self, data):
         x, label, target, weight = self._unpack(data)
         seed = self._step_seed(random.as_seed(self.seed_generator))
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        mean = _mean_of_the_step(tf.shape(x)[0], weight)
         with tf.GradientTape() as tape:
             model = self.given(label)
             terms = self.objective.terms(model, x, target, training=True, seed=seed)
             terms["loss"] = self._with_regularizers(terms["loss"])
-            loss = _weighted_mean(terms["loss"], weight)
-            scaled = self.optimizer.scale_loss(loss / replicas)
+            scaled = self.optimizer.scale_loss(mean(terms["loss"]))
         variables = self.trainable_variables
         self.optimizer.apply_gradients(
             zip(tape.gradient(scaled, variables), variables, strict=True)
@@ -433,6 +460,8 @@ class VAE(Inputs, Labels, Inference, keras.Model):
             validation_data = self._prepare_validation(validation_data, size)
             kwargs["validation_batch_size"] = size
         self._build_optimizer()
+        if self.reproducible:
+            tf.config.experimental.enable_op_determinism()
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
         callbacks = [FiniteLoss(), *given, *([] if last is None else [last])]
@@ -489,6 +518,12 @@ class VAE(Inputs, Labels, Inference, keras.Model):
 
     # Helpers.
 
+    def _maybe_symbolic_build(self, *arguments, **options):
+        # Under a strategy Keras builds a model for the mean of the replicas' first batches, which
+        # fails where their sizes differ.
+        if not self.built:
+            super()._maybe_symbolic_build(*arguments, **options)
+
     def _parts(self) -> list:
         parts = (self.posterior, self.prior, self.likelihood, self.objective)
         return [part for part in parts if part is not None]
@@ -524,10 +559,25 @@ class VAE(Inputs, Labels, Inference, keras.Model):
         for name, tracker in self._trackers.items():
             tracker.update_state(terms[name], sample_weight=weight)
         logs = {name: tracker.result() for name, tracker in self._trackers.items()}
-        return {**logs, **self.report()}
+        logs = {**logs, **self.report()}
+        if distributed.is_multi_worker(tf.distribute.get_strategy()):
+            # Keras averages the logs of several workers over their first axis.
+            logs = {name: tf.reshape(tf.cast(v, tf.float32), [1]) for name, v in logs.items()}
+        return logs
 
 
-def _weighted_mean(values, weight):
-    if weight is None:
-        return tf.reduce_mean(values)
-    return tf.reduce_sum(values * weight) / tf.maximum(tf.reduce_sum(weight), 1e-12)
+def _mean_of_the_step(size, weight):
+    """A function of values `[size]`: their weighted mean over the examples of a step.
+
+    On one of several replicas it is the replica's part of that mean, because the optimizer adds the
+    gradients up. Replicas may have different numbers of examples, and none.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        if weight is None:
+            return tf.reduce_mean
+        total = tf.reduce_sum(weight)
+    else:
+        weight = tf.ones([size]) if weight is None else weight
+        total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weight))
+    return lambda values: tf.reduce_sum(values * weight) / tf.maximum(total, 1e-12)

@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import shutil
 import time
 
 import keras
 
 from kvae import io, names
+from kvae.training import distributed
 from kvae.training.termination import Termination
 
 __all__ = ["Checkpoint"]
@@ -21,6 +23,8 @@ class Checkpoint(keras.callbacks.Callback):
     together and their SHA-256, and is replaced last. A process killed at any moment leaves the
     last checkpoint whole. With data whose order depends on the epoch (`kvae.datasets.Dataset`), a
     restored training repeats what the killed one would have done.
+
+    Of several workers the first one writes, all read, and the folder is one that they share.
 
     A SIGTERM (a batch system's or a cluster's) lets the epoch end, saves, and ends the process; a
     second one ends it at once, with the last checkpoint whole.
@@ -123,7 +127,9 @@ class Checkpoint(keras.callbacks.Callback):
         self._pending = epoch + 1
         if time.monotonic() - self._last_saved >= self.every_seconds:
             self._save()
-        if self._termination.requested:
+        # One worker's signal ends all of them: alone, they would wait for it.
+        if distributed.agree(self.model.distribute_strategy, self._termination.requested):
+            self._termination.requested = True
             self.model.stop_training = True
 
     def on_train_end(self, logs=None):
@@ -137,6 +143,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _save(self) -> None:
         epoch = self._pending
+        if not distributed.is_chief(self.model.distribute_strategy):
+            self._pending = None
+            return
         files = {"last": self._write(f"last-{epoch:05d}.weights.h5")}
         last = self.model.get_weights()
         try:
@@ -159,6 +168,9 @@ class Checkpoint(keras.callbacks.Callback):
         for path in self.directory.glob("*-*.weights.h5"):
             if path.name not in kept:
                 path.unlink()
+        for pattern in (".*-*.weights.h5.*.tmp", f".{_STATE}.*.tmp"):  # Of a process that died.
+            for path in self.directory.glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)
         self._last_saved, self._pending = time.monotonic(), None
 
     def _write(self, name: str) -> dict:

@@ -184,7 +184,9 @@ def make(objective="elbo"):
     return kvae.VAE(encoder, decoder, 2, objective=objective)
 
 x = np.random.default_rng(0).random((8, 7)).astype("float32")
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+# One for all: the collectives of two in one process can be taken for each other.
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
     vae = make()
     vae.compile(keras.optimizers.SGD(0.1))
 history = vae.fit(x, batch_size=8, shuffle=False, verbose=0).history
@@ -208,7 +210,7 @@ for name in ("loss", "elbo", "reconstruction", "kl"):
     np.testing.assert_allclose(history[name], [mean], rtol=1e-5)
 
 # The optimizer of a discriminator sums over replicas as well, and both copies stay the same.
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+with strategy.scope():
     vae = make(kvae.FactorVAE(discriminator_width=8, discriminator_depth=1))
     vae.compile(keras.optimizers.SGD(0.1))
     vae.objective.discriminator_optimizer = keras.optimizers.SGD(0.5)
@@ -230,6 +232,25 @@ expected = [v - 0.5 * g for v, g in zip(values, tape.gradient(loss, values))]
 for variable, wanted in zip(vae.objective.discriminator.variables, expected):
     for copy in variable.value.values:
         np.testing.assert_allclose(copy, wanted, rtol=1e-5, atol=1e-6)
+
+# Without noise: all of a training, also where a batch leaves fewer examples than replicas take.
+def train(strategy):
+    with strategy.scope():
+        keras.utils.set_random_seed(2)
+        encoder = keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)])
+        decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(7)])
+        vae = kvae.VAE(encoder, decoder, 2, posterior="delta", prior=None)
+        vae.compile(keras.optimizers.Adam(0.01))
+    history = vae.fit(data, validation_data=data[:13], batch_size=8, epochs=2, verbose=0).history
+    return vae, history
+
+data = kvae.datasets.Dataset(np.random.default_rng(1).random((21, 7)))  # 8, 8 and 5: 4 + 1.
+(one, expected), (two, history) = train(tf.distribute.get_strategy()), train(strategy)
+for a, b in zip(two.get_weights(), one.get_weights(), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+assert set(history) == set(expected)
+for name in history:
+    np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
 print("replicas agree")
 """
 

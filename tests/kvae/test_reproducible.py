@@ -1,0 +1,160 @@
+"""compile(reproducible=True): the same bits on every run, also of one that is killed and resumed.
+
+TensorFlow's deterministic operations are for a whole process, so each training has its own: a
+child of one driver, which imports TensorFlow once and never uses it itself.
+"""
+
+import json
+
+import pytest
+
+import kvae
+
+_DRIVER = """
+import hashlib, json, os, pathlib, random, shutil, signal, sys, time
+import keras, numpy as np, kvae
+from keras import layers
+
+SETTINGS = json.loads(sys.argv[2])
+EPOCHS = SETTINGS["epochs"]
+
+class Started(keras.callbacks.Callback):
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+    def on_epoch_begin(self, epoch, logs=None):
+        (self.folder / "started").touch()
+
+def train(folder):
+    keras.utils.set_random_seed(1)
+    digits = kvae.datasets.load("digits", "train", binarize="dynamic")
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(64, "relu"), layers.Dropout(0.1)]
+    )
+    decoder = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(64, "relu"), layers.Dense(64), layers.Reshape((8, 8, 1))]
+    )
+    steps = EPOCHS * digits[:640].steps(64)
+    beta = kvae.schedules.Linear(0.0, 1.0, steps)
+    vae = kvae.VAE(encoder, decoder, 4, objective=kvae.ELBO(beta=beta))
+    rate = keras.optimizers.schedules.CosineDecay(0.01, steps)
+    vae.compile(keras.optimizers.Adam(rate), reproducible=True)
+    checkpoint = kvae.training.Checkpoint(folder / "run", "test", every_seconds=0.0)
+    first = checkpoint.restore(vae)
+    if first < EPOCHS:
+        vae.fit(
+            digits[:640], validation_data=digits[640:704], batch_size=64, epochs=EPOCHS,
+            initial_epoch=first, callbacks=[checkpoint, Started(folder)], verbose=0,
+        )
+    digest = hashlib.sha256()
+    for value in (*vae.variables, *vae.optimizer.variables, *checkpoint._best_weights):
+        digest.update(np.asarray(value).tobytes())
+    digest.update(json.dumps([checkpoint.history, checkpoint.best]).encode())
+    (folder / "bits").write_text(json.dumps(
+        {"bits": digest.hexdigest(), "steps": int(vae.optimizer.iterations), "first": first}
+    ))
+
+def start(folder):
+    (folder / "started").unlink(missing_ok=True)
+    child = os.fork()
+    if child:
+        return child
+    try:
+        train(folder)
+        os._exit(0)
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+def finish(folder):
+    folder.mkdir(exist_ok=True)
+    begin = time.monotonic()
+    assert os.waitstatus_to_exitcode(os.waitpid(start(folder), 0)[1]) == 0
+    return json.loads((folder / "bits").read_text()), time.monotonic() - begin
+
+def saved(folder):
+    path = folder / "run" / "state.json"
+    return json.loads(path.read_text())["epoch"] if path.exists() else 0
+
+def kill(folder, while_writing, seconds):
+    "Kills a training `seconds` after it began, or after it began to write some checkpoint."
+    folder.mkdir(exist_ok=True)
+    enough = saved(folder) + chance.randint(1, 2)
+    def ready(folder):
+        writes = any((folder / "run").glob(".*.tmp"))
+        return not while_writing or (writes and saved(folder) >= enough)
+    child = start(folder)
+    deadline = time.monotonic() + 240
+    while not (folder / "started").exists() or not ready(folder):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False  # It was quicker.
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+root = pathlib.Path(sys.argv[1])
+whole, seconds = finish(root / "whole")
+again = [finish(root / f"again{i}")[0] for i in range(SETTINGS["runs"])]
+chance = random.Random(SETTINGS["seed"])
+killed, while_writing = 0, 0
+for number in range(SETTINGS["kills"]):
+    if number % 2:
+        killed += kill(root / "killed", False, chance.uniform(0.0, 0.3 * seconds))
+    else:
+        struck = kill(root / "killed", True, chance.uniform(0.0, 0.005))
+        killed, while_writing = killed + struck, while_writing + struck
+resumed = finish(root / "killed")[0] if SETTINGS["kills"] else None
+print(json.dumps({
+    "whole": whole, "again": again, "resumed": resumed, "killed": killed,
+    "while_writing": while_writing, "left": [p.name for p in (root / "killed").glob("run/.*")],
+}))
+"""
+
+
+def drive(run_python, folder, **settings):
+    settings = {"epochs": 4, "runs": 0, "kills": 0, "seed": 0, **settings}
+    finished = run_python(_DRIVER, folder, json.dumps(settings))
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(run_python, tmp_path):
+    result = drive(run_python, tmp_path, epochs=8, kills=1)
+    assert result["while_writing"] == 1
+    assert result["resumed"]["first"] > 0 and result["left"] == []
+    assert result["resumed"]["bits"] == result["whole"]["bits"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_many_times_it_ends_with_the_same_bits(run_python, tmp_path, seed):
+    result = drive(run_python, tmp_path, epochs=100, kills=10, seed=seed)
+    assert result["killed"] >= 5 and result["while_writing"] >= 3
+    assert result["resumed"]["first"] > 0 and result["left"] == []
+    assert result["resumed"]["bits"] == result["whole"]["bits"]
+
+
+@pytest.mark.slow
+def test_every_run_of_many_steps_gives_the_same_bits(run_python, tmp_path):
+    result = drive(run_python, tmp_path, epochs=150, runs=3)
+    assert result["whole"]["steps"] == 1500  # What drifts does so after some hundred steps.
+    assert {run["bits"] for run in result["again"]} == {result["whole"]["bits"]}
+
+
+def test_the_mode_is_part_of_the_configuration(make_vae, tmp_path):
+    vae = make_vae(optimizer="adam")
+    assert vae.reproducible is False and "reproducible" not in vae.get_compile_config()
+    vae.compile("adam", reproducible=True)
+    vae.save(tmp_path / "model.keras")
+    assert kvae.load_model(tmp_path / "model.keras").reproducible is True
+
+
+def test_several_steps_in_each_call_need_xla(make_vae):
+    with pytest.raises(ValueError, match="drift from run to run without XLA"):
+        make_vae().compile("adam", reproducible=True, steps_per_execution=4)
+    vae = make_vae()
+    vae.compile("adam", reproducible=True, steps_per_execution=4, jit_compile=True)
+    assert vae.reproducible
