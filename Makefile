@@ -1,6 +1,7 @@
 # make test    the tests             make slow    the slow ones
 # make demo    the whole way through, into demo/index.html
 # make web-test  the page for browsers in headless Chromium, where that is installed
+# make serving-test  round trips through TensorFlow Serving, where it or Docker is installed
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
@@ -9,7 +10,7 @@
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow web-test demo models audit lint clean
+.PHONY: .venv test slow web-test serving-test demo models audit lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -56,6 +57,9 @@ slow: .venv
 
 web-test: .venv
 	.venv/bin/python -m pytest -m slow tests/export/test_web_browser.py $(ARGS)
+
+serving-test: .venv
+	.venv/bin/python -m pytest -m slow tests/export/test_serving.py $(ARGS)
 
 demo: .venv
 	.venv/bin/python -m kvae demo $(ARGS)

@@ -77,7 +77,7 @@ def post(url, body, path="/v1/models/dense:predict", headers=None, method="POST"
     return response.status, data
 
 
-def check_round_trip(client, dense, images):
+def check_round_trip(client, dense, images, version=1):
     z = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
     np.testing.assert_allclose(client.decode(z), dense.decode(z), atol=1e-6)
     encoded = client.encode(images[:4])
@@ -90,7 +90,7 @@ def check_round_trip(client, dense, images):
     drawn = client.generate([7, 2**61])
     np.testing.assert_allclose(drawn.image[:1], dense.sample(1, seed=7), atol=1e-6)
     np.testing.assert_array_equal(client.generate(2**61).z, drawn.z[1:])
-    assert client.status() == {1: "AVAILABLE"}
+    assert client.status() == {version: "AVAILABLE"}
     found = client.signatures()
     assert found["encode"] == ("image",)
     np.testing.assert_allclose(client.embed(images[:2]), encoded["z_mean"][:2], atol=1e-6)
@@ -552,3 +552,57 @@ def test_a_model_file_is_exported_and_served(dense, tmp_path, monkeypatch, capsy
     assert list(served) == ["mine"] and not served["mine"].exists()
     assert main(["serve", str(tmp_path), "--backend", "development"]) == 2
     assert "no model to serve" in capsys.readouterr().err
+
+
+# TensorFlow Serving itself, where it is installed or Docker runs it (`make serving-test`).
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module", params=["model_server", "docker"])
+def official(request, dense, tmp_path_factory):
+    """REST and gRPC ports of a server that `kvae serve` has started over two versions."""
+    try:
+        serving.choose(request.param)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("official")
+    folder.chmod(0o755)  # The container's user is another one.
+    for _ in range(2):
+        export.publish(dense, folder, "dense", verify=False)
+    rest, grpc = free_port(), free_port()
+    log = (folder / "server.log").open("w+")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "kvae", "serve", str(folder), "--backend", request.param]
+        + ["--port", str(rest), "--grpc-port", str(grpc)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        with export.Client(f"http://127.0.0.1:{rest}", "dense") as client:
+            client.wait_until_ready(600)  # Docker may have to fetch the image.
+        yield rest, grpc
+    finally:
+        server.terminate()
+        server.wait(60)
+        log.seek(0)
+        print(log.read())  # Shown where a test fails.
+
+
+@pytest.mark.slow
+def test_round_trip_by_rest(official, dense, images):
+    with export.Client(f"http://127.0.0.1:{official[0]}", "dense", timeout=60) as client:
+        check_round_trip(client, dense, images, version=2)
+
+
+@pytest.mark.slow
+def test_round_trip_by_grpc(official, dense, images):
+    pytest.importorskip("tensorflow_serving")
+    with export.Client(f"grpc://127.0.0.1:{official[1]}", "dense", timeout=60) as client:
+        client.wait_until_ready(60)
+        check_round_trip(client, dense, images, version=2)
