@@ -595,13 +595,13 @@ def official(request, dense, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_round_trip_by_rest(official, dense, images):
+def test_tensorflow_serving_answers_by_rest(official, dense, images):
     with export.Client(f"http://127.0.0.1:{official[0]}", "dense", timeout=60) as client:
         check_round_trip(client, dense, images, version=2)
 
 
 @pytest.mark.slow
-def test_round_trip_by_grpc(official, dense, images):
+def test_tensorflow_serving_answers_by_grpc(official, dense, images):
     pytest.importorskip("tensorflow_serving")
     with export.Client(f"grpc://127.0.0.1:{official[1]}", "dense", timeout=60) as client:
         client.wait_until_ready(60)
