@@ -81,6 +81,7 @@ def tflite(
     Raises:
         FileNotFoundError: if LiteRT, which checks the file, is not installed.
         NotADirectoryError, PermissionError: if the folder cannot be written.
+        OSError: if the disk is full.
         TypeError: if `model` is no `kvae.VAE`.
         ValueError: for an unknown precision, a batch size below 1, a model that is not built or a
             part of which does not convert, and for calibration data that are missing (`"int8"`
@@ -122,7 +123,8 @@ def tflite(
         signatures.append(_encoder(model, precision, int(batch_size), samples))
     # The file's folder comes first: a conversion takes long, a path that cannot be written is
     # known at once.
-    with io.atomic_write(path) as temporary:
+    outcome = f"{path} was not written"
+    with io.disk_errors(path.parent, outcome), io.atomic_write(path) as temporary:
         temporary.write_bytes(_file(model, signatures, precision, card))
         _check(model, signatures, temporary, path, precision, int(batch_size))
     return path

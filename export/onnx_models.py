@@ -41,6 +41,7 @@ def onnx(
     Raises:
         FileNotFoundError: if one of the packages is not installed.
         NotADirectoryError, PermissionError: if the folder cannot be written.
+        OSError: if the disk is full.
         TypeError: if `model` is no `kvae.VAE`.
         ValueError: for an unknown part, and a model that is not built or does not convert.
 
@@ -60,7 +61,8 @@ def onnx(
     onnx_runtime.require("tf2onnx", "onnx", "onnxruntime")
     path, signature = pathlib.Path(path), PARTS[part]
     endpoint = endpoints.endpoints(model, signatures=[signature])[signature]
-    with io.atomic_write(path) as temporary:
+    outcome = f"{path} was not written"
+    with io.disk_errors(path.parent, outcome), io.atomic_write(path) as temporary:
         try:
             temporary.write_bytes(_convert(model, endpoint, signature, opset, card))
         except Exception as error:

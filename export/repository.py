@@ -29,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _TYPED = ("float32", "int64")
 # Of inputs for which not every number makes sense.
 _EXAMPLES = {"temperature": 1.0, "steps": 4, "num_samples": 16}
+_FULL = "Free some space, e.g. with --keep, or publish elsewhere."
 _LARGEST_LITERAL = 64  # Numbers. Larger inputs are not written out in the README.
 
 
@@ -112,9 +113,10 @@ def publish(
     home = io.writable_folder(repository / MODELS, f"publish in {repository}")
     folder = io.writable_folder(home / name, f"publish in {repository}")
     try:
-        with _disk_errors(repository, "nothing was published"):
+        with io.disk_errors(repository, "nothing was published", _FULL):
             path, report = _publish(model, home, folder, verify, options)
-        with _disk_errors(repository, f"{path} was published without its configuration"):
+        outcome = f"{path} was published without its configuration"
+        with io.disk_errors(repository, outcome, _FULL):
             _configure(repository)
     finally:
         # The first publication of a model failed: a server would look for versions in vain.
@@ -150,25 +152,6 @@ def _check(name: str, keep: int | None) -> None:
         raise TypeError(f"`keep` is a number of versions, not {keep!r}.")
     if int(keep) < 1:
         raise ValueError(f"`keep` is at least 1, not {keep}: the new version is one of them.")
-
-
-@contextlib.contextmanager
-def _disk_errors(repository: pathlib.Path, outcome: str):
-    """Says in one line that the disk is full, whichever library met it first."""
-    try:
-        yield
-    except Exception as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        # TensorFlow's file system reports it as a status, with the C library's words in it.
-        words = (os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-        if not full and not any(word in str(error) for word in words):
-            raise
-        free = shutil.disk_usage(repository).free / 1e6
-        raise OSError(
-            errno.ENOSPC,
-            f"The disk of {repository} is full ({free:.0f} MB free), and {outcome}. "
-            "Free some space, e.g. with --keep, or publish elsewhere.",
-        ) from error
 
 
 def _publish(model, home, folder, verify: bool, options: dict):

@@ -8,6 +8,7 @@ import numpy as np
 from export import samples
 from export.report import Report, Row
 from export.runtime import c_api, child, litert, onnx_runtime, signatures, warmup
+from kvae import names
 
 __all__ = ["TOLERANCES", "verify"]
 
@@ -16,7 +17,7 @@ __all__ = ["TOLERANCES", "verify"]
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.1, "int8": 0.25}
 
 _SAVED_MODEL = "export.runtime.c_api"
-_TFLITE = "export.runtime.litert"
+_TFLITE = {"cpu": "export.runtime.litert", "gpu": "export.runtime.litert_gpu"}
 _ONNX = "export.runtime.onnx_runtime"
 # Signatures whose rows are worked out one by one: the outputs that keep their bits whatever the
 # row is batched with.
@@ -29,6 +30,7 @@ def verify(
     batch_sizes: tuple[int, ...] = (1, 7, 64),
     tolerance: float | None = None,
     timeout: float = 300.0,
+    accelerator: str = "cpu",
 ) -> Report:
     """Runs an exported file outside the Python that wrote it, and compares it with the model.
 
@@ -51,6 +53,8 @@ def verify(
             the output where that exceeds 1. Defaults to 1e-5 for float32, 1e-3 for float16, 0.1
             for dynamic-range and 0.25 for int8 files, where quality is a matter of evaluation.
         timeout: float. Seconds after which the other process is ended. Defaults to `300`.
+        accelerator: str. `"gpu"` runs a TFLite file on LiteRT's GPU accelerator, which has to take
+            all of it; that needs a Vulkan driver, one in software will do. Defaults to `"cpu"`.
 
     Returns:
         `Report`: true when all is well, a table when printed. A signature that fails, and a runtime
@@ -75,7 +79,11 @@ def verify(
         from export import endpoints
 
         endpoints.exportable(model)
+    if accelerator not in _TFLITE:
+        raise names.unknown_name("accelerator", accelerator, _TFLITE)
     path = _resolve(pathlib.Path(path))
+    if accelerator != "cpu" and path.suffix != ".tflite":
+        raise ValueError(f"{path} runs on the CPU only: accelerators are for .tflite files.")
     batch_sizes = tuple(sorted({int(size) for size in batch_sizes}))
     if path.is_dir():
         c_api.library_path()
@@ -84,8 +92,13 @@ def verify(
     else:
         onnx = path.suffix == ".onnx"
         (onnx_runtime if onnx else litert).require()
-        module = _ONNX if onnx else _TFLITE
+        module = _ONNX if onnx else _TFLITE[accelerator]
         answer = child.request(module, path, [], timeout)
+        if accelerator != "cpu" and answer.load_error:
+            raise ValueError(
+                f"{path} does not run on the GPU: {answer.load_error}. Either there is no Vulkan "
+                "driver, or the accelerator does not take an operator of the file."
+            )
         _raise_load_error(path, answer)
         if answer.failure:
             return _failed(path, "ONNX Runtime" if onnx else "LiteRT", answer.failure)

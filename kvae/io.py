@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes and content hashes."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import pathlib
@@ -8,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-__all__ = ["atomic_directory", "atomic_write", "sha256_file", "writable_folder"]
+__all__ = ["atomic_directory", "atomic_write", "disk_errors", "sha256_file", "writable_folder"]
 
 
 def writable_folder(path: str | os.PathLike, purpose: str | None = None) -> pathlib.Path:
@@ -47,6 +48,39 @@ def writable_folder(path: str | os.PathLike, purpose: str | None = None) -> path
             f"The folder {folder} is not writable. Choose another path or change its permissions."
         )
     return folder
+
+
+@contextlib.contextmanager
+def disk_errors(
+    folder: str | os.PathLike, outcome: str, advice: str = "Free some space, or write elsewhere."
+) -> Iterator[None]:
+    """Says in one line that the disk is full, whichever library met it first.
+
+    Args:
+        folder: str or path. Where files are written, by the block and by those whom it calls.
+        outcome: str. What became of them, e.g. `"nothing was written"`.
+        advice: str. What to do. Defaults to freeing space or writing elsewhere.
+
+    Raises:
+        OSError: `ENOSPC` in place of an error of the block that says so in one way or another.
+    """
+    try:
+        yield
+    except Exception as error:
+        codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        # TensorFlow's file system reports it as a status, with the C library's words in it.
+        words = any(os.strerror(code) in str(error) for code in codes)
+        if getattr(error, "errno", None) not in codes and not words:
+            raise
+        folder = pathlib.Path(folder).absolute()
+        # TensorFlow and the converters write on their way in the folder for temporary files.
+        places = (folder, *folder.parents), (pathlib.Path(tempfile.gettempdir()),)
+        disks = [next(place for place in path if place.is_dir()) for path in places]
+        free, disk = min((shutil.disk_usage(disk).free / 1e6, disk) for disk in disks)
+        raise OSError(
+            errno.ENOSPC,
+            f"The disk of {disk} is full ({free:.0f} MB free), and {outcome}. {advice}",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -88,9 +88,11 @@ def web(
     (folder / "litert").mkdir(exist_ok=True)
     facts = describe(model, data, points)
     facts["title"] = title or model.name
-    facts["encoder"] = False
     litert_js.copy(folder / "litert")
+    # The page has draws from the prior, and needs no network for them.
     export.tflite(model, folder / "decoder.tflite", precision, prior=False)
+    if facts["encoder"]:
+        export.tflite(model, folder / "encoder.tflite", precision, parts="encoder")
     with io.atomic_write(folder / "model.json") as temporary:
         temporary.write_text(json.dumps(facts, separators=(",", ":")), "utf-8")
     static = importlib.resources.files("export.browser") / "static"
@@ -109,8 +111,9 @@ def describe(model, data=None, points: int = 2000) -> dict:
         and the `extent` that it shows around the centre; `spread`, the standard deviation of each
         dimension; `points` (or `None`) with the mean codes `z` of the data and their `labels` (or
         `None`); `seeds` (or `None`), the z that the signature `generate` of the exported SavedModel
-        gives for the seeds 0, 1, … (for each class, where the model is conditional); `fill`, which
-        part of the frame what is drawn fills in the typical image of the data.
+        gives for the seeds 0, 1, … (for each class, where the model is conditional); `encoder`,
+        whether the page can encode images; `fill`, which part of the frame what is drawn fills in
+        the typical image of the data.
     """
     seeds = _seeds(model)
     codes, labels = (None, None) if data is None else _codes(model, data[:points])
@@ -142,6 +145,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
             "labels": None if labels is None else [int(label) for label in labels],
         },
         "seeds": None if seeds is None else _numbers(seeds),
+        "encoder": _encodes(model),
         "fill": None if data is None else _fill(data.images[:points]),
     }
 
@@ -164,6 +168,19 @@ def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
     params = model.encode(data.images, labels if model.conditional else None)
     codes = np.asarray(given.posterior.mean(params), np.float32)
     return codes.reshape(len(data), -1), labels
+
+
+def _encodes(model) -> bool:
+    """Whether the encoder's `z_mean` is the posterior's mean: not so for flows, for example."""
+    # Zeros and ones: every likelihood of images takes them.
+    noise = np.random.default_rng(0).integers(2, size=(2, *model.event_shape)).astype(np.float32)
+    label = np.zeros(2, int) if model.conditional else None
+    params = model.encode(noise, label)
+    if "z_mean" not in params:
+        return False
+    mean = np.asarray(model.given(label).posterior.mean(params))
+    shown = np.asarray(params["z_mean"])
+    return mean.shape == shown.shape and np.allclose(mean, shown, atol=1e-6)
 
 
 def _seeds(model) -> np.ndarray | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from export.runtime import child, flatbuffer
 
-__all__ = ["METADATA", "Model", "require"]
+__all__ = ["METADATA", "Model", "facts", "require"]
 
 METADATA = "kvae.json"
 
@@ -75,6 +75,9 @@ class Model:
             )
         }
 
+    def _runner(self, signature: str):
+        return self._interpreter.get_signature_runner(signature)
+
     def run(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs one signature on any number of rows, in batches of the file's own size.
 
@@ -91,7 +94,7 @@ class Model:
         if len(sizes) != 1 or len(rows) != 1:
             raise ValueError(f"The inputs of signature {signature!r} differ in their rows.")
         size, count = sizes.pop(), rows.pop()
-        runner = self._interpreter.get_signature_runner(signature)
+        runner = self._runner(signature)
         parts = []
         for start in range(0, count, size):
             index = np.arange(start, start + size)
@@ -100,16 +103,20 @@ class Model:
         return {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
 
 
-def _open(path: pathlib.Path):
-    model = Model(path)
-    facts = {
+def facts(model: Model) -> dict:
+    """What another process is told of a file."""
+    return {
         "runtime": f"LiteRT {importlib.metadata.version('ai-edge-litert')}",
         "signatures": model.signatures,
         "operators": model.operators,
         "precision": model.precision,
         "metadata": model.metadata,
     }
-    return model.run, facts
+
+
+def _open(path: pathlib.Path):
+    model = Model(path)
+    return model.run, facts(model)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from kvae.cli import common
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("path", help="a SavedModel folder or a .tflite file")
+    parser.add_argument("path", help="a SavedModel folder, or a .tflite or .onnx file")
     parser.add_argument(
         "--model", help="zoo name or .keras file to compare with (default: only run the file)"
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="TFLite: on LiteRT's GPU accelerator (needs Vulkan)"
     )
     common.add_json(parser)
 
@@ -16,7 +19,8 @@ def run(arguments) -> int:
     import export
 
     model = common.load_model(arguments.model) if arguments.model else None
-    report = export.verify(arguments.path, model)
+    accelerator = "gpu" if arguments.gpu else "cpu"
+    report = export.verify(arguments.path, model, accelerator=accelerator)
     if arguments.json:
         common.print_json(report.to_dict())
     else:

@@ -143,6 +143,32 @@ def test_a_path_that_cannot_be_written_is_named(dense, tmp_path):
         export.tflite(dense, tmp_path)
 
 
+def test_a_disk_that_fills_up_is_named(dense, tmp_path):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "x.tflite"
+    path.write_text("older")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(OSError, match="is full .* and .*x.tflite was not written"):
+            export.tflite(dense, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_models_and_signatures_that_are_not_there_are_named(dense, files, tmp_path):
+    encoder = keras.Sequential([keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="not built"):
+        export.tflite(
+            kvae.VAE(encoder, dense.decoder, latent_dim=2, name="new"), tmp_path / "x.tflite"
+        )
+    call = child.Call("decode", {"z": np.zeros((1, 4), np.float32)})
+    result = child.request(RUNTIME, files["float32"], [call], 60).results[0]
+    assert "no signature 'decode'. It has: serving_default" in result.error
+
+
 def with_decoder(dense, *layers):
     decoder = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Reshape((8, 8, 1))])
     return kvae.VAE(dense.encoder, decoder, latent_dim=2)

@@ -60,7 +60,9 @@ def test_the_page_is_whole_and_names_no_other_host(cached, dense, data, tmp_path
     assert index == tmp_path / "page" / "index.html"
     facts = json.loads((folder / "model.json").read_text())
     assert facts["title"] == "A model"
-    assert (folder / "decoder.tflite").read_bytes()[4:8] == b"TFL3"
+    assert facts["encoder"] is True
+    for name in ("decoder", "encoder"):
+        assert (folder / f"{name}.tflite").read_bytes()[4:8] == b"TFL3"
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".tflite"]
     texts = {path.name: path.read_text() for path in files}
     for name, text in texts.items():

@@ -183,3 +183,95 @@ def test_light_and_dark_differ(browser):
         browser.scheme(scheme)
         colours[scheme] = browser.run("getComputedStyle(document.body).backgroundColor")
     assert colours == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 31)"}
+
+
+def as_file(image):
+    """JavaScript that makes a PNG file of an image `[height, width, 1]` in 0…255."""
+    height, width, _ = image.shape
+    return (
+        "(async () => { const c = document.createElement('canvas');"
+        f"c.width = {width}; c.height = {height};"
+        f"const v = {image.ravel().astype(int).tolist()};"
+        f"const p = new ImageData({width}, {height});"
+        "v.forEach((x, i) => p.data.set([x, x, x, 255], 4 * i));"
+        "c.getContext('2d').putImageData(p, 0, 0);"
+        "const blob = await new Promise((done) => c.toBlob(done));"
+        "const transfer = new DataTransfer();"
+        "transfer.items.add(new File([blob], 'digit.png', { type: 'image/png' })); return transfer;"
+    )
+
+
+def test_a_picture_is_encoded_and_decoded_as_by_the_model(browser, settled, model, test_set):
+    image = np.round(255 * test_set.images[5])
+    browser.run(
+        as_file(image) + "const input = document.getElementById('file');"
+        "input.files = transfer.files; input.dispatchEvent(new Event('change')); })()"
+    )
+    browser.wait("document.getElementById('error').textContent")
+    settled()
+    np.testing.assert_array_equal(pixels(browser, "input")[:, 0], image.ravel())
+    params = model.encode((image / 255)[None].astype("float32"))
+    z = np.asarray(browser.run("page.z"))
+    np.testing.assert_allclose(z, np.asarray(params["z_mean"])[0], atol=1e-5)
+    expected = 255 * np.asarray(model.decode(z[None].astype("float32"))).ravel()
+    assert np.abs(pixels(browser, "output")[:, 0] - expected).max() <= 0.51
+
+
+def test_a_dark_drawing_on_light_paper_is_turned_over(browser, settled, test_set):
+    image = np.kron(255 - np.round(255 * test_set.images[5]), np.ones((6, 6, 1)))
+    image = np.pad(image, ((6, 6), (6, 6), (0, 0)), constant_values=255)
+    before = browser.run("page.z")
+    browser.run(
+        as_file(image) + "document.getElementById('paper').dispatchEvent("
+        "new DragEvent('drop', { dataTransfer: transfer, cancelable: true })); })()"
+    )
+    browser.wait(f"page.z.some((v, i) => v !== {before}[i]) && !page.encoding")
+    settled()
+    seen = pixels(browser, "input")[:, 0].reshape(8, 8)
+    expected = 255 * test_set.images[5, ..., 0]
+    assert np.corrcoef(seen.ravel(), expected.ravel())[0, 1] > 0.8
+
+
+def test_a_drawn_line_reaches_the_encoder_and_can_be_cleared(browser, settled):
+    browser.run("document.getElementById('paper').scrollIntoView()")
+    left, top, width = browser.run(
+        "(() => { const r = document.getElementById('paper').getBoundingClientRect();"
+        "return [r.left, r.top, r.width]; })()"
+    )
+    before = browser.run("page.z")
+    browser.mouse("mousePressed", left + 0.5 * width, top + 0.2 * width)
+    for share in (0.4, 0.6, 0.8):
+        browser.mouse("mouseMoved", left + 0.5 * width, top + share * width)
+    browser.mouse("mouseReleased", left + 0.5 * width, top + 0.8 * width, buttons=0)
+    browser.wait(f"page.z.some((v, i) => v !== {before}[i]) && !page.encoding")
+    settled()
+    seen = pixels(browser, "input")[:, 0].reshape(8, 8)
+    assert seen[2:6, 3:5].min() > 100 and seen[:, [0, 1, 6, 7]].max() == 0
+    browser.run("document.getElementById('clear').click()")
+    assert pixels(browser, "input")[:, 0].max() == pixels(browser, "paper")[:, 0].max() == 0
+    browser.run("scrollTo(0, 0)")
+
+
+def test_a_phone_scrolls_down_only_and_takes_touches(browser, settled):
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=360,
+        height=740,
+        deviceScaleFactor=2,
+        mobile=True,
+    )
+    try:
+        assert browser.run("document.documentElement.scrollWidth") <= 360
+        left, top, width = browser.run(
+            "(() => { const r = document.getElementById('plane').getBoundingClientRect();"
+            "return [r.left, r.top, r.width]; })()"
+        )
+        extent = browser.run("page.plane.extent")
+        for kind, share in (("touchStart", 0.5), ("touchMove", 0.6), ("touchMove", 0.75)):
+            point = {"x": left + share * width, "y": top + 0.5 * width}
+            browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=[point])
+        browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        np.testing.assert_allclose(place(browser), [0.5 * extent, 0], atol=0.02 * extent)
+        settled()
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")

@@ -1,5 +1,6 @@
 """kvae.io: files are whole or absent, folders are never overwritten."""
 
+import errno
 import hashlib
 import os
 import pathlib
@@ -146,3 +147,22 @@ def test_sha256(tmp_path, size):
     content = bytes(i % 251 for i in range(size))
     (tmp_path / "file").write_bytes(content)
     assert io.sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError(f"x.data: {os.strerror(errno.ENOSPC)}"),  # As TensorFlow says it.
+    ],
+)
+def test_a_full_disk_is_said_in_one_line(tmp_path, error):
+    with pytest.raises(OSError, match=r"is full \(\d+ MB free\), and nothing came.* Go") as caught:
+        with io.disk_errors(tmp_path / "a" / "b", "nothing came of it", "Go elsewhere."):
+            raise error
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_other_errors_are_as_they_were(tmp_path):
+    with pytest.raises(PermissionError, match="^x$"), io.disk_errors(tmp_path, "nothing"):
+        raise PermissionError("x")

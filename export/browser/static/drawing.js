@@ -11,14 +11,16 @@ export class Drawing {
    * @param shape [height, width, channels] of the model's images.
    * @param fill which part of the frame a drawing fills in the model's images, or null.
    * @param given called with an image for the encoder when there is a new one.
+   * @param refused called with the name of a file that is no picture.
    */
-  constructor(paper, shape, fill, given) {
-    Object.assign(this, { paper, shape, fill, given });
+  constructor(paper, shape, fill, given, refused) {
+    Object.assign(this, { paper, shape, fill, given, refused });
+    paper.height = Math.round((paper.width * shape[0]) / shape[1]);
     this.context = paper.getContext('2d', { willReadFrequently: true });
     this.clear();
     paper.addEventListener('pointerdown', (event) => {
       paper.setPointerCapture(event.pointerId);
-      if (this.photo) this.clear();
+      if (this.source !== paper) this.clear();
       this.last = this.place(event);
       this.line(this.last);
     });
@@ -42,7 +44,7 @@ export class Drawing {
   }
 
   clear() {
-    this.photo = false;
+    this.source = this.paper; // A picture of one's own is kept in its own resolution.
     this.context.fillStyle = '#000';
     this.context.fillRect(0, 0, this.paper.width, this.paper.height);
   }
@@ -70,22 +72,37 @@ export class Drawing {
 
   /** Puts a picture on the paper: whole, and as light on dark where the model has one channel. */
   async open(file) {
-    const picture = await createImageBitmap(file);
-    const { width, height } = this.paper;
-    const scale = Math.min(width / picture.width, height / picture.height);
-    const size = [picture.width * scale, picture.height * scale];
+    let picture;
+    try {
+      picture = await createImageBitmap(file);
+    } catch {
+      this.refused(file.name);
+      return;
+    }
+    const { paper, shape: [height, width, channels] } = this;
     this.clear();
-    const corner = [(width - size[0]) / 2, (height - size[1]) / 2];
-    if (this.shape[2] === 1 && lightEdge(picture)) this.context.filter = 'invert(1)';
-    this.context.drawImage(picture, ...corner, ...size);
-    this.context.filter = 'none';
-    this.photo = true;
+    // One of the model's own size is taken pixel for pixel.
+    const own = picture.width === width && picture.height === height;
+    this.source = own ? blank(width, height) : blank(paper.width, paper.height);
+    const scale = Math.min(this.source.width / picture.width, this.source.height / picture.height);
+    const size = [picture.width * scale, picture.height * scale];
+    const corner = [(this.source.width - size[0]) / 2, (this.source.height - size[1]) / 2];
+    const context = this.source.getContext('2d');
+    context.drawImage(picture, ...corner, ...size);
+    if (channels === 1 && lightEdge(picture)) {
+      context.globalCompositeOperation = 'difference'; // Inverts.
+      context.fillStyle = '#fff';
+      context.fillRect(...corner, ...size);
+    }
+    this.context.drawImage(this.source, 0, 0, paper.width, paper.height);
     this.given(this.image());
   }
 
-  /** The paper as an image of the model. */
+  /** What was given as an image of the model. */
   image() {
     const [height, width, channels] = this.shape;
+    const { source } = this;
+    if (source.width === width && source.height === height) return read(source, channels);
     const small = blank(width, height);
     const context = small.getContext('2d');
     const box = channels === 1 && this.fill < 1 ? this.box() : null;
@@ -94,18 +111,18 @@ export class Drawing {
       const scale = (this.fill * Math.min(width, height)) / Math.max(box.width, box.height);
       const x = width / 2 - (box.massX - box.x) * scale;
       const y = height / 2 - (box.massY - box.y) * scale;
-      const source = [box.x, box.y, box.width, box.height];
-      context.drawImage(this.paper, ...source, x, y, box.width * scale, box.height * scale);
+      const frame = [box.x, box.y, box.width, box.height];
+      context.drawImage(source, ...frame, x, y, box.width * scale, box.height * scale);
     } else {
-      context.drawImage(this.paper, 0, 0, width, height);
+      context.drawImage(source, 0, 0, width, height);
     }
     return read(small, channels);
   }
 
   /** What is drawn: its frame and its centre of mass. */
   box() {
-    const { width, height } = this.paper;
-    const image = read(this.paper, 1);
+    const { width, height } = this.source;
+    const image = read(this.source, 1);
     let [left, right, top, bottom, mass, massX, massY] = [width, -1, height, -1, 0, 0, 0];
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {

@@ -200,7 +200,7 @@ class Page {
     const drawing = new Drawing(byId('paper'), this.shape, this.facts.fill, (image) => {
       this.drawn = image;
       if (!this.encoding) this.encode();
-    });
+    }, (name) => { byId('error').textContent = `(${name} is no picture)`; });
     byId('clear').addEventListener('click', () => {
       drawing.clear();
       for (const id of ['input', 'output']) byId(id).width = byId(id).width; // Empties it.
@@ -215,18 +215,22 @@ class Page {
   /** Encodes the newest drawing, and shows what the decoder makes of it. */
   async encode() {
     this.encoding = true;
-    while (this.drawn) {
-      const image = this.drawn;
-      this.drawn = null;
-      show(byId('input'), image, this.shape);
-      const z = [...(await this.encoder.run({ image, ...this.given() })).z_mean];
-      const again = await this.decode(z);
-      show(byId('output'), again, this.shape);
-      const error = Math.sqrt(again.reduce((sum, v, i) => sum + (v - image[i]) ** 2, 0) / image.length);
-      byId('error').textContent = `(differs by ${error.toFixed(2)})`;
-      this.moveTo(z);
+    try {
+      while (this.drawn) {
+        const image = this.drawn;
+        this.drawn = null;
+        show(byId('input'), image, this.shape);
+        const z = [...(await this.encoder.run({ image, ...this.given() })).z_mean];
+        const again = await this.decode(z);
+        show(byId('output'), again, this.shape);
+        const squares = again.reduce((sum, v, i) => sum + (v - image[i]) ** 2, 0);
+        const error = Math.sqrt(squares / image.length);
+        byId('error').textContent = `(differs by ${error.toFixed(2)})`;
+        this.moveTo(z);
+      }
+    } finally {
+      this.encoding = false;
     }
-    this.encoding = false;
   }
 }
 
