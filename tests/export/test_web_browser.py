@@ -186,7 +186,7 @@ def test_light_and_dark_differ(browser):
 
 
 def as_file(image):
-    """JavaScript that makes a PNG file of an image `[height, width, 1]` in 0…255."""
+    """JavaScript, up to where `transfer` holds a PNG file of an image `[height, width, 1]`."""
     height, width, _ = image.shape
     return (
         "(async () => { const c = document.createElement('canvas');"
@@ -197,7 +197,7 @@ def as_file(image):
         "c.getContext('2d').putImageData(p, 0, 0);"
         "const blob = await new Promise((done) => c.toBlob(done));"
         "const transfer = new DataTransfer();"
-        "transfer.items.add(new File([blob], 'digit.png', { type: 'image/png' })); return transfer;"
+        "transfer.items.add(new File([blob], 'digit.png', { type: 'image/png' }));"
     )
 
 
@@ -215,6 +215,18 @@ def test_a_picture_is_encoded_and_decoded_as_by_the_model(browser, settled, mode
     np.testing.assert_allclose(z, np.asarray(params["z_mean"])[0], atol=1e-5)
     expected = 255 * np.asarray(model.decode(z[None].astype("float32"))).ravel()
     assert np.abs(pixels(browser, "output")[:, 0] - expected).max() <= 0.51
+
+
+def test_a_file_that_is_no_picture_is_named(browser):
+    before = browser.run("page.z")
+    browser.run(
+        "(() => { const transfer = new DataTransfer();"
+        "transfer.items.add(new File(['x'], 'x.txt'));"
+        "document.getElementById('paper').dispatchEvent("
+        "new DragEvent('drop', { dataTransfer: transfer, cancelable: true })); })()"
+    )
+    browser.wait("document.getElementById('error').textContent === '(x.txt is no picture)'")
+    assert browser.run("page.z") == before
 
 
 def test_a_dark_drawing_on_light_paper_is_turned_over(browser, settled, test_set):
@@ -246,7 +258,7 @@ def test_a_drawn_line_reaches_the_encoder_and_can_be_cleared(browser, settled):
     browser.wait(f"page.z.some((v, i) => v !== {before}[i]) && !page.encoding")
     settled()
     seen = pixels(browser, "input")[:, 0].reshape(8, 8)
-    assert seen[2:6, 3:5].min() > 100 and seen[:, [0, 1, 6, 7]].max() == 0
+    assert seen[2:6, 3:5].min() > 50 and seen[:, [0, 1, 6, 7]].max() == 0
     browser.run("document.getElementById('clear').click()")
     assert pixels(browser, "input")[:, 0].max() == pixels(browser, "paper")[:, 0].max() == 0
     browser.run("scrollTo(0, 0)")
@@ -262,6 +274,7 @@ def test_a_phone_scrolls_down_only_and_takes_touches(browser, settled):
     )
     try:
         assert browser.run("document.documentElement.scrollWidth") <= 360
+        browser.run("document.getElementById('plane').scrollIntoView({ block: 'center' })")
         left, top, width = browser.run(
             "(() => { const r = document.getElementById('plane').getBoundingClientRect();"
             "return [r.left, r.top, r.width]; })()"
