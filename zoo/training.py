@@ -1,5 +1,6 @@
 """From a recipe to weights and a card."""
 
+import contextlib
 import dataclasses
 import pathlib
 import platform
@@ -11,6 +12,7 @@ from keras.optimizers import schedules
 
 import kvae
 from kvae import io
+from kvae.datasets.stream import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.training import Checkpoint
@@ -18,24 +20,56 @@ from zoo.cards import Card
 from zoo.recipes import Recipe
 from zoo.registry import build, load
 
-__all__ = ["announce", "measure", "publish", "test_data", "train"]
+__all__ = ["adapted", "announce", "copy_of", "measure", "publish", "test_data", "train"]
 
 _LICENSE = "Apache-2.0"
+_TEST = 10_000  # Examples of a stream that figures are measured on, in memory.
 _STARTS = ("initial_from_data", "initial_weights")  # What a training may start from.
 
 
 def _data(recipe: Recipe, split: str):
-    data = kvae.datasets.load(recipe.dataset, split, binarize=recipe.binarize, seed=recipe.seed)
+    options = {"binarize": recipe.binarize, "seed": recipe.seed}
+    if is_path(recipe.dataset):
+        shape = recipe.arguments["image_shape"]
+        data = kvae.datasets.stream(recipe.dataset, split, shape, **options)
+    else:
+        data = kvae.datasets.load(recipe.dataset, split, **options)
     data.noise = recipe.noise
     return data
 
 
 def test_data(recipe: Recipe):
     """Returns the data that a card's metrics are measured on."""
-    return _data(recipe, "test")
+    data = _data(recipe, "test")
+    return data.dataset(_TEST) if isinstance(data, kvae.datasets.Stream) else data
 
 
-def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | None = None):
+def adapted(recipe: Recipe, reproducible: bool = False, strategy=None) -> Recipe:
+    """Returns the recipe with how it is compiled fitted to where and how it is to run.
+
+    Several steps in each call do not repeat bit for bit without XLA; under a strategy there is
+    neither.
+    """
+    options = dict(recipe.compile)
+    if strategy is not None:
+        options.pop("jit_compile", None)
+    if (reproducible or strategy is not None) and not options.get("jit_compile"):
+        options.pop("steps_per_execution", None)
+    if reproducible:
+        options["reproducible"] = True
+    return dataclasses.replace(recipe, compile=options)
+
+
+def train(
+    recipe: Recipe,
+    directory,
+    *,
+    verbose=2,
+    callbacks=(),
+    limit: int | None = None,
+    strategy=None,
+    every_seconds: float = 30.0,
+):
     """Trains a recipe, or goes on with it, in `directory`.
 
     Args:
@@ -44,13 +78,18 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
         verbose: of `fit`.
         callbacks: further Keras callbacks.
         limit: optional int. Train on the first examples only (for a trial).
+        strategy: optional `tf.distribute.Strategy` to train under.
+        every_seconds: of `Checkpoint`.
 
     Returns:
         `(model, checkpoint)`: the model with the best weights by validation ELBO (or loss).
     """
     data, validation = _data(recipe, "train"), _data(recipe, "validation")
     if limit is not None:
-        data, validation = data[:limit], validation[:limit]
+        data, validation = (
+            part.dataset(limit) if isinstance(part, kvae.datasets.Stream) else part[:limit]
+            for part in (data, validation)
+        )
     steps = data.steps(recipe.batch_size)
     settings = dict(recipe.arguments)
     if recipe.warmup_epochs:
@@ -59,18 +98,20 @@ def train(recipe: Recipe, directory, *, verbose=2, callbacks=(), limit: int | No
     if recipe.initial_from_data:
         settings["initial"] = data
     keras.utils.set_random_seed(recipe.seed)  # Of the initial weights.
-    model = build(recipe.architecture, seed=recipe.seed, **settings)
-    if recipe.initial_weights is not None:
-        model.set_weights(load(recipe.initial_weights).get_weights())
     rate = schedules.CosineDecay(
         recipe.learning_rate, recipe.epochs * steps, alpha=recipe.final_rate
     )
-    model.compile(keras.optimizers.Adam(rate), **recipe.compile)
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        model = build(recipe.architecture, seed=recipe.seed, **settings)
+        if recipe.initial_weights is not None:
+            model.set_weights(load(recipe.initial_weights).get_weights())
+        model.compile(keras.optimizers.Adam(rate), **recipe.compile)
     # The ELBO of a VAE has the weight 1 for the KL whatever the loss has; an autoencoder has none.
     best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
     if recipe.monitor is not None:
         best = {"monitor": recipe.monitor}
-    checkpoint = Checkpoint(directory, _fingerprint(recipe, limit), **best)
+    fingerprint = _fingerprint(recipe, limit)
+    checkpoint = Checkpoint(directory, fingerprint, every_seconds=every_seconds, **best)
     first = checkpoint.restore(model)
     if first < recipe.epochs:
         model.fit(
@@ -118,6 +159,13 @@ def measure(recipe: Recipe, model, **options) -> dict:
     return metrics
 
 
+def copy_of(recipe: Recipe, model):
+    """Returns a new model with the same weights: not compiled, and under no strategy."""
+    copy = build(recipe.architecture, seed=recipe.seed, **recipe.arguments)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card:
     """Writes `weights/NAME.weights.h5` and `cards/NAME.json` below `directory`.
 
@@ -126,9 +174,7 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
     directory = pathlib.Path(directory)
     file = f"{recipe.name}.weights.h5"
     path = directory / "weights" / file
-    # A fresh model: the trained one would store its optimizer too.
-    bare = build(recipe.architecture, seed=recipe.seed, **recipe.arguments)
-    bare.set_weights(model.get_weights())
+    bare = copy_of(recipe, model)  # The trained one would store its optimizer too.
     with io.atomic_write(path) as temporary:
         bare.save_weights(temporary)
     card = _untrained(recipe, model)

@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     command = next((word for word in argv if not word.startswith("-")), None)
     arguments = _parser(command).parse_args(argv)
+    arguments.argv = argv  # For processes that do the same.
     try:
         return arguments.run(arguments) or 0
     except KeyboardInterrupt:

@@ -26,14 +26,17 @@ __all__ = [
 ]
 
 
-def quiet_tensorflow() -> None:
+def quiet_tensorflow(begin=None):
     """Imports TensorFlow and runs a first operation without the noise of its start-up.
 
     Its C++ side writes to file descriptor 2 before any log level applies; the descriptor points to
     a temporary file meanwhile, which is shown if the import fails.
+
+    Args:
+        begin: optional function, called in place of that operation, whose result is returned.
     """
     if "tensorflow" in sys.modules:
-        return
+        return None if begin is None else begin()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     with tempfile.TemporaryFile() as log:
@@ -43,7 +46,7 @@ def quiet_tensorflow() -> None:
         try:
             import tensorflow as tf
 
-            tf.zeros([1]) + 1.0
+            result = tf.zeros([1]) + 1.0 if begin is None else begin()
             failed = False
         finally:
             sys.stderr.flush()
@@ -52,6 +55,7 @@ def quiet_tensorflow() -> None:
             if failed:
                 log.seek(0)
                 sys.stderr.write(log.read().decode(errors="replace"))
+    return result
 
 
 def positive(text: str) -> int:

@@ -1,7 +1,11 @@
 """`kvae train`: a recipe of the zoo, or an architecture on a data set."""
 
+import os
+import pathlib
+import sys
+
 from kvae import io
-from kvae.cli import common
+from kvae.cli import common, launch
 
 _PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
 
@@ -15,6 +19,19 @@ def add_arguments(parser) -> None:
         help="an architecture of the zoo, e.g. conv_vae, with the options",
     )
     parser.add_argument("--dataset", help="default digits")
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="a folder, in place of a dataset: of shards that kvae.datasets.write_shards wrote, or "
+        "of images, with --image-shape",
+    )
+    parser.add_argument(
+        "--image-shape",
+        nargs=3,
+        type=common.positive,
+        metavar=("HEIGHT", "WIDTH", "CHANNELS"),
+        help="what the images of --data are resized to",
+    )
     parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
     parser.add_argument("--latent-dim", type=common.positive)
     parser.add_argument("--posterior", metavar="NAME", help="q(z|x), e.g. iaf")
@@ -35,9 +52,43 @@ def add_arguments(parser) -> None:
         "--samples", type=common.positive, help="importance samples of the evaluation"
     )
     parser.add_argument(
+        "--reproducible",
+        action="store_true",
+        help="the same bits on every run, also of one that is killed and resumed",
+    )
+    parser.add_argument(
+        "--distributed",
+        metavar="WHERE",
+        type=_where,
+        help="a number of worker processes on this machine; gpus: all of this machine's; slurm: a "
+        "task that srun started; cluster: as TF_CONFIG says (Kubernetes)",
+    )
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=common.number_from_0,
+        default=30.0,
+        help="least time between two checkpoints (default 30)",
+    )
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=3,
+        help="how often workers on this machine start again when one dies (default 3)",
+    )
+    parser.add_argument(
         "-o", "--output", help="folder of the run, resumed when it exists (default runs/NAME)"
     )
     common.add_json(parser)
+
+
+def _where(text: str) -> str:
+    """A place to train at: a number of workers, or a name."""
+    if text in ("gpus", "slurm", "cluster"):
+        return text
+    return str(common.positive(text))
+
+
+_where.__name__ = "number of workers, gpus, slurm or cluster"
 
 
 def _recipe(arguments):
@@ -54,7 +105,16 @@ def _recipe(arguments):
     if arguments.samples:
         changes["num_samples"] = arguments.samples
     if arguments.recipe:
-        for option in ("dataset", "binarize", "latent_dim", "objective", "beta", *_PARTS):
+        for option in (
+            "dataset",
+            "data",
+            "image_shape",
+            "binarize",
+            "latent_dim",
+            "objective",
+            "beta",
+            *_PARTS,
+        ):
             if getattr(arguments, option) is not None:
                 raise ValueError(
                     f"--{option.replace('_', '-')} belongs to an architecture; the recipe "
@@ -67,9 +127,16 @@ def _recipe(arguments):
 
     if arguments.architecture not in list_architectures():
         raise unknown_name("architecture", arguments.architecture, list_architectures())
-    dataset = arguments.dataset or "digits"
-    info = kvae.datasets.info(dataset)
-    settings = {"image_shape": info.shape}
+    dataset, tag = arguments.dataset or "digits", arguments.dataset or "digits"
+    if arguments.data is None:
+        settings = {"image_shape": kvae.datasets.info(dataset).shape}
+    elif arguments.dataset is not None:
+        raise ValueError("Give --dataset or --data, not both.")
+    else:
+        path = pathlib.Path(arguments.data).resolve()
+        dataset, tag = str(path), path.name
+        shape = None if arguments.image_shape is None else tuple(arguments.image_shape)
+        settings = {"image_shape": kvae.datasets.stream(path, "train", shape).event_shape}
     if arguments.latent_dim:
         settings["latent_dim"] = arguments.latent_dim
     for part in _PARTS:
@@ -81,7 +148,7 @@ def _recipe(arguments):
     variational = "autoencoder" not in arguments.architecture
     binarize = arguments.binarize or ("dynamic" if variational else "none")
     return recipes.Recipe(
-        f"{arguments.architecture}.{dataset}",
+        f"{arguments.architecture}.{tag}",
         dataset,
         settings,
         binarize=None if binarize == "none" else binarize,
@@ -113,10 +180,57 @@ def _objective(arguments, settings) -> dict:
     return {"objective": saved}
 
 
+def _launch(arguments) -> int:
+    """Starts the workers, each of which does what this command does, at a place in a cluster."""
+    if arguments.output is None:
+        raise ValueError("Workers share a folder: name one with --output.")
+    command = [sys.executable, "-m", "kvae", *arguments.argv, "--distributed", "cluster"]
+    return launch.launch(
+        command, int(arguments.distributed), restarts=arguments.restarts, folder=arguments.output
+    )
+
+
+def _strategy(arguments):
+    """TensorFlow's strategy, made before TensorFlow does anything else; `None` without one."""
+    if arguments.distributed is None:
+        common.quiet_tensorflow()
+        return None
+
+    def begin():
+        from kvae.training import distributed
+
+        return distributed.make_strategy(arguments.distributed)
+
+    return common.quiet_tensorflow(begin)
+
+
+def _leave_if_lost(error, strategy) -> None:
+    """Ends a worker that lost another one, with a status that says to start it again."""
+    import tensorflow as tf
+
+    from kvae.training import distributed
+
+    lost = (
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+        tf.errors.UnavailableError,
+    )
+    if isinstance(error, lost) and distributed.is_multi_worker(strategy):
+        text = str(error).splitlines()[0]
+        print(f"kvae: lost another worker ({text}); start all of them again", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(launch.LOST_WORKER)  # TensorFlow's own end would wait for the lost one.
+
+
 def run(arguments) -> int:
-    common.quiet_tensorflow()
+    if (arguments.distributed or "").isdigit():
+        return _launch(arguments)
+    strategy = _strategy(arguments)
     import keras
 
+    from kvae.training import distributed
     from zoo import training
 
     class Bar(keras.callbacks.Callback):
@@ -124,12 +238,26 @@ def run(arguments) -> int:
             shown = logs.get("val_loss", logs["loss"])
             update(epoch + 1, f"{recipe.name}: loss {logs['loss']:.3f}, validation {shown:.3f}")
 
-    recipe = _recipe(arguments)
+    recipe = training.adapted(_recipe(arguments), arguments.reproducible, strategy)
     directory = io.writable_folder(arguments.output or f"runs/{recipe.name}")
     with common.progress(f"training {recipe.name}", recipe.epochs) as update:
-        model, checkpoint = training.train(
-            recipe, directory, verbose=0, callbacks=[Bar()], limit=arguments.limit
-        )
+        try:
+            model, checkpoint = training.train(
+                recipe,
+                directory,
+                verbose=0,
+                callbacks=[Bar()],
+                limit=arguments.limit,
+                strategy=strategy,
+                every_seconds=arguments.checkpoint_seconds,
+            )
+        except Exception as error:
+            _leave_if_lost(error, strategy)
+            raise
+    if strategy is not None:
+        if not distributed.is_chief(strategy):
+            return 0
+        model = training.copy_of(recipe, model)
     data = training.test_data(recipe)
     with common.progress("evaluating", len(data)) as update:
         metrics = training.measure(recipe, model, progress=update)

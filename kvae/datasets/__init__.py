@@ -7,9 +7,11 @@
 | `from_array(x)` | a dataset of the user's own tables, signals or images |
 | `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
 | `train_validation_split(dataset)` | two datasets of one |
+| `Shards(path)`, `ImageFolder(path, image_shape)` | data read while a model trains |
+| `write_shards(data, path)`, `stream(path, split)` | a folder of shards; a split of a folder |
 | `info(name)`, `names()` | the facts of the named datasets |
 
-Every function returns `Dataset`s. A `tf.data.Dataset` of batches needs no conversion: give it to
+Other functions return `Dataset`s. A `tf.data.Dataset` of batches needs no conversion: give it to
 `fit` as it is.
 """
 
@@ -19,12 +21,16 @@ from kvae.datasets.folders import folder_classes, from_folder
 from kvae.datasets.idx import read_idx
 from kvae.datasets.registry import SPLITS, DatasetInfo, info, load, names
 from kvae.datasets.sprites import Sprites
+from kvae.datasets.stream import ImageFolder, Shards, Stream, stream, write_shards
 
 __all__ = [
     "SPLITS",
     "Dataset",
     "DatasetInfo",
+    "ImageFolder",
+    "Shards",
     "Sprites",
+    "Stream",
     "folder_classes",
     "from_array",
     "from_folder",
@@ -32,5 +38,7 @@ __all__ = [
     "load",
     "names",
     "read_idx",
+    "stream",
     "train_validation_split",
+    "write_shards",
 ]

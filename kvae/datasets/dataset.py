@@ -7,7 +7,7 @@ import numpy as np
 
 from kvae import names
 
-__all__ = ["Dataset", "ordered_batches"]
+__all__ = ["Dataset", "ordered_batches", "steady"]
 
 _BINARIZE = (None, "static", "dynamic")
 
@@ -294,8 +294,18 @@ def ordered_batches(
     batches = epochs.flat_map(epoch_batches)
     if not repeat:
         batches = batches.apply(tf.data.experimental.assert_cardinality(count))
+    return steady(batches)
+
+
+def steady(batches):
+    """Returns a `tf.data.Dataset` of batches, made ahead, without surprises."""
+    import tensorflow as tf
+
     options = tf.data.Options()
     options.autotune.enabled = False  # Its thread can stall the end of every epoch.
+    # Of several workers each makes a batch whole and takes its part of it.
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
     return batches.prefetch(2).with_options(options)
 
 

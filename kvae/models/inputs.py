@@ -5,6 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.datasets.dataset import Dataset
+from kvae.datasets.stream import Stream
+from kvae.training import distributed
 
 __all__ = ["Inputs", "in_batches", "is_concrete"]
 
@@ -73,8 +75,15 @@ class Inputs:
                 return Dataset(x, label, target=y, seed=self.seed), None
             # Keras drops the weights of data without a target.
             return x if label is None else (x, label), x if y is None else y
-        elif isinstance(x, tf.data.Dataset):
-            for batch in x.take(1):
+        elif isinstance(x, (Stream, tf.data.Dataset)):
+            if isinstance(x, Stream):
+                if y is not None:
+                    raise ValueError("A Stream has no target but itself: leave out `y`.")
+                self._build_for((None, *x.event_shape))
+                batches = x.batches(8, labels=self.conditional)
+            else:
+                batches = x
+            for batch in batches.take(1):
                 self._check_batch(batch)
         elif isinstance(x, keras.utils.PyDataset):
             self._check_batch(x[0])
@@ -85,15 +94,24 @@ class Inputs:
             data = (data,)  # The pair (x, label), and nothing beside it.
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         x, y = self._prepare(x, y, in_memory=weight is None)
-        if isinstance(x, Dataset):
+        if isinstance(x, (Dataset, Stream)):
             return self._batches(x, batch_size)
         if isinstance(x, (np.ndarray, tuple)):
             return x, y, weight
         return data
 
-    def _batches(self, data: Dataset, batch_size: int, **order):
-        """The batches of a `Dataset`, with its labels for a conditional model."""
-        return data.batches(batch_size, labels=self.conditional, **order)
+    def _batches(self, data, batch_size: int, **order):
+        """The batches of a `Dataset` or `Stream`, with its labels for a conditional model."""
+        order["labels"] = self.conditional
+        if isinstance(data, Stream) and order.get("repeat"):
+            return data.distributed(self.distribute_strategy, batch_size, **order)
+        return data.batches(batch_size, **order)
+
+    def _steps(self, data, batch_size: int) -> int:
+        """The number of batches in an epoch of a `Dataset` or `Stream`."""
+        if isinstance(data, Stream):
+            return data.steps(batch_size, distributed.num_workers(self.distribute_strategy))
+        return data.steps(batch_size)
 
     def _check_bytes(self, data: Dataset) -> None:
         """Refuses bytes that the likelihood does not take, as they are or divided by 255."""

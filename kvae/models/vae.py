@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kvae import likelihoods, objectives, posteriors, priors, random
 from kvae.datasets.dataset import Dataset
+from kvae.datasets.stream import Stream
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs, is_concrete
 from kvae.models.labels import Labels, joined
@@ -411,9 +412,9 @@ class VAE(Inputs, Labels, Inference, keras.Model):
         """Trains the model; `keras.Model.fit` with checks and an order that repeats.
 
         Args:
-            x: array `[n, *event]`, `kvae.datasets.Dataset`, `tf.data.Dataset` or generator; of a
-                conditional model `(x, labels)`, a `Dataset` with labels, or batches
-                `((x, label),)` or `((x, label), target)`.
+            x: array `[n, *event]`, `kvae.datasets.Dataset` or `Stream` (read while it trains),
+                `tf.data.Dataset` or generator; of a conditional model `(x, labels)`, a `Dataset`
+                or `Stream` with labels, or batches `((x, label),)` or `((x, label), target)`.
             y: optional array of the shape of `x`: what to reconstruct (defaults to `x`).
             batch_size: int. Defaults to `128`; not for `tf.data` and generators.
             validation_data: like `x`, or a tuple `(x, y)` (conditional: `((x, labels), y)`).
@@ -443,9 +444,9 @@ class VAE(Inputs, Labels, Inference, keras.Model):
             )
         x, y = self._prepare(x, y, in_memory=sample_weight is None and steps_per_epoch is None)
         last = None
-        if isinstance(x, Dataset):
+        if isinstance(x, (Dataset, Stream)):
             batch_size = batch_size or 128
-            steps_per_epoch = steps_per_epoch or x.steps(batch_size)
+            steps_per_epoch = steps_per_epoch or self._steps(x, batch_size)
             x = self._batches(
                 x, batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True
             )
@@ -496,7 +497,7 @@ class VAE(Inputs, Labels, Inference, keras.Model):
         if kwargs.get("_use_cached_eval_dataset"):  # `fit` validates: the data has been checked.
             return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
         x, y = self._prepare(x, y, in_memory=kwargs.get("sample_weight") is None)
-        if isinstance(x, Dataset):
+        if isinstance(x, (Dataset, Stream)):
             x, y, batch_size = self._batches(x, batch_size or 128), None, None
         elif isinstance(x, (np.ndarray, tuple)):
             batch_size = batch_size or 128

@@ -12,7 +12,15 @@ import os
 
 from kvae import names
 
-__all__ = ["PLACES", "agree", "is_chief", "is_multi_worker", "make_strategy", "slurm_config"]
+__all__ = [
+    "PLACES",
+    "agree",
+    "is_chief",
+    "is_multi_worker",
+    "make_strategy",
+    "num_workers",
+    "slurm_config",
+]
 
 PLACES = ("gpus", "cluster", "slurm")
 _PORT = 29500
@@ -90,13 +98,18 @@ def slurm_config() -> dict:
     }
 
 
-def is_multi_worker(strategy) -> bool:
-    """Whether the replicas are in several processes."""
+def num_workers(strategy) -> int:
+    """The number of processes that the replicas are in."""
     import tensorflow as tf
 
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return False
-    return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", ())) > 1
+        return 1
+    return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", [None]))
+
+
+def is_multi_worker(strategy) -> bool:
+    """Whether the replicas are in several processes."""
+    return num_workers(strategy) > 1
 
 
 def is_chief(strategy) -> bool:
