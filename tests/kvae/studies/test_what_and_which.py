@@ -168,6 +168,7 @@ def test_what_the_kl_compares(run_study, monkeypatch):
         assert cells(page, name)[0][0] == beta
 
 
+@pytest.mark.slow
 def test_bernoulli_or_mse(run_study):
     findings, page = run_study("bernoulli-or-mse")
     assert len(findings) == 9 and "17 grey levels" in page

@@ -60,6 +60,7 @@ def test_why_sample(run_study, tiny):
     assert "mean only, Gaussian fitted to its codes" in page and "gap_and_noise.png" in page
 
 
+@pytest.mark.slow
 def test_why_two_parameters(run_study, tiny):
     findings, page = run_study("why-two-parameters")
     assert len(findings) == 11
