@@ -1,6 +1,9 @@
 # make test    the tests             make slow    the slow ones
 # make demo    the whole way through, into demo/index.html
 # make web-test  the page for browsers in headless Chromium, where that is installed
+# make lite-test  TFLite and ONNX files of every zoo model, and their gate of quality (minutes)
+# make gpu-test  every decoder of the zoo on LiteRT's GPU accelerator (GPU=system: this machine's own
+#                Vulkan driver; else one in software out of Debian's package of Chromium, 27 MB)
 # make serving-test  round trips through TensorFlow Serving, where it or Docker is installed
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
@@ -10,7 +13,7 @@
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow web-test serving-test demo models audit lint clean
+.PHONY: .venv test slow web-test lite-test gpu-test serving-test demo models audit lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -57,6 +60,25 @@ slow: .venv
 
 web-test: .venv
 	.venv/bin/python -m pytest -m slow tests/export/test_web_browser.py $(ARGS)
+
+lite-test: .venv
+	.venv/bin/python -m pytest -m slow tests/export/test_profile.py tests/export/test_onnx.py \
+		tests/export/test_tflite_parts.py $(ARGS)
+
+GPU ?= software
+vulkan = $(CURDIR)/build/vulkan/usr/lib/chromium
+
+gpu-test: .venv $(if $(filter system,$(GPU)),,build/vulkan/.unpacked)
+	KVAE_GPU=$(GPU) $(if $(filter system,$(GPU)),,LD_LIBRARY_PATH=$(vulkan) \
+		VK_ICD_FILENAMES=$(vulkan)/vk_swiftshader_icd.json) \
+		.venv/bin/python -m pytest -m slow tests/export/test_gpu.py $(ARGS)
+
+# Nothing is installed: only the driver and the loader out of the package are used.
+build/vulkan/.unpacked:
+	mkdir -p build/vulkan
+	cd build/vulkan && apt-get download chromium-common && \
+		dpkg -x chromium-common_*.deb . && rm chromium-common_*.deb
+	@touch $@
 
 serving-test: .venv
 	.venv/bin/python -m pytest -m slow tests/export/test_serving.py $(ARGS)
