@@ -15,6 +15,7 @@ _COMMANDS = (
     ("list", "list the pretrained models", "listing"),
     ("info", "show a model's card", "info"),
     ("train", "train a model, or retrain a card's weights", "train"),
+    ("sweep", "train for several β and sizes of z, and compare rates and distortions", "sweep"),
     ("evaluate", "measure a model: ELBO, importance-sampled log p(x)", "evaluate"),
     ("sample", "generate images from the prior, or from a density fitted to codes", "sample"),
     ("plot", "draw reconstructions, samples, the latent space, …", "plot"),

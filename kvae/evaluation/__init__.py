@@ -31,6 +31,7 @@ from kvae.evaluation.rate_distortion import (
     train_over_beta,
 )
 from kvae.evaluation.result import Result
+from kvae.evaluation.sweep import sweep
 
 __all__ = [
     "Evaluation",
@@ -64,6 +65,7 @@ __all__ = [
     "rate_distortion_curve",
     "sample_quality",
     "sap",
+    "sweep",
     "train_over_beta",
     "training_neighbors",
 ]

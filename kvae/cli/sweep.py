@@ -1,0 +1,81 @@
+"""`kvae sweep ARCHITECTURE`."""
+
+from kvae import io
+from kvae.cli import common
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("architecture", help="an architecture of the zoo, e.g. dense_vae")
+    parser.add_argument("--dataset", default="digits", help="default digits")
+    parser.add_argument("--binarize", choices=("none", "static", "dynamic"), default="dynamic")
+    parser.add_argument(
+        "--beta",
+        nargs="+",
+        type=common.number_from_0,
+        default=[0.25, 0.5, 1.0, 2.0, 4.0],
+        help="weights of the KL (default 0.25 0.5 1 2 4)",
+    )
+    parser.add_argument(
+        "--latent-dim", nargs="+", type=common.positive, default=[2, 8], help="default 2 8"
+    )
+    parser.add_argument(
+        "--search", choices=("grid", "random", "bayesian"), default="grid", help="default grid"
+    )
+    parser.add_argument("--trials", type=common.positive, help="at most; default: all pairs")
+    parser.add_argument("--epochs", type=common.positive, default=20, help="of each (default 20)")
+    parser.add_argument("--batch-size", type=common.positive, default=128)
+    parser.add_argument("--limit", type=common.positive, help="use the first examples only")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "-o",
+        "--output",
+        help="folder of the sweep, which goes on when it exists (default sweeps/NAME)",
+    )
+    common.add_json(parser)
+
+
+def run(arguments) -> int:
+    common.quiet_tensorflow()
+    import tensorflow as tf
+
+    import kvae
+    import zoo
+    from kvae.names import unknown_name
+
+    name = arguments.architecture
+    if name not in zoo.list_architectures():
+        raise unknown_name("architecture", name, zoo.list_architectures())
+    # Many models in one process: each traces its functions anew, of which TensorFlow warns.
+    tf.get_logger().setLevel("ERROR")
+    binarize = None if arguments.binarize == "none" else arguments.binarize
+    train, validation = (
+        kvae.datasets.load(arguments.dataset, split, binarize=binarize, seed=arguments.seed)
+        for split in ("train", "validation")
+    )
+    if arguments.limit:
+        train, validation = train[: arguments.limit], validation[: arguments.limit]
+    folder = io.writable_folder(arguments.output or f"sweeps/{name}.{arguments.dataset}")
+    pairs = len(set(arguments.beta)) * len(set(arguments.latent_dim))
+    with common.progress("trials", arguments.trials or pairs) as update:
+        result = kvae.evaluation.sweep(
+            lambda **settings: zoo.build(name, image_shape=train.event_shape, **settings),
+            arguments.beta,
+            arguments.latent_dim,
+            train,
+            validation,
+            epochs=arguments.epochs,
+            folder=folder,
+            search=arguments.search,
+            trials=arguments.trials,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            progress=update,
+        )
+    written = result.write(folder)
+    if arguments.json:
+        print(result.to_json(), end="")
+        return 0
+    print(result)
+    for path in written:
+        print(f"wrote {path}")
+    return 0

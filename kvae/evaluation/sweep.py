@@ -1,0 +1,142 @@
+"""Searches over hyper-parameters by Keras Tuner, as points of rate and distortion."""
+
+import contextlib
+import sys
+
+from kvae import io, names, random
+from kvae.evaluation.rate_distortion import rate_distortion
+from kvae.evaluation.result import Result
+from kvae.evaluation.terms import mean_terms
+
+__all__ = ["SEARCHES", "sweep"]
+
+SEARCHES = {"grid": "GridSearch", "random": "RandomSearch", "bayesian": "BayesianOptimization"}
+
+
+def sweep(
+    build,
+    betas,
+    latent_dims,
+    train,
+    data,
+    *,
+    epochs: int,
+    folder,
+    search: str = "grid",
+    trials: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress=None,
+) -> Result:
+    """Trains an architecture for several β and sizes of z, and compares rates and distortions.
+
+    Keras Tuner (`pip install kvae[sweep]`) chooses what to try next and keeps what was found in
+    `folder`: a sweep that was interrupted and is started again goes on after the last finished
+    trial. What is searched
+    for is the greatest ELBO, with the weight 1 for the KL whatever β is; all points are returned.
+
+    Args:
+        build: function of `objective` and `latent_dim`, which returns a new `kvae.VAE`, e.g.
+            `lambda **settings: zoo.build("dense_vae", **settings)`.
+        betas: sequence of float. Weights of the KL.
+        latent_dims: sequence of int.
+        train: `kvae.datasets.Dataset` to train on.
+        data: `kvae.datasets.Dataset` to measure on: validation data.
+        epochs: int. Of each trial.
+        folder: path. One for each sweep.
+        search: `"grid"` (all pairs), `"random"` or `"bayesian"`. Defaults to `"grid"`.
+        trials: int. Trials at most. Defaults to `None`: as many as there are pairs.
+        batch_size: int. Defaults to `128`.
+        seed: int. Of the search, of the initial weights, which are the same for the same
+            `latent_dim`, and of the evaluation. Defaults to `0`.
+        progress: optional callable, called with the number of finished trials.
+
+    Returns:
+        `Result` as that of `rate_distortion`, named `"β = …, z …"`, with its picture. `write`
+        writes them.
+
+    Raises:
+        ImportError: without Keras Tuner.
+        ValueError: for an unknown search, and without values.
+
+    Example:
+
+    ```python
+    result = kvae.evaluation.sweep(
+        lambda **settings: zoo.build("dense_vae", image_shape=(8, 8, 1), **settings),
+        (0.5, 1.0, 2.0), (2, 8), train, validation, epochs=50, folder="sweeps/mine",
+    )
+    result.write("sweeps/mine")
+    ```
+
+    References:
+        - [Alemi et al., Fixing a Broken ELBO](https://arxiv.org/abs/1711.00464)
+        - [O'Malley et al., Keras Tuner](https://github.com/keras-team/keras-tuner)
+    """
+    betas, latent_dims = sorted(set(map(float, betas))), sorted(set(map(int, latent_dims)))
+    if not betas or not latent_dims:
+        raise ValueError("`betas` and `latent_dims` have one value each at least.")
+    if search not in SEARCHES:
+        raise names.unknown_name("search", search, SEARCHES)
+    try:
+        import keras_tuner
+    except ImportError:
+        raise ImportError("A sweep needs Keras Tuner: pip install 'kvae[sweep]'.") from None
+    from kvae.objectives import ELBO
+
+    folder = io.writable_folder(folder)
+    space = keras_tuner.HyperParameters()
+    space.Choice("beta", betas)
+    space.Choice("latent_dim", latent_dims)
+
+    class Tuner(getattr(keras_tuner, SEARCHES[search])):
+        def run_trial(self, trial, *_, **__):
+            chosen = trial.hyperparameters
+            with random.initial_weights(seed):
+                vae = build(
+                    objective=ELBO(beta=chosen.get("beta")), latent_dim=chosen.get("latent_dim")
+                )
+            vae.compile("adam")
+            vae.fit(train, epochs=epochs, batch_size=batch_size, verbose=0)
+            terms = mean_terms(vae, data, seed=seed)
+            kl, reconstruction = float(terms["kl"]), float(terms["reconstruction"])
+            return {"elbo": -kl - reconstruction, "kl": kl, "reconstruction": reconstruction}
+
+        def on_trial_end(self, trial):
+            super().on_trial_end(trial)
+            if progress is not None:
+                progress(len(self.oracle.end_order))
+
+    with contextlib.redirect_stdout(sys.stderr):  # Where it says what it does.
+        tuner = Tuner(
+            hyperparameters=space,
+            objective=keras_tuner.Objective("elbo", "max"),
+            max_trials=trials or len(betas) * len(latent_dims),
+            seed=seed,
+            directory=str(folder),
+            project_name="trials",
+            overwrite=False,
+            max_consecutive_failed_trials=1,
+        )
+        tuner.search(verbose=0)
+    points = {}
+    for trial in tuner.oracle.trials.values():
+        if trial.status != "COMPLETED":
+            continue
+        found = {name: trial.metrics.get_last_value(name) for name in ("kl", "reconstruction")}
+        chosen = trial.hyperparameters
+        points[chosen.get("beta"), chosen.get("latent_dim")] = found
+    result = rate_distortion(
+        {f"β = {beta:g}, z {size}": points[beta, size] for beta, size in sorted(points)}
+    )
+    result.pictures["rate_distortion"] = (
+        "Rate and distortion",
+        lambda path: _plots().rate_distortion(result, path=path),
+    )
+    return result
+
+
+def _plots():
+    from kvae import plots
+
+    return plots

@@ -1,0 +1,59 @@
+"""kvae.evaluation.sweep: all points are found, once, and a sweep that is stopped goes on."""
+
+import numpy as np
+import pytest
+
+import kvae
+from kvae.evaluation import rate_distortion, sweep
+from kvae.evaluation.terms import mean_terms
+
+pytest.importorskip("keras_tuner")
+
+
+@pytest.fixture
+def setting(make_vae, digits):
+    data = kvae.datasets.Dataset(digits, binarize="static")
+    built = []
+
+    def build(objective, latent_dim):
+        if len(built) == 3 and "interrupted" not in built:
+            built.append("interrupted")
+            raise KeyboardInterrupt
+        built.append((objective.beta, latent_dim))
+        vae = make_vae(latent_dim=latent_dim, objective=objective)
+        compile_ = vae.compile
+        vae.compile = lambda optimizer: compile_(optimizer, run_eagerly=True)
+        return vae
+
+    return build, built, data
+
+
+def test_a_sweep_that_is_stopped_goes_on(setting, tmp_path, capsys):
+    build, built, data = setting
+    seen = []
+    options = dict(epochs=1, folder=tmp_path, batch_size=32, progress=seen.append)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(build, (1.0, 4.0), (2, 3), data, data, **options)
+    result = sweep(build, (1.0, 4.0), (2, 3), data, data, **options)
+    assert seen == [1, 2, 3, 4]  # What was found is not trained again.
+    built.remove("interrupted")
+    assert sorted(built) == [(1.0, 2), (1.0, 3), (4.0, 2), (4.0, 3)]
+    assert list(result) == ["β = 1, z 2", "β = 1, z 3", "β = 4, z 2", "β = 4, z 3"]
+    # The figures of one of them, by hand.
+    vae = build(kvae.ELBO(beta=4.0), 2)
+    vae.compile("adam")
+    vae.fit(data, epochs=1, batch_size=32, verbose=0)
+    expected = rate_distortion({"x": mean_terms(vae, data, seed=0)})["x"]
+    for name, value in result["β = 4, z 2"].items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5)
+    assert capsys.readouterr().out == ""  # Standard output is for results.
+    names = {path.name for path in result.write(tmp_path)}
+    assert names == {"result.json", "result.md", "rate_distortion.png"}
+
+
+def test_what_is_refused(setting, tmp_path):
+    build, _, data = setting
+    with pytest.raises(ValueError, match="Unknown search 'gird'.*'grid'"):
+        sweep(build, (1.0,), (2,), data, data, epochs=1, folder=tmp_path, search="gird")
+    with pytest.raises(ValueError, match="one value each"):
+        sweep(build, (), (2,), data, data, epochs=1, folder=tmp_path)
