@@ -1,5 +1,6 @@
 """Data in memory, and the order and the binarization in which a model sees it."""
 
+import dataclasses
 import hashlib
 import math
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from kvae import names
 
-__all__ = ["Dataset", "ordered_batches", "steady"]
+__all__ = ["Batches", "Dataset", "ordered_batches", "ordered_blocks", "steady"]
 
 _BINARIZE = (None, "static", "dynamic")
 
@@ -183,39 +184,16 @@ class Dataset:
         Raises:
             ValueError: when there are no `labels` to give.
         """
-        import tensorflow as tf
-
-        from kvae import random
-
         if labels and self.labels is None:
             raise ValueError(f"{self!r} has no labels: make it with Dataset(x, labels).")
-        classes = tf.constant(self.labels, tf.int32) if labels else None
-        redraw = shuffle and self.binarize == "dynamic"
-        fixed = bool(self.binarize) and not redraw
-        # Stored as it is (uint8 where possible) and captured: gathering in the graph is faster
-        # than feeding batches from Python.
-        stored = tf.constant(self._draw() if fixed else self.x)
-        target = None if self.target is None else tf.constant(self.target)
-
-        def batch(rows, epoch_seed, step):
-            x = self._to_float(tf.gather(stored, rows), drawn=fixed)
-            if redraw:
-                noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
-                x = tf.cast(noise < x, tf.float32)
-            x = tf.ensure_shape(x, (None, *self.event_shape))
-            clean = None if target is None else self._to_float(tf.gather(target, rows))
-            if self.noise:
-                noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
-                x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
-            if labels:
-                x = x, tf.gather(classes, rows)
-                return (x,) if clean is None else (x, clean)
-            return x if clean is None else (x, clean)
-
+        batches = Batches.of(self, shuffle, labels)
+        stored = batches.stored(self)
         return ordered_batches(
             len(self),
             batch_size,
-            batch,
+            lambda rows, epoch_seed, step: batches.make(
+                batches.gather(stored, rows), epoch_seed, step
+            ),
             seed=self.seed,
             shuffle=shuffle,
             first_epoch=first_epoch,
@@ -234,11 +212,90 @@ class Dataset:
             self._fixed_draw = draw
         return self._fixed_draw
 
-    def _to_float(self, x, drawn: bool = False):
-        """Stored values as float32 (works on arrays and on tensors); `drawn` are 0 and 1."""
+    def _to_float(self, x, drawn: bool = False) -> np.ndarray:
+        """Stored values as float32; `drawn` are 0 and 1."""
         scale = x.dtype == np.uint8 and self.intensities and not drawn
-        x = x.astype(np.float32) if isinstance(x, np.ndarray) else _cast(x)
-        return x / 255.0 if scale else x
+        return x.astype(np.float32) / 255.0 if scale else x.astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """How rows of a `Dataset`'s stored examples become a batch, in a graph.
+
+    It holds no data, so equal ones make the same graph.
+
+    Attributes:
+        event_shape: tuple.
+        fixed: bool. Whether the fixed binary draw takes the place of the examples.
+        redraw: bool. Whether each batch is binarized anew.
+        scaled, target_scaled: bool. Whether stored values are divided by 255.
+        noise: float. Standard deviation of the noise on the inputs.
+        target, labels: bool. Whether there are such.
+    """
+
+    event_shape: tuple[int, ...]
+    fixed: bool
+    redraw: bool
+    scaled: bool
+    target_scaled: bool
+    noise: float
+    target: bool
+    labels: bool
+
+    @classmethod
+    def of(cls, data: Dataset, shuffle: bool, labels: bool) -> "Batches":
+        """Returns that of a `Dataset`; the arguments are those of `Dataset.batches`."""
+        redraw = shuffle and data.binarize == "dynamic"
+        fixed = bool(data.binarize) and not redraw
+        target = data.target
+        return cls(
+            event_shape=tuple(data.event_shape),
+            fixed=fixed,
+            redraw=redraw,
+            scaled=data.x.dtype == np.uint8 and data.intensities and not fixed,
+            target_scaled=target is not None and target.dtype == np.uint8 and data.intensities,
+            noise=float(data.noise),
+            target=target is not None,
+            labels=labels,
+        )
+
+    def stored(self, data: Dataset) -> dict:
+        """Returns the tensors `[n, ...]` of a `Dataset`, uint8 where possible, by name."""
+        import tensorflow as tf
+
+        # Gathering from what is captured is faster than feeding batches from Python.
+        stored = {"x": tf.constant(data._draw() if self.fixed else data.x)}
+        if self.target:
+            stored["target"] = tf.constant(data.target)
+        if self.labels:
+            stored["labels"] = tf.constant(data.labels, tf.int32)
+        return stored
+
+    def gather(self, stored: dict, rows) -> dict:
+        """Returns the rows of each tensor."""
+        import tensorflow as tf
+
+        return {name: tf.gather(values, rows) for name, values in stored.items()}
+
+    def make(self, gathered: dict, epoch_seed, step):
+        """Returns the batch of gathered rows as models take it; see `Dataset.batches`."""
+        import tensorflow as tf
+
+        from kvae import random
+
+        x = _to_float(gathered["x"], self.scaled)
+        if self.redraw:
+            noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
+            x = tf.cast(noise < x, tf.float32)
+        x = tf.ensure_shape(x, (None, *self.event_shape))
+        clean = _to_float(gathered["target"], self.target_scaled) if self.target else None
+        if self.noise:
+            noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
+            x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
+        if self.labels:
+            x = x, gathered["labels"]
+            return (x,) if clean is None else (x, clean)
+        return x if clean is None else (x, clean)
 
 
 def ordered_batches(
@@ -265,19 +322,13 @@ def ordered_batches(
     """
     import tensorflow as tf
 
-    from kvae import random
-
     if batch_size < 1:
         raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
     count = math.ceil(n / batch_size)
     piece = math.ceil(batch_size / part[1])
-    seed = random.as_seed(seed)
 
     def epoch_batches(epoch):
-        epoch_seed = random.fold_in(seed, epoch)
-        order = tf.range(n)
-        if shuffle:
-            order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
+        order, epoch_seed = _order(n, seed, epoch, shuffle)
         steps = tf.data.Dataset.range(count, output_type=tf.int32)
 
         def one(step):
@@ -295,6 +346,47 @@ def ordered_batches(
     if not repeat:
         batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     return steady(batches)
+
+
+def ordered_blocks(
+    n: int, batch_size: int, steps: int, *, seed: int, shuffle: bool, first_epoch: int = 0
+):
+    """Makes a `tf.data.Dataset` that names, without end, the rows of `steps` batches at a time.
+
+    The last block of an epoch has what is left. An element is `(rows, epoch_seed, first)`: the
+    numbers of the examples, the seed of the epoch and the number of the block's first step, with
+    which `ordered_batches` calls its `batch`.
+    """
+    import tensorflow as tf
+
+    calls = math.ceil(math.ceil(n / batch_size) / steps)
+
+    def epoch_blocks(epoch):
+        order, epoch_seed = _order(n, seed, epoch, shuffle)
+        size = steps * batch_size
+        return tf.data.Dataset.range(calls, output_type=tf.int32).map(
+            lambda call: (
+                order[call * size : tf.minimum((call + 1) * size, n)],
+                tf.cast(epoch_seed, tf.int32),  # As `random` takes it.
+                call * steps,
+            )
+        )
+
+    epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1)
+    return steady(epochs.flat_map(epoch_blocks))
+
+
+def _order(n: int, seed: int, epoch, shuffle: bool):
+    """The order of an epoch, int32 `[n]`, and its seed."""
+    import tensorflow as tf
+
+    from kvae import random
+
+    epoch_seed = random.fold_in(random.as_seed(seed), epoch)
+    order = tf.range(n)
+    if shuffle:
+        order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
+    return order, epoch_seed
 
 
 def steady(batches):
@@ -320,7 +412,9 @@ def _as_stored(x) -> np.ndarray:
     raise ValueError(f"Data holds numbers, not {x.dtype}.")
 
 
-def _cast(x):
+def _to_float(x, scaled: bool):
+    """The tensor as float32, divided by 255 where `scaled`."""
     import tensorflow as tf
 
-    return tf.cast(x, tf.float32)
+    x = tf.cast(x, tf.float32)
+    return x / 255.0 if scaled else x

@@ -1,6 +1,7 @@
 """The Bernoulli likelihood."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from kvae import random
@@ -33,9 +34,7 @@ class Bernoulli(Likelihood):
         return {"logits": outputs}
 
     def element_log_prob(self, params, x):
-        # log sigmoid(l)·x + log sigmoid(-l)·(1 - x), without overflow for any logit.
-        logits = params["logits"]
-        return x * logits - ops.softplus(logits)
+        return _log_prob(params["logits"], ops.cast(x, params["logits"].dtype))
 
     def mean(self, params):
         return ops.sigmoid(params["logits"])
@@ -50,3 +49,24 @@ class Bernoulli(Likelihood):
 
     def support(self):
         return 0.0, 1.0, "Divide images of 0–255 by 255, or choose a Gaussian likelihood."
+
+
+@tf.autograph.experimental.do_not_convert
+def _log_prob(logits, x):
+    """log sigmoid(l)·x + log sigmoid(−l)·(1 − x), without overflow for any logit.
+
+    Its gradient is one expression, x − sigmoid(l), where automatic ones are of each product and
+    sum.
+    """
+
+    @tf.custom_gradient
+    def log_prob(logits, x):
+        def gradient(upstream):
+            to_logits, to_x = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(logits), s1=tf.shape(x))
+            of_logits = tf.reduce_sum(upstream * (x - tf.sigmoid(logits)), to_logits)
+            of_x = tf.reduce_sum(upstream * logits, to_x)
+            return tf.reshape(of_logits, tf.shape(logits)), tf.reshape(of_x, tf.shape(x))
+
+        return x * logits - tf.nn.softplus(logits), gradient
+
+    return log_prob(logits, x)

@@ -10,7 +10,7 @@ from kvae.datasets.stream import Stream
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs, is_concrete
 from kvae.models.labels import Labels, joined
-from kvae.training import distributed
+from kvae.training import blocks, distributed
 from kvae.training.checkpoint import Checkpoint
 from kvae.training.finite import FiniteLoss
 from kvae.training.steps import LastSteps
@@ -312,8 +312,16 @@ class VAE(Inputs, Labels, Inference, keras.Model):
 
     # Training.
 
-    def compile(self, optimizer="adam", reproducible: bool = False, **kwargs):
-        """Configures training: an optimizer, and Keras's `jit_compile`, `steps_per_execution`, ….
+    def compile(
+        self,
+        optimizer="adam",
+        reproducible: bool = False,
+        *,
+        jit_compile="auto",
+        steps_per_execution="auto",
+        **kwargs,
+    ):
+        """Configures training: an optimizer, and Keras's further arguments.
 
         Args:
             optimizer: str or `keras.optimizers.Optimizer`. Defaults to `"adam"`.
@@ -321,8 +329,12 @@ class VAE(Inputs, Labels, Inference, keras.Model):
                 same machine and versions. `fit` then turns on TensorFlow's deterministic
                 operations, for the rest of the process (an operation that has no such form is an
                 error, and so is a random one of the program's own without a seed), and takes one
-                step in each call, or as many as you like under XLA. Defaults to `False`: as fast
-                as it goes, and equal from run to run up to rounding.
+                step in each call, or as many as you like with `jit_compile=True`. Defaults to
+                `False`: as fast as it goes, and equal from run to run up to rounding.
+            jit_compile: bool or `"auto"`. Whether XLA compiles the steps. Defaults to `"auto"`:
+                `fit` decides (see there), and otherwise as Keras does.
+            steps_per_execution: int or `"auto"`. Steps in each call into the runtime, between which
+                no callback is called. Defaults to `"auto"`: `fit` decides, and otherwise 1.
             **kwargs: those of Keras.
 
         Raises:
@@ -335,19 +347,31 @@ class VAE(Inputs, Labels, Inference, keras.Model):
                     f"compile() takes no `{name}`: a VAE's loss follows from its likelihood and "
                     "objective, e.g. VAE(..., likelihood='bernoulli', objective=ELBO(beta=2.0))."
                 )
-        several = kwargs.get("steps_per_execution", 1) != 1
-        if reproducible and several and kwargs.get("jit_compile") is not True:
+        several = steps_per_execution not in (1, "auto")
+        if reproducible and several and jit_compile is not True:
             raise ValueError(
                 "Several steps in each call drift from run to run without XLA: with "
                 "reproducible=True leave out `steps_per_execution`, or give jit_compile=True."
             )
-        super().compile(optimizer=optimizer, **kwargs)
         self.reproducible = reproducible
+        self.steps_chosen = None if steps_per_execution == "auto" else int(steps_per_execution)
+        self.jit_chosen = jit_compile != "auto"
+        super().compile(
+            optimizer=optimizer,
+            jit_compile=jit_compile,
+            steps_per_execution=self.steps_chosen or 1,
+            **kwargs,
+        )
         self._last_calls = {}  # Training functions by their number of steps.
+        self._blocks = blocks.Cache()
         self._build_optimizer()
 
     def get_compile_config(self):
         config = super().get_compile_config()
+        if config and self.steps_chosen is None:
+            config["steps_per_execution"] = "auto"
+        if config and not self.jit_chosen:
+            config["jit_compile"] = "auto"
         return {**config, "reproducible": True} if config and self.reproducible else config
 
     def compile_from_config(self, config):
@@ -365,7 +389,20 @@ class VAE(Inputs, Labels, Inference, keras.Model):
         # With the names of the logs Keras takes these, which are those of all replicas together.
         return {**super().get_metrics_result(), **self.report()}
 
+    @property
+    def metric_trackers(self) -> dict:
+        """The `keras.metrics.Mean` of each quantity that is reported, by name."""
+        return self._trackers
+
     def train_step(self, data):
+        return self._track(*self.optimize(data))
+
+    def optimize(self, data):
+        """Takes one step of the optimizer on a batch.
+
+        Returns:
+            The objective's terms, each `[batch]`, and the weights `[batch]` or `None`.
+        """
         x, label, target, weight = self._unpack(data)
         seed = self._step_seed(random.as_seed(self.seed_generator))
         mean = _mean_of_the_step(tf.shape(x)[0], weight)
@@ -379,7 +416,15 @@ class VAE(Inputs, Labels, Inference, keras.Model):
             zip(tape.gradient(scaled, variables), variables, strict=True)
         )
         self.objective.update(self.given(label), x, target, terms, seed=seed)
-        return self._track(terms, weight)
+        return terms, weight
+
+    def make_train_function(self, force=False):
+        if self._blocks.present is None:
+            return super().make_train_function(force=force)
+        # Keras has made its iterator over an epoch: evaluation has a number of its own.
+        self.steps_per_execution = self.steps_chosen or 1
+        self.train_function = self._blocks.present
+        return self.train_function
 
     def test_step(self, data):
         x, label, target, weight = self._unpack(data)
@@ -421,8 +466,14 @@ class VAE(Inputs, Labels, Inference, keras.Model):
 
         All other arguments are those of Keras. Arrays are shuffled by the model's seed and the
         number of the epoch (`keras.utils.set_random_seed` makes Keras's own shuffle repeat the
-        same order every epoch). With `steps_per_execution` the last call of an epoch runs the steps
-        that are left.
+        same order every epoch).
+
+        A long training on data in memory runs many steps in each call into the runtime, under XLA
+        where the networks are dense: `on_train_batch_end` is then called once for each call. A
+        callback of your own that is called at every step makes it one step in each call, as do
+        `tf.data`, generators, a `train_step` of a subclass's own, a distribution strategy and
+        `run_eagerly`; `verbose=1` says so. With `compile(steps_per_execution=n)` it is n, and the
+        last call of an epoch runs the steps that are left.
 
         Returns:
             `keras.callbacks.History` with `loss`, `elbo`, `reconstruction`, `kl`, in nats.
@@ -443,15 +494,27 @@ class VAE(Inputs, Labels, Inference, keras.Model):
                 x, y, sample_weight, validation_split
             )
         x, y = self._prepare(x, y, in_memory=sample_weight is None and steps_per_epoch is None)
-        last = None
+        # Keras makes a list of its own kind anew, which knows what each callback overrides.
+        given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
+        plan = blocks.plan(self, x, batch_size or 128, epochs, steps_per_epoch, given)
+        if plan.reason and verbose in (1, "auto"):
+            print(
+                f"{self.name}: one step in each call, because {plan.reason}. "
+                "compile(steps_per_execution=…) sets another number."
+            )
+        last, before = None, self.train_function
         if isinstance(x, (Dataset, Stream)):
             batch_size = batch_size or 128
             steps_per_epoch = steps_per_epoch or self._steps(x, batch_size)
-            x = self._batches(
-                x, batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True
-            )
+            if plan.steps > 1:
+                x = self._blocks.begin(self, x, batch_size, plan, initial_epoch, shuffle)
+                self.steps_per_execution = plan.steps
+            else:
+                x = self._batches(
+                    x, batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True
+                )
+                last = self._last_steps(steps_per_epoch)
             batch_size, y, shuffle = None, None, False
-            last = self._last_steps(steps_per_epoch)
         elif isinstance(x, (np.ndarray, tuple)):
             batch_size = batch_size or 128
         elif not isinstance(x, keras.utils.PyDataset):
@@ -463,8 +526,6 @@ class VAE(Inputs, Labels, Inference, keras.Model):
         self._build_optimizer()
         if self.reproducible:
             tf.config.experimental.enable_op_determinism()
-        # Keras makes a list of its own kind anew, which knows what each callback overrides.
-        given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
         callbacks = [FiniteLoss(), *given, *([] if last is None else [last])]
         try:
             return super().fit(
@@ -484,6 +545,10 @@ class VAE(Inputs, Labels, Inference, keras.Model):
         finally:
             if last is not None:
                 last.restore()
+            if self._blocks.present is not None:
+                self._blocks.end()
+                self.train_function = before
+                self.steps_per_execution = self.steps_chosen or 1
             for callback in given:
                 if isinstance(callback, Checkpoint):
                     callback.release()

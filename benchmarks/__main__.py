@@ -1,0 +1,199 @@
+"""`python -m benchmarks`: runs the benchmarks, or compares two results."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+
+import numpy as np
+
+from benchmarks import report
+from benchmarks.cases import CASES, INFERENCE
+from benchmarks.runner import Turns, peers_python
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_STARTS = {
+    "import keras": "import keras",
+    "import kvae": "import kvae",
+    "import kvae, first use of a class": "import kvae; kvae.VAE",
+    "zoo.load('dense_vae.mnist')": "import zoo; zoo.load('dense_vae.mnist')",
+}
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="measure, and write the results")
+    names = [case.name for case in CASES] + [task.name for task in INFERENCE] + ["start"]
+    run.add_argument("--cases", nargs="+", choices=names, metavar="NAME", default=names,
+                     help=f"some of: {', '.join(names)}")  # fmt: skip
+    run.add_argument("--batch", nargs="+", type=int, help="these batch sizes only")
+    run.add_argument("--variants", nargs="+", help="these competitors only, e.g. kvae torch")
+    run.add_argument("--rounds", type=int, help="turns of each (5; quick: 3)")
+    run.add_argument("--quick", action="store_true", help="few cases, few rounds")
+    run.add_argument("--json", type=pathlib.Path, default=_ROOT / "runs/benchmarks.json")
+    run.add_argument("--markdown", type=pathlib.Path, help="write the tables here too")
+    compare = commands.add_parser("compare", help="one revision beside another")
+    compare.add_argument("before", type=pathlib.Path)
+    compare.add_argument("after", type=pathlib.Path)
+    for command in (run, compare):
+        shared = "processor time instead of time, for a machine that is shared"
+        command.add_argument("--cpu", action="store_true", help=shared)
+    options = parser.parse_args(arguments)
+    clock = "cpu" if options.cpu else "seconds"
+    if options.command == "compare":
+        print(report.compared(*(json.loads(path.read_text()) for path in
+                                (options.before, options.after)), clock))  # fmt: skip
+        return 0
+    results = measure(options)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(results, indent=1) + "\n")
+    tables = report.tables(results, clock)
+    print(f"\n{tables}\nwrote {options.json}")
+    if options.markdown is not None:
+        options.markdown.write_text(report.page(results, clock))
+        print(f"wrote {options.markdown}")
+    return 0
+
+
+def measure(options) -> dict:
+    rounds = options.rounds or (3 if options.quick else 5)
+    start = time.monotonic()
+    results = {"machine": _machine(), "command": _command(options), "training": [], "inference": []}
+    results["rounds"] = rounds
+    with tempfile.TemporaryDirectory() as folder:
+        images = pathlib.Path(folder) / "images.npy"
+        results["data"] = _images(images)
+        for case in CASES:
+            for batch in options.batch or (case.quick if options.quick else case.batches):
+                if case.name not in options.cases:
+                    continue
+                facts = {"case": case.name, "batch": batch, "flops": case.flops(batch)}
+                variants = _chosen(case.competitors, options)
+                _say(start, f"training: {case.name}, batch {batch}")
+                _take_turns("train", case.name, batch, variants, images, rounds, facts)
+                results["training"].append(facts)
+        for task in INFERENCE:
+            if task.name not in options.cases:
+                continue
+            _say(start, task.what)
+            facts = {"case": task.name, "what": task.what, "unit": task.unit}
+            variants = _chosen(task.competitors, options)
+            _take_turns("infer", task.name, 0, variants, images, rounds, facts)
+            results["inference"].append(facts)
+        if "start" in options.cases:
+            _say(start, "imports")
+            results["start"] = _starts(3 if options.quick else 5)
+    results["minutes"] = (time.monotonic() - start) / 60
+    return results
+
+
+def _take_turns(kind, name, batch, variants, images, rounds, facts) -> None:
+    turns = Turns(kind, name, batch, variants, images)
+    try:
+        facts["measured"] = turns.run(rounds, sgemm=kind == "train")
+    finally:
+        turns.stop()
+    facts["failures"] = turns.failures
+    for variant, why in turns.failures.items():
+        print(f"  {variant} is left out: {why}", flush=True)
+
+
+def _chosen(competitors, options) -> list[str]:
+    chosen = [name for name in competitors if not options.variants or name in options.variants]
+    if options.quick and not options.variants:
+        chosen = [name for name in chosen if name != "keras.io"]
+    return chosen
+
+
+def _starts(rounds: int) -> dict:
+    """Seconds from the start of Python to its end, interleaved."""
+    found = {name: [] for name in _STARTS}
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    for number in range(rounds + 1):
+        for name, code in _STARTS.items():
+            before = os.times()
+            began = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=_ROOT, env=environment, capture_output=True
+            )
+            seconds, after = time.perf_counter() - began, os.times()
+            if number and not done.returncode:  # The first one fills the cache of files.
+                cpu = after[2] + after[3] - before[2] - before[3]
+                found[name].append({"seconds": seconds, "cpu": cpu})
+    return found
+
+
+def _images(path: pathlib.Path) -> str:
+    """Writes as many images as the largest case takes, `[n, 28, 28, 1]` uint8."""
+    import kvae
+
+    n = max(case.images for case in CASES)
+    try:
+        images, name = kvae.datasets.load("mnist", "train").x[:n], "MNIST"
+    except Exception as error:  # No network, no file: speed does not depend on what they show.
+        print(f"MNIST is not to be had ({error}); noise takes its place.")
+        images = np.random.default_rng(0).integers(0, 256, (n, 28, 28, 1), np.uint8)
+        name = "noise"
+    np.save(path, images)
+    return name
+
+
+def _command(options) -> str:
+    words = ["python -m benchmarks run"]
+    words += ["--quick"] if options.quick else []
+    words += ["--cpu"] if options.cpu else []
+    for name in ("cases", "batch", "variants"):
+        values = getattr(options, name)
+        everything = len(CASES) + len(INFERENCE) + 1
+        if values and not (name == "cases" and len(values) == everything):
+            words.append(f"--{name} {' '.join(map(str, values))}")
+    return " ".join(words + ([f"--rounds {options.rounds}"] if options.rounds else []))
+
+
+def _machine() -> dict:
+    packages = {name: metadata.version(name) for name in ("keras", "numpy")}
+    for name in ("tensorflow", "tensorflow-cpu", "tensorflow_cpu"):
+        try:
+            packages["tensorflow"] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    python = peers_python()
+    if python is not None:
+        code = "from importlib.metadata import version as v; print(v('torch'), v('pythae'))"
+        found = subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.split()
+        packages.update(zip(("torch", "pythae"), found, strict=False))
+    git = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty"]
+    revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": _processor(),
+        "cores": cores,
+        "python": platform.python_version(),
+        "packages": packages,
+        "revision": revision,
+        "load": os.getloadavg()[0],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _say(start: float, what: str) -> None:
+    print(f"{time.monotonic() - start:5.0f} s  {what}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Workers that run on TensorFlow: this library, the keras.io example, LiteRT."""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import kvae
+from benchmarks.cases import CASES, INFERENCE, Case
+from benchmarks.gate import Gate
+from kvae.layers import hidden_layers
+
+_RATE = 1e-3
+
+
+def encoder(case: Case) -> keras.Model:
+    if case.kind == "conv":
+        return keras.Sequential(
+            [
+                keras.Input((28, 28, 1)),
+                layers.Conv2D(32, 3, 2, "same", activation="relu"),
+                layers.Conv2D(64, 3, 2, "same", activation="relu"),
+                layers.Flatten(),
+                layers.Dense(16, "relu"),
+            ]
+        )
+    x = inputs = keras.Input((28, 28, 1))
+    x = layers.Flatten()(x)
+    x = hidden_layers(x, case.hidden, "gated" if case.kind == "gated" else "relu")
+    return keras.Model(inputs, x)
+
+
+def decoder(case: Case) -> keras.Model:
+    """From z to logits."""
+    if case.kind == "conv":
+        return keras.Sequential(
+            [
+                keras.Input((case.latent_dim,)),
+                layers.Dense(7 * 7 * 64, "relu"),
+                layers.Reshape((7, 7, 64)),
+                layers.Conv2DTranspose(64, 3, 2, "same", activation="relu"),
+                layers.Conv2DTranspose(32, 3, 2, "same", activation="relu"),
+                layers.Conv2DTranspose(1, 3, 1, "same"),
+            ]
+        )
+    x = inputs = keras.Input((case.latent_dim,))
+    x = hidden_layers(x, case.hidden[::-1], "gated" if case.kind == "gated" else "relu")
+    x = layers.Dense(784)(x)
+    return keras.Model(inputs, layers.Reshape((28, 28, 1))(x))
+
+
+def model(case: Case, images=None) -> kvae.VAE:
+    keras.utils.set_random_seed(0)
+    parts = {}
+    if case.samples > 1:
+        parts["objective"] = kvae.IWAE(num_samples=case.samples)
+    if case.components:
+        parts["prior"] = kvae.VampPrior(case.components, initial=images)
+    return kvae.VAE(encoder(case), decoder(case), case.latent_dim, **parts)
+
+
+class _Epochs(keras.callbacks.Callback):
+    def __init__(self, gate: Gate):
+        super().__init__()
+        self._gate, self._warm = gate, False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch > 0:  # The first one traces and compiles.
+            self._gate.wait()
+
+
+def train_kvae(case: Case, batch: int, images, gate: Gate) -> None:
+    vae = model(case, images[:1000].astype("float32") / 255)
+    vae.compile(keras.optimizers.Adam(_RATE))
+    data = kvae.datasets.Dataset(images)
+    vae.fit(data, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
+
+
+class _Sampling(layers.Layer):
+    """As in the example: z = mean + exp(log_var / 2) epsilon."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(1337)
+
+    def call(self, inputs):
+        mean, log_var = inputs
+        epsilon = keras.random.normal(tf.shape(mean), seed=self.seed_generator)
+        return mean + tf.exp(0.5 * log_var) * epsilon
+
+
+class _Example(keras.Model):
+    """The training step of https://keras.io/examples/generative/vae/."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        names = ("loss", "reconstruction_loss", "kl_loss")
+        self.trackers = [keras.metrics.Mean(name=name) for name in names]
+
+    @property
+    def metrics(self):
+        return self.trackers
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            mean, log_var, z = self.encoder(data)
+            reconstruction = self.decoder(z)
+            pixels = keras.losses.binary_crossentropy(data, reconstruction)
+            reconstruction_loss = tf.reduce_mean(tf.reduce_sum(pixels, axis=(1, 2)))
+            kl = -0.5 * (1 + log_var - tf.square(mean) - tf.exp(log_var))
+            kl_loss = tf.reduce_mean(tf.reduce_sum(kl, axis=1))
+            loss = reconstruction_loss + kl_loss
+        gradients = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        for tracker, value in zip(self.trackers, (loss, reconstruction_loss, kl_loss), strict=True):
+            tracker.update_state(value)
+        return {tracker.name: tracker.result() for tracker in self.trackers}
+
+
+def train_example(case: Case, batch: int, images, gate: Gate) -> None:
+    keras.utils.set_random_seed(0)
+    features = encoder(case)
+    x = features.outputs[0]
+    mean, log_var = layers.Dense(case.latent_dim)(x), layers.Dense(case.latent_dim)(x)
+    networks = keras.Model(features.inputs, [mean, log_var, _Sampling()([mean, log_var])])
+    logits = decoder(case)
+    images_of = keras.Model(logits.inputs, keras.activations.sigmoid(logits.outputs[0]))
+    example = _Example(networks, images_of)
+    example.compile(keras.optimizers.Adam(_RATE))
+    x = images.astype("float32") / 255
+    example.fit(x, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
+
+
+def infer(name: str, variant: str, images, gate: Gate) -> None:
+    vae = model(CASES[0])
+    x = images[: gate.count].astype("float32") / 255
+    if name == "nll":
+        binary = (x > 0.5).astype("float32")
+
+        def work():
+            return vae.log_prob(binary, num_samples=5000)
+    elif name == "encode":
+
+        def work():
+            return vae.encode(x)["z_mean"].numpy()
+    elif name == "sample":
+
+        def work():
+            return vae.sample(gate.count, seed=0).numpy()
+    else:
+        work = _latency(vae, variant, gate.count)
+    work()
+    gate.repeat(work)
+
+
+def _latency(vae, variant: str, count: int):
+    from ai_edge_litert.interpreter import Interpreter
+
+    import export
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "decoder.tflite"
+        if variant == "kvae":
+            export.tflite(vae, path)
+        else:
+            path.write_bytes(_bare(vae.decoder))
+        interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    index = interpreter.get_input_details()[0]["index"]
+    z = np.zeros((1, vae.latent_dim), np.float32)
+
+    def work():
+        for _ in range(count):
+            interpreter.set_tensor(index, z)
+            interpreter.invoke()
+
+    return work
+
+
+def _bare(decoder: keras.Model) -> bytes:
+    """The decoder's matrix products and nothing else, as a TFLite model."""
+    kernels = [tf.constant(w) for w in decoder.get_weights() if w.ndim == 2]
+
+    @tf.function(input_signature=[tf.TensorSpec([1, kernels[0].shape[0]])], autograph=False)
+    def products(z):
+        for kernel in kernels:
+            z = tf.matmul(z, kernel)
+        return z
+
+    concrete = products.get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+
+
+def _main(kind: str, variant: str, name: str, batch: str, path: str) -> None:
+    images = np.load(path)
+    a = tf.random.normal((2048, 2048))
+
+    def sgemm():
+        return tf.matmul(a, a).numpy()
+
+    if kind == "infer":
+        task = next(task for task in INFERENCE if task.name == name)
+        infer(name, variant, images, Gate(task.count))
+        return
+    case = next(case for case in CASES if case.name == name)
+    train = {"kvae": train_kvae, "keras.io": train_example}[variant]
+    train(case, int(batch), images[: case.images], Gate(case.images, sgemm))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,52 @@
+"""Adam's update as one operation for each variable."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+__all__ = ["adam"]
+
+
+@contextlib.contextmanager
+def adam(optimizer):
+    """Within the block a `keras.optimizers.Adam` updates each variable by one fused operation.
+
+    The formula is Keras's own; clipping, weight decay, averages and accumulation stay with Keras.
+    Other optimizers, subclasses and AMSGrad are left as they are.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer` or `None`.
+    """
+    if type(optimizer) is not keras.optimizers.Adam or optimizer.amsgrad:
+        yield
+        return
+    powers = []
+
+    def update_step(gradient, variable, learning_rate):
+        plain = isinstance(variable, tf.Variable) and variable.dtype == tf.float32
+        if not plain or isinstance(gradient, tf.IndexedSlices):
+            return keras.optimizers.Adam.update_step(optimizer, gradient, variable, learning_rate)
+        if not powers:
+            step = tf.cast(optimizer.iterations + 1, tf.float32)
+            powers.extend(tf.pow(beta, step) for beta in (optimizer.beta_1, optimizer.beta_2))
+        index = optimizer._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=optimizer._momentums[index].value.handle,
+            v=optimizer._velocities[index].value.handle,
+            beta1_power=powers[0],
+            beta2_power=powers[1],
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=optimizer.beta_1,
+            beta2=optimizer.beta_2,
+            epsilon=optimizer.epsilon,
+            grad=tf.cast(gradient, tf.float32),
+        )
+
+    # On the object and past Keras's tracking: the class stays Adam, and so does what is saved.
+    object.__setattr__(optimizer, "update_step", update_step)
+    try:
+        yield
+    finally:
+        object.__delattr__(optimizer, "update_step")
