@@ -5,6 +5,7 @@
 # make gpu-test  every decoder of the zoo on LiteRT's GPU accelerator (GPU=system: this machine's own
 #                Vulkan driver; else one in software out of Debian's package of Chromium, 27 MB)
 # make serving-test  round trips through TensorFlow Serving, where it or Docker is installed
+# make bench   this library's speed beside pythae's and PyTorch's, into docs/BENCHMARKS.md
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
@@ -13,7 +14,7 @@
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow web-test lite-test gpu-test serving-test demo models audit lint clean
+.PHONY: .venv test slow web-test lite-test gpu-test serving-test demo bench models audit lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -86,6 +87,14 @@ serving-test: .venv
 demo: .venv
 	.venv/bin/python -m kvae demo $(ARGS)
 
+# PyTorch and pythae live in an environment of their own.
+bench: .venv .venv-bench/.installed
+	.venv/bin/python -m benchmarks run --markdown docs/BENCHMARKS.md $(ARGS)
+
+.venv-bench/.installed: benchmarks/install.sh .venv/.requirements
+	sh benchmarks/install.sh .venv/bin/python .venv-bench
+	@touch $@
+
 models: .venv
 	.venv/bin/python -m zoo.models_page $(ARGS)
 
@@ -105,4 +114,4 @@ audit: .venv
 # Leaves .venv, and what was trained and exported (runs/, serving/).
 clean:
 	rm -rf build dist demo *.egg-info .pytest_cache .ruff_cache
-	find kvae zoo export tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks kvae zoo export tests -name __pycache__ -type d -prune -exec rm -rf {} +

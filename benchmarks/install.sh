@@ -1,0 +1,17 @@
+#!/bin/sh
+# Makes the environment of the competitors, PyTorch (for CPUs) and pythae:
+#   sh benchmarks/install.sh PYTHON FOLDER
+# What cannot be had is said and left out: the benchmarks run without it.
+set -u
+python=$1 folder=$2
+"$python" -m venv --clear "$folder" || exit 1
+install() {
+	"$folder/bin/python" -m pip --disable-pip-version-check --no-input install --quiet \
+		--progress-bar off "$@"
+}
+cpu=https://download.pytorch.org/whl/cpu
+install "torch==2.13.0+cpu" numpy 2>/dev/null ||
+	install --index-url "$cpu" "torch==2.13.0" numpy 2>/dev/null ||
+	install "torch==2.13.0" numpy ||
+	echo "PyTorch could not be installed: the benchmarks leave it and pythae out." >&2
+install "pythae==0.1.2" || echo "pythae could not be installed: the benchmarks leave it out." >&2
