@@ -38,7 +38,7 @@ def images(shape, n=6, seed=0):
 
 
 # The others are like one of these, or their parts are exported by other tests.
-EXPORTED = ("factor_vae", "hvae", "lstm_autoencoder", "vqvae")
+EXPORTED = ("hvae", "vqvae")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ class TestContract:
         def train(seed):
             keras.utils.set_random_seed(seed)
             vae = build(name, seed=seed)
-            vae.compile(keras.optimizers.SGD(0.01))
+            vae.compile(keras.optimizers.SGD(0.01), run_eagerly=True)  # Nothing to compile.
             vae.fit(events(name), epochs=2, batch_size=3, verbose=0)
             return np.concatenate([weight.ravel() for weight in vae.get_weights()])
 
