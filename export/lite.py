@@ -20,6 +20,8 @@ PARTS = ("decoder", "encoder", "both")
 
 _DECODE, _ENCODE, _PRIOR = "serving_default", "encode", "prior"
 _CALIBRATION_ROWS = 256
+# What weights in 16 bits may change, of an image in [0, 1]; relative to larger numbers.
+_HALF_ERROR = 1e-3
 
 
 def tflite(
@@ -59,7 +61,8 @@ def tflite(
     Args:
         model: `kvae.VAE`. Built.
         path: str or path. The file, usually `*.tflite`. An older one is replaced.
-        precision: str. `"float32"`; `"float16"` (half-size weights); `"dynamic"` (8-bit weights,
+        precision: str. `"float32"`; `"float16"` (half-size weights, save the smallest ones where
+            they would change an image in [0, 1] by more than 1e-3); `"dynamic"` (8-bit weights,
             where a layer has at least 1024 of them); `"int8"` (8-bit weights and activations, with
             float32 kept at the ends). Defaults to `"float32"`.
         batch_size: int. Rows for each call. Defaults to `1`.
@@ -351,7 +354,8 @@ def _convert(model, signature: _Signature) -> bytes:
             with rewriting:
                 endpoints.write({signature.name: signature.endpoint}, folder)
             if signature.samples is None:
-                return converter.convert(folder, signature.precision, signature.name)
+                data = converter.convert(folder, signature.precision, signature.name)
+                return _widened(model, signature, folder, data)
         except Exception as error:
             why = converter.reason(error)
         else:
@@ -372,6 +376,46 @@ def _convert(model, signature: _Signature) -> bytes:
         f"The {signature.what} of {model.name!r} does not convert to TFLite's built-in operators "
         f"at precision {signature.precision!r}: {why}. Use another precision, or other layers."
     )
+
+
+def _widened(model, signature: _Signature, folder: str, data: bytes) -> bytes:
+    """Keeps weights in 32 bits where 16 are too few, the smallest first."""
+    import tensorflow as tf
+
+    from export import converter, samples
+    from export.runtime import child, flatbuffer, signatures
+
+    if signature.precision != "float16":
+        return data
+    infos = {
+        spec.name: signatures.TensorInfo(spec.name, "float32", (None, *spec.shape[1:]))
+        for spec in signature.endpoint.inputs
+    }
+    known = signatures.Signature(inputs=infos, outputs={})
+    inputs = samples.inputs(known, _CALIBRATION_ROWS, model)
+    want = signature.endpoint.function(*map(tf.constant, inputs.values()))
+    want = {name: np.asarray(value) for name, value in want.items()}
+    content = flatbuffer.read(data)
+    waiting, full = flatbuffer.halves(content), None
+    while True:
+        file = pathlib.Path(folder) / "half.tflite"
+        file.write_bytes(data)
+        call = child.Call(signature.name, inputs)
+        answer = child.request("export.runtime.litert", file, [call], timeout=300.0)
+        if not answer.results or answer.results[0].error:
+            return data  # `_check` says why.
+        have = answer.results[0].outputs
+        errors = [
+            np.abs(have[name] - value).max() / max(1.0, np.abs(value).max())
+            for name, value in want.items()
+        ]
+        if max(errors) <= _HALF_ERROR or not waiting:
+            return data
+        if full is None:
+            full = flatbuffer.read(converter.convert(folder, "float32", signature.name))
+        while waiting and not flatbuffer.widen(content, waiting.pop(0), full):
+            pass
+        data = flatbuffer.pack(content)
 
 
 def _check(model, signatures, file, path, precision: str, batch: int) -> None:

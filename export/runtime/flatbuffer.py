@@ -9,7 +9,18 @@ import functools
 
 import numpy as np
 
-__all__ = ["join", "metadata", "operators", "pack", "precision", "read", "set_metadata", "split"]
+__all__ = [
+    "halves",
+    "join",
+    "metadata",
+    "operators",
+    "pack",
+    "precision",
+    "read",
+    "set_metadata",
+    "split",
+    "widen",
+]
 
 
 def _schema():
@@ -86,6 +97,58 @@ def set_metadata(model, name: str, data: bytes) -> None:
     entry.name, entry.buffer = name.encode(), len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
+
+
+def halves(model) -> list[tuple]:
+    """Finds the weights in 16 bits, the smallest first, for `widen`."""
+    half = _schema().TensorType.FLOAT16
+    found = []
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            name = _name(model.operatorCodes[operator.opcodeIndex])
+            tensor = graph.tensors[operator.inputs[0]] if name == "DEQUANTIZE" else None
+            if tensor is not None and tensor.type == half and _values(model, tensor) is not None:
+                found.append((graph, operator, tensor))
+    return sorted(found, key=lambda item: len(_values(model, item[2])))
+
+
+def widen(model, half: tuple, full) -> bool:
+    """Gives weights in 16 bits back the 32 bits that they have in the file `full`.
+
+    Args:
+        model: `ModelT`, which is changed.
+        half: one of `halves(model)`.
+        full: `ModelT`. The same network in 32 bits.
+
+    Returns:
+        bool: whether they were found there.
+    """
+    graph, operator, tensor = half
+    wanted = bytes(_values(model, tensor))
+    for other in (tensor for graph in full.subgraphs for tensor in graph.tensors):
+        values = _values(full, other)
+        if other.type != _schema().TensorType.FLOAT32 or values is None:
+            continue
+        if len(values) != 2 * len(wanted):
+            continue
+        with np.errstate(over="ignore"):
+            narrow = np.frombuffer(bytes(values), np.float32).astype(np.float16)
+        if narrow.tobytes() == wanted:
+            buffer = _schema().BufferT()
+            buffer.data = np.frombuffer(bytes(values), np.uint8)
+            model.buffers.append(buffer)
+            graph.tensors[operator.outputs[0]].buffer = len(model.buffers) - 1
+            graph.operators = [each for each in graph.operators if each is not operator]
+            model.buffers[tensor.buffer].data = None
+            tensor.buffer = 0  # The empty one.
+            return True
+    return False
+
+
+def _values(model, tensor):
+    """The bytes of a constant; `None` for what is computed."""
+    data = model.buffers[tensor.buffer].data
+    return None if data is None or not len(data) else data
 
 
 def join(models):

@@ -169,6 +169,32 @@ def test_models_and_signatures_that_are_not_there_are_named(dense, files, tmp_pa
     assert "no signature 'decode'. It has: serving_default" in result.error
 
 
+def test_weights_keep_their_bits_where_half_of_them_are_too_few(dense, tmp_path, monkeypatch):
+    """Large logits, as of a trained model: the rounding of the weights shows in the image."""
+    large = keras.initializers.RandomNormal(stddev=3.0, seed=1)
+    model = with_decoder(
+        dense,
+        keras.layers.Dense(20, "tanh", kernel_initializer=large),
+        keras.layers.Dense(64, kernel_initializer=large, bias_initializer=large),
+    )
+    z = np.asarray(model.prior.sample(500, seed=1))
+
+    def export_and_run(name):
+        path = export.tflite(model, tmp_path / name, "float16", batch_size=64)
+        call = child.Call("serving_default", {"z": z})
+        answer = child.request(RUNTIME, path, [call], 60)
+        assert answer.facts["precision"] == "float16"
+        image = answer.results[0].outputs["image"]
+        return path.stat().st_size, np.abs(image - np.asarray(model.decode(z))).max()
+
+    size, error = export_and_run("some.tflite")
+    monkeypatch.setattr("export.lite._HALF_ERROR", 1.0)
+    smallest, largest = export_and_run("all.tflite")
+    assert error < 1.5e-3 < largest
+    # Two of four bytes of the first layer (60 numbers) and the biases came back.
+    assert smallest < size < smallest + 2 * (20 * 64 + 64 + 60)
+
+
 def with_decoder(dense, *layers):
     decoder = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Reshape((8, 8, 1))])
     return kvae.VAE(dense.encoder, decoder, latent_dim=2)
