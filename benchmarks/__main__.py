@@ -37,6 +37,9 @@ def main(arguments=None) -> int:
     run.add_argument("--variants", nargs="+", help="these competitors only, e.g. kvae torch")
     run.add_argument("--rounds", type=int, help="turns of each (5; quick: 3)")
     run.add_argument("--quick", action="store_true", help="few cases, few rounds")
+    limit = "about how long it may take (12; quick: 4): rounds are left out to keep to it"
+    run.add_argument("--minutes", type=float, help=limit)
+    run.add_argument("--images", type=int, help="of a turn, to try whether everything runs")
     run.add_argument("--json", type=pathlib.Path, default=_ROOT / "runs/benchmarks.json")
     run.add_argument("--markdown", type=pathlib.Path, help="write the tables here too")
     compare = commands.add_parser("compare", help="one revision beside another")
@@ -67,26 +70,30 @@ def measure(options) -> dict:
     start = time.monotonic()
     results = {"machine": _machine(), "command": _command(options), "training": [], "inference": []}
     results["rounds"] = rounds
+    tasks = _tasks(options)
+    end = start + 60 * (options.minutes or (4 if options.quick else 12))
     with tempfile.TemporaryDirectory() as folder:
         images = pathlib.Path(folder) / "images.npy"
         results["data"] = _images(images)
-        for case in CASES:
-            for batch in options.batch or (case.quick if options.quick else case.batches):
-                if case.name not in options.cases:
-                    continue
-                facts = {"case": case.name, "batch": batch, "flops": case.flops(batch)}
-                variants = _chosen(case.competitors, options)
-                _say(start, f"training: {case.name}, batch {batch}")
-                _take_turns("train", case.name, batch, variants, images, rounds, facts)
-                results["training"].append(facts)
-        for task in INFERENCE:
-            if task.name not in options.cases:
-                continue
-            _say(start, task.what)
-            facts = {"case": task.name, "what": task.what, "unit": task.unit}
-            variants = _chosen(task.competitors, options)
-            _take_turns("infer", task.name, 0, variants, images, rounds, facts)
-            results["inference"].append(facts)
+        for number, (kind, task, batch) in enumerate(tasks):
+            facts = {"case": task.name}
+            if kind == "train":
+                facts.update(batch=batch, flops=task.flops(batch))
+            else:
+                facts.update(what=task.what, unit=task.unit)
+            _say(start, f"{task.name}, batch {batch}" if batch else task.what)
+            # What is left is shared with the cases to come and the imports.
+            until = time.monotonic() + (end - time.monotonic()) / (len(tasks) - number + 1)
+            variants, count = _chosen(task, options), options.images or task.count
+            turns = Turns(kind, task.name, batch, variants, images, count)
+            try:
+                facts["measured"] = turns.run(rounds, kind == "train", until)
+            finally:
+                turns.stop()
+            facts["failures"] = turns.failures
+            for variant, why in turns.failures.items():
+                print(f"  {variant} is left out: {why}", flush=True)
+            results["training" if kind == "train" else "inference"].append(facts)
         if "start" in options.cases:
             _say(start, "imports")
             results["start"] = _starts(3 if options.quick else 5)
@@ -94,19 +101,18 @@ def measure(options) -> dict:
     return results
 
 
-def _take_turns(kind, name, batch, variants, images, rounds, facts) -> None:
-    turns = Turns(kind, name, batch, variants, images)
-    try:
-        facts["measured"] = turns.run(rounds, sgemm=kind == "train")
-    finally:
-        turns.stop()
-    facts["failures"] = turns.failures
-    for variant, why in turns.failures.items():
-        print(f"  {variant} is left out: {why}", flush=True)
+def _tasks(options) -> list:
+    found = []
+    for case in CASES:
+        batches = options.batch or (case.quick if options.quick else case.batches)
+        found += [("train", case, batch) for batch in batches]
+    found += [("infer", task, 0) for task in INFERENCE]
+    return [task for task in found if task[1].name in options.cases]
 
 
-def _chosen(competitors, options) -> list[str]:
-    chosen = [name for name in competitors if not options.variants or name in options.variants]
+def _chosen(task, options) -> list[str]:
+    names = task.competitors
+    chosen = [name for name in names if not options.variants or name in options.variants]
     if options.quick and not options.variants:
         chosen = [name for name in chosen if name != "keras.io"]
     return chosen
@@ -134,7 +140,7 @@ def _images(path: pathlib.Path) -> str:
     """Writes as many images as the largest case takes, `[n, 28, 28, 1]` uint8."""
     import kvae
 
-    n = max(case.images for case in CASES)
+    n = max(case.count for case in CASES)
     try:
         images, name = kvae.datasets.load("mnist", "train").x[:n], "MNIST"
     except Exception as error:  # No network, no file: speed does not depend on what they show.

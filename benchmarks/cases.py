@@ -16,7 +16,7 @@ class Case:
         kind: `"dense"`, `"gated"` or `"conv"`.
         hidden: tuple of int. Widths of the encoder; the decoder mirrors them.
         latent_dim: int.
-        images: int. Of an epoch, the unit that is timed.
+        count: int. Images of an epoch, the unit that is timed.
         samples: int. Of z for each image; more than one is the importance-weighted bound.
         components: int. Of a VampPrior; 0 is the standard normal prior.
         batches: tuple of int.
@@ -28,7 +28,7 @@ class Case:
     kind: str
     hidden: tuple[int, ...]
     latent_dim: int
-    images: int
+    count: int
     samples: int = 1
     components: int = 0
     batches: tuple[int, ...] = (128,)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
-from benchmarks.cases import CASES, INFERENCE, Case
+from benchmarks.cases import CASES, Case
 from benchmarks.gate import Gate
 from kvae.layers import hidden_layers
 
@@ -56,6 +56,10 @@ def decoder(case: Case) -> keras.Model:
     return keras.Model(inputs, layers.Reshape((28, 28, 1))(x))
 
 
+def _floats(images):
+    return images.astype("float32") / 255
+
+
 def model(case: Case, images=None) -> kvae.VAE:
     keras.utils.set_random_seed(0)
     parts = {}
@@ -77,7 +81,7 @@ class _Epochs(keras.callbacks.Callback):
 
 
 def train_kvae(case: Case, batch: int, images, gate: Gate) -> None:
-    vae = model(case, images[:1000].astype("float32") / 255)
+    vae = model(case, _floats(images[: max(1, case.components)]))
     vae.compile(keras.optimizers.Adam(_RATE))
     data = kvae.datasets.Dataset(images)
     vae.fit(data, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
@@ -135,13 +139,13 @@ def train_example(case: Case, batch: int, images, gate: Gate) -> None:
     images_of = keras.Model(logits.inputs, keras.activations.sigmoid(logits.outputs[0]))
     example = _Example(networks, images_of)
     example.compile(keras.optimizers.Adam(_RATE))
-    x = images.astype("float32") / 255
+    x = _floats(images)
     example.fit(x, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
 
 
 def infer(name: str, variant: str, images, gate: Gate) -> None:
     vae = model(CASES[0])
-    x = images[: gate.count].astype("float32") / 255
+    x = _floats(images[: gate.count])
     if name == "nll":
         binary = (x > 0.5).astype("float32")
 
@@ -199,7 +203,7 @@ def _bare(decoder: keras.Model) -> bytes:
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
 
 
-def _main(kind: str, variant: str, name: str, batch: str, path: str) -> None:
+def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str) -> None:
     images = np.load(path)
     a = tf.random.normal((2048, 2048))
 
@@ -207,12 +211,11 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str) -> None:
         return tf.matmul(a, a).numpy()
 
     if kind == "infer":
-        task = next(task for task in INFERENCE if task.name == name)
-        infer(name, variant, images, Gate(task.count))
+        infer(name, variant, images, Gate(int(count)))
         return
     case = next(case for case in CASES if case.name == name)
     train = {"kvae": train_kvae, "keras.io": train_example}[variant]
-    train(case, int(batch), images[: case.images], Gate(case.images, sgemm))
+    train(case, int(batch), images[: int(count)], Gate(int(count), sgemm))
 
 
 if __name__ == "__main__":

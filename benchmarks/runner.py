@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import queue
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 __all__ = ["Failure", "Turns", "peers_python"]
 
@@ -27,7 +29,7 @@ def peers_python() -> str | None:
 
 
 class _Worker:
-    def __init__(self, kind: str, variant: str, name: str, batch: int, images):
+    def __init__(self, kind: str, variant: str, name: str, batch: int, images, count):
         self.variant = variant
         module, python = "benchmarks.keras_worker", sys.executable
         if variant.startswith(_ON_TORCH):
@@ -36,7 +38,7 @@ class _Worker:
                 raise Failure("PyTorch and pythae are not installed (make bench installs them)")
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [python, "-m", module, kind, variant, name, str(batch), str(images)],
+            [python, "-m", module, kind, variant, name, str(batch), str(images), str(count)],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -83,18 +85,19 @@ class Turns:
         batch: int.
         variants: list of str.
         images: path of the uint8 images, an `.npy` file.
+        count: int. Images (or what is counted) of a turn.
         ready: float. Seconds that a worker may take to be ready: tracing, compiling, warming up.
 
     Attributes:
         failures: dict. The message of each variant that could not be made ready.
     """
 
-    def __init__(self, kind: str, name: str, batch: int, variants, images, ready: float = 240.0):
+    def __init__(self, kind, name, batch, variants, images, count, ready: float = 240.0):
         self.failures: dict[str, str] = {}
         self._workers: list[_Worker] = []
         for variant in variants:
             try:
-                self._workers.append(_Worker(kind, variant, name, batch, images))
+                self._workers.append(_Worker(kind, variant, name, batch, images, count))
             except Failure as failure:
                 self.failures[variant] = str(failure)
         for worker in list(self._workers):
@@ -102,8 +105,10 @@ class Turns:
         for worker in list(self._workers):  # One turn that does not count.
             self._try(worker, lambda worker: worker.ask("go"))
 
-    def run(self, rounds: int, sgemm: bool) -> dict:
+    def run(self, rounds: int, sgemm: bool, until: float = math.inf) -> dict:
         """Lets each variant have `rounds` turns, in an order that moves on by one each round.
+
+        After two rounds no other begins when the time (`time.monotonic`) is past `until`.
 
         Returns:
             dict of what was measured by variant: lists `seconds` and `cpu`, `count`, `mb`, and
@@ -111,6 +116,8 @@ class Turns:
         """
         found = {w.variant: {"seconds": [], "cpu": [], "gflops": []} for w in self._workers}
         for number in range(rounds):
+            if number >= 2 and time.monotonic() > until:
+                break
             shift = number % max(1, len(self._workers))
             for worker in self._workers[shift:] + self._workers[:shift]:
                 self._try(worker, lambda worker: self._turn(worker, found[worker.variant], sgemm))

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import sys
 import tempfile
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.cases import CASES, INFERENCE, Case
+from benchmarks.cases import CASES, Case
 from benchmarks.gate import Gate
 
 _RATE = 1e-3
@@ -214,8 +213,7 @@ def infer(name: str, variant: str, x, gate: Gate) -> None:
     gate.repeat(work)
 
 
-def _main(kind: str, variant: str, name: str, batch: str, path: str) -> None:
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str) -> None:
     images = torch.from_numpy(np.load(path).transpose(0, 3, 1, 2).astype("float32") / 255)
     a = torch.randn(2048, 2048)
 
@@ -223,11 +221,10 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str) -> None:
         return (a @ a).numpy()
 
     if kind == "infer":
-        task = next(task for task in INFERENCE if task.name == name)
-        infer(name, variant, images, Gate(task.count))
+        infer(name, variant, images, Gate(int(count)))
         return
     case = next(case for case in CASES if case.name == name)
-    gate, x = Gate(case.images, sgemm), images[: case.images]
+    gate, x = Gate(int(count), sgemm), images[: int(count)]
     if variant == "pythae":
         train_pythae(case, int(batch), x, gate)
     else:

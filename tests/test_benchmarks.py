@@ -1,0 +1,78 @@
+"""The benchmarks' arithmetic and their tables; what they measure is not tested here."""
+
+import json
+
+import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import main
+from benchmarks.cases import CASES
+
+
+def case(name):
+    return next(case for case in CASES if case.name == name)
+
+
+def test_operations_are_counted_by_hand():
+    dense = 784 * 400 + 400 * 400 + 400 * 40 + 20 * 400 + 400 * 400 + 400 * 784
+    assert case("dense").flops(128) == 6 * dense - 2 * 784 * 400 == pytest.approx(5.2e6, rel=0.01)
+    assert case("conv").flops(128) == pytest.approx(39.9e6, rel=0.02)
+    # Each sample is decoded, and each step encodes the pseudo-inputs.
+    decoder = 50 * 200 + 200 * 200 + 200 * 784
+    assert case("iwae_k50").flops(128) - case("iwae_k5").flops(128) == 6 * 45 * decoder
+    encoder = 2 * (784 * 300 + 300 * 300) + 300 * 80
+    more = case("vamp_k500").flops(100) - case("gated").flops(100)
+    assert more == pytest.approx(6 * 5 * encoder)
+
+
+def measured(seconds, count=100, **facts):
+    return {"seconds": seconds, "cpu": [2 * s for s in seconds], "count": count, "gflops": [],
+            "mb": 10.0, **facts}  # fmt: skip
+
+
+def results(kvae):
+    sgemm = [{"wall": 1e-6, "cpu": 1e-6}]
+    return {
+        "machine": {"processor": "P", "cores": 2, "python": "3.11", "packages": {}, "load": 0.0,
+                    "revision": "abc"},
+        "command": "c", "minutes": 1.0, "rounds": 2, "data": "noise",
+        "training": [
+            {
+                "case": "dense", "batch": 128, "flops": 10.0, "failures": {"torch.compile": "why"},
+                "measured": {
+                    "kvae": measured(kvae, gflops=sgemm),
+                    "pythae": measured([2.0, 8.0]),
+                    "torch": measured([3.0, 3.0]),
+                },
+            }
+        ],
+        "inference": [],
+        "start": {
+            "import keras": [{"seconds": 2.0, "cpu": 1.0}],
+            "import kvae": [{"seconds": 2.2, "cpu": 3.0}],
+        },
+    }  # fmt: skip
+
+
+def test_ratios_are_taken_within_a_round():
+    tables = report.tables(results([1.0, 2.0]))
+    # 100 and 50 images per second against 50 and 12.5: twice and four times.
+    assert "| pythae | 31.2 | 12.5–50 | 3.00 × (2–4) |" in tables
+    assert "| torch.compile | left out: why |" in tables
+    assert "| dense 128: times pythae | at least 3 | 3.00 | holds |" in tables
+    assert "| dense 128: times best PyTorch loop | at least 1.75 | 2.25 | holds |" in tables
+    assert "| dense 128: share of sgemm | at least 0.6 | 0.75 | holds |" in tables
+    assert "| import kvae: times import keras | at most 1.2 | 1.10 | holds |" in tables
+    assert "| import kvae: times import keras | at most 1.2 | 3.00 | FAILS |" in report.tables(
+        results([1.0, 2.0]), "cpu"
+    )
+
+
+def test_two_revisions_are_compared(tmp_path, capsys):
+    paths = tmp_path / "before.json", tmp_path / "after.json"
+    for path, seconds in zip(paths, ([2.0, 2.0], [1.0, 1.0]), strict=True):
+        path.write_text(json.dumps(results(seconds)))
+    assert main(["compare", *map(str, paths)]) == 0
+    printed = capsys.readouterr().out
+    assert "| dense 128 | kvae | 50 | 100 | 2.00 |" in printed
+    assert "| dense 128 | torch | 33.3 | 33.3 | 1.00 |" in printed
