@@ -6,6 +6,9 @@
 #                Vulkan driver; else one in software out of Debian's package of Chromium, 27 MB)
 # make serving-test  round trips through TensorFlow Serving, where it or Docker is installed
 # make bench   this library's speed beside pythae's and PyTorch's, into docs/BENCHMARKS.md
+# make verify-zoo  the SavedModel of every zoo model, in the C++ runtime and in OpenVINO (minutes)
+# make stress  files damaged at random, numbers at the extremes, trainings killed, and a soak of the
+#              development server (SOAK=600 seconds)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
@@ -14,7 +17,8 @@
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow web-test lite-test gpu-test serving-test demo bench models audit lint clean
+.PHONY: .venv test slow web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
+	models audit lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -83,6 +87,18 @@ build/vulkan/.unpacked:
 
 serving-test: .venv
 	.venv/bin/python -m pytest -m slow tests/export/test_serving.py $(ARGS)
+
+# -s: what each model came to. OpenVINO runs where `pip install openvino` has put it.
+verify-zoo: .venv
+	.venv/bin/python -m pytest -m slow -s tests/export/test_zoo.py $(ARGS)
+
+SOAK ?= 600
+
+stress: .venv
+	KVAE_FUZZ=100 .venv/bin/python -m pytest -m "slow or not slow" tests/test_damaged_files.py \
+		tests/kvae/test_extremes.py $(ARGS)
+	.venv/bin/python -m pytest -m slow tests/kvae/test_reproducible.py $(ARGS)
+	.venv/bin/python tests/export/soak.py --seconds $(SOAK)
 
 demo: .venv
 	.venv/bin/python -m kvae demo $(ARGS)

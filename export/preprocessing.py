@@ -12,6 +12,8 @@ __all__ = ["PREPROCESSING", "Images", "images"]
 PREPROCESSING = ("float32", "uint8", "png")
 
 _CHANNELS = (1, 3, 4)
+# A file of a few bytes may promise more pixels than there is memory.
+MAX_PIXELS = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,8 @@ def images(model, preprocessing: str | None = None) -> Images:
         )
 
     def decode(file):
-        pixels = tf.io.decode_png(file, channels=event[-1])
+        with tf.control_dependencies(_checked(file)):
+            pixels = tf.io.decode_png(file, channels=event[-1])
         # An image of the right size keeps its bits.
         pixels = tf.image.resize(tf.cast(pixels, tf.float32), event[:2], antialias=True)
         return tf.ensure_shape(tf.round(pixels) / scale, event)
@@ -71,5 +74,21 @@ def images(model, preprocessing: str | None = None) -> Images:
     return Images(
         "_bytes",
         tf.TensorSpec((), tf.string),
-        lambda files: tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec(event)),
+        lambda files: tf.map_fn(
+            decode, files, fn_output_signature=tf.TensorSpec(event), parallel_iterations=1
+        ),
     )
+
+
+def _checked(file) -> list:
+    """Assertions that a file is a PNG, and says to be of a size that can be decoded."""
+    # The signature, a length and a name; then the width and the height, from the 16th byte on.
+    head = tf.strings.substr(tf.strings.join([file, tf.constant(b"\0" * 24)]), 0, 24)
+    is_png = tf.equal(tf.strings.substr(head, 0, 8), b"\x89PNG\r\n\x1a\n")
+    sizes = tf.io.decode_raw(tf.strings.substr(head, 16, 8), tf.int32, little_endian=False)
+    pixels = tf.reduce_prod(tf.cast(sizes, tf.int64))
+    fits = tf.reduce_all(sizes > 0) & (pixels <= MAX_PIXELS)
+    return [
+        tf.debugging.Assert(is_png, ["An image is sent as a PNG file."]),
+        tf.debugging.Assert(fits | ~is_png, [f"An image has at most {MAX_PIXELS} pixels."]),
+    ]

@@ -1,13 +1,12 @@
 """SavedModels in the folder layout of TensorFlow Serving."""
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
 
 from kvae import io
 
-__all__ = ["saved_model", "versions"]
+__all__ = ["check", "saved_model", "versions"]
 
 METADATA = pathlib.PurePath("assets.extra", "kvae.json")
 _WARMUP_ROWS = (1, 8)
@@ -64,7 +63,8 @@ def saved_model(
     signature, which TensorFlow Serving runs before it takes the version into service.
 
     The version appears at once and whole: it is written beside and then renamed, so a server that
-    polls the folder never sees half of it. `assets.extra/kvae.json` describes it for clients.
+    polls the folder never sees half of it. `assets.extra/kvae.json` describes it for clients, with
+    the SHA-256 of every file, which `export.verify` and `kvae serve` check.
 
     Args:
         model: `kvae.VAE`. Built.
@@ -128,11 +128,43 @@ def _publish(model, made, directory: pathlib.Path, version: int, images) -> path
     with io.atomic_directory(path) as temporary:
         endpoints.write(made, temporary)
         found = signatures.read_signatures(temporary)
-        file = temporary / METADATA
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(_describe(model, found, images), indent=2) + "\n")
         warmup.write(temporary, model.name, _warmup_calls(model, found))
+        content = _describe(model, found, images) | {"files": _files(temporary)}
+        (temporary / METADATA).write_text(io.sealed(content))
     return path
+
+
+def check(path: str | os.PathLike) -> None:
+    """Checks that a version's files are those that were written, by their SHA-256.
+
+    A SavedModel without `assets.extra/kvae.json`, of another tool or an earlier version of this
+    one, is not checked.
+
+    Raises:
+        ValueError: if a file is missing, was cut off, altered or exchanged.
+    """
+    path = pathlib.Path(path)
+    if not (path / METADATA).is_file():
+        return
+    try:
+        wanted = io.unsealed((path / METADATA).read_text("utf-8")).get("files", {})
+        found = {name: io.sha256_file(path / name) for name in wanted if (path / name).is_file()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path / METADATA} is damaged ({error}). Export the model again."
+        ) from None
+    for name, digest in wanted.items():
+        if found.get(name) != digest:
+            what = "was cut off or altered" if name in found else "is missing"
+            raise ValueError(f"{path / name} {what}: export the model again.")
+
+
+def _files(folder: pathlib.Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): io.sha256_file(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / METADATA
+    }
 
 
 def _warmup_calls(model, found) -> list:

@@ -3,6 +3,9 @@
 `python -m export.server FOLDER` serves a model repository, or a model's folder of versions, without
 importing TensorFlow. It answers one request at a time and knows no batching, TLS or metrics: it is
 for trying clients where TensorFlow Serving is not installed.
+
+What clients may cost it is bounded: connections, waiting requests, the bytes of a request, of its
+answer and of all of them together, and the time from the first byte to the last (`Limits`).
 """
 
 import argparse
@@ -13,7 +16,9 @@ import contextlib
 import dataclasses
 import errno
 import http.server
+import io
 import json
+import math
 import os
 import pathlib
 import re
@@ -40,6 +45,13 @@ _STATUS = {
     "RESOURCE_EXHAUSTED": 503,
     "DEADLINE_EXCEEDED": 504,
 }
+# Rows that are run at once. Between two such parts a request whose time is up is given up.
+_ROWS = 64
+# Steps of an interpolation that does not say how many, and the most that there are.
+_STEPS, _MAX_STEPS = 8, 64
+# Larger bodies are turned into arrays, and arrays into answers, one at a time: as objects of Python
+# they take twenty times their bytes.
+_LARGE = 1 << 20
 _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(/versions/(?P<version>\d{1,18}))?(?P<what>/metadata|:\w+)?"
 )
@@ -51,6 +63,10 @@ class Failure(Exception):
     def __init__(self, code: str, message: str, status: int | None = None):
         super().__init__(message)
         self.code, self.status = code, status or _STATUS.get(code, 500)
+
+
+def _late() -> Failure:
+    return Failure("DEADLINE_EXCEEDED", "The request's time is up.")
 
 
 class _Model:
@@ -66,14 +82,15 @@ class _Model:
 
     def refresh(self) -> None:
         """Loads the newest version where it is newer than the loaded one."""
-        from export.saved_models import versions
+        from export import saved_models
 
-        newest = max(versions(self.folder), default=0)
+        newest = max(saved_models.versions(self.folder), default=0)
         if newest in (self.version, self._failed) or not newest:
             return
         try:
+            saved_models.check(self.folder / str(newest))
             session = c_api.Session(self.folder / str(newest))
-        except (c_api.SessionError, ValueError) as error:
+        except (c_api.SessionError, OSError, ValueError) as error:
             self.error, self._failed = f"version {newest}: {error}", newest
             return
         # By the worker, so that no request is running in the one that is closed.
@@ -98,12 +115,23 @@ class _Model:
             raise Failure("INVALID_ARGUMENT", f"There is no signature {name!r}. There are: {known}")
         return available[name]
 
-    def run(self, name: str, inputs: dict[str, np.ndarray], deadline: float) -> dict:
-        """Runs a signature when its turn comes, within the deadline."""
+    def run(
+        self,
+        name: str,
+        inputs: dict[str, np.ndarray],
+        deadline: float,
+        version: int | None = None,
+    ) -> tuple[int, dict]:
+        """Runs a signature when its turn comes, within the deadline.
+
+        Returns:
+            The version that ran, and its outputs.
+        """
         if not self._places.acquire(blocking=False):
-            raise Failure("UNAVAILABLE", "Too many requests are waiting. Try again later.")
+            text = "Too many requests are waiting. Try again later."
+            raise Failure("RESOURCE_EXHAUSTED", text, 429)
         try:
-            future = self._worker.submit(lambda: self.session.run(name, inputs))
+            future = self._worker.submit(self._run, name, inputs, deadline, version)
         except RuntimeError:
             self._places.release()
             raise Failure("UNAVAILABLE", "The server is stopping.") from None
@@ -112,7 +140,7 @@ class _Model:
             return future.result(max(0.0, deadline - time.monotonic()))
         except concurrent.futures.TimeoutError:
             future.cancel()
-            raise Failure("DEADLINE_EXCEEDED", "The request's time is up.") from None
+            raise _late() from None
         except concurrent.futures.CancelledError:
             raise Failure("UNAVAILABLE", "The server is stopping.") from None
         except ValueError as error:
@@ -120,6 +148,27 @@ class _Model:
         except c_api.SessionError as error:
             code, _, message = str(error).partition(": ")
             raise Failure(code, message.splitlines()[0] if message else code) from None
+
+    def _run(self, name, inputs, deadline, version) -> tuple[int, dict]:
+        session = self.loaded(version)
+        optional, outputs = (), {}
+        if name in session.signatures:
+            optional, outputs = session.signatures[name].optional, session.signatures[name].outputs
+        rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
+        # Parts of an interpolation could differ in their steps.
+        free = any(None in info.shape[1:] for info in outputs.values())
+        if rows <= _ROWS or free:
+            return self.version, session.run(name, inputs)
+        parts = []
+        for start in range(0, rows, _ROWS):
+            if time.monotonic() > deadline:
+                raise _late()
+            part = {
+                key: array if len(array) == 1 and key in optional else array[start : start + _ROWS]
+                for key, array in inputs.items()
+            }
+            parts.append(session.run(name, part))
+        return self.version, {key: np.concatenate([part[key] for part in parts]) for key in outputs}
 
     def close(self) -> None:
         self._worker.shutdown(cancel_futures=True)
@@ -222,21 +271,22 @@ def _array(name: str, value, info: signatures.TensorInfo) -> np.ndarray:
         array = _bytes(value, bad)
     else:
         try:
-            array = np.array(value)
+            # As objects: an array of strings would give each the room of the longest.
+            array = np.array(value, object)
         except ValueError:
             raise bad("is ragged: its lists differ in length") from None
         wanted = np.dtype(info.dtype)
-        kinds = {"f": "iuf", "b": "b"}.get(wanted.kind, "iu")
         if not array.size:
-            return array.astype(wanted)
-        if array.dtype.kind not in kinds:
+            return np.zeros(array.shape, wanted)
+        kinds = set(map(type, array.flat))
+        if list in kinds:
+            raise bad("is ragged: its lists differ in length")
+        if not kinds <= {"f": {int, float}, "b": {bool}}.get(wanted.kind, {int}):
             numbers = {"f": "numbers", "b": "true or false"}.get(wanted.kind, "whole numbers")
             raise bad(f"does not hold {numbers} of the type {info.dtype}")
         limits = np.finfo if wanted.kind == "f" else np.iinfo
         if wanted.kind != "b" and (
-            not np.isfinite(array).all()
-            or array.max() > limits(wanted).max
-            or array.min() < limits(wanted).min
+            array.max() > limits(wanted).max or array.min() < limits(wanted).min
         ):
             raise bad(f"holds a number that is too large for {info.dtype}")
         array = array.astype(wanted)
@@ -256,7 +306,30 @@ def _bytes(value, bad) -> np.ndarray:
             found.append(row.encode(errors="surrogatepass"))
         else:
             raise bad('holds strings, or bytes as {"b64": "…"}')
-    return np.array(found, "S")
+    return byte_strings(found)
+
+
+def byte_strings(values: list[bytes], shape=None) -> np.ndarray:
+    """An array of objects: one of NumPy's strings would give each the room of the longest."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array if shape is None else array.reshape(shape)
+
+
+def bound(arrays: dict[str, np.ndarray], signature: signatures.Signature, limit: int) -> int:
+    """Returns the bytes of the outputs, when they are at most `limit`."""
+    rows = max((len(array) for array in arrays.values() if array.ndim), default=1)
+    steps = min(_MAX_STEPS, max(1, int(arrays["steps"].max()))) if "steps" in arrays else _STEPS
+    count = sum(
+        rows
+        * math.prod(steps if size is None else size for size in info.shape[1:])
+        * np.dtype("S1" if info.dtype == "string" else info.dtype).itemsize
+        for info in signature.outputs.values()
+    )
+    if count > limit:
+        text = f"The answer would have {count} bytes of numbers; {limit} are allowed."
+        raise Failure("INVALID_ARGUMENT", f"{text} Send fewer rows at once.", 413)
+    return count
 
 
 def _answer(outputs: dict[str, np.ndarray], by_rows: bool) -> dict:
@@ -323,13 +396,51 @@ def _state(model: _Model, version: int | None) -> dict:
 # The web server.
 
 
+class _Timed(io.RawIOBase):
+    """What a connection sends until `end`, however slowly it comes."""
+
+    def __init__(self, connection):
+        super().__init__()
+        self.connection, self.end = connection, 0.0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("The request came too slowly.")
+        self.connection.settimeout(left)
+        return self.connection.recv_into(buffer)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "kvae-development", ""
 
     def setup(self):
-        self.timeout = self.server.limits.timeout  # A client that says nothing is let go.
         super().setup()
+        self.rfile.close()
+        self._source = _Timed(self.connection)
+        self.rfile = io.BufferedReader(self._source)
+
+    def handle_one_request(self):
+        # A client that says nothing, or a byte now and then, is let go.
+        self._source.end = time.monotonic() + self.server.limits.timeout
+        self._read = True
+        self.server.waits(self.connection, True)
+        super().handle_one_request()
+
+    def parse_request(self):
+        self.server.waits(self.connection, False)
+        fine = super().parse_request()
+        # What is unread would be taken for the next request.
+        self.close_connection |= fine and self.command != "POST" and self._has_body()
+        return fine
+
+    def _has_body(self) -> bool:
+        length = self.headers.get("Content-Length", "0")
+        return length != "0" or "Transfer-Encoding" in self.headers
 
     def do_GET(self):
         self._respond(self._get)
@@ -338,31 +449,37 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._respond(self._post)
 
     def _respond(self, answer):
-        deadline = time.monotonic() + self.server.limits.timeout
-        with self.server.counted():
+        deadline = self._source.end = time.monotonic() + self.server.limits.timeout
+        with self.server.counted(), contextlib.ExitStack() as held:
             try:
-                status, content = 200, answer(deadline)
+                status, content = 200, answer(deadline, held)
             except Failure as error:
                 status, content = error.status, {"error": str(error)}
                 # The rest of the request may not have been read.
-                self.close_connection |= self.command == "POST" and not self._read
+                self.close_connection |= not self._read
             except (ConnectionError, TimeoutError):
                 self.close_connection = True
                 return
             except Exception as error:  # No request takes the server down.
                 status, content = 500, {"error": f"{type(error).__name__}: {error}"}
                 self.close_connection = True
-            with contextlib.suppress(OSError):
-                self._send(status, content)
-                if self.command == "POST" and not self._read:
+            self.close_connection |= self.server.stopping
+            try:
+                self._send(status, content, deadline)
+                if not self._read:
                     self._linger()
+            except OSError:
+                self.close_connection = True  # Half an answer may have been sent.
 
-    def _send(self, status: int, content: dict) -> None:
-        data = json.dumps(content).encode()
+    def _send(self, status: int, content, deadline: float | None = None) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        # A client that does not read its answer is let go as well.
+        left = 1.0 if deadline is None else max(1.0, deadline - time.monotonic())
+        self.connection.settimeout(left)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        if status == 503:
+        if status in (429, 503):
             self.send_header("Retry-After", "1")
         if self.close_connection:
             self.send_header("Connection", "close")
@@ -372,11 +489,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _linger(self) -> None:
         # Closing on unread bytes would reset the connection, and the client lose the answer.
         self.connection.shutdown(socket.SHUT_WR)
-        end = time.monotonic() + 2.0
-        while (left := end - time.monotonic()) > 0:
-            self.connection.settimeout(left)
-            if not self.rfile.read1(1 << 20):
-                return
+        self._source.end = time.monotonic() + 2.0
+        while self.rfile.read1(1 << 20):
+            pass
 
     def send_error(self, code, message=None, explain=None):
         """What the base class refuses, e.g. a method that is none, in JSON too."""
@@ -397,52 +512,57 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise Failure("NOT_FOUND", f"There is no model {match['model']!r}. There is: {known}")
         return model, match["version"] and int(match["version"]), match["what"]
 
-    def _get(self, deadline):
+    def _get(self, deadline, held):
         model, version, what = self._find()
         if what not in (None, "/metadata"):
             raise Failure("INVALID_ARGUMENT", f"{what} is asked by POST.", 405)
         return (_metadata if what else _state)(model, version)
 
-    def _post(self, deadline):
+    def _post(self, deadline, held):
         self._read = False
-        body = self._body(deadline)
+        length = self._length()
+        held.enter_context(self.server.budget.taken(length))
+        body = self._body(length)
         self._read = True
         model, version, what = self._find()
         if what != ":predict":
             raise Failure("UNIMPLEMENTED", "Only :predict is served.")
-        content = _parse(body)
-        name = content.get("signature_name") or "serving_default"
-        signature = model.signature(name, version)
-        inputs = _arrays(_columns(content, signature), signature)
-        return _answer(model.run(name, inputs, deadline), "instances" in content)
+        with self.server.one_at_a_time(length, deadline):
+            content = _parse(body)
+            name = content.get("signature_name") or "serving_default"
+            signature = model.signature(name, version)
+            inputs = _arrays(_columns(content, signature), signature)
+            by_rows = "instances" in content
+            del body, content
+        size = bound(inputs, signature, self.server.limits.max_bytes)
+        held.enter_context(self.server.budget.taken(size))
+        outputs = model.run(name, inputs, deadline, version)[1]
+        with self.server.one_at_a_time(size, deadline):
+            return json.dumps(_answer(outputs, by_rows)).encode()
 
-    def _body(self, deadline) -> bytes:
-        try:
-            length = int(self.headers.get("Content-Length", ""))
-        except ValueError:
-            length = -1
-        if length < 0 or "Transfer-Encoding" in self.headers:
+    def _length(self) -> int:
+        given = self.headers.get_all("Content-Length", [])
+        if len(given) != 1 or not re.fullmatch(r"[0-9]{1,18}", given[0].strip()):
             raise Failure("INVALID_ARGUMENT", "Send the length of the body.", 411)
-        limit = self.server.limits.max_bytes
+        if "Transfer-Encoding" in self.headers:
+            raise Failure("INVALID_ARGUMENT", "Send the length of the body.", 411)
+        length, limit = int(given[0]), self.server.limits.max_bytes
         if length > limit:
             text = f"The request has {length} bytes; {limit} are allowed."
             raise Failure("INVALID_ARGUMENT", text, 413)
-        parts, missing = [], length
-        while missing:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise Failure("DEADLINE_EXCEEDED", "The request came too slowly.", 408)
-            self.connection.settimeout(left)
+        return length
+
+    def _body(self, length: int) -> bytes:
+        body = bytearray()
+        while len(body) < length:
             try:
-                part = self.rfile.read1(min(missing, 1 << 20))
-            except TimeoutError:
-                continue
+                part = self.rfile.read1(min(length - len(body), 1 << 20))
+            except TimeoutError as error:
+                raise Failure("DEADLINE_EXCEEDED", str(error), 408) from None
             if not part:
                 raise ConnectionError
-            parts.append(part)
-            missing -= len(part)
-        self.connection.settimeout(self.timeout)
-        return b"".join(parts)
+            body += part
+        return bytes(body)
 
     def log_message(self, *arguments):
         if self.server.limits.verbose:
@@ -456,14 +576,47 @@ class Limits:
     Attributes:
         timeout: float. Seconds for one request, from its first line to its answer.
         max_bytes: int. The largest request body.
-        max_pending: int. Requests that may wait for one model; more are answered with 503.
+        max_pending: int. Requests that may wait for one model; more are answered with 429, or
+            RESOURCE_EXHAUSTED.
         verbose: bool. Whether requests are logged to standard error.
+        max_connections: int. More are answered with 503.
+        max_total_bytes: int or `None`. Of all requests and answers that are worked on together;
+            what is more is answered with 429. Defaults to `None`: four times `max_bytes`.
     """
 
     timeout: float = 30.0
     max_bytes: int = 64 << 20
     max_pending: int = 64
     verbose: bool = False
+    max_connections: int = 256
+    max_total_bytes: int | None = None
+
+
+class _Budget:
+    """So many bytes may be taken at once."""
+
+    def __init__(self, free: int):
+        self.free, self._lock = free, threading.Lock()
+
+    @contextlib.contextmanager
+    def taken(self, count: int):
+        with self._lock:
+            if count > self.free:
+                text = "The server is busy with too many bytes. Try again later."
+                raise Failure("RESOURCE_EXHAUSTED", text, 429)
+            self.free -= count
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.free += count
+
+
+_REASON = b'{"error": "Too many connections."}'
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s"
+) % (len(_REASON), _REASON)
 
 
 class Development(http.server.ThreadingHTTPServer):
@@ -499,7 +652,12 @@ class Development(http.server.ThreadingHTTPServer):
             name: _Model(name, pathlib.Path(folder), self.limits.max_pending)
             for name, folder in models.items()
         }
+        total = self.limits.max_total_bytes
+        self.budget = _Budget(4 * self.limits.max_bytes if total is None else total)
+        self._large = threading.Lock()
         self._busy, self._idle = 0, threading.Condition()
+        # The connections, and whether each waits for a request.
+        self._connections: dict[socket.socket, bool] = {}
         self._stopping = threading.Event()
         self._poll = poll
         for model in self.models.values():
@@ -531,17 +689,84 @@ class Development(http.server.ThreadingHTTPServer):
     def __exit__(self, *exception) -> None:
         self.stop()
 
-    def stop(self, grace: float = 10.0) -> None:
-        """Takes no more requests, and ends those that are running or the grace, in seconds."""
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def stop(self, grace: float | None = None) -> None:
+        """Takes no more requests, and waits for the answers to those that were taken.
+
+        Args:
+            grace: float. The most seconds to wait. Defaults to `None`: until the time of the last
+                request is up.
+        """
         self._stopping.set()
         self.shutdown()
+        self._accept_waiting()
         self.server_close()
         with self._idle:
-            self._idle.wait_for(lambda: not self._busy, grace)
+            for connection, waits in self._connections.items():
+                if waits:  # What it sent before is still read.
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RD)
+            grace = self.limits.timeout + 5.0 if grace is None else grace
+            self._idle.wait_for(lambda: not (self._busy or self._connections), grace)
         for thread in self._loops:
             thread.join()
         for model in self.models.values():
             model.close()
+
+    def _accept_waiting(self):
+        """Takes the connections that the system has made already: their requests may be sent."""
+        self.socket.setblocking(False)
+        while True:
+            try:
+                request, address = self.get_request()
+            except OSError:
+                return
+            request.setblocking(True)
+            self.process_request(request, address)
+
+    def process_request(self, request, address):
+        with self._idle:
+            fits = len(self._connections) < self.limits.max_connections
+            if fits:
+                self._connections[request] = True
+        if fits:
+            super().process_request(request, address)
+            return
+        with contextlib.suppress(OSError):
+            request.setblocking(False)
+            request.send(_FULL)
+        self.shutdown_request(request)
+
+    def shutdown_request(self, request):
+        with self._idle:
+            self._connections.pop(request, None)
+            self._idle.notify_all()
+        super().shutdown_request(request)
+
+    def waits(self, connection, waits: bool) -> None:
+        """Notes whether a connection waits for its next request."""
+        with self._idle:
+            if connection in self._connections:
+                self._connections[connection] = waits
+            if waits and self.stopping:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RD)
+
+    @contextlib.contextmanager
+    def one_at_a_time(self, size: int, deadline: float):
+        """Waits until no other large request is turned into arrays, or arrays into an answer."""
+        if size <= _LARGE:
+            yield
+            return
+        if not self._large.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise _late()
+        try:
+            yield
+        finally:
+            self._large.release()
 
     @contextlib.contextmanager
     def counted(self):
@@ -581,10 +806,13 @@ def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int
         limits: `Limits`.
     """
     stop = threading.Event()
-    previous = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def told(number, _):
+        if stop.is_set():  # Told twice: at once.
+            os._exit(128 + number)
+        stop.set()
+
+    previous = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(Development(models, host, port, limits))
@@ -597,7 +825,9 @@ def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int
                 bound = stack.enter_context(server_grpc.serving(server, host, grpc_port))
                 print(f"  grpc://{host}:{bound}")
             print(f"({NOTICE}; stop with Ctrl-C)", flush=True)
-            stop.wait()
+            # Not for ever: a signal that another thread received does not wake this one.
+            while not stop.wait(0.2):
+                pass
             print("stopping", flush=True)
     finally:
         for number, handler in previous.items():

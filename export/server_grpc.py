@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import importlib
 import importlib.util
+import math
 import time
 
 import numpy as np
@@ -45,6 +46,7 @@ def serving(rest: server.Development, host: str, port: int):
     predict, status = stubs("predict_pb2"), stubs("get_model_status_pb2")
     metadata, services = stubs("get_model_metadata_pb2"), stubs("prediction_service_pb2_grpc")
     models = stubs("model_service_pb2_grpc")
+    limit = rest.limits.max_bytes
 
     def find(spec) -> tuple[server._Model, int | None]:
         model = rest.models.get(spec.name)
@@ -61,7 +63,11 @@ def serving(rest: server.Development, host: str, port: int):
                 try:
                     return function(request, deadline)
                 except server.Failure as error:
-                    context.abort(getattr(grpc.StatusCode, error.code), str(error))
+                    status = getattr(grpc.StatusCode, error.code, grpc.StatusCode.UNKNOWN)
+                    context.abort(status, str(error))
+                except Exception as error:  # No request takes the server down.
+                    text = f"{type(error).__name__}: {error}"
+                    context.abort(grpc.StatusCode.INTERNAL, text)
 
         return answer
 
@@ -69,18 +75,13 @@ def serving(rest: server.Development, host: str, port: int):
         model, version = find(request.model_spec)
         name = request.model_spec.signature_name or "serving_default"
         signature = model.signature(name, version)
-        try:
-            columns = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
-        except (ValueError, TypeError) as error:
-            raise server.Failure("INVALID_ARGUMENT", f"An input is no tensor: {error}") from None
-        columns = {
-            key: array.astype("S") if array.dtype == object else array
-            for key, array in columns.items()
-        }
-        outputs = model.run(name, server.check(columns, signature), deadline)
+        columns = {key: _array(key, value, limit) for key, value in request.inputs.items()}
+        inputs = server.check(columns, signature)
+        with rest.budget.taken(server.bound(inputs, signature, limit)):
+            ran, outputs = model.run(name, inputs, deadline, version)
         response = predict.PredictResponse()
         response.model_spec.name, response.model_spec.signature_name = model.name, name
-        response.model_spec.version.value = model.version
+        response.model_spec.version.value = ran
         for key, array in outputs.items():
             response.outputs[key].CopyFrom(tf.make_tensor_proto(np.ascontiguousarray(array)))
         return response
@@ -123,9 +124,10 @@ def serving(rest: server.Development, host: str, port: int):
     model_service = type(
         "ModelService", (models.ModelServiceServicer,), {"GetModelStatus": answered(get_status)}
     )
-    limit = rest.limits.max_bytes
     listening = grpc.server(
         concurrent.futures.ThreadPoolExecutor(8),
+        # More are answered with RESOURCE_EXHAUSTED.
+        maximum_concurrent_rpcs=rest.limits.max_pending,
         options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)],
     )
     services.add_PredictionServiceServicer_to_server(prediction_service(), listening)
@@ -138,4 +140,30 @@ def serving(rest: server.Development, host: str, port: int):
     try:
         yield bound
     finally:
-        listening.stop(10).wait()
+        # What was taken is answered before its time is up.
+        listening.stop(rest.limits.timeout + 5.0).wait()
+
+
+def _array(name: str, tensor, limit: int) -> np.ndarray:
+    """The array of a `TensorProto`, whose shape may promise more than it brings."""
+    import tensorflow as tf
+
+    def bad(text):
+        return server.Failure("INVALID_ARGUMENT", f"Input {name!r} is no tensor: {text}")
+
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+        raise bad("its shape is not known")
+    size = math.prod(shape)
+    if tensor.dtype == tf.string.as_datatype_enum:
+        if len(tensor.string_val) != size:
+            raise bad(f"it has {len(tensor.string_val)} strings, its shape {size}")
+        return server.byte_strings(list(tensor.string_val), shape)
+    try:
+        itemsize = tf.as_dtype(tensor.dtype).size or 1
+        if size * itemsize > limit:
+            text = f"its shape has {size * itemsize} bytes; {limit} are allowed"
+            raise bad(text)
+        return tf.make_ndarray(tensor)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise bad(error) from None

@@ -7,7 +7,7 @@ import numpy as np
 
 from export import samples
 from export.report import Report, Row
-from export.runtime import c_api, child, litert, onnx_runtime, signatures, warmup
+from export.runtime import c_api, child, litert, onnx_runtime, open_vino, signatures, warmup
 from kvae import names
 
 __all__ = ["TOLERANCES", "verify"]
@@ -17,6 +17,7 @@ __all__ = ["TOLERANCES", "verify"]
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.1, "int8": 0.25}
 
 _SAVED_MODEL = "export.runtime.c_api"
+_OPENVINO = "export.runtime.open_vino"
 _TFLITE = {"cpu": "export.runtime.litert", "gpu": "export.runtime.litert_gpu"}
 _ONNX = "export.runtime.onnx_runtime"
 # Signatures whose rows are worked out one by one: the outputs that keep their bits whatever the
@@ -40,7 +41,11 @@ def verify(
     ONNX Runtime. Each signature is run at each batch size, and once without its optional inputs.
     `generate` is compared with the model's draws from the same seeds, and the `z` of a row has to
     keep its bits when the row stands elsewhere in the batch, and alone; so do the numbers of
-    `score`. The requests that a server warms up with are run too.
+    `score`. The requests that a server warms up with are run too, and `serving_default` in OpenVINO
+    as well, where that is installed: a second opinion on what the graph says.
+
+    The files of a SavedModel that are not those that `export.saved_model` wrote, by the SHA-256
+    that it noted, are refused before they are loaded.
 
     Args:
         path: str or path. A SavedModel's version folder, a folder of versions (its newest is
@@ -63,7 +68,7 @@ def verify(
     Raises:
         FileNotFoundError: if there is nothing at `path`, or no library to run it.
         TypeError: if `model` is no `kvae.VAE`.
-        ValueError: if the file cannot be loaded, e.g. because it was cut off.
+        ValueError: if the file cannot be loaded, e.g. because it was cut off or altered.
 
     Example:
 
@@ -86,6 +91,9 @@ def verify(
         raise ValueError(f"{path} runs on the CPU only: accelerators are for .tflite files.")
     batch_sizes = tuple(sorted({int(size) for size in batch_sizes}))
     if path.is_dir():
+        from export import saved_models
+
+        saved_models.check(path)
         c_api.library_path()
         module, facts = _SAVED_MODEL, {"runtime": "C++", "precision": "float32"}
         available = signatures.read_signatures(path)
@@ -131,6 +139,8 @@ def verify(
             comparison.row_by_row(call.signature, kind, result)
         else:
             comparison.runs(call, kind, result)
+    if path.is_dir() and open_vino.SIGNATURE in tried and open_vino.installed():
+        comparison.second(path, plan, timeout)
     for name, why in untried.items():
         comparison.add(name, "(all)", 0, error=why)
     comparison.finish()
@@ -262,7 +272,7 @@ def _kind_of_images(inputs) -> str:
     images = [value for key, value in inputs.items() if key.startswith("image")]
     if not images or images[0].dtype.kind == "f":
         return "float32"
-    return "png" if images[0].dtype.kind == "S" else "uint8"
+    return "png" if images[0].dtype.kind in "SO" else "uint8"
 
 
 def _means(model, x, label):
@@ -359,6 +369,23 @@ class _Comparison:
                 continue
             tolerance = 0.0 if name in _ROW_BY_ROW[signature] else self.tolerance
             self.compare(signature, label, len(rows), result.outputs[name], rows, tolerance)
+
+    def second(self, path: pathlib.Path, plan, timeout: float) -> None:
+        """Compares OpenVINO's answers with the model's, or where there is none with the first."""
+        name = open_vino.SIGNATURE
+        first, references, problem = self.largest[name]
+        if first.error:
+            return
+        calls = [call for call, kind in plan if kind == "batch" and call.signature == name]
+        answer = child.request(_OPENVINO, path, calls, timeout)
+        runtime = answer.facts.get("runtime", "OpenVINO")
+        other = _Comparison(self.model, self.available, self.tolerance, runtime)
+        other.rows = self.rows
+        other.largest[name] = first, references or first.outputs, problem
+        if failure := answer.load_error or answer.failure:
+            other.add(name, "(all)", 0, error=failure)
+        for call, result in zip(calls, answer.results, strict=not failure):
+            other.batch(call, result)
 
     def runs(self, call: child.Call, kind: str, result: child.Result) -> None:
         """Says whether a request runs and returns finite numbers."""

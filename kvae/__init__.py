@@ -91,16 +91,23 @@ __all__ = ["__version__", "load_model", *_MODULES, *_NAMES]
 
 
 def load_model(path):
-    """Loads a `.keras` file with a `kvae.VAE`, in safe mode.
+    """Loads a `.keras` file with a `kvae.VAE`, in safe mode, when its checksums are right.
 
     `keras.saving.load_model` does the same once this library's classes are registered, which they
     are when Keras was imported before `kvae`, or after any of its classes was used.
+
+    Raises:
+        ValueError: if the file is not there, was cut off or altered, or is no model file.
     """
+    import pathlib
+
     import keras
 
-    from kvae import models  # noqa: F401 - registers the classes that the file names.
+    from kvae import io, models  # noqa: F401 - registers the classes that the file names.
 
-    return keras.saving.load_model(path)
+    if pathlib.Path(path).is_file():
+        io.check_archive(path)
+    return keras.saving.load_model(path, safe_mode=True)
 
 
 def __getattr__(name):

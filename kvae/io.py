@@ -3,13 +3,45 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import pathlib
 import shutil
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 
-__all__ = ["atomic_directory", "atomic_write", "disk_errors", "sha256_file", "writable_folder"]
+__all__ = [
+    "DAMAGED",
+    "atomic_directory",
+    "atomic_write",
+    "check_archive",
+    "check_room",
+    "disk_errors",
+    "sealed",
+    "sha256_file",
+    "unsealed",
+    "writable_folder",
+]
+
+# What readers of ZIP archives, `.npz` files among them, raise for one that is damaged.
+DAMAGED = (
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,  # Of a length that was altered.
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_SEAL = "sha256"
 
 
 def writable_folder(path: str | os.PathLike, purpose: str | None = None) -> pathlib.Path:
@@ -153,6 +185,28 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             raise
 
 
+def check_room(path: str | os.PathLike, size: int) -> None:
+    """Checks that the disk has room for a file of `size` bytes beside `path`.
+
+    For writers that a full disk takes down with the process, as it does HDF5.
+
+    Raises:
+        OSError: if it has not.
+    """
+    probe = pathlib.Path(path).with_name("room")
+    try:
+        with open(probe, "wb") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size)
+            else:
+                stream.truncate(size)
+    except OSError as error:
+        text = f"{error.strerror}: there is no room for {size / 1e6:.1f} MB in {probe.parent}"
+        raise OSError(error.errno, text) from None
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def sha256_file(path: str | os.PathLike) -> str:
     """Returns the SHA-256 of a file's content as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -160,3 +214,52 @@ def sha256_file(path: str | os.PathLike) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sealed(content: dict) -> str:
+    """Returns an object as JSON with a SHA-256 of what it says, which `unsealed` checks."""
+    return json.dumps({**content, _SEAL: _digest(content)}, indent=2) + "\n"
+
+
+def unsealed(text: str) -> dict:
+    """Reads the JSON of `sealed`; one without a SHA-256 is read as it is.
+
+    Raises:
+        ValueError: if it is no JSON object, or says something else than what was written.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    if content.pop(_SEAL, (digest := _digest(content))) != digest:
+        raise ValueError("it was altered: its SHA-256 differs")
+    return content
+
+
+def _digest(content: dict) -> str:
+    # As it will be read: keys are strings, and tuples are lists.
+    plain = json.loads(json.dumps({key: content[key] for key in content if key != _SEAL}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def check_archive(path: str | os.PathLike) -> None:
+    """Reads all of a ZIP archive, such as a `.keras` file, and compares its checksums.
+
+    A reader that jumps about in a member, as HDF5's may, does not.
+
+    Raises:
+        ValueError: if it is no archive, was cut off or altered, or has a member that would lie
+            outside of the folder it is unpacked to.
+    """
+    with open(path, "rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                names = archive.namelist()
+                damaged = archive.testzip()
+        except DAMAGED as error:
+            raise ValueError(f"{path} is damaged, or no archive: {error}.") from None
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: the checksum of its {damaged!r} differs.")
+    for name in names:
+        place = pathlib.PurePosixPath(name.replace("\\", "/"))
+        if place.is_absolute() or ".." in place.parts or names.count(name) > 1:
+            raise ValueError(f"{path} is no model file: its member {name!r} has no place in it.")

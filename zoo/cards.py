@@ -1,7 +1,6 @@
 """Model cards: what a pretrained model is, how it was made and what it reaches."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -73,25 +72,28 @@ class Card:
         return self.weights is not None
 
     @classmethod
-    def read(cls, path) -> "Card":
-        """Reads a card from its JSON file.
+    def read(cls, path, name: str | None = None) -> "Card":
+        """Reads a card from its JSON file, that of the model `name` where it is given.
 
         Raises:
-            ValueError: for a file that is no complete card.
+            ValueError: for a file that is no complete card, was altered, or is another model's.
         """
         try:
-            return cls(**json.loads(pathlib.Path(path).read_text()))
-        except (TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            card = cls(**io.unsealed(pathlib.Path(path).read_text("utf-8")))
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is no model card: {error}") from None
+        if name is not None and card.name != name:
+            raise ValueError(f"{path} is the card of another model, {card.name!r}.")
+        return card
 
     def to_dict(self) -> dict:
         """Returns the card as plain data."""
         return dataclasses.asdict(self)
 
     def write(self, path) -> None:
-        """Writes the card as JSON, atomically."""
+        """Writes the card as JSON with its SHA-256, atomically."""
         with io.atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+            temporary.write_text(io.sealed(self.to_dict()), "utf-8")
 
 
 def list_models(pattern: str | None = None, *, untrained: bool = False) -> list[str]:
@@ -128,4 +130,4 @@ def card(name: str) -> Card:
     known = list_models(untrained=True)
     if name not in known:
         raise names.unknown_name("model", name, known)
-    return Card.read(_FOLDER / f"{name}.json")
+    return Card.read(_FOLDER / f"{name}.json", name)

@@ -61,7 +61,8 @@ def classifier_card(name: str) -> Card:
     """
     if name not in list_classifiers():
         raise names.unknown_name("classifier", name, list_classifiers())
-    return Card.read(_FOLDER / "cards" / "classifiers" / f"{name}.json")
+    path = _FOLDER / "cards" / "classifiers" / f"{name}.json"
+    return Card.read(path, f"classifier.{name}")
 
 
 def load_classifier(name: str) -> keras.Model:

@@ -201,7 +201,8 @@ class Session:
         Args:
             signature: str. Its name.
             inputs: dict of str to array. Every input that is not optional, in the type and shape
-                it asks for; strings are an array of bytes, `np.array([b"…"])`.
+                it asks for; strings are an array of bytes, `np.array([b"…"])`, or of
+                objects that are bytes.
 
         Returns:
             dict of str to array: every output.
@@ -281,7 +282,7 @@ class Session:
     def _tensor(self, array: np.ndarray) -> int:
         array = np.ascontiguousarray(array)
         dims = (ctypes.c_int64 * array.ndim)(*array.shape)
-        if array.dtype.kind == "S":
+        if array.dtype.kind in "SO":
             return self._strings(array, dims)
         handle = self._library.TF_AllocateTensor(
             _NUMBERS[array.dtype], dims, array.ndim, array.nbytes

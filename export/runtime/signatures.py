@@ -221,7 +221,7 @@ def read_signatures(path: str | os.PathLike) -> dict[str, Signature]:
 
 def matches(array: np.ndarray, info: TensorInfo) -> bool:
     """Tells whether an array has the type and shape that an input asks for."""
-    kind = "string" if array.dtype.kind == "S" else array.dtype.name
+    kind = "string" if array.dtype.kind in "SO" else array.dtype.name
     return kind == info.dtype and (
         array.ndim == len(info.shape)
         and all(want in (None, have) for want, have in zip(info.shape, array.shape, strict=True))

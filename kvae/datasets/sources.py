@@ -9,13 +9,12 @@ import os
 import pathlib
 import socket
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kvae import io
 from kvae.datasets.idx import read_idx
 
 if TYPE_CHECKING:
@@ -232,7 +231,9 @@ def _read_npz(path: pathlib.Path, keys: tuple[str, ...]) -> list[np.ndarray]:
                     f"it has no array {' or '.join(map(repr, absent))}, only {sorted(file.files)}"
                 )
             return [file[key] for key in keys]
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except io.DAMAGED as error:
         cause = error.args[0] if error.args else type(error).__name__
         raise ValueError(
             f"{path} is not the npz file that was expected: {cause}. Replace it by one with "

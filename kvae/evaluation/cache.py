@@ -4,7 +4,6 @@ import hashlib
 import json
 import pathlib
 import time
-import zipfile
 
 import numpy as np
 
@@ -53,7 +52,7 @@ class BatchCache:
                 rows = {name: stored[name] for name in self.rows}
             if len({len(values) for values in rows.values()}) != 1:
                 raise ValueError("its arrays differ in length")
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except io.DAMAGED as error:
             raise ValueError(
                 f"{self.path} is no whole cache of estimates ({error}): it was truncated or "
                 "altered. Delete it, or give another `cache`."

@@ -72,8 +72,13 @@ class Run:
         """Returns `function()`, a dict of arrays, or what it gave when it was last called."""
         path = self.folder / f"{name}.npz"
         if path.exists():
-            with np.load(path) as stored:
-                return dict(stored)
+            try:
+                with np.load(path, allow_pickle=False) as stored:
+                    return dict(stored)
+            except io.DAMAGED as error:
+                raise ValueError(
+                    f"{path} is damaged ({error}). Delete it, and it is measured again."
+                ) from None
         values = {key: np.asarray(value) for key, value in function().items()}
         with io.atomic_write(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **values)

@@ -1,6 +1,6 @@
 """Checkpoints from which a training goes on as if it had never stopped."""
 
-import json
+import math
 import pathlib
 import shutil
 import time
@@ -80,16 +80,20 @@ class Checkpoint(keras.callbacks.Callback):
         path = self.directory / _STATE
         if not path.exists():
             return 0
+        damaged = ValueError(f"{path} is damaged. Delete {self.directory} to start anew.")
         try:
-            state = json.loads(path.read_text())
+            state = io.unsealed(path.read_text("utf-8"))
+        except ValueError:
+            raise damaged from None
+        try:
             if state["fingerprint"] != self.fingerprint:
                 raise ValueError(
                     f"{self.directory} holds another training ({state['fingerprint']!r}, not "
                     f"{self.fingerprint!r}). Choose another folder or delete it."
                 )
             files = {role: self._checked(entry) for role, entry in state["files"].items()}
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
-            raise ValueError(f"{path} is damaged. Delete {self.directory} to start anew.") from None
+        except (AttributeError, KeyError, TypeError):
+            raise damaged from None
         model.load_weights(files["best"])
         self._best_weights = model.get_weights()
         model.optimizer.build(model.trainable_variables)
@@ -163,7 +167,7 @@ class Checkpoint(keras.callbacks.Callback):
             "files": files,
         }
         with io.atomic_write(self.directory / _STATE) as temporary:
-            temporary.write_text(json.dumps(state))
+            temporary.write_text(io.sealed(state))
         kept = {entry["file"] for entry in files.values()}
         for path in self.directory.glob("*-*.weights.h5"):
             if path.name not in kept:
@@ -174,7 +178,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._last_saved, self._pending = time.monotonic(), None
 
     def _write(self, name: str) -> dict:
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        # HDF5 needs some room of its own for each.
+        size = sum(8 * math.prod(v.shape) + 4096 for v in variables)
         with io.atomic_write(self.directory / name) as temporary:
+            io.check_room(temporary, size)
             self.model.save_weights(temporary)
         return {"file": name, "sha256": io.sha256_file(self.directory / name)}
 

@@ -1,6 +1,8 @@
 """The development server and the client: what goes in comes back, and nothing else does."""
 
+import base64
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
@@ -10,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +25,7 @@ import pytest
 import export
 from export import client as clients
 from export import server, serving
+from export.runtime import signatures
 from kvae.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -149,6 +153,7 @@ def test_png_files_are_sent_as_they_are(dense, tmp_path):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "png")
         files.append(file.getvalue())
+    bomb = files[0][:16] + struct.pack(">II", 60_000, 60_000) + files[0][24:]
     options = {"preprocessing": "png", "signatures": ["embed"]}
     export.publish(dense, tmp_path, "png", verify=False, **options)
     expected = dense.encode(pixels[..., None] / np.float32(255))["z_mean"]
@@ -161,7 +166,10 @@ def test_png_files_are_sent_as_they_are(dense, tmp_path):
         for inputs, message in (
             ([{"b64": "&"}], "not base64"),
             ([3], "holds strings, or bytes"),
-            ([{"b64": "bm90IGEgcGljdHVyZQ=="}], "image"),
+            ([{"b64": "bm90IGEgcGljdHVyZQ=="}], "sent as a PNG file"),
+            ([{"b64": base64.b64encode(b"").decode()}], "sent as a PNG file"),
+            # It says to be of 3.6 billion pixels.
+            ([{"b64": base64.b64encode(bomb).decode()}], "at most 16777216 pixels"),
         ):
             body = json.dumps({"signature_name": "embed", "inputs": inputs})
             status, answer = post(development.url, body, "/v1/models/png:predict")
@@ -358,11 +366,12 @@ class Slow:
     signatures = {}
 
     def __init__(self):
-        self.running = threading.Event()
+        self.running, self.sizes = threading.Event(), []
 
     def run(self, name, inputs):
         self.running.set()
-        time.sleep(0.4)
+        self.sizes.append(len(np.atleast_1d(next(iter(inputs.values())))))
+        time.sleep(0.3)
         return inputs
 
     def close(self):
@@ -374,19 +383,34 @@ def test_deadlines_and_the_bound_on_waiting_requests(tmp_path):
     model.session, model.version = Slow(), 1
     now = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(model.run, "x", {"a": 1}, now + 10)
+        first = pool.submit(model.run, "x", {"a": np.float32(1)}, now + 10)
         assert model.session.running.wait(5)
-        second = pool.submit(model.run, "x", {"a": 2}, now + 0.1)
+        second = pool.submit(model.run, "x", {"a": np.float32(2)}, now + 0.1)
         while model._worker._work_queue.empty():
             time.sleep(0.001)
         with pytest.raises(server.Failure, match="Too many requests") as failure:
             model.run("x", {}, now + 10)
-        assert failure.value.status == 503
+        assert (failure.value.code, failure.value.status) == ("RESOURCE_EXHAUSTED", 429)
         with pytest.raises(server.Failure, match="time is up") as failure:
             second.result()
         assert failure.value.status == 504
-        assert first.result() == {"a": 1}
-    assert model.run("x", {"a": 3}, time.monotonic() + 10) == {"a": 3}  # The places are free again.
+        assert first.result() == (1, {"a": 1})
+    # The places are free again.
+    assert model.run("x", {"a": np.float32(3)}, time.monotonic() + 10) == (1, {"a": 3})
+    # Of many rows some are run at a time, and none when the time is up.
+    model.session = Slow()
+    output = signatures.TensorInfo("x", "float32", (None, 2))
+    model.session.signatures = {
+        "x": signatures.Signature({"a": output, "b": output}, {"a": output}, ("b",))
+    }
+    rows = np.arange(260, dtype=np.float32).reshape(130, 2)
+    _, done = model.run("x", {"a": rows, "b": rows[:1]}, time.monotonic() + 10)
+    np.testing.assert_array_equal(done["a"], rows)
+    assert model.session.sizes == [64, 64, 2]
+    with pytest.raises(server.Failure, match="time is up"):
+        model.run("x", {"a": rows}, time.monotonic() + 0.1)
+    model.run("x", {"a": rows[:1]}, time.monotonic() + 10)
+    assert model.session.sizes == [64, 64, 2, 64, 1]
     model.close()
 
 
@@ -552,6 +576,169 @@ def test_a_model_file_is_exported_and_served(dense, tmp_path, monkeypatch, capsy
     assert list(served) == ["mine"] and not served["mine"].exists()
     assert main(["serve", str(tmp_path), "--backend", "development"]) == 2
     assert "no model to serve" in capsys.readouterr().err
+
+
+# What clients may cost.
+
+
+def wait_for(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_a_request_may_cost_is_bounded(repository):
+    limits = server.Limits(timeout=20, max_bytes=50_000, max_connections=3)
+    with server.Development(
+        {"dense": repository / "models/dense"}, port=0, limits=limits
+    ) as development:
+        url, address = development.url, development.server_address[:2]
+        # A short request for a long answer.
+        ends = {"z_start": [[0, 0]] * 30, "z_end": [[1, 1]] * 30, "steps": [64] * 30}
+        body = {"signature_name": "interpolate", "inputs": ends}
+        status, answer = post(url, json.dumps(body))
+        assert status == 413 and re.search("would have .* Send fewer rows", answer["error"])
+        body["inputs"]["steps"] = [2] * 30
+        assert post(url, json.dumps(body))[0] == 200
+        # Too many bytes at once; they are free again afterwards.
+        body = json.dumps({"inputs": [[0, 0]]})
+        with development.budget.taken(4 * 50_000 - 3):
+            status, answer = post(url, body)
+            assert status == 429 and "too many bytes" in answer["error"]
+        assert post(url, body)[0] == 200
+        assert development.budget.free == 4 * 50_000
+        # A string among short ones is not copied for each of them.
+        body = '{"inputs": [["' + "x" * 20_000 + '"]' + ', [""]' * 4_000 + "]}"
+        status, answer = post(url, body)
+        assert status == 400 and "does not hold numbers" in answer["error"]
+        # Too many connections.
+        wait_for(lambda: not development._connections)
+        with contextlib.ExitStack() as silent:
+            for _ in range(3):
+                silent.enter_context(socket.create_connection(address))
+            wait_for(lambda: len(development._connections) == 3)
+            with socket.create_connection(address, timeout=5) as more:
+                assert more.recv(1000).startswith(b"HTTP/1.1 503 ")
+        wait_for(lambda: not development._connections)
+        assert post(url, None, "/v1/models/dense", method="GET")[0] == 200
+
+
+def test_slow_and_silent_clients_are_let_go(repository):
+    limits = server.Limits(timeout=0.5)
+    with server.Development(
+        {"dense": repository / "models/dense"}, port=0, limits=limits
+    ) as development:
+        address = development.server_address[:2]
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection(address)) for _ in range(3)]
+            _, header, slow = clients
+            header.sendall(b"POST /v1/models/dense:predict HTTP/1.1\r\n")
+            slow.sendall(b"POST /v1/models/dense:predict HTTP/1.1\r\nContent-Length: 50\r\n\r\n")
+            for _ in range(7):  # A byte now and then does not give it more time.
+                time.sleep(0.1)
+                with contextlib.suppress(OSError):
+                    header.sendall(b"X")
+                    slow.sendall(b"{")
+            assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+            wait_for(lambda: not development._connections)  # In 0.5 s, on a quiet machine.
+
+
+def test_what_was_sent_before_it_stops_is_answered(repository):
+    session = Slow()
+    with server.Development({"dense": repository / "models/dense"}, port=0) as development:
+        model = development.models["dense"]
+        real, model.session = model.session, session
+        session.signatures = real.signatures
+        body = json.dumps({"inputs": {"z": [[1, 2]]}}).encode()
+        head = b"POST /v1/models/dense:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with contextlib.ExitStack() as stack:
+            address = development.server_address[:2]
+            clients = [stack.enter_context(socket.create_connection(address)) for _ in range(4)]
+            for client in clients[1:]:  # The first one says nothing, and is let go.
+                client.sendall(head + body)
+            development.stop()
+            for client in clients[1:]:
+                answer = http.client.HTTPResponse(client)
+                answer.begin()
+                assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        real.close()
+        development.stop = lambda: None
+
+
+def test_wrong_tensors_by_grpc(repository):
+    pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    import tensorflow as tf
+
+    from export import server_grpc
+
+    grpc, stubs = server_grpc.modules()
+    limits = server.Limits(timeout=20, max_bytes=100_000)
+    folder = {"dense": repository / "models/dense"}
+
+    def change(dims=(1, 2), dtype=tf.float32, **values):
+        def fill(tensor):
+            tensor.dtype = dtype.as_datatype_enum
+            for size in dims:
+                tensor.tensor_shape.dim.add(size=size)
+            for name, value in values.items():
+                getattr(tensor, name).extend(value) if isinstance(value, list) else setattr(
+                    tensor, name, value
+                )
+
+        return fill
+
+    with (
+        server.Development(folder, port=0, limits=limits) as development,
+        server_grpc.serving(development, "127.0.0.1", 0) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        predict = stubs("prediction_service_pb2_grpc").PredictionServiceStub(channel).Predict
+        for fill, code, text in (
+            # A few bytes that promise terabytes.
+            (change((1 << 40, 2), float_val=[0.0]), "INVALID_ARGUMENT", "bytes; 100000 are"),
+            (change((-1, 2), float_val=[0.0]), "INVALID_ARGUMENT", "shape is not known"),
+            (change(tensor_content=b"12345"), "INVALID_ARGUMENT", "no tensor"),
+            (change(dtype=tf.string, string_val=[b"x"]), "INVALID_ARGUMENT", "1 strings"),
+            (change(dtype=tf.variant), "INVALID_ARGUMENT", "no tensor"),
+            (change(dtype=tf.float64, double_val=[0.0]), "INVALID_ARGUMENT", "not float32"),
+            (change((40_000, 2), tensor_content=bytes(320_000)), "RESOURCE_EXHAUSTED", "larger"),
+            (change((3_000, 2), float_val=[0.0]), "INVALID_ARGUMENT", "Send fewer rows"),
+            (change(float_val=[float("inf")]), "INVALID_ARGUMENT", "not finite"),
+        ):
+            request = stubs("predict_pb2").PredictRequest()
+            request.model_spec.name = "dense"
+            fill(request.inputs["z"])
+            with pytest.raises(grpc.RpcError) as failure:
+                predict(request, timeout=20)
+            assert failure.value.code().name == code, failure.value
+            assert text in failure.value.details(), failure.value
+        request = stubs("predict_pb2").PredictRequest()
+        request.model_spec.name = "dense"
+        change(float_val=[0.0])(request.inputs["z"])  # One for all, as TensorFlow has it.
+        assert len(predict(request, timeout=20).outputs) == 2
+
+
+# A short form of `make stress`.
+
+
+def test_a_short_soak(repository):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("soak", ROOT / "tests" / "export" / "soak.py")
+    soak = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(soak)
+    process, host, port = soak.start(repository)
+    try:
+        clients = soak.Soak(host, port, "dense", process.pid)
+        found = clients.run(seconds=1.5, clients=6)
+        assert not found["errors"] and found["kinds"]["generate"] and found["kinds"]["decode"]
+        assert clients.size()[0] < 1500
+        assert clients.stop(process) == [200] * 8
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
 
 
 # TensorFlow Serving itself, where it is installed or Docker runs it (`make serving-test`).

@@ -1,0 +1,55 @@
+"""Every model of the zoo, exported and run outside Python: `make verify-zoo`, or one of them."""
+
+import numpy as np
+import pytest
+
+import export
+import zoo
+from export import endpoints
+from export.runtime import open_vino
+
+QUICK = "dense_vae.digits"
+MODELS = zoo.list_models(untrained=True)
+
+
+def loaded(name):
+    card = zoo.card(name)
+    return zoo.load(name) if card.trained else zoo.build(card.architecture, **card.arguments)
+
+
+def check(name, folder, signatures=None, **options):
+    vae = loaded(name)
+    path = export.saved_model(vae, folder / name, signatures=signatures)
+    report = export.verify(path, vae, **options)
+    assert report.ok, str(report)
+    wanted = set(endpoints.SIGNATURES) - set(endpoints.left_out(vae))
+    wanted &= {"serving_default", *(signatures or wanted)}
+    sizes = set(options.get("batch_sizes", (1, 7, 64)))
+    for signature in wanted:
+        rows = [row for row in report.rows if row.signature == signature]
+        compared = {row.batch for row in rows if row.max_abs_error is not None}
+        assert compared >= sizes
+        assert sum(row.output == "(warm-up)" for row in rows) == 2
+    assert {row.signature for row in report.rows} == wanted
+    seconds = [row for row in report.rows if row.runtime.startswith("OpenVINO")]
+    assert bool(seconds) == open_vino.installed()
+    return report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_exported_and_verified(name, tmp_path):
+    report = check(name, tmp_path)
+    errors = [row for row in report.rows if row.max_abs_error is not None]
+    worst = max(errors, key=lambda row: row.max_abs_error / row.scale)
+    assert worst.max_abs_error / worst.scale <= 1e-5
+    print(
+        f"\n{name}: {len(report.rows)} comparisons, at most "
+        f"{worst.max_abs_error / worst.scale:.1e} ({worst.signature}, {worst.output}, "
+        f"{worst.runtime})"
+    )
+
+
+def test_a_model_of_the_zoo_is_exported_and_verified(tmp_path):
+    report = check(QUICK, tmp_path, ["generate", "reconstruct"], batch_sizes=(1, 7))
+    assert np.max([row.max_abs_error or 0.0 for row in report.rows]) <= 1e-5
