@@ -20,19 +20,26 @@ def clusters(dense):
     return dense.with_prior(prior)
 
 
+# Each calibration is a process of its own with a TensorFlow to start.
+@pytest.fixture(scope="module", params=["float16", pytest.param("int8", marks=pytest.mark.slow)])
+def precision(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def both(clusters, images, tmp_path_factory):
-    """Encoder, decoder and prior in eight bits, with the card of a zoo model."""
+def both(clusters, images, precision, tmp_path_factory):
+    """Encoder, decoder and prior, with the card of a zoo model."""
     path = tmp_path_factory.mktemp("parts") / "both.tflite"
     card = zoo.card("dense_vae.digits")
+    samples = images if precision == "int8" else None
     return export.tflite(
-        clusters, path, "int8", batch_size=2, calibration=images, parts="both", card=card
+        clusters, path, precision, batch_size=2, calibration=samples, parts="both", card=card
     )
 
 
-def test_encoder_decoder_and_prior_in_one_file(both, clusters):
+def test_encoder_decoder_and_prior_in_one_file(both, clusters, precision):
     report = export.verify(both, clusters, batch_sizes=(1, 5))
-    assert report.ok and report.precision == "int8", str(report)
+    assert report.ok and report.precision == precision, str(report)
     compared = {(row.signature, row.output) for row in report.rows if row.max_abs_error is not None}
     assert compared == {
         ("serving_default", "image"),
@@ -40,7 +47,7 @@ def test_encoder_decoder_and_prior_in_one_file(both, clusters):
         ("encode", "z_log_var"),
         ("prior", "z"),
     }
-    # The prior is not in eight bits: which component is drawn would be a matter of rounding.
+    # The prior is in 32 bits: which component is drawn would be a matter of rounding.
     assert max(row.max_abs_error for row in report.rows if row.signature == "prior") < 1e-5
 
 
@@ -59,9 +66,9 @@ def test_plain_noise_becomes_draws_from_the_prior(both, clusters):
     assert np.abs(image - np.asarray(clusters.decode(z[:3]))).max() < 0.1
 
 
-def test_the_file_says_what_it_is(both):
+def test_the_file_says_what_it_is(both, precision):
     facts = litert.Model(both).metadata
-    assert facts["library"] == "kvae" and facts["precision"] == "int8"
+    assert facts["library"] == "kvae" and facts["precision"] == precision
     assert (facts["latent_dim"], facts["event_shape"]) == (2, [8, 8, 1])
     assert (facts["prior"], facts["input_range"]) == ("GaussianMixture", [0.0, 1.0])
     card = zoo.card("dense_vae.digits")
@@ -70,8 +77,8 @@ def test_the_file_says_what_it_is(both):
     signatures = facts["signatures"]
     assert signatures["prior"]["inputs"] == {"noise": [2, 2], "uniform": [2, 1]}
     assert {name: item["precision"] for name, item in signatures.items()} == {
-        "serving_default": "int8",
-        "encode": "int8",
+        "serving_default": precision,
+        "encode": precision,
         "prior": "float32",
     }
     assert signatures["serving_default"]["gpu"] == []
