@@ -39,7 +39,9 @@ def main(arguments=None) -> int:
     run.add_argument("--quick", action="store_true", help="few cases, few rounds")
     limit = "about how long it may take (12; quick: 4): rounds are left out to keep to it"
     run.add_argument("--minutes", type=float, help=limit)
-    run.add_argument("--images", type=int, help="of a turn, to try whether everything runs")
+    run.add_argument(
+        "--images", type=int, help="at most, of a turn: to try whether everything runs"
+    )
     run.add_argument("--json", type=pathlib.Path, default=_ROOT / "runs/benchmarks.json")
     run.add_argument("--markdown", type=pathlib.Path, help="write the tables here too")
     compare = commands.add_parser("compare", help="one revision beside another")
@@ -84,7 +86,7 @@ def measure(options) -> dict:
             _say(start, f"{task.name}, batch {batch}" if batch else task.what)
             # What is left is shared with the cases to come and the imports.
             until = time.monotonic() + (end - time.monotonic()) / (len(tasks) - number + 1)
-            variants, count = _chosen(task, options), options.images or task.count
+            variants, count = _chosen(task, options), min(options.images or task.count, task.count)
             turns = Turns(kind, task.name, batch, variants, images, count)
             try:
                 facts["measured"] = turns.run(rounds, kind == "train", until)
@@ -160,7 +162,10 @@ def _command(options) -> str:
         everything = len(CASES) + len(INFERENCE) + 1
         if values and not (name == "cases" and len(values) == everything):
             words.append(f"--{name} {' '.join(map(str, values))}")
-    return " ".join(words + ([f"--rounds {options.rounds}"] if options.rounds else []))
+    for name in ("rounds", "images", "minutes"):
+        if getattr(options, name):
+            words.append(f"--{name} {getattr(options, name):g}")
+    return " ".join(words)
 
 
 def _machine() -> dict:

@@ -89,7 +89,7 @@ class Inference:
 
 INFERENCE = (
     Inference(
-        "nll", "NLL by importance sampling, 5,000 samples", "images", 8,
+        "nll", "NLL by importance sampling, 5,000 samples", "images", 50,
         ("kvae", "pythae", "pythae batch 1000"),
     ),
     Inference("encode", "encoding 10,000 images", "images", 10_000, ("kvae", "pythae", "torch")),

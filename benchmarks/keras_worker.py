@@ -83,7 +83,7 @@ class _Epochs(keras.callbacks.Callback):
 def train_kvae(case: Case, batch: int, images, gate: Gate) -> None:
     vae = model(case, _floats(images[: max(1, case.components)]))
     vae.compile(keras.optimizers.Adam(_RATE))
-    data = kvae.datasets.Dataset(images)
+    data = kvae.datasets.Dataset(images[: gate.count])
     vae.fit(data, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
 
 
@@ -139,7 +139,7 @@ def train_example(case: Case, batch: int, images, gate: Gate) -> None:
     images_of = keras.Model(logits.inputs, keras.activations.sigmoid(logits.outputs[0]))
     example = _Example(networks, images_of)
     example.compile(keras.optimizers.Adam(_RATE))
-    x = _floats(images)
+    x = _floats(images[: gate.count])
     example.fit(x, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
 
 
@@ -215,7 +215,7 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str)
         return
     case = next(case for case in CASES if case.name == name)
     train = {"kvae": train_kvae, "keras.io": train_example}[variant]
-    train(case, int(batch), images[: int(count)], Gate(int(count), sgemm))
+    train(case, int(batch), images, Gate(int(count), sgemm))
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ class Model(nn.Module):
 
 def train_torch(case: Case, batch: int, x, gate: Gate, compiled: bool) -> None:
     torch.manual_seed(0)
-    model = Model(case, x)
+    model, x = Model(case, x), x[: gate.count]
     optimizer = torch.optim.Adam(model.parameters(), _RATE, fused=True)
     loss_of = torch.compile(model) if compiled else model
 
@@ -224,11 +224,11 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str)
         infer(name, variant, images, Gate(int(count)))
         return
     case = next(case for case in CASES if case.name == name)
-    gate, x = Gate(int(count), sgemm), images[: int(count)]
+    gate = Gate(int(count), sgemm)
     if variant == "pythae":
-        train_pythae(case, int(batch), x, gate)
+        train_pythae(case, int(batch), images[: gate.count], gate)
     else:
-        train_torch(case, int(batch), x, gate, compiled=variant == "torch.compile")
+        train_torch(case, int(batch), images, gate, compiled=variant == "torch.compile")
 
 
 if __name__ == "__main__":
