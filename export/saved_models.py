@@ -160,10 +160,13 @@ def check(path: str | os.PathLike) -> None:
 
 
 def _files(folder: pathlib.Path) -> dict[str, str]:
+    """SHA-256 by name, but for the warm-up requests, which an operator may replace by others."""
+    from export.runtime import warmup
+
     return {
         file.relative_to(folder).as_posix(): io.sha256_file(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / METADATA
+        if file.is_file() and file not in (folder / METADATA, folder / warmup.FILE)
     }
 
 
