@@ -328,9 +328,9 @@ class VAE(Inputs, Labels, Inference, keras.Model):
             reproducible: bool. Whether a training has to give the same bits on every run on the
                 same machine and versions. `fit` then turns on TensorFlow's deterministic
                 operations, for the rest of the process (an operation that has no such form is an
-                error, and so is a random one of the program's own without a seed), and takes one
-                step in each call, or as many as you like with `jit_compile=True`. Defaults to
-                `False`: as fast as it goes, and equal from run to run up to rounding.
+                error, and so is a random one of the program's own without a seed), and takes
+                several steps in each call under XLA alone. Defaults to `False`: as fast as it
+                goes, and equal from run to run up to rounding.
             jit_compile: bool or `"auto"`. Whether XLA compiles the steps. Defaults to `"auto"`:
                 `fit` decides (see there), and otherwise as Keras does.
             steps_per_execution: int or `"auto"`. Steps in each call into the runtime, between which

@@ -66,9 +66,9 @@ def plan(vae, data, batch_size: int, epochs: int, steps_per_epoch: int | None, c
     for callback in callbacks:
         if looks_at_batches(callback):
             return Plan(reason=f"the callback {type(callback).__name__} is called at every step")
-    if vae.reproducible and not vae.jit_compile:
-        return Plan()
     jit = bool(vae.jit_compile) or (not vae.jit_chosen and _is_dense(vae))
+    if vae.reproducible and not jit:
+        return Plan()
     if not jit and not _convolves(vae):
         return Plan(reason="several steps of these networks repeat bit for bit only under XLA")
     row = data.x[:1].nbytes * batch_size
