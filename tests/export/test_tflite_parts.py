@@ -224,7 +224,7 @@ def test_every_decoder_of_the_zoo_has_operators_of_the_gpu(name, precision, tmp_
     model = zoo.build(name, image_shape=shape)
     samples = None
     if precision == "int8":
-        samples = np.random.default_rng(0).normal(size=(8, model.latent_dim))
+        samples = np.random.default_rng(0).normal(size=(256, model.latent_dim))
     path = export.tflite(model, tmp_path / "x.tflite", precision, calibration=samples)
     # An LSTM in eight bits makes the accelerator itself crash.
     assert bool(gpu(path)) == (name == "lstm_autoencoder" and precision == "int8")
