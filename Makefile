@@ -97,7 +97,8 @@ SOAK ?= 600
 stress: .venv
 	KVAE_FUZZ=100 .venv/bin/python -m pytest -m "slow or not slow" tests/test_damaged_files.py \
 		tests/kvae/test_extremes.py $(ARGS)
-	.venv/bin/python -m pytest -m slow tests/kvae/test_reproducible.py $(ARGS)
+	.venv/bin/python -m pytest -m slow tests/kvae/test_reproducible.py \
+		tests/kvae/test_distributed.py $(ARGS)
 	.venv/bin/python tests/export/soak.py --seconds $(SOAK)
 
 demo: .venv
