@@ -86,8 +86,8 @@ def measure(options) -> dict:
             _say(start, f"{task.name}, batch {batch}" if batch else task.what)
             # What is left is shared with the cases to come and the imports.
             until = time.monotonic() + (end - time.monotonic()) / (len(tasks) - number + 1)
-            variants, count = _chosen(task, options), min(options.images or task.count, task.count)
-            turns = Turns(kind, task.name, batch, variants, images, count)
+            counts = _counts(task, options)
+            turns = Turns(kind, task.name, batch, counts, images)
             try:
                 facts["measured"] = turns.run(rounds, kind == "train", until)
             finally:
@@ -98,7 +98,7 @@ def measure(options) -> dict:
             results["training" if kind == "train" else "inference"].append(facts)
         if "start" in options.cases:
             _say(start, "imports")
-            results["start"] = _starts(3 if options.quick else 5)
+            results["start"] = _starts(min(rounds, 3))
     results["minutes"] = (time.monotonic() - start) / 60
     return results
 
@@ -112,12 +112,17 @@ def _tasks(options) -> list:
     return [task for task in found if task[1].name in options.cases]
 
 
-def _chosen(task, options) -> list[str]:
-    names = task.competitors
-    chosen = [name for name in names if not options.variants or name in options.variants]
-    if options.quick and not options.variants:
-        chosen = [name for name in chosen if name != "keras.io"]
-    return chosen
+def _counts(task, options) -> dict[str, int]:
+    """How much each competitor does in a turn."""
+    found = {}
+    for variant in task.competitors:
+        if variant not in (options.variants or task.competitors):
+            continue
+        if options.quick and not options.variants and variant == "keras.io":
+            continue
+        count = task.count if variant == "kvae" else getattr(task, "theirs", 0) or task.count
+        found[variant] = min(options.images or count, count)
+    return found
 
 
 def _starts(rounds: int) -> dict:

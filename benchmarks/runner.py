@@ -83,19 +83,18 @@ class Turns:
         kind: `"train"` or `"infer"`.
         name: str. Of the case.
         batch: int.
-        variants: list of str.
+        counts: dict. Of each variant the images (or what is counted) of a turn.
         images: path of the uint8 images, an `.npy` file.
-        count: int. Images (or what is counted) of a turn.
         ready: float. Seconds that a worker may take to be ready: tracing, compiling, warming up.
 
     Attributes:
         failures: dict. The message of each variant that could not be made ready.
     """
 
-    def __init__(self, kind, name, batch, variants, images, count, ready: float = 240.0):
+    def __init__(self, kind, name, batch, counts, images, ready: float = 240.0):
         self.failures: dict[str, str] = {}
         self._workers: list[_Worker] = []
-        for variant in variants:
+        for variant, count in counts.items():
             try:
                 self._workers.append(_Worker(kind, variant, name, batch, images, count))
             except Failure as failure:
