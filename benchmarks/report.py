@@ -49,9 +49,10 @@ def page(results: dict, clock: str = "seconds") -> str:
     unit = "processor time" if clock == "cpu" else "time"
     return f"""# Benchmarks
 
-Made by `{results["command"]}` (`make bench`) in {results["minutes"]:.0f} minutes.
+Made by `{results["command"]}` in {results["minutes"]:.0f} minutes. `make bench` measures
+everything and writes this page.
 
-{machine["processor"]}, {machine["cores"]} cores, Python {machine["python"]}, {packages}; revision
+{machine["processor"]}, cores used: {machine["cores"]}, Python {machine["python"]}, {packages}; revision
 {machine["revision"]}, load {machine["load"]:.1f} at the start. Images: {results["data"]}.
 
 All competitors of a case are made ready first, each in a process of its own, and then take
