@@ -52,8 +52,8 @@ def page(results: dict, clock: str = "seconds") -> str:
 Made by `{results["command"]}` in {results["minutes"]:.0f} minutes. `make bench` measures
 everything and writes this page.
 
-{machine["processor"]}, cores used: {machine["cores"]}, Python {machine["python"]}, {packages}; revision
-{machine["revision"]}, load {machine["load"]:.1f} at the start. Images: {results["data"]}.
+{machine["processor"]}, cores used: {machine["cores"]}, Python {machine["python"]}, {packages};
+revision {machine["revision"]}, load {machine["load"]:.1f} at the start. Images: {results["data"]}.
 
 All competitors of a case are made ready first, each in a process of its own, and then take
 {results["rounds"]} turns of one epoch each, in an order that changes; compiling and warming up are
