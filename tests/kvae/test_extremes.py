@@ -131,6 +131,7 @@ PAIRS = list(dict.fromkeys(PAIRS))
 # Those whose operations take the longest, or are those of another pair.
 SLOW = {
     ("power_spherical", "spherical_mixture"),
+    ("power_spherical", "uniform_sphere"),
     ("vector_quantized", "pixel_cnn"),
     ("sylvester", "standard_normal"),
     ("planar", "standard_normal"),
