@@ -38,7 +38,7 @@ def images(shape, n=6, seed=0):
 
 
 # The others are like one of these, or their parts are exported by other tests.
-EXPORTED = ("hvae", "vqvae")
+EXPORTED = ("hvae",)
 
 
 @pytest.mark.parametrize(

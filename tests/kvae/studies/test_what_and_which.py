@@ -145,6 +145,7 @@ def test_sharpness():
     np.testing.assert_allclose(sharpness([flat, edge, 9 * edge]), [0.0, 8 / 112, 8 / 112])
 
 
+@pytest.mark.slow
 def test_what_the_kl_compares(run_study, monkeypatch):
     from kvae.studies import what_the_kl_compares
 
