@@ -20,8 +20,8 @@ PARTS = ("decoder", "encoder", "both")
 
 _DECODE, _ENCODE, _PRIOR = "serving_default", "encode", "prior"
 _CALIBRATION_ROWS = 256
-# What weights in 16 bits may change, of an image in [0, 1]; relative to larger numbers. Half of what
-# is promised, because latents that were not tried give larger errors.
+# What weights in 16 bits may change, of an image in [0, 1]; relative to larger numbers. Half of
+# what is promised, because latents that were not tried give larger errors.
 _HALF_ERROR = 5e-4
 
 
