@@ -32,7 +32,8 @@ def tables(results: dict, clock: str = "seconds") -> str:
     """All tables, in Markdown."""
     parts = []
     for facts in results["training"]:
-        parts.append(f"### {facts['case']}, batch {facts['batch']}\n\n{_training(facts, clock)}")
+        title = f"### {facts['case']}, batch {facts['batch']}\n\n{_turns(facts)}"
+        parts.append(title + _training(facts, clock))
     if results["inference"]:
         parts.append(f"### With a trained model\n\n{_inference(results['inference'], clock)}")
     if results.get("start"):
@@ -56,8 +57,8 @@ everything and writes this page.
 revision {machine["revision"]}, load {machine["load"]:.1f} at the start. Images: {results["data"]}.
 
 All competitors of a case are made ready first, each in a process of its own, and then take
-{results["rounds"]} turns of one epoch each, in an order that changes; compiling and warming up are
-not timed. Figures are medians of the {unit} of the turns with the lowest and the highest; ratios
+turns, {results["rounds"]} or as many as there is time for, in an order that changes; compiling and
+warming up are not timed. Figures are medians of the {unit} of the turns with the lowest and the highest; ratios
 are taken within each round. Networks, data, batch sizes and Adam are the same for all. *kvae* is
 `kvae.VAE.fit` with its defaults, *pythae* its `BaseTrainer`, *torch* a loop over a tensor in memory
 with the fused Adam, *torch.compile* the same with the compiled loss, *keras.io* the training step
@@ -90,6 +91,12 @@ def compared(before: dict, after: dict, clock: str = "seconds") -> str:
 
 def _key(facts: dict) -> tuple:
     return facts["case"], facts.get("batch")
+
+
+def _turns(facts: dict) -> str:
+    for found in facts["measured"].values():
+        return f"{len(found['seconds'])} turns of {found['count']:,} images.\n\n"
+    return ""
 
 
 def _training(facts: dict, clock: str) -> str:
