@@ -58,12 +58,13 @@ revision {machine["revision"]}, load {machine["load"]:.1f} at the start. Images:
 
 All competitors of a case are made ready first, each in a process of its own, and then take
 turns, {results["rounds"]} or as many as there is time for, in an order that changes; compiling and
-warming up are not timed. Figures are medians of the {unit} of the turns with the lowest and the highest; ratios
-are taken within each round. Networks, data, batch sizes and Adam are the same for all. *kvae* is
-`kvae.VAE.fit` with its defaults, *pythae* its `BaseTrainer`, *torch* a loop over a tensor in memory
-with the fused Adam, *torch.compile* the same with the compiled loss, *keras.io* the training step
-of the VAE example at keras.io. *of sgemm* is the share of the 2048³ product of matrices that the
-same library reaches in the same rounds. *memory* is the largest resident size of the process.
+warming up are not timed. Figures are medians of the {unit} of the turns, with the lowest and the
+highest; ratios are taken within each round. Networks, data, batch sizes and Adam are the same for
+all. *kvae* is `kvae.VAE.fit` with its defaults, *pythae* its `BaseTrainer`, *torch* a loop over a
+tensor in memory with the fused Adam, *torch.compile* the same with the compiled loss, *keras.io*
+the training step of the VAE example at keras.io. *of sgemm* is the share of the 2048³ product of
+matrices that the same library reaches in the same rounds. *memory* is the largest resident size of
+the process.
 
 {tables(results, clock)}
 """
