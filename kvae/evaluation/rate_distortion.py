@@ -191,17 +191,19 @@ def rate_distortion_curve(
         "temperatures",
         curve=curve,
     )
-    result.pictures["rate_distortion"] = (
-        "Rate and distortion",
-        lambda path: _plots().rate_distortion(result, path=path),
-    )
+    return with_picture(result)
+
+
+def with_picture(result):
+    """Gives a result with points of rate and distortion their picture, and returns it."""
+
+    def draw(path):
+        from kvae import plots
+
+        return plots.rate_distortion(result, path=path)
+
+    result.pictures["rate_distortion"] = ("Rate and distortion", draw)
     return result
-
-
-def _plots():
-    from kvae import plots
-
-    return plots
 
 
 def train_over_beta(

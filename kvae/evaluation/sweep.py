@@ -4,7 +4,7 @@ import contextlib
 import sys
 
 from kvae import io, names, random
-from kvae.evaluation.rate_distortion import rate_distortion
+from kvae.evaluation.rate_distortion import rate_distortion, with_picture
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
 
@@ -129,14 +129,4 @@ def sweep(
     result = rate_distortion(
         {f"β = {beta:g}, z {size}": points[beta, size] for beta, size in sorted(points)}
     )
-    result.pictures["rate_distortion"] = (
-        "Rate and distortion",
-        lambda path: _plots().rate_distortion(result, path=path),
-    )
-    return result
-
-
-def _plots():
-    from kvae import plots
-
-    return plots
+    return with_picture(result)
