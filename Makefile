@@ -88,7 +88,7 @@ build/vulkan/.unpacked:
 serving-test: .venv
 	.venv/bin/python -m pytest -m slow tests/export/test_serving.py $(ARGS)
 
-# -s: what each model came to. OpenVINO runs where `pip install openvino` has put it.
+# -s: what each model came to, in the C++ runtime and in OpenVINO, which requirements.txt pins.
 verify-zoo: .venv
 	.venv/bin/python -m pytest -m slow -s tests/export/test_zoo.py $(ARGS)
 

@@ -1,18 +1,32 @@
-"""docs/RELIABILITY.md names tests that exist."""
+"""docs/RELIABILITY.md names tests that exist, and says which of them are slow."""
 
+import ast
 import pathlib
 import re
 
-ROOT = pathlib.Path(__file__).parents[1]
+TESTS = pathlib.Path(__file__).parent
+PAGE = (TESTS.parent / "docs" / "RELIABILITY.md").read_text(encoding="utf-8")
+NAMED = r"`(test_\w+)::(test_\w+)`"
 
 
 def test_every_promise_names_its_tests():
-    page = (ROOT / "docs" / "RELIABILITY.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ")][1:]
     assert len(rows) >= 15
-    for row in rows:
-        named = re.findall(r"`(test_\w+)::(test_\w+)`", row)
-        assert named, row
-        for file, function in named:
-            (path,) = (ROOT / "tests").rglob(f"{file}.py")
-            assert re.search(rf"def {function}\(", path.read_text(encoding="utf-8")), function
+    assert all(re.search(NAMED, row) for row in rows)
+    # In the form that is looked for below.
+    assert len(re.findall(NAMED, PAGE)) == PAGE.count("::")
+
+
+def test_every_test_exists_and_is_as_slow_as_it_says():
+    for line in PAGE.splitlines():
+        quick, _, slowly = line.partition(", slowly ")
+        for text, is_slow in ((quick, False), (slowly, True)):
+            for file, function in re.findall(NAMED, text):
+                (path,) = TESTS.rglob(f"{file}.py")
+                tree = ast.parse(path.read_text(encoding="utf-8"))
+                found = {
+                    node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+                }
+                assert function in found, f"{file}::{function}"
+                marks = map(ast.unparse, found[function].decorator_list)
+                assert ("pytest.mark.slow" in marks) == is_slow, f"{file}::{function}"
