@@ -67,6 +67,8 @@ def test_list(capsys):
     cards = json.loads(output(capsys, "list", "*.digits", "--json"))
     assert [card["name"] for card in cards] == zoo.list_models("*.digits")
     assert "nothing*" in error(capsys, "list", "nothing*")
+    table = output(capsys, "list", "--markdown")
+    assert re.search(r"`iwae.mnist_k5`.* min, from the weights of `dense_vae.mnist` \|", table)
 
 
 def test_info(capsys):

@@ -71,6 +71,11 @@ class Card:
         """Whether there are weights."""
         return self.weights is not None
 
+    @property
+    def starts_from(self) -> str | None:
+        """The model whose weights the training started from; its cost comes on top."""
+        return self.recipe.get("initial_weights")
+
     @classmethod
     def read(cls, path, name: str | None = None) -> "Card":
         """Reads a card from its JSON file, that of the model `name` where it is given.

@@ -24,9 +24,10 @@ import zoo
 vae = zoo.load("conv_vae.mnist")
 ```
 
-NLL is −log p(x) in nats per image, estimated by importance sampling, ± its standard error over the
-test images. BCE is the binary cross-entropy of the reconstruction in nats per pixel, ± its standard
-error likewise. Figures of data that are binarized differently, or not at all, do not compare.
+NLL is −log p(x) in nats per example, estimated by importance sampling, ± its standard error over
+the test examples. BCE is the binary cross-entropy of the reconstruction in nats per pixel, ± its
+standard error likewise. Figures of data that are binarized differently, or not at all, do not
+compare.
 """
 
 
@@ -71,7 +72,7 @@ def _overview_row(card) -> str:
         card.headline,
         published,
         f"{card.cost['parameters']:,}",
-        _time(card),
+        ", ".join(filter(None, (_time(card), _start(card)))),
     )
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -173,9 +174,15 @@ def _training(card) -> str:
             f" (the best by validation is {best})" if best not in (None, recipe["epochs"]) else "",
             f" in batches of {recipe['batch_size']}, {recipe['optimizer']}",
             f" at {recipe['learning_rate']:g}",
+            f", {_start(card)}" if card.starts_from else "",
             f", {_time(card)} on {card.cost['machine']}" if card.trained else "",
         )
     )
+
+
+def _start(card) -> str:
+    """What was trained before, whose time is not in the card's."""
+    return f"from the weights of `{card.starts_from}`" if card.starts_from else ""
 
 
 def _time(card) -> str:

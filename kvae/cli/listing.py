@@ -27,6 +27,8 @@ def run(arguments) -> int:
         print("| model | test figure | published | parameters | training |\n|---|---|---|---|---|")
         for card in cards:
             cost = f"{card.recipe['epochs']} epochs, {card.cost['seconds'] / 60:.0f} min"
+            if card.starts_from:
+                cost += f", from the weights of `{card.starts_from}`"
             cells = (f"`{card.name}`", card.headline, published(card))
             print(f"| {' | '.join(cells)} | {card.cost['parameters']:,} | {cost} |")
         return 0

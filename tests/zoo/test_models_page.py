@@ -45,6 +45,18 @@ def test_what_a_section_says():
         assert text in page
 
 
+def test_a_training_that_starts_from_other_weights_says_so():
+    """Their own time is not in the card's."""
+    start = "from the weights of `dense_vae.mnist`"
+    page = models_page.page([zoo.card("iwae.mnist_k5")])
+    rows = [row for row in page.splitlines() if start in row]
+    assert [row.split(" |")[0] for row in rows] == [
+        "| [`iwae.mnist_k5`](#iwaemnist_k5)",
+        "| training",
+    ]
+    assert start not in models_page.page([zoo.card("dense_vae.mnist")])
+
+
 def test_an_autoencoders_figure_has_its_error():
     card = zoo.card("dense_autoencoder.mnist")
     error = card.metrics["bce_standard_error"]
