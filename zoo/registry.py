@@ -19,6 +19,7 @@ _ARCHITECTURES = {
     "factor_vae": conv.build_factor_vae,
     "gated_vae": dense.build_gated_vae,
     "hvae": dense.build_hvae,
+    "iaf_vae": dense.build_iaf_vae,
     "iwae": dense.build_iwae,
     "lstm_autoencoder": sequence.build_lstm_autoencoder,
     "tabular_vae": dense.build_tabular_vae,
