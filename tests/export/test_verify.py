@@ -12,7 +12,7 @@ import export
 import kvae
 from export import saved_models, verification
 from export.report import Report, Row
-from export.runtime import child
+from export.runtime import child, signatures
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +247,50 @@ def test_rows_that_depend_on_their_neighbours_are_caught(dense, tmp_path):
     report = export.verify(tmp_path / "1", batch_sizes=(4,))
     verdicts = {row.output: row.ok for row in report.rows}
     assert verdicts == {"z": True, "z, row reversed": False, "z, row alone": False}
+
+
+def ess(log_weights):
+    weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
+    return weights.sum(-1) ** 2 / (weights**2).sum(-1)
+
+
+@pytest.mark.parametrize("error", [1e-4, 0.01, 0.3])
+def test_effective_sample_sizes_may_differ_by_what_log_weights_do(error):
+    rng = np.random.default_rng(0)
+    # From nearly equal weights to a single one, and the worst errors that they can have: all that
+    # are above a threshold are too large, all others too small, or the other way.
+    logs = np.sort(rng.normal(size=(3000, 20)) * rng.exponential(size=(3000, 1)) * 8, axis=-1)
+    logs[::3, 1:-1] = -50.0  # Two weights.
+    split = np.arange(20) < rng.integers(1, 20, size=(3000, 1))
+    off = np.where(split, -error, error) * rng.choice([-1, 1], size=(3000, 1))
+    before, after = ess(logs), ess(logs + off)
+    bounds = verification._allowed(before, after, np.full(3000, error))
+    assert np.all(np.abs(before - after) <= bounds)
+    # The worst of all comes near to the bound: one weight against many that are small.
+    logs = np.log([1.0] + [1e-3] * 20_000)
+    off = np.where(logs < -1, error, -error)
+    before, after = ess(logs), ess(logs + off)
+    assert 0.8 < (after - before) / verification._allowed(before, after, np.array(error)) <= 1.0
+    # As often as one weight is nearly all, the log-weights may be off by nats.
+    (narrow,) = verification._allowed(np.array([1.0]), np.array([1.1]), np.array([3.0]))
+    assert narrow < 0.01
+
+
+@pytest.mark.parametrize(
+    ("factor", "row", "fine"),
+    [(1.0, 0, True), (1.001, 1, True), (0.9, 0, False), (0.9, 1, False), (1.1, 2, False)],
+)
+def test_one_wrong_effective_sample_size_is_noticed(factor, row, fine):
+    want = {
+        "log_prob": np.array([-90.0, -4000.0, -100_000.0], np.float32),
+        "effective_sample_size": np.array([12.0, 3.0, 1.0], np.float32),
+    }
+    have = {name: array.copy() for name, array in want.items()}
+    have["effective_sample_size"][row] *= factor
+    kinds = dict.fromkeys(want, signatures.TensorInfo("", "float32", (None,)))
+    available = {"score": signatures.Signature({}, kinds)}
+    comparison = verification._Comparison(None, available, 1e-5, "")
+    result = child.Result(have)
+    comparison.largest["score"] = result, want, ""
+    comparison.batch(child.Call("score", {"seed": np.arange(3)}), result)
+    assert [row.ok for row in comparison.rows] == [True, fine]

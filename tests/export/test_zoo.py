@@ -5,7 +5,7 @@ import pytest
 
 import export
 import zoo
-from export import endpoints
+from export import endpoints, verification
 from export.runtime import open_vino
 
 QUICK = "dense_vae.digits"
@@ -53,3 +53,23 @@ def test_every_model_is_exported_and_verified(name, tmp_path):
 def test_a_model_of_the_zoo_is_exported_and_verified(tmp_path):
     report = check(QUICK, tmp_path, ["generate", "reconstruct"], batch_sizes=(1, 7))
     assert np.max([row.max_abs_error or 0.0 for row in report.rows]) <= 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dense_vae.mnist", "conv_vae.frey_faces"])
+def test_a_wrong_effective_sample_size_is_noticed(name, tmp_path, monkeypatch):
+    vae, request, factor = zoo.load(name), verification.child.request, np.float32(0.9)
+    path = export.saved_model(vae, tmp_path / "model", signatures=["score"])
+    assert export.verify(path, vae, batch_sizes=(4,)).ok
+
+    def altered(*arguments):
+        answer = request(*arguments)
+        for result in answer.results:
+            if "effective_sample_size" in result.outputs:
+                result.outputs["effective_sample_size"] *= factor
+        return answer
+
+    monkeypatch.setattr(verification.child, "request", altered)
+    report = export.verify(path, vae, batch_sizes=(4,))
+    wrong = {row.output for row in report.rows if not row.ok}
+    assert wrong == {"effective_sample_size"}, str(report)
