@@ -1,9 +1,5 @@
 """A client of TensorFlow Serving for the models that this package exports, by REST or gRPC."""
 
-import base64
-import dataclasses
-import http.client
-import json
 import random
 import time
 import urllib.parse
@@ -12,41 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from export.client_transports import Grpc, Rest, ServingError, Signature, Tensor
+
 __all__ = ["Client", "Generated", "Interpolated", "Score", "ServingError"]
 
 # Answers after which the same request may fare better. Every signature is a function of its inputs,
 # so that asking twice does no harm.
 _TRANSIENT = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
-_CODES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    405: "UNIMPLEMENTED",
-    408: "DEADLINE_EXCEEDED",
-    411: "INVALID_ARGUMENT",
-    412: "FAILED_PRECONDITION",
-    413: "INVALID_ARGUMENT",
-    429: "RESOURCE_EXHAUSTED",
-    501: "UNIMPLEMENTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-_NAMES = {"float": "float32", "double": "float64", "half": "float16"}
-
-
-class ServingError(RuntimeError):
-    """What the server said, or that it did not answer.
-
-    Attributes:
-        code: str. `"INVALID_ARGUMENT"`, `"NOT_FOUND"`, `"UNAVAILABLE"`, `"DEADLINE_EXCEEDED"` or
-            another of the canonical codes.
-    """
-
-    def __init__(self, code: str, message: str):
-        super().__init__(f"{code}: {message}")
-        self.code = code
 
 
 class Generated(NamedTuple):
@@ -69,18 +37,6 @@ class Score(NamedTuple):
     elbo: np.ndarray
     log_prob: np.ndarray
     effective_sample_size: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tensor:
-    dtype: str
-    shape: tuple[int | None, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Signature:
-    inputs: dict[str, _Tensor]
-    outputs: dict[str, _Tensor]
 
 
 class Client:
@@ -123,7 +79,7 @@ class Client:
         if "://" not in address:
             address = f"http://{address}"
         url = urllib.parse.urlsplit(address)
-        kinds = {"http": _Rest, "https": _Rest, "grpc": _Grpc, "grpcs": _Grpc}
+        kinds = {"http": Rest, "https": Rest, "grpc": Grpc, "grpcs": Grpc}
         if url.scheme not in kinds or not url.hostname:
             raise ValueError(
                 f"{address!r} is no address of a server. Write http://host:8501 or grpc://host:8500."
@@ -133,7 +89,7 @@ class Client:
         self.model, self.version = model, version
         self.timeout, self.attempts = timeout, attempts
         self._transport = kinds[url.scheme](url, model, version)
-        self._known: dict[str, _Signature] = {}
+        self._known: dict[str, Signature] = {}
 
     def __enter__(self) -> "Client":
         return self
@@ -305,7 +261,7 @@ class Client:
             time.sleep(wait)
             pause = min(2 * pause, 2.0)
 
-    def _signature(self, name: str | None, deadline: float) -> _Signature | None:
+    def _signature(self, name: str | None, deadline: float) -> Signature | None:
         if not self._known or (name is not None and name not in self._known):
             self._known = self._retry(deadline, self._transport.signatures)
         if name is None:
@@ -344,7 +300,7 @@ def _rows(value, rows: int) -> np.ndarray:
     return np.full(rows, value) if np.ndim(value) == 0 else np.asarray(value)
 
 
-def _array(name: str, value, tensor: _Tensor) -> np.ndarray:
+def _array(name: str, value, tensor: Tensor) -> np.ndarray:
     """The array that an input takes, or an error before anything is sent."""
     if tensor.dtype == "string":
         array = np.asarray(value, object)
@@ -369,163 +325,3 @@ def _array(name: str, value, tensor: _Tensor) -> np.ndarray:
         shape = ", ".join("rows" if size is None else str(size) for size in tensor.shape)
         raise ValueError(f"Input {name!r} has the shape {list(array.shape)}, not [{shape}].")
     return array
-
-
-def _dtype(name: str) -> str:
-    name = name.removeprefix("DT_").lower()
-    return _NAMES.get(name, name)
-
-
-class _Rest:
-    """TensorFlow Serving's JSON, by the standard library."""
-
-    def __init__(self, url, model: str, version: int | None):
-        self._secure = url.scheme == "https"
-        self._host, self._port = url.hostname, url.port or (443 if self._secure else 8501)
-        self._path = f"{url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
-        if version is not None:
-            self._path += f"/versions/{version}"
-
-    def close(self) -> None:
-        pass  # A connection for each call, so that threads share nothing.
-
-    def signatures(self, deadline) -> dict[str, _Signature]:
-        content = self._call(deadline, "GET", "/metadata")
-        definitions = content["metadata"]["signature_def"]["signature_def"]
-
-        def tensors(infos):
-            found = {}
-            for name, info in infos.items():
-                sizes = [int(dim["size"]) for dim in info["tensor_shape"].get("dim", ())]
-                shape = tuple(None if size < 0 else size for size in sizes)
-                found[name] = _Tensor(_dtype(info["dtype"]), shape)
-            return found
-
-        return {
-            name: _Signature(tensors(item.get("inputs", {})), tensors(item.get("outputs", {})))
-            for name, item in definitions.items()
-            if not name.startswith("__")
-        }
-
-    def status(self, deadline) -> dict[int, str]:
-        states = self._call(deadline, "GET", "")["model_version_status"]
-        return {int(item["version"]): item["state"] for item in states}
-
-    def predict(self, deadline, signature, arrays, found) -> dict[str, np.ndarray]:
-        inputs = {
-            name: [{"b64": base64.b64encode(item).decode()} for item in array]
-            if array.dtype == object
-            else array.tolist()
-            for name, array in arrays.items()
-        }
-        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
-        outputs = self._call(deadline, "POST", ":predict", body)["outputs"]
-        if len(found.outputs) == 1:  # The server leaves out the name of an only output.
-            outputs = {next(iter(found.outputs)): outputs}
-        return {name: np.array(value, found.outputs[name].dtype) for name, value in outputs.items()}
-
-    def _call(self, deadline, method: str, path: str, body: bytes | None = None) -> dict:
-        left = max(deadline - time.monotonic(), 1e-3)
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=left)
-        headers = {"Content-Type": "application/json", "Connection": "close"}
-        where = f"{self._host}:{self._port}"
-        try:
-            try:
-                connection.request(method, self._path + path, body, headers)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # It may have refused a large body, and said so.
-            response = connection.getresponse()
-            data = response.read()
-        except TimeoutError:
-            raise ServingError("DEADLINE_EXCEEDED", f"{where} did not answer in time") from None
-        except (OSError, http.client.HTTPException) as error:
-            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise ServingError("UNAVAILABLE", f"{where} cannot be reached: {text}") from None
-        finally:
-            connection.close()
-        try:
-            content = json.loads(data)
-        except ValueError:
-            content = {"error": data[:200].decode(errors="replace").strip() or response.reason}
-        if not isinstance(content, dict):
-            content = {"error": "the answer is no JSON object"}
-        if response.status != 200 or "error" in content:
-            code = _CODES.get(response.status, "INTERNAL")
-            raise ServingError(code, str(content.get("error", response.reason)))
-        return content
-
-
-class _Grpc:
-    """TensorFlow Serving's protocol buffers, by the official stubs."""
-
-    def __init__(self, url, model: str, version: int | None):
-        from export import server_grpc
-
-        self._grpc, stubs = server_grpc.modules()
-        self._predict, self._metadata = stubs("predict_pb2"), stubs("get_model_metadata_pb2")
-        self._status = stubs("get_model_status_pb2")
-        self._model, self._version = model, version
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        where = f"{url.hostname}:{url.port or 8500}"
-        if url.scheme == "grpcs":
-            credentials = self._grpc.ssl_channel_credentials()
-            self._channel = self._grpc.secure_channel(where, credentials, options)
-        else:
-            self._channel = self._grpc.insecure_channel(where, options)
-        self._models = stubs("model_service_pb2_grpc").ModelServiceStub(self._channel)
-        self._service = stubs("prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
-
-    def close(self) -> None:
-        self._channel.close()
-
-    def signatures(self, deadline) -> dict[str, _Signature]:
-        import tensorflow as tf
-
-        request = self._fill(self._metadata.GetModelMetadataRequest())
-        request.metadata_field.append("signature_def")
-        response = self._call(deadline, self._service.GetModelMetadata, request)
-        definitions = self._metadata.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(definitions)
-
-        def tensors(infos):
-            found = {}
-            for name, info in infos.items():
-                sizes = [dim.size for dim in info.tensor_shape.dim]
-                shape = tuple(None if size < 0 else size for size in sizes)
-                found[name] = _Tensor(tf.as_dtype(info.dtype).name, shape)
-            return found
-
-        return {
-            name: _Signature(tensors(item.inputs), tensors(item.outputs))
-            for name, item in definitions.signature_def.items()
-            if not name.startswith("__")
-        }
-
-    def status(self, deadline) -> dict[int, str]:
-        request = self._fill(self._status.GetModelStatusRequest())
-        response = self._call(deadline, self._models.GetModelStatus, request)
-        names = self._status.ModelVersionStatus.State.Name
-        return {item.version: names(item.state) for item in response.model_version_status}
-
-    def predict(self, deadline, signature, arrays, found) -> dict[str, np.ndarray]:
-        import tensorflow as tf
-
-        request = self._fill(self._predict.PredictRequest())
-        request.model_spec.signature_name = signature
-        for name, array in arrays.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(array, found.inputs[name].dtype))
-        response = self._call(deadline, self._service.Predict, request)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
-
-    def _fill(self, request):
-        request.model_spec.name = self._model
-        if self._version is not None:
-            request.model_spec.version.value = self._version
-        return request
-
-    def _call(self, deadline, method, request):
-        try:
-            return method(request, timeout=max(deadline - time.monotonic(), 1e-3))
-        except self._grpc.RpcError as error:
-            raise ServingError(error.code().name, error.details() or "no details") from None

@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 
-from export import server
+from export import server, server_requests
+from export.server_models import Failure, Model
 
 __all__ = ["NEEDS", "installed", "modules", "serving"]
 
@@ -48,10 +49,10 @@ def serving(rest: server.Development, host: str, port: int):
     models = stubs("model_service_pb2_grpc")
     limit = rest.limits.max_bytes
 
-    def find(spec) -> tuple[server._Model, int | None]:
+    def find(spec) -> tuple[Model, int | None]:
         model = rest.models.get(spec.name)
         if model is None:
-            raise server.Failure("NOT_FOUND", f"Servable not found for request: {spec.name}")
+            raise Failure("NOT_FOUND", f"Servable not found for request: {spec.name}")
         return model, spec.version.value if spec.HasField("version") else None
 
     def answered(function):
@@ -62,7 +63,7 @@ def serving(rest: server.Development, host: str, port: int):
             with rest.counted():
                 try:
                     return function(request, deadline)
-                except server.Failure as error:
+                except Failure as error:
                     status = getattr(grpc.StatusCode, error.code, grpc.StatusCode.UNKNOWN)
                     context.abort(status, str(error))
                 except Exception as error:  # No request takes the server down.
@@ -76,8 +77,8 @@ def serving(rest: server.Development, host: str, port: int):
         name = request.model_spec.signature_name or "serving_default"
         signature = model.signature(name, version)
         columns = {key: _array(key, value, limit) for key, value in request.inputs.items()}
-        inputs = server.check(columns, signature)
-        with rest.budget.taken(server.bound(inputs, signature, limit)):
+        inputs = server_requests.check(columns, signature)
+        with rest.budget.taken(server_requests.bound(inputs, signature, limit)):
             ran, outputs = model.run(name, inputs, deadline, version)
         response = predict.PredictResponse()
         response.model_spec.name, response.model_spec.signature_name = model.name, name
@@ -149,7 +150,7 @@ def _array(name: str, tensor, limit: int) -> np.ndarray:
     import tensorflow as tf
 
     def bad(text):
-        return server.Failure("INVALID_ARGUMENT", f"Input {name!r} is no tensor: {text}")
+        return Failure("INVALID_ARGUMENT", f"Input {name!r} is no tensor: {text}")
 
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
@@ -158,7 +159,7 @@ def _array(name: str, tensor, limit: int) -> np.ndarray:
     if tensor.dtype == tf.string.as_datatype_enum:
         if len(tensor.string_val) != size:
             raise bad(f"it has {len(tensor.string_val)} strings, its shape {size}")
-        return server.byte_strings(list(tensor.string_val), shape)
+        return server_requests.byte_strings(list(tensor.string_val), shape)
     try:
         itemsize = tf.as_dtype(tensor.dtype).size or 1
         if size * itemsize > limit:

@@ -1,6 +1,7 @@
 """docs/RELIABILITY.md names tests that exist, and says which of them are slow."""
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -17,16 +18,21 @@ def test_every_promise_names_its_tests():
     assert len(re.findall(NAMED, PAGE)) == PAGE.count("::")
 
 
+@functools.cache
+def marks(file):
+    """Whether each test of a file is slow."""
+    (path,) = TESTS.rglob(f"{file}.py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.name: "pytest.mark.slow" in map(ast.unparse, node.decorator_list)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
 def test_every_test_exists_and_is_as_slow_as_it_says():
     for line in PAGE.splitlines():
         quick, _, slowly = line.partition(", slowly ")
         for text, is_slow in ((quick, False), (slowly, True)):
             for file, function in re.findall(NAMED, text):
-                (path,) = TESTS.rglob(f"{file}.py")
-                tree = ast.parse(path.read_text(encoding="utf-8"))
-                found = {
-                    node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
-                }
-                assert function in found, f"{file}::{function}"
-                marks = map(ast.unparse, found[function].decorator_list)
-                assert ("pytest.mark.slow" in marks) == is_slow, f"{file}::{function}"
+                assert marks(file).get(function) == is_slow, f"{file}::{function}"

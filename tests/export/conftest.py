@@ -1,4 +1,15 @@
-"""Three tiny models that the export tests share: untrained, so that parity is all there is."""
+"""Three tiny models that the export tests share: untrained, so that parity is all there is; and one
+of them in a repository, served for development."""
+
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import urllib.parse
 
 import keras
 import numpy as np
@@ -7,6 +18,8 @@ from keras import layers
 
 import export
 import kvae
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +83,61 @@ def autoencoder():
 @pytest.fixture(scope="session")
 def images():
     return np.random.default_rng(0).random((40, 8, 8, 1), np.float32)
+
+
+def start(path, *arguments):
+    """A server in a process of its own; returns it and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "export.server", str(path), "--port", "0", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "development" in line:
+            break
+    text = "".join(lines)
+    if process.poll() is not None:
+        raise AssertionError(process.stderr.read())
+    return process, re.search(r"http://[^/]+", text)[0]
+
+
+@pytest.fixture(scope="session")
+def repository(dense, tmp_path_factory):
+    """A model repository with `dense`. Not to be changed: `copytree` it."""
+    folder = tmp_path_factory.mktemp("repository")
+    export.publish(dense, folder, "dense", verify=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def running(repository):
+    """The address of a development server, and its process."""
+    process, url = start(repository, "--max-bytes", "200000", "--timeout", "20")
+    yield url, process
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert "stopping" in process.stdout.read()
+
+
+@pytest.fixture(scope="session")
+def client(running):
+    return export.Client(running[0], "dense", timeout=20)
+
+
+@pytest.fixture(scope="session")
+def post():
+    """Sends a body; returns the status and what the answer's JSON says."""
+
+    def ask(url, body, path="/v1/models/dense:predict", headers=None, method="POST"):
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=20)
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        data = json.loads(response.read())
+        connection.close()
+        return response.status, data
+
+    return ask
