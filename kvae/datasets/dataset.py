@@ -1,19 +1,15 @@
-"""Data in memory, and the order and the binarization in which a model sees it."""
+"""Data in memory, and its binarization."""
 
-import dataclasses
 import hashlib
-import math
 
 import numpy as np
 
-from kvae import names
+from kvae.datasets.batches import Batches, Examples, ordered_batches
 
-__all__ = ["Batches", "Dataset", "ordered_batches", "ordered_blocks", "steady"]
-
-_BINARIZE = (None, "static", "dynamic")
+__all__ = ["Dataset"]
 
 
-class Dataset:
+class Dataset(Examples):
     """Examples in memory, with batches that repeat bit for bit.
 
     The order of an epoch depends on `seed` and the number of the epoch alone, so a training that
@@ -65,8 +61,7 @@ class Dataset:
         seed: int = 0,
         intensities: bool = True,
     ):
-        if binarize not in _BINARIZE:
-            raise names.unknown_name("binarization", binarize, ("static", "dynamic"))
+        super().__init__(name=name, split=split, binarize=binarize, noise=noise, seed=seed)
         self.x = _as_stored(x)
         self.target = None if target is None else _as_stored(target)
         self.labels = None if labels is None else np.asarray(labels)
@@ -83,19 +78,11 @@ class Dataset:
                 raise ValueError(
                     f"Binarization needs intensities in [0, 1], not {low:g} to {high:g}."
                 )
-        self.name, self.split, self.binarize, self.seed = name, split, binarize, seed
-        self.noise = noise
         self.intensities = intensities
         self._fixed_draw = None
 
     def __len__(self) -> int:
         return len(self.x)
-
-    def __repr__(self) -> str:
-        return (
-            f"Dataset({self.name!r}, split={self.split!r}, n={len(self)}, "
-            f"event_shape={self.event_shape}, binarize={self.binarize!r}, seed={self.seed})"
-        )
 
     def __getitem__(self, rows: slice) -> "Dataset":
         """A slice of rows, e.g. `data[:1000]`; a fixed draw is the slice of the whole's draw."""
@@ -124,6 +111,10 @@ class Dataset:
         if self.binarize:
             part._fixed_draw = self._draw()[rows]
         return part
+
+    @property
+    def has_labels(self) -> bool:
+        return self.labels is not None
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -158,46 +149,42 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.x).data)
         return digest.hexdigest()
 
-    def steps(self, batch_size: int) -> int:
-        """The number of batches in an epoch."""
-        return math.ceil(len(self) / batch_size)
+    def maker(self, shuffle: bool, labels: bool) -> Batches:
+        redraw = shuffle and self.binarize == "dynamic"
+        fixed = bool(self.binarize) and not redraw
+        target = self.target
+        return Batches(
+            event_shape=tuple(self.event_shape),
+            fixed=fixed,
+            redraw=redraw,
+            scaled=self.x.dtype == np.uint8 and self.intensities and not fixed,
+            target_scaled=target is not None and target.dtype == np.uint8 and self.intensities,
+            noise=float(self.noise),
+            target=target is not None,
+            labels=labels,
+        )
 
-    def batches(
-        self,
-        batch_size: int = 128,
-        *,
-        shuffle: bool = False,
-        first_epoch: int = 0,
-        repeat: bool = False,
-        labels: bool = False,
-    ):
-        """Makes a `tf.data.Dataset` of float32 batches `x`, or `(x, target)` where they differ.
+    def stored(self, maker: Batches) -> dict:
+        """Returns the tensors `[n, ...]` that `maker` takes, uint8 where possible, by name."""
+        import tensorflow as tf
 
-        Args:
-            batch_size: int. The last batch of an epoch may be smaller.
-            shuffle: bool. An order (and with `"dynamic"` a binarization) of each epoch's own.
-            first_epoch: int. The number of the first epoch, for a training that resumes.
-            repeat: bool. Endless epochs instead of one.
-            labels: bool. Whether the label stands beside each `x`, as conditional models need:
-                `((x, label),)` or `((x, label), target)`, labels int32.
+        # Gathering from what is captured is faster than feeding batches from Python.
+        stored = {"x": tf.constant(self._draw() if maker.fixed else self.x)}
+        if maker.target:
+            stored["target"] = tf.constant(self.target)
+        if maker.labels:
+            stored["labels"] = tf.constant(self.labels, tf.int32)
+        return stored
 
-        Raises:
-            ValueError: when there are no `labels` to give.
-        """
-        if labels and self.labels is None:
-            raise ValueError(f"{self!r} has no labels: make it with Dataset(x, labels).")
-        batches = Batches.of(self, shuffle, labels)
-        stored = batches.stored(self)
+    def _ordered(self, batch_size, maker, part, **order):
+        stored = self.stored(maker)
         return ordered_batches(
             len(self),
             batch_size,
-            lambda rows, epoch_seed, step: batches.make(
-                batches.gather(stored, rows), epoch_seed, step
-            ),
+            lambda rows, epoch_seed, step: maker.make(maker.gather(stored, rows), epoch_seed, step),
             seed=self.seed,
-            shuffle=shuffle,
-            first_epoch=first_epoch,
-            repeat=repeat,
+            part=part,
+            **order,
         )
 
     def _draw(self) -> np.ndarray:
@@ -218,189 +205,6 @@ class Dataset:
         return x.astype(np.float32) / 255.0 if scale else x.astype(np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """How rows of a `Dataset`'s stored examples become a batch, in a graph.
-
-    It holds no data, so equal ones make the same graph.
-
-    Attributes:
-        event_shape: tuple.
-        fixed: bool. Whether the fixed binary draw takes the place of the examples.
-        redraw: bool. Whether each batch is binarized anew.
-        scaled, target_scaled: bool. Whether stored values are divided by 255.
-        noise: float. Standard deviation of the noise on the inputs.
-        target, labels: bool. Whether there are such.
-    """
-
-    event_shape: tuple[int, ...]
-    fixed: bool
-    redraw: bool
-    scaled: bool
-    target_scaled: bool
-    noise: float
-    target: bool
-    labels: bool
-
-    @classmethod
-    def of(cls, data: Dataset, shuffle: bool, labels: bool) -> "Batches":
-        """Returns that of a `Dataset`; the arguments are those of `Dataset.batches`."""
-        redraw = shuffle and data.binarize == "dynamic"
-        fixed = bool(data.binarize) and not redraw
-        target = data.target
-        return cls(
-            event_shape=tuple(data.event_shape),
-            fixed=fixed,
-            redraw=redraw,
-            scaled=data.x.dtype == np.uint8 and data.intensities and not fixed,
-            target_scaled=target is not None and target.dtype == np.uint8 and data.intensities,
-            noise=float(data.noise),
-            target=target is not None,
-            labels=labels,
-        )
-
-    def stored(self, data: Dataset) -> dict:
-        """Returns the tensors `[n, ...]` of a `Dataset`, uint8 where possible, by name."""
-        import tensorflow as tf
-
-        # Gathering from what is captured is faster than feeding batches from Python.
-        stored = {"x": tf.constant(data._draw() if self.fixed else data.x)}
-        if self.target:
-            stored["target"] = tf.constant(data.target)
-        if self.labels:
-            stored["labels"] = tf.constant(data.labels, tf.int32)
-        return stored
-
-    def gather(self, stored: dict, rows) -> dict:
-        """Returns the rows of each tensor."""
-        import tensorflow as tf
-
-        return {name: tf.gather(values, rows) for name, values in stored.items()}
-
-    def make(self, gathered: dict, epoch_seed, step):
-        """Returns the batch of gathered rows as models take it; see `Dataset.batches`."""
-        import tensorflow as tf
-
-        from kvae import random
-
-        x = _to_float(gathered["x"], self.scaled)
-        if self.redraw:
-            noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
-            x = tf.cast(noise < x, tf.float32)
-        x = tf.ensure_shape(x, (None, *self.event_shape))
-        clean = _to_float(gathered["target"], self.target_scaled) if self.target else None
-        if self.noise:
-            noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
-            x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
-        if self.labels:
-            x = x, gathered["labels"]
-            return (x,) if clean is None else (x, clean)
-        return x if clean is None else (x, clean)
-
-
-def ordered_batches(
-    n: int,
-    batch_size: int,
-    batch,
-    *,
-    seed: int,
-    shuffle: bool,
-    first_epoch: int = 0,
-    repeat: bool = False,
-    part: tuple[int, int] = (0, 1),
-    parallel: int | None = None,
-):
-    """Makes a `tf.data.Dataset` of batches of `n` examples, in an order that repeats.
-
-    Args:
-        n, batch_size: int. The last batch of an epoch may be smaller.
-        batch: callable. From the numbers of the examples `[batch]`, the seed of the epoch and the
-            number of the step, all of them tensors, to the batch.
-        seed, shuffle, first_epoch, repeat: see `Dataset.batches`.
-        part: pair of int. `(i, k)` gives piece i of k of each batch, which may be empty.
-        parallel: int. Batches made at the same time. Defaults to `None`: one by one.
-    """
-    import tensorflow as tf
-
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
-    count = math.ceil(n / batch_size)
-    piece = math.ceil(batch_size / part[1])
-
-    def epoch_batches(epoch):
-        order, epoch_seed = _order(n, seed, epoch, shuffle)
-        steps = tf.data.Dataset.range(count, output_type=tf.int32)
-
-        def one(step):
-            rows = order[step * batch_size : tf.minimum((step + 1) * batch_size, n)]
-            if part[1] > 1:
-                rows = rows[part[0] * piece : (part[0] + 1) * piece]
-            return batch(rows, epoch_seed, step)
-
-        if parallel is None:
-            return steps.map(one)
-        return steps.map(one, num_parallel_calls=parallel, deterministic=True)
-
-    epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1 if repeat else first_epoch + 1)
-    batches = epochs.flat_map(epoch_batches)
-    if not repeat:
-        batches = batches.apply(tf.data.experimental.assert_cardinality(count))
-    return steady(batches)
-
-
-def ordered_blocks(
-    n: int, batch_size: int, steps: int, *, seed: int, shuffle: bool, first_epoch: int = 0
-):
-    """Makes a `tf.data.Dataset` that names, without end, the rows of `steps` batches at a time.
-
-    The last block of an epoch has what is left. An element is `(rows, epoch_seed, first)`: the
-    numbers of the examples, the seed of the epoch and the number of the block's first step, with
-    which `ordered_batches` calls its `batch`.
-    """
-    import tensorflow as tf
-
-    calls = math.ceil(math.ceil(n / batch_size) / steps)
-
-    def epoch_blocks(epoch):
-        order, epoch_seed = _order(n, seed, epoch, shuffle)
-        size = steps * batch_size
-        return tf.data.Dataset.range(calls, output_type=tf.int32).map(
-            lambda call: (
-                order[call * size : tf.minimum((call + 1) * size, n)],
-                tf.cast(epoch_seed, tf.int32),  # As `random` takes it.
-                call * steps,
-            )
-        )
-
-    epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1)
-    return steady(epochs.flat_map(epoch_blocks))
-
-
-def _order(n: int, seed: int, epoch, shuffle: bool):
-    """The order of an epoch, int32 `[n]`, and its seed."""
-    import tensorflow as tf
-
-    from kvae import random
-
-    epoch_seed = random.fold_in(random.as_seed(seed), epoch)
-    order = tf.range(n)
-    if shuffle:
-        order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
-    return order, epoch_seed
-
-
-def steady(batches):
-    """Returns a `tf.data.Dataset` of batches, made ahead, without surprises."""
-    import tensorflow as tf
-
-    options = tf.data.Options()
-    options.autotune.enabled = False  # Its thread can stall the end of every epoch.
-    # Of several workers each makes a batch whole and takes its part of it.
-    policy = tf.data.experimental.AutoShardPolicy.DATA
-    options.experimental_distribute.auto_shard_policy = policy
-    return batches.prefetch(2).with_options(options)
-
-
 def _as_stored(x) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim < 2 or len(x) == 0:
@@ -410,11 +214,3 @@ def _as_stored(x) -> np.ndarray:
     if x.dtype == bool or np.issubdtype(x.dtype, np.number):
         return x.astype(np.float32)
     raise ValueError(f"Data holds numbers, not {x.dtype}.")
-
-
-def _to_float(x, scaled: bool):
-    """The tensor as float32, divided by 255 where `scaled`."""
-    import tensorflow as tf
-
-    x = tf.cast(x, tf.float32)
-    return x / 255.0 if scaled else x

@@ -63,17 +63,14 @@ def from_folder(
     train, validation = kvae.datasets.train_validation_split(faces, 0.1)
     ```
     """
-    height, width, channels = _checked_shape(image_shape)
-    if labels not in _LABELS:
-        raise unknown_name("labels", labels, _LABELS)
-    if fit not in _FITS:
-        raise unknown_name("fit", fit, _FITS)
+    height, width, channels = checked_shape(image_shape)
+    check_choices(labels, fit)
     root = pathlib.Path(path)
-    files = _image_files(root)
-    numbers = _labels_of(root, files) if labels == "folders" else None
+    files = image_files(root)
+    numbers = labels_of(root, files) if labels == "folders" else None
     x = np.empty((len(files), height, width, channels), np.uint8)
     for row, file in zip(x, files, strict=True):
-        row[:] = _read_image(file, (height, width, channels), fit)
+        row[:] = read_image(file, (height, width, channels), fit)
     return Dataset(
         x,
         numbers,
@@ -94,11 +91,18 @@ def folder_classes(path: str | os.PathLike) -> list[str]:
         ValueError: if the folder holds no image.
     """
     root = pathlib.Path(path)
-    parts = (file.relative_to(root).parts for file in _image_files(root))
+    parts = (file.relative_to(root).parts for file in image_files(root))
     return sorted({part[0] for part in parts if len(part) > 1})
 
 
-def _checked_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+def check_choices(labels: str, fit: str) -> None:
+    """Refuses unknown `labels` and `fit`; they are those of `from_folder`."""
+    for value, known, what in ((labels, _LABELS, "labels"), (fit, _FITS, "fit")):
+        if value not in known:
+            raise unknown_name(what, value, known)
+
+
+def checked_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     shape = tuple(image_shape)
     if (
         len(shape) != 3
@@ -112,7 +116,7 @@ def _checked_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return shape
 
 
-def _image_files(root: pathlib.Path) -> list[pathlib.Path]:
+def image_files(root: pathlib.Path) -> list[pathlib.Path]:
     """Lists the images below `root`, sorted by the parts of their relative paths."""
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}. Give a folder of PNG or JPEG files.")
@@ -132,7 +136,7 @@ def _image_files(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(found, key=lambda file: file.relative_to(root).parts)
 
 
-def _labels_of(root: pathlib.Path, files: list[pathlib.Path]) -> np.ndarray:
+def labels_of(root: pathlib.Path, files: list[pathlib.Path]) -> np.ndarray:
     parts = [file.relative_to(root).parts for file in files]
     loose = [file for file, part in zip(files, parts, strict=True) if len(part) == 1]
     if loose:
@@ -143,7 +147,7 @@ def _labels_of(root: pathlib.Path, files: list[pathlib.Path]) -> np.ndarray:
     return np.array([number[part[0]] for part in parts], np.int64)
 
 
-def _read_image(path: pathlib.Path, shape: tuple[int, int, int], fit: str) -> np.ndarray:
+def read_image(path: pathlib.Path, shape: tuple[int, int, int], fit: str) -> np.ndarray:
     """Decodes one file to uint8 `[height, width, channels]`."""
     from PIL import Image, ImageOps
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kvae.datasets.dataset import ordered_batches
+from kvae.datasets.batches import ordered_batches
 from kvae.datasets.sources import fixed_permutation
 from kvae.names import unknown_name
 

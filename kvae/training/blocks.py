@@ -6,7 +6,8 @@ import math
 import keras
 import tensorflow as tf
 
-from kvae.datasets.dataset import Batches, Dataset, ordered_blocks
+from kvae.datasets.batches import Batches, ordered_blocks
+from kvae.datasets.dataset import Dataset
 from kvae.training import fused
 
 __all__ = ["Blocks", "Cache", "Plan", "looks_at_batches", "plan"]
@@ -101,8 +102,8 @@ class Cache:
 
     def begin(self, vae, data: Dataset, batch_size: int, plan: Plan, first_epoch, shuffle):
         """Makes the blocks of `data` the present ones; returns what `fit` iterates over."""
-        batches = Batches.of(data, shuffle, vae.conditional)
-        stored = batches.stored(data)
+        batches = data.maker(shuffle, vae.conditional)
+        stored = data.stored(batches)
         types = tuple((name, values.dtype.name) for name, values in stored.items())
         key = batches, types, batch_size, plan, len(data) % batch_size == 0
         if key not in self._made:
@@ -134,7 +135,7 @@ class Blocks:
 
     Args:
         vae: `kvae.VAE`, compiled.
-        batches: `kvae.datasets.dataset.Batches`. How rows become a batch.
+        batches: `kvae.datasets.batches.Batches`. How rows become a batch.
         stored: dict of tensors `[n, ...]`. The examples; others of their kind may take their place.
         batch_size: int.
         plan: `Plan`.

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
-from kvae.datasets.dataset import ordered_batches, ordered_blocks
+from kvae.datasets.batches import ordered_batches, ordered_blocks
 from kvae.training import blocks, fused
 
 EVENT = (8, 8, 1)

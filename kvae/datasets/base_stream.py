@@ -1,0 +1,103 @@
+"""What all data have in common that is read while a model trains."""
+
+import math
+
+import numpy as np
+
+from kvae.datasets.batches import Batches, Examples
+from kvae.datasets.dataset import Dataset
+
+__all__ = ["PARALLEL", "Stream"]
+
+PARALLEL = 8  # Batches or files that are read at the same time.
+
+
+class Stream(Examples):
+    """Examples on disk, in batches that repeat bit for bit, as those of a `Dataset` do.
+
+    `fit`, `validation_data` and `evaluate` of a `kvae.VAE` take it like a `Dataset`; so does
+    `kvae train --data`. The order of an epoch depends on `seed` and the epoch's number alone. Under
+    a strategy of several workers each reads its own part.
+
+    What is common to `Shards` and `ImageFolder`, which say how examples are read.
+
+    Args:
+        event_shape: tuple of int. The shape of one example.
+        dtype: of the stored values; uint8 is divided by 255.
+        labels: bool. Whether there are labels.
+        name, split, binarize, noise, seed: as of `Dataset`; of `binarize` only `None` and
+            `"dynamic"`. Batches that are not shuffled are drawn once, for a given batch size.
+    """
+
+    kind, binarizations = "stream", ("dynamic",)
+    has_labels = False
+
+    def __init__(self, event_shape, dtype, labels, *, name, split, binarize, noise, seed):
+        super().__init__(name=name, split=split, binarize=binarize, noise=noise, seed=seed)
+        self.event_shape, self.dtype = tuple(event_shape), np.dtype(dtype)
+        self.has_labels = labels
+
+    def maker(self, shuffle: bool, labels: bool) -> Batches:
+        return Batches(
+            event_shape=self.event_shape,
+            fixed=False,
+            redraw=bool(self.binarize),
+            scaled=self.dtype == np.uint8,
+            target_scaled=False,
+            noise=float(self.noise),
+            target=False,
+            labels=labels,
+        )
+
+    def distributed(self, strategy, batch_size: int, **order):
+        """Makes what `fit` takes under a strategy: of several workers each reads its own part."""
+        import tensorflow as tf
+
+        from kvae.training import distributed
+
+        if not distributed.is_multi_worker(strategy):
+            return self.batches(batch_size, **order)
+
+        def own(context):
+            workers = context.num_input_pipelines
+            batches = self.batches(batch_size, part=(context.input_pipeline_id, workers), **order)
+            replicas = context.num_replicas_in_sync // workers
+            if replicas == 1:
+                return batches
+            piece = math.ceil(batch_size / context.num_replicas_in_sync)
+
+            def pieces(*batch):
+                return tf.data.Dataset.range(replicas).map(
+                    lambda i: tf.nest.map_structure(
+                        lambda values: values[i * piece : (i + 1) * piece],
+                        batch if len(batch) > 1 else batch[0],
+                    )
+                )
+
+            return batches.flat_map(pieces)
+
+        return strategy.distribute_datasets_from_function(own)
+
+    def dataset(self, limit: int | None = None) -> Dataset:
+        """Reads the first examples, or all of them, into memory: a `Dataset`."""
+        n = len(self) if limit is None else min(limit, len(self))
+        found, numbers, rows = [], [], 0
+        for x, label in self._stored(min(n, 256)):
+            found.append(x.numpy())
+            numbers.append(label.numpy())
+            rows += len(x)
+            if rows >= n:
+                break
+        return Dataset(
+            np.concatenate(found)[:n],
+            np.concatenate(numbers)[:n] if self.has_labels else None,
+            name=self.name,
+            split=self.split,
+            binarize=self.binarize,
+            noise=self.noise,
+            seed=self.seed,
+        )
+
+    def _stored(self, batch_size: int):
+        """One epoch of pairs: x as it is stored, and labels (0 where there are none)."""
+        raise NotImplementedError

@@ -1,0 +1,253 @@
+"""Batches: how rows become one, and the order in which a model sees them."""
+
+import dataclasses
+import math
+
+from kvae import names
+
+__all__ = ["Batches", "Examples", "ordered_batches", "ordered_blocks", "steady"]
+
+
+class Examples:
+    """What a `Dataset` in memory and a `Stream` from disk have in common.
+
+    Args:
+        name, split, binarize, noise, seed: as of `Dataset`.
+
+    Raises:
+        ValueError: for an unknown `binarize`.
+    """
+
+    kind = "dataset"  # For messages.
+    binarizations: tuple[str, ...] = ("static", "dynamic")
+
+    def __init__(self, *, name: str, split: str, binarize: str | None, noise: float, seed: int):
+        if binarize is not None and binarize not in self.binarizations:
+            what = f"binarization of a {self.kind}"
+            raise names.unknown_name(what, binarize, self.binarizations)
+        self.name, self.split, self.binarize = name, split, binarize
+        self.noise, self.seed = noise, seed
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.name!r}, split={self.split!r}, n={len(self)}, "
+            f"event_shape={self.event_shape}, binarize={self.binarize!r}, seed={self.seed})"
+        )
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each example has a class number."""
+        raise NotImplementedError
+
+    def steps(self, batch_size: int, workers: int = 1) -> int:
+        """The number of batches in an epoch, `batch_size` being that of all workers together."""
+        return math.ceil(len(self) / batch_size)
+
+    def batches(
+        self,
+        batch_size: int = 128,
+        *,
+        shuffle: bool = False,
+        first_epoch: int = 0,
+        repeat: bool = False,
+        labels: bool = False,
+        part: tuple[int, int] = (0, 1),
+    ):
+        """Makes a `tf.data.Dataset` of float32 batches `x`, or `(x, target)` where they differ.
+
+        Args:
+            batch_size: int. The last batch of an epoch may be smaller.
+            shuffle: bool. An order (and with `"dynamic"` a binarization) of each epoch's own.
+            first_epoch: int. The number of the first epoch, for a training that resumes.
+            repeat: bool. Endless epochs instead of one.
+            labels: bool. Whether the label stands beside each `x`, as conditional models need:
+                `((x, label),)` or `((x, label), target)`, labels int32.
+            part: pair of int. `(i, k)`: what worker i of k takes of each batch, `batch_size / k`
+                examples or fewer.
+
+        Raises:
+            ValueError: when there are no `labels` to give.
+        """
+        if labels and not self.has_labels:
+            raise ValueError(f"{self!r} has no labels.")
+        return self._ordered(
+            batch_size,
+            self.maker(shuffle, labels),
+            part,
+            shuffle=shuffle,
+            first_epoch=first_epoch,
+            repeat=repeat,
+        )
+
+    def maker(self, shuffle: bool, labels: bool) -> "Batches":
+        """Returns how rows become a batch; the arguments are those of `batches`."""
+        raise NotImplementedError
+
+    def _ordered(self, batch_size: int, maker: "Batches", part: tuple[int, int], **order):
+        """The batches that `maker` makes, in this order."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """How stored rows become a batch, in a graph.
+
+    It holds no data, so equal ones make the same graph.
+
+    Attributes:
+        event_shape: tuple.
+        fixed: bool. Whether the fixed binary draw takes the place of the examples.
+        redraw: bool. Whether each batch is binarized anew.
+        scaled, target_scaled: bool. Whether stored values are divided by 255.
+        noise: float. Standard deviation of the noise on the inputs.
+        target, labels: bool. Whether there are such.
+    """
+
+    event_shape: tuple[int, ...]
+    fixed: bool
+    redraw: bool
+    scaled: bool
+    target_scaled: bool
+    noise: float
+    target: bool
+    labels: bool
+
+    def gather(self, stored: dict, rows) -> dict:
+        """Returns the rows of each tensor."""
+        import tensorflow as tf
+
+        return {name: tf.gather(values, rows) for name, values in stored.items()}
+
+    def make(self, gathered: dict, epoch_seed, step):
+        """Returns the batch of gathered rows as models take it; see `Examples.batches`."""
+        import tensorflow as tf
+
+        from kvae import random
+
+        x = _to_float(gathered["x"], self.scaled)
+        if self.redraw:
+            noise = random.uniform(tf.shape(x), random.fold_in(epoch_seed, step + 1))
+            x = tf.cast(noise < x, tf.float32)
+        x = tf.ensure_shape(x, (None, *self.event_shape))
+        clean = _to_float(gathered["target"], self.target_scaled) if self.target else None
+        if self.noise:
+            noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
+            x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
+        if self.labels:
+            x = x, gathered["labels"]
+            return (x,) if clean is None else (x, clean)
+        return x if clean is None else (x, clean)
+
+
+def ordered_batches(
+    n: int,
+    batch_size: int,
+    batch,
+    *,
+    seed: int,
+    shuffle: bool,
+    first_epoch: int = 0,
+    repeat: bool = False,
+    part: tuple[int, int] = (0, 1),
+    parallel: int | None = None,
+):
+    """Makes a `tf.data.Dataset` of batches of `n` examples, in an order that repeats.
+
+    Args:
+        n, batch_size: int. The last batch of an epoch may be smaller.
+        batch: callable. From the numbers of the examples `[batch]`, the seed of the epoch and the
+            number of the step, all of them tensors, to the batch.
+        seed, shuffle, first_epoch, repeat: see `Examples.batches`.
+        part: pair of int. `(i, k)` gives piece i of k of each batch, which may be empty.
+        parallel: int. Batches made at the same time. Defaults to `None`: one by one.
+    """
+    import tensorflow as tf
+
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+    count = math.ceil(n / batch_size)
+    piece = math.ceil(batch_size / part[1])
+
+    def epoch_batches(epoch):
+        order, epoch_seed = _order(n, seed, epoch, shuffle)
+        steps = tf.data.Dataset.range(count, output_type=tf.int32)
+
+        def one(step):
+            rows = order[step * batch_size : tf.minimum((step + 1) * batch_size, n)]
+            if part[1] > 1:
+                rows = rows[part[0] * piece : (part[0] + 1) * piece]
+            return batch(rows, epoch_seed, step)
+
+        if parallel is None:
+            return steps.map(one)
+        return steps.map(one, num_parallel_calls=parallel, deterministic=True)
+
+    epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1 if repeat else first_epoch + 1)
+    batches = epochs.flat_map(epoch_batches)
+    if not repeat:
+        batches = batches.apply(tf.data.experimental.assert_cardinality(count))
+    return steady(batches)
+
+
+def ordered_blocks(
+    n: int, batch_size: int, steps: int, *, seed: int, shuffle: bool, first_epoch: int = 0
+):
+    """Makes a `tf.data.Dataset` that names, without end, the rows of `steps` batches at a time.
+
+    The last block of an epoch has what is left. An element is `(rows, epoch_seed, first)`: the
+    numbers of the examples, the seed of the epoch and the number of the block's first step, with
+    which `ordered_batches` calls its `batch`.
+    """
+    import tensorflow as tf
+
+    calls = math.ceil(math.ceil(n / batch_size) / steps)
+
+    def epoch_blocks(epoch):
+        order, epoch_seed = _order(n, seed, epoch, shuffle)
+        size = steps * batch_size
+        return tf.data.Dataset.range(calls, output_type=tf.int32).map(
+            lambda call: (
+                order[call * size : tf.minimum((call + 1) * size, n)],
+                tf.cast(epoch_seed, tf.int32),  # As `random` takes it.
+                call * steps,
+            )
+        )
+
+    epochs = tf.data.Dataset.range(first_epoch, 2**31 - 1)
+    return steady(epochs.flat_map(epoch_blocks))
+
+
+def _order(n: int, seed: int, epoch, shuffle: bool):
+    """The order of an epoch, int32 `[n]`, and its seed."""
+    import tensorflow as tf
+
+    from kvae import random
+
+    epoch_seed = random.fold_in(random.as_seed(seed), epoch)
+    order = tf.range(n)
+    if shuffle:
+        order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
+    return order, epoch_seed
+
+
+def steady(batches):
+    """Returns a `tf.data.Dataset` of batches, made ahead, without surprises."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False  # Its thread can stall the end of every epoch.
+    # Of several workers each makes a batch whole and takes its part of it.
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    return batches.prefetch(2).with_options(options)
+
+
+def _to_float(x, scaled: bool):
+    """The tensor as float32, divided by 255 where `scaled`."""
+    import tensorflow as tf
+
+    x = tf.cast(x, tf.float32)
+    return x / 255.0 if scaled else x

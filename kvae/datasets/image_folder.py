@@ -1,0 +1,125 @@
+"""Image files that are read while a model trains."""
+
+import pathlib
+
+import numpy as np
+
+from kvae.datasets.base_stream import PARALLEL, Stream
+from kvae.datasets.batches import ordered_batches
+from kvae.datasets.folders import (
+    check_choices,
+    checked_shape,
+    image_files,
+    labels_of,
+    read_image,
+)
+
+__all__ = ["ImageFolder"]
+
+
+class ImageFolder(Stream):
+    """PNG and JPEG files below a folder, read when they are needed.
+
+    The pixels are those of `from_folder`, which reads all of them into memory. Several batches are
+    read at the same time.
+
+    Args:
+        path: str or path. The folder.
+        image_shape, labels, fit: as in `from_folder`.
+        rows: optional int array. Which of the files, in the order of their paths. Defaults to
+            `None`: all.
+        split, binarize, noise, seed: as of `Dataset`.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: as `from_folder`; a file that cannot be read is named when its turn comes.
+
+    Example:
+
+    ```python
+    faces = kvae.datasets.ImageFolder("faces", (64, 64, 3), fit="crop")
+    vae.fit(faces, batch_size=128, epochs=20)
+    ```
+    """
+
+    def __init__(
+        self,
+        path,
+        image_shape,
+        labels: str = "none",
+        *,
+        fit: str = "stretch",
+        rows=None,
+        split: str = "all",
+        binarize: str | None = None,
+        noise: float = 0.0,
+        seed: int = 0,
+    ):
+        root = pathlib.Path(path)
+        files = image_files(root)
+        check_choices(labels, fit)
+        numbers = np.zeros(len(files), np.int64)
+        if labels == "folders":
+            numbers = labels_of(root, files)
+        rows = np.arange(len(files)) if rows is None else np.asarray(rows)
+        self.files, self.labels = [files[row] for row in rows], numbers[rows]
+        self.fit = fit
+        super().__init__(
+            checked_shape(image_shape),
+            np.uint8,
+            labels == "folders",
+            name=root.resolve().name,
+            split=split,
+            binarize=binarize,
+            noise=noise,
+            seed=seed,
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def _ordered(self, batch_size, maker, part, **order):
+        import tensorflow as tf
+
+        numbers = tf.constant(self.labels, tf.int32)
+
+        def batch(rows, epoch_seed, step):
+            gathered = {"x": self._read(rows), "labels": tf.gather(numbers, rows)}
+            return maker.make(gathered, epoch_seed, step)
+
+        return ordered_batches(
+            len(self),
+            batch_size,
+            batch,
+            seed=self.seed,
+            part=part,
+            parallel=PARALLEL,
+            **order,
+        )
+
+    def _stored(self, batch_size: int):
+        import tensorflow as tf
+
+        numbers = tf.constant(self.labels)
+        return ordered_batches(
+            len(self),
+            batch_size,
+            lambda rows, *_: (self._read(rows), tf.gather(numbers, rows)),
+            seed=self.seed,
+            shuffle=False,
+            parallel=PARALLEL,
+        )
+
+    def _read(self, rows):
+        import tensorflow as tf
+
+        def read(rows):
+            shape = self.event_shape
+            x = np.empty((len(rows), *shape), np.uint8)
+            for index, row in enumerate(rows):
+                x[index] = read_image(self.files[row], shape, self.fit)
+            return x
+
+        # Pillow decodes without Python's lock, so batches are read in parallel.
+        x = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
+        return tf.ensure_shape(x, (None, *self.event_shape))
