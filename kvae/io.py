@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 __all__ = [
     "DAMAGED",
     "atomic_directory",
+    "atomic_weights",
     "atomic_write",
     "check_archive",
     "check_room",
@@ -205,6 +207,20 @@ def check_room(path: str | os.PathLike, size: int) -> None:
         raise OSError(error.errno, text) from None
     finally:
         probe.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_weights(path: str | os.PathLike, variables) -> Iterator[pathlib.Path]:
+    """As `atomic_write`, for a file of variables, once the disk is seen to have room for them.
+
+    Raises:
+        OSError: if it has not.
+    """
+    # HDF5 needs some room of its own for each.
+    size = sum(8 * math.prod(variable.shape) + 4096 for variable in variables)
+    with atomic_write(path) as temporary:
+        check_room(temporary, size)
+        yield temporary
 
 
 def sha256_file(path: str | os.PathLike) -> str:

@@ -31,7 +31,7 @@ class Inference:
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return in_batches(self.encode_params, self._events(x, label), batch_size)
+        return self._encoded(*self._events(x, label), batch_size)
 
     def decode(self, z, label=None, batch_size: int = 1024):
         """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
@@ -44,11 +44,7 @@ class Inference:
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return in_batches(
-            lambda z, label: self.likelihood.mean(self.decode_params(z, label)),
-            self._latents(z, label),
-            batch_size,
-        )
+        return self._decoded(*self._latents(z, label), batch_size, "mean")
 
     def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024):
         """Returns the reconstruction E[x|z] of `x`, `[n, *event]`.
@@ -60,10 +56,12 @@ class Inference:
             batch_size: int. Examples at once. Defaults to `1024`.
         """
         x, label = self._events(x, label)
-        params = in_batches(self.encode_params, (x, label), batch_size)
-        posterior = self.given(label).posterior
-        z = posterior.mean(params) if seed is None else posterior.sample(params, seed=seed)
-        return self.decode(z, label, batch_size)
+        params = self._encoded(x, label, batch_size)
+        if seed is None:
+            z = self._run("code", self._code, (params, label))
+        else:
+            z = self._run("draw a code", self._code, (params, label), random.as_seed(seed))
+        return self._decoded(z, label, batch_size, "mean")
 
     def sample(
         self,
@@ -109,14 +107,20 @@ class Inference:
             label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
         label = self._labels(label, None if tf.is_tensor(n) else n)
         z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
-        z = self.prior.given(label).sample(n, z_seed, temperature)
+        z = self._run(
+            "draw from the prior",
+            lambda label, *settings: self.prior.given(label).sample(*settings),
+            (label,),
+            n if tf.is_tensor(n) else int(n),
+            z_seed,
+            temperature if tf.is_tensor(temperature) else float(temperature),
+        )
         if output != "sample":
-            read = getattr(self.likelihood, output)
-            return in_batches(
-                lambda z, label: read(self.decode_params(z, label)), (z, label), batch_size
-            )
-        params = in_batches(self.decode_params, (z, label), batch_size)
-        return self.likelihood.sample(params, x_seed)
+            return self._decoded(z, label, batch_size, output)
+        params = self._in_batches(
+            "decode to parameters", self.decode_params, (z, label), batch_size
+        )
+        return self._run("draw an event", self.likelihood.sample, (params,), x_seed)
 
     def log_prob(
         self,
@@ -162,3 +166,34 @@ class Inference:
             label=self._labels(label, len(x)),
             **options,
         )
+
+    def quantize(self, *arguments, **options):
+        """Quantizes the layers; see `keras.Model.quantize`."""
+        super().quantize(*arguments, **options)
+        self._functions.clear()  # They are of the layers as they were.
+
+    def _encoded(self, x, label, batch_size: int) -> dict:
+        return self._in_batches("encode", self.encode_params, (x, label), batch_size)
+
+    def _decoded(self, z, label, batch_size: int, output: str):
+        """What `output` names of p(x|z)."""
+        read = getattr(self.likelihood, output)
+        return self._in_batches(
+            f"decode to the {output}",
+            lambda z, label: read(self.decode_params(z, label)),
+            (z, label),
+            batch_size,
+        )
+
+    def _code(self, params, label, seed=None):
+        posterior = self.given(label).posterior
+        return posterior.mean(params) if seed is None else posterior.sample(params, seed=seed)
+
+    def _in_batches(self, name: str, function, rows: tuple, batch_size: int):
+        return in_batches(lambda *part: self._run(name, function, part), rows, batch_size)
+
+    def _run(self, name: str, function, rows: tuple, *others):
+        """Runs a function of tensors, compiled, unless the model is told to run eagerly."""
+        if getattr(self, "run_eagerly", False):
+            return function(*rows, *others)
+        return self._functions(name, function, rows, *others)

@@ -216,6 +216,8 @@ def in_batches(function, tensors: tuple, batch_size: int):
 
     Symbolic tensors are not cut.
     """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
     first = tensors[0]
     if tf.is_symbolic_tensor(first) or len(first) <= batch_size:
         return function(*tensors)

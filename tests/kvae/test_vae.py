@@ -300,3 +300,121 @@ def test_images_of_any_size_go_through_an_encoder_that_pools(make_vae):
     assert vae.event_shape == (8, 8, 1)
     with pytest.raises(ValueError, match="each size of the event known"):
         make_vae(encoder=encoder).build((None, None, None, 1))
+
+
+def eager(vae, method, *arguments, **options):
+    """What a method returns without compiled functions."""
+    kept, vae._functions = (
+        vae._functions,
+        lambda name, function, rows, *others: function(*rows, *others),
+    )
+    try:
+        return getattr(vae, method)(*arguments, **options)
+    finally:
+        vae._functions = kept
+
+
+def of_kind(kind, make_vae, make_encoder):
+    if kind == "conditional":
+        inputs = keras.Input((2,)), keras.Input((3,))
+        z = layers.Dense(64)(layers.Concatenate()(inputs))
+        decoder = keras.Model(inputs, layers.Reshape((8, 8, 1))(z))
+        return make_vae(decoder=decoder, num_classes=3)
+    if kind != "convolutions":
+        return make_vae()
+    encoder = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(4, 3, 2, "same", activation="relu"),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+        ]
+    )
+    decoder = keras.Sequential(
+        [
+            keras.Input((2,)),
+            layers.Dense(64, "relu"),
+            layers.BatchNormalization(),
+            layers.Reshape((4, 4, 4)),
+            layers.Conv2DTranspose(1, 3, 2, "same"),
+        ]
+    )
+    return make_vae(encoder=encoder, decoder=decoder)
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolutions", "conditional", "mixed precision"])
+def test_compiled_or_not_the_bits_are_the_same(kind, make_vae, make_encoder, digits, policy):
+    if kind == "mixed precision":
+        policy("mixed_bfloat16")
+    vae = of_kind(kind, make_vae, make_encoder)
+    x, options = digits[:11], {}
+    if vae.conditional:
+        options = {"label": np.arange(11) % 3}
+    calls = [
+        ("encode", (x,), {"batch_size": 4}),
+        ("decode", (np.linspace(-2, 2, 22, dtype="float32").reshape(11, 2),), {"batch_size": 4}),
+        ("reconstruct", (x,), {}),
+        ("reconstruct", (x,), {"seed": 3}),
+        ("sample", (11,), {"seed": 1, "batch_size": 4}),
+        ("sample", (11,), {"seed": 1, "output": "mode", "temperature": 0.5}),
+        ("sample", (11,), {"seed": 1, "output": "sample", "batch_size": 4}),
+    ]
+    for method, arguments, settings in calls:
+        found = getattr(vae, method)(*arguments, **settings, **options)
+        expected = eager(vae, method, *arguments, **settings, **options)
+        for a, b in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_functions_are_compiled_once(make_vae, digits, tmp_path):
+    vae = make_vae()
+    for rows in (9, 4, 1, 17):
+        vae.reconstruct(digits[:rows], seed=rows, batch_size=4)
+        vae.sample(rows, seed=rows, temperature=1 / rows, batch_size=4)
+    made = vae._functions._made
+    assert len(made) == 4  # Encoding, drawing a code, drawing from the prior, decoding.
+    assert all(function.experimental_get_tracing_count() == 1 for function in made.values())
+    # They read the weights at every call.
+    before = vae.decode(np.zeros((1, 2)))
+    vae.set_weights([weight + 0.1 for weight in vae.get_weights()])
+    assert np.any(before != vae.decode(np.zeros((1, 2))))
+    np.testing.assert_array_equal(
+        vae.decode(np.zeros((1, 2))), eager(vae, "decode", np.zeros((1, 2)))
+    )
+    vae.compile("sgd")
+    assert not vae._functions._made
+    vae.compile("sgd", run_eagerly=True)
+    vae.encode(digits[:2])
+    assert not vae._functions._made
+    with pytest.raises(ValueError, match="`batch_size` is at least 1"):
+        vae.encode(digits, batch_size=0)
+
+
+@pytest.mark.parametrize("method, name", [("save", "a.keras"), ("save_weights", "a.weights.h5")])
+def test_a_full_disk_leaves_the_saved_model(make_vae, tmp_path, method, name):
+    resource = pytest.importorskip("resource")
+    vae, path = make_vae(), tmp_path / name
+    path.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        with pytest.raises(OSError, match="there is no room for"):
+            getattr(vae, method)(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(name, b"old")]
+    getattr(vae, method)(path)
+    other = make_vae()
+    other.set_weights([weight + 1.0 for weight in vae.get_weights()])
+    other.load_weights(path)
+    for a, b in zip(other.get_weights(), vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_saving_asks_before_it_overwrites_where_it_is_told_to(make_vae, tmp_path, monkeypatch):
+    path = tmp_path / "a.keras"
+    path.write_bytes(b"old")
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *_: asked.append(1) or "n")
+    make_vae().save(path, overwrite=False)
+    assert asked and path.read_bytes() == b"old"
