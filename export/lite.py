@@ -55,6 +55,10 @@ def tflite(
     file is: the range of the inputs, the prior, the signatures and what, if anything, keeps each
     from running on the GPU as a whole (`gpu`); with a card the preprocessing and the licence too.
 
+    A SHA-256 of the file is in its metadata too (`kvae.sha256`): `export.verify` and the loader of
+    this package, `export.runtime.litert.Model`, refuse a file that was cut off or altered. Other
+    interpreters read over it.
+
     The finished file is loaded and run once in LiteRT, in a process of its own, before it appears
     under its name.
 
@@ -320,7 +324,7 @@ def _with_label(model, found: dict, label) -> dict[str, np.ndarray]:
 def _file(model, signatures: list[_Signature], precision: str, card) -> bytes:
     """Converts each signature, and puts them into one file with its metadata."""
     from export import accelerator, description
-    from export.runtime import flatbuffer, litert
+    from export.runtime import flatbuffer, litert, seal
 
     contents, described = [], {}
     for signature in signatures:
@@ -337,9 +341,11 @@ def _file(model, signatures: list[_Signature], precision: str, card) -> bytes:
         **description.describe(model, card),
         "precision": precision,
         "signatures": described,
+        "seal": seal.NAME,
     }
     flatbuffer.set_metadata(content, litert.METADATA, json.dumps(facts).encode())
-    return flatbuffer.pack(content)
+    flatbuffer.set_metadata(content, seal.NAME, seal.BLANK.encode())
+    return seal.sealed(flatbuffer.pack(content))
 
 
 def _convert(model, signature: _Signature) -> bytes:

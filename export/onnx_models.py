@@ -21,7 +21,8 @@ def onnx(
     Inputs and outputs are those of `export.saved_model`, for any batch size: of a decoder `z` to
     `image` and the likelihood's parameters, of an encoder `image` to the posterior's parameters,
     both with an int64 `label` where the model is conditional. Sampling stays with the caller. The
-    metadata `kvae.json` say what the file is.
+    metadata `kvae.json` say what the file is, and `kvae.sha256` holds a SHA-256 of it, by which
+    `export.verify` refuses a file that was altered.
 
     The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
     appears under its name: converters can write files that no runtime takes. It needs `tf2onnx`,
@@ -79,15 +80,16 @@ def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     import tf2onnx
 
     from export import description
-    from export.runtime import onnx_runtime
+    from export.runtime import onnx_runtime, seal
 
     content, _ = tf2onnx.convert.from_function(
         tf.function(endpoint.function), input_signature=endpoint.inputs, opset=opset
     )
-    entry = content.metadata_props.add()
-    entry.key = onnx_runtime.METADATA
-    entry.value = json.dumps({**description.describe(model, card), "signature": signature})
-    return content.SerializeToString()
+    facts = {**description.describe(model, card), "signature": signature, "seal": seal.NAME}
+    for key, value in ((onnx_runtime.METADATA, json.dumps(facts)), (seal.NAME, seal.BLANK)):
+        entry = content.metadata_props.add()
+        entry.key, entry.value = key, value
+    return seal.sealed(content.SerializeToString())
 
 
 def _check(model, endpoint, signature: str, file: pathlib.Path, path: pathlib.Path) -> None:

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from export.runtime import child, flatbuffer
+from export.runtime import child, flatbuffer, seal
 
 __all__ = ["METADATA", "Model", "facts", "require"]
 
@@ -40,7 +40,8 @@ class Model:
         metadata: dict. What `export.tflite` wrote into the file about the model; empty in others.
 
     Raises:
-        ValueError: if the file is damaged or has no named signature.
+        ValueError: if the file is damaged, is not the one that `export.tflite` sealed, or has no
+            named signature.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -49,6 +50,7 @@ class Model:
         data = pathlib.Path(path).read_bytes()
         if data[4:8] != b"TFL3":
             raise ValueError("it is not a TFLite file (no TFL3 mark)")
+        seal.check(data)
         # The interpreter maps the file and keeps it; it checks the structure before anything else.
         self._interpreter = Interpreter(model_path=str(path))
         self.signatures = {

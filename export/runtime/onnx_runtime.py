@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from export.runtime import child
+from export.runtime import child, seal
 
 __all__ = ["METADATA", "Model", "require"]
 
@@ -39,11 +39,15 @@ class Model:
         signatures: dict of str to `{"inputs": {name: {"dtype", "shape"}}, "outputs": …}`, of one
             signature: `serving_default` or, where the file says so, another.
         metadata: dict. What `export.onnx` wrote into the file about the model; empty in others.
+
+    Raises:
+        ValueError: if the file is not the one that `export.onnx` sealed.
     """
 
     def __init__(self, path: str | os.PathLike):
         import onnxruntime
 
+        seal.check(pathlib.Path(path).read_bytes())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3

@@ -74,6 +74,21 @@ def test_labels_of_a_conditional_model(tmp_path):
     assert np.ptp(image, axis=0).max() > 1e-3
 
 
+def test_damaged_files_are_refused(decoder, tmp_path):
+    data, path = decoder.read_bytes(), tmp_path / "x.onnx"
+    rng = np.random.default_rng(0)
+    places = {0, 1, len(data) - 1, data.find(b"kvae.json"), data.rfind(b"kvae.sha256:")}
+    for place in places | set(rng.integers(len(data), size=50).tolist()):
+        changed = bytes([data[place] ^ 1 << int(rng.integers(8))])
+        path.write_bytes(data[:place] + changed + data[place + 1 :])
+        with pytest.raises(ValueError, match="cut off or altered: its SHA-256 differs"):
+            onnx_runtime.Model(path)
+    for size in (0, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(Exception, match="SHA-256|[Pp]rotobuf|ModelProto|empty|graph"):
+            onnx_runtime.Model(path)
+
+
 def test_what_does_not_go_is_named_and_leaves_nothing(dense, tmp_path, monkeypatch):
     path = tmp_path / "x.onnx"
     with pytest.raises(ValueError, match="Unknown part 'decode'. Did you mean 'decoder'"):

@@ -9,7 +9,7 @@ import export
 import kvae
 from export import converter, verification
 from export.lite import _representative
-from export.runtime import child
+from export.runtime import child, flatbuffer, litert
 
 RUNTIME = "export.runtime.litert"
 
@@ -258,6 +258,44 @@ def test_a_file_that_was_cut_off_is_named(files, tmp_path, share):
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ValueError, match="cannot be loaded: .*export the model again"):
         export.verify(path)
+
+
+def test_a_changed_bit_anywhere_is_noticed(files, tmp_path):
+    data, path = files["float32"].read_bytes(), tmp_path / "flipped.tflite"
+    rng = np.random.default_rng(0)
+    places = {8, 30, len(data) - 1, data.find(b"kvae.json"), data.find(b"kvae.sha256")}
+    places |= {data.rfind(b"kvae.sha256:") + offset for offset in (0, 11, 12, 40, 75)}
+    places |= set(rng.integers(8, len(data), size=100).tolist())
+    for place in places:
+        changed = bytes([data[place] ^ 1 << int(rng.integers(8))])
+        path.write_bytes(data[:place] + changed + data[place + 1 :])
+        with pytest.raises(ValueError, match="cut off or altered: its SHA-256 differs"):
+            litert.Model(path)
+    path.write_bytes(data + b"\0")
+    with pytest.raises(ValueError, match="flipped.tflite cannot be loaded: .*SHA-256 differs"):
+        export.verify(path)
+    path.write_bytes(data)
+    litert.Model(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_other_interpreters_run_a_sealed_file(files, conv):
+    from ai_edge_litert.interpreter import Interpreter
+
+    assert b"kvae.sha256:" in files["float32"].read_bytes()
+    z = np.random.default_rng(1).normal(size=(1, 4)).astype("float32")
+    for kind in (Interpreter, tf.lite.Interpreter):
+        image = kind(str(files["float32"])).get_signature_runner("serving_default")(z=z)["image"]
+        np.testing.assert_allclose(image, conv.decode(z), atol=1e-5)
+
+
+def test_a_file_without_a_seal_is_not_checked(files, tmp_path):
+    content = flatbuffer.read(files["float32"].read_bytes())
+    content.metadata = [entry for entry in content.metadata if b"kvae" not in entry.name]
+    content.buffers = content.buffers[:-2]  # The two of the metadata.
+    path = tmp_path / "x.tflite"
+    path.write_bytes(flatbuffer.pack(content))
+    assert litert.Model(path).metadata == {}
 
 
 def test_a_file_of_another_kind_is_named(tmp_path):
