@@ -66,7 +66,8 @@ def test_list(capsys):
     assert all(name in text for name in zoo.list_models())
     cards = json.loads(output(capsys, "list", "*.digits", "--json"))
     assert [card["name"] for card in cards] == zoo.list_models("*.digits")
-    assert "nothing*" in error(capsys, "list", "nothing*")
+    for how in ([], ["--json"], ["--markdown"]):
+        assert "nothing*" in error(capsys, "list", "nothing*", *how)
     table = output(capsys, "list", "--markdown")
     assert re.search(r"`iwae.mnist_k5`.* min, from the weights of `dense_vae.mnist` \|", table)
 
@@ -239,9 +240,17 @@ def test_export_and_verify(capsys, folder):
         (["evaluate", VAE, "--dataset", "frey_faces"], "frey_faces"),
         (["train", "dense_vea"], "'dense_vae'"),
         (["sweep", "dense_vea"], "'dense_vae'"),
+        (["sweep", "vqvae", "--limit", "8", "-o", "out"], "latent_dim"),
         (["train", "dense_vae", "--distributed", "cluster"], "TF_CONFIG names no workers"),
         (["train", "dense_vae", "--distributed", "2"], "Workers share a folder"),
-        (["train", "dense_vae", "--data", "nowhere"], "--image-shape"),
+        (["train", "dense_vae", "--data", "nowhere"], "There is no folder"),
+        (["train", "dense_vae", "--data", "."], "--image-shape"),
+        (["train", "dense_vae", "--data", "file"], "There is no folder"),
+        (
+            ["train", "dense_vae", "--data", ".", "--image-shape", "8", "8", "1"],
+            "holds no image",
+        ),
+        (["train", "dense_vae", "--image-shape", "8", "8", "1"], "give that, too"),
         (["train", "dense_vae", "--posterior", "iaff"], "Unknown posterior 'iaff'"),
         (["train", "dense_vae", "--objective", "elbow"], "Unknown objective 'elbow'"),
         (["train", "dense_vae", "--objective", "wae", "--beta", "2"], "wae has no `beta`"),
@@ -292,6 +301,15 @@ def test_no_model_in_the_file(capsys, folder):
         (["study", "why-sample", "--dataset", "x"], "--dataset: invalid choice: 'x'"),
         (["plot", VAE, "nothing"], "invalid choice: 'nothing'"),
         (["train"], "--recipe"),
+        (["train", "dense_vae", "--epochs", "0"], "--epochs: invalid positive integer value: '0'"),
+        (["train", "dense_vae", "--epochs", "-1"], "--epochs: invalid positive integer"),
+        (["train", "dense_vae", "--distributed", "0"], "--distributed: invalid number of workers"),
+        (["train", "dense_vae", "--restarts", "-1"], "--restarts: invalid integer from 0 on"),
+        (["sweep", "dense_vae", "--beta"], "--beta: expected at least one argument"),
+        (["sweep", "dense_vae", "--betta", "1"], "unrecognized arguments: --betta 1"),
+        (["sweep", "dense_vae", "--latent-dim", "0"], "--latent-dim: invalid positive integer"),
+        (["train", "dense_vae", "--seed", "-1"], "--seed: invalid integer from 0 on value: '-1'"),
+        (["sample", VAE, "-n", "0"], "-n: invalid positive integer value: '0'"),
         (["train", "dense_vae", "--learning-rate", "0"], "invalid positive number value: '0'"),
         (["train", "dense_vae", "--learning-rate", "nan"], "invalid positive number value: 'nan'"),
         (["train", "dense_vae", "--beta", "-1"], "invalid number from 0 on value: '-1'"),

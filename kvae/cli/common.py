@@ -13,6 +13,7 @@ __all__ = [
     "add_model",
     "add_sampler",
     "card_of",
+    "from_0",
     "load_data",
     "load_model",
     "number_from_0",
@@ -66,7 +67,16 @@ def positive(text: str) -> int:
     return value
 
 
+def from_0(text: str) -> int:
+    """An argument that is an integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
 positive.__name__ = "positive integer"  # What argparse calls it in its error.
+from_0.__name__ = "integer from 0 on"
 
 
 def _number(text: str, least: float, allowed: bool) -> float:

@@ -19,6 +19,8 @@ def run(arguments) -> int:
 
     # The table of a README: what can be loaded.
     names = zoo.list_models(arguments.pattern, untrained=not arguments.markdown)
+    if not names:
+        raise ValueError(f"No model matches {arguments.pattern!r}. `kvae list` shows all.")
     cards = [zoo.card(name) for name in names]
     if arguments.json:
         common.print_json([card.to_dict() for card in cards])
@@ -32,8 +34,6 @@ def run(arguments) -> int:
             cells = (f"`{card.name}`", card.headline, published(card))
             print(f"| {' | '.join(cells)} | {card.cost['parameters']:,} | {cost} |")
         return 0
-    if not cards:
-        raise ValueError(f"No model matches {arguments.pattern!r}. `kvae list` shows all.")
     rows = [
         (
             card.name,

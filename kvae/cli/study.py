@@ -12,7 +12,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("name", choices=[*STUDIES, "all"], metavar="NAME", help=_names(STUDIES))
     parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, a look")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=common.from_0, default=0)
     parser.add_argument(
         "-o", "--output", default="studies", help="folder for the reports (default studies)"
     )

@@ -25,7 +25,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--epochs", type=common.positive, default=20, help="of each (default 20)")
     parser.add_argument("--batch-size", type=common.positive, default=128)
     parser.add_argument("--limit", type=common.positive, help="use the first examples only")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=common.from_0, default=0)
     parser.add_argument(
         "-o",
         "--output",

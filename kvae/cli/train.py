@@ -46,7 +46,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--epochs", type=common.positive)
     parser.add_argument("--batch-size", type=common.positive)
     parser.add_argument("--learning-rate", type=common.positive_number)
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=common.from_0)
     parser.add_argument("--limit", type=common.positive, help="train on the first examples only")
     parser.add_argument(
         "--samples", type=common.positive, help="importance samples of the evaluation"
@@ -71,7 +71,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--restarts",
-        type=int,
+        type=common.from_0,
         default=3,
         help="how often workers on this machine start again when one dies (default 3)",
     )
@@ -129,11 +129,17 @@ def _recipe(arguments):
         raise unknown_name("architecture", arguments.architecture, list_architectures())
     dataset, tag = arguments.dataset or "digits", arguments.dataset or "digits"
     if arguments.data is None:
+        if arguments.image_shape is not None:
+            raise ValueError("--image-shape is of the images of --data: give that, too.")
         settings = {"image_shape": kvae.datasets.info(dataset).shape}
     elif arguments.dataset is not None:
         raise ValueError("Give --dataset or --data, not both.")
     else:
         path = pathlib.Path(arguments.data).resolve()
+        if not path.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {path}: give --data one of shards or of images."
+            )
         dataset, tag = str(path), path.name
         shape = None if arguments.image_shape is None else tuple(arguments.image_shape)
         settings = {"image_shape": kvae.datasets.stream(path, "train", shape).event_shape}
@@ -145,8 +151,9 @@ def _recipe(arguments):
             getattr(kvae, _PARTS[part]).get(name)  # An unknown name is refused here.
             settings[part] = name
     settings.update(_objective(arguments, settings))
+    intensities = arguments.data is not None or kvae.datasets.info(dataset).dtype == "uint8"
     variational = "autoencoder" not in arguments.architecture
-    binarize = arguments.binarize or ("dynamic" if variational else "none")
+    binarize = arguments.binarize or ("dynamic" if variational and intensities else "none")
     return recipes.Recipe(
         f"{arguments.architecture}.{tag}",
         dataset,

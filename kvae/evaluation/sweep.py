@@ -92,12 +92,15 @@ def sweep(
     class Tuner(getattr(keras_tuner, SEARCHES[search])):
         def run_trial(self, trial, *_, **__):
             chosen = trial.hyperparameters
-            with random.initial_weights(seed):
-                vae = build(
-                    objective=ELBO(beta=chosen.get("beta")), latent_dim=chosen.get("latent_dim")
-                )
-            vae.compile("adam")
-            vae.fit(train, epochs=epochs, batch_size=batch_size, verbose=0)
+            try:
+                with random.initial_weights(seed):
+                    vae = build(
+                        objective=ELBO(beta=chosen.get("beta")), latent_dim=chosen.get("latent_dim")
+                    )
+                vae.compile("adam")
+                vae.fit(train, epochs=epochs, batch_size=batch_size, verbose=0)
+            except ValueError as error:  # Of others it prints the traceback and tries again.
+                raise keras_tuner.errors.FatalValueError(str(error)) from error
             terms = mean_terms(vae, data, seed=seed)
             kl, reconstruction = float(terms["kl"]), float(terms["reconstruction"])
             return {"elbo": -kl - reconstruction, "kl": kl, "reconstruction": reconstruction}

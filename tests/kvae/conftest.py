@@ -47,6 +47,24 @@ def make_decoder():
 
 
 @pytest.fixture(scope="session")
+def part():
+    """`part(priors, "vamp")`: a part by name, as small as it can be."""
+    small = {
+        "gumbel_softmax": {"num_categories": 2},
+        "uniform_categorical": {"num_categories": 2},
+        "vector_quantized": {"num_embeddings": 8, "embedding_dim": 2},
+        "vamp": {"num_components": 3},
+        "gaussian_mixture": {"num_components": 3},
+        "spherical_mixture": {"num_components": 3},
+    }
+
+    def part(module, name):
+        return module._BY_NAME[name](**small[name]) if name in small else module.get(name)
+
+    return part
+
+
+@pytest.fixture(scope="session")
 def make_vae(make_encoder, make_decoder):
     """`make_vae(event, latent_dim, ...)`: the same initial weights at every call.
 
@@ -79,6 +97,16 @@ def make_vae(make_encoder, make_decoder):
         return vae
 
     return make
+
+
+@pytest.fixture
+def eagerly():
+    """Nothing is traced, which costs more than the few numbers that a test asks of a model."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
@@ -115,7 +143,8 @@ def draws_here_and_elsewhere(make_vae, run_python, tmp_path_factory):
     model = make_vae()
     model.save(folder / "model.keras")
     run_python(
-        f"import sys\n{_DRAWS}\nkvae.VAE\n"
+        # Keras's own loader, where nothing of kvae has been used yet.
+        f"import sys\n{_DRAWS}\n"
         "model = keras.saving.load_model(sys.argv[1])\n"
         "np.savez(sys.argv[2], **draws(model))",
         folder / "model.keras",

@@ -196,7 +196,7 @@ def test_log_prob_given_the_label_is_exact(linear_gaussian):
     assert (np.abs(draws.mean(axis=0) - marginal[1].mean) < 5 * error).all()
 
 
-def test_labels_matter_where_networks_see_them(vae, digits, labels):
+def test_labels_matter_where_networks_see_them(vae, digits, labels, eagerly):
     x, y = digits[:6], labels[:6]
     other = (y + 1) % K
     for f in (
@@ -266,15 +266,22 @@ def ways_to_train(x, y):
     }
 
 
-@pytest.mark.parametrize("way", ways_to_train(np.zeros((1, 1)), np.zeros(1)))
-def test_labels_come_with_the_data(make_conditional, digits, labels, way):
-    x, y = digits[:32], labels[:32]
-    data, more = ways_to_train(x, y)[way]
+def weights_after(make_conditional, data, **more):
     vae = make_conditional(optimizer="sgd", eager=True, objective=kvae.ELBO(num_samples=2))
     vae.fit(data, **{"batch_size": 16, "shuffle": False, "verbose": 0, **more})
-    reference = make_conditional(optimizer="sgd", eager=True, objective=kvae.ELBO(num_samples=2))
-    reference.fit(Dataset(x, y), batch_size=16, shuffle=False, verbose=0)
-    for here, there in zip(vae.get_weights(), reference.get_weights(), strict=True):
+    return vae.get_weights()
+
+
+@pytest.fixture(scope="module")
+def trained_with_labels(make_conditional, digits, labels):
+    return weights_after(make_conditional, Dataset(digits[:32], labels[:32]))
+
+
+@pytest.mark.parametrize("way", ways_to_train(np.zeros((1, 1)), np.zeros(1)))
+def test_labels_come_with_the_data(make_conditional, digits, labels, trained_with_labels, way):
+    data, more = ways_to_train(digits[:32], labels[:32])[way]
+    found = weights_after(make_conditional, data, **more)
+    for here, there in zip(found, trained_with_labels, strict=True):
         np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-7)
 
 
@@ -325,7 +332,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("case", PARTS)
-def test_trains_samples_and_comes_back(make_conditional, digits, labels, tmp_path, case):
+def test_trains_samples_and_comes_back(make_conditional, digits, labels, tmp_path, eagerly, case):
     parts = {name: part() if callable(part) else part for name, part in PARTS[case].items()}
     vae = make_conditional(optimizer="adam", eager=True, **parts)
     x, y = digits[:32], labels[:32]

@@ -5,19 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import kvae
 from kvae import evaluation, plots
 from kvae.datasets import Dataset
-
-
-@pytest.fixture
-def eagerly():
-    """Spares a few steps the time that tracing takes."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +115,6 @@ def test_what_the_curve_refuses(make_vae, data, linear_gaussian):
         evaluation.rate_distortion_curve(sphere, data)
 
 
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 def test_one_architecture_over_beta(make_vae, data, eagerly):
     starts = []
 

@@ -46,7 +46,7 @@ def vae(request, make_vae):
     return make_vae(optimizer="adam", eager=True, **case)
 
 
-def test_trains_samples_and_comes_back(vae, digits, tmp_path):
+def test_trains_samples_and_comes_back(vae, digits, tmp_path, eagerly):
     history = vae.fit(digits[:48], batch_size=16, epochs=1, verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
     has_density = vae.posterior.has_density

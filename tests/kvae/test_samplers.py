@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
-import tensorflow as tf
 from keras import layers
 
 import kvae
@@ -184,15 +183,6 @@ def test_codes_are_those_of_the_aggregate_posterior(linear_gaussian):
     np.testing.assert_array_equal(codes, delta.encode(x[:5])["z_mean"])
 
 
-@pytest.fixture
-def eagerly():
-    """Spares a few steps the time that tracing takes."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 @pytest.mark.parametrize(
     "make",
     [

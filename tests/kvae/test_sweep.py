@@ -57,3 +57,12 @@ def test_what_is_refused(setting, tmp_path):
         sweep(build, (1.0,), (2,), data, data, epochs=1, folder=tmp_path, search="gird")
     with pytest.raises(ValueError, match="one value each"):
         sweep(build, (), (2,), data, data, epochs=1, folder=tmp_path)
+
+
+def test_a_model_that_cannot_be_is_said_in_one_line(setting, tmp_path, capsys):
+    def build(objective, latent_dim):
+        raise ValueError("this architecture takes no `latent_dim`")
+
+    with pytest.raises(ValueError, match="^this architecture takes no `latent_dim`$"):
+        sweep(build, (1.0,), (2,), setting[2], setting[2], epochs=1, folder=tmp_path)
+    assert "Traceback" not in capsys.readouterr().err

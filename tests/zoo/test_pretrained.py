@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 import kvae
 import zoo
@@ -79,8 +78,13 @@ class TestEveryModel:
         # Against the intensities: no model can predict the noise of a binarization.
         x = data.x / np.float32(255) if data.x.dtype == np.uint8 else data.x
         error = np.mean((np.asarray(vae.reconstruct(data.images)) - x) ** 2)
-        explained = 1 - error / np.mean((x.mean(axis=0) - x) ** 2)
-        assert explained > (0.5 if vae.latent_dim > 2 else 0.3)
+        if vae.latent_dim > 2:
+            assert error < 0.5 * np.mean((x.mean(axis=0) - x) ** 2)
+            return
+        # The best that linear maps to and from two numbers can do, on these very images.
+        rows = x.reshape(len(x), -1)
+        pca = PCA(vae.latent_dim).fit(rows)
+        assert error < np.mean((pca.inverse_transform(pca.transform(rows)) - rows) ** 2)
 
 
 @pytest.mark.parametrize("name", VAES)
@@ -97,7 +101,9 @@ def test_log_prob_agrees_with_the_card(name):
     assert nll["value"] < -card.metrics["elbo"]
 
 
-@pytest.mark.parametrize("name", ["conv_vae.digits", "dense_vae.digits"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("conv_vae.digits", marks=pytest.mark.slow), "dense_vae.digits"]
+)
 def test_annealed_and_plain_importance_sampling_agree(name):
     """Two estimators of the same log p(x), of which one owes little to the posterior."""
     vae, x = zoo.load(name), test_data(name).images[:8]
@@ -109,19 +115,17 @@ def test_annealed_and_plain_importance_sampling_agree(name):
     assert abs(np.mean(plain.value - annealed.value)) < 0.06
 
 
-def test_same_bits_in_another_process():
-    names = [name for name in VAES if "conv" in name]
+def test_same_bits_in_another_process(run_python, capsys):
     code = (
         "import hashlib, numpy, zoo\n"
-        f"for name in {names!r}:\n"
+        f"for name in {[name for name in VAES if 'conv' in name]!r}:\n"
         "    x = numpy.asarray(zoo.load(name).sample(4, seed=1))\n"
         "    print(name, x.shape, hashlib.sha256(x.tobytes()).hexdigest())"
     )
-    command = [sys.executable, "-c", code]
-    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2)]
-    assert runs[0].stdout == runs[1].stdout
-    for name, line in zip(names, runs[0].stdout.splitlines(), strict=True):
-        assert line.startswith(f"{name} {(4, *zoo.load(name).event_shape)}")
+    elsewhere = run_python(code).stdout
+    assert "conv_vae.mnist (4, 28, 28, 1)" in elsewhere
+    exec(code, {})
+    assert capsys.readouterr().out == elsewhere
 
 
 def test_dense_vae_reaches_its_bar():
