@@ -46,7 +46,7 @@ def plan(vae, data, batch_size: int, epochs: int, steps_per_epoch: int | None, c
 
     Dense networks are compiled by XLA, which also makes their results the same bits on every run;
     networks with convolutions are many times slower under XLA on a CPU, and repeat without it.
-    Others, and short trainings, run step by step.
+    Others, those with noise of their own such as dropout, and short trainings run step by step.
 
     Args:
         vae: `kvae.VAE`, compiled.
@@ -67,10 +67,13 @@ def plan(vae, data, batch_size: int, epochs: int, steps_per_epoch: int | None, c
     for callback in callbacks:
         if looks_at_batches(callback):
             return Plan(reason=f"the callback {type(callback).__name__} is called at every step")
-    jit = bool(vae.jit_compile) or (not vae.jit_chosen and _is_dense(vae))
+    draws = len(vae._seed_states()) > 1  # Keras's layers draw other noise under XLA.
+    jit = bool(vae.jit_compile) or (not vae.jit_chosen and not draws and _is_dense(vae))
     if vae.reproducible and not jit:
         return Plan()
     if not jit and not _convolves(vae):
+        if draws and _is_dense(vae):
+            return Plan(reason="layers of the networks draw noise, which differs under XLA")
         return Plan(reason="several steps of these networks repeat bit for bit only under XLA")
     row = data.x[:1].nbytes * batch_size
     most = max(1, min(_MOST_STEPS, _MOST_BYTES // max(1, row)))

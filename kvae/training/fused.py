@@ -13,19 +13,20 @@ def adam(optimizer):
     """Within the block a `keras.optimizers.Adam` updates each variable by one fused operation.
 
     The formula is Keras's own; clipping, weight decay, averages and accumulation stay with Keras.
-    Other optimizers, subclasses and AMSGrad are left as they are.
+    Other optimizers, subclasses, AMSGrad and those whose `update_step` was replaced are left alone.
 
     Args:
         optimizer: `keras.optimizers.Optimizer` or `None`.
     """
-    if type(optimizer) is not keras.optimizers.Adam or optimizer.amsgrad:
+    plain = type(optimizer) is keras.optimizers.Adam and "update_step" not in vars(optimizer)
+    if not plain or optimizer.amsgrad:
         yield
         return
     powers = []
 
     def update_step(gradient, variable, learning_rate):
-        plain = isinstance(variable, tf.Variable) and variable.dtype == tf.float32
-        if not plain or isinstance(gradient, tf.IndexedSlices):
+        fits = isinstance(variable, tf.Variable) and variable.dtype == tf.float32
+        if not fits or isinstance(gradient, tf.IndexedSlices):
             return keras.optimizers.Adam.update_step(optimizer, gradient, variable, learning_rate)
         if not powers:
             step = tf.cast(optimizer.iterations + 1, tf.float32)

@@ -219,3 +219,121 @@ def test_the_bernoulli_gradient_is_that_of_autodiff(shapes):
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+class HalfAdam(keras.optimizers.Adam):
+    """A step of its own, which the fused one must not replace."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, 0.5 * learning_rate)
+
+
+def of_everything(make_vae, convolves):
+    """A model of what a training may have: frozen and normalised layers, penalties, labels."""
+    keras.utils.set_random_seed(0)
+    event, label = keras.Input(EVENT), keras.Input((3,))
+    x = keras.layers.Conv2D(2, 3, 2)(event) if convolves else event
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(12, "relu", activity_regularizer=keras.regularizers.L2(0.01))(x)
+    x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    frozen = keras.layers.Dense(8, "relu", trainable=False)
+    encoder = keras.Model([event, label], frozen(keras.layers.Concatenate()([x, label])))
+    z, label = keras.Input((2,)), keras.Input((3,))
+    x = keras.layers.Dense(12, "relu")(keras.layers.Concatenate()([z, label]))
+    x = keras.layers.Dense(64, kernel_regularizer=keras.regularizers.L2(0.01))(x)
+    decoder = keras.Model([z, label], keras.layers.Reshape(EVENT)(x))
+    return make_vae(encoder=encoder, decoder=decoder, num_classes=3)
+
+
+def adam_of_everything():
+    rate = keras.optimizers.schedules.ExponentialDecay(0.01, 2, 0.5)
+    return keras.optimizers.Adam(
+        rate,
+        epsilon=1e-3,  # A gradient of nothing but rounding is to stay small.
+        weight_decay=0.01,
+        global_clipnorm=5.0,
+        use_ema=True,
+        ema_momentum=0.5,
+        ema_overwrite_frequency=3,
+        gradient_accumulation_steps=2,
+    )
+
+
+def plateau():
+    # It never gets better than by so much: lower at each epoch, and stopped at the third.
+    return [
+        keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9),
+        keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=2, start_from_epoch=0),
+    ]
+
+
+SETTINGS = {
+    "everything": (lambda make: of_everything(make, False), adam_of_everything, None),
+    "everything, convolutions": (lambda make: of_everything(make, True), adam_of_everything, None),
+    "a step of its own": (lambda make: of_everything(make, True), lambda: HalfAdam(0.01), None),
+    "plateau": (
+        lambda make: make(),
+        lambda: keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True, clipnorm=1.0),
+        None,
+    ),
+    "float16": (lambda make: make(), lambda: keras.optimizers.Adam(0.001), "mixed_float16"),
+    "bfloat16": (lambda make: make(), lambda: keras.optimizers.Nadam(0.001), "mixed_bfloat16"),
+    "two optimizers": (
+        lambda make: make(objective=kvae.FactorVAE(discriminator_width=8)),
+        lambda: keras.optimizers.Adam(0.01),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "everything, convolutions" else pytest.param(name, marks=pytest.mark.slow)
+        for name in SETTINGS
+    ],
+)
+def test_whatever_is_trained_a_block_is_its_steps(make_vae, digits, always, policy, name):
+    make, optimizer, dtype = SETTINGS[name]
+    if dtype is not None:
+        policy(dtype)
+    found = []
+    for steps in (1, "auto"):
+        vae = make(make_vae)
+        vae.compile(optimizer(), steps_per_execution=steps)
+        data = kvae.datasets.Dataset(digits[:N], np.arange(N) % 3, binarize="dynamic")
+        assert steps == 1 or plan_of(vae, data).steps == 4
+        callbacks = plateau() if name == "plateau" else []
+        history = train(vae, data, epochs=4, validation_data=data[:20], callbacks=callbacks)
+        assert len(history["loss"]) == (3 if name == "plateau" else 4)
+        steps_made = int(vae.optimizer.iterations)
+        found.append((history, vae.get_weights(), vae.optimizer.variables, steps_made))
+    (history, weights, state, count), (own_history, own_weights, own_state, own_count) = found
+    assert count == own_count
+    # Sixteen bits have eight or eleven that count.
+    tolerance = {None: 1e-4, "mixed_float16": 2e-3, "mixed_bfloat16": 1e-2}[dtype]
+    assert set(history) == set(own_history)
+    for key, values in history.items():
+        np.testing.assert_allclose(own_history[key], values, rtol=tolerance, err_msg=key)
+    for a, b in zip(own_weights, weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=10 * tolerance, atol=tolerance)
+    for a, b in zip(own_state, state, strict=True):
+        np.testing.assert_allclose(
+            a, b, rtol=10 * tolerance, atol=tolerance, err_msg=getattr(b, "path", "")
+        )
+
+
+def test_networks_that_draw_noise_run_without_xla(make_vae, make_encoder, data, always):
+    dropout = make_encoder(extra=[keras.layers.Dropout(0.5)])
+    vae = compiled(make_vae, encoder=dropout)
+    plan = plan_of(vae, data)
+    assert plan.steps == 1 and "layers of the networks draw noise" in plan.reason
+    assert plan_of(compiled(make_vae, encoder=dropout, jit_compile=True), data).jit
+
+
+def test_a_step_that_was_replaced_is_left_alone():
+    optimizer = keras.optimizers.Adam()
+    own = optimizer.update_step = lambda *_: None
+    with fused.adam(optimizer):
+        assert optimizer.update_step is own
+    assert optimizer.update_step is own
