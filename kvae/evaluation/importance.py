@@ -16,6 +16,8 @@ __all__ = ["LogProb", "importance_log_prob", "log_weight_terms"]
 _FEW = 5.0
 # ... and the estimate of the set cannot be trusted where that is so of more than this share.
 _SHARE = 0.1
+# From so many log-probabilities of single values on, compiling their sum pays.
+_MANY = 2 * 10**8
 _NAMES = ("value", "standard_error", "effective_sample_size")
 
 
@@ -111,6 +113,7 @@ def importance_log_prob(
     if min(num_samples, batch_size, max_rows) < 1:
         raise ValueError("`num_samples`, `batch_size` and `max_rows` are at least 1.")
 
+    many = num_samples * math.prod(np.shape(x)) >= _MANY
     encode = tf.function(lambda x, label: model.given(label).encode_params(x))
     prior = model.prior.prepared()
 
@@ -118,7 +121,9 @@ def importance_log_prob(
     def accumulate(x, label, params, state, num, chunk_seed):
         largest, total, squares = state
         given = model.given(label)
-        log_px, log_ratio = log_weight_terms(given, prior.given(label), x, params, num, chunk_seed)
+        log_px, log_ratio = log_weight_terms(
+            given, prior.given(label), x, params, num, chunk_seed, many
+        )
         log_weight = log_px + log_ratio
         new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
         weight = tf.exp(log_weight - new)
@@ -162,7 +167,7 @@ def importance_log_prob(
     return estimate
 
 
-def log_weight_terms(model, prior, x, params, num_samples, seed):
+def log_weight_terms(model, prior, x, params, num_samples, seed, many: bool = False):
     """Draws z from q(z|x) and returns the two terms of the logarithms of its weights, in nats.
 
     Args:
@@ -172,12 +177,16 @@ def log_weight_terms(model, prior, x, params, num_samples, seed):
         params: dict. The posterior's parameters for `x`.
         num_samples: int. Samples for each example.
         seed: of the noise.
+        many: bool. Whether there are so many, and no gradient is needed, that the likelihood's
+            `log_prob_of_many` pays.
 
     Returns:
         Pair of tensors `[num_samples, batch]`: log p(x|z), and log p(z) − log q(z|x).
     """
     z, log_q = model.posterior.sample_and_log_prob(params, num_samples, seed=seed)
-    log_px = model.likelihood.log_prob(model.decode_params(z), x)
+    likelihood = model.likelihood
+    log_prob = likelihood.log_prob_of_many if many else likelihood.log_prob
+    log_px = log_prob(model.decode_params(z), x)
     return log_px, prior.log_prob(z) - log_q
 
 

@@ -51,6 +51,10 @@ class Likelihood(Part):
         event_axes = tuple(range(-(len(x.shape) - 1), 0))
         return ops.sum(self.element_log_prob(params, x), axis=event_axes)
 
+    def log_prob_of_many(self, params, x):
+        """As `log_prob`, for very many parameters and without a gradient. By default the same."""
+        return self.log_prob(params, x)
+
     def output_shape(self, event_shape) -> tuple[int, ...]:
         """Returns the shape that the decoder has to return for events of `event_shape`."""
         return (*event_shape[:-1], event_shape[-1] * self.num_parameters)

@@ -261,3 +261,32 @@ def test_evaluate_of_an_autoencoder(make_vae, digits):
     each = cross_entropy.reshape(len(digits), -1).mean(axis=1)
     error = each.std(ddof=1) / np.sqrt(len(each))
     assert result["bce_standard_error"] == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize("event", [(28, 28, 1), (7,)], ids=str)
+def test_many_are_summed_in_groups(event):
+    generator = np.random.default_rng(0)
+    logits = 40 * generator.normal(size=(3, 2, *event)).astype("float32")
+    x = (generator.random((2, *event)) < 0.3).astype("float32")
+    x[0].flat[:3] = 0.0, 0.25, 1.0
+    likelihood = kvae.likelihoods.Bernoulli()
+    found = likelihood.log_prob_of_many(likelihood(logits), x)
+    each = x * logits.astype(np.float64) - np.logaddexp(0.0, logits.astype(np.float64))
+    np.testing.assert_allclose(found, each.reshape(3, 2, -1).sum(axis=-1), rtol=1e-6)
+
+
+def test_many_samples_have_the_same_log_prob(make_vae, digits, monkeypatch):
+    vae, x = make_vae(), (digits[:5] > 0.5).astype("float32")
+    few = vae.log_prob(x, num_samples=20)
+    asked = []
+    monkeypatch.setattr("kvae.evaluation.importance._MANY", 5 * 20 * 64)
+    sums = kvae.likelihoods.Bernoulli.log_prob_of_many
+    monkeypatch.setattr(
+        kvae.likelihoods.Bernoulli,
+        "log_prob_of_many",
+        lambda *arguments: asked.append(1) or sums(*arguments),
+    )
+    many = vae.log_prob(x, num_samples=20)
+    assert asked
+    np.testing.assert_allclose(many.value, few.value, atol=1e-4)
+    np.testing.assert_allclose(many.standard_error, few.standard_error, atol=1e-4)
