@@ -104,7 +104,8 @@ def publish(
     from export import endpoints
 
     endpoints.exportable(model)
-    _check(name, keep)
+    check_name(name)
+    _check_keep(keep)
     if "version" in options:
         raise TypeError(
             "`publish` gives the next free number. For a number of your own use export.saved_model."
@@ -140,12 +141,16 @@ def models(repository: str | os.PathLike) -> dict[str, pathlib.Path]:
     }
 
 
-def _check(name: str, keep: int | None) -> None:
+def check_name(name: str) -> None:
+    """Raises a ValueError for a name that a server cannot have in its paths."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} is no name that can be served. Use up to 63 letters, digits, '.', "
             "'_' and '-', with a letter or a digit at both ends."
         )
+
+
+def _check_keep(keep: int | None) -> None:
     if keep is None:
         return
     if isinstance(keep, bool) or not hasattr(keep, "__index__"):

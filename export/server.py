@@ -121,14 +121,22 @@ class Development(http.server.ThreadingHTTPServer):
             model.refresh()
             if model.session is None:
                 why = model.error or "it has no versions"
-                raise ValueError(f"The model {model.name!r} cannot be served: {why}")
+                raise ValueError(
+                    f"The model {model.name!r} cannot be served: {why}. Export it again."
+                )
         try:
             super().__init__((host, port), server_http.Handler)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 text = f"Port {port} is taken. Choose another one with --port."
-                raise OSError(error.errno, text) from None
-            raise
+            elif isinstance(error, PermissionError):
+                text = f"This user may not open port {port}. Choose one from 1024 on with --port."
+            else:
+                text = (
+                    f"Cannot listen at {host}:{port} ({error.strerror or error}). Give an address "
+                    "of this machine with --host, e.g. 127.0.0.1 or 0.0.0.0."
+                )
+            raise OSError(error.errno, text) from None
         self._loops = [
             threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True),
             threading.Thread(target=self._watch, daemon=True),
@@ -308,6 +316,8 @@ def found(path: str | os.PathLike, name: str | None = None) -> dict[str, pathlib
 
     path = pathlib.Path(path).resolve()
     models = repository.models(path)
+    if not models and name is not None:
+        repository.check_name(name)
     if models:
         if name is not None and name not in models:
             raise ValueError(f"{path} has no model {name!r}. It has: {', '.join(models)}.")

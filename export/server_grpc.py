@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import importlib.util
 import math
+import socket
 import time
 
 import numpy as np
@@ -133,10 +134,13 @@ def serving(rest: server.Development, host: str, port: int):
     )
     services.add_PredictionServiceServicer_to_server(prediction_service(), listening)
     models.add_ModelServiceServicer_to_server(model_service(), listening)
+    taken = OSError(f"Port {port} is taken. Choose another one with --grpc-port.")
     try:
+        # Before gRPC tries, which writes lines of its own to standard error.
+        socket.create_server((host, port)).close()
         bound = listening.add_insecure_port(f"{host}:{port}")
-    except RuntimeError:
-        raise OSError(f"Port {port} is taken. Choose another one with --grpc-port.") from None
+    except (OSError, RuntimeError):
+        raise taken from None
     listening.start()
     try:
         yield bound

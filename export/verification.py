@@ -108,6 +108,7 @@ def verify(
         module = _ONNX if onnx else _TFLITE[accelerator]
         answer = child.request(module, path, [], timeout)
         if accelerator != "cpu" and answer.load_error:
+            _raise_load_error(path, child.request(_TFLITE["cpu"], path, [], timeout))
             raise ValueError(
                 f"{path} does not run on the GPU: {answer.load_error}. Either there is no Vulkan "
                 "driver, or the accelerator does not take an operator of the file."
@@ -160,6 +161,11 @@ def _resolve(path: pathlib.Path) -> pathlib.Path:
         )
     if path.name == "saved_model.pb":
         return path.parent
+    if path.suffix == ".keras":
+        raise ValueError(
+            f"{path} is no exported file, but one of Keras. Export it first, with `kvae export "
+            f"{path}`, and give the path that was written."
+        )
     if path.is_dir() and not (path / "saved_model.pb").is_file():
         from export.saved_models import versions
 

@@ -128,8 +128,15 @@ def load_model(name: str):
     if path.suffix == ".keras" or path.exists():
         import kvae
 
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a folder, not a model: give a .keras file or a name of `kvae list`."
+            )
         if not path.is_file():
-            raise FileNotFoundError(f"There is no model file {path}.")
+            raise FileNotFoundError(
+                f"There is no model file {path}. Give the path of a .keras file, or a name of "
+                "`kvae list`."
+            )
         try:
             model = kvae.load_model(path)
         except Exception as error:
@@ -138,7 +145,12 @@ def load_model(name: str):
             raise ValueError(f"{path} holds a {type(model).__name__}, not a kvae.VAE.")
         return model
     import zoo
+    from zoo import hub
 
+    if os.sep in name and not hub.is_address(name):
+        raise FileNotFoundError(
+            f"There is no {name}. Give the path of a .keras file, or a name of `kvae list`."
+        )
     return zoo.load(name)
 
 

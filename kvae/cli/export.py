@@ -4,6 +4,18 @@ from kvae.cli import common
 
 _FORMATS = ("saved_model", "repository", "tflite", "onnx", "web")
 _ROWS = 300  # Images for calibration, and as many for the report.
+# Options that some formats have no use for: what they are by default, and the formats that have.
+_OPTIONS = {
+    "name": (None, ("repository",)),
+    "keep": (None, ("repository",)),
+    "version": (None, ("saved_model",)),
+    "preprocessing": (None, ("saved_model", "repository")),
+    "precision": ("float32", ("tflite", "web")),
+    "batch_size": (1, ("tflite",)),
+    "parts": ("decoder", ("tflite", "onnx")),
+    "calibrate": (None, ("tflite",)),
+    "dataset": (None, ("web", "tflite")),
+}
 
 
 def add_arguments(parser) -> None:
@@ -48,7 +60,9 @@ def add_arguments(parser) -> None:
         help="images that set the ranges of int8 (default: the zoo model's, else the prior)",
     )
     parser.add_argument(
-        "--dataset", help="web: whose test images the page shows (default: the model's own)"
+        "--dataset",
+        help="web, TFLite: whose images the page shows, or the file is measured with (default: the "
+        "model's own)",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
     common.add_json(parser)
@@ -57,12 +71,16 @@ def add_arguments(parser) -> None:
 def run(arguments) -> int:
     if arguments.output and arguments.directory:
         raise ValueError("Give the path once: after the model, or with --output.")
-    if arguments.format != "repository" and (arguments.keep or arguments.name):
-        raise ValueError("--keep and --name are for a repository: add --format repository.")
-    if arguments.format == "repository" and arguments.version:
-        raise ValueError("A repository numbers its versions itself: leave out --version.")
-    if arguments.format not in ("repository", "saved_model") and arguments.preprocessing:
-        raise ValueError("--preprocessing is for a SavedModel: leave it out, or --format.")
+    for option, (default, formats) in _OPTIONS.items():
+        if getattr(arguments, option) != default and arguments.format not in formats:
+            raise ValueError(
+                f"--{option.replace('_', '-')} is for --format {' or '.join(formats)}, not "
+                f"{arguments.format}: leave it out, or choose another format."
+            )
+    if arguments.format == "onnx" and arguments.parts == "both":
+        raise ValueError("An ONNX file holds one part: --parts decoder or --parts encoder.")
+    if arguments.format == "web" and arguments.precision not in ("float32", "float16"):
+        raise ValueError("A page computes in float32 or float16: choose one with --precision.")
     model = common.load_model(arguments.model)
     import export
 
@@ -80,8 +98,6 @@ def run(arguments) -> int:
             preprocessing=arguments.preprocessing,
         )
     elif arguments.format == "onnx":
-        if arguments.parts == "both":
-            raise ValueError("An ONNX file holds one part: --parts decoder or --parts encoder.")
         card = common.card_of(arguments.model)
         path = export.onnx(model, output or f"{stem}.onnx", part=arguments.parts, card=card)
     else:
