@@ -43,6 +43,16 @@ def run_python():
     return run
 
 
+@pytest.fixture
+def eagerly():
+    """Nothing is traced, which costs more than the few numbers that a test asks of a model."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @dataclasses.dataclass
 class LinearGaussian:
     """`p(z) = N(0, I)`, `p(x|z) = N(W z + b, s² I)`, with orthogonal columns of W.

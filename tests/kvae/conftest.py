@@ -100,16 +100,6 @@ def make_vae(make_encoder, make_decoder):
 
 
 @pytest.fixture
-def eagerly():
-    """Nothing is traced, which costs more than the few numbers that a test asks of a model."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
 def policy():
     """`policy("mixed_float16")` sets Keras's dtype policy for the rest of the test."""
     import keras

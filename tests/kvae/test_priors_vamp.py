@@ -57,7 +57,7 @@ def test_matrix_products_are_as_precise_as_differences_however_narrow_the_compon
 
 
 @pytest.mark.parametrize("name", sorted(set(posteriors._BY_NAME) - UNSUITED))
-def test_every_posterior_with_a_density_can_be_mixed(make_vae, digits, name):
+def test_every_posterior_with_a_density_can_be_mixed(make_vae, digits, eagerly, name):
     prior = VampPrior(3, initial=digits)
     if name == "gumbel_softmax":
         name = posteriors.GumbelSoftmax(num_categories=3)

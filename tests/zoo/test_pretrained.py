@@ -73,7 +73,7 @@ class TestEveryModel:
         error = 4 * values.std() / np.sqrt(rows)
         assert abs(values.mean() - card.metrics["reconstruction"]) < error
 
-    def test_reconstructs_better_than_the_mean(self, name):
+    def test_reconstructs_better_than_the_mean(self, name, eagerly):
         vae, data = zoo.load(name), test_data(name)[:SUBSET]
         # Against the intensities: no model can predict the noise of a binarization.
         x = data.x / np.float32(255) if data.x.dtype == np.uint8 else data.x
