@@ -11,7 +11,8 @@ from PIL import Image
 
 import kvae
 import zoo
-from kvae.cli import main
+from kvae import cli
+from kvae.cli import main, train
 
 VAE = "dense_vae.digits"
 AUTOENCODER = "dense_autoencoder.digits"
@@ -200,6 +201,14 @@ def test_train_with_an_objective(capsys, folder):
     assert isinstance(objective, kvae.BetaTCVAE) and objective.get_config()["beta"] == 3.0
     output(capsys, *arguments, "3")  # Known again, and done …
     assert "another training" in error(capsys, *arguments, "4")  # … but not with another β.
+
+
+@pytest.mark.parametrize(
+    "dataset, binarize", [("digits", "dynamic"), ("breast_cancer", None), ("signals", None)]
+)
+def test_only_intensities_are_binarized(dataset, binarize):
+    arguments = cli._parser("train").parse_args(["train", "dense_vae", "--dataset", dataset])
+    assert train._recipe(arguments).binarize == binarize
 
 
 def test_train_a_recipe_makes_a_card(capsys, folder):
