@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runs the benchmarks, or compares two results."""
+"""`python -m benchmarks`: against others, the ways of `fit`, growing data, and two results."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from importlib import metadata
 import numpy as np
 
 from benchmarks import report
-from benchmarks.cases import CASES, INFERENCE
+from benchmarks.cases import CASES, FEW, INFERENCE, VARIANTS
 from benchmarks.runner import Turns, peers_python
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -44,19 +44,35 @@ def main(arguments=None) -> int:
     )
     run.add_argument("--json", type=pathlib.Path, default=_ROOT / "runs/benchmarks.json")
     run.add_argument("--markdown", type=pathlib.Path, help="write the tables here too")
+    ways = "the same training in the ways that fit knows: step by step, in blocks, under XLA, ..."
+    variants = commands.add_parser("variants", help=ways)
+    variants.add_argument("--cases", nargs="+", choices=["dense", "conv"],
+                          default=["dense", "conv"])  # fmt: skip
+    variants.add_argument("--rounds", type=int, help="turns of each (3)")
+    variants.add_argument("--minutes", type=float, help="about how long it may take (12)")
+    variants.add_argument("--images", type=int, help="at most, of a turn")
+    sizes = "time and memory of an epoch, of data in memory and of shards, by their number"
+    growth = commands.add_parser("scaling", help=sizes)
+    growth.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000],
+                        metavar="N")  # fmt: skip
+    for command, file in ((variants, "variants"), (growth, "scaling")):
+        command.add_argument("--json", type=pathlib.Path, default=_ROOT / f"runs/{file}.json")
+        command.set_defaults(markdown=None)
     compare = commands.add_parser("compare", help="one revision beside another")
     compare.add_argument("before", type=pathlib.Path)
     compare.add_argument("after", type=pathlib.Path)
-    for command in (run, compare):
+    for command in (run, variants, growth, compare):
         shared = "processor time instead of time, for a machine that is shared"
         command.add_argument("--cpu", action="store_true", help=shared)
     options = parser.parse_args(arguments)
+    if min(getattr(options, "sizes", [1])) < 1:
+        parser.error("--sizes are numbers of images, at least 1")
     clock = "cpu" if options.cpu else "seconds"
     if options.command == "compare":
         print(report.compared(*(json.loads(path.read_text()) for path in
                                 (options.before, options.after)), clock))  # fmt: skip
         return 0
-    results = measure(options)
+    results = _MEASURE[options.command](options)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=1) + "\n")
     tables = report.tables(results, clock)
@@ -65,6 +81,33 @@ def main(arguments=None) -> int:
         options.markdown.write_text(report.page(results, clock))
         print(f"wrote {options.markdown}")
     return 0
+
+
+def scaling(options) -> dict:
+    """An epoch of 10,000, 100,000, ... images, each in a process of its own."""
+    start, found = time.monotonic(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in options.sizes:
+            shards = str(pathlib.Path(folder) / str(size))
+            for data in ("written", "in memory", "shards"):
+                _say(start, f"{size:,} images, {data}")
+                command = [sys.executable, "-m", "benchmarks.scaling", data, str(size), shards]
+                done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+                if done.returncode:
+                    raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+                found.append(json.loads(done.stdout.splitlines()[-1]))
+    return {
+        "machine": _machine(),
+        "scaling": sorted(found, key=lambda facts: (facts["data"], facts["images"])),
+        "minutes": (time.monotonic() - start) / 60,
+    }
+
+
+def variants(options) -> dict:
+    """The ways in which `fit` may run one training, beside each other."""
+    options.quick, options.batch, options.variants = False, [128], list(VARIANTS)
+    options.rounds = options.rounds or 3
+    return {**measure(options), "bars": False}
 
 
 def measure(options) -> dict:
@@ -115,12 +158,19 @@ def _tasks(options) -> list:
 def _counts(task, options) -> dict[str, int]:
     """How much each competitor does in a turn."""
     found = {}
+    if options.command == "variants":
+        for variant in VARIANTS:
+            count = FEW.get((task.name, variant), task.count)
+            found[variant] = min(options.images or count, count)
+        return found
     for variant in task.competitors:
         if variant not in (options.variants or task.competitors):
             continue
         if options.quick and not options.variants and variant == "keras.io":
             continue
-        count = task.count if variant == "kvae" else getattr(task, "theirs", 0) or task.count
+        count = (
+            task.count if variant.startswith("kvae") else getattr(task, "theirs", 0) or task.count
+        )
         found[variant] = min(options.images or count, count)
     return found
 
@@ -159,7 +209,7 @@ def _images(path: pathlib.Path) -> str:
 
 
 def _command(options) -> str:
-    words = ["python -m benchmarks run"]
+    words = [f"python -m benchmarks {options.command}"]
     words += ["--quick"] if options.quick else []
     words += ["--cpu"] if options.cpu else []
     for name in ("cases", "batch", "variants"):
@@ -209,6 +259,9 @@ def _processor() -> str:
 
 def _say(start: float, what: str) -> None:
     print(f"{time.monotonic() - start:5.0f} s  {what}", flush=True)
+
+
+_MEASURE = {"run": measure, "variants": variants, "scaling": scaling}
 
 
 if __name__ == "__main__":

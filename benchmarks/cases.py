@@ -2,7 +2,17 @@
 
 import dataclasses
 
-__all__ = ["CASES", "INFERENCE", "Case", "Inference"]
+__all__ = [
+    "CASES",
+    "EAGER",
+    "FEW",
+    "INFERENCE",
+    "NETWORKS",
+    "PLAIN",
+    "VARIANTS",
+    "Case",
+    "Inference",
+]
 
 _PIXELS = 784
 
@@ -64,6 +74,9 @@ def _products(case: Case) -> tuple[float, float, float]:
     return gates * _PIXELS * case.hidden[0], encoder, gates * hidden + widths[-1] * _PIXELS
 
 
+EAGER = "kvae layer by layer"
+PLAIN = "kvae plain terms"  # log p(x|z) as in training, summed value by value.
+NETWORKS = "kvae decoder alone"  # As many latents decoded, and nothing else: a lower bound.
 _ALL = ("kvae", "keras.io", "pythae", "torch", "torch.compile")
 CASES = (
     Case("dense", "dense", (400, 400), 20, 25600, batches=(128, 512), quick=(128,),
@@ -80,7 +93,7 @@ CASES = (
 class Inference:
     """Something done with a model of the dense case: `count` units of `unit` at a time.
 
-    `theirs`, where it is not 0, is the count of the competitors, where a turn as long as this
+    `theirs`, where it is not 0, is the count of other libraries, where a turn as long as this
     library's would take them too long.
     """
 
@@ -95,12 +108,32 @@ class Inference:
 INFERENCE = (
     Inference(
         "nll", "NLL by importance sampling, 5,000 samples", "images", 200,
-        ("kvae", "pythae", "pythae batch 1000"), theirs=20,
+        ("kvae", PLAIN, NETWORKS, "pythae", "pythae batch 1000"), theirs=20,
     ),
-    Inference("encode", "encoding 10,000 images", "images", 10_000, ("kvae", "pythae", "torch")),
-    Inference("sample", "sampling 10,000 images", "images", 10_000, ("kvae", "pythae", "torch")),
+    Inference(
+        "encode", "encoding 10,000 images", "images", 10_000, ("kvae", EAGER, "pythae", "torch")
+    ),
+    Inference(
+        "sample", "sampling 10,000 images", "images", 10_000, ("kvae", EAGER, "pythae", "torch")
+    ),
     Inference(
         "tflite", "TFLite float32 decoder, batch 1, one thread", "calls", 2000,
         ("kvae", "bare products"),
     ),
 )  # fmt: skip
+
+_WITHOUT_XLA = {"steps_per_execution": 64, "jit_compile": False}
+_STOCK = {**_WITHOUT_XLA, "stock": ("adam",)}
+# Ways of `kvae.VAE.fit` to run the same training, slowest first: what `compile` is told, and
+# `stock`, what is not of this library but stock. The first is the yardstick.
+VARIANTS = {
+    "kvae": {},
+    "step by step, stock Adam": {"steps_per_execution": 1},
+    "blocks, stock Adam and cross-entropy": {**_STOCK, "stock": ("adam", "cross-entropy")},
+    "blocks, stock Adam": _STOCK,
+    "blocks": _WITHOUT_XLA,
+    "blocks under XLA": {"steps_per_execution": 64, "jit_compile": True},
+    "reproducible": {"reproducible": True},
+}
+# XLA's convolutions on a CPU are so slow that a turn of theirs has fewer images.
+FEW = {("conv", "blocks under XLA"): 256}

@@ -1,5 +1,8 @@
 """Workers that run on TensorFlow: this library, the keras.io example, LiteRT."""
 
+import contextlib
+import inspect
+import math
 import os
 import pathlib
 import sys
@@ -13,11 +16,15 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import CASES, EAGER, NETWORKS, PLAIN, VARIANTS, Case
 from benchmarks.gate import Gate
+from kvae.evaluation import importance
 from kvae.layers import hidden_layers
+from kvae.likelihoods import bernoulli
+from kvae.training import fused
 
 _RATE = 1e-3
+_SAMPLES = 5000
 
 
 def encoder(case: Case) -> keras.Model:
@@ -80,9 +87,15 @@ class _Epochs(keras.callbacks.Callback):
             self._gate.wait()
 
 
-def train_kvae(case: Case, batch: int, images, gate: Gate) -> None:
+def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict) -> None:
+    settings = dict(settings)
+    stock = settings.pop("stock", ())
+    if "adam" in stock:
+        fused.adam = lambda optimizer: contextlib.nullcontext()
+    if "cross-entropy" in stock:
+        bernoulli._log_prob = lambda logits, x: x * logits - tf.nn.softplus(logits)
     vae = model(case, _floats(images[: max(1, case.components)]))
-    vae.compile(keras.optimizers.Adam(_RATE))
+    vae.compile(keras.optimizers.Adam(_RATE), **settings)
     data = kvae.datasets.Dataset(images[: gate.count])
     vae.fit(data, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
 
@@ -145,12 +158,20 @@ def train_example(case: Case, batch: int, images, gate: Gate) -> None:
 
 def infer(name: str, variant: str, images, gate: Gate) -> None:
     vae = model(CASES[0])
+    if variant == EAGER:
+        vae.compile(run_eagerly=True)
     x = _floats(images[: gate.count])
     if name == "nll":
         binary = (x > 0.5).astype("float32")
 
+        if variant == PLAIN:
+            importance._MANY = math.inf
+
         def work():
-            return vae.log_prob(binary, num_samples=5000)
+            return vae.log_prob(binary, num_samples=_SAMPLES)
+
+        if variant == NETWORKS:
+            work = _decoding(vae, gate.count * _SAMPLES)
     elif name == "encode":
 
         def work():
@@ -163,6 +184,20 @@ def infer(name: str, variant: str, images, gate: Gate) -> None:
         work = _latency(vae, variant, gate.count)
     work()
     gate.repeat(work)
+
+
+def _decoding(vae, count: int):
+    """Decodes `count` latents, as many at once as an estimate does."""
+    rows = inspect.signature(importance.importance_log_prob).parameters["max_rows"].default
+    z = tf.zeros([rows, vae.latent_dim])
+    decode = tf.function(vae.decode_params, autograph=False)
+
+    def work():
+        for _ in range(math.ceil(count / rows)):
+            logits = decode(z)["logits"]
+        return logits.numpy()
+
+    return work
 
 
 def _latency(vae, variant: str, count: int):
@@ -214,8 +249,11 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str)
         infer(name, variant, images, Gate(int(count)))
         return
     case = next(case for case in CASES if case.name == name)
-    train = {"kvae": train_kvae, "keras.io": train_example}[variant]
-    train(case, int(batch), images, Gate(int(count), sgemm))
+    gate = Gate(int(count), sgemm)
+    if variant == "keras.io":
+        train_example(case, int(batch), images, gate)
+    else:
+        train_kvae(case, int(batch), images, gate, VARIANTS[variant])
 
 
 if __name__ == "__main__":

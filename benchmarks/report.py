@@ -31,14 +31,16 @@ def spread(values) -> str:
 def tables(results: dict, clock: str = "seconds") -> str:
     """All tables, in Markdown."""
     parts = []
-    for facts in results["training"]:
+    for facts in results.get("training", ()):
         title = f"### {facts['case']}, batch {facts['batch']}\n\n{_turns(facts)}"
         parts.append(title + _training(facts, clock))
-    if results["inference"]:
+    if results.get("inference"):
         parts.append(f"### With a trained model\n\n{_inference(results['inference'], clock)}")
     if results.get("start"):
         parts.append(f"### Start\n\n{_start(results['start'], clock)}")
-    bars = _bars(results, clock)
+    if results.get("scaling"):
+        parts.append(f"### Number of images\n\n{_scaling(results['scaling'], clock)}")
+    bars = _bars(results, clock) if results.get("bars", "training" in results) else ""
     if bars:
         parts.append(f"### Bars\n\n{bars}")
     return "\n".join(parts)
@@ -177,6 +179,25 @@ def _start(start: dict, clock: str) -> str:
         lines.append(
             _row(
                 f"`{name}`", f"{statistics.median(values):.2f}", spread(values), f"{against:.2f} ×"
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _scaling(found: list, clock: str) -> str:
+    heads = ("data", "images", "file", "seconds of an epoch", "images/s", "memory", "of it for fit")
+    lines = [_row(*heads), _row("---", *["---:"] * 6)]
+    for facts in found:
+        seconds = facts[clock]
+        lines.append(
+            _row(
+                facts["data"],
+                f"{facts['images']:,}",
+                f"{facts['file_mb']:.0f} MB" if facts["file_mb"] else "",
+                _number(seconds),
+                _number(facts["images"] / seconds),
+                f"{facts['mb']:.0f} MB",
+                f"{facts['mb'] - facts['before_mb']:.0f} MB",
             )
         )
     return "\n".join(lines) + "\n"

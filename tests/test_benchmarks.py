@@ -76,3 +76,18 @@ def test_two_revisions_are_compared(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "| dense 128 | kvae | 50 | 100 | 2.00 |" in printed
     assert "| dense 128 | torch | 33.3 | 33.3 | 1.00 |" in printed
+
+
+def test_growth_is_told_by_what_a_training_adds():
+    facts = {"data": "shards", "images": 1000, "file_mb": 2.0, "before_mb": 300.0, "mb": 340.0,
+             "seconds": 4.0, "cpu": 2.0}  # fmt: skip
+    row = "| shards | 1,000 | 2 MB | {} | {} | 340 MB | 40 MB |"
+    found = {"scaling": [facts]}
+    assert row.format("4", "250") in report.tables(found)
+    assert row.format("2", "500") in report.tables(found, "cpu")
+
+
+def test_sizes_that_are_none(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["scaling", "--sizes", "0"])
+    assert stopped.value.code == 2 and "at least 1" in capsys.readouterr().err
