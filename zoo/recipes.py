@@ -123,6 +123,21 @@ _RECIPES = (
         paper=_IWAE,
         published={"metric": "nll", "value": 86.76, "source": _IWAE},
     ),
+    # Twice the epochs at twice the rate: closer to the paper, but its larger weights do not bear 8
+    # bits, so that the model above stays the one to put on a device.
+    Recipe(
+        "dense_vae.mnist_long",
+        "mnist",
+        binarize="dynamic",
+        epochs=1000,
+        learning_rate=2e-3,
+        warmup_epochs=50,
+        final_rate=0.01,
+        compile=_FAST,
+        num_samples=5000,
+        paper=_IWAE,
+        published={"metric": "nll", "value": 86.76, "source": _IWAE},
+    ),
     Recipe(
         "conv_vae.mnist",
         "mnist",
@@ -187,7 +202,7 @@ _RECIPES = (
         paper=_IWAE,
         published={"metric": "nll", "value": 84.78, "source": _IWAE},
     ),
-    # For as long as its twin with a diagonal posterior was trained that had an NLL of 87.89 nats.
+    # For as long as dense_vae.mnist, its twin with a diagonal posterior.
     Recipe(
         "iaf_vae.mnist",
         "mnist",
