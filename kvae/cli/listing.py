@@ -17,8 +17,7 @@ def published(card) -> str:
 def run(arguments) -> int:
     import zoo
 
-    # The table of a README: what can be loaded.
-    names = zoo.list_models(arguments.pattern, untrained=not arguments.markdown)
+    names = zoo.list_models(arguments.pattern, untrained=True)
     if not names:
         raise ValueError(f"No model matches {arguments.pattern!r}. `kvae list` shows all.")
     cards = [zoo.card(name) for name in names]
@@ -27,7 +26,7 @@ def run(arguments) -> int:
         return 0
     if arguments.markdown:
         print("| model | test figure | published | parameters | training |\n|---|---|---|---|---|")
-        for card in cards:
+        for card in (card for card in cards if card.trained):  # What can be loaded.
             cost = f"{card.recipe['epochs']} epochs, {card.cost['seconds'] / 60:.0f} min"
             if card.starts_from:
                 cost += f", from the weights of `{card.starts_from}`"
