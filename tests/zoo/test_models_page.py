@@ -47,7 +47,7 @@ def test_what_a_section_says():
 
 def test_a_training_that_starts_from_other_weights_says_so():
     """Their own time is not in the card's."""
-    start = "from the weights of `dense_vae.mnist`"
+    start = "from the weights of `dense_vae.mnist_long`"
     page = models_page.page([zoo.card("iwae.mnist_k5")])
     rows = [row for row in page.splitlines() if start in row]
     assert [row.split(" |")[0] for row in rows] == [
