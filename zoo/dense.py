@@ -160,8 +160,7 @@ def build_iaf_vae(
 ) -> kvae.VAE:
     """`dense_vae` with a posterior that inverse autoregressive flows have bent.
 
-    Its decoder is that of its twin with a diagonal Gaussian: what it is better by, it owes to the
-    posterior.
+    All else is as in its twin with a diagonal Gaussian, so that the two compare posteriors.
 
     Args:
         image_shape, latent_dim, hidden, activation, likelihood: as for `dense_vae`.
