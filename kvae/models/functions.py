@@ -44,9 +44,11 @@ class Functions:
                 values = iter(values)
                 return function(*(next(values) if there else None for there in present))
 
+            # Concrete, since the warning of a function that is traced again and again knows a function
+            # by its `id`, which those of one model after another share.
             self._made[key] = tf.function(
                 of_given, input_signature=[*free, *fixed], autograph=False
-            )
+            ).get_concrete_function()
         return self._made[key](*given)
 
 

@@ -1,0 +1,38 @@
+"""Compiled functions of a model (kvae.models.functions)."""
+
+import gc
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.models.functions import Functions
+
+
+def test_any_number_of_rows_has_one_graph():
+    traces = []
+
+    def double(x):
+        traces.append(x.shape)
+        return 2 * x
+
+    functions = Functions()
+    for rows in 1, 7, 64:
+        x = np.arange(3.0 * rows, dtype="float32").reshape(rows, 3)
+        np.testing.assert_array_equal(functions("double", double, (tf.constant(x),)), 2 * x)
+    assert traces == [(None, 3)]
+    functions("double", double, (tf.ones((2, 4)),))  # Other events: a graph of their own.
+    functions.clear()
+    functions("double", double, (tf.ones((2, 3)),))
+    assert traces == [(None, 3), (None, 4), (None, 3)]
+
+
+def test_models_one_after_another_warn_of_no_retracing(caplog):
+    """A function that is gone leaves its `id` to the next one, which is not the same function."""
+    for number in range(12):
+        functions = Functions()
+        assert functions("add", lambda x, number=number: x + number, (tf.ones((2, 3)),))[0, 0] == (
+            number + 1
+        )
+        del functions
+        gc.collect()
+    assert "retracing" not in caplog.text
