@@ -44,8 +44,8 @@ class Functions:
                 values = iter(values)
                 return function(*(next(values) if there else None for there in present))
 
-            # Concrete, since the warning of a function that is traced again and again knows a function
-            # by its `id`, which those of one model after another share.
+            # Concrete, since TensorFlow's warning of a function that is traced again and again
+            # knows functions by their `id`, which those of one model after another can share.
             self._made[key] = tf.function(
                 of_given, input_signature=[*free, *fixed], autograph=False
             ).get_concrete_function()
