@@ -110,6 +110,48 @@ def policy():
 
 
 # Run here and in a process of its own; both have to give the same bits.
+@pytest.fixture(scope="session")
+def make_linear():
+    """A class of models whose decoder is known, for the pictures."""
+    from kvae.posteriors import DiagonalGaussian
+    from kvae.priors import StandardNormal
+
+    class Linear:
+        """A model whose decoder is known, 0.5 + z @ weights, and which records what it is given."""
+
+        def __init__(self, event_shape=(4, 4, 1), latent_dim=2, log_var=None, seed=0):
+            size = int(np.prod(event_shape))
+            self.event_shape, self.latent_dim = event_shape, latent_dim
+            self.posterior, self.prior = DiagonalGaussian(latent_dim), StandardNormal(latent_dim)
+            self.weights = np.random.default_rng(seed).normal(0, 0.05, (latent_dim, size))
+            self.log_var = np.zeros(latent_dim) if log_var is None else np.asarray(log_var)
+            self.decoded, self.sampled = [], []
+
+        def encode(self, x):
+            z = (np.asarray(x).reshape(len(x), -1) - 0.5) @ np.linalg.pinv(self.weights)
+            return {"z_mean": z.astype("float32"), "z_log_var": np.tile(self.log_var, (len(x), 1))}
+
+        def decode(self, z):
+            self.decoded.append(np.array(z))
+            return (0.5 + z @ self.weights).reshape(-1, *self.event_shape).astype("float32")
+
+        def reconstruct(self, x, seed=None):
+            return self.decode(self.encode(x)["z_mean"])
+
+        def sample(self, n, seed=None, output="mean"):
+            self.sampled.append((n, seed, output))
+            if self.prior is None:
+                raise ValueError("no prior to sample from")
+            return self.decode(np.random.default_rng(seed).normal(size=(n, self.latent_dim)))
+
+        def codes(self, n, seed=1):
+            """Examples [n, *event] and the codes [n, D] that `encode` gives back for them."""
+            z = np.random.default_rng(seed).normal(size=(n, self.latent_dim))
+            return (0.5 + z @ self.weights).reshape(n, *self.event_shape).astype("float32"), z
+
+    return Linear
+
+
 _DRAWS = """
 import keras, numpy as np, kvae
 def draws(model):

@@ -1,0 +1,249 @@
+"""Pictures, pixel by pixel: what stands in the file, for every kind of event."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kvae import plots
+from kvae.plots import arrays, grid
+
+
+def pixels(figure, path):
+    """The part of a saved picture [h, w] (0..255) that its axes cover."""
+    (ax,) = figure.axes
+    whole = np.asarray(Image.open(path).convert("L"))
+    box = ax.get_window_extent()
+    edges = np.array([box.x0, box.y0, box.x1, box.y1])
+    np.testing.assert_allclose(edges, edges.round(), atol=1e-6)
+    left, bottom, right, top = edges.round().astype(int)
+    return whole[len(whole) - top : len(whole) - bottom, left:right]
+
+
+# tile
+
+
+def test_tile_places_each_image():
+    images = np.arange(1, 9).reshape(4, 2, 1)
+    expected = [[1, 3, 5], [2, 4, 6], [7, 0, 0], [8, 0, 0]]
+    np.testing.assert_array_equal(plots.tile(images, 2, 3, gap=0, fill=0), expected)
+    with_gap = [
+        [1, 0, 3, 0, 5],
+        [2, 0, 4, 0, 6],
+        [0, 0, 0, 0, 0],
+        [7, 0, 0, 0, 0],
+        [8, 0, 0, 0, 0],
+    ]
+    np.testing.assert_array_equal(plots.tile(images, 2, 3, gap=1, fill=0), with_gap)
+
+
+def test_tile_of_a_constant_has_no_seams():
+    np.testing.assert_array_equal(
+        plots.tile(np.full((6, 5, 7, 3), 0.25), 2, 3, gap=0), np.full((10, 21, 3), 0.25)
+    )
+
+
+@pytest.mark.parametrize(("dtype", "white"), [("float32", 1), ("uint8", 255)])
+def test_tile_fills_with_white_and_keeps_the_type(dtype, white):
+    picture = plots.tile(np.zeros((3, 2, 2), dtype), 2, 2, gap=1)
+    assert picture.shape == (5, 5) and picture.dtype == dtype
+    assert (picture[2] == white).all() and (picture[3:, 3:] == white).all()
+    assert (picture[:2, :2] == 0).all()
+
+
+def test_tile_rejects_what_does_not_fit():
+    with pytest.raises(ValueError, match="5 images do not fit in 2 x 2"):
+        plots.tile(np.zeros((5, 2, 2)), 2, 2)
+    with pytest.raises(ValueError, match=r"\[n, h, w\]"):
+        plots.tile(np.zeros((2, 2)), 1, 1)
+    with pytest.raises(ValueError, match="gap"):
+        plots.tile(np.zeros((1, 2, 2)), 1, 1, gap=-1)
+
+
+def test_a_thumbnail_is_the_enlarged_images_alone():
+    events = np.linspace(0, 1, 5 * 4 * 2).reshape(5, 4, 2, 1).astype(np.float32)
+    picture = grid.thumbnail(events, 3, width=20)  # 3 × 2 pixels, enlarged 2 times; 2 gaps of 2.
+    assert picture.dtype == np.uint8 and picture.shape == (2 * 8 + 2, 3 * 4 + 2 * 2)
+    image = np.round(events[4, ..., 0] * 255).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(picture[10:, 6:10], image)
+    assert (picture[10:, 12:] == 255).all() and (picture[8:10] == 255).all()
+    assert grid.thumbnail(np.zeros((1, 30, 40, 3)), 1, width=10).shape == (30, 40, 3)
+    with pytest.raises(ValueError, match="cannot be drawn as image"):
+        grid.thumbnail(np.zeros((2, 4, 4, 4, 1)), 2)
+
+
+def test_rectangle_holds_every_cell_without_an_empty_row():
+    for n in range(1, 130):
+        rows, cols = grid.rectangle(n)
+        assert rows * cols >= n > (rows - 1) * cols
+        assert n <= 5 or cols <= 2.5 * rows
+        if round(n**0.5) ** 2 == n:
+            assert rows == cols
+    assert grid.rectangle(12, cols=5) == (3, 5)
+
+
+# Pixels in the file
+
+
+@pytest.mark.parametrize("gap", [0, 1])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (27, 31, 1)])
+def test_a_saved_grid_is_the_enlarged_tile_pixel_by_pixel(tmp_path, shape, gap, make_linear):
+    vae = make_linear(shape)
+    path = tmp_path / "samples.png"
+    figure = plots.samples(vae, n=6, seed=3, gap=gap, path=path)
+    images = vae.sample(6, seed=3)[..., 0]
+    seen = pixels(figure, path)
+    scale = (seen.shape[1] - 2 * gap) // (3 * shape[1])
+    assert scale > 1 and seen.shape[0] == 2 * scale * shape[0] + gap
+    big = np.kron(np.clip(images, 0, 1), np.ones((1, scale, scale)))
+    expected = plots.tile(np.minimum(np.floor(big * 256), 255), 2, 3, gap=gap, fill=255)
+    # A colour map has 256 levels; PIL's conversion of equal channels to grey is exact.
+    assert np.abs(seen.astype(int) - expected).max() <= 1
+
+
+def test_a_constant_manifold_is_one_colour_in_the_file(tmp_path, make_linear):
+    vae = make_linear()
+    vae.weights[:] = 0
+    figure = plots.manifold(vae, path=tmp_path / "m.png")
+    seen = pixels(figure, tmp_path / "m.png")
+    assert seen.size > 100_000 and np.unique(seen).tolist() == [128]
+
+
+def test_another_resolution_brings_no_colours_between(tmp_path, make_linear):
+    vae = make_linear()
+    vae.decode = lambda z: np.float32(np.indices((len(z), 4, 4, 1)).sum(axis=0) % 2)
+    figure = plots.manifold(vae, n=5)
+    figure.savefig(tmp_path / "odd.png", dpi=97)
+    whole = np.asarray(Image.open(tmp_path / "odd.png").convert("L")).astype(int)
+    box = figure.axes[0].get_position().bounds
+    height, width = whole.shape
+    left, right = int(box[0] * width) + 2, int((box[0] + box[2]) * width) - 2
+    top, bottom = int((1 - box[1] - box[3]) * height) + 2, int((1 - box[1]) * height) - 2
+    inside = whole[top:bottom, left:right]
+    assert set(np.unique(inside)) == {0, 255}
+
+
+def test_colour_reaches_the_file(tmp_path, make_linear):
+    vae = make_linear((5, 6, 3))
+    vae.weights[:] = 0
+    vae.decode = lambda z: np.broadcast_to(np.float32([1.0, 0.4, 0.0]), (len(z), 5, 6, 3))
+    figure = plots.samples(vae, n=4, gap=0, path=tmp_path / "s.png")
+    image = np.asarray(Image.open(tmp_path / "s.png").convert("RGB"))
+    assert (image == [255, 102, 0]).all(axis=-1).sum() == pixels(figure, tmp_path / "s.png").size
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds"),
+    [
+        ([0.0, 0.4], (0, 1)),
+        ([-0.1, 1.2], (0, 1)),
+        ([-1.0, 0.9], (-1, 1)),
+        ([0.0, 16.0], (0, 16)),
+        ([-3.0, 2.0], (-3, 2)),
+    ],
+)
+def test_black_and_white_are_the_ends_that_the_data_mean(values, bounds):
+    assert grid._bounds(np.array(values), decoded=False) == bounds
+
+
+# Events of every kind
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((28, 28, 1), "image"),
+        ((27, 31, 3), "image"),
+        ((28, 28), "image"),
+        ((64, 1), "signal"),
+        ((100, 6), "signal"),
+        ((128, 9), "signal"),
+        ((13,), "table"),
+    ],
+)
+def test_event_kind(shape, kind):
+    assert arrays.event_kind(shape) == kind
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(27, 31, 1), (9, 5, 3), (6, 7, 4), (5, 5, 2), (1, 1, 1), (30, 3), (1, 1), (12,), (90,)]
+    + [(8, 8), (300, 20, 1)],
+)
+def test_every_kind_of_event_can_be_drawn(shape, tmp_path, make_linear):
+    vae = make_linear(shape)
+    x, _ = vae.codes(6)
+    figures = [
+        plots.reconstructions(vae, x, path=tmp_path / "r.png"),
+        plots.samples(vae, n=7, path=tmp_path / "s.png"),
+        plots.manifold(vae, n=3, path=tmp_path / "m.png"),
+        plots.interpolation(vae, x[:2], x[2:4], steps=3, path=tmp_path / "i.png"),
+    ]
+    for figure, name in zip(figures, "rsmi", strict=True):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            image.verify()
+        size = Image.open(tmp_path / f"{name}.png").size
+        np.testing.assert_allclose(size, figure.get_size_inches() * figure.dpi, atol=1)
+        # Nothing is cut off: the outermost pixels are the white margin.
+        edge = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
+        assert (np.r_[edge[0], edge[-1], edge[:, 0], edge[:, -1]] == 255).all()
+
+
+def test_signals_are_lines_through_their_values(make_linear):
+    vae = make_linear((20, 2))
+    x, _ = vae.codes(3)
+    x[0, 5, 1] = 0.9
+    (ax,) = plots.reconstructions(vae, x, value_range=(0, 1)).axes
+    curves = [c for c in ax.collections if len(c.get_paths()) and len(c.get_paths()[0]) == 20]
+    assert len(curves) == 2  # a collection for each channel
+    paths = curves[1].get_paths()
+    assert len(paths) == 6
+    heights = paths[0].vertices[:, 1]
+    assert heights.argmin() == 5  # y counts downward, so the largest value is the highest point
+    values = (heights.max() - heights) / np.ptp(heights)
+    truth = x[0, :, 1]
+    np.testing.assert_allclose(values, (truth - truth.min()) / np.ptp(truth), atol=1e-5)
+
+
+def test_flat_images_are_drawn_as_squares_on_request(make_linear):
+    vae = make_linear((49,))
+    (ax,) = plots.samples(vae, n=4, kind="image", gap=0).axes
+    rows, cols = np.asarray(ax.images[0].get_array()).shape
+    assert rows == cols and rows % 14 == 0
+    with pytest.raises(ValueError, match="not square images"):
+        plots.samples(make_linear((50,)), n=4, kind="image")
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        plots.samples(make_linear((2, 3, 4, 5)), n=4)
+    with pytest.raises(ValueError, match="`kind` is one of"):
+        plots.samples(vae, n=4, kind="picture")
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (np.zeros((3, 5, 5, 1)), r"\(3, 5, 5, 1\); this model takes \(n, 4, 4, 1\)"),
+        (np.zeros((4, 4, 1)), r"takes \(n, 4, 4, 1\)"),
+        (np.zeros((0, 4, 4, 1)), "no rows"),
+        (np.full((2, 4, 4, 1), np.nan), "NaN"),
+        (np.full((2, 4, 4, 1), "a"), "array of numbers"),
+    ],
+)
+@pytest.mark.parametrize("name", ["reconstructions", "latent_scatter", "interpolation"])
+def test_wrong_examples_are_rejected(name, x, match, make_linear):
+    arguments = (x, x) if name == "interpolation" else (x,)
+    if name == "interpolation" and x.shape == (4, 4, 1):
+        return  # one event, which it takes
+    with pytest.raises(ValueError, match=match):
+        getattr(plots, name)(make_linear(), *arguments)
+
+
+def test_a_diverged_model_is_named(make_linear):
+    vae = make_linear()
+    vae.weights[:] = np.nan
+    with pytest.raises(ValueError, match=r"sample\(n\) holds NaN or infinite.*diverged"):
+        plots.samples(vae, n=4)
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, "9"])
+def test_counts_are_whole_and_positive(n, make_linear):
+    with pytest.raises(ValueError, match="`n` is a whole number of at least 1"):
+        plots.samples(make_linear(), n=n)
