@@ -11,7 +11,6 @@ answer and of all of them together, and the time from the first byte to the last
 import argparse
 import contextlib
 import dataclasses
-import errno
 import http.server
 import os
 import pathlib
@@ -21,7 +20,7 @@ import sys
 import threading
 import time
 
-from export import server_http
+from export import listening, server_http
 from export.server_models import Failure, Model, late
 
 __all__ = ["Development", "Failure", "run"]
@@ -127,16 +126,7 @@ class Development(http.server.ThreadingHTTPServer):
         try:
             super().__init__((host, port), server_http.Handler)
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                text = f"Port {port} is taken. Choose another one with --port."
-            elif isinstance(error, PermissionError):
-                text = f"This user may not open port {port}. Choose one from 1024 on with --port."
-            else:
-                text = (
-                    f"Cannot listen at {host}:{port} ({error.strerror or error}). Give an address "
-                    "of this machine with --host, e.g. 127.0.0.1 or 0.0.0.0."
-                )
-            raise OSError(error.errno, text) from None
+            raise listening.refused(error, host, port) from None
         self._loops = [
             threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True),
             threading.Thread(target=self._watch, daemon=True),

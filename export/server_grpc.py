@@ -2,15 +2,16 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import importlib
 import importlib.util
 import math
-import socket
+import os
 import time
 
 import numpy as np
 
-from export import server, server_requests
+from export import listening, server, server_requests
 from export.server_models import Failure, Model
 
 __all__ = ["NEEDS", "installed", "modules", "serving"]
@@ -126,27 +127,27 @@ def serving(rest: server.Development, host: str, port: int):
     model_service = type(
         "ModelService", (models.ModelServiceServicer,), {"GetModelStatus": answered(get_status)}
     )
-    listening = grpc.server(
+    service = grpc.server(
         concurrent.futures.ThreadPoolExecutor(8),
         # More are answered with RESOURCE_EXHAUSTED.
         maximum_concurrent_rpcs=rest.limits.max_pending,
         options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)],
     )
-    services.add_PredictionServiceServicer_to_server(prediction_service(), listening)
-    models.add_ModelServiceServicer_to_server(model_service(), listening)
-    taken = OSError(f"Port {port} is taken. Choose another one with --grpc-port.")
+    services.add_PredictionServiceServicer_to_server(prediction_service(), service)
+    models.add_ModelServiceServicer_to_server(model_service(), service)
+    # Before gRPC tries, which writes lines of its own to standard error.
+    listening.check(host, port, "--grpc-port")
     try:
-        # Before gRPC tries, which writes lines of its own to standard error.
-        socket.create_server((host, port)).close()
-        bound = listening.add_insecure_port(f"{host}:{port}")
-    except (OSError, RuntimeError):
-        raise taken from None
-    listening.start()
+        bound = service.add_insecure_port(f"{host}:{port}")
+    except RuntimeError:  # Somebody was faster.
+        taken = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        raise listening.refused(taken, host, port, "--grpc-port") from None
+    service.start()
     try:
         yield bound
     finally:
         # What was taken is answered before its time is up.
-        listening.stop(rest.limits.timeout + 5.0).wait()
+        service.stop(rest.limits.timeout + 5.0).wait()
 
 
 def _array(name: str, tensor, limit: int) -> np.ndarray:

@@ -49,10 +49,14 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> int:
-    from export import server, serving
+    from export import listening, server, server_grpc, serving
 
     # Before the model is loaded, which takes longer.
     backend = serving.choose(arguments.backend)
+    host = "0.0.0.0" if backend == "model_server" else arguments.host  # It has no such option.
+    listening.check(host, arguments.port)
+    if backend != "development" or (not arguments.no_grpc and server_grpc.installed()):
+        listening.check(host, arguments.grpc_port, "--grpc-port")
     limits = server.Limits(arguments.timeout, max_bytes=round(1e6 * arguments.max_request_mb))
     with _models(arguments) as models:
         if backend == "development":

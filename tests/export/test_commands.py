@@ -85,5 +85,8 @@ def test_a_port_or_a_host_that_is_not_to_be_had(folder, dense_path, capfd):
         assert f"Port {port} is taken. Choose another one with --port" in text
         text = error(capfd, "serve", models, *DEVELOPMENT, "--grpc-port", port)
         assert f"Port {port} is taken. Choose another one with --grpc-port" in text
+        # Before a model is looked for, loaded and exported.
+        text = error(capfd, "serve", "no.model", "--backend", "development", "--port", port)
+        assert f"Port {port} is taken. Choose another one with --port" in text
     text = error(capfd, "serve", models, *DEVELOPMENT, "--no-grpc", "--host", "203.0.113.1")
     assert "Cannot listen at 203.0.113.1:0 (" in text and "with --host" in text
