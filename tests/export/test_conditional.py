@@ -72,7 +72,7 @@ def test_a_wrong_label_would_be_noticed(model, path):
     assert not export.verify(path, again, batch_sizes=(1,)).ok
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_decoders_for_phones_take_the_label(model, tmp_path, precision):
     path = export.tflite(model, tmp_path / "decoder.tflite", precision, batch_size=2)
     report = export.verify(path, model, batch_sizes=(1, 7))

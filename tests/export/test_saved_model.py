@@ -55,7 +55,9 @@ def outputs(answer, index):
     return result.outputs
 
 
-@pytest.mark.parametrize("name", ["dense", "conv", "autoencoder"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("dense", marks=pytest.mark.slow), "conv", "autoencoder"]
+)
 def test_every_signature_has_the_models_numbers_outside_python(name, request):
     path, model = request.getfixturevalue(f"{name}_path"), request.getfixturevalue(name)
     report = export.verify(path, model)

@@ -238,6 +238,7 @@ def test_what_a_request_may_cost_is_bounded(repository, post):
         assert post(url, json.dumps(body))[0] == 200
         # Too many bytes at once; they are free again afterwards.
         body = json.dumps({"inputs": [[0, 0]]})
+        wait_for(lambda: development.budget.free == 4 * 50_000)  # The last answer has been sent.
         with development.budget.taken(4 * 50_000 - 3):
             status, answer = post(url, body)
             assert status == 429 and "too many bytes" in answer["error"]

@@ -56,7 +56,16 @@ def test_matrix_products_are_as_precise_as_differences_however_narrow_the_compon
     np.testing.assert_allclose(found, truth, rtol=2e-6)
 
 
-@pytest.mark.parametrize("name", sorted(set(posteriors._BY_NAME) - UNSUITED))
+MIXED = ("diagonal_gaussian", "full_covariance", "gaussian_mixture", "hierarchical", "real_nvp")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in MIXED else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(set(posteriors._BY_NAME) - UNSUITED)
+    ],
+)
 def test_every_posterior_with_a_density_can_be_mixed(make_vae, digits, eagerly, name):
     prior = VampPrior(3, initial=digits)
     if name == "gumbel_softmax":
