@@ -159,6 +159,10 @@ def test_sample_of_a_conditional_model(capsys, folder):
     np.testing.assert_array_equal(np.load("z.npy"), vae.sample(3, label=7, seed=0))
     output(capsys, "sample", "model.keras", "-n", "20", "-o", "z.png")
     output(capsys, "plot", "model.keras", "reconstructions", "-n", "4", "-o", "r.png")
+    output(capsys, "plot", "model.keras", "manifold", "-n", "3", "--label", "4", "-o", "m.png")
+    output(capsys, "plot", "model.keras", "interpolation", "-n", "2", "-o", "i.png")
+    text = error(capsys, "plot", "model.keras", "manifold", "-n", "3", "-o", "n.png")
+    assert "needs labels" in text and not (folder / "n.png").exists()
     for name in ("z.png", "r.png"):
         Image.open(folder / name).verify()
     assert "give --label, from 0 to 9" in error(capsys, "sample", "model.keras", "-o", "z.npy")
@@ -283,6 +287,8 @@ def test_export_and_verify(capsys, folder):
         (["study", "why-sample", "--cache", "file"], "file is a file, not a folder"),
         (["plot", VAE, "posteriors"], "takes two latent dimensions"),
         (["plot", AUTOENCODER, "samples"], "without a prior"),
+        (["plot", VAE, "latent", "--label", "1"], "is for samples, interpolation and manifold"),
+        (["plot", VAE, "manifold", "--label", "1"], "takes no labels"),
         (["sample", VAE, "--label", "99"], "takes no labels"),
         ([*FEW, "--cache", "file/below"], "file is a file, not a folder"),
         ([*FEW, "--cache", "."], "is a folder: give a file"),

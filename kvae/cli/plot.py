@@ -12,6 +12,11 @@ def add_arguments(parser) -> None:
     parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-n", type=common.positive, help="images, or images along one side")
+    parser.add_argument(
+        "--label",
+        type=int,
+        help="conditional models: the class to draw (samples, interpolation, manifold)",
+    )
     parser.add_argument("-o", "--output", help="a .png file (default KIND.png)")
     common.add_json(parser)
 
@@ -24,8 +29,13 @@ def run(arguments) -> int:
     from kvae import plots
 
     count = {} if arguments.n is None else {"n": arguments.n}
+    label = {} if arguments.label is None else {"label": arguments.label}
+    if label and arguments.kind not in ("samples", "interpolation", "manifold"):
+        raise ValueError(
+            f"--label is for samples, interpolation and manifold, not {arguments.kind}."
+        )
     if arguments.kind == "samples":
-        plots.samples(model, seed=arguments.seed, path=output, **count)
+        plots.samples(model, seed=arguments.seed, path=output, **count, **label)
     else:
         data = common.load_data(model, arguments.model, arguments)
         x = data if model.conditional else data.images
@@ -40,10 +50,10 @@ def run(arguments) -> int:
         elif arguments.kind == "posteriors":
             plots.posterior_map(model, x, data.labels, path=output, **count)
         elif arguments.kind == "manifold":
-            plots.manifold(model, x=x, path=output, **count)
+            plots.manifold(model, x=x, path=output, **count, **label)
         else:
             rows = arguments.n or 6
-            plots.interpolation(model, x[:rows], x[rows : 2 * rows], path=output)
+            plots.interpolation(model, x[:rows], x[rows : 2 * rows], path=output, **label)
     if arguments.json:
         common.print_json({"path": output, "kind": arguments.kind})
     else:

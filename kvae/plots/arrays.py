@@ -63,8 +63,17 @@ def finite(values: Any, source: str) -> np.ndarray:
     return values
 
 
-def given(vae: Any, x: Any) -> tuple:
-    """Returns what a model takes beside `x`: a conditional one the labels of a `Dataset`."""
+def given(vae: Any, x: Any, label: Any = None, rows: int = 0) -> tuple:
+    """Returns what a model takes beside `x` or z: a conditional one takes labels.
+
+    Args:
+        vae: the model.
+        x: array or `Dataset`, whose labels are taken.
+        label: int, or int array `[rows]`; it goes before the labels of `x`.
+        rows: int. For how many rows a single `label` stands.
+    """
+    if label is not None:
+        return (np.full(rows, label) if np.ndim(label) == 0 else np.asarray(label),)
     if getattr(vae, "num_classes", None) is None:
         return ()
     return (getattr(x, "labels", None),)
@@ -79,9 +88,9 @@ def encode(vae: Any, x: np.ndarray, *label: Any) -> dict[str, np.ndarray]:
     return {key: finite(value, f"encode(x)[{key!r}]") for key, value in params.items()}
 
 
-def decode(vae: Any, z: np.ndarray) -> np.ndarray:
+def decode(vae: Any, z: np.ndarray, *label: Any) -> np.ndarray:
     """Returns the likelihood's means [n, *event] at the codes z [n, D]."""
-    return finite(vae.decode(z), "decode(z)")
+    return finite(vae.decode(z, *label), "decode(z)")
 
 
 def event_kind(shape: tuple[int, ...], kind: str | None = None) -> str:

@@ -153,6 +153,7 @@ def interpolation(
     path: str | os.PathLike | None = None,
     *,
     method: str = "linear",
+    label: Any = None,
     gap: int = 1,
     kind: str | None = None,
     value_range: tuple[float, float] | None = None,
@@ -165,12 +166,14 @@ def interpolation(
 
     Args:
         vae: kvae.VAE. The model.
-        x_start: array [r, *event] or one event. Where the rows start.
-        x_end: array [r, *event] or one event. Where they end.
+        x_start: array [r, *event], one event, or Dataset. Where the rows start.
+        x_end: array [r, *event], one event, or Dataset. Where they end.
         steps: int. Decoded codes in a row, at least 2. Defaults to 10.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         method: str. "linear", or "slerp" along great arcs, which keeps to the norms at which a
             Gaussian prior of many dimensions has its mass. Defaults to "linear".
+        label: int, or ints [r]. The class in which each row of a conditional model is decoded.
+            Defaults to `None`: that of the `Dataset` where it starts.
         gap: int. Pixels between images. Defaults to 1.
         kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
         value_range: (low, high). As in `reconstructions`.
@@ -180,8 +183,8 @@ def interpolation(
         matplotlib.figure.Figure.
 
     Raises:
-        ValueError: if the two have different numbers of rows, a wrong shape, or `method` is
-            unknown.
+        ValueError: if the two have different numbers of rows, a wrong shape, `method` is
+            unknown, or labels are missing or superfluous.
 
     Example:
 
@@ -205,13 +208,17 @@ def interpolation(
     start, end = ends
     if len(start) != len(end):
         raise ValueError(f"`x_start` has {len(start)} rows and `x_end` {len(end)}: give pairs.")
-    z_start, z_end = (arrays.encode(vae, x)["z_mean"].astype("float64") for x in ends)
+    rows, codes = len(start), []
+    for x, events in zip((x_start, x_end), ends, strict=True):
+        own = None if getattr(x, "labels", None) is not None else label
+        params = arrays.encode(vae, events, *arrays.given(vae, x, own, rows))
+        codes.append(params["z_mean"].astype("float64"))
     t = np.linspace(0.0, 1.0, steps)
     from kvae import interpolation as ways
 
-    z = np.asarray(getattr(ways, method)(z_start, z_end, t))
-    rows = len(start)
-    between = arrays.decode(vae, z.reshape(rows * steps, -1).astype("float32"))
+    z = np.asarray(getattr(ways, method)(*codes, t)).reshape(rows * steps, -1)
+    decoded_as = (np.repeat(y, steps) for y in arrays.given(vae, x_start, label, rows))
+    between = arrays.decode(vae, z.astype("float32"), *decoded_as)
     between = between.reshape(rows, steps, *between.shape[1:])
     events = np.concatenate([start[:, None], between, end[:, None]], axis=1)
     grid = draw_grid(
@@ -231,4 +238,7 @@ def interpolation(
     labels = ["start", *[f"{t[i]:.2g}" for i in shown], "end"]
     grid.label_cols(labels, [0, *[i + 1 for i in shown], steps + 1])
     way = "linear" if method == "linear" else "spherical (slerp)"
-    return grid.finish(title, f"originals at both ends; {way} between their posterior means", path)
+    subtitle = f"originals at both ends; {way} between their posterior means"
+    if getattr(vae, "num_classes", None) is not None:
+        subtitle += ", decoded as " + ("the start's class" if label is None else f"class {label}")
+    return grid.finish(title, subtitle, path)

@@ -63,6 +63,7 @@ def manifold(
     *,
     x: Any = None,
     dims: Sequence[int] | None = None,
+    label: int | None = None,
     quantiles: tuple[float, float] = (0.05, 0.95),
     gap: int = 0,
     kind: str | None = None,
@@ -83,6 +84,7 @@ def manifold(
             codes' smallest value to their largest, the other dimensions at their mean.
         dims: two ints. The latent dimensions that vary; the others are 0. Defaults to `None`:
             (0, 1), or the two with the most KL when `x` is given.
+        label: int. The class that is decoded, of a conditional model, which needs it.
         quantiles: two floats. First and last quantile. Defaults to (0.05, 0.95).
         gap: int. Pixels between images. Defaults to 0: one seamless picture.
         kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
@@ -93,7 +95,8 @@ def manifold(
         matplotlib.figure.Figure.
 
     Raises:
-        ValueError: if the model has no prior and `x` is not given, or an argument is out of range.
+        ValueError: if the model has no prior and `x` is not given, an argument is out of range,
+            or the label is missing or superfluous.
 
     Example:
 
@@ -115,7 +118,11 @@ def manifold(
             "This model has no prior whose quantiles could be decoded: give `x`, examples by "
             "which the grid is scaled to the range of their codes."
         )
-    params = None if x is None else arrays.encode(vae, arrays.as_events(vae, x))
+    params = None
+    if x is not None:
+        events = arrays.as_events(vae, x)
+        own = None if getattr(x, "labels", None) is not None else label
+        params = arrays.encode(vae, events, *arrays.given(vae, x, own, len(events)))
     notes = []
     if dims is not None:
         dims = _check_dims(dims, latent_dim)
@@ -139,7 +146,8 @@ def manifold(
     z[:, :, dims[0]] = axes[0][None, :]
     if len(dims) == 2:
         z[:, :, dims[1]] = axes[1][::-1, None]
-    decoded = arrays.decode(vae, z.reshape(rows * n, latent_dim).astype("float32"))
+    codes = z.reshape(rows * n, latent_dim).astype("float32")
+    decoded = arrays.decode(vae, codes, *arrays.given(vae, None, label, len(codes)))
     picture = draw_grid(decoded, rows, n, kind=kind, gap=gap, value_range=value_range)
 
     shown = _spread(n, picture.cell[1], 54)
@@ -156,4 +164,6 @@ def manifold(
         notes.insert(0, f"decoded Gaussian quantiles, {100 * low:g} % to {100 * high:g} %")
     if latent_dim > len(dims):
         notes.append("the other dimensions at " + ("their mean" if deterministic else "0"))
+    if label is not None:
+        notes.append(f"class {label}")
     return picture.finish(title, "; ".join(notes), path)

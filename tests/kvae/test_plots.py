@@ -365,11 +365,17 @@ def make_conditional_linear(make_linear):
             self.labels = label
             return super().encode(x)
 
+        def decode(self, z, label):
+            self.decoded_as = np.asarray(label)
+            return super().decode(z) + 0.1 * self.decoded_as[:, None, None, None]
+
         def reconstruct(self, x, label):
-            return self.decode(self.encode(x, label)["z_mean"])
+            return self.decode(self.encode(x, label)["z_mean"], label)
 
         def sample(self, n, seed=None, output="mean", label=None):
-            return super().sample(n, seed, output) + 0.1 * np.reshape(label, (-1, 1, 1, 1))
+            z = np.random.default_rng(seed).normal(size=(n, self.latent_dim))
+            self.sampled.append((n, seed, output))
+            return self.decode(z, np.full(n, label))
 
     return Conditional
 
@@ -396,3 +402,55 @@ def test_labels_of_a_dataset_reach_a_conditional_model(make_conditional_linear):
     np.testing.assert_array_equal(vae.labels, [0, 1, 1])
     plots.latent_scatter(vae, data)
     np.testing.assert_array_equal(vae.labels, data.labels)
+
+
+def test_a_manifold_of_a_class(make_conditional_linear):
+    vae = make_conditional_linear()
+    pictures = [
+        np.asarray(
+            plots.manifold(vae, n=2, label=label, value_range=(0, 1)).axes[0].images[0].get_array(),
+            np.float64,
+        )
+        for label in (0, 1)
+    ]
+    np.testing.assert_allclose(pictures[1] - pictures[0], 0.1, atol=1e-5)
+
+
+def test_an_interpolation_is_decoded_as_the_class_of_its_start_or_a_given_one(
+    make_conditional_linear,
+):
+    from kvae.datasets import Dataset
+
+    vae = make_conditional_linear()
+    start, end = (Dataset(vae.codes(2)[0], np.array(labels)) for labels in ([0, 1], [1, 1]))
+    plots.interpolation(vae, start, end, steps=3)
+    np.testing.assert_array_equal(vae.decoded_as, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(vae.labels, [1, 1])  # Each end is encoded as what it is.
+    plots.interpolation(vae, start, end, steps=2, label=0)
+    np.testing.assert_array_equal(vae.decoded_as, [0] * 4)
+    np.testing.assert_array_equal(vae.labels, [1, 1])
+    plots.interpolation(vae, start.images, end.images, steps=2, label=[1, 0])
+    np.testing.assert_array_equal(vae.decoded_as, [1, 1, 0, 0])
+    np.testing.assert_array_equal(vae.labels, [1, 0])
+
+
+def test_pictures_of_a_real_conditional_model(tmp_path):
+    import zoo
+    from kvae.datasets import Dataset
+
+    vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(4,), num_classes=3)
+    x = Dataset(np.random.default_rng(0).random((6, 8, 8, 1)), np.arange(6) % 3)
+    one, two = (plots.manifold(vae, n=3, x=x, label=label) for label in (0, 2))
+    one, two = (np.asarray(figure.axes[0].images[0].get_array()) for figure in (one, two))
+    assert np.any(one != two)
+    plots.interpolation(vae, x[:2], x[2:4], steps=2, path=tmp_path / "i.png")
+    for arguments in ({}, {"label": 3}, {"label": 0.5}):
+        with pytest.raises(ValueError, match="needs labels|it is one class|whole numbers"):
+            plots.manifold(vae, n=2, **arguments)
+    plain = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
+    for picture in (
+        lambda: plots.manifold(plain, n=2, label=1),
+        lambda: plots.interpolation(plain, x.images[:1], x.images[1:2], label=1),
+    ):
+        with pytest.raises(ValueError, match="takes no labels"):
+            picture()
