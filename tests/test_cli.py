@@ -162,7 +162,7 @@ def test_sample_of_a_conditional_model(capsys, folder):
     output(capsys, "plot", "model.keras", "manifold", "-n", "3", "--label", "4", "-o", "m.png")
     output(capsys, "plot", "model.keras", "interpolation", "-n", "2", "-o", "i.png")
     text = error(capsys, "plot", "model.keras", "manifold", "-n", "3", "-o", "n.png")
-    assert "needs labels" in text and not (folder / "n.png").exists()
+    assert "give --label, from 0 to 9" in text and not (folder / "n.png").exists()
     for name in ("z.png", "r.png"):
         Image.open(folder / name).verify()
     assert "give --label, from 0 to 9" in error(capsys, "sample", "model.keras", "-o", "z.npy")

@@ -121,6 +121,11 @@ def add_sampler(parser) -> None:
     )
 
 
+def label_missing(model, name: str) -> ValueError:
+    """The error of a command that draws one class of a conditional model, and was given none."""
+    return ValueError(f"{name} is conditional: give --label, from 0 to {model.num_classes - 1}.")
+
+
 def load_model(name: str):
     """Loads a zoo model by its name, or a `.keras` file by its path."""
     quiet_tensorflow()

@@ -25,15 +25,17 @@ def run(arguments) -> int:
     output = arguments.output or f"{arguments.kind}.png"
     if not output.endswith(".png"):
         raise ValueError(f"--output ends in .png, not {output!r}.")
-    model = common.load_model(arguments.model)
-    from kvae import plots
-
     count = {} if arguments.n is None else {"n": arguments.n}
     label = {} if arguments.label is None else {"label": arguments.label}
     if label and arguments.kind not in ("samples", "interpolation", "manifold"):
         raise ValueError(
             f"--label is for samples, interpolation and manifold, not {arguments.kind}."
         )
+    model = common.load_model(arguments.model)
+    if arguments.kind == "manifold" and model.conditional and not label:
+        raise common.label_missing(model, arguments.model)
+    from kvae import plots
+
     if arguments.kind == "samples":
         plots.samples(model, seed=arguments.seed, path=output, **count, **label)
     else:

@@ -45,9 +45,7 @@ def run(arguments) -> int:
     if arguments.label is not None:
         options["label"] = arguments.label
     elif output.suffix == ".npy" and model.conditional:
-        raise ValueError(
-            f"{arguments.model} is conditional: give --label, from 0 to {model.num_classes - 1}."
-        )
+        raise common.label_missing(model, arguments.model)
     if output.suffix == ".npy":
         values = np.asarray(model.sample(arguments.n, output=arguments.kind, **options))
         with io.atomic_write(output) as temporary:
