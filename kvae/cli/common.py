@@ -14,6 +14,7 @@ __all__ = [
     "add_sampler",
     "card_of",
     "from_0",
+    "label_missing",
     "load_data",
     "load_model",
     "number_from_0",
