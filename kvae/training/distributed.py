@@ -7,6 +7,7 @@
 | `"slurm"` | the same | `srun` |
 """
 
+import functools
 import json
 import os
 
@@ -123,5 +124,16 @@ def agree(strategy, flag: bool) -> bool:
         return flag
     import tensorflow as tf
 
-    own = strategy.run(lambda: tf.constant(float(flag)))
-    return float(strategy.reduce(tf.distribute.ReduceOp.SUM, own, axis=None)) > 0
+    return float(_count(strategy)(tf.constant(float(flag)))) > 0
+
+
+@functools.cache
+def _count(strategy):
+    """The sum over all replicas, as a graph: eagerly a strategy warns of its overhead."""
+    import tensorflow as tf
+
+    return tf.function(
+        lambda flag: strategy.reduce(
+            tf.distribute.ReduceOp.SUM, strategy.run(lambda: flag), axis=None
+        )
+    )
