@@ -1,6 +1,7 @@
 """How each pretrained model was trained: the one place that says so."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,10 +102,15 @@ _SPRITES = dict(
 )
 
 
+def _config(part) -> dict:
+    """A part as cards hold it: tuples are lists there."""
+    return json.loads(json.dumps(keras.saving.serialize_keras_object(part)))
+
+
 def _gaussian(variance: str, scale: float) -> dict:
     """A Gaussian likelihood as its configuration, which cards can hold."""
     likelihood = kvae.GaussianLikelihood(variance, scale, name="likelihood")  # Not a counted name.
-    return keras.saving.serialize_keras_object(likelihood)
+    return _config(likelihood)
 
 
 def _hierarchical(**settings) -> dict:
@@ -114,10 +120,7 @@ def _hierarchical(**settings) -> dict:
         posterior=kvae.Hierarchical(features_dim=128, **between, name="posterior"),
         prior=kvae.HierarchicalPrior(top=kvae.StandardNormal(name="top"), **between, name="prior"),
     )
-    return {
-        **settings,
-        **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
-    }
+    return {**settings, **{name: _config(part) for name, part in parts.items()}}
 
 
 def _blog(value: float) -> dict:

@@ -70,8 +70,9 @@ def evaluate(
     Returns:
         `Evaluation`, a mapping. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For
         a VAE also `nll`, a dict with `value`, `standard_error`, `monte_carlo_error`,
-        `num_samples`. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel`
-        and its `bce_standard_error` over the examples, all at the code's reconstruction. Dicts
+        `num_samples`; not for vector-quantized codes, of which all importance samples give the
+        ELBO. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel` and its
+        `bce_standard_error` over the examples, all at the code's reconstruction. Dicts
         `latents`, `quality`, `probes` and `rate_distortion`, as far as asked for.
 
     Raises:
@@ -93,7 +94,7 @@ def evaluate(
     values = {key: terms[key] for key in ("elbo", "reconstruction", "kl")}
     pixels = int(np.prod(data.event_shape))
     log_prob, summary, samples, parts = None, None, None, []
-    if model.posterior.has_density:
+    if model.posterior.has_density and not model.posterior.certain:
         log_prob = model.log_prob(
             data,
             num_samples=num_samples,
@@ -103,7 +104,7 @@ def evaluate(
             cache=cache,
         )
         values["nll"] = log_prob.summary()
-    else:
+    elif not model.posterior.has_density:
         values["mse"] = terms["squared_error"] / pixels
         if isinstance(model.likelihood, Bernoulli):
             values["bce_per_pixel"] = values["reconstruction"] / pixels

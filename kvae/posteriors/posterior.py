@@ -31,6 +31,7 @@ class Posterior(Part):
     """
 
     has_density = True  # False for a point mass: no log_prob, hence no likelihood of the model.
+    certain = False  # True where q(z|x) has a single value, and importance samples no weights.
     known_everywhere = True  # Whether log_prob takes any z, or its own draws alone know theirs.
     # Whether log_prob depends on nothing trainable but its arguments; flows have weights in it.
     stops_at_parameters = True

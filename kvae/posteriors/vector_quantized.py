@@ -63,6 +63,7 @@ class VectorQuantized(Posterior):
 
     space = "codes"
     discrete = True
+    certain = True
 
     def __init__(
         self,

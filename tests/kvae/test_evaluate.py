@@ -78,6 +78,20 @@ def test_an_autoencoder_has_less(make_vae, data, tmp_path):
     assert other.name not in curve  # Its own codes are exact.
 
 
+def test_codes_that_are_certain_have_a_bound_and_no_estimate(make_vae, data):
+    vae = make_vae(
+        latent_dim=4,
+        posterior=kvae.posteriors.VectorQuantized(num_embeddings=5, embedding_dim=2),
+        prior="uniform_codes",
+    )
+    result = evaluation.evaluate(vae, data)
+    assert set(result) == {"elbo", "reconstruction", "kl"}
+    # Importance samples would say the same, with an error of zero.
+    samples = vae.log_prob(data, num_samples=3)
+    np.testing.assert_allclose(samples.summary()["value"], -result["elbo"], rtol=1e-5)
+    np.testing.assert_allclose(samples.standard_error, 0.0, atol=1e-5)
+
+
 def test_the_curve_of_a_linear_decoder_is_known(linear_gaussian):
     """q_β is Gaussian, with the precision I + β WᵀW / s²."""
     x, vae = linear_gaussian.draw(40, 0), linear_gaussian.vae(shift=0.3)
