@@ -189,7 +189,7 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
         },
         cost={
             "seconds": round(checkpoint.seconds, 1),
-            "machine": f"{_cores()} CPU cores, {platform.machine()}, shared with other work",
+            "machine": f"{_cores()}, {platform.machine()}, shared with other work",
             "parameters": model.count_params(),
         },
         recipe={**card.recipe, "best_epoch": checkpoint.best_epoch},
@@ -256,10 +256,12 @@ def _untrained(recipe: Recipe, model) -> Card:
     )
 
 
-def _cores() -> int:
+def _cores() -> str:
     import os
 
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    known = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if known else os.cpu_count()
+    return f"{count} CPU core{'' if count == 1 else 's'}"
 
 
 def _main() -> None:
