@@ -28,7 +28,7 @@ def test_any_number_of_rows_has_one_graph():
 
 def test_models_one_after_another_warn_of_no_retracing(caplog):
     """A function that is gone leaves its `id` to the next one, which is not the same function."""
-    for number in range(12):
+    for number in range(8):
         functions = Functions()
         assert functions("add", lambda x, number=number: x + number, (tf.ones((2, 3)),))[0, 0] == (
             number + 1
