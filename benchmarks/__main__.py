@@ -55,6 +55,7 @@ def main(arguments=None) -> int:
     growth = commands.add_parser("scaling", help=sizes)
     growth.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000],
                         metavar="N")  # fmt: skip
+    growth.add_argument("--epochs", type=int, default=2, help="the last one is timed (2)")
     for command, file in ((variants, "variants"), (growth, "scaling")):
         command.add_argument("--json", type=pathlib.Path, default=_ROOT / f"runs/{file}.json")
         command.set_defaults(markdown=None)
@@ -67,6 +68,8 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     if min(getattr(options, "sizes", [1])) < 1:
         parser.error("--sizes are numbers of images, at least 1")
+    if getattr(options, "epochs", 1) < 1:
+        parser.error("--epochs is at least 1")
     clock = "cpu" if options.cpu else "seconds"
     if options.command == "compare":
         print(report.compared(*(json.loads(path.read_text()) for path in
@@ -91,7 +94,8 @@ def scaling(options) -> dict:
             shards = str(pathlib.Path(folder) / str(size))
             for data in ("written", "in memory", "shards"):
                 _say(start, f"{size:,} images, {data}")
-                command = [sys.executable, "-m", "benchmarks.scaling", data, str(size), shards]
+                what = [data, str(size), shards, str(options.epochs)]
+                command = [sys.executable, "-m", "benchmarks.scaling", *what]
                 done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
                 if done.returncode:
                     raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

@@ -1,6 +1,6 @@
 """One measurement of how time and memory grow with the number of images, in a process of its own.
 
-    python -m benchmarks.scaling KIND N FOLDER
+    python -m benchmarks.scaling KIND N FOLDER EPOCHS
 
 KIND is `written` (makes the shards of FOLDER), `in memory` or `shards`. Images are 8 × 8 and
 random, the network is small: what is measured is what data cost. Prints one line of JSON.
@@ -46,7 +46,7 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _trained(data) -> dict:
+def _trained(data, epochs: int) -> dict:
     encoder = keras.Sequential(
         [keras.Input(_EVENT), keras.layers.Flatten(), keras.layers.Dense(32, "relu")]
     )
@@ -57,11 +57,11 @@ def _trained(data) -> dict:
     # One step in each call, so that all sizes are trained in the same way.
     vae.compile("adam", steps_per_execution=1)
     clock = _Seconds()
-    vae.fit(data, batch_size=_BATCH, epochs=2, verbose=0, callbacks=[clock])
+    vae.fit(data, batch_size=_BATCH, epochs=epochs, verbose=0, callbacks=[clock])
     return {"seconds": clock.seconds, "cpu": clock.cpu}
 
 
-def _main(kind: str, n: str, folder: str) -> None:
+def _main(kind: str, n: str, folder: str, epochs: str) -> None:
     n, folder = int(n), pathlib.Path(folder)
     keras.utils.set_random_seed(0)
     kvae.random.normal((1,), 0)  # TensorFlow is there before anything is measured.
@@ -71,9 +71,9 @@ def _main(kind: str, n: str, folder: str) -> None:
         kvae.datasets.write_shards(_images(n), folder)
         facts = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
     elif kind == "shards":
-        facts = _trained(kvae.datasets.Shards(folder))
+        facts = _trained(kvae.datasets.Shards(folder), int(epochs))
     else:
-        facts = _trained(kvae.datasets.Dataset(np.concatenate(list(_images(n)))))
+        facts = _trained(kvae.datasets.Dataset(np.concatenate(list(_images(n)))), int(epochs))
     if kind != "in memory":
         file_mb = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(json.dumps({"data": kind, "images": n, "file_mb": file_mb, "before_mb": before,

@@ -25,6 +25,7 @@ __all__ = [
     "sealed",
     "sha256_file",
     "unsealed",
+    "without_nan",
     "writable_folder",
 ]
 
@@ -230,6 +231,15 @@ def sha256_file(path: str | os.PathLike) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def without_nan(value):
+    """Returns plain data with `None` for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sealed(content: dict) -> str:

@@ -90,4 +90,7 @@ def test_growth_is_told_by_what_a_training_adds():
 def test_sizes_that_are_none(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["scaling", "--sizes", "0"])
-    assert stopped.value.code == 2 and "at least 1" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "--sizes are" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["scaling", "--epochs", "0"])
+    assert stopped.value.code == 2 and "--epochs is at least 1" in capsys.readouterr().err

@@ -91,6 +91,14 @@ def test_evaluate_reproduces_the_card(capsys):
     assert result["elbo"] == pytest.approx(card.metrics["elbo"], abs=0.01)
 
 
+def test_an_error_that_one_sample_does_not_have_is_null(capsys, folder):
+    arguments = ["evaluate", VAE, "--samples", "1", "--limit", "3", "-o", "out"]
+    printed = output(capsys, *arguments, "--json")
+    for text in (printed, (folder / "out/result.json").read_text()):
+        assert "NaN" not in text
+        assert json.loads(text)["nll"]["monte_carlo_error"] is None
+
+
 def test_evaluate_prints_what_it_writes(capsys, folder):
     command = ("evaluate", AUTOENCODER, "--limit", "40", "--sampler", "kmeans", "--latents")
     text = output(capsys, *command, "-o", "out")

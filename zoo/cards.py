@@ -98,7 +98,7 @@ class Card:
     def write(self, path) -> None:
         """Writes the card as JSON with its SHA-256, atomically."""
         with io.atomic_write(path) as temporary:
-            temporary.write_text(io.sealed(self.to_dict()), "utf-8")
+            temporary.write_text(io.sealed(io.without_nan(self.to_dict())), "utf-8")
 
 
 def list_models(pattern: str | None = None, *, untrained: bool = False) -> list[str]:

@@ -8,6 +8,8 @@ import pathlib
 import sys
 import tempfile
 
+from kvae import io
+
 __all__ = [
     "add_json",
     "add_model",
@@ -204,7 +206,7 @@ def load_data(model, name: str, arguments, split: str = "test"):
 
 
 def print_json(value) -> None:
-    print(json.dumps(value, indent=2))
+    print(json.dumps(io.without_nan(value), indent=2))
 
 
 def table(title: str, columns, rows) -> None:

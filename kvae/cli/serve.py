@@ -53,14 +53,16 @@ def run(arguments) -> int:
 
     # Before the model is loaded, which takes longer.
     backend = serving.choose(arguments.backend)
-    host = "0.0.0.0" if backend == "model_server" else arguments.host  # It has no such option.
-    listening.check(host, arguments.port)
-    if backend != "development" or (not arguments.no_grpc and server_grpc.installed()):
-        listening.check(host, arguments.grpc_port, "--grpc-port")
+    grpc = backend != "development" or (not arguments.no_grpc and server_grpc.installed())
+    if backend != "docker":  # Its daemon may be on another machine.
+        host = "0.0.0.0" if backend == "model_server" else arguments.host  # Without such an option.
+        listening.check(host, arguments.port)
+        if grpc:
+            listening.check(host, arguments.grpc_port, "--grpc-port")
     limits = server.Limits(arguments.timeout, max_bytes=round(1e6 * arguments.max_request_mb))
     with _models(arguments) as models:
         if backend == "development":
-            return _development(arguments, models, limits)
+            return _development(arguments, models, limits, grpc)
         if backend == "docker":
             image = arguments.image or serving.IMAGE
             manager = serving.docker_command(
@@ -96,16 +98,13 @@ def _models(arguments):
         yield server.found(folder)
 
 
-def _development(arguments, models, limits) -> int:
+def _development(arguments, models, limits, grpc: bool) -> int:
     from export import server, server_grpc
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    grpc_port = arguments.grpc_port
-    if arguments.no_grpc:
-        grpc_port = None
-    elif not server_grpc.installed():
-        print(f"REST only; for gRPC: {server_grpc.NEEDS}")
-        grpc_port = None
-    else:
+    if grpc:
         common.quiet_tensorflow()  # The stubs import it.
+    elif not arguments.no_grpc:
+        print(f"REST only; for gRPC: {server_grpc.NEEDS}")
+    grpc_port = arguments.grpc_port if grpc else None
     return server.run(models, arguments.host, arguments.port, grpc_port, limits)

@@ -79,7 +79,7 @@ class Result(Mapping):
     def to_json(self, path=None) -> str:
         """Returns the figures as JSON, and writes them to `path` where one is given."""
         facts = {"title": self.title, "note": self.note, **self._values}
-        return _written(json.dumps(facts, indent=2) + "\n", path)
+        return _written(json.dumps(io.without_nan(facts), indent=2) + "\n", path)
 
     def to_markdown(self, path=None) -> str:
         """Returns the tables as Markdown, and writes them to `path` where one is given."""

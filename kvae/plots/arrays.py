@@ -67,16 +67,17 @@ def given(vae: Any, x: Any, label: Any = None, rows: int = 0) -> tuple:
     """Returns what a model takes beside `x` or z: a conditional one takes labels.
 
     Args:
-        vae: the model.
-        x: array or `Dataset`, whose labels are taken.
-        label: int, or int array `[rows]`; it goes before the labels of `x`.
+        vae: the model; one that is not conditional refuses a `label` when it is called.
+        x: array, `Dataset` or `None`.
+        label: int, or int array `[rows]`, where `x` has no labels of its own.
         rows: int. For how many rows a single `label` stands.
     """
-    if label is not None:
-        return (np.full(rows, label) if np.ndim(label) == 0 else np.asarray(label),)
-    if getattr(vae, "num_classes", None) is None:
+    if getattr(vae, "num_classes", None) is None and label is None:
         return ()
-    return (getattr(x, "labels", None),)
+    own = getattr(x, "labels", None)
+    if own is not None or label is None:
+        return (own,)
+    return (np.full(rows, label) if np.ndim(label) == 0 else np.asarray(label),)
 
 
 def encode(vae: Any, x: np.ndarray, *label: Any) -> dict[str, np.ndarray]:

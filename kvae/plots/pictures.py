@@ -210,14 +210,14 @@ def interpolation(
         raise ValueError(f"`x_start` has {len(start)} rows and `x_end` {len(end)}: give pairs.")
     rows, codes = len(start), []
     for x, events in zip((x_start, x_end), ends, strict=True):
-        own = None if getattr(x, "labels", None) is not None else label
-        params = arrays.encode(vae, events, *arrays.given(vae, x, own, rows))
+        params = arrays.encode(vae, events, *arrays.given(vae, x, label, rows))
         codes.append(params["z_mean"].astype("float64"))
     t = np.linspace(0.0, 1.0, steps)
     from kvae import interpolation as ways
 
     z = np.asarray(getattr(ways, method)(*codes, t)).reshape(rows * steps, -1)
-    decoded_as = (np.repeat(y, steps) for y in arrays.given(vae, x_start, label, rows))
+    decoded_as = arrays.given(vae, x_start if label is None else None, label, rows)
+    decoded_as = (None if y is None else np.repeat(y, steps) for y in decoded_as)
     between = arrays.decode(vae, z.astype("float32"), *decoded_as)
     between = between.reshape(rows, steps, *between.shape[1:])
     events = np.concatenate([start[:, None], between, end[:, None]], axis=1)
@@ -240,5 +240,6 @@ def interpolation(
     way = "linear" if method == "linear" else "spherical (slerp)"
     subtitle = f"originals at both ends; {way} between their posterior means"
     if getattr(vae, "num_classes", None) is not None:
-        subtitle += ", decoded as " + ("the start's class" if label is None else f"class {label}")
+        one = f"class {label}" if np.ndim(label) == 0 else "the classes given"
+        subtitle += ", decoded as " + ("the start's class" if label is None else one)
     return grid.finish(title, subtitle, path)

@@ -121,8 +121,7 @@ def manifold(
     params = None
     if x is not None:
         events = arrays.as_events(vae, x)
-        own = None if getattr(x, "labels", None) is not None else label
-        params = arrays.encode(vae, events, *arrays.given(vae, x, own, len(events)))
+        params = arrays.encode(vae, events, *arrays.given(vae, x, label, len(events)))
     notes = []
     if dims is not None:
         dims = _check_dims(dims, latent_dim)

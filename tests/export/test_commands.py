@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from export import serving
 from kvae.cli import main
 
 VAE = "dense_vae.digits"
@@ -77,7 +78,7 @@ def test_wrong_arguments_are_one_line_that_says_what_to_do(folder, capfd, argume
     assert re.search(message, text), text
 
 
-def test_a_port_or_a_host_that_is_not_to_be_had(folder, dense_path, capfd):
+def test_a_port_or_a_host_that_is_not_to_be_had(folder, dense_path, capfd, monkeypatch):
     models = str(dense_path.parent)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -85,6 +86,13 @@ def test_a_port_or_a_host_that_is_not_to_be_had(folder, dense_path, capfd):
         assert f"Port {port} is taken. Choose another one with --port" in text
         text = error(capfd, "serve", models, *DEVELOPMENT, "--grpc-port", port)
         assert f"Port {port} is taken. Choose another one with --grpc-port" in text
+        # A server of TensorFlow's listens at every address, also at this one.
+        with monkeypatch.context() as patch:
+            patch.setattr(serving, "choose", lambda backend: "model_server")
+            for option in "--port", "--grpc-port":
+                ports = {"--port": "0", "--grpc-port": "0", option: port}
+                words = [word for pair in ports.items() for word in pair]
+                assert f"another one with {option}." in error(capfd, "serve", "no.model", *words)
         # Before a model is looked for, loaded and exported.
         text = error(capfd, "serve", "no.model", "--backend", "development", "--port", port)
         assert f"Port {port} is taken. Choose another one with --port" in text

@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import json
 import os
 import pathlib
 
+import numpy as np
 import pytest
 
 from kvae import io
@@ -166,3 +168,13 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, error):
 def test_other_errors_are_as_they_were(tmp_path):
     with pytest.raises(PermissionError, match="^x$"), io.disk_errors(tmp_path, "nothing"):
         raise PermissionError("x")
+
+
+def test_numbers_that_json_does_not_have_are_null():
+    value = {
+        "a": [1.5, float("nan"), (float("-inf"), "NaN", None, True)],
+        "b": {"c": np.float64("inf")},
+    }
+    found = io.without_nan(value)
+    assert found == {"a": [1.5, None, [None, "NaN", None, True]], "b": {"c": None}}
+    json.dumps(found, allow_nan=False)

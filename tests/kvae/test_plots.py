@@ -444,6 +444,8 @@ def test_pictures_of_a_real_conditional_model(tmp_path):
     one, two = (np.asarray(figure.axes[0].images[0].get_array()) for figure in (one, two))
     assert np.any(one != two)
     plots.interpolation(vae, x[:2], x[2:4], steps=2, path=tmp_path / "i.png")
+    with pytest.raises(ValueError, match="needs labels"):
+        plots.interpolation(vae, x.images[:1], x.images[1:2], steps=2)
     for arguments in ({}, {"label": 3}, {"label": 0.5}):
         with pytest.raises(ValueError, match="needs labels|it is one class|whole numbers"):
             plots.manifold(vae, n=2, **arguments)
