@@ -20,7 +20,16 @@ from zoo.cards import Card
 from zoo.recipes import Recipe
 from zoo.registry import build, load
 
-__all__ = ["adapted", "announce", "copy_of", "measure", "publish", "test_data", "train"]
+__all__ = [
+    "adapted",
+    "announce",
+    "copy_of",
+    "measure",
+    "publish",
+    "start_from",
+    "test_data",
+    "train",
+]
 
 _LICENSE = "Apache-2.0"
 _TEST = 10_000  # Examples of a stream that figures are measured on, in memory.
@@ -104,7 +113,7 @@ def train(
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         model = build(recipe.architecture, seed=recipe.seed, **settings)
         if recipe.initial_weights is not None:
-            model.set_weights(load(recipe.initial_weights).get_weights())
+            start_from(model, load(recipe.initial_weights))
         model.compile(keras.optimizers.Adam(rate), **recipe.compile)
     # The ELBO of a VAE has the weight 1 for the KL whatever the loss has; an autoencoder has none.
     best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
@@ -125,6 +134,32 @@ def train(
         )
     checkpoint.load_best(model)
     return model, checkpoint
+
+
+def start_from(model, source) -> None:
+    """Gives a model the weights of another that it extends, e.g. by a VampPrior on top.
+
+    What only the model has, its pseudo-inputs there, keeps its own start.
+
+    Args:
+        model, source: built `kvae.VAE`s, whose common weights are in the same order.
+
+    Raises:
+        ValueError: if a weight of `source` has no place in the model.
+    """
+    rest = iter(model.weights)
+    found = []
+    for weight in source.weights:
+        kind = weight.name, weight.shape
+        place = next((own for own in rest if (own.name, own.shape) == kind), None)
+        if place is None:
+            raise ValueError(
+                f"The weight {weight.path} {tuple(weight.shape)} of {source.name} has no place in "
+                f"{model.name}. Start from a model with the same layers."
+            )
+        found.append((place, weight))
+    for place, weight in found:
+        place.assign(weight)
 
 
 def _fingerprint(recipe: Recipe, limit: int | None) -> str:

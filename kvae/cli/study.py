@@ -7,10 +7,11 @@ from kvae.cli import common
 
 
 def add_arguments(parser) -> None:
-    from kvae.studies import STUDIES
+    from kvae.studies import DATASETS, STUDIES
 
     parser.add_argument("name", choices=[*STUDIES, "all"], metavar="NAME", help=_names(STUDIES))
-    parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits")
+    data = "default digits; disentanglement knows only sprites, and all leaves out what has none"
+    parser.add_argument("--dataset", choices=(*DATASETS, "sprites"), help=data)
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, a look")
     parser.add_argument("--seed", type=common.from_0, default=0)
     parser.add_argument(
@@ -32,27 +33,24 @@ def run(arguments) -> int:
     common.quiet_tensorflow()
     import tensorflow as tf
 
-    from kvae import studies
     from kvae.studies.lab import Lab
 
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
     output = io.writable_folder(arguments.output)
     io.writable_folder(arguments.cache)
-    chosen = list(studies.STUDIES) if arguments.name == "all" else [arguments.name]
     results = []
-    for name in chosen:
+    for name, study, dataset in _chosen(arguments.name, arguments.dataset):
         start = time.monotonic()
-        study = studies.get(name)
         if not arguments.json:
             print(f"{name}: {study.question}", flush=True)
         lab = Lab(
             name,
             study.question,
-            dataset=arguments.dataset,
+            dataset=dataset,
             quick=arguments.quick,
             seed=arguments.seed,
-            folder=output / f"{name}-{arguments.dataset}",
+            folder=output / f"{name}-{dataset}",
             cache=arguments.cache,
             say=(lambda line: None) if arguments.json else _say,
         )
@@ -76,6 +74,26 @@ def run(arguments) -> int:
     if arguments.json:
         common.print_json(results)
     return 0
+
+
+def _chosen(name: str, dataset: str | None) -> list[tuple]:
+    """Name, study and data set of what is to be made.
+
+    Raises:
+        ValueError: for one study, and a data set that it does not know.
+    """
+    from kvae import studies
+
+    several = name == "all"
+    found = [(each, studies.get(each)) for each in (studies.STUDIES if several else [name])]
+    known = {each: studies.datasets_of(study) for each, study in found}
+    if not several and dataset not in (None, *known[name]):
+        raise ValueError(f"{name} is made on {' or '.join(known[name])}, not on {dataset}.")
+    return [
+        (each, study, dataset or known[each][0])
+        for each, study in found
+        if dataset in (None, *known[each])
+    ]
 
 
 def _say(line: str) -> None:

@@ -16,10 +16,10 @@ from kvae.plots.style import check_path, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["manifold"]
+__all__ = ["kl_per_dimension", "manifold"]
 
 
-def _kl_per_dimension(vae: Any, params: dict[str, np.ndarray]) -> np.ndarray | None:
+def kl_per_dimension(vae: Any, params: dict[str, np.ndarray]) -> np.ndarray | None:
     """Returns the mean KL of each latent dimension [D] in nats; None for point codes."""
     if not vae.posterior.has_density:
         return None
@@ -128,7 +128,7 @@ def manifold(
     else:
         dims = tuple(range(min(2, latent_dim)))
         if params is not None and latent_dim > 2:
-            kl = _kl_per_dimension(vae, params)
+            kl = kl_per_dimension(vae, params)
             # Point codes have no KL; how far they move is the next best measure of use.
             use = params["z_mean"].var(axis=0) if kl is None else kl
             dims = tuple(int(d) for d in np.argsort(-use, kind="stable")[:2])

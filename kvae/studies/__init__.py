@@ -4,7 +4,7 @@ import importlib
 
 from kvae import names
 
-__all__ = ["STUDIES", "get"]
+__all__ = ["DATASETS", "STUDIES", "datasets_of", "get"]
 
 # Each module has a class `Study`. Names in the order of `kvae study all`.
 STUDIES = {
@@ -13,7 +13,9 @@ STUDIES = {
     "what-the-kl-compares": "what_the_kl_compares",
     "bernoulli-or-mse": "bernoulli_or_mse",
     "posterior-map": "posterior_map",
+    "disentanglement": "disentanglement",
 }
+DATASETS = ("digits", "mnist")  # Of a study that names no others as its `datasets`.
 
 
 def get(name: str):
@@ -25,3 +27,8 @@ def get(name: str):
     if name not in STUDIES:
         raise names.unknown_name("study", name, STUDIES)
     return importlib.import_module(f"kvae.studies.{STUDIES[name]}").Study()
+
+
+def datasets_of(study) -> tuple[str, ...]:
+    """Returns the names of the data sets that a study can be made on, its own first."""
+    return getattr(study, "datasets", DATASETS)

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import inspect
 import json
-import math
 import os
 import pathlib
 import platform
@@ -48,6 +47,7 @@ class Scale:
 SCALES = {
     "digits": Scale((128,), 8, epochs=150, batch_size=64, learning_rate=2e-3, num_samples=1000),
     "mnist": Scale((200, 200), 20, epochs=40, batch_size=128, learning_rate=1e-3, num_samples=5000),
+    "sprites": Scale((256, 256), 10, epochs=10, batch_size=64, learning_rate=1e-3, num_samples=100),
 }
 # For a look at what a study does, in seconds: the figures mean little.
 _QUICK = {"epochs": 3, "num_samples": 50, "limit": 500}
@@ -162,7 +162,7 @@ class Lab:
     Args:
         study: str. Its name.
         question: str. What it asks, the title of its report.
-        dataset: `"digits"` or `"mnist"`.
+        dataset: `"digits"`, `"mnist"` or `"sprites"`.
         quick: bool. A few epochs on a few examples. Defaults to `False`.
         seed: int. Of weights, noise, data order and measurements. Defaults to `0`.
         folder: path. Where the report goes.
@@ -173,7 +173,8 @@ class Lab:
     Attributes:
         scale: `Scale`.
         likelihood_images: int or `None`. How many test images log p(x) is estimated for, from the
-            first on; a study may set it where the estimate is dear. Defaults to `None`, all.
+            first on; a study may set it where the estimate is dear, and to 0 where it has none.
+            Defaults to `None`, all.
         report: `kvae.report.Report`. Its body; `write` puts the conclusion before it.
     """
 
@@ -234,6 +235,8 @@ class Lab:
         binarize: str | None = "dynamic",
         latent_dim: int | None = None,
         epochs: int | None = None,
+        seed: int | None = None,
+        monitor: str = "val_loss",
         callbacks=(),
     ) -> Run:
         """Trains a dense VAE with `model.fit`, or loads it when it was trained before.
@@ -243,6 +246,9 @@ class Lab:
             posterior, prior, likelihood, objective: parts, or their names, as for `kvae.VAE`.
             binarize: of the data. Defaults to `"dynamic"`.
             latent_dim, epochs: instead of the scale's.
+            seed: int. Of the weights and the noise. Defaults to `None`, the lab's.
+            monitor: str. What chooses the best epoch: `"val_loss"` or `"val_elbo"`. Defaults to
+                `"val_loss"`.
             callbacks: further Keras callbacks; they see nothing of a training that is loaded.
 
         Returns:
@@ -251,6 +257,7 @@ class Lab:
         import zoo
 
         scale = self.scale
+        seed = self.seed if seed is None else seed
         parts = {
             "posterior": posteriors.get(posterior),
             "prior": priors.get(prior),
@@ -266,7 +273,7 @@ class Lab:
             "epochs": epochs or scale.epochs,
             "batch_size": scale.batch_size,
             "learning_rate": scale.learning_rate,
-            "seed": self.seed,
+            "seed": seed,
             "parts": {kind: _facts(part) for kind, part in parts.items()},
         }
         fingerprint = hashlib.sha256(
@@ -274,19 +281,20 @@ class Lab:
         ).hexdigest()
         folder = self.cache / f"{self.dataset}-{fingerprint[:16]}"
         train, validation = self.data("train", binarize), self.data("validation", binarize)
-        keras.utils.set_random_seed(self.seed)  # Of the initial weights.
+        keras.utils.set_random_seed(seed)  # Of the initial weights.
         vae = zoo.build(
             "dense_vae",
             image_shape=train.event_shape,
             latent_dim=settings["latent_dim"],
             hidden=scale.hidden,
-            seed=self.seed,
+            seed=seed,
             **parts,
         )
         steps = settings["epochs"] * train.steps(scale.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(scale.learning_rate, steps, alpha=0.02)
         vae.compile(keras.optimizers.Adam(rate))
-        checkpoint = Checkpoint(folder, fingerprint)
+        mode = "max" if monitor == "val_elbo" else "min"
+        checkpoint = Checkpoint(folder, fingerprint, monitor=monitor, mode=mode)
         first = checkpoint.restore(vae)
         if first < settings["epochs"]:
             vae.fit(
@@ -351,15 +359,21 @@ class Lab:
         report.extend(self.report)
         report.heading("How this was made")
         scale = self.scale
-        images = min(self.likelihood_images or math.inf, len(self.data("test")))
+        images, likelihood = len(self.data("test")), ""
+        if self.likelihood_images is not None:
+            images = min(self.likelihood_images, images)
+        if images:
+            likelihood = (
+                f"; log p(x) by {scale.num_samples} importance samples for {images} test images, "
+                "in nats per image"
+            )
         report.code(self.command)
         report.text(
             f"Dense networks of {' and '.join(map(str, scale.hidden))} tanh units, "
             f"{scale.latent_dim} latents and {scale.epochs} epochs of Adam unless said otherwise, "
             f"batches of {scale.batch_size}, the learning rate falling from "
             f"{scale.learning_rate:g} by a half cosine; weights of the best epoch by validation "
-            f"loss; log p(x) by {scale.num_samples} importance samples for {images} test images, "
-            f"in nats per image. Data: {self.data('train').name}, SHA-256 of the training images "
+            f"loss{likelihood}. Data: {self.data('train').name}, SHA-256 of the training images "
             f"{datasets.load(self.dataset, 'train').sha256[:16]}…, "
             f"{len(self.data('train'))} training and {len(self.data('test'))} test images. "
             f"kvae {__version__}, Keras {keras.__version__}, TensorFlow {tf.__version__}, "

@@ -13,13 +13,13 @@ def run_study(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(lab, "_QUICK", {"epochs": 1, "num_samples": 5, "limit": 150})
 
-    def run(name, *arguments):
+    def run(name, *arguments, dataset="digits"):
         folder = tmp_path / "out"
         command = ["study", name, "--quick", "--json", "-o", str(folder), *arguments]
         assert cli.main([*command, "--cache", str(tmp_path / "cache")]) == 0
         result = json.loads(capsys.readouterr().out)[0]
         assert result["study"] == name
-        report = folder / f"{name}-digits"
+        report = folder / f"{name}-{dataset}"
         page, html = ((report / file).read_text() for file in ("README.md", "index.html"))
         for found in result["findings"]:  # The page says what the figures say.
             assert found["holds"] in (True, False, None)
