@@ -248,7 +248,7 @@ _RECIPES = (
         "mnist",
         {"num_components": 500},
         binarize="dynamic",
-        epochs=60,
+        epochs=40,
         batch_size=200,
         final_rate=0.01,
         compile=_FAST,
