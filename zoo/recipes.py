@@ -99,7 +99,7 @@ _SPRITES = dict(
     batch_size=64,
     learning_rate=1e-3,
     monitor="val_loss",
-    num_samples=100,
+    num_samples=20,
 )
 
 

@@ -33,6 +33,7 @@ class Scale:
         epochs, batch_size, learning_rate: the usual; the rate falls by a half cosine to 2 %.
         num_samples: int. Importance samples for log p(x).
         limit: int or `None`. Examples of each split that are used, `None` for all.
+        compiled: bool. Whether trainings are compiled by XLA, several steps at a time.
     """
 
     hidden: tuple[int, ...]
@@ -42,15 +43,24 @@ class Scale:
     learning_rate: float
     num_samples: int
     limit: int | None = None
+    compiled: bool = False
 
 
 SCALES = {
     "digits": Scale((128,), 8, epochs=150, batch_size=64, learning_rate=2e-3, num_samples=1000),
     "mnist": Scale((200, 200), 20, epochs=40, batch_size=128, learning_rate=1e-3, num_samples=5000),
-    "sprites": Scale((256, 256), 10, epochs=10, batch_size=64, learning_rate=1e-3, num_samples=100),
+    "sprites": Scale(
+        (256, 256),
+        10,
+        epochs=10,
+        batch_size=64,
+        learning_rate=1e-3,
+        num_samples=100,
+        compiled=True,
+    ),
 }
 # For a look at what a study does, in seconds: the figures mean little.
-_QUICK = {"epochs": 3, "num_samples": 50, "limit": 500}
+_QUICK = {"epochs": 3, "num_samples": 50, "limit": 500, "compiled": False}
 
 
 class Run:
@@ -292,7 +302,8 @@ class Lab:
         )
         steps = settings["epochs"] * train.steps(scale.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(scale.learning_rate, steps, alpha=0.02)
-        vae.compile(keras.optimizers.Adam(rate))
+        fast = {"jit_compile": True, "steps_per_execution": 25} if scale.compiled else {}
+        vae.compile(keras.optimizers.Adam(rate), **fast)
         mode = "max" if monitor == "val_elbo" else "min"
         checkpoint = Checkpoint(folder, fingerprint, monitor=monitor, mode=mode)
         first = checkpoint.restore(vae)

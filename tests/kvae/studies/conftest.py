@@ -11,7 +11,9 @@ def run_study(tmp_path, monkeypatch, capsys):
     from kvae import cli
     from kvae.studies import lab
 
-    monkeypatch.setattr(lab, "_QUICK", {"epochs": 1, "num_samples": 5, "limit": 150})
+    monkeypatch.setattr(
+        lab, "_QUICK", {"epochs": 1, "num_samples": 5, "limit": 150, "compiled": False}
+    )
 
     def run(name, *arguments, dataset="digits"):
         folder = tmp_path / "out"
