@@ -52,7 +52,7 @@ SCALES = {
     "sprites": Scale(
         (256, 256),
         10,
-        epochs=10,
+        epochs=5,
         batch_size=64,
         learning_rate=1e-3,
         num_samples=100,
