@@ -346,7 +346,7 @@ _RECIPES = (
         paper=_FACTOR,
         published={"metric": "factor_vae_score", "value": 0.82, "source": _ON_DSPRITES},
         # A loss that a discriminator estimates is another in every epoch.
-        **{**_SPRITES, "monitor": None},
+        **{**_SPRITES, "monitor": None, "epochs": 8},
     ),
     Recipe("blog_vae.mnist", "mnist", epochs=50, compile=_FAST, num_samples=1000, paper=_BLOG),
     Recipe("dense_autoencoder.mnist", "mnist", epochs=30, paper=_BLOG, published=_blog(0.093)),

@@ -93,8 +93,9 @@ class TestEveryModel:
 @pytest.mark.parametrize("name", VAES)
 def test_log_prob_agrees_with_the_card(name):
     vae, card, data = loaded(name), zoo.card(name), test_data(name)
-    estimate = vae.log_prob(data[:100], num_samples=200).summary()
     nll = card.metrics["nll"]
+    samples = min(200, nll["num_samples"])
+    estimate = vae.log_prob(data[:100], num_samples=samples).summary()
     assert set(nll) >= {"value", "standard_error", "num_samples"}
     # Fewer samples bias the estimate upwards, by less than a nat for most of these.
     bound = 4 * np.hypot(estimate["standard_error"], nll["standard_error"]) + 1.0
