@@ -25,6 +25,8 @@ _ROUNDING = 1e-6
 # Of the error that log p(x) may have: what is not common to all log-weights of a row, and does not
 # cancel. In float32 that is the rounding of a sum over the pixels, here 17 units in the last place.
 _OWN_ERROR = 0.2
+# Signatures that decode what they encoded: the rounding of their codes is in their images too.
+_THROUGH_CODES = ("interpolate_images", "reconstruct")
 # Signatures whose rows are worked out one by one: the outputs that keep their bits whatever the
 # row is batched with.
 _ROW_BY_ROW = {"generate": ("z",), "score": ("effective_sample_size", "elbo", "log_prob")}
@@ -60,7 +62,9 @@ def verify(
         batch_sizes: tuple of int. Defaults to `(1, 7, 64)`. A TFLite file has a fixed batch
             size, and so many rows are run through it in turn.
         tolerance: float. The largest difference allowed, relative to the largest absolute value of
-            the output where that exceeds 1. Defaults to 1e-5 for float32, 1e-3 for float16, 0.1
+            the output where that exceeds 1; images that are decoded from the codes of others may
+            differ besides by what the decoder makes of such a difference of the codes (at most
+            1e-5, relatively). Defaults to 1e-5 for float32, 1e-3 for float16, 0.1
             for dynamic-range and 0.25 for int8 files, where quality is a matter of evaluation.
         timeout: float. Seconds after which the other process is ended. Defaults to `300`.
         accelerator: str. `"gpu"` runs a TFLite file on LiteRT's GPU accelerator, which has to take
@@ -233,19 +237,9 @@ def _reference(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     """What the model itself says to the same inputs; nothing for a signature it does not know."""
     import tensorflow as tf
 
-    from export import endpoints, preprocessing
+    from export import endpoints
 
-    kind = _kind_of_images(inputs)
-    label = inputs.get("label")
-    if label is not None and label.ndim == 2:
-        label = np.argmax(label, axis=-1)
-    events = {
-        key.removesuffix("_bytes"): np.asarray(
-            preprocessing.images(model, kind).decode(tf.constant(value))
-        )
-        for key, value in inputs.items()
-        if key.startswith("image")
-    }
+    label, events = _label(inputs), _events(model, inputs)
     x = events.get("image")
     if name == "serving_default":
         params = model.given(label).decode_params(inputs["z"])
@@ -270,12 +264,33 @@ def _reference(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         outputs = _interpolation(model, *ends, inputs["steps"], label)
     elif name == "score" and name not in endpoints.left_out(model):
         # Its numbers have a test of their own; here it is whether they are the same elsewhere.
+        kind = _kind_of_images(inputs)
         endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
         outputs = tf.function(endpoint.function, autograph=False)(*tensors)
     else:
         return {}
     return {key: np.asarray(value, np.float32) for key, value in outputs.items()}
+
+
+def _label(inputs) -> np.ndarray | None:
+    """The classes of a request, whatever form they have."""
+    label = inputs.get("label")
+    return np.argmax(label, axis=-1) if label is not None and label.ndim == 2 else label
+
+
+def _events(model, inputs) -> dict[str, np.ndarray]:
+    """The images of a request as the model takes them."""
+    import tensorflow as tf
+
+    from export import preprocessing
+
+    images = preprocessing.images(model, _kind_of_images(inputs))
+    return {
+        key.removesuffix("_bytes"): np.asarray(images.decode(tf.constant(value)))
+        for key, value in inputs.items()
+        if key.startswith("image")
+    }
 
 
 def _kind_of_images(inputs) -> str:
@@ -289,6 +304,21 @@ def _kind_of_images(inputs) -> str:
 def _means(model, x, label):
     given = model.given(label)
     return given.posterior.mean(given.encode_params(x))
+
+
+def _moved(model, inputs, tolerance: float) -> float:
+    """How far the images of given images move where their codes do so by `tolerance`, relatively.
+
+    The codes of images that a model never saw are far out, where decoders are steep.
+    """
+    label, farthest = _label(inputs), 0.0
+    for x in _events(model, inputs).values():
+        z = np.asarray(_means(model, x, label))
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
+        step = tolerance * max(1.0, float(np.abs(z).max(initial=0.0)))
+        moved = np.asarray(model.decode((z + step * signs).astype(z.dtype), label), np.float64)
+        farthest = max(farthest, float(np.abs(moved - np.asarray(model.decode(z, label))).max()))
+    return farthest
 
 
 def _draws(model, seeds, temperatures, label):
@@ -333,6 +363,8 @@ class _Comparison:
         self.model, self.available = model, available
         self.tolerance, self.runtime = tolerance, runtime
         self.rows: list[Row] = []
+        # By signature: how far its images may be from the model's for the rounding of their codes.
+        self.moved: dict[str, float] = {}
         # By signature: the result of the largest batch, what the model says to it, and why not.
         self.largest: dict[str, tuple[child.Result, dict, str]] = {}
 
@@ -356,12 +388,16 @@ class _Comparison:
             if name == "effective_sample_size" and want is not None and have.shape == want.shape:
                 log_prob = np.maximum(1.0, np.abs(references["log_prob"][:size]))
                 allowed = _allowed(have, want, _OWN_ERROR * self.tolerance * log_prob)
-            self.compare(call.signature, name, size, have, want, allowed=allowed)
+            also = self.moved.get(call.signature, 0.0) if name == "image" else 0.0
+            self.compare(call.signature, name, size, have, want, allowed=allowed, also=also)
 
     def _references(self, call, result) -> tuple[dict, str]:
         if self.model is None or result.error:
             return {}, ""
         try:
+            if call.signature in _THROUGH_CODES:
+                rounding = min(self.tolerance, TOLERANCES["float32"])
+                self.moved[call.signature] = _moved(self.model, call.inputs, rounding)
             return _reference(self.model, call.signature, call.inputs), ""
         except (ValueError, KeyError) as problem:
             return {}, f"the model does not take these inputs: {problem}"
@@ -418,9 +454,12 @@ class _Comparison:
             self.add("(all)", "(all)", 0, error=error)
 
     def compare(
-        self, signature, name, batch, have, want=None, tolerance=None, allowed=None
+        self, signature, name, batch, have, want=None, tolerance=None, allowed=None, also=0.0
     ) -> None:
-        """Compares two arrays, as a whole or each number by the difference `allowed` for it."""
+        """Compares two arrays, as a whole or each number by the difference `allowed` for it.
+
+        As a whole they may differ by the tolerance, and by the difference `also` besides.
+        """
         tolerance = self.tolerance if tolerance is None else tolerance
         if not np.isfinite(have).all():
             bad = int((~np.isfinite(have)).sum())
@@ -435,6 +474,7 @@ class _Comparison:
             difference = np.abs(have.astype(np.float64) - want)
             error = float(difference.max(initial=0.0))
             scale = max(1.0, float(np.abs(want).max(initial=0.0)))
+            scale += also / tolerance if tolerance else 0.0
             if allowed is not None and tolerance:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     worst = np.argmax(difference / allowed)  # NaN counts as the largest.

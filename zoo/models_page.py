@@ -7,6 +7,7 @@ are not the ones that their picture was drawn from.
 import pathlib
 
 from kvae import io
+from kvae.evaluation.disentanglement import SCORES
 from zoo import cards
 
 __all__ = ["draw", "drawn_from", "facts", "page", "write"]
@@ -137,9 +138,12 @@ def _others(metrics) -> str:
         if name in headline or (name in ("elbo", "kl") and "nll" not in metrics):
             continue
         label = name.upper() if len(name) <= 4 else name.replace("_", " ")
+        label = SCORES.get(name, label)
         if isinstance(value, dict) and "value" in value:
             error = value.get("standard_error")
             text = _number(value["value"]) + ("" if error is None else f" ± {_number(error)}")
+            if samples := value.get("num_samples"):
+                text += f" ({samples:,} importance samples)"
         elif isinstance(value, (int, float)):
             text = _number(value)
         else:

@@ -84,9 +84,7 @@ _VAMP = "Tomczak & Welling 2018, VAE with a VampPrior, https://arxiv.org/abs/170
 _EXEMPLAR = "Norouzi et al. 2020, Exemplar VAE, table 2, https://arxiv.org/abs/2004.04795"
 _BETA = "Higgins et al. 2017, beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl"
 _TC = "Chen et al. 2018, Isolating Sources of Disentanglement, https://arxiv.org/abs/1802.04942"
-_FACTOR = (
-    "Kim & Mnih 2018, Disentangling by Factorising (on dSprites), https://arxiv.org/abs/1802.05983"
-)
+_FACTOR = "Kim & Mnih 2018, Disentangling by Factorising, https://arxiv.org/abs/1802.05983"
 # The same bits on every run, and a fifth faster than step by step where the networks are dense.
 _FAST = {"jit_compile": True, "steps_per_execution": 25}
 _DIGITS = dict(dataset="digits", batch_size=64, learning_rate=2e-3)

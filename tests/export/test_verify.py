@@ -294,3 +294,35 @@ def test_one_wrong_effective_sample_size_is_noticed(factor, row, fine):
     comparison.largest["score"] = result, want, ""
     comparison.batch(child.Call("score", {"seed": np.arange(3)}), result)
     assert [row.ok for row in comparison.rows] == [True, fine]
+
+
+def test_codes_move_images_as_the_decoders_derivative_says(dense, images):
+    """To first order the codes' step times the Jacobian, here by automatic differentiation."""
+    x, step = images[:5], 1e-4
+    found = verification._moved(dense, {"image": x}, step)
+    z = dense.posterior.mean(dense.encode(x))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(z)
+        decoded = tf.reshape(tf.sigmoid(dense.decoder(z)), (5, -1))
+    jacobian = tape.batch_jacobian(decoded, z, experimental_use_pfor=False)
+    expected = np.abs(np.einsum("nij,nj->ni", jacobian, signs)).max()
+    expected *= step * max(1.0, np.abs(z).max())
+    assert found == pytest.approx(expected, rel=0.02) and found > 0
+
+
+@pytest.mark.parametrize(("error", "fine"), [(2.9e-5, True), (3.1e-5, False)])
+@pytest.mark.parametrize("signature", ["reconstruct", "serving_default"])
+def test_images_of_images_may_differ_by_what_their_codes_do_besides(
+    dense, images, monkeypatch, signature, error, fine
+):
+    monkeypatch.setattr(verification, "_moved", lambda *_: 2e-5)
+    of_codes = signature == "reconstruct"
+    inputs = {"image": images[:5]} if of_codes else {"z": np.zeros((5, 2), "float32")}
+    image = verification._reference(dense, signature, inputs)["image"]
+    available = {signature: signatures.Signature({}, {"image": None})}
+    comparison = verification._Comparison(dense, available, 1e-5, "here")
+    comparison.batch(
+        child.Call(signature, inputs), child.Result({"image": image + np.float32(error)}, "")
+    )
+    assert bool(comparison.rows[0].ok) == (fine and of_codes)
