@@ -9,6 +9,9 @@ from kvae.parts import Part
 
 __all__ = ["Likelihood", "per_value"]
 
+_LARGEST = float(np.finfo(np.float32).max)
+_BLOCK = 1 << 22  # Values that are checked at once, to bound the memory.
+
 
 class Likelihood(Part):
     """A likelihood `p(x|z)` whose parameters the decoder returns.
@@ -19,7 +22,8 @@ class Likelihood(Part):
 
     A new likelihood gives `call`, `mean`, `element_log_prob`, `sample` and `support`, and where
     the decoder returns more than one number for each value of `x`, `num_parameters`. One over
-    whole numbers sets `whole_numbers`.
+    whole numbers sets `whole_numbers`; one over other values than an interval's gives
+    `element_in_support`, and `values_taken` to say which.
     """
 
     num_parameters = 1  # Decoder outputs for each value of x, along the last axis.
@@ -59,21 +63,89 @@ class Likelihood(Part):
         """Returns the shape that the decoder has to return for events of `event_shape`."""
         return (*event_shape[:-1], event_shape[-1] * self.num_parameters)
 
-    def check(self, x: np.ndarray, name: str = "x", support: bool = True) -> None:
-        """Raises `ValueError` for NaN in `x`, and with `support` for values outside of it."""
+    def element_in_support(self, x):
+        """Returns which values of `x` this likelihood takes, in a graph.
+
+        It is the one definition of what a valid `x` is: arrays (`check`), the batches of a
+        training and requests to an exported model are all measured by it.
+
+        Args:
+            x: tensor of numbers of any dtype, `[..., *event]`.
+
+        Returns:
+            bool tensor of the shape of `x`: False for NaN, for infinite values, for values that
+            float32 cannot hold, and for values outside the support.
+        """
+        lowest, highest, _ = self.support()
+        x = ops.cast(x, self.dtype)
+        # Comparisons with NaN are false; infinite values lie beyond the largest float.
+        fits = ops.logical_and(x >= max(lowest, -_LARGEST), x <= min(highest, _LARGEST))
+        return ops.logical_and(fits, x == ops.round(x)) if self.whole_numbers else fits
+
+    def in_support(self, x):
+        """Returns which examples this likelihood takes, in a graph.
+
+        Args:
+            x: tensor of numbers of any dtype, `[batch, *event]`.
+
+        Returns:
+            bool tensor `[batch]`: True where every value of the example passes
+            `element_in_support`.
+
+        Example:
+
+        ```python
+        likelihood = kvae.likelihoods.Bernoulli()
+        likelihood.in_support(np.float32([[0.0, 1.0], [0.5, 2.0]]))    # [True, False]
+        ```
+        """
+        return ops.all(self.element_in_support(x), axis=tuple(range(1, len(x.shape))))
+
+    @property
+    def takes_an_interval(self) -> bool:
+        """Whether the support is all numbers from its lowest to its highest value."""
+        own = type(self).element_in_support is not Likelihood.element_in_support
+        return not own and not self.whole_numbers
+
+    def values_taken(self) -> str:
+        """Says which values between the lowest and the highest are meant, for errors."""
+        return f"whole numbers. {self.support()[2]}"
+
+    def check(self, x: np.ndarray, name: str = "x", support: bool = True) -> np.ndarray:
+        """Checks an array and returns it as float32, which is what models compute with.
+
+        Args:
+            x: array of numbers `[n, *event]`.
+            name: str. What errors call it. Defaults to `"x"`.
+            support: bool. Whether values have to lie in the support as well. Defaults to `True`.
+
+        Raises:
+            ValueError: for what are no numbers, an empty array, NaN, infinite values, values that
+                float32 cannot hold and, with `support`, values outside the support.
+        """
         if x.dtype.kind not in "biuf":
             raise ValueError(f"`{name}` holds {x.dtype}, not numbers.")
         if x.size == 0:
             raise ValueError(f"`{name}` is empty: its shape is {x.shape}.")
-        low, high = float(x.min()), float(x.max())  # NaN propagates through both.
+        with np.errstate(over="ignore"):  # Reported below.
+            values = x.astype(np.float32, copy=False)
+        low, high = float(values.min()), float(values.max())  # NaN propagates through both.
         if not (math.isfinite(low) and math.isfinite(high)):
-            finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+            finite = np.isfinite(values.reshape(len(x), -1)).all(axis=1)
+            first = int(np.argmin(finite))
+            places = f"in {int((~finite).sum())} of {len(x)} examples, first in example {first}"
+            if np.isfinite(x[first]).all():
+                raise ValueError(
+                    f"`{name}` holds numbers too large for float32, in which models compute, "
+                    f"{places}. Rescale the data."
+                )
             raise ValueError(
-                f"`{name}` holds NaN or infinite values in {int((~finite).sum())} of {len(x)} "
-                f"examples, first in example {int(np.argmin(finite))}. Remove or replace them."
+                f"`{name}` holds NaN or infinite values {places}. Remove or replace them."
             )
         if support:
-            self.check_support(x, name)
+            # The levels of float16 are rounded more coarsely, which the likelihood has to know.
+            self.check_support(x if x.dtype == np.float16 else values, name)
+        return values
 
     def check_support(self, x: np.ndarray, name: str = "x") -> None:
         """Raises `ValueError` for finite values of `x` outside the support."""
@@ -84,14 +156,17 @@ class Likelihood(Part):
                 f"`{name}` has values from {low:g} to {high:g}, outside the support "
                 f"[{lowest:g}, {highest:g}] of {type(self).__name__}. {advice}"
             )
-        if self.whole_numbers and x.dtype.kind == "f":
-            self._check_values(x, x == np.round(x), name, f"whole numbers. {advice}")
-
-    def _check_values(self, x, fits, name: str, what: str) -> None:
-        if not fits.all():
-            raise ValueError(
-                f"`{name}` has the value {float(x[~fits][0]):g}; {type(self).__name__} takes {what}"
-            )
+        if self.takes_an_interval:
+            return
+        rows = max(1, _BLOCK // max(1, x[0].size))
+        for start in range(0, len(x), rows):
+            block = x[start : start + rows]
+            fits = ops.convert_to_numpy(self.element_in_support(block))
+            if not fits.all():
+                raise ValueError(
+                    f"`{name}` has the value {float(block[~fits][0]):g}; {type(self).__name__} "
+                    f"takes {self.values_taken()}"
+                )
 
 
 def per_value(outputs, size: int):

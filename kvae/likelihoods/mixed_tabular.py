@@ -133,12 +133,22 @@ class MixedTabular(Likelihood):
             start = len(label) + 1
             own = {k[start:]: v for k, v in params.items() if k.startswith(f"{label}_")}
             results.append(function(i, part, own))
-        return ops.take(ops.concatenate(results, axis=-1), self._back, axis=-1)
+        return self._in_order(results)
+
+    def _in_order(self, blocks):
+        """Joins the columns of all kinds and puts them in the order of the table."""
+        return ops.take(ops.concatenate(list(blocks), axis=-1), self._back, axis=-1)
 
     def support(self):
         """The widest range of any column; `check` looks at each column by its own."""
         ranges = [part.support() for part in self._parts]
         return min(r[0] for r in ranges), max(r[1] for r in ranges), "See the columns."
+
+    def element_in_support(self, x):
+        return self._in_order(
+            part.element_in_support(ops.take(x, group, axis=-1))
+            for part, group in zip(self._parts, self._groups, strict=True)
+        )
 
     def check_support(self, x, name="x"):
         if x.ndim != 2 or x.shape[1] != len(self.columns):

@@ -168,9 +168,7 @@ class Inputs:
                 f"`{name}` has shape {x.shape}, the model takes (n, "
                 f"{', '.join(map(str, self.event_shape))}).{hint}"
             )
-        if values:
-            self.likelihood.check(x, name, support=support)
-        return x if x.dtype == np.uint8 and not values else x.astype(np.float32, copy=False)
+        return self.likelihood.check(x, name, support=support) if values else x
 
     def _events(self, x, label=None):
         """Returns tensors: the examples and, for a conditional model, their labels."""
@@ -193,8 +191,8 @@ class Inputs:
         z = np.asarray(z)
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {self.latent_dim}).")
-        self.likelihood.check(z, "z", support=False)
-        return tf.constant(z, tf.float32), self._labels(label, len(z))
+        z = self.likelihood.check(z, "z", support=False)
+        return tf.constant(z), self._labels(label, len(z))
 
     def _require_built(self) -> None:
         if not self.built:
