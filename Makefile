@@ -5,6 +5,8 @@
 # make gpu-test  every decoder of the zoo on LiteRT's GPU accelerator (GPU=system: this machine's own
 #                Vulkan driver; else one in software out of Debian's package of Chromium, 27 MB)
 # make serving-test  round trips through TensorFlow Serving, where it or Docker is installed
+# make keras-test  callbacks, training, saving and layers on the oldest Keras that pyproject.toml
+#              allows (KERAS=3.13.2 is another one, KERAS=newest the newest)
 # make bench   this library's speed beside pythae's and PyTorch's, into docs/BENCHMARKS.md
 # make verify-zoo  the SavedModel of every zoo model, in the C++ runtime and in OpenVINO (minutes)
 # make stress  files damaged at random, numbers at the extremes, trainings killed, and a soak of the
@@ -17,7 +19,7 @@
 # make test ARGS="-k export" passes arguments on (to pytest, or to the demo).
 
 .DEFAULT_GOAL := test
-.PHONY: .venv test slow web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
+.PHONY: .venv test slow keras-test web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
 	models audit lint clean
 
 PYTHON ?=
@@ -91,6 +93,20 @@ serving-test: .venv
 # -s: what each model came to, in the C++ runtime and in OpenVINO, which requirements.txt pins.
 verify-zoo: .venv
 	.venv/bin/python -m pytest -m slow -s tests/export/test_zoo.py $(ARGS)
+
+# Another Keras goes before that of .venv, which stays as it is. TensorBoard is there for the callback
+# of its name.
+KERAS ?= 3.12.0
+keras_tests = callbacks blocks training_modes saving
+
+keras-test: .venv build/keras-$(KERAS)/.installed
+	PYTHONPATH=build/keras-$(KERAS) .venv/bin/python -m pytest \
+		$(keras_tests:%=tests/kvae/test_%.py) $(ARGS)
+
+build/keras-$(KERAS)/.installed: .venv/.requirements
+	@$(pip) --no-deps --target build/keras-$(KERAS) --upgrade tensorboard markdown werkzeug \
+		keras$(if $(filter newest,$(KERAS)),,==$(KERAS))
+	@touch $@
 
 SOAK ?= 600
 

@@ -105,13 +105,15 @@ def rewritten(network) -> Iterator[None]:
     """
     import keras
 
+    from kvae import keras_internals
+
     kinds = (
         (keras.layers.GroupNormalization, _grouped),
         (keras.layers.UpSampling2D, _nearest),
     )
     changed = []
     try:
-        for layer in network._flatten_layers():
+        for layer in keras_internals.flat_layers(network):
             for kind, make in kinds:
                 function = make(layer) if type(layer) is kind else None
                 if function is not None:

@@ -104,11 +104,13 @@ def weights_fingerprint(model) -> str:
 
     Keras numbers them by what was built before in the process.
     """
+    from kvae import keras_internals
+
     try:
         config = json.dumps(model.get_config(), sort_keys=True, default=str)
     except NotImplementedError:  # A network of the user's without a configuration.
         config = ""
-    for index, layer in enumerate(model._flatten_layers()):
+    for index, layer in enumerate(keras_internals.flat_layers(model)):
         config = config.replace(json.dumps(layer.name), f'"#{index}"')
     # The state of the noise of training is no part of the model.
     weights = [v.numpy() for v in model.variables if "seed_generator" not in v.name]

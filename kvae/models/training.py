@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import random
+from kvae import keras_internals, random
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.models.inputs import is_concrete
@@ -16,7 +16,7 @@ from kvae.training.steps import LastSteps
 __all__ = ["Training"]
 
 
-class Training:
+class Training(keras_internals.BuiltOnce):
     """The part of `kvae.VAE` that Keras trains, tests and predicts with."""
 
     def compile(
@@ -190,7 +190,7 @@ class Training:
             ValueError: for a wrong shape, NaN, or values outside the likelihood's support.
             FloatingPointError: after an epoch whose loss is not finite.
         """
-        self._assert_compile_called("fit")
+        keras_internals.require_compiled(self, "fit")
         if x is None:
             raise ValueError(
                 "`fit` takes an array `x`, a Dataset, a tf.data.Dataset or a generator."
@@ -266,8 +266,8 @@ class Training:
 
         The same data, batch size and seed give the same figures.
         """
-        self._assert_compile_called("evaluate")
-        if kwargs.get("_use_cached_eval_dataset"):  # `fit` validates: the data has been checked.
+        keras_internals.require_compiled(self, "evaluate")
+        if kwargs.get(keras_internals.VALIDATION_IN_FIT):  # `fit` has checked the data.
             return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
         x, y = self._prepare(x, y, in_memory=kwargs.get("sample_weight") is None)
         if isinstance(x, (Dataset, Stream)):
@@ -289,12 +289,6 @@ class Training:
             label = self._labels(label, len(x))
         x = x if label is None else (x, label.numpy())
         return super().predict(x, batch_size=batch_size, **kwargs)
-
-    def _maybe_symbolic_build(self, *arguments, **options):
-        # Under a strategy Keras builds a model for the mean of the replicas' first batches, which
-        # fails where their sizes differ.
-        if not self.built:
-            super()._maybe_symbolic_build(*arguments, **options)
 
     def _build_optimizer(self) -> None:
         # Not inside the step: one that fails would spoil the next `fit`, and an optimizer without

@@ -6,18 +6,19 @@ import math
 import keras
 import tensorflow as tf
 
+from kvae import keras_internals
 from kvae.datasets.batches import Batches, ordered_blocks
 from kvae.datasets.dataset import Dataset
 from kvae.training import fused
 
-__all__ = ["Blocks", "Cache", "Plan", "looks_at_batches", "plan"]
+__all__ = ["LEAST_STEPS", "Blocks", "Cache", "Plan", "plan"]
 
-# Compiling costs some seconds: as much as 2,000 steps of a dense model gain by it.
-_LEAST_STEPS = 2000
+# `fit` runs shorter trainings step by step: compiling costs some seconds, as much as 2,000 steps of
+# a dense model gain by it.
+LEAST_STEPS = 2000
 # Enough for what a call costs to disappear, few enough for the progress bar to move.
 _MOST_STEPS = 128
 _MOST_BYTES = 2**25  # Of a block's data.
-_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _XLA_FAILURES = (
     tf.errors.InvalidArgumentError,
     tf.errors.UnimplementedError,
@@ -60,12 +61,12 @@ def plan(vae, data, batch_size: int, epochs: int, steps_per_epoch: int | None, c
         leave = obstacle or vae.steps_chosen == 1
         return Plan() if leave else Plan(vae.steps_chosen, bool(vae.jit_compile))
     steps = steps_per_epoch or (data.steps(batch_size) if isinstance(data, Dataset) else 0)
-    if steps * epochs < _LEAST_STEPS:
+    if steps * epochs < LEAST_STEPS:
         return Plan()
     if obstacle:
         return Plan(reason=obstacle)
     for callback in callbacks:
-        if looks_at_batches(callback):
+        if keras_internals.acts_on_batches(callback):
             return Plan(reason=f"the callback {type(callback).__name__} is called at every step")
     draws = len(vae._seed_states()) > 1  # Keras's layers draw other noise under XLA.
     jit = bool(vae.jit_compile) or (not vae.jit_chosen and not draws and _is_dense(vae))
@@ -78,18 +79,6 @@ def plan(vae, data, batch_size: int, epochs: int, steps_per_epoch: int | None, c
     row = data.x[:1].nbytes * batch_size
     most = max(1, min(_MOST_STEPS, _MOST_BYTES // max(1, row)))
     return Plan(math.ceil(steps / math.ceil(steps / most)), jit)
-
-
-def looks_at_batches(callback) -> bool:
-    """Whether a callback does something at every step."""
-    if isinstance(callback, (keras.callbacks.ProgbarLogger, keras.callbacks.History)):
-        return False
-    if isinstance(callback, (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)):
-        return callback.save_freq != "epoch"
-    if isinstance(callback, keras.callbacks.TensorBoard):
-        return callback.update_freq != "epoch" or bool(callback.profile_batch)
-    # Keras marks the hooks that nobody has overridden.
-    return not all(getattr(getattr(callback, hook), "_is_default", False) for hook in _HOOKS)
 
 
 class Cache:
@@ -268,8 +257,8 @@ def _obstacle(vae, data, batch_size, steps_per_epoch) -> str:
     return ""
 
 
-def _layers(vae):
-    return list(vae._flatten_layers(include_self=False))
+def _layers(vae) -> list:
+    return keras_internals.flat_layers(vae, include_self=False)
 
 
 def _convolves(vae) -> bool:
@@ -277,7 +266,6 @@ def _convolves(vae) -> bool:
 
 
 def _is_dense(vae) -> bool:
-    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in _layers(vae))
-    return (
-        not recurrent and not _convolves(vae) and all(layer.supports_jit for layer in _layers(vae))
-    )
+    layers = _layers(vae)
+    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in layers)
+    return not recurrent and not _convolves(vae) and all(layer.supports_jit for layer in layers)

@@ -5,6 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from kvae import keras_internals
+
 __all__ = ["adam"]
 
 
@@ -31,11 +33,11 @@ def adam(optimizer):
         if not powers:
             step = tf.cast(optimizer.iterations + 1, tf.float32)
             powers.extend(tf.pow(beta, step) for beta in (optimizer.beta_1, optimizer.beta_2))
-        index = optimizer._get_variable_index(variable)
+        first, second = keras_internals.adam_moments(optimizer, variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=optimizer._momentums[index].value.handle,
-            v=optimizer._velocities[index].value.handle,
+            m=first.value.handle,
+            v=second.value.handle,
             beta1_power=powers[0],
             beta2_power=powers[1],
             lr=tf.cast(learning_rate, tf.float32),

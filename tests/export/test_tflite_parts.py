@@ -11,6 +11,7 @@ import kvae
 import zoo
 from export import accelerator
 from export.runtime import flatbuffer, litert
+from kvae import keras_internals
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,7 @@ def test_blocks_that_the_gpu_rejects_are_written_otherwise(blocks, tmp_path, pre
         assert error.mean() < 0.03 * np.ptp(before)
     # The model itself is as it was.
     np.testing.assert_array_equal(blocks.decode(z), before)
-    assert not any("call" in vars(layer) for layer in blocks.decoder._flatten_layers())
+    assert not any("call" in vars(layer) for layer in keras_internals.flat_layers(blocks.decoder))
 
 
 def test_without_the_rewriting_the_list_of_operators_would_tell(blocks, tmp_path, monkeypatch):

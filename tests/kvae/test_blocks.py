@@ -16,7 +16,7 @@ N, BATCH = 60, 16  # Batches of 16, 16, 16, 12.
 @pytest.fixture
 def always(monkeypatch):
     """Makes no training too short for blocks."""
-    monkeypatch.setattr(blocks, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(blocks, "LEAST_STEPS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_what_fits_is_chosen(make_vae, make_encoder, data, monkeypatch):
     dense = compiled(make_vae)
     assert plan_of(dense, data, epochs=499) == blocks.Plan()  # 1,996 steps.
     assert plan_of(dense, data, epochs=500) == blocks.Plan(4, jit=True)
-    monkeypatch.setattr(blocks, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(blocks, "LEAST_STEPS", 1)
     assert plan_of(dense, data, steps=4).steps == 4
     convolution = [keras.layers.Reshape(EVENT), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
     encoder = make_encoder(width=64, extra=convolution)
