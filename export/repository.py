@@ -9,13 +9,11 @@ import math
 import os
 import pathlib
 import re
-import shutil
 import string
-import tempfile
 
 import numpy as np
 
-from kvae import io
+from kvae import io, locks
 
 __all__ = ["MODELS", "Publication", "models", "publish"]
 
@@ -30,6 +28,7 @@ _TYPED = ("float32", "int64")
 # Of inputs for which not every number makes sense.
 _EXAMPLES = {"temperature": 1.0, "steps": 4, "num_samples": 16}
 _FULL = "Free some space, e.g. with --keep, or publish elsewhere."
+_PATIENCE = 60.0  # Seconds to wait for another publication, which takes less than one.
 _LARGEST_LITERAL = 64  # Numbers. Larger inputs are not written out in the README.
 
 
@@ -69,6 +68,9 @@ def publish(
     A version gets the number after the largest one there, and appears at once and whole: it is
     written (and verified) in a hidden folder of the repository and then renamed, so that a server
     that polls never sees half of it, nor one that does not run. No version is ever overwritten.
+    Several processes may publish in a repository at the same time: each takes its number, and
+    writes the files beside the models, while it holds the repository's lock (see
+    `kvae.locks.Lock`). What one that was killed has left is removed by the next.
 
     Args:
         model: `kvae.VAE`. Built.
@@ -86,6 +88,7 @@ def publish(
         `Publication`.
 
     Raises:
+        BlockingIOError: if another process holds the repository's lock for more than a minute.
         NotADirectoryError, PermissionError: if the folder cannot be written.
         OSError: if the disk is full. Nothing half-written is left.
         TypeError: if `model` is no `kvae.VAE`, or `keep` no integer.
@@ -113,17 +116,24 @@ def publish(
     repository = pathlib.Path(repository)
     home = io.writable_folder(repository / MODELS, f"publish in {repository}")
     folder = io.writable_folder(home / name, f"publish in {repository}")
+    lock = locks.Lock(repository, "a publication", wait=_PATIENCE)
     try:
-        with io.disk_errors(repository, "nothing was published", _FULL):
-            path, report = _publish(model, home, folder, verify, options)
-        outcome = f"{path} was published without its configuration"
-        with io.disk_errors(repository, outcome, _FULL):
-            _configure(repository)
+        # Beside the models and not in their folders: no server looks for versions here.
+        with (
+            io.disk_errors(repository, "nothing was published", _FULL),
+            io.scratch_folder(home, "publish") as staging,
+        ):
+            written, report = _written(model, staging / name, verify, options)
+            with lock:
+                path = _numbered(written, folder)
+                outcome = f"{path} was published without its configuration"
+                with io.disk_errors(repository, outcome, _FULL):
+                    _configure(repository)
+                pruned = () if keep is None else _prune(folder, keep)
     finally:
         # The first publication of a model failed: a server would look for versions in vain.
         with contextlib.suppress(OSError):
             folder.rmdir()
-    pruned = () if keep is None else _prune(folder, keep)
     return Publication(path, int(path.name), pruned, report)
 
 
@@ -159,31 +169,35 @@ def _check_keep(keep: int | None) -> None:
         raise ValueError(f"`keep` is at least 1, not {keep}: the new version is one of them.")
 
 
-def _publish(model, home, folder, verify: bool, options: dict):
-    """Writes the version in a hidden folder, and renames it to the next free number."""
+def _written(model, directory, verify: bool, options: dict):
+    """Writes a version in a hidden folder; returns its path, and the report of its verification."""
     import export
+
+    written = export.saved_model(model, directory, **options)
+    if not verify:
+        return written, None
+    report = export.verify(written, model)
+    if not report.ok:
+        raise ValueError(
+            f"The exported {directory.name} does not do what the model does, and nothing was "
+            f"published.\n{report}"
+        )
+    return written, report
+
+
+def _numbered(written: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Renames a version to the next free number."""
     from export.saved_models import versions
 
-    # Beside the models and not in their folders: no server looks for versions here.
-    with tempfile.TemporaryDirectory(prefix=".publish.", suffix=".tmp", dir=home) as staging:
-        written = export.saved_model(model, pathlib.Path(staging) / folder.name, **options)
-        report = None
-        if verify:
-            report = export.verify(written, model)
-            if not report.ok:
-                raise ValueError(
-                    f"The exported {folder.name} does not do what the model does, and nothing was "
-                    f"published.\n{report}"
-                )
-        while True:
-            path = folder / str(max(versions(folder), default=0) + 1)
-            try:
-                os.rename(written, path)
-                return path, report
-            except OSError as error:
-                # Another process published this number meanwhile: take the next.
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
+    while True:
+        path = folder / str(max(versions(folder), default=0) + 1)
+        try:
+            os.rename(written, path)
+            return path
+        except OSError as error:
+            # A process that does not ask for the lock has taken this number: take the next.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
 
 
 def _prune(folder: pathlib.Path, keep: int) -> tuple[int, ...]:
@@ -194,13 +208,11 @@ def _prune(folder: pathlib.Path, keep: int) -> tuple[int, ...]:
     for version in versions(folder)[:-keep]:
         for path in folder.iterdir():
             if path.name.isdigit() and path.name.isascii() and int(path.name) == version:
-                trash = pathlib.Path(tempfile.mkdtemp(prefix=".pruned.", dir=folder.parent))
-                # The server's own user may own it, or another process may have pruned it: an old
-                # version that stays is no reason to fail.
-                with contextlib.suppress(OSError):
-                    os.rename(path, trash / path.name)
-                    pruned.append(version)
-                shutil.rmtree(trash, ignore_errors=True)
+                # The server's own user may own it: an old version that stays is no reason to fail.
+                with io.scratch_folder(folder.parent, "pruned") as trash:
+                    with contextlib.suppress(OSError):
+                        os.rename(path, trash / path.name)
+                        pruned.append(version)
     return tuple(pruned)
 
 

@@ -7,12 +7,16 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
+import stat
 import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+
+from kvae import locks
 
 __all__ = [
     "DAMAGED",
@@ -22,6 +26,7 @@ __all__ = [
     "check_archive",
     "check_room",
     "disk_errors",
+    "scratch_folder",
     "sealed",
     "sha256_file",
     "unsealed",
@@ -45,6 +50,8 @@ DAMAGED = (
     zlib.error,
 )
 _SEAL = "sha256"
+_SCRATCH = re.compile(r"\..*\.tmp", re.DOTALL)
+_OWNER = ".owner"
 
 
 def writable_folder(path: str | os.PathLike, purpose: str | None = None) -> pathlib.Path:
@@ -119,17 +126,47 @@ def disk_errors(
 
 
 @contextlib.contextmanager
-def _beside(path: pathlib.Path, parent: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a path for what will be `path`, in a folder of its own that goes away at the end.
+def scratch_folder(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
+    """Gives a hidden folder `.NAME.….tmp` in `parent`, which goes away at the end.
 
-    In a folder, writers may open, replace or stat it as they like; and `mkdtemp` makes folders that
-    only their owner may read, so that a child is renamed and not the folder itself.
+    What a process leaves there that is killed goes away when the next one writes in `parent`: a
+    lock in the folder says whether its owner lives. In a folder, writers may open, replace or stat
+    files as they like; and `mkdtemp` makes folders that only their owner may read, so that a child
+    is to be renamed and not the folder itself.
     """
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=parent))
+    parent = pathlib.Path(parent)
+    _clear_away(parent)
+    # Some bytes of the 255 that a name may have are needed for what makes it another one.
+    prefix = os.fsdecode(os.fsencode(f".{name}")[:200]) + "."
+    while True:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=parent))
+        try:
+            owned = locks.claim(folder / _OWNER)
+        except OSError as error:
+            if error.errno not in locks.UNSUPPORTED:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            owned = None
+            break
+        if owned is not None:
+            break
+        # Another process looked in this very moment whether the folder's owner lives.
+        shutil.rmtree(folder, ignore_errors=True)
     try:
-        yield folder / path.name
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if owned is not None:
+            locks.give_up(owned)
+
+
+def _clear_away(parent: pathlib.Path) -> None:
+    """Removes the scratch folders of processes that were killed."""
+    with os.scandir(parent) as entries:
+        found = [entry.path for entry in entries if _SCRATCH.fullmatch(entry.name)]
+    for folder in found:
+        if locks.is_abandoned(os.path.join(folder, _OWNER)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -137,13 +174,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Gives a temporary path beside `path`, renamed to `path` when the block succeeds.
 
     The temporary file has the same suffixes as `path` (libraries choose a format by them). When
-    the block raises, or the process dies, an older file at `path` stays as it was.
+    the block raises, or the process dies, an older file at `path` stays as it was. A new file gets
+    the permissions that the umask leaves; one that replaces an older file gets the older one's
+    permissions, and its owner and group as far as this process may give them. Where `path` is a
+    symbolic link, the file that it points to is written, and the link stays.
 
     Args:
         path: str or path. The file to write. Missing parent folders are created.
 
     Raises:
+        FileNotFoundError: if `path` is a link into a folder that does not exist.
+        IsADirectoryError: if `path` is a folder, or a link to one.
         NotADirectoryError: if a parent of `path` is a file.
+        OSError: if the disk is full, or `path` is a device or another special file.
         PermissionError: if the folder cannot be created or written.
 
     Example:
@@ -154,14 +197,53 @@ def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     ```
     """
     path = pathlib.Path(path)
-    parent = writable_folder(path.parent, f"write {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"Cannot write {path}: it is a folder. Give a file name.")
-    with _beside(path, parent) as temporary:
+    target = _target(path)
+    parent = writable_folder(target.parent, f"write {path}")
+    outcome = f"{path} is as it was" if target.exists() else f"{path} was not written"
+    with disk_errors(parent, outcome), scratch_folder(parent, target.name) as folder:
+        temporary = folder / path.name
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        _give_permissions(temporary, target)
+        os.replace(temporary, target)
+
+
+def _target(path: pathlib.Path) -> pathlib.Path:
+    """Returns the file that is to be written at `path`: where it is a link, what it points to."""
+    if path.is_dir():
+        raise IsADirectoryError(f"Cannot write {path}: it is a folder. Give a file name.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"Cannot write {path}: it is a device, a pipe or a socket. Give a file name.")
+    if not path.is_symlink():
+        return path
+    target = pathlib.Path(os.path.realpath(path))
+    if target.is_symlink() or not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"Cannot write {path}: it is a link to {os.readlink(path)}, and there is no such "
+            "folder. Create it, or remove the link."
+        )
+    return target
+
+
+def _give_permissions(temporary: pathlib.Path, target: pathlib.Path) -> None:
+    """Gives a new file the permissions of the one that it replaces, or those of the umask."""
+    new = os.stat(temporary)
+    try:
+        old = os.stat(target)
+    except FileNotFoundError:
+        old = os.stat(temporary.parent / _OWNER)  # Made by this process, as open() makes files.
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    if new.st_gid != old.st_gid:
+        try:
+            os.chown(temporary, -1, old.st_gid)
+        except PermissionError:  # What one group may do is not meant for another.
+            mode = mode & ~0o070 | (mode & 0o007) << 3
+    if new.st_uid != old.st_uid:
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, old.st_uid, -1)
+    with contextlib.suppress(PermissionError):  # Of file systems that know no permissions.
+        os.chmod(temporary, mode)
 
 
 @contextlib.contextmanager
@@ -171,13 +253,16 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     Raises:
         FileExistsError: if `path` exists: a finished folder is never overwritten.
         NotADirectoryError: if a parent of `path` is a file.
+        OSError: if the disk is full. Nothing half-written is left.
         PermissionError: if the folder cannot be created or written.
     """
     path = pathlib.Path(path)
     parent = writable_folder(path.parent, f"write {path}")
-    if path.exists():
+    if os.path.lexists(path):  # A link that points nowhere, too.
         raise FileExistsError(f"{path} exists and is not overwritten. Choose another name.")
-    with _beside(path, parent) as temporary:
+    full = disk_errors(parent, f"{path} was not written")
+    with full, scratch_folder(parent, path.name) as folder:
+        temporary = folder / path.name
         temporary.mkdir()
         yield temporary
         try:

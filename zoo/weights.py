@@ -6,11 +6,12 @@ import shutil
 import urllib.error
 import urllib.request
 
-from kvae import io
+from kvae import io, locks
 
 __all__ = ["find", "verify"]
 
 _FOLDER = pathlib.Path(__file__).parent / "weights"
+_PATIENCE = 600.0  # Seconds to wait for another process's download.
 
 
 def verify(path: pathlib.Path, sha256: str) -> None:
@@ -58,7 +59,11 @@ def find(card) -> pathlib.Path:
             "KVAE_WEIGHTS_URL to the folder that serves them, or train them: "
             f"{card.recipe['command']}"
         )
-    _download(f"{base.rstrip('/')}/{name}", cached, card)
+    io.writable_folder(cache, f"download {name}")
+    # One process downloads; those that want the same file wait for it.
+    with locks.Lock(cached, "a download", wait=_PATIENCE):
+        if not cached.exists():
+            _download(f"{base.rstrip('/')}/{name}", cached, card)
     return cached
 
 

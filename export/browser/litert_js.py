@@ -9,7 +9,7 @@ import pathlib
 import tarfile
 import urllib.request
 
-from kvae import io
+from kvae import io, locks
 
 __all__ = ["cache_folder", "copy"]
 
@@ -34,6 +34,7 @@ _PACKAGES = {
     ),
 }
 _SECONDS = 60
+_PATIENCE = 600.0  # Seconds to wait for another process's download.
 
 
 def cache_folder() -> pathlib.Path:
@@ -65,7 +66,8 @@ def copy(folder: str | os.PathLike) -> list[pathlib.Path]:
                     # Browsers know addresses, not names of packages. No map of the sources either.
                     content = content.replace(b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"')
                 content = content.replace(b"//# sourceMappingURL=index.js.map", b"")
-                (folder / target).write_bytes(content)
+                with io.atomic_write(folder / target) as temporary:
+                    temporary.write_bytes(content)
                 written.append(folder / target)
     return written
 
@@ -73,8 +75,12 @@ def copy(folder: str | os.PathLike) -> list[pathlib.Path]:
 def _archive(package: str, digest: str) -> pathlib.Path:
     path = cache_folder() / f"litertjs-{package}-{VERSION}.tgz"
     if not path.is_file():
-        with io.atomic_write(path) as temporary:
-            temporary.write_bytes(_download(package, digest))
+        io.writable_folder(path.parent, f"download {path.name}")
+        # One process downloads; those that want the same file wait for it.
+        with locks.Lock(path, "a download", wait=_PATIENCE):
+            if not path.is_file():
+                with io.atomic_write(path) as temporary:
+                    temporary.write_bytes(_download(package, digest))
     elif io.sha256_file(path) != digest:
         raise ValueError(
             f"{path} is not version {VERSION} of @litertjs/{package}: its SHA-256 differs. "

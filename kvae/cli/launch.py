@@ -10,11 +10,11 @@ import time
 
 from kvae import io
 
-__all__ = ["LOST_WORKER", "launch"]
+__all__ = ["BAD_INPUT", "LOST_WORKER", "launch"]
 
 # The status with which a worker ends that lost another one (EX_TEMPFAIL): start it again.
 LOST_WORKER = 75
-_BAD_INPUT = 2
+BAD_INPUT = 2
 _GRACE = 120.0  # Seconds that workers get to save themselves.
 
 
@@ -45,7 +45,7 @@ def launch(command: list[str], workers: int, *, restarts: int, folder) -> int:
             index, status = _run(command, workers, folder, asked)
             if asked:
                 return 128 + asked[0]
-            if status in (0, _BAD_INPUT):
+            if status in (0, BAD_INPUT):
                 return status
             what = f"died of signal {-status}" if status < 0 else f"ended with status {status}"
             then = "starting all again from the last checkpoint"

@@ -1,10 +1,11 @@
 """`kvae train`: a recipe of the zoo, or an architecture on a data set."""
 
+import contextlib
 import os
 import pathlib
 import sys
 
-from kvae import io
+from kvae import io, locks
 from kvae.cli import common, launch
 
 _PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
@@ -192,6 +193,8 @@ def _launch(arguments) -> int:
     if arguments.output is None:
         raise ValueError("Workers share a folder: name one with --output.")
     command = [sys.executable, "-m", "kvae", *arguments.argv, "--distributed", "cluster"]
+    with locks.Lock(io.writable_folder(arguments.output), "a training"):
+        pass  # The first worker takes it; what is refused here need not start any.
     return launch.launch(
         command, int(arguments.distributed), restarts=arguments.restarts, folder=arguments.output
     )
@@ -211,8 +214,8 @@ def _strategy(arguments):
     return common.quiet_tensorflow(begin)
 
 
-def _leave_if_lost(error, strategy) -> None:
-    """Ends a worker that lost another one, with a status that says to start it again."""
+def _leave_workers(error, strategy) -> None:
+    """Ends a worker that lost another one, or may not train, with a status that says which."""
     import tensorflow as tf
 
     from kvae.training import distributed
@@ -224,7 +227,12 @@ def _leave_if_lost(error, strategy) -> None:
         tf.errors.InternalError,
         tf.errors.UnavailableError,
     )
-    if isinstance(error, lost) and distributed.is_multi_worker(strategy):
+    if not distributed.is_multi_worker(strategy):
+        return
+    if isinstance(error, BlockingIOError):  # Another training holds the folder.
+        print(f"kvae: error: {error}", file=sys.stderr, flush=True)
+        os._exit(launch.BAD_INPUT)
+    if isinstance(error, lost):
         text = str(error).splitlines()[0]
         print(f"kvae: lost another worker ({text}); start all of them again", file=sys.stderr)
         sys.stderr.flush()
@@ -247,24 +255,34 @@ def run(arguments) -> int:
 
     recipe = training.adapted(_recipe(arguments), arguments.reproducible, strategy)
     directory = io.writable_folder(arguments.output or f"runs/{recipe.name}")
-    with common.progress(f"training {recipe.name}", recipe.epochs) as update:
+    with contextlib.ExitStack() as held:
         try:
-            model, checkpoint = training.train(
-                recipe,
-                directory,
-                verbose=0,
-                callbacks=[Bar()],
-                limit=arguments.limit,
-                strategy=strategy,
-                every_seconds=arguments.checkpoint_seconds,
-            )
+            if strategy is None or distributed.is_chief(strategy):
+                held.enter_context(locks.Lock(directory, "a training"))
+            with common.progress(f"training {recipe.name}", recipe.epochs) as update:
+                model, checkpoint = training.train(
+                    recipe,
+                    directory,
+                    verbose=0,
+                    callbacks=[Bar()],
+                    limit=arguments.limit,
+                    strategy=strategy,
+                    every_seconds=arguments.checkpoint_seconds,
+                )
         except Exception as error:
-            _leave_if_lost(error, strategy)
+            _leave_workers(error, strategy)
             raise
-    if strategy is not None:
-        if not distributed.is_chief(strategy):
-            return 0
-        model = training.copy_of(recipe, model)
+        if strategy is not None:
+            if not distributed.is_chief(strategy):
+                return 0
+            model = training.copy_of(recipe, model)
+        return _finish(arguments, recipe, model, checkpoint, directory)
+
+
+def _finish(arguments, recipe, model, checkpoint, directory) -> int:
+    """Measures what was trained, writes it, and says both."""
+    from zoo import training
+
     data = training.test_data(recipe)
     with common.progress("evaluating", len(data)) as update:
         metrics = training.measure(recipe, model, progress=update)

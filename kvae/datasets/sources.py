@@ -9,12 +9,13 @@ import os
 import pathlib
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvae import io
+from kvae import io, locks
 from kvae.datasets.idx import read_idx
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 DATA_DIR = "KVAE_DATA_DIR"
+_PATIENCE = 600.0  # Seconds to wait for another process's download.
 _DOWNLOAD_TIMEOUT = 30.0  # seconds without a byte, not of the whole download
 
 Arrays = tuple[np.ndarray, np.ndarray | None]
@@ -196,7 +198,9 @@ def _download(info: "DatasetInfo") -> tuple[Arrays, Arrays]:
     """Has Keras download (or find in its cache) the official training and test arrays."""
     root = data_dir()
     try:
-        with _fails_fast():
+        # Keras writes the file in place: one process downloads, and others wait for it.
+        place = pathlib.Path(tempfile.gettempdir(), f"kvae-{os.getuid()}-{info.name}")
+        with _fails_fast(), locks.Lock(place, "a download", wait=_PATIENCE):
             import keras
 
             (x, labels), (test_x, test_labels) = getattr(keras.datasets, info.name).load_data()

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from kvae import io
+from kvae import io, locks
 from kvae.version import __version__
 
 __all__ = ["BatchCache", "data_fingerprint", "weights_fingerprint"]
@@ -20,7 +20,8 @@ class BatchCache:
     """A file with the rows of the batches that are finished, named by what they depend on.
 
     It is written whole beside its place and renamed: a process killed at any moment leaves the last
-    one, at most five seconds old.
+    one, at most five seconds old. The file is locked (see `kvae.locks.Lock`) until `close`, so that
+    no two estimates write it.
 
     Args:
         path: str, path or `None`. The file; it need not exist. `None` keeps the rows in memory.
@@ -28,6 +29,7 @@ class BatchCache:
         names: the names of the arrays.
 
     Raises:
+        BlockingIOError: if another process, or another thread, computes the same estimate.
         ValueError: for a file of other keys, and for one that is not whole.
     """
 
@@ -40,10 +42,19 @@ class BatchCache:
         self._time = time.monotonic()
         if self.path is not None and self.path.is_dir():
             raise ValueError(f"{self.path} is a folder: give a file as `cache`.")
-        if self.path is not None:  # Before the first batch, and not after it.
-            io.writable_folder(self.path.parent, f"write {self.path}")
-        if self.path is not None and self.path.exists():
-            self._read()
+        self._lock = None
+        if self.path is None:
+            return
+        # Before the first batch, and not after it.
+        io.writable_folder(self.path.parent, f"write {self.path}")
+        self._lock = locks.Lock(self.path, "an estimate")
+        self._lock.acquire()
+        try:
+            if self.path.exists():
+                self._read()
+        except BaseException:
+            self._lock.release()
+            raise
 
     def _read(self) -> None:
         try:
@@ -81,6 +92,14 @@ class BatchCache:
                 np.savez(file, keys=json.dumps(self.keys), **self.arrays())
             self._written = self.done
         self._time = time.monotonic()
+
+    def close(self) -> None:
+        """Writes what is not in the file yet, and unlocks it."""
+        try:
+            self.write()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {name: np.concatenate(parts) for name, parts in self.rows.items()}

@@ -161,7 +161,7 @@ def importance_log_prob(
             if progress is not None:
                 progress(min(first + batch_size, len(x)))
     finally:
-        finished.write()
+        finished.close()
     estimate = LogProb(**finished.arrays(), num_samples=num_samples)
     _warn(estimate)
     return estimate

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from kvae import io, names, random
+from kvae import io, locks, names, random
 from kvae.evaluation.rate_distortion import rate_distortion, with_picture
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
@@ -56,7 +56,9 @@ def sweep(
         writes them.
 
     Raises:
+        BlockingIOError: if another sweep runs in the folder (see `kvae.locks.Lock`).
         ImportError: without Keras Tuner.
+        OSError: if the disk is full.
         ValueError: for an unknown search, and without values.
 
     Example:
@@ -110,7 +112,9 @@ def sweep(
             if progress is not None:
                 progress(len(self.oracle.end_order))
 
-    with contextlib.redirect_stdout(sys.stderr):  # Where it says what it does.
+    full = io.disk_errors(folder, "the sweep stopped; start it again to go on")
+    # It says what it does, on standard error.
+    with locks.Lock(folder, "a sweep"), full, contextlib.redirect_stdout(sys.stderr):
         tuner = Tuner(
             hyperparameters=space,
             objective=keras_tuner.Objective("elbo", "max"),

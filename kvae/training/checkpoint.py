@@ -1,18 +1,18 @@
 """Checkpoints from which a training goes on as if it had never stopped."""
 
 import pathlib
-import shutil
 import time
 
 import keras
 
-from kvae import io, names
+from kvae import io, locks, names
 from kvae.training import distributed
 from kvae.training.termination import Termination
 
 __all__ = ["Checkpoint"]
 
 _STATE = "state.json"
+_UNREAD = object()
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -22,6 +22,10 @@ class Checkpoint(keras.callbacks.Callback):
     together and their SHA-256, and is replaced last. A process killed at any moment leaves the
     last checkpoint whole. With data whose order depends on the epoch (`kvae.datasets.Dataset`), a
     restored training repeats what the killed one would have done.
+
+    While a model trains, the folder is locked (see `kvae.locks.Lock`): a second training in it is
+    refused and told who holds it. Other processes may read it meanwhile, by `restore`, and see one
+    whole checkpoint.
 
     Of several workers the first one writes, all read, and the folder is one that they share.
 
@@ -69,37 +73,76 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch_start = time.monotonic()
         self._pending: int | None = None
         self._termination = Termination()
+        self._lock = locks.Lock(self.directory, "a training")
+        self._known = _UNREAD
 
     def restore(self, model) -> int:
         """Loads the last checkpoint into a compiled model; returns the epoch to go on with.
 
+        Another process may be training in the folder: what is loaded is one checkpoint of it.
+
         Raises:
             ValueError: when the folder belongs to another training, or a file was altered.
         """
+        state = self._read()
+        while state is not None:
+            try:
+                self._load(model, state)
+            except (ValueError, OSError):
+                # The training that writes here may have replaced the files in the meantime.
+                now = self._read()
+                if now == state:
+                    raise
+                state = now
+            else:
+                break
+        self._known = None if state is None else state["files"]
+        return 0 if state is None else state["epoch"]
+
+    def _read(self) -> dict | None:
+        """Returns what `state.json` says, or `None` where there is none.
+
+        Raises:
+            ValueError: if it is damaged, or that of another training.
+        """
         path = self.directory / _STATE
-        if not path.exists():
-            return 0
-        damaged = ValueError(f"{path} is damaged. Delete {self.directory} to start anew.")
         try:
-            state = io.unsealed(path.read_text("utf-8"))
-        except ValueError:
-            raise damaged from None
+            text = path.read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            raise self._damaged() from None
         try:
-            if state["fingerprint"] != self.fingerprint:
-                raise ValueError(
-                    f"{self.directory} holds another training ({state['fingerprint']!r}, not "
-                    f"{self.fingerprint!r}). Choose another folder or delete it."
-                )
+            state = io.unsealed(text)
+            fingerprint = state["fingerprint"]
+            whole = isinstance(state["files"], dict) and isinstance(state["epoch"], int)
+        except (KeyError, ValueError):
+            raise self._damaged() from None
+        if not whole:
+            raise self._damaged()
+        if fingerprint != self.fingerprint:
+            raise ValueError(
+                f"{self.directory} holds another training ({fingerprint!r}, not "
+                f"{self.fingerprint!r}). Choose another folder or delete it."
+            )
+        return state
+
+    def _damaged(self) -> ValueError:
+        path = self.directory / _STATE
+        return ValueError(f"{path} is damaged. Delete {self.directory} to start anew.")
+
+    def _load(self, model, state: dict) -> None:
+        try:
             files = {role: self._checked(entry) for role, entry in state["files"].items()}
+            best, last = files["best"], files["last"]
+            facts = [state[name] for name in ("history", "best", "best_epoch", "seconds")]
         except (AttributeError, KeyError, TypeError):
-            raise damaged from None
-        model.load_weights(files["best"])
+            raise self._damaged() from None
+        model.load_weights(best)
         self._best_weights = model.get_weights()
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(files["last"])
-        self.history, self.best = state["history"], state["best"]
-        self.best_epoch, self.seconds = state["best_epoch"], state["seconds"]
-        return state["epoch"]
+        model.load_weights(last)
+        self.history, self.best, self.best_epoch, self.seconds = facts
 
     def load_best(self, model) -> None:
         """Puts the best weights into the model."""
@@ -107,6 +150,17 @@ class Checkpoint(keras.callbacks.Callback):
             model.set_weights(self._best_weights)
 
     def on_train_begin(self, logs=None):
+        if distributed.is_chief(self.model.distribute_strategy):
+            io.writable_folder(self.directory, "write checkpoints")
+            self._lock.acquire()
+            state = self._read()
+            found = None if state is None else state["files"]
+            if self._known not in (_UNREAD, found):
+                raise ValueError(
+                    f"Another training has written to {self.directory} since `restore` was called: "
+                    "call it again, to go on from there."
+                )
+            self._known = found
         self._termination.watch()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -138,22 +192,30 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._pending is not None:
             self._save()
+        self._lock.release()
         self._termination.obey()
 
     def release(self) -> None:
-        """Stops watching for SIGTERM; `kvae.VAE.fit` does it where a training fails."""
+        """Unlocks the folder and stops watching for SIGTERM.
+
+        `kvae.VAE.fit` does it where a training fails.
+        """
+        self._lock.release()
         self._termination.release()
 
     def _save(self) -> None:
-        epoch = self._pending
-        if not distributed.is_chief(self.model.distribute_strategy):
-            self._pending = None
-            return
-        files = {"last": self._write(f"last-{epoch:05d}.weights.h5")}
+        if distributed.is_chief(self.model.distribute_strategy):
+            io.writable_folder(self.directory, "write checkpoints")
+            with self._lock, io.disk_errors(self.directory, "the last checkpoint is as it was"):
+                self._write(self._pending)
+        self._last_saved, self._pending = time.monotonic(), None
+
+    def _write(self, epoch: int) -> None:
+        files = {"last": self._write_weights("last", epoch)}
         last = self.model.get_weights()
         try:
             self.model.set_weights(self._best_weights)
-            files["best"] = self._write(f"best-{epoch:05d}.weights.h5")
+            files["best"] = self._write_weights("best", epoch)
         finally:  # A full disk must not leave the model with other weights than it trained.
             self.model.set_weights(last)
         state = {
@@ -167,16 +229,18 @@ class Checkpoint(keras.callbacks.Callback):
         }
         with io.atomic_write(self.directory / _STATE) as temporary:
             temporary.write_text(io.sealed(state))
+        self._known = files
         kept = {entry["file"] for entry in files.values()}
         for path in self.directory.glob("*-*.weights.h5"):
             if path.name not in kept:
                 path.unlink()
-        for pattern in (".*-*.weights.h5.*.tmp", f".{_STATE}.*.tmp"):  # Of a process that died.
-            for path in self.directory.glob(pattern):
-                shutil.rmtree(path, ignore_errors=True)
-        self._last_saved, self._pending = time.monotonic(), None
 
-    def _write(self, name: str) -> dict:
+    def _write_weights(self, role: str, epoch: int) -> dict:
+        name = f"{role}-{epoch:05d}.weights.h5"
+        # No file that `state.json` names is overwritten: it must match until the next one is there.
+        known = {} if self._known is _UNREAD else self._known or {}
+        if name in (entry["file"] for entry in known.values()):
+            name = f"{role}-{epoch:05d}-again.weights.h5"
         self.model.save_weights(self.directory / name)
         return {"file": name, "sha256": io.sha256_file(self.directory / name)}
 

@@ -11,6 +11,7 @@ import pytest
 import export
 from export import endpoints, repository, saved_models
 from export.runtime import c_api
+from kvae import io, locks
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,43 @@ def test_publishers_at_once_each_get_a_number(quick, dense, tmp_path):
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["x"]
 
 
+def test_publishers_at_once_are_all_in_the_configuration(quick, dense, tmp_path, monkeypatch):
+    models, slow = repository.models, [True]
+
+    def listed(folder):
+        found = models(folder)
+        if slow and slow.pop():  # The first one writes what it saw later than the second one would.
+            time.sleep(1.0)
+        return found
+
+    monkeypatch.setattr(repository, "models", listed)
+    threads = [
+        threading.Thread(target=export.publish, args=(dense, tmp_path, name, None, False))
+        for name in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join(60)
+    assert (tmp_path / "models.config").read_text().count("config {") == 2
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_what_a_killed_publication_left_is_removed_and_a_living_one_is_not(quick, dense, tmp_path):
+    home = tmp_path / "models"
+    for name in ("dead", "living"):
+        (home / f".publish.{name}.tmp" / "x" / "1").mkdir(parents=True)
+        living = locks.claim(home / f".publish.{name}.tmp" / ".owner")
+        if name == "dead":
+            locks.give_up(living)
+    export.publish(dense, tmp_path, "x", verify=False)
+    assert sorted(path.name for path in home.iterdir()) == [".publish.living.tmp", "x"]
+    locks.give_up(living)
+    export.publish(dense, tmp_path, "x", verify=False)
+    assert sorted(path.name for path in home.iterdir()) == ["x"]
+
+
 def test_old_versions_are_pruned_and_only_those(quick, dense, tmp_path):
     for _ in range(3):
         export.publish(dense, tmp_path, "a", verify=False)
@@ -179,7 +217,7 @@ def test_pruning_goes_through_a_rename(quick, dense, tmp_path, monkeypatch):
             seen.append(saved_models.versions(tmp_path / "models" / "a"))
         rmtree(path, **options)
 
-    monkeypatch.setattr(repository.shutil, "rmtree", watch)
+    monkeypatch.setattr(io.shutil, "rmtree", watch)
     export.publish(dense, tmp_path, "a", keep=1, verify=False)
     assert seen == [[2, 3], [3]]
 

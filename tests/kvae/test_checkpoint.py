@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
+import pathlib
 import signal
+from concurrent import futures
 
 import keras
 import numpy as np
@@ -144,6 +147,90 @@ def test_best_is_not_last(whole):
     assert losses[-1] < checkpoint.best
 
 
+# Two trainings, and readers, in one folder.
+
+
+class Meanwhile(keras.callbacks.Callback):
+    """Does something in the middle of a training, in a thread of its own."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act, self.result = act, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            with futures.ThreadPoolExecutor(1) as pool:
+                self.result = pool.submit(self.act).result(120)
+
+
+def test_a_second_training_in_the_folder_is_refused_and_reading_is_not(tmp_path, whole):
+    def second():
+        with pytest.raises(BlockingIOError) as caught:
+            train(tmp_path, EPOCHS)
+        return caught.value, Checkpoint(tmp_path, "test").restore(train(tmp_path, 0)[0])
+
+    meanwhile = Meanwhile(second)
+    assert_same_training(train(tmp_path, EPOCHS, [meanwhile]), whole, first=0)
+    error, epoch = meanwhile.result
+    assert f"{tmp_path} is in use by a training in process {os.getpid()} on " in str(error)
+    assert epoch == 1
+    # A training that failed holds the folder no longer, and neither does one that ended.
+    assert ".lock" not in names(tmp_path)
+
+
+def test_a_checkpoint_that_another_training_has_replaced_is_not_overwritten(saved, tmp_path):
+    vae, first = saved
+    second = Checkpoint(tmp_path, "mine")
+    assert second.restore(vae) == 2
+    first.on_epoch_end(2, {"loss": 1.0, "val_loss": 1.0})
+    second.set_model(vae)
+    with pytest.raises(ValueError, match="Another training has written to .* since `restore`"):
+        second.on_train_begin()
+    second.release()
+    assert second.restore(vae) == 3
+    second.on_train_begin()
+    assert ".lock" in names(tmp_path)
+    second.release()
+    assert ".lock" not in names(tmp_path)
+
+
+def test_no_file_that_the_state_names_is_overwritten(saved, tmp_path):
+    vae, checkpoint = saved
+    seen = []
+    replace = os.replace
+
+    def watched(source, target):
+        state = json.loads((tmp_path / "state.json").read_text())
+        named = {entry["file"] for entry in state["files"].values()}
+        seen.append(pathlib.Path(target).name)
+        assert seen[-1] not in named
+        replace(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", watched)
+        for _ in range(3):  # The same epoch again, as after a `fit` that starts anew.
+            checkpoint.on_epoch_end(1, {"loss": 2.0, "val_loss": 2.5})
+    assert seen[0] == "last-00002-again.weights.h5" and seen[3] == "last-00002.weights.h5"
+    assert Checkpoint(tmp_path, "mine").restore(vae) == 2 and len(names(tmp_path)) == 3
+
+
+def test_a_reader_sees_one_checkpoint_however_often_it_is_replaced(saved, make_vae, tmp_path):
+    vae, checkpoint = saved
+    other, checked = make_vae(optimizer="adam"), Checkpoint._checked
+    left = [3, 4, 5]
+
+    def replaced(self, entry):
+        if left:  # The writer is quicker than the reader, three times.
+            vae.set_weights([weight + 1.0 for weight in vae.get_weights()])
+            checkpoint.on_epoch_end(left.pop(0) - 1, {"loss": 1.0, "val_loss": 1.0})
+        return checked(self, entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "_checked", replaced)
+        assert Checkpoint(tmp_path, "mine").restore(other) == 5
+    assert left == [] and bits(other) == bits(vae)
+
+
 # Without a training: what the callback does with what it is told.
 
 
@@ -182,7 +269,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(saved, make_vae, tmp_path, monkeyp
             )
         else:
             patch.setattr(vae, "save_weights", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="is full .*, and the last checkpoint is as it was"):
             checkpoint.on_epoch_end(2, {"loss": 1.0, "val_loss": 3.0})
     for a, b in zip(vae.get_weights(), trained, strict=True):
         np.testing.assert_array_equal(a, b)  # The model has what it trained.

@@ -178,3 +178,124 @@ def test_numbers_that_json_does_not_have_are_null():
     found = io.without_nan(value)
     assert found == {"a": [1.5, None, [None, "NaN", None, True]], "b": {"c": None}}
     json.dumps(found, allow_nan=False)
+
+
+# Permissions, links and names.
+
+
+@pytest.fixture
+def umask():
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def write(path, text="new"):
+    with io.atomic_write(path) as temporary:
+        temporary.write_text(text)
+        temporary.chmod(0o777)  # As a library may have its own idea.
+
+
+def test_a_new_file_follows_the_umask_and_a_replaced_one_keeps_its_mode(tmp_path, umask):
+    path = tmp_path / "file"
+    write(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+    for mode in (0o600, 0o664, 0o444):
+        path.chmod(mode)
+        write(path, str(mode))
+        assert path.stat().st_mode & 0o777 == mode and path.read_text() == str(mode)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_owner_and_the_group_are_kept_where_that_is_allowed(tmp_path, monkeypatch, allowed):
+    path, asked = tmp_path / "file", []
+    path.write_text("old")
+    path.chmod(0o640)
+    real, old = os.stat, os.stat(path)
+
+    def stat(place, **options):
+        found = real(place, **options)
+        if os.fspath(place) != str(path):
+            return found
+        return os.stat_result((*found[:4], old.st_uid + 1, old.st_gid + 1, *found[6:10]))
+
+    def chown(place, owner, group):
+        asked.append((owner, group))
+        if not allowed:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(io.os, "stat", stat)
+    monkeypatch.setattr(io.os, "chown", chown)
+    write(path)
+    monkeypatch.undo()
+    assert asked == [(-1, old.st_gid + 1), (old.st_uid + 1, -1)]
+    # What a group might do that cannot be given is not for the group of this process.
+    assert path.stat().st_mode & 0o777 == (0o640 if allowed else 0o600)
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "blob", tmp_path / "model.keras"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to("disk/blob")
+    with io.atomic_write(link) as temporary:
+        assert temporary.name == "model.keras"  # By which libraries choose a format.
+        assert temporary.parent.parent == target.parent
+        temporary.write_text("new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+    # One that points to no file yet makes it, as open() does.
+    link.unlink()
+    link.symlink_to(tmp_path / "disk" / "later")
+    write(link)
+    assert link.is_symlink() and (tmp_path / "disk" / "later").read_text() == "new"
+    assert leftovers(tmp_path, "disk", "model.keras") == []
+    assert leftovers(tmp_path / "disk", "blob", "later") == []
+
+
+def test_links_that_cannot_be_written_through_are_named(tmp_path):
+    for name, target in (("nowhere", "disk/blob"), ("circle", "circle")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(FileNotFoundError, match=f"{name}: it is a link to {target}, and there"):
+            write(tmp_path / name)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    with pytest.raises(IsADirectoryError, match="link: it is a folder"):
+        write(tmp_path / "link")
+    with pytest.raises(FileExistsError, match="nowhere exists and is not overwritten"):
+        with io.atomic_directory(tmp_path / "nowhere"):
+            raise AssertionError("the block must not run")
+    assert leftovers(tmp_path, "nowhere", "circle", "folder", "link") == []
+
+
+def test_devices_are_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", pathlib.Path("/dev/null")):
+        with pytest.raises(OSError, match="it is a device, a pipe or a socket"):
+            write(path)
+    assert not pathlib.Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("name", ["n" * 255, os.fsdecode(b"caf\xe9 \xff"), "[a]*?.json"])
+def test_names_that_are_long_or_no_text(tmp_path, name):
+    write(tmp_path / name)
+    assert (tmp_path / name).read_text() == "new"
+    with io.atomic_directory(tmp_path / "folder" / name):
+        pass
+    assert (tmp_path / "folder" / name).is_dir()
+    assert leftovers(tmp_path, name, "folder") == []
+
+
+def test_a_full_disk_is_said_by_every_writer(tmp_path):
+    path = tmp_path / "file"
+    for old in ("was not written", "is as it was"):
+        with pytest.raises(OSError, match=rf"is full \(\d+ MB free\), and {path} {old}") as caught:
+            with io.atomic_write(path):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        assert caught.value.errno == errno.ENOSPC
+        path.write_text("old")
+    with pytest.raises(OSError, match=f"is full .*, and {tmp_path / 'a'} was not written"):
+        with io.atomic_directory(tmp_path / "a"):
+            raise RuntimeError("x.data; No space left on device")
+    assert leftovers(tmp_path, "file") == []

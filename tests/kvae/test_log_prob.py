@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import warnings
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -159,6 +160,19 @@ def test_an_interrupted_estimate_goes_on_to_the_same_bits(vae, x, tmp_path):
     again = vae.log_prob(x, cache=cache, progress=interrupt_after(0), **options)  # Nothing to do.
     np.testing.assert_array_equal(again.value, whole.value)
     assert cache.stat().st_mtime_ns == before and list(cache.parent.iterdir()) == [cache]
+
+
+def test_a_second_estimate_into_the_cache_is_refused(vae, x, tmp_path):
+    cache, refused = tmp_path / "estimate", []
+
+    def second(_):
+        with futures.ThreadPoolExecutor(1) as pool:
+            error = pool.submit(vae.log_prob, x, num_samples=2, cache=cache).exception(60)
+        refused.append(error)
+
+    vae.log_prob(x[:4], num_samples=2, cache=cache, progress=second)
+    assert isinstance(refused[0], BlockingIOError) and "is in use by an estimate" in str(refused[0])
+    assert list(tmp_path.iterdir()) == [cache]
 
 
 def test_a_cache_is_of_one_model_one_set_and_one_setting(linear_gaussian, vae, x, tmp_path):

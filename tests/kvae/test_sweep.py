@@ -1,5 +1,8 @@
 """kvae.evaluation.sweep: all points are found, once, and a sweep that is stopped goes on."""
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -49,6 +52,28 @@ def test_a_sweep_that_is_stopped_goes_on(setting, tmp_path, capsys):
     assert capsys.readouterr().out == ""  # Standard output is for results.
     names = {path.name for path in result.write(tmp_path)}
     assert names == {"result.json", "result.md", "rate_distortion.png"}
+
+
+def test_a_second_sweep_in_the_folder_is_refused(setting, tmp_path):
+    _, _, data = setting
+    refused = []
+
+    def second():
+        try:
+            sweep(None, (1.0,), (2,), data, data, epochs=1, folder=tmp_path)
+        except BlockingIOError as error:
+            refused.append(str(error))
+
+    def build(**_):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(60)
+        raise ValueError("this was enough")
+
+    with pytest.raises(ValueError, match="this was enough"):
+        sweep(build, (1.0,), (2,), data, data, epochs=1, folder=tmp_path)
+    assert f"{tmp_path} is in use by a sweep in process {os.getpid()}" in refused[0]
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_what_is_refused(setting, tmp_path):

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import time
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -184,6 +186,26 @@ class TestBadFiles:
         (served / path.name).unlink()
         for one, other in zip(first, zoo.load(name).get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
+
+    def test_who_wants_it_at_the_same_time_waits_and_does_not_download_it_again(
+        self, copy, tmp_path, monkeypatch
+    ):
+        name, path = copy
+        card, downloads, download = zoo.card(name), [], weights._download
+        served = tmp_path / "served"
+        served.mkdir()
+        path.rename(served / path.name)
+        monkeypatch.setenv("KVAE_WEIGHTS_URL", served.as_uri())
+
+        def slow(*arguments):
+            downloads.append(arguments)
+            time.sleep(0.3)
+            download(*arguments)
+
+        monkeypatch.setattr(weights, "_download", slow)
+        with futures.ThreadPoolExecutor(3) as pool:
+            found = set(pool.map(weights.find, [card] * 3))
+        assert len(downloads) == 1 and found == set((tmp_path / "cache").iterdir())
 
     def test_altered_download_is_not_kept(self, copy, tmp_path, monkeypatch):
         name, path = copy
