@@ -11,11 +11,11 @@ answer and of all of them together, and the time from the first byte to the last
 import argparse
 import contextlib
 import dataclasses
-import http.server
 import os
 import pathlib
 import signal
 import socket
+import socketserver
 import sys
 import threading
 import time
@@ -27,8 +27,8 @@ __all__ = ["Development", "Failure", "run"]
 
 NOTICE = "development server: one request at a time; use TensorFlow Serving in production"
 
-# Larger bodies are turned into arrays, and arrays into answers, one at a time: as objects of Python
-# they take twenty times their bytes.
+# Larger bodies are turned into arrays, and arrays into answers, one at a time: that takes several
+# times their bytes.
 _LARGE = 1 << 20
 
 
@@ -41,7 +41,6 @@ class Limits:
         max_bytes: int. The largest request body.
         max_pending: int. Requests that may wait for one model; more are answered with 429, or
             RESOURCE_EXHAUSTED.
-        verbose: bool. Whether requests are logged to standard error.
         max_connections: int. More are answered with 503.
         max_total_bytes: int or `None`. Of all requests and answers that are worked on together;
             what is more is answered with 429. Defaults to `None`: four times `max_bytes`.
@@ -50,7 +49,6 @@ class Limits:
     timeout: float = 30.0
     max_bytes: int = 64 << 20
     max_pending: int = 64
-    verbose: bool = False
     max_connections: int = 256
     max_total_bytes: int | None = None
 
@@ -75,7 +73,7 @@ class _Budget:
                 self.free += count
 
 
-class Development(http.server.ThreadingHTTPServer):
+class Development(socketserver.ThreadingTCPServer):
     """The development server.
 
     Args:
@@ -90,7 +88,7 @@ class Development(http.server.ThreadingHTTPServer):
 
     Raises:
         OSError: if the port is taken.
-        ValueError: if a model cannot be loaded.
+        ValueError: if a model cannot be loaded, or the host has no address.
 
     Example:
 
@@ -101,6 +99,7 @@ class Development(http.server.ThreadingHTTPServer):
     """
 
     daemon_threads, block_on_close = True, False
+    allow_reuse_address, request_queue_size = True, 128
 
     def __init__(self, models, host="127.0.0.1", port=8501, limits=None, poll=2.0):
         self.limits = limits or Limits()
@@ -123,6 +122,8 @@ class Development(http.server.ThreadingHTTPServer):
                 raise ValueError(
                     f"The model {model.name!r} cannot be served: {why}. Export it again."
                 )
+        host = listening.resolved(host)
+        self.address_family = listening.family(host)
         try:
             super().__init__((host, port), server_http.Handler)
         except OSError as error:
@@ -134,7 +135,7 @@ class Development(http.server.ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://{self.server_address[0]}:{self.server_address[1]}"
+        return f"http://{listening.joined(*self.server_address[:2])}"
 
     def __enter__(self) -> "Development":
         for thread in self._loops:
@@ -278,7 +279,9 @@ def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int
                 from export import server_grpc
 
                 bound = stack.enter_context(server_grpc.serving(server, host, grpc_port))
-                print(f"  grpc://{host}:{bound}")
+                print(f"  grpc://{listening.joined(server.server_address[0], bound)}")
+            if listening.everywhere(server.server_address[0]):
+                print(f"  {listening.OPEN}")
             print(f"({NOTICE}; stop with Ctrl-C)", flush=True)
             # Not for ever: a signal that another thread received does not wake this one.
             while not stop.wait(0.2):

@@ -55,6 +55,9 @@ def serving(rest: server.Development, host: str, port: int):
         model = rest.models.get(spec.name)
         if model is None:
             raise Failure("NOT_FOUND", f"Servable not found for request: {spec.name}")
+        if spec.HasField("version_label"):  # Labels are of TensorFlow Serving's configuration.
+            text = f"Unrecognized servable version label: {spec.version_label}"
+            raise Failure("INVALID_ARGUMENT", text)
         return model, spec.version.value if spec.HasField("version") else None
 
     def answered(function):
@@ -69,8 +72,8 @@ def serving(rest: server.Development, host: str, port: int):
                     status = getattr(grpc.StatusCode, error.code, grpc.StatusCode.UNKNOWN)
                     context.abort(status, str(error))
                 except Exception as error:  # No request takes the server down.
-                    text = f"{type(error).__name__}: {error}"
-                    context.abort(grpc.StatusCode.INTERNAL, text)
+                    failure = Failure("INTERNAL", f"{type(error).__name__}: {error}")
+                    context.abort(grpc.StatusCode.INTERNAL, str(failure))
 
         return answer
 
@@ -78,6 +81,11 @@ def serving(rest: server.Development, host: str, port: int):
         model, version = find(request.model_spec)
         name = request.model_spec.signature_name or "serving_default"
         signature = model.signature(name, version)
+        wanted = set(request.output_filter) or set(signature.outputs)
+        if unknown := sorted(wanted - set(signature.outputs)):
+            names = ", ".join(signature.outputs)
+            text = f"There is no output {unknown[0]!r} to filter by. There are: {names}"
+            raise Failure("INVALID_ARGUMENT", text)
         columns = {key: _array(key, value, limit) for key, value in request.inputs.items()}
         inputs = server_requests.check(columns, signature)
         with rest.budget.taken(server_requests.bound(inputs, signature, limit)):
@@ -85,12 +93,15 @@ def serving(rest: server.Development, host: str, port: int):
         response = predict.PredictResponse()
         response.model_spec.name, response.model_spec.signature_name = model.name, name
         response.model_spec.version.value = ran
-        for key, array in outputs.items():
-            response.outputs[key].CopyFrom(tf.make_tensor_proto(np.ascontiguousarray(array)))
+        for key in wanted:
+            array = np.ascontiguousarray(outputs[key])
+            response.outputs[key].CopyFrom(tf.make_tensor_proto(array))
         return response
 
     def get_metadata(request, deadline):
         model, version = find(request.model_spec)
+        if set(request.metadata_field) != {"signature_def"}:
+            raise Failure("INVALID_ARGUMENT", "`metadata_field` is signature_def, and nothing else")
         model.loaded(version)
         found = metadata.SignatureDefMap()
         for name, item in model.session.signatures.items():
@@ -135,10 +146,11 @@ def serving(rest: server.Development, host: str, port: int):
     )
     services.add_PredictionServiceServicer_to_server(prediction_service(), service)
     models.add_ModelServiceServicer_to_server(model_service(), service)
+    host = listening.resolved(host)
     # Before gRPC tries, which writes lines of its own to standard error.
     listening.check(host, port, "--grpc-port")
     try:
-        bound = service.add_insecure_port(f"{host}:{port}")
+        bound = service.add_insecure_port(listening.joined(host, port))
     except RuntimeError:  # Somebody was faster.
         taken = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         raise listening.refused(taken, host, port, "--grpc-port") from None

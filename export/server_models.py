@@ -24,10 +24,16 @@ _STATUS = {
 _ROWS = 64
 
 
+# Characters of a message. Longer ones quote a request, of which the two ends are enough.
+_BEGINNING, _END = 160, 80
+
+
 class Failure(Exception):
-    """An answer that says what is wrong: a canonical code, a message, and HTTP's status."""
+    """An answer that says what is wrong: a canonical code, a short message, and HTTP's status."""
 
     def __init__(self, code: str, message: str, status: int | None = None):
+        if len(message) > _BEGINNING + _END + 3:
+            message = f"{message[:_BEGINNING]} … {message[-_END:]}"
         super().__init__(message)
         self.code, self.status = code, status or _STATUS.get(code, 500)
 

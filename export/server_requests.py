@@ -1,14 +1,20 @@
-"""What is asked and answered: TensorFlow Serving's JSON, and the arrays in it, checked."""
+"""Requests and answers in TensorFlow Serving's JSON, and the arrays in them, checked.
 
-import base64
-import binascii
-import json
+msgspec skips through a body without making objects of it. What a request holds is looked at as text
+first: its brackets give the shape, and the numbers are then read some thousands at a time, so that
+a body costs a few times its bytes, and its time is looked at meanwhile.
+"""
+
 import math
+import re
+import time
+from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 
 from export.runtime import signatures
-from export.server_models import Failure, Model
+from export.server_models import Failure, Model, late
 
 __all__ = [
     "answer",
@@ -24,61 +30,204 @@ __all__ = [
 
 # Steps of an interpolation that does not say how many, and the most that there are.
 _STEPS, _MAX_STEPS = 8, 64
+# Bytes that the objects of Python take for a row of `instances` by name, or for a string.
+_ROW = 256
+_CHUNK = 1 << 16  # Characters that are turned into numbers at once.
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[],"))
+_LARGEST_RANK = 8
+_BYTES = re.compile(rb'\{\s*"b64"\s*:')
 
 
-def _reject(token):
-    raise Failure("INVALID_ARGUMENT", f"{token} is no JSON number. Inputs are finite.")
+class _Request(msgspec.Struct):
+    """A request, with what it holds as it was written."""
+
+    signature_name: str | None = None
+    instances: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    inputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def parse(body: bytes) -> dict:
-    """The JSON object of a request, whose parts have yet to be looked at."""
+class _Encoded(msgspec.Struct, forbid_unknown_fields=True):
+    b64: bytes
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+_STRINGS = msgspec.json.Decoder(list[str | _Encoded])
+_NUMBERS = {
+    kind: (msgspec.json.Decoder(list[value]), text)
+    for kind, value, text in (
+        ("f", float, "numbers"),
+        ("b", bool, "true or false"),
+        ("i", int, "whole numbers"),
+        ("u", int, "whole numbers"),
+    )
+}
+
+
+def parse(body: bytes | bytearray) -> _Request:
+    """Returns the request in a body, whose parts have yet to be looked at."""
     try:
-        content = json.loads(body, parse_constant=_reject)
-    except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        content = _REQUEST.decode(body)
+    except msgspec.ValidationError as error:
+        text = f"The request is not a JSON object whose 'signature_name' is a string: {error}"
+        raise Failure("INVALID_ARGUMENT", text) from None
+    except RecursionError:
+        text = "The request is not JSON: it is nested too deeply"
+        raise Failure("INVALID_ARGUMENT", text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        words = ("NaN", "-Infinity", "Infinity")
+        token = next((word for word in words if word.encode() in body), None)
+        why = error if token is None else f"{error}. {token} is no JSON number; inputs are finite."
         raise Failure("INVALID_ARGUMENT", f"The request is not JSON: {why}") from None
-    if not isinstance(content, dict):
-        raise Failure("INVALID_ARGUMENT", "The request is not a JSON object.")
-    if ("instances" in content) == ("inputs" in content):
+    if (content.instances is msgspec.UNSET) == (content.inputs is msgspec.UNSET):
         raise Failure("INVALID_ARGUMENT", "Give either 'instances' (rows) or 'inputs' (columns).")
-    if not isinstance(content.get("signature_name", ""), str):
-        raise Failure("INVALID_ARGUMENT", "'signature_name' is a string.")
     return content
 
 
-def columns(content: dict, signature: signatures.Signature) -> dict:
-    """The inputs by name, whichever way they were written."""
-    required = [name for name in signature.inputs if name not in signature.optional]
+def columns(content: _Request, signature: signatures.Signature, limit: int) -> dict[str, bytes]:
+    """Returns the JSON of each input by name, whichever way they were written.
 
-    def named(value):
-        return isinstance(value, dict) and set(value) != {"b64"}
-
-    if "inputs" in content:
-        value = content["inputs"]
+    `limit` bounds the bytes that the objects for named rows may take.
+    """
+    fields = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in signature.inputs]
+    named = msgspec.defstruct("Inputs", fields, forbid_unknown_fields=True)
+    if content.inputs is not msgspec.UNSET:
+        text = bytes(content.inputs)
+        if text.startswith(b"{") and not _BYTES.match(text):
+            try:
+                values = msgspec.json.decode(text, type=named)
+            except msgspec.ValidationError as error:
+                names, unknown = ", ".join(signature.inputs), str(error).split("`")[1]
+                text = f"The inputs are {names} (unknown: {unknown})"
+                raise Failure("INVALID_ARGUMENT", text) from None
+            given = msgspec.structs.asdict(values)
+            return {key: bytes(raw) for key, raw in given.items() if raw is not msgspec.UNSET}
     else:
-        rows = content["instances"]
-        if not isinstance(rows, list) or not rows:
+        text = bytes(content.instances)
+        first = text[1:].lstrip()
+        if not text.startswith(b"[") or first.startswith(b"]"):
             raise Failure("INVALID_ARGUMENT", "'instances' is a list with a row or more.")
-        if not any(named(row) for row in rows):
-            value = rows
-        elif all(named(row) and set(row) == set(rows[0]) for row in rows):
-            return {name: [row[name] for row in rows] for name in rows[0]}
-        else:
-            raise Failure("INVALID_ARGUMENT", "The rows of 'instances' name different inputs.")
-    if named(value):
-        return value
+        if first.startswith(b"{") and not _BYTES.match(first):
+            return _by_name(text, named, signature, limit)
+    required = [name for name in signature.inputs if name not in signature.optional]
     if len(required) != 1:
         names = ", ".join(required)
         raise Failure("INVALID_ARGUMENT", f"Name the inputs, since there are several: {names}")
-    return {required[0]: value}
+    return {required[0]: text}
 
 
-def arrays(columns: dict, signature: signatures.Signature) -> dict[str, np.ndarray]:
-    """Arrays of JSON's lists, checked."""
-    known = {key: value for key, value in columns.items() if key in signature.inputs}
-    for key, value in known.items():
-        known[key] = _array(key, value, signature.inputs[key])
-    return check(columns | known, signature)
+def _by_name(text: bytes, named, signature, limit: int) -> dict[str, bytes]:
+    _few(text.count(b"{"), "'instances'", limit)
+    different = "The rows of 'instances' name different inputs"
+    try:
+        rows = msgspec.json.decode(text, type=list[named])
+    except msgspec.ValidationError as error:
+        raise Failure("INVALID_ARGUMENT", f"{different}, or are no objects: {error}") from None
+    found = {}
+    for name in signature.inputs:
+        given = [bytes(value) for row in rows if (value := getattr(row, name)) is not msgspec.UNSET]
+        if len(given) not in (0, len(rows)):
+            raise Failure("INVALID_ARGUMENT", different)
+        if given:
+            found[name] = b"[" + b",".join(given) + b"]"
+    return found
+
+
+def _few(rows: int, where: str, limit: int) -> None:
+    if _ROW * rows > limit:
+        text = f"{where} holds {rows} values; {limit // _ROW} are allowed. Send fewer rows at once."
+        raise Failure("INVALID_ARGUMENT", text, 413)
+
+
+def arrays(
+    columns: dict[str, bytes], signature: signatures.Signature, limit: int, deadline: float
+) -> dict[str, np.ndarray]:
+    """Returns the arrays of the inputs' JSON, checked.
+
+    Their shapes are looked at before their numbers: rows of which the outputs would be larger than
+    `limit` bytes are refused unread.
+    """
+    shapes = {}
+    for name, text in columns.items():
+        info = signature.inputs[name]
+        if info.dtype != "string":
+            shapes[name] = _shape(name, text)
+            if not signatures.fits(shapes[name], info):
+                raise _misfit(name, info.dtype, shapes[name], info)
+    rows = max((shape[0] for shape in shapes.values() if shape), default=1)
+    _bounded(rows, 1, signature, limit)
+    found = {}
+    for name, text in columns.items():
+        info = signature.inputs[name]
+        if info.dtype == "string":
+            found[name] = _strings(name, text, limit)
+        else:
+            found[name] = _numbers(name, text, info, shapes[name], deadline)
+    return check(found, signature)
+
+
+def _shape(name: str, text: bytes) -> tuple[int, ...]:
+    """Returns the shape of nested lists, from their brackets and commas."""
+    marks = text.translate(None, _NOT_BRACKETS)
+    rank = len(marks) - len(marks.lstrip(b"["))
+    if rank > _LARGEST_RANK:
+        text = f"Input {name!r} is nested too deeply: in {rank} lists"
+        raise Failure("INVALID_ARGUMENT", text)
+    if re.search(rb"\[\s*\]", text):
+        raise Failure("INVALID_ARGUMENT", f"Input {name!r} has no rows, or an empty list in them")
+    # The lists that close first, one in the other, say how long all of them have to be.
+    shape, item = (), b""
+    for depth in range(1, rank + 1):
+        inside = marks.find(b"]" * depth) + 2 * depth - rank - 2
+        count = (inside + 1) // (len(item) + 1)
+        shape, item = (count, *shape), b"[" + ((item + b",") * count)[:-1] + b"]"
+    if item != marks:
+        raise Failure("INVALID_ARGUMENT", f"Input {name!r} is ragged: its lists differ in length")
+    return shape
+
+
+def _numbers(name, text, info, shape, deadline: float) -> np.ndarray:
+    wanted = np.dtype(info.dtype)
+    decoder, kind = _NUMBERS[wanted.kind]
+    array = np.empty(math.prod(shape), wanted)
+    done = 0
+    try:
+        for part in _parts(text.translate(None, b"[]")):
+            if time.monotonic() > deadline:
+                raise late()
+            read = decoder.decode(b"[" + part + b"]")
+            values = np.array(read, np.float64 if wanted.kind == "f" else wanted)
+            if wanted.kind == "f" and np.abs(values).max() > np.finfo(wanted).max:
+                raise OverflowError
+            array[done : done + len(values)] = values
+            done += len(values)
+    except (OverflowError, msgspec.DecodeError) as error:
+        if isinstance(error, OverflowError) or "out of range" in str(error):
+            why = f"holds a number that is too large for {info.dtype}"
+        else:
+            why = f"does not hold {kind} of the type {info.dtype}"
+        raise Failure("INVALID_ARGUMENT", f"Input {name!r} {why}") from None
+    return array.reshape(shape)
+
+
+def _parts(text: bytes) -> Iterator[bytes]:
+    """Cuts a text at commas."""
+    start = 0
+    while start <= len(text):
+        end = text.find(b",", start + _CHUNK)
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        start = end + 1
+
+
+def _strings(name: str, text: bytes, limit: int) -> np.ndarray:
+    _few(text.count(b",") + 1, f"Input {name!r}", limit)
+    try:
+        rows = _STRINGS.decode(text if text.startswith(b"[") else b"[" + text + b"]")
+    except msgspec.DecodeError as error:
+        why = 'holds strings, or bytes as {"b64": "…"}'
+        why = "holds a 'b64' that is not base64" if "base64" in str(error) else why
+        raise Failure("INVALID_ARGUMENT", f"Input {name!r} {why}") from None
+    return byte_strings([row.encode() if isinstance(row, str) else row.b64 for row in rows])
 
 
 def check(arrays: dict[str, np.ndarray], signature: signatures.Signature) -> dict:
@@ -95,12 +244,7 @@ def check(arrays: dict[str, np.ndarray], signature: signatures.Signature) -> dic
         if not array.size:
             raise Failure("INVALID_ARGUMENT", f"Input {name!r} has no rows")
         if not signatures.matches(array, info):
-            shape = ", ".join("rows" if size is None else str(size) for size in info.shape)
-            raise Failure(
-                "INVALID_ARGUMENT",
-                f"Input {name!r} is {array.dtype.name} of the shape {list(array.shape)}, not "
-                f"{info.dtype} of [{shape}]",
-            )
+            raise _misfit(name, array.dtype.name, array.shape, info)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise Failure("INVALID_ARGUMENT", f"Input {name!r} holds numbers that are not finite")
     rows = {key: len(array) for key, array in arrays.items() if array.ndim}
@@ -110,50 +254,10 @@ def check(arrays: dict[str, np.ndarray], signature: signatures.Signature) -> dic
     return arrays
 
 
-def _array(name: str, value, info: signatures.TensorInfo) -> np.ndarray:
-    def bad(text):
-        return Failure("INVALID_ARGUMENT", f"Input {name!r} {text}")
-
-    if info.dtype == "string":
-        array = _bytes(value, bad)
-    else:
-        try:
-            # As objects: an array of strings would give each the room of the longest.
-            array = np.array(value, object)
-        except ValueError:
-            raise bad("is ragged: its lists differ in length") from None
-        wanted = np.dtype(info.dtype)
-        if not array.size:
-            return np.zeros(array.shape, wanted)
-        kinds = set(map(type, array.flat))
-        if list in kinds:
-            raise bad("is ragged: its lists differ in length")
-        if not kinds <= {"f": {int, float}, "b": {bool}}.get(wanted.kind, {int}):
-            numbers = {"f": "numbers", "b": "true or false"}.get(wanted.kind, "whole numbers")
-            raise bad(f"does not hold {numbers} of the type {info.dtype}")
-        limits = np.finfo if wanted.kind == "f" else np.iinfo
-        if wanted.kind != "b" and (
-            array.max() > limits(wanted).max or array.min() < limits(wanted).min
-        ):
-            raise bad(f"holds a number that is too large for {info.dtype}")
-        array = array.astype(wanted)
-    return array
-
-
-def _bytes(value, bad) -> np.ndarray:
-    rows = value if isinstance(value, list) else [value]
-    found = []
-    for row in rows:
-        if isinstance(row, dict) and set(row) == {"b64"} and isinstance(row["b64"], str):
-            try:
-                found.append(base64.b64decode(row["b64"], validate=True))
-            except binascii.Error:
-                raise bad("holds a 'b64' that is not base64") from None
-        elif isinstance(row, str):
-            found.append(row.encode(errors="surrogatepass"))
-        else:
-            raise bad('holds strings, or bytes as {"b64": "…"}')
-    return byte_strings(found)
+def _misfit(name: str, dtype: str, shape, info: signatures.TensorInfo) -> Failure:
+    wanted = ", ".join("rows" if size is None else str(size) for size in info.shape)
+    text = f"is {dtype} of the shape {list(shape)}, not {info.dtype} of [{wanted}]"
+    return Failure("INVALID_ARGUMENT", f"Input {name!r} {text}")
 
 
 def byte_strings(values: list[bytes], shape=None) -> np.ndarray:
@@ -167,6 +271,10 @@ def bound(arrays: dict[str, np.ndarray], signature: signatures.Signature, limit:
     """Returns the bytes of the outputs, when they are at most `limit`."""
     rows = max((len(array) for array in arrays.values() if array.ndim), default=1)
     steps = min(_MAX_STEPS, max(1, int(arrays["steps"].max()))) if "steps" in arrays else _STEPS
+    return _bounded(rows, steps, signature, limit)
+
+
+def _bounded(rows: int, steps: int, signature: signatures.Signature, limit: int) -> int:
     count = sum(
         rows
         * math.prod(steps if size is None else size for size in info.shape[1:])
@@ -179,19 +287,33 @@ def bound(arrays: dict[str, np.ndarray], signature: signatures.Signature, limit:
     return count
 
 
-def answer(outputs: dict[str, np.ndarray], by_rows: bool) -> dict:
-    """The outputs as an object for JSON, by rows where the inputs were."""
+def answer(outputs: dict[str, np.ndarray], by_rows: bool, deadline: float) -> bytes:
+    """Returns the outputs as JSON, by rows where the inputs were."""
     for name, array in outputs.items():
         if not np.isfinite(array).all():
             raise Failure("INTERNAL", f"The output {name!r} holds numbers that are not finite.")
-    lists = {name: array.tolist() for name, array in outputs.items()}
-    if len(lists) == 1:
-        (only,) = lists.values()
-        return {"predictions" if by_rows else "outputs": only}
-    if not by_rows:
-        return {"outputs": lists}
-    rows = zip(*lists.values(), strict=True)
-    return {"predictions": [dict(zip(lists, row, strict=True)) for row in rows]}
+    if by_rows and len(outputs) > 1:
+        return b'{"predictions":%s}' % _listed(outputs, deadline)
+    listed = {name: _listed({name: array}, deadline) for name, array in outputs.items()}
+    if len(listed) == 1:
+        return b'{"%s":%s}' % (b"predictions" if by_rows else b"outputs", *listed.values())
+    content = {name: msgspec.Raw(text) for name, text in listed.items()}
+    return msgspec.json.encode({"outputs": content})
+
+
+def _listed(arrays: dict[str, np.ndarray], deadline: float) -> bytes:
+    """Returns the rows of arrays as a JSON list, each an object where there are several arrays."""
+    sizes = [max(1, array[:1].size) for array in arrays.values()]
+    rows, step = len(next(iter(arrays.values()))), max(1, _CHUNK // 4 // sum(sizes))
+    parts = []
+    for start in range(0, rows, step):
+        if time.monotonic() > deadline:
+            raise late()
+        lists = {name: array[start : start + step].tolist() for name, array in arrays.items()}
+        found = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+        found = found if len(lists) > 1 else next(iter(lists.values()))
+        parts.append(msgspec.json.encode(found)[1:-1])
+    return b"[" + b",".join(parts) + b"]"
 
 
 _DTYPES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}

@@ -8,9 +8,17 @@ import signal
 import subprocess
 import tempfile
 
-from export import server
+from export import listening, server
 
-__all__ = ["BACKENDS", "IMAGE", "choose", "docker_command", "model_server_command", "run_command"]
+__all__ = [
+    "BACKENDS",
+    "IMAGE",
+    "check_host",
+    "choose",
+    "docker_command",
+    "model_server_command",
+    "run_command",
+]
 
 BACKENDS = ("model_server", "docker", "development")
 IMAGE = "tensorflow/serving:latest"
@@ -64,9 +72,26 @@ def _docker_answers() -> bool:
     return done.returncode == 0
 
 
+def check_host(backend: str, host: str) -> None:
+    """Checks that a server can listen at an IP address and nowhere else.
+
+    Raises:
+        ValueError: for any but `0.0.0.0` with `model_server`, which has no option for it.
+    """
+    if backend == "model_server" and host != "0.0.0.0":
+        raise ValueError(
+            f"{_EXECUTABLE} listens at 0.0.0.0, every interface of this machine, and cannot be "
+            f"kept to {host}. Allow that with --host 0.0.0.0, behind a firewall or a reverse "
+            f"proxy; or listen at {host} alone with --backend docker (docker run -p "
+            f"{listening.joined(host, 8501)}:8501) or --backend development."
+        )
+
+
 @contextlib.contextmanager
 def model_server_command(models: dict, port: int, grpc_port: int, limits: server.Limits):
     """Gives the command that serves these models with an installed TensorFlow Serving.
+
+    It listens on every interface of the machine (see `check_host`).
 
     Args:
         models: dict of str to path. Folders of versions, by name (see `server.found`).
@@ -105,7 +130,7 @@ def docker_command(
 
     Args:
         models: dict of str to path, as `model_server_command` takes them.
-        host: str. The address to publish the ports on.
+        host: str. The IP address to publish the ports on.
         port: int. Of the REST API.
         grpc_port: int.
         limits: `server.Limits`.
@@ -117,9 +142,9 @@ def docker_command(
         "run",
         "--rm",
         "-p",
-        f"{host}:{port}:8501",
+        f"{listening.joined(host, port)}:8501",
         "-p",
-        f"{host}:{grpc_port}:8500",
+        f"{listening.joined(host, grpc_port)}:8500",
     ]
     timeout = f"--rest_api_timeout_in_ms={round(1000 * limits.timeout)}"
     if repository is not None:

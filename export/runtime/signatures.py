@@ -12,7 +12,15 @@ import pathlib
 
 import numpy as np
 
-__all__ = ["Signature", "TensorInfo", "matches", "messages", "parse_meta_graph", "read_signatures"]
+__all__ = [
+    "Signature",
+    "TensorInfo",
+    "fits",
+    "matches",
+    "messages",
+    "parse_meta_graph",
+    "read_signatures",
+]
 
 # TensorFlow's DataType enumeration, as far as NumPy can hold it: strings are arrays of bytes.
 DTYPES = {
@@ -222,7 +230,11 @@ def read_signatures(path: str | os.PathLike) -> dict[str, Signature]:
 def matches(array: np.ndarray, info: TensorInfo) -> bool:
     """Tells whether an array has the type and shape that an input asks for."""
     kind = "string" if array.dtype.kind in "SO" else array.dtype.name
-    return kind == info.dtype and (
-        array.ndim == len(info.shape)
-        and all(want in (None, have) for want, have in zip(info.shape, array.shape, strict=True))
+    return kind == info.dtype and fits(array.shape, info)
+
+
+def fits(shape: tuple[int, ...], info: TensorInfo) -> bool:
+    """Tells whether a shape is one that an input asks for."""
+    return len(shape) == len(info.shape) and all(
+        want in (None, have) for want, have in zip(info.shape, shape, strict=True)
     )

@@ -25,7 +25,12 @@ def add_arguments(parser) -> None:
         help="a zoo name, a .keras file, a model repository or a folder of SavedModel versions",
     )
     parser.add_argument("--name", help="what clients call the model (default: as it is called)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (%(default)s); "
+        "0.0.0.0 is every interface, and the only one that tensorflow_model_server knows",
+    )
     parser.add_argument("--port", type=_port, default=8501, help="REST (%(default)s)")
     parser.add_argument("--grpc-port", type=_port, default=8500, help="gRPC (%(default)s)")
     parser.add_argument("--no-grpc", action="store_true", help="development server: REST only")
@@ -54,19 +59,20 @@ def run(arguments) -> int:
     # Before the model is loaded, which takes longer.
     backend = serving.choose(arguments.backend)
     grpc = backend != "development" or (not arguments.no_grpc and server_grpc.installed())
+    host = listening.resolved(arguments.host)
+    serving.check_host(backend, host)
     if backend != "docker":  # Its daemon may be on another machine.
-        host = "0.0.0.0" if backend == "model_server" else arguments.host  # Without such an option.
         listening.check(host, arguments.port)
         if grpc:
             listening.check(host, arguments.grpc_port, "--grpc-port")
     limits = server.Limits(arguments.timeout, max_bytes=round(1e6 * arguments.max_request_mb))
     with _models(arguments) as models:
         if backend == "development":
-            return _development(arguments, models, limits, grpc)
+            return _development(arguments, models, host, limits, grpc)
         if backend == "docker":
             image = arguments.image or serving.IMAGE
             manager = serving.docker_command(
-                models, arguments.host, arguments.port, arguments.grpc_port, limits, image
+                models, host, arguments.port, arguments.grpc_port, limits, image
             )
         else:
             manager = serving.model_server_command(
@@ -74,8 +80,12 @@ def run(arguments) -> int:
             )
         with manager as command:
             print(" ".join(command), flush=True)
+            address = listening.joined(host, arguments.port)
             for name in models:
-                print(f"{name}: http://localhost:{arguments.port}/v1/models/{name}:predict")
+                print(f"{name}: http://{address}/v1/models/{name}:predict")
+            print(f"grpc://{listening.joined(host, arguments.grpc_port)}", flush=True)
+            if listening.everywhere(host):
+                print(listening.OPEN, flush=True)
             return serving.run_command(command)
 
 
@@ -98,7 +108,7 @@ def _models(arguments):
         yield server.found(folder)
 
 
-def _development(arguments, models, limits, grpc: bool) -> int:
+def _development(arguments, models, host: str, limits, grpc: bool) -> int:
     from export import server, server_grpc
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -107,4 +117,4 @@ def _development(arguments, models, limits, grpc: bool) -> int:
     elif not arguments.no_grpc:
         print(f"REST only; for gRPC: {server_grpc.NEEDS}")
     grpc_port = arguments.grpc_port if grpc else None
-    return server.run(models, arguments.host, arguments.port, grpc_port, limits)
+    return server.run(models, host, arguments.port, grpc_port, limits)

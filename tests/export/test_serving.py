@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import export
-from export import server, serving
+from export import listening, server, serving
 from kvae.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -174,24 +174,50 @@ def test_tensorflow_serving_gets_the_repository(programs, repository, capfd):
         'for a in "$@"; do case $a in --model_config_file=*) while read -r line; do '
         'echo "$line"; done < "${a#*=}";; esac; done\nexit 3',
     )
-    status = main(["serve", str(repository), "--port", "18501", "--grpc-port", "18500"])
-    assert status == 3
+    everywhere = ["--host", "0.0.0.0", "--port", "18501", "--grpc-port", "18500"]
+    assert main(["serve", str(repository), *everywhere]) == 3
     arguments = recorded.read_text().splitlines()
     assert {"--rest_api_port=18501", "--port=18500", "--enable_batching=true"} <= set(arguments)
     assert f"--batching_parameters_file={repository}/batching_params.pbtxt" in arguments
     out = capfd.readouterr().out
     assert f'base_path: "{repository}/models/dense"' in out
-    assert "http://localhost:18501/v1/models/dense:predict" in out
+    # It is open to all, and that is what is said of it.
+    assert "http://0.0.0.0:18501/v1/models/dense:predict" in out and "grpc://0.0.0.0:18500" in out
+    assert "every interface of this machine listens" in out and "localhost" not in out
     # A folder of versions, which has no configuration.
-    assert main(["serve", str(repository / "models/dense"), "--name", "x"]) == 3
+    assert main(["serve", str(repository / "models/dense"), "--name", "x", *everywhere]) == 3
     assert f'name: "x" base_path: "{repository}/models/dense"' in capfd.readouterr().out
 
 
-def test_docker_gets_the_repository(programs, repository):
+@pytest.mark.parametrize("host", [None, "127.0.0.1", "localhost", "192.0.2.7", "::1", "::"])
+def test_tensorflow_serving_is_not_started_where_it_cannot_be_kept_to_a_host(
+    programs, repository, capfd, host
+):
+    recorded = programs("tensorflow_model_server")
+    command = ["serve", str(repository)] + ([] if host is None else ["--host", host])
+    assert main(command) == 2 and not recorded.exists()
+    error = capfd.readouterr().err
+    kept = "127.0.0.1" if host in (None, "localhost") else host
+    assert f"cannot be kept to {kept}. Allow that with --host 0.0.0.0" in error
+    assert "reverse proxy" in error and "--backend docker" in error and len(error.splitlines()) == 1
+
+
+def test_addresses_of_hosts():
+    for host, address in (("localhost", "127.0.0.1"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0")):
+        assert listening.resolved(host) == address
+    with pytest.raises(ValueError, match="--host 'no such host' is no address"):
+        listening.resolved("no such host")
+    assert listening.joined("::1", 8501) == "[::1]:8501"
+    assert listening.everywhere("0.0.0.0") and listening.everywhere("::")
+    assert not listening.everywhere("127.0.0.1")
+
+
+def test_docker_gets_the_repository(programs, repository, capfd):
     recorded = programs("docker")
     assert main(["serve", str(repository), "--port", "18501", "--image", "serving:1"]) == 0
     arguments = recorded.read_text().splitlines()
     assert arguments[:2] == ["run", "--rm"] and "127.0.0.1:18501:8501" in arguments
+    assert "127.0.0.1:8500:8500" in arguments
     assert f"{repository}:/repository:ro" in arguments
     assert arguments[arguments.index("serving:1") + 1 :][:1] == [
         "--model_config_file=/repository/models.config"
@@ -200,6 +226,14 @@ def test_docker_gets_the_repository(programs, repository):
     assert main(["serve", str(repository / "models/dense"), "--name", "x"]) == 0
     arguments = recorded.read_text().splitlines()
     assert "MODEL_NAME=x" in arguments and f"{repository}/models/dense:/models/x:ro" in arguments
+    out = capfd.readouterr().out
+    assert "http://127.0.0.1:8501" in out and "every interface" not in out
+    # Docker publishes at addresses, and does not know names.
+    for host, address in (("localhost", "127.0.0.1"), ("::1", "[::1]"), ("0.0.0.0", "0.0.0.0")):
+        assert main(["serve", str(repository), "--host", host]) == 0
+        arguments = recorded.read_text().splitlines()
+        assert {f"{address}:8501:8501", f"{address}:8500:8500"} <= set(arguments)
+    assert "every interface of this machine listens" in capfd.readouterr().out
 
 
 def test_the_command_serves_for_development(repository, images):
@@ -264,7 +298,7 @@ def official(request, dense, tmp_path_factory):
     log = (folder / "server.log").open("w+")
     server = subprocess.Popen(
         [sys.executable, "-m", "kvae", "serve", str(folder), "--backend", request.param]
-        + ["--port", str(rest), "--grpc-port", str(grpc)],
+        + ["--host", "0.0.0.0", "--port", str(rest), "--grpc-port", str(grpc)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         stdout=log,
         stderr=subprocess.STDOUT,
