@@ -91,7 +91,7 @@ def test_a_port_or_a_host_that_is_not_to_be_had(folder, dense_path, capfd, monke
             patch.setattr(serving, "choose", lambda backend: "model_server")
             for option in "--port", "--grpc-port":
                 ports = {"--port": "0", "--grpc-port": "0", option: port}
-                words = [word for pair in ports.items() for word in pair]
+                words = [word for pair in ports.items() for word in pair] + ["--host", "0.0.0.0"]
                 assert f"another one with {option}." in error(capfd, "serve", "no.model", *words)
         # Before a model is looked for, loaded and exported.
         text = error(capfd, "serve", "no.model", "--backend", "development", "--port", port)
