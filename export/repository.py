@@ -61,7 +61,7 @@ def publish(
 
     The repository holds `models/NAME/VERSION/` for each of its models, and beside them
     `models.config`, `batching_params.pbtxt`, `monitoring.config`, `docker-compose.yml`, Kubernetes
-    manifests (`kubernetes/cpu.yaml`, `kubernetes/gpu.yaml`) and a `README.md` with the commands
+    manifests (`kubernetes/cpu.yaml`, `gpu.yaml`, `copy.yaml`) and a `README.md` with the commands
     that start the server and the calls that ask it. These are written anew with each publication;
     one whose first line you take out is yours and is kept.
 
@@ -225,23 +225,28 @@ _FILES = {
     "docker-compose.yml": "docker-compose.yml",
     "kubernetes/cpu.yaml": "kubernetes.yaml",
     "kubernetes/gpu.yaml": "kubernetes.yaml",
+    "kubernetes/copy.yaml": "copy.yaml",
     "README.md": "README.md",
 }
 
 
 def _configure(repository: pathlib.Path) -> None:
     """Writes the files that make servers of the models that are there."""
+    from export import serving
+
     found = models(repository)
     values = {
         "mark": MARK,
         "name": next(iter(found)),
+        "release": serving.IMAGE.partition(":")[2],
         "configs": "".join(_template("model.config", name=name) for name in found),
         "sections": "\n".join(_section(name, folder) for name, folder in found.items()),
     }
     for path, template in _FILES.items():
         gpu = path.endswith("gpu.yaml")
         own = {
-            "image": "latest-gpu" if gpu else "latest",
+            "image": f"{serving.IMAGE}-gpu" if gpu else serving.IMAGE,
+            "memory": "8Gi" if gpu else "2Gi",
             "resource": ", nvidia.com/gpu: 1" if gpu else "",
         }
         _write(repository / path, _template(template, **values, **own))

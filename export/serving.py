@@ -21,7 +21,8 @@ __all__ = [
 ]
 
 BACKENDS = ("model_server", "docker", "development")
-IMAGE = "tensorflow/serving:latest"
+# The release of the TensorFlow that exports; no tag that moves by design, such as `latest`.
+IMAGE = "tensorflow/serving:2.21.0"
 
 _EXECUTABLE = "tensorflow_model_server"
 # Flag to the repository's file that it names.
@@ -141,6 +142,7 @@ def docker_command(
         "docker",
         "run",
         "--rm",
+        *_confined(),
         "-p",
         f"{listening.joined(host, port)}:8501",
         "-p",
@@ -157,6 +159,20 @@ def docker_command(
     ((name, folder),) = models.items()
     volume = f"{folder}:/models/{name}:ro"
     yield [*command, "-v", volume, "-e", f"MODEL_NAME={name}", image, timeout]
+
+
+def _confined() -> list[str]:
+    """Returns the options of a container that can do nothing but serve."""
+    # Of the user who owns the models, so that it can read them, but never of root.
+    user = f"{os.getuid()}:{os.getgid()}" if os.getuid() else "65534:65534"
+    return [
+        f"--user={user}",
+        "--read-only",
+        "--tmpfs=/tmp",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges:true",
+        "--pids-limit=1024",
+    ]
 
 
 def _repository(models: dict) -> pathlib.Path | None:

@@ -125,3 +125,32 @@ def linear_gaussian():
     w, s = orthogonal * [1.5, 0.7], 0.6
     variance = 1 / (1 + np.sum(w**2, axis=0) / s**2)
     return LinearGaussian(w, rng.normal(size=6), s, variance)
+
+
+@pytest.fixture(scope="session")
+def check_confined():
+    """Checks that a pod of Kubernetes has what the Pod Security Standard `restricted` asks for.
+
+    And a root file system that cannot be written, bounds of what it may take, and an image by its
+    release or digest.
+    """
+
+    def check(pod):
+        user = pod["securityContext"]
+        assert user["runAsNonRoot"] is True and min(user["runAsUser"], user["runAsGroup"]) > 0
+        assert user["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
+        assert kinds <= {"emptyDir", "persistentVolumeClaim"}
+        for container in pod["containers"]:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False and "privileged" not in own
+            assert own["readOnlyRootFilesystem"] is True
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            for kind in ("requests", "limits"):
+                assert {"cpu", "memory"} <= set(container["resources"][kind])
+            image, _, tag = container["image"].rpartition(":")
+            assert image and tag and not tag.startswith("latest")
+
+    return check

@@ -81,8 +81,9 @@ def test_the_parts_of_the_kubernetes_manifest_fit(documents):
     assert pod["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["selector"] == {"job-name": documents["Job"]["metadata"]["name"]}
     mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    claims = {item["name"]: item["persistentVolumeClaim"]["claimName"] for item in pod["volumes"]}
-    assert set(mounted) == set(claims)
+    assert set(mounted) == {item["name"] for item in pod["volumes"]}
+    claimed = [item for item in pod["volumes"] if "persistentVolumeClaim" in item]
+    claims = {item["name"]: item["persistentVolumeClaim"]["claimName"] for item in claimed}
     assert mounted["data"] == given["KVAE_DATA_DIR"]
     assert f"--output {mounted['runs']}/" in container["args"][0]
     # Every claim is made here, or the first lines say whose it is.
@@ -90,6 +91,14 @@ def test_the_parts_of_the_kubernetes_manifest_fit(documents):
     head = text.partition("apiVersion")[0]
     made = documents["PersistentVolumeClaim"]["metadata"]["name"]
     assert all(claim == made or f"`{claim}` is one of yours" in head for claim in claims.values())
+
+
+def test_a_pod_of_the_training_is_confined(documents, check_confined):
+    pod = documents["Job"]["spec"]["template"]["spec"]
+    check_confined(pod)
+    # What programs write at home has a place.
+    given = {item["name"]: item["value"] for item in pod["containers"][0]["env"]}
+    assert {"name": "tmp", "mountPath": given["HOME"]} in pod["containers"][0]["volumeMounts"]
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="There is no bash.")

@@ -41,7 +41,7 @@ def add_arguments(parser) -> None:
         help="default: TensorFlow Serving on the PATH, then its Docker image, then a server for "
         "development",
     )
-    parser.add_argument("--image", help="Docker: default tensorflow/serving:latest")
+    parser.add_argument("--image", help="Docker: default tensorflow/serving:2.21.0")
     parser.add_argument(
         "--timeout", type=common.positive_number, default=30.0, help="seconds for one request"
     )

@@ -1,7 +1,9 @@
 """The model repository: versions that appear whole, files that servers read, errors that help."""
 
 import errno
+import importlib.metadata
 import os
+import re
 import shutil
 import threading
 import time
@@ -9,7 +11,7 @@ import time
 import pytest
 
 import export
-from export import endpoints, repository, saved_models
+from export import endpoints, repository, saved_models, serving
 from export.runtime import c_api
 from kvae import io, locks
 
@@ -46,7 +48,8 @@ def test_a_repository_is_complete(published):
         *("models", "models.config", "monitoring.config", "batching_params.pbtxt"),
         *("docker-compose.yml", "kubernetes", "README.md"),
     }
-    assert {path.name for path in (folder / "kubernetes").iterdir()} == {"cpu.yaml", "gpu.yaml"}
+    manifests = {"cpu.yaml", "gpu.yaml", "copy.yaml"}
+    assert {path.name for path in (folder / "kubernetes").iterdir()} == manifests
     assert [path.name for path in (folder / "models").iterdir()] == ["dense"]
     # A server of another user reads it.
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.rglob("*"))
@@ -80,7 +83,7 @@ def test_the_largest_allowed_batch_is_the_largest_batch(published):
     assert f"max_batch_size {{ value: {sizes[-1]} }}" in lines
 
 
-def test_manifests_are_yaml_that_fits_together(published):
+def test_manifests_are_yaml_that_fits_together(published, check_confined):
     yaml = pytest.importorskip("yaml")
     folder = published[0]
     compose = yaml.safe_load((folder / "docker-compose.yml").read_text())
@@ -95,14 +98,44 @@ def test_manifests_are_yaml_that_fits_together(published):
         claim, deployment, service = documents
         pod = deployment["spec"]["template"]
         assert pod["metadata"]["labels"] == service["spec"]["selector"]
-        assert pod["spec"]["volumes"][0]["persistentVolumeClaim"] == {
-            "claimName": claim["metadata"]["name"]
-        }
+        named = {item["name"]: item for item in pod["spec"]["volumes"]}
+        name = claim["metadata"]["name"]
+        assert named["repository"]["persistentVolumeClaim"] == {"claimName": name}
         (container,) = pod["spec"]["containers"]
         assert container["args"] == compose["services"]["serving"]["command"]
         gpu = kind == "gpu"
         assert ("nvidia.com/gpu" in container["resources"]["limits"]) is gpu
-        assert container["image"].endswith("-gpu") is gpu
+        assert container["image"] == serving.IMAGE + "-gpu" * gpu
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+        check_confined(pod["spec"])
+    (copy,) = yaml.safe_load_all((folder / "kubernetes" / "copy.yaml").read_text())
+    check_confined(copy["spec"])
+    assert copy["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": name}
+
+
+def test_containers_are_confined(published):
+    yaml = pytest.importorskip("yaml")
+    readme = (published[0] / "README.md").read_text()
+    compose = yaml.safe_load((published[0] / "docker-compose.yml").read_text())
+    for name, service in compose["services"].items():
+        assert re.fullmatch(r"\$\{KVAE_UID:-[1-9]\d*\}:\$\{KVAE_GID:-[1-9]\d*\}", service["user"])
+        assert service["read_only"] is True and service["tmpfs"] == ["/tmp"]
+        assert service["cap_drop"] == ["ALL"] and "privileged" not in service
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+        assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["reservations"])
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        release = serving.IMAGE.partition(":")[2]
+        gpu = "-gpu" * (name == "serving-gpu")
+        assert service["image"] == f"tensorflow/serving:${{TF_SERVING_TAG:-{release}}}{gpu}"
+        assert service["healthcheck"]["test"]
+    # The release that serves is the one that exports, and no file names a tag that moves.
+    assert release.split(".")[:2] == importlib.metadata.version("tensorflow").split(".")[:2]
+    for path in (*published[0].glob("*.*"), *(published[0] / "kubernetes").iterdir()):
+        assert path.is_dir() or ":latest" not in path.read_text()
+    for option in ("--user 65534", "--read-only", "--cap-drop ALL", "no-new-privileges:true"):
+        assert option in readme
+    assert serving.IMAGE in readme
 
 
 def test_files_that_an_operator_took_over_are_kept(quick, dense, tmp_path):

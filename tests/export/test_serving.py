@@ -218,6 +218,10 @@ def test_docker_gets_the_repository(programs, repository, capfd):
     arguments = recorded.read_text().splitlines()
     assert arguments[:2] == ["run", "--rm"] and "127.0.0.1:18501:8501" in arguments
     assert "127.0.0.1:8500:8500" in arguments
+    assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges:true"} <= set(
+        arguments
+    )
+    assert any(re.fullmatch(r"--user=[1-9]\d*:\d+", argument) for argument in arguments)
     assert f"{repository}:/repository:ro" in arguments
     assert arguments[arguments.index("serving:1") + 1 :][:1] == [
         "--model_config_file=/repository/models.config"

@@ -201,9 +201,7 @@ def folders(path):
 
 
 @pytest.mark.parametrize("what", ["atomic_write", "atomic_directory"])
-def test_what_a_killed_writer_left_goes_away_and_never_that_of_a_living_one(
-    tmp_path, holder, what
-):
+def test_what_a_killed_writer_left_goes_away_and_never_that_of_a_living_one(tmp_path, holder, what):
     dead, living = holder(what, tmp_path / "one"), holder(what, tmp_path / "two")
     assert len(folders(tmp_path)) == 2
     dead.kill()
