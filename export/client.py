@@ -107,8 +107,8 @@ class Client:
         """Returns the posterior's parameters, e.g. `z_mean` and `z_log_var`, `[batch, …]`.
 
         Args:
-            image: `[batch, *event]`; PNG files, as bytes or a list of them, where the model was
-                exported with `preprocessing="png"`.
+            image: `[batch, *event]`; PNG or JPEG files, as bytes or a list of them, where the model
+                was exported with `preprocessing="png"`.
             label: int or `[batch]`. The classes, for a conditional model.
             timeout: float. Seconds. Defaults to the client's.
         """

@@ -84,6 +84,7 @@ def endpoints(
     batch: int | None = None,
     images: str | None = None,
     signatures: Sequence[str] | None = None,
+    fit: str = "stretch",
 ) -> dict[str, Endpoint]:
     """Gives what `model` can be asked, by signature name.
 
@@ -93,11 +94,12 @@ def endpoints(
         images: str or `None`. How images are sent: the name of a `preprocessing`.
         signatures: sequence of str or `None`. Which, beside `serving_default`, without which no
             SavedModel is written. Defaults to `None`: all that the model has.
+        fit: str. How files of images are brought to the model's size.
 
     Raises:
         ValueError: for an unknown name, and for a signature that the model cannot have.
     """
-    images = preprocessing.images(model, images)
+    images = preprocessing.images(model, images, fit)
     reasons = left_out(model)
     if signatures is None:
         signatures = [name for name in SIGNATURES if name not in reasons]

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from kvae import names
+from kvae.datasets.decoding import MODES, decode_image
 
 __all__ = ["PREPROCESSING", "Images", "images"]
 
 PREPROCESSING = ("float32", "uint8", "png")
 
-_CHANNELS = (1, 3, 4)
 # A file of a few bytes may promise more pixels than there is memory.
 MAX_PIXELS = 1 << 24
 
@@ -35,21 +35,26 @@ class Images:
         return tf.TensorSpec((batch, *self.spec.shape), self.spec.dtype, name + self.suffix)
 
 
-def images(model, preprocessing: str | None = None) -> Images:
+def images(model, preprocessing: str | None = None, fit: str = "stretch") -> Images:
     """Gives the way to send images to `model` that `preprocessing` names.
 
     Args:
         model: `kvae.VAE`. Built.
         preprocessing: str or `None`. `"float32"` (`None`): events as the model takes them.
             `"uint8"`: intensities from 0 to 255, divided by 255; the numbers themselves where the
-            likelihood is one of whole numbers. `"png"`: files, whose pixels are treated like that,
-            after they have been brought to the model's channels, and are brought to its size.
+            likelihood is one of whole numbers. `"png"`: PNG or JPEG files, which are read as
+            `kvae.datasets.from_folder` reads them, and whose intensities are then treated like
+            that.
+        fit: str. As of `kvae.datasets.from_folder`, for `"png"`. Defaults to `"stretch"`.
 
     Raises:
-        ValueError: for an unknown name, and for `"png"` where events are no images.
+        ValueError: for an unknown name, for `"png"` where events are no images, and for a `fit`
+            where there are no files to fit.
     """
     if preprocessing not in (None, *PREPROCESSING):
         raise names.unknown_name("preprocessing", preprocessing, PREPROCESSING)
+    if fit != "stretch" and preprocessing != "png":
+        raise ValueError(f"`fit` is for preprocessing 'png', not {preprocessing or 'float32'!r}.")
     event = tuple(model.event_shape)
     if preprocessing in (None, "float32"):
         return Images("", tf.TensorSpec(event, tf.float32), lambda values: values)
@@ -58,18 +63,14 @@ def images(model, preprocessing: str | None = None) -> Images:
         return Images(
             "", tf.TensorSpec(event, tf.uint8), lambda values: tf.cast(values, tf.float32) / scale
         )
-    if len(event) != 3 or event[-1] not in _CHANNELS:
+    if len(event) != 3 or event[-1] not in MODES:
         raise ValueError(
             f"Preprocessing 'png' makes events [height, width, channels] of 1, 3 or 4 channels, "
             f"and {model.name!r} takes {event}. Use 'float32' or 'uint8'."
         )
 
     def decode(file):
-        with tf.control_dependencies(_checked(file)):
-            pixels = tf.io.decode_png(file, channels=event[-1])
-        # An image of the right size keeps its bits.
-        pixels = tf.image.resize(tf.cast(pixels, tf.float32), event[:2], antialias=True)
-        return tf.ensure_shape(tf.round(pixels) / scale, event)
+        return tf.cast(decode_image(file, event, fit, MAX_PIXELS), tf.float32) / scale
 
     return Images(
         "_bytes",
@@ -78,17 +79,3 @@ def images(model, preprocessing: str | None = None) -> Images:
             decode, files, fn_output_signature=tf.TensorSpec(event), parallel_iterations=1
         ),
     )
-
-
-def _checked(file) -> list:
-    """Assertions that a file is a PNG, and says to be of a size that can be decoded."""
-    # The signature, a length and a name; then the width and the height, from the 16th byte on.
-    head = tf.strings.substr(tf.strings.join([file, tf.constant(b"\0" * 24)]), 0, 24)
-    is_png = tf.equal(tf.strings.substr(head, 0, 8), b"\x89PNG\r\n\x1a\n")
-    sizes = tf.io.decode_raw(tf.strings.substr(head, 16, 8), tf.int32, little_endian=False)
-    pixels = tf.reduce_prod(tf.cast(sizes, tf.int64))
-    fits = tf.reduce_all(sizes > 0) & (pixels <= MAX_PIXELS)
-    return [
-        tf.debugging.Assert(is_png, ["An image is sent as a PNG file."]),
-        tf.debugging.Assert(fits | ~is_png, [f"An image has at most {MAX_PIXELS} pixels."]),
-    ]

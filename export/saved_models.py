@@ -27,6 +27,7 @@ def saved_model(
     version: int | None = None,
     preprocessing: str | None = None,
     signatures: Sequence[str] | None = None,
+    fit: str = "stretch",
 ) -> pathlib.Path:
     """Writes a model as `directory/VERSION/`, a SavedModel that TensorFlow Serving can load.
 
@@ -72,10 +73,13 @@ def saved_model(
         version: int. At least 1. Defaults to the number after the largest one there.
         preprocessing: str or `None`. What the inputs `image…` are. `"float32"` (`None`): events as
             the model takes them. `"uint8"`: intensities from 0 to 255, divided by 255 (the numbers
-            themselves for a likelihood of whole numbers). `"png"`: files, `image_bytes` and so on,
-            decoded, brought to the model's size and channels, and then as `"uint8"`.
+            themselves for a likelihood of whole numbers). `"png"`: PNG or JPEG files, `image_bytes`
+            and so on, read as `kvae.datasets.from_folder` reads them, to the bit, and then as
+            `"uint8"`.
         signatures: sequence of str or `None`. Which to write beside `serving_default`. Defaults to
             `None`: all that the model has.
+        fit: str. How files are brought to the model's size: `"stretch"`, or `"crop"` for a model
+            that was trained on images that were read so. Defaults to `"stretch"`.
 
     Returns:
         Path of the version folder.
@@ -84,8 +88,8 @@ def saved_model(
         FileExistsError: if the version exists. It is never overwritten.
         NotADirectoryError, PermissionError: if the folder cannot be written.
         TypeError: if `model` is no `kvae.VAE`, or `version` no integer.
-        ValueError: if the model is not built, `version` is below 1, a signature or the
-            preprocessing is unknown, or the model has no such signature or images.
+        ValueError: if the model is not built, `version` is below 1, a signature, the
+            preprocessing or the fit is unknown, or the model has no such signature or images.
 
     Example:
 
@@ -97,25 +101,28 @@ def saved_model(
     from export import endpoints
 
     endpoints.exportable(model)
-    made = endpoints.endpoints(model, images=preprocessing, signatures=signatures)
+    made = endpoints.endpoints(model, images=preprocessing, signatures=signatures, fit=fit)
+    sent = {"preprocessing": preprocessing or "float32"}
+    if preprocessing == "png":
+        sent["fit"] = fit
     directory = pathlib.Path(directory)
     if version is not None:
         if isinstance(version, bool) or not hasattr(version, "__index__"):
             raise TypeError(f"A version is an integer, not {version!r}.")
         if int(version) < 1:
             raise ValueError(f"A version is at least 1, not {version}.")
-        return _publish(model, made, directory, int(version), preprocessing)
+        return _publish(model, made, directory, int(version), sent)
     while True:
         number = max(versions(directory), default=0) + 1
         try:
-            return _publish(model, made, directory, number, preprocessing)
+            return _publish(model, made, directory, number, sent)
         except FileExistsError:
             if number not in versions(directory):
                 raise
             # Another process published this number meanwhile: take the next.
 
 
-def _publish(model, made, directory: pathlib.Path, version: int, images) -> pathlib.Path:
+def _publish(model, made, directory: pathlib.Path, version: int, sent: dict) -> pathlib.Path:
     from export import endpoints
     from export.runtime import signatures, warmup
 
@@ -129,7 +136,7 @@ def _publish(model, made, directory: pathlib.Path, version: int, images) -> path
         endpoints.write(made, temporary)
         found = signatures.read_signatures(temporary)
         warmup.write(temporary, model.name, _warmup_calls(model, found))
-        content = _describe(model, found, images) | {"files": _files(temporary)}
+        content = _describe(model, found, sent) | {"files": _files(temporary)}
         (temporary / METADATA).write_text(io.sealed(content))
     return path
 
@@ -182,7 +189,7 @@ def _warmup_calls(model, found) -> list:
     ]
 
 
-def _describe(model, found, images: str | None) -> dict:
+def _describe(model, found, sent: dict) -> dict:
     """What a client needs to know, in JSON."""
     import keras
     import tensorflow as tf
@@ -205,7 +212,7 @@ def _describe(model, found, images: str | None) -> dict:
         "latent_dim": model.latent_dim,
         "event_shape": list(model.event_shape),
         "num_classes": model.num_classes,
-        "preprocessing": images or "float32",
+        **sent,
         **parts,
         "signatures": {
             name: {

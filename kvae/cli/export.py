@@ -10,6 +10,7 @@ _OPTIONS = {
     "keep": (None, ("repository",)),
     "version": (None, ("saved_model",)),
     "preprocessing": (None, ("saved_model", "repository")),
+    "fit": ("stretch", ("saved_model", "repository")),
     "precision": ("float32", ("tflite", "web")),
     "batch_size": (1, ("tflite",)),
     "parts": ("decoder", ("tflite", "onnx")),
@@ -39,7 +40,15 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--preprocessing",
         choices=("float32", "uint8", "png"),
-        help="SavedModel, repository: what clients send as an image (default: float32)",
+        help="SavedModel, repository: what clients send as an image (default: float32); png takes "
+        "PNG and JPEG files",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=("stretch", "crop"),
+        default="stretch",
+        help="SavedModel, repository: how files are brought to the model's size, with "
+        "--preprocessing png (default: stretch)",
     )
     parser.add_argument(
         "--precision",
@@ -96,6 +105,7 @@ def run(arguments) -> int:
             output or f"serving/{stem}",
             version=arguments.version,
             preprocessing=arguments.preprocessing,
+            fit=arguments.fit,
         )
     elif arguments.format == "onnx":
         card = common.card_of(arguments.model)
@@ -160,6 +170,7 @@ def _publish(arguments, model, repository: str, name: str) -> int:
         keep=arguments.keep,
         verify=not arguments.no_verify,
         preprocessing=arguments.preprocessing,
+        fit=arguments.fit,
     )
     if arguments.json:
         common.print_json(

@@ -5,15 +5,15 @@ import pathlib
 
 import numpy as np
 
+from kvae.datasets import decoding
 from kvae.datasets.dataset import Dataset
 from kvae.names import unknown_name
 
 __all__ = ["folder_classes", "from_folder"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LABELS = ("none", "folders")
-_FITS = ("stretch", "crop")
+_FILES = 32  # That are read at once.
 
 
 def from_folder(
@@ -31,9 +31,10 @@ def from_folder(
 
     Files are taken in the order of their relative paths, so the dataset is the same on every
     machine; names that start with a dot are skipped, and links to folders are not followed. Each
-    image is turned upright by its EXIF tag, laid on white where it is transparent (unless 4
+    image is turned upright by its Exif orientation, laid on white where it is transparent (unless 4
     channels are asked for), resized with antialiasing, and kept as uint8: the memory needed is
-    `n * height * width * channels` bytes.
+    `n * height * width * channels` bytes. An export with `preprocessing="png"` and the same `fit`
+    reads files in the same way, to the bit.
 
     Args:
         path: str or path. The folder.
@@ -69,8 +70,9 @@ def from_folder(
     files = image_files(root)
     numbers = labels_of(root, files) if labels == "folders" else None
     x = np.empty((len(files), height, width, channels), np.uint8)
-    for row, file in zip(x, files, strict=True):
-        row[:] = read_image(file, (height, width, channels), fit)
+    for start in range(0, len(files), _FILES):
+        rows = slice(start, start + _FILES)
+        x[rows] = decoding.read_images(files[rows], x.shape[1:], fit)
     return Dataset(
         x,
         numbers,
@@ -97,7 +99,7 @@ def folder_classes(path: str | os.PathLike) -> list[str]:
 
 def check_choices(labels: str, fit: str) -> None:
     """Refuses unknown `labels` and `fit`; they are those of `from_folder`."""
-    for value, known, what in ((labels, _LABELS, "labels"), (fit, _FITS, "fit")):
+    for value, known, what in ((labels, _LABELS, "labels"), (fit, decoding.FITS, "fit")):
         if value not in known:
             raise unknown_name(what, value, known)
 
@@ -107,7 +109,7 @@ def checked_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     if (
         len(shape) != 3
         or not all(isinstance(size, (int, np.integer)) and size > 0 for size in shape)
-        or shape[2] not in _MODES
+        or shape[2] not in decoding.MODES
     ):
         raise ValueError(
             "image_shape must be (height, width, channels) with positive whole sizes and 1, 3 or 4 "
@@ -145,40 +147,3 @@ def labels_of(root: pathlib.Path, files: list[pathlib.Path]) -> np.ndarray:
         )
     number = {name: i for i, name in enumerate(sorted({part[0] for part in parts}))}
     return np.array([number[part[0]] for part in parts], np.int64)
-
-
-def read_image(path: pathlib.Path, shape: tuple[int, int, int], fit: str) -> np.ndarray:
-    """Decodes one file to uint8 `[height, width, channels]`."""
-    from PIL import Image, ImageOps
-
-    height, width, channels = shape
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as opened:
-            image = _convert(ImageOps.exif_transpose(opened), _MODES[channels])
-    except PermissionError:
-        raise
-    # Pillow reports broken files with any of these (SyntaxError for a broken PNG chunk).
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a PNG or JPEG image ({error}). Repair or remove it."
-        ) from error
-    if fit == "crop":
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-    elif image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).reshape(shape)
-
-
-def _convert(image, mode: str):
-    """Converts a Pillow image to `mode` without Pillow's silent surprises."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        # 16-bit grey: Pillow would cut everything above 255 instead of scaling.
-        scaled = np.round(np.asarray(image, np.float64) * (255 / 65535))
-        image = Image.fromarray(scaled.astype(np.uint8))
-    if mode != "RGBA" and image.has_transparency_data:
-        # Dropping alpha would uncover whatever colour is stored below transparent pixels.
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)

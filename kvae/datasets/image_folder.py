@@ -6,12 +6,12 @@ import numpy as np
 
 from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import ordered_batches
+from kvae.datasets.decoding import read_images
 from kvae.datasets.folders import (
     check_choices,
     checked_shape,
     image_files,
     labels_of,
-    read_image,
 )
 
 __all__ = ["ImageFolder"]
@@ -114,12 +114,8 @@ class ImageFolder(Stream):
         import tensorflow as tf
 
         def read(rows):
-            shape = self.event_shape
-            x = np.empty((len(rows), *shape), np.uint8)
-            for index, row in enumerate(rows):
-                x[index] = read_image(self.files[row], shape, self.fit)
-            return x
+            return read_images([self.files[row] for row in rows], self.event_shape, self.fit)
 
-        # Pillow decodes without Python's lock, so batches are read in parallel.
+        # In Python, so that an error names the file. The decoding itself runs in parallel.
         x = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
         return tf.ensure_shape(x, (None, *self.event_shape))
