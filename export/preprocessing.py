@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from kvae import names
@@ -58,11 +59,15 @@ def images(model, preprocessing: str | None = None, fit: str = "stretch") -> Ima
     event = tuple(model.event_shape)
     if preprocessing in (None, "float32"):
         return Images("", tf.TensorSpec(event, tf.float32), lambda values: values)
-    scale = 1.0 if model.likelihood.whole_numbers else 255.0
+    # The quotients are looked up: an optimized graph would multiply by 1 / 255, to other bits.
+    levels = np.arange(256, dtype=np.float32)
+    levels = levels if model.likelihood.whole_numbers else levels / np.float32(255.0)
+
+    def numbers(values):
+        return tf.gather(levels, tf.cast(values, tf.int32))
+
     if preprocessing == "uint8":
-        return Images(
-            "", tf.TensorSpec(event, tf.uint8), lambda values: tf.cast(values, tf.float32) / scale
-        )
+        return Images("", tf.TensorSpec(event, tf.uint8), numbers)
     if len(event) != 3 or event[-1] not in MODES:
         raise ValueError(
             f"Preprocessing 'png' makes events [height, width, channels] of 1, 3 or 4 channels, "
@@ -70,7 +75,7 @@ def images(model, preprocessing: str | None = None, fit: str = "stretch") -> Ima
         )
 
     def decode(file):
-        return tf.cast(decode_image(file, event, fit, MAX_PIXELS), tf.float32) / scale
+        return numbers(decode_image(file, event, fit, MAX_PIXELS))
 
     return Images(
         "_bytes",

@@ -58,6 +58,7 @@ def decode_image(contents, shape: tuple[int, int, int], fit="stretch", max_pixel
 
     if fit not in FITS:
         raise unknown_name("fit", fit, FITS)
+    contents = tf.convert_to_tensor(contents)
     is_png = tf.equal(_head(contents, len(_PNG)), _PNG)
     is_jpeg = tf.equal(_head(contents, len(_JPEG)), _JPEG)
     known = tf.debugging.Assert(is_png | is_jpeg, ["An image is a PNG or a JPEG file."])
@@ -133,7 +134,7 @@ def _fits(height, width, max_pixels: int):
 
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     fits = (height > 0) & (width > 0) & (pixels <= max_pixels)
-    return tf.debugging.Assert(fits, [f"An image has at most {max_pixels} pixels, and one or more."])
+    return tf.debugging.Assert(fits, [f"An image has from 1 to {max_pixels} pixels."])
 
 
 def _decode_jpeg(contents, max_pixels: int):

@@ -169,27 +169,27 @@ def test_damaged_exif_data_are_no_obstacle():
         assert (height, width) == (6, 6)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_what_is_no_image_is_an_error_of_the_graph():
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def decode(content):
+        return decoding.decode_image(content, (4, 4, 1), max_pixels=1500)
+
+    decode(FILES["JPEG"])
+    whole = FILES["RGB"]
+    for content, message in (
         (b"", "PNG or a JPEG file"),
         (encoded(Image.new("L", (4, 4)), "GIF"), "PNG or a JPEG file"),
         (encoded(Image.new("L", (4, 4)), "BMP"), "PNG or a JPEG file"),
-        (FILES["RGB"][:60], "PNG data"),
+        (whole[:60], "PNG data"),
         (FILES["JPEG"][:300], "JPEG"),
         (FILES["JPEG"][:-50], "JPEG"),
-        # 2³¹ - 1 pixels on a side, and a JPEG of 65,500.
-        (FILES["L"][:16] + b"\x7f\xff\xff\xff" * 2 + FILES["L"][24:], "at most 1000 pixels"),
-        (encoded(Image.new("L", (40, 30)), "JPEG"), "at most 1000 pixels"),
-    ],
-)
-def test_what_is_no_image_is_an_error_of_the_graph(content, message):
-    decode = tf.function(
-        lambda content: decoding.decode_image(content, (4, 4, 1), max_pixels=1000),
-        input_signature=[tf.TensorSpec((), tf.string)],
-    )
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        decode(content)
+        # A header of 2³¹ - 1 pixels on a side and of none, and a whole file.
+        (whole[:16] + b"\x7f\xff\xff\xff" * 2 + whole[24:], "from 1 to 1500 pixels"),
+        (whole[:16] + b"\0" * 8 + whole[24:], "from 1 to 1500 pixels"),
+        (encoded(Image.new("L", (40, 40)), "JPEG"), "from 1 to 1500 pixels"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            decode(content)
 
 
 def test_a_server_takes_both_kinds_and_refuses_others(dense, tmp_path):
@@ -202,9 +202,7 @@ def test_a_server_takes_both_kinds_and_refuses_others(dense, tmp_path):
     calls = [child.Call("embed", {"image_bytes": np.array(row)}) for row in calls]
     good, bad = child.request(RUNTIME, path, calls, timeout=120).results
     np.testing.assert_allclose(good.outputs["embedding"], wanted["z_mean"], atol=1e-6)
-    assert bad.error == (
-        "INVALID_ARGUMENT: assertion failed: [An image is a PNG or a JPEG file.]"
-    )
+    assert bad.error == ("INVALID_ARGUMENT: assertion failed: [An image is a PNG or a JPEG file.]")
     with pytest.raises(ValueError, match="`fit` is for preprocessing 'png', not 'uint8'"):
         export.saved_model(dense, tmp_path / "m", preprocessing="uint8", fit="crop")
     with pytest.raises(ValueError, match="Unknown fit 'corp'. Did you mean 'crop'"):

@@ -185,15 +185,17 @@ def test_light_and_dark_differ(browser):
     assert colours == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 31)"}
 
 
-def as_file(image):
+def as_file(image, alpha=None):
     """JavaScript, up to where `transfer` holds a PNG file of an image `[height, width, 1]`."""
     height, width, _ = image.shape
+    opaque = np.full(image.shape, 255) if alpha is None else alpha
     return (
         "(async () => { const c = document.createElement('canvas');"
         f"c.width = {width}; c.height = {height};"
         f"const v = {image.ravel().astype(int).tolist()};"
+        f"const a = {opaque.ravel().astype(int).tolist()};"
         f"const p = new ImageData({width}, {height});"
-        "v.forEach((x, i) => p.data.set([x, x, x, 255], 4 * i));"
+        "v.forEach((x, i) => p.data.set([x, x, x, a[i]], 4 * i));"
         "c.getContext('2d').putImageData(p, 0, 0);"
         "const blob = await new Promise((done) => c.toBlob(done));"
         "const transfer = new DataTransfer();"
@@ -215,6 +217,24 @@ def test_a_picture_is_encoded_and_decoded_as_by_the_model(browser, settled, mode
     np.testing.assert_allclose(z, np.asarray(params["z_mean"])[0], atol=1e-5)
     expected = 255 * np.asarray(model.decode(z[None].astype("float32"))).ravel()
     assert np.abs(pixels(browser, "output")[:, 0] - expected).max() <= 0.51
+
+
+def test_what_is_transparent_is_white_as_where_models_are_trained(browser, settled):
+    """Of the model's own size: pixel for pixel, whether its edge is light or not."""
+    rng = np.random.default_rng(0)
+    image, alpha = rng.integers(256, size=(8, 8, 1)), rng.integers(2, size=(8, 8, 1)) * 255
+    image[:2], alpha[0] = 255, 0
+    browser.run(
+        as_file(image, alpha) + "document.getElementById('paper').dispatchEvent("
+        "new DragEvent('drop', { dataTransfer: transfer, cancelable: true })); })()"
+    )
+    expected = np.where(alpha > 0, image, 255).ravel().tolist()
+    browser.wait(
+        "!page.encoding && JSON.stringify([...document.getElementById('input').getContext('2d')"
+        f".getImageData(0, 0, 8, 8).data].filter((_, i) => i % 4 === 0)) === '{expected}'"
+        ".replaceAll(' ', '')"
+    )
+    settled()
 
 
 def test_a_file_that_is_no_picture_is_named(browser):

@@ -1,6 +1,6 @@
 // Images of one's own: drawn, dropped or chosen, and made into what the encoder was trained on.
 
-import { blank, read } from './pictures.js';
+import { blank, onWhite, read } from './pictures.js';
 
 const PEN = 0.075; // Of the paper's width.
 const INK = 0.1; // What is darker is background.
@@ -74,7 +74,7 @@ export class Drawing {
   async open(file) {
     let picture;
     try {
-      picture = await createImageBitmap(file);
+      picture = onWhite(await createImageBitmap(file));
     } catch {
       this.refused(file.name);
       return;
@@ -89,7 +89,7 @@ export class Drawing {
     const corner = [(this.source.width - size[0]) / 2, (this.source.height - size[1]) / 2];
     const context = this.source.getContext('2d');
     context.drawImage(picture, ...corner, ...size);
-    if (channels === 1 && lightEdge(picture)) {
+    if (channels === 1 && !own && lightEdge(picture)) {
       context.globalCompositeOperation = 'difference'; // Inverts.
       context.fillStyle = '#fff';
       context.fillRect(...corner, ...size);
