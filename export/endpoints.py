@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from export import preprocessing, scoring
-from kvae import interpolation, names, random
+from kvae import forks, interpolation, names, random
 
 __all__ = [
     "MAX_SAMPLES",
@@ -53,6 +53,7 @@ def exportable(model):
     """
     import kvae
 
+    forks.check()
     if not isinstance(model, kvae.VAE):
         raise TypeError(
             f"Only a kvae.VAE is exported, not {type(model).__name__}. Wrap an encoder and a "

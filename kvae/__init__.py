@@ -25,6 +25,7 @@ _MODULES = (
     "io",
     "layers",
     "likelihoods",
+    "locks",
     "mmd",
     "objectives",
     "plots",
@@ -101,14 +102,16 @@ def load_model(path):
     are when Keras was imported before `kvae`, or after any of its classes was used.
 
     Raises:
+        RuntimeError: in a process that was forked after TensorFlow had been used.
         ValueError: if the file is not there, was cut off or altered, or is no model file.
     """
     import pathlib
 
     import keras
 
-    from kvae import io, models  # noqa: F401 - registers the classes that the file names.
+    from kvae import forks, io, models  # noqa: F401 - registers the classes that the file names.
 
+    forks.check()
     if pathlib.Path(path).is_file():
         io.check_archive(path)
     return keras.saving.load_model(path, safe_mode=True)

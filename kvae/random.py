@@ -9,10 +9,13 @@ TensorFlow's kernels make it: the numbers are those of `tf.random.stateless_*` w
 import contextlib
 import math
 import random as python_random
+import threading
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+
+from kvae import forks
 
 __all__ = [
     "as_seed",
@@ -33,21 +36,26 @@ if keras.backend.backend() != "tensorflow":
     )
 
 _PHILOX = "philox"
+# Keras reads the state of a generator and then writes it: threads would draw the same seed.
+_one_step = threading.Lock()
 
 
 def as_seed(seed) -> tf.Tensor:
     """Turns anything that names a stream of random numbers into an int32 tensor of shape `[2]`.
 
     Args:
-        seed: int (0 ≤ seed < 2**62), `keras.random.SeedGenerator` (advanced by one step), or an
-            integer tensor of shape `[2]`.
+        seed: int (0 ≤ seed < 2**62), `keras.random.SeedGenerator` (advanced by one step; threads
+            that share it get different seeds), or an integer tensor of shape `[2]`.
 
     Raises:
+        RuntimeError: in a process that was forked after TensorFlow had been used.
         TypeError: for anything else, `None` included: randomness is explicit.
         ValueError: for an integer out of range.
     """
+    forks.check()
     if isinstance(seed, keras.random.SeedGenerator):
-        return tf.cast(seed.next(), tf.int32)
+        with _one_step:
+            return tf.cast(seed.next(), tf.int32)
     if isinstance(seed, bool) or seed is None:
         raise TypeError(f"A seed is an integer or a keras.random.SeedGenerator, not {seed!r}.")
     if hasattr(seed, "__index__") and getattr(seed, "shape", ()) == ():

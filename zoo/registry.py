@@ -2,7 +2,7 @@
 
 import inspect
 
-from kvae import names
+from kvae import forks, names
 from zoo import cards, conv, dense, hub, sequence, weights
 
 __all__ = ["build", "list_architectures", "load"]
@@ -55,6 +55,7 @@ def build(architecture: str, **arguments):
     vae = zoo.build("conv_vae", image_shape=(32, 32, 3), latent_dim=64, likelihood="gaussian")
     ```
     """
+    forks.check()
     if architecture not in _ARCHITECTURES:
         raise names.unknown_name("architecture", architecture, _ARCHITECTURES)
     builder = _ARCHITECTURES[architecture]

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from kvae import names
+from kvae import forks, names
 
 __all__ = ["Batches", "Examples", "ordered_batches", "ordered_blocks", "steady"]
 
@@ -71,6 +71,7 @@ class Examples:
         Raises:
             ValueError: when there are no `labels` to give.
         """
+        forks.check()
         if labels and not self.has_labels:
             raise ValueError(f"{self!r} has no labels.")
         return self._ordered(

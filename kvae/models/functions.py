@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from kvae import forks
+
 __all__ = ["Functions"]
 
 
@@ -29,6 +31,7 @@ class Functions:
             rows: tuple of tensors `[n, ...]`, dicts of them, or `None`s.
             *others: tensors and numbers; their shapes are part of the graph, their values not.
         """
+        forks.check()
         arguments = (*rows, *others)
         if not tf.executing_eagerly():  # Part of somebody else's graph.
             return function(*arguments)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae import forks
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.training import distributed
@@ -195,6 +196,7 @@ class Inputs:
         return tf.constant(z), self._labels(label, len(z))
 
     def _require_built(self) -> None:
+        forks.check()
         if not self.built:
             raise ValueError(
                 f"{self.name} is not built yet: give the encoder a keras.Input, or call the model "

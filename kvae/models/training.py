@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import keras_internals, random
+from kvae import forks, keras_internals, random
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.models.inputs import is_concrete
@@ -127,12 +127,21 @@ class Training(keras_internals.BuiltOnce):
         return terms, weight
 
     def make_train_function(self, force=False):
+        forks.check()
         if self._blocks.present is None:
             return super().make_train_function(force=force)
         # Keras has made its iterator over an epoch: evaluation has a number of its own.
         self.steps_per_execution = self.steps_chosen or 1
         self.train_function = self._blocks.present
         return self.train_function
+
+    def make_test_function(self, force=False):
+        forks.check()
+        return super().make_test_function(force=force)
+
+    def make_predict_function(self, force=False):
+        forks.check()
+        return super().make_predict_function(force=force)
 
     def test_step(self, data):
         x, label, target, weight = self._unpack(data)
@@ -190,6 +199,7 @@ class Training(keras_internals.BuiltOnce):
             ValueError: for a wrong shape, NaN, or values outside the likelihood's support.
             FloatingPointError: after an epoch whose loss is not finite.
         """
+        forks.check()
         keras_internals.require_compiled(self, "fit")
         if x is None:
             raise ValueError(
@@ -266,6 +276,7 @@ class Training(keras_internals.BuiltOnce):
 
         The same data, batch size and seed give the same figures.
         """
+        forks.check()
         keras_internals.require_compiled(self, "evaluate")
         if kwargs.get(keras_internals.VALIDATION_IN_FIT):  # `fit` has checked the data.
             return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
@@ -281,6 +292,7 @@ class Training(keras_internals.BuiltOnce):
 
         Of a conditional model `x` is `(x, labels)` or a `Dataset` with labels.
         """
+        forks.check()
         x, label = self._pair(x)
         if isinstance(x, Dataset):
             x, label = x.images, self._dataset_labels(x)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kvae import likelihoods, objectives, posteriors, priors
+from kvae import forks, likelihoods, objectives, posteriors, priors
 from kvae.models.functions import Functions
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs
@@ -136,6 +136,7 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
     # Building.
 
     def build(self, input_shape):
+        forks.check()
         shape = tuple(input_shape)
         if shape and isinstance(shape[0], (list, tuple)):
             shape = tuple(shape[0])  # Of a pair (x, label).
@@ -289,6 +290,10 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
             name: tf.reshape(value, tf.concat([lead, tf.shape(value)[1:]], axis=0))
             for name, value in params.items()
         }
+
+    def __call__(self, *arguments, **options):
+        forks.check()  # Not in `call`, whose errors Keras wraps.
+        return super().__call__(*arguments, **options)
 
     def call(self, inputs, training=False):
         x, label = self._pair(inputs)

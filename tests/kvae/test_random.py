@@ -1,5 +1,8 @@
 """kvae.random: every draw is a function of its seed."""
 
+import sys
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -17,6 +20,28 @@ def test_draws_follow_their_law(draw, law):
     assert scipy.stats.kstest(values, law).pvalue > 1e-3
     # Neighbours are uncorrelated; the estimate's standard error is 1/√N.
     assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 5 / np.sqrt(N)
+
+
+def test_threads_that_share_a_generator_draw_different_seeds():
+    generator, seeds = keras.random.SeedGenerator(3), []
+
+    def draw():
+        for _ in range(50):
+            seeds.append(tuple(random.as_seed(generator).numpy()))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # Threads take turns at every step.
+    try:
+        threads = [threading.Thread(target=draw) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+    # As one thread would have drawn them, in some order.
+    alone = keras.random.SeedGenerator(3)
+    assert sorted(seeds) == [tuple(alone.next().numpy()) for _ in range(200)]
 
 
 STOCK = {random.normal: tf.random.stateless_normal, random.uniform: tf.random.stateless_uniform}
