@@ -4,6 +4,7 @@ import operator
 
 import numpy as np
 
+from kvae.datasets import kinds
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.sources import fixed_permutation
 
@@ -122,12 +123,7 @@ def train_validation_split(
 
 def _checked_numbers(what: str, values, add_channel: bool) -> np.ndarray:
     """Returns `values` as a read-only uint8 or finite float32 array `[n, *event]`."""
-    try:
-        given = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(
-            f"{what} is not an array of equally shaped examples ({error}). Pad or cut them."
-        ) from error
+    given = kinds.as_array(values, what, only_numbers=False)
     if given.dtype.kind not in "buif":
         raise ValueError(f"{what} must hold real numbers, not {given.dtype}. Convert it first.")
     if given.ndim < 2:
@@ -172,7 +168,7 @@ def _check_finite(what: str, array: np.ndarray, given: np.ndarray) -> None:
 
 
 def _checked_labels(labels, n: int) -> np.ndarray:
-    labels = np.asarray(labels)
+    labels = kinds.as_array(labels, "labels", only_numbers=False)
     if labels.dtype.kind not in "bui":
         raise ValueError(
             f"labels must be whole numbers, not {labels.dtype}. Number the classes with "

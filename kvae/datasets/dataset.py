@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 
+from kvae.datasets import kinds
 from kvae.datasets.batches import Batches, Examples, ordered_batches
 
 __all__ = ["Dataset"]
@@ -62,9 +63,11 @@ class Dataset(Examples):
         intensities: bool = True,
     ):
         super().__init__(name=name, split=split, binarize=binarize, noise=noise, seed=seed)
-        self.x = _as_stored(x)
-        self.target = None if target is None else _as_stored(target)
-        self.labels = None if labels is None else np.asarray(labels)
+        self.x = _as_stored(x, "x")
+        self.target = None if target is None else _as_stored(target, "target")
+        self.labels = (
+            None if labels is None else kinds.as_array(labels, "labels", only_numbers=False)
+        )
         for other, what in ((self.labels, "labels"), (self.target, "target")):
             if other is not None and len(other) != len(self.x):
                 raise ValueError(f"`{what}` has {len(other)} rows, x has {len(self.x)}.")
@@ -205,12 +208,10 @@ class Dataset(Examples):
         return x.astype(np.float32) / 255.0 if scale else x.astype(np.float32)
 
 
-def _as_stored(x) -> np.ndarray:
-    x = np.asarray(x)
+def _as_stored(x, name: str) -> np.ndarray:
+    x = kinds.as_array(x, name)
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"Data has the shape [n, *event] with n > 0, not {x.shape}.")
     if x.dtype == np.uint8 or x.dtype == np.float32:
         return x
-    if x.dtype == bool or np.issubdtype(x.dtype, np.number):
-        return x.astype(np.float32)
-    raise ValueError(f"Data holds numbers, not {x.dtype}.")
+    return x.astype(np.float32)

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import names, random
-from kvae.datasets.dataset import Dataset
 from kvae.evaluation.importance import LogProb
 
 __all__ = ["anneal", "annealed_log_prob"]
@@ -52,7 +51,8 @@ def annealed_log_prob(
 
     Args:
         model: `kvae.VAE` with latents in R^latent_dim.
-        x: array `[n, *event]` or `kvae.datasets.Dataset`, in the likelihood's support.
+        x: array `[n, *event]` in the likelihood's support, or data of any kind that `vae.encode`
+            takes.
         num_chains: int. Independent chains for each example. Defaults to `16`.
         num_steps: int. Temperatures T. `1` is plain importance sampling from the start density.
             Defaults to `200`.
@@ -61,8 +61,8 @@ def annealed_log_prob(
         batch_size: int. Examples at once. Defaults to `100`.
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
-        label: int array `[n]` for a conditional model, whose log p(x|y) is estimated; a `Dataset`
-            brings its own.
+        label: int array `[n]` for a conditional model, whose log p(x|y) is estimated. Defaults to
+            `None`: the labels of the data.
 
     Returns:
         `LogProb`, its `num_samples` the number of chains. An `effective_sample_size` near 1 says
@@ -142,29 +142,24 @@ def anneal(
             "importance_log_prob."
         )
     _check_counts(num_chains=num_chains, num_leapfrog=num_leapfrog, batch_size=batch_size)
-    if isinstance(x, Dataset):
-        label = x.labels if label is None and model.conditional else label
-        x = x.images
-    x = np.asarray(x)
-    label = model._labels(label, len(x))
-    if label is None:
-        label = tf.zeros(len(x), tf.int32)  # Not looked at.
     run = _chains(model, start)
     sizes = num_chains, num_leapfrog
     num_steps = len(betas) - 1
     betas = tf.constant(betas, tf.float32)
     base = random.as_seed(seed)
-    for first in range(0, len(x), batch_size):
-        batch = tf.constant(x[first : first + batch_size], tf.float32)
-        own = label[first : first + batch_size]
+    first = 0
+    for batch, own in model.event_rows(x, label, batch_size):
+        if own is None:
+            own = tf.zeros(len(batch), tf.int32)  # Not looked at.
         pilot_seed, chain_seed = random.split(random.fold_in(base, first))
+        first += len(batch)
         steps = tf.fill([num_steps, len(batch)], _FIRST_STEP)
         if num_steps > 1:
             _, steps, _ = run(batch, own, betas, steps, *sizes, pilot_seed, True)
         log_weight, _, course = run(batch, own, betas, steps, *sizes, chain_seed, False)
         yield log_weight.numpy(), course.numpy()
         if progress is not None:
-            progress(min(first + batch_size, len(x)))
+            progress(first)
 
 
 def _check_counts(**counts: int) -> None:

@@ -78,12 +78,14 @@ def importance_log_prob(
 
     Args:
         model: `kvae.VAE`.
-        x: array `[n, *event]`, in the likelihood's support.
+        x: array `[n, *event]` in the likelihood's support, or data of any kind that `vae.encode`
+            takes; a `Stream` or `tf.data.Dataset` is read batch by batch.
         num_samples: int. Samples for each example. Defaults to `100`.
         batch_size: int. Examples at once; the values depend on it through the noise only.
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
-        label: int array `[n]` for a conditional model, whose log p(x|y) is estimated.
+        label: int array `[n]` for a conditional model, whose log p(x|y) is estimated. Defaults to
+            `None`: the labels of the data.
         max_rows: int. Latents decoded at once, which bounds the memory: lower it for large
             decoders. By default enough to keep the matrix products efficient, and few enough for
             the activations to stay in the processor's cache. Like `batch_size` it changes the
@@ -113,7 +115,8 @@ def importance_log_prob(
     if min(num_samples, batch_size, max_rows) < 1:
         raise ValueError("`num_samples`, `batch_size` and `max_rows` are at least 1.")
 
-    many = num_samples * math.prod(np.shape(x)) >= _MANY
+    rows = len(x) if hasattr(x, "__len__") else 0  # Else not known before they are read.
+    many = num_samples * rows * math.prod(model.event_shape or ()) >= _MANY
     encode = tf.function(lambda x, label: model.given(label).encode_params(x))
     prior = model.prior.prepared()
 
@@ -137,14 +140,15 @@ def importance_log_prob(
     base = random.as_seed(seed)
     chunk = max(1, min(num_samples, max_rows // batch_size))
     settings = f"{num_samples} samples by {chunk}, batches of {batch_size}, seed {base.numpy()}"
-    finished = _cache(cache, model, x, label, settings)
+    finished = _cache(cache, model, x, label, batch_size, settings)
     try:
-        for first in range(finished.done, len(x), batch_size):
-            batch = tf.constant(x[first : first + batch_size], tf.float32)
-            own = None if label is None else tf.cast(label[first : first + batch_size], tf.int32)
+        first = 0
+        for batch, own in model.event_rows(x, label, batch_size):
+            rows, first = len(batch), first + len(batch)
+            if first <= finished.done:
+                continue
             params = encode(batch, own)
-            batch_seed = random.fold_in(base, first)
-            rows = len(batch)
+            batch_seed = random.fold_in(base, first - rows)
             state = (tf.fill([rows], -math.inf), tf.zeros([rows]), tf.zeros([rows]))
             for done in range(0, num_samples, chunk):
                 num = min(chunk, num_samples - done)
@@ -159,7 +163,7 @@ def importance_log_prob(
                 effective_sample_size=total**2 / squares,
             )
             if progress is not None:
-                progress(min(first + batch_size, len(x)))
+                progress(first)
     finally:
         finished.close()
     estimate = LogProb(**finished.arrays(), num_samples=num_samples)
@@ -190,12 +194,14 @@ def log_weight_terms(model, prior, x, params, num_samples, seed, many: bool = Fa
     return log_px, prior.log_prob(z) - log_q
 
 
-def _cache(path, model, x, label, settings: str) -> BatchCache:
+def _cache(path, model, x, label, batch_size: int, settings: str) -> BatchCache:
     if path is None:
         return BatchCache(None, {}, _NAMES)
+    # Batch by batch, since the data may be larger than the memory.
+    batches = [data_fingerprint(*part) for part in model.event_rows(x, label, batch_size)]
     keys = {
         "weights": weights_fingerprint(model),
-        "data": data_fingerprint(x, None if label is None else np.asarray(label)),
+        "data": data_fingerprint(np.frombuffer("".join(batches).encode(), np.uint8)),
         "settings": settings,
     }
     return BatchCache(path, keys, _NAMES)

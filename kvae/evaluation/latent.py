@@ -101,12 +101,12 @@ def latent_summary(
 
     Args:
         vae: `kvae.VAE`.
-        data: array `[n, *event]` or `kvae.datasets.Dataset`, n at least 2.
+        data: array `[n, *event]` or other data that `vae.encode` takes, n at least 2.
         num_samples: int. Codes drawn for each example. Defaults to `1`.
         batch_size: int. Examples encoded at once. Defaults to `1000`.
         seed: int. The same seed gives the same figures. Defaults to `0`.
         label: int array `[n]`, for a conditional model alone. Defaults to `None`: the labels of the
-            `Dataset`.
+            data.
 
     Returns:
         `LatentSummary`. Of a posterior without a density (`Delta`) it has the active units alone;
@@ -130,8 +130,7 @@ def latent_summary(
         - [Poole et al., On Variational Bounds of Mutual Information, section 2.3](
           https://arxiv.org/abs/1905.06922): the estimate, its bias and its bound
     """
-    x, label = vae._events(data, label)
-    params = vae.encode(x, label, batch_size=batch_size)
+    params, label = vae.encode_data(data, label, batch_size)
     given = vae.given(label)
     posterior, prior = given.posterior, given.prior
     means = np.asarray(posterior.mean(params), np.float64)

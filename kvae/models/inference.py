@@ -4,9 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import names, random
-from kvae.datasets.dataset import Dataset
 from kvae.evaluation.importance import LogProb, importance_log_prob
-from kvae.models.inputs import in_batches
+from kvae.models.inputs import concatenated, in_batches
 
 __all__ = ["Inference"]
 
@@ -20,9 +19,10 @@ class Inference:
         """Returns the posterior's parameters for `x`, deterministically.
 
         Args:
-            x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
+            x: array or tensor `[n, *event]`, or what `fit` takes: `kvae.datasets.Dataset`, frames,
+                and a `Stream`, `tf.data.Dataset` or generator, which is read batch by batch.
             label: int array or tensor `[n]`, for a conditional model alone. Defaults to `None`:
-                the labels of the `Dataset`.
+                the labels of the data.
             batch_size: int. Examples at once; bounds the memory. Defaults to `1024`.
 
         Returns:
@@ -31,7 +31,18 @@ class Inference:
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return self._encoded(*self._events(x, label), batch_size)
+        return self.encode_data(x, label, batch_size)[0]
+
+    def encode_data(self, x, label=None, batch_size: int = 1024) -> tuple:
+        """Returns what `encode` does, and the labels int32 `[n]` of the examples or `None`.
+
+        The arguments are those of `encode`.
+        """
+        params, labels = [], []
+        for events, own in self.event_batches(x, label, batch_size):
+            params.append(self._encoded(events, own, batch_size))
+            labels.append(own)
+        return concatenated(params), concatenated(labels) if self.conditional else None
 
     def decode(self, z, label=None, batch_size: int = 1024):
         """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
@@ -50,13 +61,11 @@ class Inference:
         """Returns the reconstruction E[x|z] of `x`, `[n, *event]`.
 
         Args:
-            x: array or tensor `[n, *event]`, or `kvae.datasets.Dataset`.
-            label: as in `encode`.
+            x, label: as in `encode`.
             seed: `None` takes z at the posterior's mean; with a seed z is drawn from q(z|x).
             batch_size: int. Examples at once. Defaults to `1024`.
         """
-        x, label = self._events(x, label)
-        params = self._encoded(x, label, batch_size)
+        params, label = self.encode_data(x, label, batch_size)
         if seed is None:
             z = self._run("code", self._code, (params, label))
         else:
@@ -139,7 +148,7 @@ class Inference:
         See `kvae.evaluation.importance_log_prob` for the estimator, its bias and its error.
 
         Args:
-            x: array `[n, *event]` or `kvae.datasets.Dataset`.
+            x: as in `encode`, in the likelihood's support.
             num_samples: int. Importance samples for each example. Defaults to `100`.
             batch_size: int. Examples at once. Defaults to `100`.
             seed: int. Defaults to `0`.
@@ -151,11 +160,6 @@ class Inference:
         Returns:
             `LogProb` with arrays `[n]`: `value`, `standard_error`, `effective_sample_size`.
         """
-        self._require_built()
-        if isinstance(x, Dataset):
-            label = self._dataset_labels(x) if label is None else label
-            x = x.images
-        x = self._check_events(np.asarray(x), "x")
         return importance_log_prob(
             self,
             x,
@@ -163,7 +167,7 @@ class Inference:
             batch_size=batch_size,
             seed=seed,
             progress=progress,
-            label=self._labels(label, len(x)),
+            label=label,
             **options,
         )
 

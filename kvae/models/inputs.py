@@ -1,15 +1,18 @@
 """What a model is given: checked, built for, and turned into what Keras trains on."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kvae import forks
+from kvae.datasets import kinds
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.training import distributed
 
-__all__ = ["Inputs", "in_batches", "is_concrete"]
+__all__ = ["Inputs", "concatenated", "in_batches", "is_concrete"]
 
 _NO_LABELS = (
     "Labels are not a target: leave them out, e.g. fit(x) or dataset.map(lambda x, label: x)."
@@ -28,7 +31,7 @@ class Inputs:
     def _unpack(self, data):
         """Returns a batch's x, label (or `None`), target and weight (or `None`)."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, label = self._pair(x)
+        x, label, y = self._pair_and_target(x, y)
         label = self._labels(label)
         x = tf.convert_to_tensor(x)
         target = x if y is None else tf.convert_to_tensor(y)
@@ -49,7 +52,7 @@ class Inputs:
 
         Other arrays come back as Keras trains on them, a conditional model's as `(x, label)`.
         """
-        x, label = self._pair(x)
+        x, label, y = self._pair_and_target(x, y)
         if label is not None and not is_concrete(x):
             raise ValueError(
                 "(x, label) is a pair of arrays. Labels of a Dataset are its own, Dataset(x, "
@@ -88,18 +91,29 @@ class Inputs:
                 self._check_batch(batch)
         elif isinstance(x, keras.utils.PyDataset):
             self._check_batch(x[0])
+        elif isinstance(x, Iterator):
+            x = self._as_tuples(x)
         return x, y
 
     def _prepare_validation(self, data, batch_size: int):
-        if self.conditional and isinstance(data, tuple) and is_concrete(data[0]):
-            data = (data,)  # The pair (x, label), and nothing beside it.
+        data = data if isinstance(data, tuple) else (data,)  # A list is an array.
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         x, y = self._prepare(x, y, in_memory=weight is None)
         if isinstance(x, (Dataset, Stream)):
             return self._batches(x, batch_size)
         if isinstance(x, (np.ndarray, tuple)):
             return x, y, weight
-        return data
+        return x if y is None else data
+
+    def _prepare_batch(self, x, y):
+        """Checks what is to be one batch, and returns it as Keras takes it."""
+        x, y = self._prepare(x, y, in_memory=False)
+        if isinstance(x, Dataset) or kinds.gives_batches(x):
+            raise ValueError(
+                f"One batch is an array, or a pair (x, label), not a {type(x).__name__}: give one "
+                "of its batches, e.g. next(iter(batches)), or call `fit` or `evaluate`."
+            )
+        return x, y
 
     def _batches(self, data, batch_size: int, **order):
         """The batches of a `Dataset` or `Stream`, with its labels for a conditional model."""
@@ -134,7 +148,11 @@ class Inputs:
 
     def _split(self, x, y, weight, fraction):
         """Takes the last `fraction` of the rows for validation, as Keras does."""
-        x, label = self._pair(x)
+        x, label, y = self._pair_and_target(x, y)
+        label, weight = (
+            None if value is None else kinds.as_array(value, name)
+            for value, name in ((label, "label"), (weight, "sample_weight"))
+        )
         if not isinstance(x, Dataset) and not is_concrete(x):
             raise ValueError("`validation_split` needs arrays; give `validation_data` instead.")
         cut = int(len(x) * (1.0 - fraction))
@@ -148,9 +166,19 @@ class Inputs:
         held_out = x[cut:] if isinstance(x, Dataset) else part(slice(cut, None))
         return *part(slice(cut)), held_out
 
+    def _as_tuples(self, batches):
+        """Yields batches of any form as Keras takes them: `(x,)`, `(x, y)` or `(x, y, weight)`."""
+        for batch in batches:
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+            x, label, y = self._pair_and_target(x, y)
+            parts = [x if label is None else (x, label), y, weight]
+            while parts[-1] is None:
+                parts.pop()
+            yield tuple(parts)
+
     def _check_batch(self, batch) -> None:
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        x, label = self._pair(x)
+        x, label, y = self._pair_and_target(x, y)
         self._labels(label, len(x))
         if y is None:
             self._build_for(x.shape)
@@ -171,21 +199,78 @@ class Inputs:
             )
         return self.likelihood.check(x, name, support=support) if values else x
 
-    def _events(self, x, label=None):
+    def _events(self, x, label=None, support: bool = False):
         """Returns tensors: the examples and, for a conditional model, their labels."""
         self._require_built()
+        x, own = self._pair(x)
+        label = own if label is None else label
         if isinstance(x, Dataset):
             label = self._dataset_labels(x) if label is None else label
             x = x.images
+        if kinds.gives_batches(x):
+            raise ValueError(
+                f"Arrays are needed here, and not the batches that a {type(x).__name__} gives."
+            )
         if is_concrete(x):
-            x = tf.constant(self._check_events(np.asarray(x), "x", support=False))
+            x = tf.constant(self._check_events(np.asarray(x), "x", support=support))
         else:
             x = tf.cast(x, tf.float32)
         return x, self._labels(label, x.shape[0])
 
+    def event_batches(self, x, label=None, batch_size: int = 1024, *, support: bool = False):
+        """Yields data as tensors: x and, for a conditional model, labels (else `None`).
+
+        What is in memory comes as a whole, so that its caller may cut it; a `Stream` is read in
+        batches of `batch_size`, and what gives batches of its own is read batch by batch.
+
+        Args:
+            x: data of any kind, see `kvae.datasets.kinds`.
+            label: int array `[n]`, or `None` for the labels of the data.
+            batch_size: int. Defaults to `1024`.
+            support: bool. Whether x has to lie in the likelihood's support. Defaults to `False`.
+
+        Raises:
+            ValueError: for a wrong shape or NaN, labels beside data that have their own, and data
+                without an end or without a batch.
+        """
+        x, own = self._pair(x)
+        if not kinds.gives_batches(x):
+            yield self._events(x, own if label is None else label, support)
+            return
+        self._require_built()
+        if label is not None:
+            raise ValueError("Labels of data in batches stand in the batches: leave out `label`.")
+        empty = True
+        for batch in self._batches(x, batch_size) if isinstance(x, Stream) else kinds.batches(x):
+            events, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            events, own, _ = self._pair_and_target(events, y)
+            yield self._events(events, own, support)
+            empty = False
+        if empty:
+            raise ValueError(f"This {type(x).__name__} gives no batch.")
+
+    def event_rows(self, x, label=None, batch_size: int = 100, *, support: bool = True):
+        """As `event_batches`, in batches of `batch_size` examples of which the last may be smaller.
+
+        Estimates whose noise depends on the batches are thus the same for every kind of data.
+        """
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+        left = None
+        for part in self.event_batches(x, label, batch_size, support=support):
+            part = part if left is None else _after(left, part)
+            count = len(part[0])
+            whole = count - count % batch_size
+            for start in range(0, whole, batch_size):
+                yield _cut(part, start, start + batch_size)
+            left = _cut(part, whole, count) if whole < count else None
+        if left is not None:
+            yield left
+
     def _latents(self, z, label=None):
         """Returns tensors: the latents and, for a conditional model, their labels."""
         self._require_built()
+        z = kinds.recognize(z, "z")
         if not is_concrete(z):
             z = tf.cast(z, tf.float32)
             return z, self._labels(label, z.shape[0])
@@ -211,6 +296,17 @@ def is_concrete(x) -> bool:
     return tf.is_tensor(x) and not tf.is_symbolic_tensor(x)
 
 
+def _cut(part: tuple, start: int, stop: int) -> tuple:
+    """Returns the rows of x and of its label, which may be `None`."""
+    return tuple(None if values is None else values[start:stop] for values in part)
+
+
+def _after(first: tuple, second: tuple) -> tuple:
+    """Returns the rows of one x and label, and then those of another."""
+    pairs = zip(first, second, strict=True)
+    return tuple(None if a is None else tf.concat([a, b], axis=0) for a, b in pairs)
+
+
 def in_batches(function, tensors: tuple, batch_size: int):
     """Applies `function` to slices of `tensors` (or `None`s) and concatenates what it returns.
 
@@ -221,8 +317,16 @@ def in_batches(function, tensors: tuple, batch_size: int):
     first = tensors[0]
     if tf.is_symbolic_tensor(first) or len(first) <= batch_size:
         return function(*tensors)
-    results = [
-        function(*(None if t is None else t[start : start + batch_size] for t in tensors))
-        for start in range(0, len(first), batch_size)
-    ]
+    return concatenated(
+        [
+            function(*(None if t is None else t[start : start + batch_size] for t in tensors))
+            for start in range(0, len(first), batch_size)
+        ]
+    )
+
+
+def concatenated(results: list):
+    """Concatenates structures of tensors `[n, ...]`, such as dicts of them, along their rows."""
+    if len(results) == 1:
+        return results[0]
     return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *results)

@@ -1,7 +1,11 @@
 """Conditional models: labels in, and the model for given labels."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
+
+from kvae.datasets import kinds
 
 __all__ = ["Given", "Labels", "joined"]
 
@@ -78,8 +82,8 @@ class Labels:
                 "label), sample(n, label=…)."
             )
         if not tf.is_symbolic_tensor(label):
-            label = np.asarray(label)
-        if label.ndim != 1 if isinstance(label, np.ndarray) else label.shape.rank not in (None, 1):
+            label = kinds.as_array(label, name, only_numbers=False)
+        if _rank(label) not in (None, 1):
             raise ValueError(f"`{name}` has shape {tuple(label.shape)}; it is [n], {wanted}.")
         if not tf.as_dtype(label.dtype).is_integer:
             raise ValueError(
@@ -95,12 +99,32 @@ class Labels:
         return tf.cast(label, tf.int32)
 
     def _pair(self, x):
-        """Splits `(x, label)`; what is no pair has no label."""
-        if not isinstance(x, tuple):
-            return x, None
-        if len(x) != 2:
-            raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
-        return x
+        """Splits `(x, label)`, or a dict of both; what is neither has no label.
+
+        x becomes one of the kinds that models work with, see `kvae.datasets.kinds`. A model without
+        classes ignores the label of a dict, where its name says that it is one.
+        """
+        label = None
+        if isinstance(x, Mapping):
+            x, label = kinds.entries(x)
+            label = label if self.conditional else None
+        elif isinstance(x, tuple):
+            if len(x) != 2:
+                raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
+            x, label = x
+        return kinds.recognize(x), label
+
+    def _pair_and_target(self, x, y):
+        """Returns x, its label and its target, the last two or `None`.
+
+        For a conditional model class numbers in the place of the target, as in `(x, label)` batches
+        of TensorFlow Datasets, are the labels: no target has one number for each example.
+        """
+        x, label = self._pair(x)
+        y = None if y is None else kinds.recognize(y, "y")
+        if self.conditional and label is None and _are_classes(y):
+            label, y = y, None
+        return x, label, y
 
     def _one_hot(self, label):
         """One-hot labels of integers `[batch]`; float32 `[batch, num_classes]` are so already."""
@@ -135,6 +159,15 @@ class Labels:
                 "of two inputs, [x, one-hot label] or [z, one-hot label], or the prior "
                 "'class_conditional'."
             )
+
+
+def _are_classes(y) -> bool:
+    """Checks whether `y` holds one whole number for each example, and so no events."""
+    return hasattr(y, "dtype") and tf.as_dtype(y.dtype).is_integer and _rank(y) == 1
+
+
+def _rank(values) -> int | None:
+    return tf.TensorShape(values.shape).rank
 
 
 def joined(network, values, one_hot):

@@ -1,5 +1,7 @@
 """Training and testing a model."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -290,17 +292,39 @@ class Training(keras_internals.BuiltOnce):
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the mean reconstruction `[n, *event]` as an array; the arguments are Keras's.
 
-        Of a conditional model `x` is `(x, labels)` or a `Dataset` with labels.
+        `x` is what `fit` takes; for a conditional model it has labels.
         """
         forks.check()
         x, label = self._pair(x)
         if isinstance(x, Dataset):
             x, label = x.images, self._dataset_labels(x)
+        elif isinstance(x, Stream):
+            x, batch_size = self._batches(x, batch_size or 128), None
+        elif isinstance(x, Iterator):
+            x = self._as_tuples(x)
         if is_concrete(x):
             x = self._check_events(np.asarray(x), "x", support=False)
             label = self._labels(label, len(x))
         x = x if label is None else (x, label.numpy())
         return super().predict(x, batch_size=batch_size, **kwargs)
+
+    def predict_step(self, data):
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, label, _ = self._pair_and_target(x, y)
+        return self(x if label is None else (x, label), training=False)
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """Takes one step on a batch; the arguments are Keras's, x and y those of `fit`."""
+        return super().train_on_batch(*self._prepare_batch(x, y), *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """Evaluates one batch; the arguments are Keras's, x and y those of `evaluate`."""
+        return super().test_on_batch(*self._prepare_batch(x, y), *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """Returns the mean reconstruction of one batch; x is that of `predict`."""
+        x, label = self._events(*self._pair(x))
+        return super().predict_on_batch(x if label is None else (x, label))
 
     def _build_optimizer(self) -> None:
         # Not inside the step: one that fails would spoil the next `fit`, and an optimizer without

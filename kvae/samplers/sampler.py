@@ -44,7 +44,7 @@ class Sampler:
 
         Args:
             vae: `kvae.VAE`, trained. It stays as it is.
-            data: array `[n, *event]` or `kvae.datasets.Dataset`. What it was trained on.
+            data: array `[n, *event]` or other data that `vae.encode` takes. What it was trained on.
             num_samples: int. Codes drawn from q(z|x) for each example; those of an autoencoder
                 are its codes. Defaults to `1`.
             seed: int. The same seed finds the same density. Defaults to `0`.
@@ -116,7 +116,7 @@ def aggregate_codes(
 
     Args:
         vae: `kvae.VAE`.
-        data: array `[n, *event]` or `kvae.datasets.Dataset`.
+        data: array `[n, *event]` or other data that `vae.encode` takes.
         num_samples: int. Codes for each example. Those of an autoencoder are all the same, and
             drawn once. Defaults to `1`.
         seed: int. Defaults to `0`.

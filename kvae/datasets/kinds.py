@@ -1,0 +1,277 @@
+"""Recognizes the kinds of data that users hand over, and turns them into arrays.
+
+| what is given | what becomes of it |
+|---|---|
+| numpy and array-likes (`__array__`: xarray, h5py, torch on the CPU), lists | an array |
+| pandas and polars frames and series | an array, in the order of the columns |
+| scipy's sparse matrices, `tf.SparseTensor` | a dense array or tensor |
+| masked arrays, `tf.RaggedTensor` | an array, if nothing is masked and all rows have one length |
+| `Dataset`, `Stream`, `tf.data.Dataset`, `PyDataset`, generators | itself |
+| dicts `{"image": …, "label": …}`, as TensorFlow Datasets gives them | `(x, label)` |
+
+Everything else is refused with a `ValueError` that says how to give it.
+"""
+
+import numbers
+import os
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from kvae.datasets.batches import Examples
+
+__all__ = ["as_array", "batches", "entries", "gives_batches", "recognize"]
+
+# The names under which TensorFlow Datasets and Hugging Face keep images and classes ...
+_EVENTS = ("x", "image", "images", "img", "pixel_values")
+_LABELS = ("label", "labels")
+# ... and what may stand beside them without a meaning for a model.
+_IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/filename")
+_MISSING = ("NAType", "NaTType", "MaskedConstant")  # Of pandas and numpy, by their types.
+
+
+def recognize(x, name: str = "x"):
+    """Returns data as an array, a tensor, or something that gives batches.
+
+    Args:
+        x: anything. What a user has given.
+        name: str. How errors call it.
+
+    Raises:
+        ValueError: for what is no data, with a word that says how to give it.
+    """
+    if type(x) is np.ndarray and x.dtype.kind in "buif" or isinstance(x, Examples):
+        return x
+    if gives_batches(x):
+        return x
+    return as_array(x, name) if _is_no_tensor(x) else _dense(x, name)
+
+
+def gives_batches(x) -> bool:
+    """Checks whether `x` gives batches one after the other, and does not hold its values itself."""
+    import keras
+    import tensorflow as tf
+
+    if isinstance(x, Examples):
+        return not hasattr(x, "x")  # A `Dataset` holds its arrays, a `Stream` does not.
+    batched = (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset, Iterator)
+    return isinstance(x, batched) or type(x).__name__ == "DataLoader"
+
+
+def batches(x):
+    """Returns one epoch of what `gives_batches`, but for a `Stream`, as an iterable of batches.
+
+    Raises:
+        ValueError: for data without an end.
+    """
+    import keras
+    import tensorflow as tf
+
+    endless, found = False, x
+    if isinstance(x, tf.data.Dataset):
+        endless = x.cardinality() == tf.data.INFINITE_CARDINALITY
+    elif isinstance(x, keras.utils.PyDataset):
+        endless = x.num_batches is None
+        found = (x[index] for index in range(x.num_batches or 0))
+    if endless:
+        raise ValueError(
+            f"A {type(x).__name__} without an end cannot be read as a whole: give a part of it, "
+            "e.g. dataset.take(100)."
+        )
+    return found
+
+
+def entries(data: Mapping, name: str = "x"):
+    """Returns `(x, label)` of a dict of arrays or tensors; the label is `None` where there is none.
+
+    Raises:
+        ValueError: when the names do not say which entry is x.
+    """
+    found = [key for key in data if key in _EVENTS]
+    if len(data) == 1:
+        found = list(data)
+    others = [key for key in data if key not in found and key not in _IGNORED]
+    if len(found) != 1 or others:
+        first = repr(found[0] if found else next(iter(data), "image"))
+        raise ValueError(
+            f"`{name}` has the entries {', '.join(map(repr, data))}: say which of them is x, "
+            f"data[{first}], or dataset.map(lambda batch: batch[{first}]) for a dataset of "
+            "batches."
+        )
+    label = [data[key] for key in _LABELS if key in data and key not in found]
+    return data[found[0]], label[0] if label else None
+
+
+def as_array(values, name: str = "x", only_numbers: bool = True) -> np.ndarray:
+    """Returns what holds values as an array of numbers.
+
+    Args:
+        values: array-like, frame, sparse matrix, list, …: see the table of this module.
+        name: str. How errors call it.
+        only_numbers: bool. Whether values of other types, such as text, are refused. Defaults to
+            `True`.
+
+    Raises:
+        ValueError: for masked and ragged values, text, and what holds no values at all.
+    """
+    array = _unchecked(values, name)
+    if array.dtype.kind not in "buif" and only_numbers:
+        raise ValueError(
+            f"`{name}` holds {array.dtype}, not numbers. Turn the values into numbers first, or "
+            "leave them out."
+        )
+    return array
+
+
+def _unchecked(values, name: str) -> np.ndarray:
+    """Returns `values` as an array of any type."""
+    if isinstance(values, np.ma.MaskedArray):
+        return _unmasked(values, name)
+    if isinstance(values, np.ndarray):
+        return values
+    advice = _no_data(values)
+    if advice:
+        raise ValueError(f"`{name}` is {_described(values)}; {advice}")
+    if not _is_no_tensor(values):
+        return np.asarray(_dense(values, name))
+    if hasattr(values, "nnz") and hasattr(values, "toarray"):
+        return values.toarray()
+    if hasattr(values, "columns") and hasattr(values, "to_numpy"):
+        return _of_frame(values, name)
+    if isinstance(values, (list, tuple)):
+        if any(isinstance(value, np.ma.MaskedArray) for value in values):
+            values = [_unmasked(value, name) for value in map(np.ma.asanyarray, values)]
+    elif hasattr(values, "to_numpy"):
+        column = np.asarray(values.to_numpy())
+        found = _numbers(column)
+        return column if found is None else found
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` is a {type(values).__name__} that does not hold equally shaped examples "
+            f"({error}). Pad or cut them to one shape."
+        ) from None
+    except (RuntimeError, TypeError) as error:  # As torch raises them.
+        raise ValueError(
+            f"`{name}` is {_described(values)} that gives no array ({error}). A torch tensor is "
+            "given as x.detach().cpu().numpy()."
+        ) from None
+
+
+def _no_data(values) -> str:
+    """Returns what to give instead of something that holds no values; empty where it does."""
+    if isinstance(values, (str, bytes, os.PathLike)):
+        return (
+            "give the data themselves, e.g. kvae.datasets.load('mnist'), or "
+            "kvae.datasets.stream(folder) for a folder."
+        )
+    if isinstance(values, Mapping):
+        return f"give one of its entries {', '.join(map(repr, values))}."
+    if isinstance(values, Examples):
+        return "give it without wrapping it, or read it into memory with its `dataset()`."
+    if gives_batches(values):
+        return (
+            "it gives batches, and arrays are needed here: concatenate them, e.g. "
+            "numpy.concatenate(list(batches))."
+        )
+    if type(values).__name__ == "LazyFrame":
+        return "give the frame that it stands for, x.collect()."
+    known = ("__array__", "__array_interface__", "to_numpy", "nnz")
+    if isinstance(values, (list, tuple, numbers.Number)) or any(hasattr(values, k) for k in known):
+        return ""
+    return (
+        "give an array [n, *event], a kvae.datasets.Dataset or Stream, a tf.data.Dataset or a "
+        "generator of batches."
+    )
+
+
+def _described(values) -> str:
+    """Returns the type of a value in words, with the library that it comes from."""
+    if values is None or isinstance(values, type):
+        return repr(values)
+    kind = type(values)
+    module = kind.__module__.split(".")[0]
+    return f"a {kind.__name__}" if module == "builtins" else f"a {module}.{kind.__name__}"
+
+
+def _is_no_tensor(values) -> bool:
+    import keras
+    import tensorflow as tf
+
+    composite = (tf.RaggedTensor, tf.SparseTensor, tf.IndexedSlices)
+    return not (tf.is_tensor(values) or isinstance(values, (keras.KerasTensor, *composite)))
+
+
+def _dense(values, name: str):
+    """Returns a tensor that is neither sparse nor ragged."""
+    import tensorflow as tf
+
+    if isinstance(values, tf.SparseTensor):
+        return tf.sparse.to_dense(values)
+    if isinstance(values, tf.RaggedTensor):
+        lengths = [] if tf.is_symbolic_tensor(values) else values.nested_row_lengths()
+        if not len(lengths) or any(tf.reduce_min(n) != tf.reduce_max(n) for n in lengths):
+            raise ValueError(
+                f"`{name}` is a RaggedTensor of shape {tuple(values.shape)}, whose rows may differ "
+                "in length. Pad or cut them, e.g. x.to_tensor(shape=(None, *event_shape))."
+            )
+        values = values.to_tensor()
+    if isinstance(values, tf.IndexedSlices):
+        values = tf.convert_to_tensor(values)
+    return tf.cast(values, tf.float32) if values.dtype == "bfloat16" else values
+
+
+def _unmasked(values: np.ma.MaskedArray, name: str) -> np.ndarray:
+    count = int(np.ma.count_masked(values))
+    if count:
+        raise ValueError(
+            f"`{name}` is a masked array, and {count} of its {values.size} entries are masked. "
+            "Fill them, e.g. with x.filled(x.mean()), or leave their rows out."
+        )
+    return np.asarray(values.data)
+
+
+def _of_frame(frame, name: str) -> np.ndarray:
+    """Returns a frame of pandas or polars as an array `[rows, columns]`."""
+    array = np.asarray(frame.to_numpy())
+    if array.dtype.kind in "buif":
+        return array
+    # Columns of several types have none in common but `object`.
+    pairs = frame.items() if hasattr(frame, "items") else zip(frame.columns, frame, strict=True)
+    found, refused = [], {}
+    for column, series in pairs:
+        values = _numbers(np.asarray(series.to_numpy()))
+        if values is None:
+            refused[column] = getattr(series, "dtype", "object")
+        else:
+            found.append(values)
+    if refused:
+        columns = ", ".join(f"{column!r} ({kind})" for column, kind in refused.items())
+        raise ValueError(
+            f"`{name}` has columns that hold no numbers: {columns}. Number their values (pandas: "
+            "frame[column].astype('category').cat.codes) or leave them out (frame.drop(columns="
+            f"{list(refused)}))."
+        )
+    return np.column_stack(found)
+
+
+def _numbers(array: np.ndarray) -> np.ndarray | None:
+    """Returns a column as an array of numbers, missing ones being NaN, or `None` where it has text.
+
+    Columns with missing values are arrays of objects, and so are those that hold an image each.
+    """
+    if array.dtype.kind in "buif":
+        return array
+    if array.dtype.kind != "O":
+        return None
+    values = array.ravel().tolist()
+    if values and all(isinstance(value, np.ndarray) for value in values):
+        if len({value.shape for value in values}) > 1:
+            return None
+        stacked = np.stack(values)
+        return _numbers(stacked.reshape(array.shape + stacked.shape[1:]))
+    values = [np.nan if v is None or type(v).__name__ in _MISSING else v for v in values]
+    if not all(isinstance(value, (numbers.Real, np.bool_)) for value in values):
+        return None
+    return np.array(values).reshape(array.shape)
