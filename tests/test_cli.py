@@ -224,6 +224,17 @@ def test_only_intensities_are_binarized(dataset, binarize):
     assert train._recipe(arguments).binarize == binarize
 
 
+@pytest.mark.parametrize(
+    "likelihood, binarize",
+    [("bernoulli", "dynamic"), ("gaussian", None), ("categorical", None), ("laplace", None)],
+)
+def test_only_a_bernoulli_gets_zeros_and_ones(likelihood, binarize):
+    parse = cli._parser("train").parse_args
+    arguments = ["train", "dense_vae", "--likelihood", likelihood]
+    assert train._recipe(parse(arguments)).binarize == binarize
+    assert train._recipe(parse([*arguments, "--binarize", "static"])).binarize == "static"
+
+
 def test_train_a_recipe_makes_a_card(capsys, folder):
     arguments = ["train", "--recipe", AUTOENCODER, "--epochs", "1", "-o", "run"]
     output(capsys, *arguments)
@@ -275,7 +286,10 @@ def test_export_and_verify(capsys, folder):
         (["train", "dense_vae", "--image-shape", "8", "8", "1"], "give that, too"),
         (["train", "dense_vae", "--posterior", "iaff"], "Unknown posterior 'iaff'"),
         (["train", "dense_vae", "--objective", "elbow"], "Unknown objective 'elbow'"),
-        (["train", "dense_vae", "--objective", "wae", "--beta", "2"], "wae has no `beta`"),
+        (
+            ["train", "dense_vae", "--objective", "wae", "--beta", "2"],
+            "WAE has no `beta`: leave out",
+        ),
         (
             ["train", "--recipe", VAE, "--objective", "wae"],
             "--objective belongs to an architecture",

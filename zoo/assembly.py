@@ -4,7 +4,10 @@ import keras
 
 import kvae
 
-__all__ = ["assemble", "join_label"]
+__all__ = ["CHANNELS_LAST", "assemble", "join_label"]
+
+# Of every layer with a data format: the zoo's events and weights have it, whatever keras.json says.
+CHANNELS_LAST = {"data_format": "channels_last"}
 
 
 def join_label(inputs, x, num_classes: int | None):

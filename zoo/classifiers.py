@@ -17,6 +17,7 @@ from keras import layers
 import kvae
 from kvae import io, names
 from zoo import weights
+from zoo.assembly import CHANNELS_LAST
 from zoo.cards import Card
 
 __all__ = ["build_classifier", "list_classifiers", "load_classifier", "train_classifier"]
@@ -40,9 +41,15 @@ def build_classifier(image_shape, num_classes: int, width: int = 64) -> keras.Mo
     x = inputs
     for index, filters in enumerate((16, 32)):
         x = layers.Conv2D(
-            filters, 3, strides=2, padding="same", activation="relu", name=f"down_{index}"
+            filters,
+            3,
+            strides=2,
+            padding="same",
+            activation="relu",
+            name=f"down_{index}",
+            **CHANNELS_LAST,
         )(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(name="flatten", **CHANNELS_LAST)(x)
     features = layers.Dense(width, "relu", name="hidden")(x)
     logits = layers.Dense(num_classes, name="classes")(features)
     return keras.Model(inputs, {"features": features, "logits": logits}, name="classifier")

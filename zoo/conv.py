@@ -11,7 +11,8 @@ import keras
 from keras import layers
 
 import kvae
-from zoo.assembly import assemble, join_label
+from zoo.arguments import declares
+from zoo.assembly import CHANNELS_LAST, assemble, join_label
 
 __all__ = [
     "build_beta_tcvae",
@@ -25,15 +26,14 @@ __all__ = [
     "conv_encoder",
 ]
 
+_STRIDED = {"strides": 2, "padding": "same", **CHANNELS_LAST}
 _KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
 
 
 def _down(x, filters):
     """Convolutions of stride 2, one for each entry of `filters`."""
     for index, width in enumerate(filters):
-        x = layers.Conv2D(
-            width, _KERNEL, strides=2, padding="same", activation="silu", name=f"down_{index}"
-        )(x)
+        x = layers.Conv2D(width, _KERNEL, activation="silu", name=f"down_{index}", **_STRIDED)(x)
     return x
 
 
@@ -41,13 +41,15 @@ def _up(x, filters, output_shape):
     """The mirror image of `_down`, on a grid of `filters[-1]` channels, cropped to the image."""
     for index, depth in enumerate(reversed(filters[:-1])):
         x = layers.Conv2DTranspose(
-            depth, _KERNEL, strides=2, padding="same", activation="silu", name=f"up_{index}"
+            depth, _KERNEL, activation="silu", name=f"up_{index}", **_STRIDED
         )(x)
     height, width, channels = output_shape
-    x = layers.Conv2DTranspose(channels, _KERNEL, strides=2, padding="same", name="outputs")(x)
+    x = layers.Conv2DTranspose(channels, _KERNEL, name="outputs", **_STRIDED)(x)
     extra = x.shape[1] - height, x.shape[2] - width
     if any(extra):
-        x = layers.Cropping2D([(n // 2, n - n // 2) for n in extra], name="crop")(x)
+        x = layers.Cropping2D([(n // 2, n - n // 2) for n in extra], name="crop", **CHANNELS_LAST)(
+            x
+        )
     return x
 
 
@@ -61,7 +63,7 @@ def conv_encoder(image_shape, filters, hidden: int = 0, num_classes=None) -> ker
     """Convolutions of stride 2, one for each entry of `filters`, then flat features."""
     inputs = keras.Input(image_shape, name="image")
     x = _down(inputs, filters)
-    inputs, x = join_label(inputs, layers.Flatten(name="flatten")(x), num_classes)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), num_classes)
     if hidden:
         x = layers.Dense(hidden, "silu", name="hidden")(x)
     return keras.Model(inputs, x, name="encoder")
@@ -90,12 +92,11 @@ def _check(image_shape, filters):
             f"A convolutional model takes image_shape=(height, width, channels), not "
             f"{image_shape}. Use a dense model for other events."
         )
-    if not filters:
-        raise ValueError("`filters` names at least one convolution.")
     if min(image_shape[:2]) < 2 ** len(filters):
         raise ValueError(
-            f"{len(filters)} convolutions of stride 2 need images of at least {2 ** len(filters)} "
-            f"pixels, not {tuple(image_shape[:2])}. Give fewer `filters`."
+            f"Convolutions of stride 2, {len(filters)} of them, need images of at least "
+            f"{2 ** len(filters)} pixels a side, not {tuple(image_shape[:2])}. Give fewer "
+            "`filters`, or use a dense model."
         )
 
 
@@ -110,6 +111,7 @@ def _build(name, image_shape, latent_dim, filters, hidden, likelihood, **parts):
     return assemble(name, image_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
+@declares(from_0=("hidden",), filled=("image_shape", "filters"))
 def build_conv_vae(
     image_shape=(28, 28, 1),
     latent_dim: int = 32,
@@ -135,6 +137,7 @@ def build_conv_vae(
     return _build("conv_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
 
 
+@declares(from_0=("hidden",), filled=("image_shape", "filters"), objective=("beta",))
 def build_beta_vae(
     image_shape=(64, 64, 1),
     latent_dim: int = 10,
@@ -170,6 +173,7 @@ def build_beta_vae(
     return _build("beta_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
 
 
+@declares(from_0=("hidden",), filled=("image_shape", "filters"), objective=("beta",))
 def build_beta_tcvae(
     image_shape=(64, 64, 1),
     latent_dim: int = 10,
@@ -194,6 +198,11 @@ def build_beta_tcvae(
     return _build("beta_tcvae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
 
 
+@declares(
+    from_0=("hidden",),
+    filled=("image_shape", "filters"),
+    objective=("gamma", "discriminator_width", "discriminator_depth"),
+)
 def build_factor_vae(
     image_shape=(64, 64, 1),
     latent_dim: int = 10,
@@ -234,6 +243,7 @@ def _fitting(image_shape):
     return (32, 32, 64, 64)[: max(room, 1)]
 
 
+@declares(filled=("image_shape", "filters"), posterior=("num_embeddings",))
 def build_vqvae(
     image_shape=(28, 28, 1),
     num_embeddings: int = 64,
@@ -265,14 +275,18 @@ def build_vqvae(
         raise ValueError("vqvae is no conditional model: its codes lie on a grid without labels.")
     rows, columns = _grid(image_shape, filters)
     inputs = keras.Input(image_shape, name="image")
-    x = layers.Conv2D(embedding_dim, 1, name="codes")(_down(inputs, filters))
-    encoder = keras.Model(inputs, layers.Flatten(name="flatten")(x), name="encoder")
+    x = layers.Conv2D(embedding_dim, 1, name="codes", **CHANNELS_LAST)(_down(inputs, filters))
+    encoder = keras.Model(
+        inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), name="encoder"
+    )
     latent_dim = rows * columns * embedding_dim
 
     def decoder(shape):
         z = keras.Input((latent_dim,), name="z")
         x = layers.Reshape((rows, columns, embedding_dim), name="grid")(z)
-        x = layers.Conv2D(filters[-1], 3, padding="same", activation="silu", name="seed")(x)
+        x = layers.Conv2D(
+            filters[-1], 3, padding="same", activation="silu", name="seed", **CHANNELS_LAST
+        )(x)
         return keras.Model(z, _up(x, filters, shape), name="decoder")
 
     parts = {
@@ -285,6 +299,7 @@ def build_vqvae(
     return assemble("vqvae", image_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
+@declares(filled=("image_shape", "filters"))
 def build_conv_autoencoder(
     image_shape=(28, 28, 1),
     latent_dim: int = 128,
@@ -304,6 +319,7 @@ def build_conv_autoencoder(
     return _build("conv_autoencoder", image_shape, latent_dim, filters, 0, likelihood, **parts)
 
 
+@declares(filled=("image_shape", "filters"))
 def build_denoising_autoencoder(
     image_shape=(28, 28, 1),
     latent_dim: int = 128,

@@ -7,7 +7,8 @@ from keras import layers
 
 import kvae
 from kvae.layers import hidden_layers
-from zoo.assembly import assemble, join_label
+from zoo.arguments import declares
+from zoo.assembly import CHANNELS_LAST, assemble, join_label
 
 __all__ = [
     "build_blog_vae",
@@ -27,7 +28,9 @@ __all__ = [
 def dense_encoder(event_shape, hidden, activation, num_classes=None) -> keras.Model:
     """Flattens the event and applies dense layers of the widths `hidden`."""
     inputs = keras.Input(event_shape, name="image")
-    inputs, x = join_label(inputs, layers.Flatten(name="flatten")(inputs), num_classes)
+    inputs, x = join_label(
+        inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(inputs), num_classes
+    )
     x = hidden_layers(x, hidden, activation)
     return keras.Model(inputs, x, name="encoder")
 
@@ -51,6 +54,7 @@ def _build(name, event_shape, latent_dim, hidden, activation, likelihood, **part
     return assemble(name, event_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
+@declares(filled=("image_shape",))
 def build_dense_vae(
     image_shape=(28, 28, 1),
     latent_dim: int = 50,
@@ -76,6 +80,7 @@ def build_dense_vae(
     return _build("dense_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(filled=("image_shape",))
 def build_blog_vae(
     image_shape=(28, 28, 1),
     latent_dim: int = 2,
@@ -98,6 +103,7 @@ def build_blog_vae(
     return _build("blog_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(filled=("image_shape",))
 def build_gated_vae(
     image_shape=(28, 28, 1),
     latent_dim: int = 40,
@@ -123,6 +129,7 @@ def build_gated_vae(
     return _build("gated_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(filled=("image_shape",), prior=("num_components", "initial"))
 def build_vamp_vae(
     image_shape=(28, 28, 1),
     latent_dim: int = 40,
@@ -140,15 +147,16 @@ def build_vamp_vae(
         num_components: int. Pseudo-inputs. Defaults to `500`.
         initial: optional array or `kvae.datasets.Dataset` from which they start; see
             `kvae.priors.VampPrior`.
-        **parts: further arguments of `kvae.VAE`, but for the `prior`.
+        **parts: further arguments of `kvae.VAE`; a `prior` replaces the VampPrior.
 
     Reference:
         - [Tomczak & Welling, VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
     """
-    parts["prior"] = kvae.priors.VampPrior(num_components, initial=initial)
+    parts = {"prior": kvae.priors.VampPrior(num_components, initial=initial), **parts}
     return _build("vamp_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(filled=("image_shape",), posterior=("num_flows",))
 def build_iaf_vae(
     image_shape=(28, 28, 1),
     latent_dim: int = 50,
@@ -175,6 +183,7 @@ def build_iaf_vae(
     return _build("iaf_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(filled=("image_shape",), objective=("num_samples",))
 def build_iwae(
     image_shape=(28, 28, 1),
     latent_dim: int = 50,
@@ -198,6 +207,11 @@ def build_iwae(
     return _build("iwae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(
+    from_0=("num_components",),
+    filled=("image_shape", "hidden"),
+    prior=("num_components", "initial"),
+)
 def build_hvae(
     image_shape=(28, 28, 1),
     latent_dim: int = 80,
@@ -223,6 +237,8 @@ def build_hvae(
         - [Tomczak & Welling, VAE with a VampPrior, section 4](https://arxiv.org/abs/1705.07120)
     """
     top = "standard_normal"
+    if initial is not None and not num_components:
+        raise ValueError("`initial` is where pseudo-inputs start: give `num_components`, too.")
     if num_components:
         top = kvae.VampPrior(num_components, initial=initial)
     between = {"hidden": hidden, "activation": activation}
@@ -234,6 +250,7 @@ def build_hvae(
     return _build("hvae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(filled=("image_shape",), likelihood=("columns",))
 def build_tabular_vae(
     image_shape=(31,),
     latent_dim: int = 8,
@@ -269,6 +286,7 @@ def build_tabular_vae(
     return _build("tabular_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
+@declares(filled=("image_shape",), posterior=("code_activation", "l1"))
 def build_dense_autoencoder(
     image_shape=(28, 28, 1),
     latent_dim: int = 32,
@@ -288,20 +306,15 @@ def build_dense_autoencoder(
         activation: str. Of the hidden layers. Defaults to `"relu"`.
         code_activation: str. Of the code. Defaults to `"relu"`.
         l1: float. Nats per unit of |code| (the sparse one). Defaults to `0.0`.
+        likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
+        **parts: further arguments of `kvae.VAE`; a `posterior` replaces `kvae.Delta`, and takes a
+            `prior` where it has a density.
 
     Reference:
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
-    parts = {"prior": None, **parts}
-    posterior = kvae.Delta(activation=code_activation, l1=l1)
+    parts = {"prior": None, "posterior": kvae.Delta(activation=code_activation, l1=l1), **parts}
     return _build(
-        "dense_autoencoder",
-        image_shape,
-        latent_dim,
-        hidden,
-        activation,
-        likelihood,
-        posterior=posterior,
-        **parts,
+        "dense_autoencoder", image_shape, latent_dim, hidden, activation, likelihood, **parts
     )

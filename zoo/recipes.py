@@ -25,7 +25,8 @@ class Recipe:
         noise: float. Noise on the inputs (denoising).
         epochs, batch_size, learning_rate, seed: the usual. The rate falls by a half cosine to
             `final_rate` times its start.
-        warmup_epochs: int. Over which the weight of the KL rises from 0 to 1.
+        warmup_epochs: int. Epochs over which the objective's `beta`, the weight of the KL, rises
+            from 0 to its own value, e.g. 1.
         initial_from_data: bool. Whether the pseudo-inputs of a VampPrior start as training images.
         monitor: str or `None`. The figure of the validation, less is better, that chooses the best
             weights; `None` is the ELBO of a VAE, whatever its loss weights, and else the loss.

@@ -2,10 +2,12 @@
 
 import inspect
 
+import kvae
 from kvae import forks, names
 from zoo import cards, conv, dense, hub, sequence, weights
+from zoo.arguments import checked
 
-__all__ = ["build", "list_architectures", "load"]
+__all__ = ["build", "likelihood", "list_architectures", "load", "with_beta"]
 
 _ARCHITECTURES = {
     "beta_tcvae": conv.build_beta_tcvae,
@@ -41,13 +43,15 @@ def build(architecture: str, **arguments):
         architecture: str. One of `list_architectures()`.
         **arguments: of the architecture, e.g. `image_shape`, `latent_dim`; and the parts of
             `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`, `num_classes` (a
-            conditional model).
+            conditional model). A part replaces the architecture's own.
 
     Returns:
         `kvae.VAE`, built and not compiled.
 
     Raises:
-        ValueError: for an unknown architecture or argument, with the known ones.
+        ValueError: for an unknown architecture or argument, with the known ones; for a value of
+            the wrong kind; and for a part together with arguments that only the architecture's own
+            part would use, e.g. `objective` and the `beta` of a `beta_vae`.
 
     Example:
 
@@ -59,15 +63,40 @@ def build(architecture: str, **arguments):
     if architecture not in _ARCHITECTURES:
         raise names.unknown_name("architecture", architecture, _ARCHITECTURES)
     builder = _ARCHITECTURES[architecture]
-    known = {name for name in inspect.signature(builder).parameters if name != "parts"}
-    known |= {"posterior", "prior", "likelihood", "objective", "seed", "num_classes"}
-    for name in arguments:
-        if name not in known:
-            raise names.unknown_name(f"argument of {architecture}", name, known)
-    for name in ("image_shape", "hidden", "filters"):  # Lists, where a card was read from JSON.
-        if isinstance(arguments.get(name), list):
-            arguments[name] = tuple(arguments[name])
-    return builder(**arguments)
+    return builder(**checked(architecture, builder, arguments))
+
+
+def likelihood(architecture: str, arguments: dict):
+    """Returns the likelihood of a model that `build` would make of these arguments."""
+    default = inspect.signature(_ARCHITECTURES[architecture]).parameters["likelihood"].default
+    given = arguments.get("likelihood", default)
+    if given is None:  # The builder makes one.
+        return build(architecture, **arguments).likelihood
+    return kvae.likelihoods.get(given)
+
+
+def with_beta(architecture: str, arguments: dict, change) -> dict:
+    """Returns arguments of `build` for the same objective with another β.
+
+    Args:
+        architecture, arguments: as of `build`.
+        change: callable. From the objective's own `beta` to a number or a schedule.
+
+    Raises:
+        ValueError: for an objective without a `beta`.
+    """
+    objective = build(architecture, **arguments).objective
+    config = objective.get_config()
+    if "beta" not in config:
+        raise ValueError(
+            f"The objective {type(objective).__name__} has no `beta`: leave out what sets it "
+            "(--beta, warmup_epochs)."
+        )
+    # What the architecture makes its objective from is in the configuration now.
+    makes = getattr(_ARCHITECTURES[architecture], "makes", {}).get("objective", ())
+    rest = {name: value for name, value in arguments.items() if name not in makes}
+    changed = {**config, "beta": change(config["beta"])}
+    return {**rest, "objective": type(objective).from_config(changed)}
 
 
 def load(name: str):

@@ -6,7 +6,8 @@ import keras
 from keras import layers
 
 import kvae
-from zoo.assembly import assemble, join_label
+from zoo.arguments import declares
+from zoo.assembly import CHANNELS_LAST, assemble, join_label
 
 __all__ = ["build_lstm_autoencoder", "build_timeseries_vae", "lstm_decoder", "lstm_encoder"]
 
@@ -30,6 +31,7 @@ def lstm_decoder(output_shape, latent_dim: int, width: int, num_classes=None) ->
     return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
 
 
+@declares(filled=("image_shape",))
 def build_lstm_autoencoder(
     image_shape=(28, 28, 1),
     latent_dim: int = 64,
@@ -65,6 +67,7 @@ def build_lstm_autoencoder(
     )
 
 
+@declares(from_0=("hidden",), filled=("image_shape", "filters"))
 def build_timeseries_vae(
     image_shape=(64, 1),
     latent_dim: int = 8,
@@ -79,7 +82,7 @@ def build_timeseries_vae(
         image_shape: tuple `(steps, channels)`.
         latent_dim: int. Defaults to `8`.
         filters: sequence of int. Channels of the convolutions.
-        hidden: int. Width of the dense layer beside the latents.
+        hidden: int. Width of the dense layer beside the latents; 0 for none.
         likelihood: str, `Likelihood` or `None`: a Gaussian of one learned scale. Defaults to
             `None`.
         **parts: further arguments of `kvae.VAE`.
@@ -99,10 +102,16 @@ def build_timeseries_vae(
     x = inputs
     for index, width in enumerate(filters):
         x = layers.Conv1D(
-            width, 5, strides=2, padding="same", activation="silu", name=f"down_{index}"
+            width,
+            5,
+            strides=2,
+            padding="same",
+            activation="silu",
+            name=f"down_{index}",
+            **CHANNELS_LAST,
         )(x)
-    inputs, x = join_label(inputs, layers.Flatten(name="flatten")(x), num_classes)
-    x = layers.Dense(hidden, "silu", name="hidden")(x)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), num_classes)
+    x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
     encoder = keras.Model(inputs, x, name="encoder")
 
     def decoder(shape):
@@ -110,7 +119,7 @@ def build_timeseries_vae(
         rows = math.ceil(steps / 2 ** len(filters))
         z = keras.Input((latent_dim,), name="z")
         inputs, x = join_label(z, z, num_classes)
-        x = layers.Dense(hidden, "silu", name="hidden")(x)
+        x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
         x = layers.Dense(rows * filters[-1], "silu", name="seed")(x)
         x = layers.Reshape((rows, filters[-1]), name="grid")(x)
         for index, width in enumerate((*reversed(filters[:-1]), channels)):
@@ -122,6 +131,7 @@ def build_timeseries_vae(
                 padding="same",
                 activation=None if last else "silu",
                 name="outputs" if last else f"up_{index}",
+                **CHANNELS_LAST,
             )(x)
         if x.shape[1] > steps:
             x = layers.Cropping1D((0, x.shape[1] - steps), name="crop")(x)

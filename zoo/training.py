@@ -18,12 +18,14 @@ from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.training import Checkpoint
 from zoo.cards import Card
 from zoo.recipes import Recipe
-from zoo.registry import build, load
+from zoo.registry import build, likelihood, load, with_beta
 
 __all__ = [
     "adapted",
     "announce",
+    "build_arguments",
     "copy_of",
+    "default_binarize",
     "measure",
     "publish",
     "start_from",
@@ -43,6 +45,8 @@ def _data(recipe: Recipe, split: str):
         data = kvae.datasets.stream(recipe.dataset, split, shape, **options)
     else:
         data = kvae.datasets.load(recipe.dataset, split, **options)
+        whole = likelihood(recipe.architecture, recipe.arguments).whole_numbers
+        data.intensities = not whole or recipe.binarize is not None
     data.noise = recipe.noise
     return data
 
@@ -67,6 +71,46 @@ def adapted(recipe: Recipe, reproducible: bool = False, strategy=None) -> Recipe
     if reproducible:
         options["reproducible"] = True
     return dataclasses.replace(recipe, compile=options)
+
+
+def default_binarize(architecture: str, arguments: dict, intensities: bool) -> str | None:
+    """Returns how a training binarizes its data when nobody says so: `"dynamic"` or `None`.
+
+    Zeros and ones are what a Bernoulli takes, of a model that has a log p(x); an ordinary
+    autoencoder reconstructs grey levels.
+
+    Args:
+        architecture, arguments: as of `zoo.build`.
+        intensities: bool. Whether the data are such, i.e. uint8.
+    """
+    variational = "autoencoder" not in architecture
+    drawn = variational and intensities
+    drawn = drawn and isinstance(likelihood(architecture, arguments), kvae.Bernoulli)
+    return "dynamic" if drawn else None
+
+
+def build_arguments(recipe: Recipe, data) -> dict:
+    """Returns the arguments of `zoo.build` for a training on `data`.
+
+    Raises:
+        ValueError: for `warmup_epochs` and an objective without a β, or with a schedule of its own.
+    """
+    settings = dict(recipe.arguments)
+    steps = recipe.warmup_epochs * data.steps(recipe.batch_size)
+
+    def rising(beta):
+        if isinstance(beta, dict):
+            raise ValueError(
+                f"{recipe.name}: `warmup_epochs` lets β rise, and the recipe's objective has a "
+                "schedule of its own for it. Leave one of them out."
+            )
+        return schedules.PolynomialDecay(0.0, steps, beta)
+
+    if recipe.warmup_epochs:
+        settings = with_beta(recipe.architecture, settings, rising)
+    if recipe.initial_from_data:
+        settings["initial"] = data
+    return settings
 
 
 def train(
@@ -100,12 +144,7 @@ def train(
             for part in (data, validation)
         )
     steps = data.steps(recipe.batch_size)
-    settings = dict(recipe.arguments)
-    if recipe.warmup_epochs:
-        beta = schedules.PolynomialDecay(0.0, recipe.warmup_epochs * steps, 1.0)
-        settings["objective"] = kvae.ELBO(beta=beta)
-    if recipe.initial_from_data:
-        settings["initial"] = data
+    settings = build_arguments(recipe, data)
     keras.utils.set_random_seed(recipe.seed)  # Of the initial weights.
     rate = schedules.CosineDecay(
         recipe.learning_rate, recipe.epochs * steps, alpha=recipe.final_rate

@@ -196,6 +196,7 @@ def load_data(model, name: str, arguments, split: str = "test"):
         seed, noise = card.recipe.get("seed", 0), card.recipe.get("noise", 0.0)
     binarize = None if binarize == "none" else binarize
     data = kvae.datasets.load(dataset or "digits", split, binarize=binarize, seed=seed)
+    data.intensities = not model.likelihood.whole_numbers or binarize is not None
     data.noise = noise
     if data.event_shape != model.event_shape:
         raise ValueError(

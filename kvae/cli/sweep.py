@@ -7,7 +7,7 @@ from kvae.cli import common
 def add_arguments(parser) -> None:
     parser.add_argument("architecture", help="an architecture of the zoo, e.g. dense_vae")
     parser.add_argument("--dataset", default="digits", help="default digits")
-    parser.add_argument("--binarize", choices=("none", "static", "dynamic"), default="dynamic")
+    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
     parser.add_argument(
         "--beta",
         nargs="+",
@@ -41,6 +41,7 @@ def run(arguments) -> int:
     import kvae
     import zoo
     from kvae.names import unknown_name
+    from zoo import training
 
     name = arguments.architecture
     if name not in zoo.list_architectures():
@@ -48,6 +49,10 @@ def run(arguments) -> int:
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
     binarize = None if arguments.binarize == "none" else arguments.binarize
+    if arguments.binarize is None:
+        facts = kvae.datasets.info(arguments.dataset)
+        settings = {"image_shape": facts.shape}
+        binarize = training.default_binarize(name, settings, facts.dtype == "uint8")
     train, validation = (
         kvae.datasets.load(arguments.dataset, split, binarize=binarize, seed=arguments.seed)
         for split in ("train", "validation")

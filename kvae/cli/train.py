@@ -124,7 +124,7 @@ def _recipe(arguments):
         return dataclasses.replace(recipes.get(arguments.recipe), **changes)
     import kvae
     from kvae.names import unknown_name
-    from zoo import list_architectures
+    from zoo import list_architectures, training
 
     if arguments.architecture not in list_architectures():
         raise unknown_name("architecture", arguments.architecture, list_architectures())
@@ -151,41 +151,39 @@ def _recipe(arguments):
         if name is not None:
             getattr(kvae, _PARTS[part]).get(name)  # An unknown name is refused here.
             settings[part] = name
-    settings.update(_objective(arguments, settings))
-    intensities = arguments.data is not None or kvae.datasets.info(dataset).dtype == "uint8"
-    variational = "autoencoder" not in arguments.architecture
-    binarize = arguments.binarize or ("dynamic" if variational and intensities else "none")
+    settings = _with_objective(arguments, settings)
+    binarize = None if arguments.binarize == "none" else arguments.binarize
+    if arguments.binarize is None:
+        intensities = arguments.data is not None or kvae.datasets.info(dataset).dtype == "uint8"
+        binarize = training.default_binarize(arguments.architecture, settings, intensities)
     return recipes.Recipe(
         f"{arguments.architecture}.{tag}",
         dataset,
         settings,
-        binarize=None if binarize == "none" else binarize,
+        binarize=binarize,
         noise=0.5 if arguments.architecture.startswith("denoising") else 0.0,
         **changes,
     )
 
 
-def _objective(arguments, settings) -> dict:
-    """What the options say of the objective, as arguments of the architecture."""
+def _with_objective(arguments, settings) -> dict:
+    """Returns the arguments of the architecture with the objective that the options ask for."""
     import keras
 
     import kvae
-    import zoo
+    from zoo import registry
 
     name, beta = arguments.objective, arguments.beta
-    objective = None if name is None else kvae.objectives.get(name)  # Refuses an unknown name.
+    if name is not None:
+        kvae.objectives.get(name)  # Refuses an unknown name.
+        settings = {**settings, "objective": name}
     if beta is None:
-        return {} if name is None else {"objective": name}
-    if objective is None:
-        objective = zoo.build(arguments.architecture, **settings).objective
-    config = objective.get_config()
-    if "beta" not in config:
-        raise ValueError(f"The objective {name} has no `beta`: leave out --beta.")
+        return settings
+    settings = registry.with_beta(arguments.architecture, settings, lambda _: beta)
     # As a configuration, by which a run is known again; names are given anew each time.
-    objective = type(objective).from_config({**config, "beta": beta})
-    saved = keras.saving.serialize_keras_object(objective)
+    saved = keras.saving.serialize_keras_object(settings["objective"])
     del saved["config"]["name"]
-    return {"objective": saved}
+    return {**settings, "objective": saved}
 
 
 def _launch(arguments) -> int:

@@ -10,7 +10,10 @@ __all__ = ["mean_terms"]
 
 
 def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
-    """Returns the means of the objective's terms over a data set, in nats per example.
+    """Returns the means of what the objective reports over a data set, in nats per example.
+
+    That is `elbo`, `reconstruction`, `kl` and whatever else its `metric_names` list. Other entries
+    of its `terms` need be neither numbers of each example nor nats, and are left out.
 
     Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event,
     and the `standard_error` of the mean reconstruction term over the examples.
@@ -21,6 +24,7 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
         ),
         reduce_retracing=True,
     )
+    reported = {"elbo", "reconstruction", "kl", *model.objective.metric_names()}
     sums: dict[str, float] = {}
     errors = []
     for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):
@@ -28,8 +32,8 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
         x, label = inputs if model.conditional else (inputs, None)
         target = x if target is None else target
         terms = step(x, label, target, random.fold_in(seed, index))
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(np.sum(value))
+        for name in reported & terms.keys():
+            sums[name] = sums.get(name, 0.0) + float(np.sum(terms[name]))
         if not model.posterior.has_density:
             squared = float(tf.reduce_sum(tf.square(model(inputs) - target)))
             sums["squared_error"] = sums.get("squared_error", 0.0) + squared

@@ -166,11 +166,23 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
             raise ValueError(
                 f"The decoder returns shape {tuple(outputs.shape)}; "
                 f"{type(self.likelihood).__name__} needs {(None, *expected)} for inputs of shape "
-                f"{(None, *self.event_shape)}."
+                f"{(None, *self.event_shape)}.{self._channels_hint(outputs.shape[1:], expected)}"
             )
         self.likelihood(outputs)
         self.objective.prepare(self)
         self.built = True
+
+    def _channels_hint(self, given, expected) -> str:
+        """What to do about a decoder that has the parameters of x where channels come first."""
+        event, count = self.event_shape, self.likelihood.num_parameters
+        if count == 1 or len(event) < 2 or tuple(given) != (event[0] * count, *event[1:]):
+            return ""
+        order = (1, *range(3, len(event) + 2), 2)
+        return (
+            " A likelihood takes the parameters of x on the last axis, whatever the data format: "
+            f"end the decoder in Reshape({(event[0], count, *event[1:])}), Permute({order}), "
+            f"Reshape({tuple(expected)})."
+        )
 
     def with_prior(self, prior, objective=None) -> "VAE":
         """Returns a model `p(x|z) p(z)` with another prior, which shares everything else.

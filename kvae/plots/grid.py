@@ -103,10 +103,16 @@ def _bounds(values: np.ndarray, decoded: bool) -> tuple[float, float]:
 
 
 def _as_images(events: np.ndarray) -> np.ndarray:
-    """Returns events [n, h, w, c], [n, h, w] or [n, side²] as [n, h, w] or [n, h, w, 3 or 4]."""
+    """Returns events [n, h, w, c], [n, h, w] or [n, side²] as [n, h, w] or [n, h, w, 3 or 4].
+
+    Events [n, c, h, w], which models in the data format "channels_first" have, are turned round.
+    """
     if events.ndim == 2:
         side = math.isqrt(events.shape[1])
         return events.reshape(-1, side, side)
+    channels = (1, 3, 4)
+    if events.ndim == 4 and events.shape[1] in channels and events.shape[3] not in channels:
+        events = np.moveaxis(events, 1, -1)
     if events.ndim == 4 and events.shape[-1] not in (3, 4):
         # Neither grey nor colour (flow fields, spectral bands): their mean is at least a picture.
         return events.mean(axis=-1)

@@ -195,7 +195,8 @@ def _draw_plane(ax: Axes, vae, limits, n: int | None) -> int:
     """Draws the decoded plane; returns the number of images along a side."""
     from kvae.plots.grid import _as_images, _bounds, tile
 
-    small = min(vae.event_shape[:2]) < 16
+    height, width = _as_images(np.zeros((1, *vae.event_shape), "float32")).shape[1:3]
+    small = min(height, width) < 16
     n = n or (16 if small else 24)
     (left, right), (bottom, top) = limits
     # At the middle of each cell, so that image and axes agree.

@@ -1,5 +1,7 @@
 """The point mass: an ordinary autoencoder as a VAE without noise."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -46,8 +48,8 @@ class Delta(Posterior):
     ):
         super().__init__(latent_dim, **kwargs)
         self.activation = keras.activations.get(activation)
-        if l1 < 0 or l2 < 0:
-            raise ValueError(f"`l1` and `l2` are at least 0, not {l1} and {l2}.")
+        if not (0 <= l1 < math.inf and 0 <= l2 < math.inf):
+            raise ValueError(f"`l1` and `l2` are finite and at least 0, not {l1} and {l2}.")
         self.l1, self.l2 = l1, l2
 
     def parameter_shapes(self):

@@ -135,10 +135,11 @@ class PixelCNN(CodesPrior):
 
 def _network(grid, num_embeddings, filters, num_layers, dtype) -> keras.Model:
     """Codes `[n, N]` to logits `[n, N, K]`; a position sees those before it, row by row."""
+    of_grid = {"dtype": dtype, "data_format": "channels_last"}  # Whatever keras.json says.
 
     def convolve(x, width, kernel, padding, name):
-        x = layers.ZeroPadding2D(padding, name=f"{name}_pad", dtype=dtype)(x)
-        return layers.Conv2D(width, kernel, name=name, dtype=dtype)(x)
+        x = layers.ZeroPadding2D(padding, name=f"{name}_pad", **of_grid)(x)
+        return layers.Conv2D(width, kernel, name=name, **of_grid)(x)
 
     def gate(x):
         value, gate = ops.split(x, 2, axis=-1)
@@ -154,10 +155,10 @@ def _network(grid, num_embeddings, filters, num_layers, dtype) -> keras.Model:
     vertical, horizontal = above, left + above
     for i in range(num_layers):
         vertical = convolve(vertical, 2 * filters, (2, 3), ((1, 0), (1, 1)), f"vertical_{i}")
-        across = layers.Conv2D(2 * filters, 1, name=f"across_{i}", dtype=dtype)(vertical)
+        across = layers.Conv2D(2 * filters, 1, name=f"across_{i}", **of_grid)(vertical)
         along = convolve(horizontal, 2 * filters, (1, 2), ((0, 0), (1, 0)), f"horizontal_{i}")
-        out = layers.Conv2D(filters, 1, name=f"out_{i}", dtype=dtype)(gate(along + across))
+        out = layers.Conv2D(filters, 1, name=f"out_{i}", **of_grid)(gate(along + across))
         vertical, horizontal = gate(vertical), horizontal + out
-    x = layers.Conv2D(num_embeddings, 1, name="logits", dtype=dtype)(ops.relu(horizontal))
+    x = layers.Conv2D(num_embeddings, 1, name="logits", **of_grid)(ops.relu(horizontal))
     x = layers.Reshape((rows * columns, num_embeddings), name="sequence", dtype=dtype)(x)
     return keras.Model(codes, x, name="pixel_cnn")

@@ -9,6 +9,7 @@ import pytest
 import kvae
 from kvae import evaluation, plots
 from kvae.datasets import Dataset
+from kvae.evaluation.terms import mean_terms
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,15 @@ def test_everything_of_a_vae(make_vae, data, tmp_path, monkeypatch):
     page = (tmp_path / "out/result.md").read_text()
     assert all(f"]({name}.png)" in page for name in pictures)
     assert all(path.stat().st_size > 100 for path in paths)
+
+
+def test_only_what_the_objective_reports_is_averaged(make_vae, data):
+    """FactorVAE's terms hold z itself, [samples, batch, latent_dim]: no number of an example."""
+    objective = kvae.FactorVAE(discriminator_width=4, discriminator_depth=1)
+    vae = make_vae(objective=objective)
+    means = mean_terms(vae, data, batch_size=7)
+    assert set(means) == {"loss", "elbo", "reconstruction", "kl", "total_correlation"}
+    assert means["elbo"] == pytest.approx(-means["reconstruction"] - means["kl"], rel=1e-5)
 
 
 def test_an_autoencoder_has_less(make_vae, data, tmp_path):

@@ -1,0 +1,222 @@
+"""What `zoo.build` accepts, in every architecture, and what trainings make of it."""
+
+import dataclasses
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import kvae
+import zoo
+from zoo import recipes, registry, training
+from zoo.recipes import Recipe
+
+ARCHITECTURES = zoo.list_architectures()
+PARTS = {"posterior", "prior", "likelihood", "objective", "seed", "num_classes"}
+# By the type of an argument's default: what it is not.
+WRONG = {
+    int: (-1, 2.5, "x", None, True, (4,), float("nan")),
+    tuple: (4, "ab", (0,), (4.5,), (4, -1), (True,), None),
+    float: (-1.0, "x", None, float("nan"), float("inf"), True),
+    str: ("nope",),
+}
+# Arguments whose default is `None`, or whose wrong values a part refuses.
+OTHERS = {"filters": tuple, "num_classes": int, "seed": int}
+FROM_0 = {("hvae", "num_components"), ("timeseries_vae", "hidden")} | {
+    (name, "hidden") for name in ("conv_vae", "beta_vae", "beta_tcvae", "factor_vae")
+}
+
+
+def defaults(name):
+    parameters = inspect.signature(registry._ARCHITECTURES[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.name != "parts"}
+
+
+def refused(name, **arguments):
+    """The one line that refuses these arguments."""
+    with pytest.raises(ValueError) as error:
+        zoo.build(name, **arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_no_argument_takes_another_kind_of_value(name):
+    own = {key: type(value) for key, value in defaults(name).items()}
+    for argument, kind in {**own, **OTHERS}.items():
+        if argument in PARTS and argument not in OTHERS or kind not in WRONG:
+            continue
+        if argument == "filters" and argument not in own:
+            continue
+        wrong = list(WRONG[kind])
+        if argument == "seed":
+            wrong.remove(-1)
+        if argument == "num_classes" or (argument == "filters" and own[argument] is type(None)):
+            wrong.remove(None)
+        if kind is int and argument != "seed" and (name, argument) not in FROM_0:
+            wrong.append(0)
+        if argument in ("filters", "image_shape") or (name, argument) == ("hvae", "hidden"):
+            wrong.append(())
+        for value in wrong:
+            message = refused(name, **{argument: value})
+            assert argument.replace("_", " ") in message.replace("_", " "), message
+            assert repr(value) in message
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_unknown_argument_names_those_that_there_are(name):
+    message = refused(name, hiden=3)
+    assert all(known in message for known in {*defaults(name), *PARTS})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("beta_vae", {"objective": "elbo", "beta": 2.0}),
+        ("beta_tcvae", {"objective": "elbo", "beta": 2.0}),
+        ("factor_vae", {"objective": "elbo", "gamma": 2.0}),
+        ("factor_vae", {"objective": "elbo", "discriminator_width": 2}),
+        ("iwae", {"objective": "elbo", "num_samples": 2}),
+        ("iaf_vae", {"posterior": "diagonal_gaussian", "num_flows": 2}),
+        ("vqvae", {"posterior": "delta", "num_embeddings": 2}),
+        ("dense_autoencoder", {"posterior": "delta", "l1": 0.1}),
+        ("dense_autoencoder", {"posterior": "delta", "code_activation": "relu"}),
+        ("vamp_vae", {"prior": "standard_normal", "num_components": 2}),
+        ("vamp_vae", {"prior": "standard_normal", "initial": np.zeros((2, 28, 28, 1))}),
+        ("hvae", {"prior": "standard_normal", "num_components": 2}),
+        ("tabular_vae", {"likelihood": "gaussian", "columns": [("gaussian",)] * 31}),
+    ],
+)
+def test_an_argument_of_the_part_that_another_replaces_is_refused(name, arguments):
+    part, argument = arguments
+    assert f"`{argument}` is an argument of {name}'s own {part}" in refused(name, **arguments)
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize(
+    ("name", "part", "make"),
+    [
+        ("dense_autoencoder", "posterior", lambda: kvae.Delta(l1=2.0)),
+        ("conv_autoencoder", "posterior", lambda: kvae.Delta(l1=2.0)),
+        ("lstm_autoencoder", "posterior", lambda: kvae.Delta(l1=2.0)),
+        ("iaf_vae", "posterior", lambda: kvae.posteriors.get("full_covariance")),
+        ("vamp_vae", "prior", lambda: kvae.StandardNormal()),
+        ("hvae", "prior", lambda: kvae.StandardNormal()),
+        ("beta_vae", "objective", lambda: kvae.ELBO(beta=3.0)),
+        ("factor_vae", "objective", lambda: kvae.ELBO(beta=3.0)),
+        ("iwae", "objective", lambda: kvae.ELBO(beta=3.0)),
+        ("tabular_vae", "likelihood", lambda: kvae.LaplaceLikelihood()),
+        ("timeseries_vae", "likelihood", lambda: kvae.LaplaceLikelihood()),
+    ],
+)
+def test_a_part_of_the_callers_own_is_in_the_model(name, part, make):
+    shape = {"tabular_vae": (5,), "timeseries_vae": (8, 1)}.get(name, (8, 8, 1))
+    own = make()
+    vae = zoo.build(name, image_shape=shape, latent_dim=4, **{part: own})
+    assert getattr(vae, part) is own
+    assert vae.call(np.ones((2, *shape), np.float32)).shape == (2, *shape)
+
+
+def test_an_autoencoder_with_a_density_and_a_prior_is_a_vae():
+    parts = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
+    vae = zoo.build("dense_autoencoder", image_shape=(8, 8, 1), **parts)
+    assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
+    assert "needs a prior" in refused("dense_autoencoder", posterior="diagonal_gaussian")
+
+
+def test_initial_pseudo_inputs_without_any_are_refused():
+    assert "give `num_components`, too" in refused("hvae", initial=np.zeros((5, 28, 28, 1)))
+
+
+def test_convolutions_that_do_not_fit_are_refused():
+    for shape, filters in (((3, 3, 1), (4, 4)), ((1, 1, 1), (4,)), ((8, 3, 1), (4, 4))):
+        message = refused("conv_vae", image_shape=shape, filters=filters)
+        assert f"at least {2 ** len(filters)} pixels" in message
+    assert "at least 4 steps" in refused("timeseries_vae", image_shape=(3, 1))
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("timeseries_vae", {"image_shape": (7, 1), "hidden": 0, "filters": (4,)}),
+        ("conv_vae", {"image_shape": (7, 5, 2), "hidden": 0, "filters": [4]}),
+        ("dense_vae", {"image_shape": (1, 1, 1), "hidden": ()}),
+        ("lstm_autoencoder", {"image_shape": (1, 1), "width": 1}),
+        (
+            "dense_vae",
+            {"image_shape": np.array([2, 2, 1]), "hidden": np.array([3]), "seed": np.int32(7)},
+        ),
+        ("beta_vae", {"image_shape": (4, 4, 1), "beta": np.float32(2.0), "hidden": np.int64(3)}),
+        ("conv_vae", {"image_shape": (4, 4, 1), "num_classes": np.int64(2), "filters": (2,)}),
+    ],
+)
+def test_the_smallest_and_numpys_own_numbers(name, arguments, tmp_path):
+    vae = zoo.build(name, latent_dim=np.int64(1), **arguments)
+    shape = tuple(arguments["image_shape"])
+    x = np.ones((2, *shape), np.float32)
+    label = None if vae.num_classes is None else np.array([0, 1])
+    assert vae.reconstruct(x, label).shape == x.shape
+    vae.save(tmp_path / "model.keras")  # What JSON does not hold would fail here.
+    again = kvae.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.reconstruct(x, label), vae.reconstruct(x, label))
+
+
+def test_a_warm_up_keeps_the_objective_of_the_recipe():
+    data = kvae.datasets.load("digits", "train")[:128]
+
+    def objective(name, **arguments):
+        arguments = {"image_shape": (8, 8, 1), "latent_dim": 2, **arguments}
+        common = dict(dataset="digits", warmup_epochs=2, batch_size=64)
+        settings = training.build_arguments(Recipe(name, arguments=arguments, **common), data)
+        return zoo.build(name.partition(".")[0], **settings).objective
+
+    small = {"filters": (2,), "hidden": 0}
+    # Two epochs of two steps, from 0 to the recipe's own β.
+    found = objective("beta_vae.x", beta=4.0, **small)
+    assert type(found) is kvae.ELBO
+    assert [float(found.beta(step)) for step in (0, 2, 4, 9)] == [0.0, 2.0, 4.0, 4.0]
+    own = keras.saving.serialize_keras_object(kvae.BetaTCVAE(beta=6.0, kl="monte_carlo"))
+    found = objective("conv_vae.x", objective=own, **small)
+    config = found.get_config()
+    assert isinstance(found, kvae.BetaTCVAE) and config["kl"] == "monte_carlo"
+    assert config["beta"]["config"]["end_learning_rate"] == 6.0
+    with pytest.raises(ValueError, match="WAE has no `beta`"):
+        objective("conv_vae.x", objective="wae", **small)
+    own = kvae.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=3))
+    with pytest.raises(ValueError, match="schedule of its own"):
+        objective("conv_vae.x", objective=keras.saving.serialize_keras_object(own), **small)
+
+
+def test_the_shipped_recipes_warm_up_to_their_own_beta():
+    """Their figures stay: what was ELBO(beta=rising to 1) is that still."""
+    for name in recipes.list_recipes():
+        recipe = recipes.get(name)
+        if recipe.warmup_epochs and "image_shape" not in recipe.arguments:
+            settings = registry.with_beta(recipe.architecture, dict(recipe.arguments), lambda b: b)
+            assert type(settings["objective"]) is kvae.ELBO
+            assert settings["objective"].get_config()["beta"] == 1.0
+            break
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "kind"),
+    [
+        ("dense_vae", {}, kvae.Bernoulli),
+        ("dense_vae", {"likelihood": "gaussian"}, kvae.GaussianLikelihood),
+        ("timeseries_vae", {}, kvae.GaussianLikelihood),
+        ("tabular_vae", {"image_shape": (2,)}, kvae.MixedTabular),
+    ],
+)
+def test_the_likelihood_of_an_architecture_without_building_it(name, arguments, kind):
+    assert type(registry.likelihood(name, arguments)) is kind
+
+
+def test_a_recipe_gives_classes_and_counts_as_they_are():
+    """Grey levels are classes 0–255 to a categorical likelihood, and not numbers in [0, 1]."""
+    recipe = dataclasses.replace(recipes.get("dense_vae.digits"), binarize=None)
+    likelihood = {"likelihood": "categorical"}
+    recipe = dataclasses.replace(recipe, arguments={**recipe.arguments, **likelihood})
+    levels = np.unique(training.test_data(recipe).images)
+    assert levels.max() == 255.0 and (levels == np.round(levels)).all()
