@@ -32,6 +32,8 @@ class Bernoulli(Likelihood):
     ```
     """
 
+    decoder_outputs = "logits"
+
     def call(self, outputs):
         return {"logits": outputs}
 

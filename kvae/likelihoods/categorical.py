@@ -48,6 +48,7 @@ class CategoricalLikelihood(Likelihood):
           https://arxiv.org/abs/1601.06759)
     """
 
+    decoder_outputs = "logits"
     whole_numbers = True
 
     def __init__(self, num_classes: int = 256, **kwargs):

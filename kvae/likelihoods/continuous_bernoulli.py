@@ -41,6 +41,8 @@ class ContinuousBernoulli(Likelihood):
           https://arxiv.org/abs/1907.06845)
     """
 
+    decoder_outputs = "logits"
+
     def call(self, outputs):
         return {"logits": outputs}
 

@@ -129,6 +129,7 @@ class DiscretizedLogistic(Discretized):
         - [Salimans et al., PixelCNN++, section 2.1](https://arxiv.org/abs/1701.05517)
     """
 
+    decoder_outputs = "means and log-scales"
     num_parameters = 2
 
     def __init__(self, levels: int = 256, log_scale_bound: float = 7.0, **kwargs):

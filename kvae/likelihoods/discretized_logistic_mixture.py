@@ -45,6 +45,8 @@ class DiscretizedLogisticMixture(Discretized):
         - [Salimans et al., PixelCNN++, section 2.1](https://arxiv.org/abs/1701.05517)
     """
 
+    decoder_outputs = "logits, means and log-scales"
+
     def __init__(
         self,
         num_components: int = 5,

@@ -27,6 +27,8 @@ class Likelihood(Part):
     """
 
     num_parameters = 1  # Decoder outputs for each value of x, along the last axis.
+    # What the decoder returns, where any numbers are meant, so that no activation belongs at its end.
+    decoder_outputs: str | None = None
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
 
     def element_log_prob(self, params, x):

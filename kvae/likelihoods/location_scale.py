@@ -33,6 +33,8 @@ class LocationScale(Likelihood):
         self.variance, self.scale = variance, scale
         setattr(self, f"{self.spread}_bound", bound)
         self.num_parameters = 2 if variance == "per_pixel" else 1
+        if variance == "per_pixel":
+            self.decoder_outputs = f"means and {self.spread.replace('_', '-')}s"
 
     @property
     def _start(self) -> float:

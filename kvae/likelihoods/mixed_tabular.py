@@ -66,6 +66,8 @@ class MixedTabular(Likelihood):
           https://arxiv.org/abs/1807.03653)
     """
 
+    decoder_outputs = "the parameters of all columns"
+
     def __init__(self, columns=None, **kwargs):
         super().__init__(**kwargs)
         if not columns:

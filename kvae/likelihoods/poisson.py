@@ -43,6 +43,7 @@ class PoissonLikelihood(Likelihood):
         - Poisson, Recherches sur la probabilité des jugements (1837), section 81.
     """
 
+    decoder_outputs = "log-rates"
     whole_numbers = True
 
     def __init__(self, log_rate_bound: float = 10.0, **kwargs):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kvae import forks, likelihoods, objectives, posteriors, priors
+from kvae.models import networks
 from kvae.models.functions import Functions
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs
@@ -55,8 +56,14 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
         Tensor `[batch, *event]`: the mean of p(x|z) at the posterior's mean.
 
     Raises:
-        ValueError: when the decoder's output does not fit the event and the likelihood, or parts
-            and networks do not go together.
+        TypeError: for networks that are no Keras 3 layers or models.
+        ValueError: when the decoder's output does not fit the event and the likelihood, parts and
+            networks do not go together, the encoder returns a sample beside its parameters, or the
+            decoder ends in a sigmoid or softmax where the likelihood takes logits.
+
+    Warns:
+        UserWarning: for a decoder that ends in another activation, e.g. ReLU, where the likelihood
+            takes any numbers.
 
     Example:
 
@@ -97,6 +104,8 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"`num_classes` is None or at least 1, not {num_classes}.")
         self.num_classes = num_classes
+        networks.check_kind("encoder", encoder)
+        networks.check_kind("decoder", decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dim = latent_dim
@@ -160,7 +169,8 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
                 f"latent_dim={self.latent_dim} it is {(None, self.latent_dim)}."
             )
         z = keras.KerasTensor((None, self.latent_dim))
-        outputs = self.decoder(joined(self.decoder, z, label))
+        inputs = joined(self.decoder, z, label)
+        outputs = self.decoder(inputs)
         expected = self.likelihood.output_shape(self.event_shape)
         if tuple(outputs.shape[1:]) != expected:
             raise ValueError(
@@ -168,6 +178,7 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
                 f"{type(self.likelihood).__name__} needs {(None, *expected)} for inputs of shape "
                 f"{(None, *self.event_shape)}.{self._channels_hint(outputs.shape[1:], expected)}"
             )
+        networks.check_ending(self.decoder, self.likelihood, inputs)
         self.likelihood(outputs)
         self.objective.prepare(self)
         self.built = True

@@ -159,9 +159,15 @@ class Posterior(Part):
     def _by_name(self, values):
         names = list(self.parameter_shapes())
         if len(values) != len(names):
+            advice = ""
+            if len(values) == len(names) + 1:
+                advice = (
+                    " The model draws z itself: leave it out, keras.Model(encoder.inputs, "
+                    f"encoder.outputs[:{len(names)}])."
+                )
             raise ValueError(
                 f"The encoder returns {len(values)} tensors; {type(self).__name__} takes one "
-                f"tensor of features, or its {len(names)} parameters {names}."
+                f"tensor of features, or its {len(names)} parameters {names}.{advice}"
             )
         return dict(zip(names, values, strict=True))
 
