@@ -130,8 +130,7 @@ def tflite(
         signatures.append(_encoder(model, precision, int(batch_size), samples))
     # The file's folder comes first: a conversion takes long, a path that cannot be written is
     # known at once.
-    outcome = f"{path} was not written"
-    with io.disk_errors(path.parent, outcome), io.atomic_write(path) as temporary:
+    with io.atomic_write(path) as temporary:
         temporary.write_bytes(_file(model, signatures, precision, card))
         _check(model, signatures, temporary, path, precision, int(batch_size))
     return path

@@ -62,8 +62,7 @@ def onnx(
     onnx_runtime.require("tf2onnx", "onnx", "onnxruntime")
     path, signature = pathlib.Path(path), PARTS[part]
     endpoint = endpoints.endpoints(model, signatures=[signature])[signature]
-    outcome = f"{path} was not written"
-    with io.disk_errors(path.parent, outcome), io.atomic_write(path) as temporary:
+    with io.atomic_write(path) as temporary:
         try:
             temporary.write_bytes(_convert(model, endpoint, signature, opset, card))
         except Exception as error:

@@ -87,6 +87,7 @@ def saved_model(
     Raises:
         FileExistsError: if the version exists. It is never overwritten.
         NotADirectoryError, PermissionError: if the folder cannot be written.
+        OSError: if the disk is full. Nothing half-written is left.
         TypeError: if `model` is no `kvae.VAE`, or `version` no integer.
         ValueError: if the model is not built, `version` is below 1, a signature, the
             preprocessing or the fit is unknown, or the model has no such signature or images.
@@ -132,7 +133,7 @@ def _publish(model, made, directory: pathlib.Path, version: int, sent: dict) -> 
             "to publish the next one."
         )
     path = directory / str(version)
-    with io.atomic_directory(path) as temporary:
+    with io.atomic_directory(path) as folder, io.utf8_path(folder) as temporary:
         endpoints.write(made, temporary)
         found = signatures.read_signatures(temporary)
         warmup.write(temporary, model.name, _warmup_calls(model, found))

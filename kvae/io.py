@@ -30,6 +30,7 @@ __all__ = [
     "sealed",
     "sha256_file",
     "unsealed",
+    "utf8_path",
     "without_nan",
     "writable_folder",
 ]
@@ -199,8 +200,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     target = _target(path)
     parent = writable_folder(target.parent, f"write {path}")
-    outcome = f"{path} is as it was" if target.exists() else f"{path} was not written"
-    with disk_errors(parent, outcome), scratch_folder(parent, target.name) as folder:
+    full = disk_errors(parent, f"{path} was not written")
+    with full, scratch_folder(parent, target.name) as folder:
         temporary = folder / path.name
         yield temporary
         with open(temporary, "rb") as stream:
@@ -271,6 +272,25 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             if path.exists():
                 raise FileExistsError(f"{path} was made meanwhile and is kept.") from None
             raise
+
+
+@contextlib.contextmanager
+def utf8_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a path to the same file or folder that is UTF-8, as TensorFlow and others need it.
+
+    It is `path` itself, unless its bytes are no UTF-8: then it is a link in a folder for temporary
+    files, which goes away at the end.
+    """
+    path = pathlib.Path(os.path.abspath(path))
+    with contextlib.ExitStack() as stack:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvae-link-"))
+            link = pathlib.Path(folder, f"link{path.suffix}")
+            os.symlink(path, link)
+            path = link
+        yield path
 
 
 def check_room(path: str | os.PathLike, size: int) -> None:

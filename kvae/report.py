@@ -99,7 +99,8 @@ class Report:
         path = pathlib.Path(path)
         page = self.to_markdown() if path.suffix == ".md" else self.to_html()
         with io.atomic_write(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+            # Names of files need not be text.
+            temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
         return path
 
 

@@ -262,6 +262,17 @@ def test_images_of_the_mnist_format(tmp_path):
     check(path, lambda path: read_idx(path, (20, 7, 5), "uint8"), np.array_equal)
 
 
+def test_shards(tmp_path):
+    x = np.random.default_rng(0).integers(256, size=(6, 4, 4, 1), dtype=np.uint8)
+    folder = kvae.datasets.write_shards([x], tmp_path / "data", num_shards=2)
+
+    def read(_):
+        return np.sort(kvae.datasets.Shards(folder).dataset().x, axis=0).tobytes()
+
+    check(folder / "index.json", read, lambda one, other: one == other)
+    everything(folder / "00000.tfrecord", read)
+
+
 def npz(path, **values):
     stream = streams.BytesIO()
     np.savez_compressed(stream, **values)

@@ -78,7 +78,8 @@ def _fetch(address: str, *files: str) -> pathlib.Path:
             f"A model on the Hub is hf://user/repo or hf://user/repo@revision, not {address!r}."
         )
     hub = _library()
-    with _clear_errors(address):
+    full = io.disk_errors(hub.constants.HF_HUB_CACHE, f"{address} was not downloaded")
+    with _clear_errors(address), full:
         folder = hub.snapshot_download(
             match[1],
             revision=match[2],
@@ -182,7 +183,8 @@ def push_to_hub(
     if not _REPO.fullmatch(repo_id):
         raise ValueError(f"`repo_id` is 'user/repo', not {repo_id!r}.")
     hub = _library()
-    with tempfile.TemporaryDirectory() as folder:
+    full = io.disk_errors(tempfile.gettempdir(), "nothing was pushed")
+    with full, tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if isinstance(model, str):
             if metrics is not None or dataset is not None or license is not None:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from kvae import io
+
 __all__ = ["Answer", "Call", "Result", "request", "serve"]
 
 _PREFIX = "array "  # `savez` has argument names of its own, which an output may also have.
@@ -67,10 +69,14 @@ def request(module: str, path: str | os.PathLike, calls: Sequence[Call], timeout
     Returns:
         An `Answer`. Crashes and time-outs of the process are in it and are not raised.
     """
-    with tempfile.TemporaryDirectory(prefix="kvae-request-") as name:
+    with (
+        io.disk_errors(tempfile.gettempdir(), "nothing was run"),
+        io.utf8_path(pathlib.Path(path).resolve()) as path,
+        tempfile.TemporaryDirectory(prefix="kvae-request-") as name,
+    ):
         folder = pathlib.Path(name)
         content = {
-            "path": str(pathlib.Path(path).resolve()),
+            "path": str(path),
             "calls": [{"signature": call.signature} for call in calls],
         }
         (folder / "request.json").write_text(json.dumps(content))

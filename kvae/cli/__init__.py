@@ -63,6 +63,8 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns its exit status: 0, or 1 for a failed check, or 2 for bad input."""
     argv = sys.argv[1:] if argv is None else argv
+    if hasattr(sys.stdout, "reconfigure"):  # Names of files need not be text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     command = next((word for word in argv if not word.startswith("-")), None)
     arguments = _parser(command).parse_args(argv)
     arguments.argv = argv  # For processes that do the same.

@@ -1,7 +1,8 @@
 """Folders of TFRecord files: data larger than memory, written once, read while a model trains."""
 
-import json
+import contextlib
 import math
+import os
 import pathlib
 
 import numpy as np
@@ -11,7 +12,7 @@ from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import steady
 from kvae.datasets.dataset import Dataset
 
-__all__ = ["INDEX", "Shards", "write_shards"]
+__all__ = ["INDEX", "Shards", "read_index", "write_shards"]
 
 INDEX = "index.json"
 
@@ -20,8 +21,9 @@ class Shards(Stream):
     """A folder of TFRecord files that `write_shards` made.
 
     Records are `tf.train.Example`s of `x` (the bytes of one example) and, with labels, `label`.
-    `index.json` holds their shape and type, and of each file the number of examples, the size and
-    the SHA-256. Files are read side by side, `window` examples are in memory at a time.
+    `index.json` holds their shape and type, of each file the number of examples, the size and the
+    SHA-256, and a SHA-256 of itself. Files are read side by side, `window` examples are in memory
+    at a time.
 
     A shuffled epoch takes the files in an order of its own and shuffles within `window`: examples
     that were written far apart may never meet in a batch, so write them in a random order.
@@ -60,12 +62,8 @@ class Shards(Stream):
         seed: int = 0,
     ):
         root = pathlib.Path(path)
-        if not (root / INDEX).is_file():
-            raise FileNotFoundError(
-                f"There is no {root / INDEX}. Give a folder that kvae.datasets.write_shards wrote."
-            )
+        index = read_index(root)
         try:
-            index = json.loads((root / INDEX).read_text())
             event_shape = [int(size) for size in index["event_shape"]]
             dtype, labels = np.dtype(index["dtype"]), bool(index["labels"])
             found = index["shards"]
@@ -74,11 +72,12 @@ class Shards(Stream):
             self.counts = [int(entry["examples"]) for entry in found]
             facts = [(int(entry["bytes"]), entry["sha256"]) for entry in found]
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ValueError(f"{root / INDEX} is damaged ({error}). Write it again.") from None
+            raise _damaged(root, error) from None
         for file, (size, digest) in zip(self.files, facts, strict=True):
             whole = file.parent == root and file.is_file() and file.stat().st_size == size
             if not whole or (verify and io.sha256_file(file) != digest):
                 raise ValueError(f"{file} is missing or was altered. Write {root} again.")
+        self._paths = [os.fsencode(file) for file in self.files]
         self.window = window
         super().__init__(
             event_shape,
@@ -141,7 +140,7 @@ class Shards(Stream):
 
         from kvae import random
 
-        files = tf.constant([str(file) for file in self.files[part[0] :: part[1]]])
+        files = tf.constant(self._paths[part[0] :: part[1]])
         if epoch_seed is not None:
             files = tf.random.experimental.stateless_shuffle(
                 files, random.fold_in(epoch_seed, 2**30), alg="philox"
@@ -185,6 +184,28 @@ class Shards(Stream):
         return tf.reshape(x, (n, *self.event_shape)), label
 
 
+def read_index(folder: pathlib.Path) -> dict:
+    """Returns what the `index.json` of a folder of shards says.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it was cut off or altered. That of an earlier version has no SHA-256, and is
+            taken as it is.
+    """
+    try:
+        return io.unsealed((folder / INDEX).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"There is no {folder / INDEX}. Give a folder that kvae.datasets.write_shards wrote."
+        ) from None
+    except ValueError as error:
+        raise _damaged(folder, error) from None
+
+
+def _damaged(folder: pathlib.Path, error: Exception) -> ValueError:
+    return ValueError(f"{folder / INDEX} is damaged ({error}). Write it again.")
+
+
 def write_shards(data, path, num_shards: int = 16) -> pathlib.Path:
     """Writes examples to a folder of TFRecord files, for `Shards`.
 
@@ -203,6 +224,7 @@ def write_shards(data, path, num_shards: int = 16) -> pathlib.Path:
 
     Raises:
         FileExistsError: if the folder exists.
+        OSError: if the disk is full. Nothing half-written is left.
         ValueError: for examples of different shapes or types, and without examples.
     """
     import tensorflow as tf
@@ -210,9 +232,11 @@ def write_shards(data, path, num_shards: int = 16) -> pathlib.Path:
     if num_shards < 1:
         raise ValueError(f"`num_shards` is at least 1, not {num_shards}.")
     path, n, facts = pathlib.Path(path), 0, None
-    with io.atomic_directory(path) as folder:
+    with io.atomic_directory(path) as folder, contextlib.ExitStack() as opened:
         files = [f"{number:05d}.tfrecord" for number in range(num_shards)]
-        writers = [tf.io.TFRecordWriter(str(folder / file)) for file in files]
+        writers = [
+            opened.enter_context(tf.io.TFRecordWriter(os.fsencode(folder / file))) for file in files
+        ]
         for x, labels in _blocks(data):
             seen = (x.dtype.name, x.shape[1:], labels is not None)
             facts = facts or seen
@@ -225,8 +249,7 @@ def write_shards(data, path, num_shards: int = 16) -> pathlib.Path:
                 example = tf.train.Example(features=tf.train.Features(feature=feature))
                 writers[n % num_shards].write(example.SerializeToString(deterministic=True))
                 n += 1
-        for writer in writers:
-            writer.close()
+        opened.close()
         if n < num_shards:
             raise ValueError(f"{n} examples do not fill {num_shards} files.")
         dtype, event_shape, labelled = facts
@@ -244,7 +267,7 @@ def write_shards(data, path, num_shards: int = 16) -> pathlib.Path:
                 for number, file in enumerate(files)
             ],
         }
-        (folder / INDEX).write_text(json.dumps(index, indent=1))
+        (folder / INDEX).write_text(io.sealed(index))
     return path
 
 

@@ -1,6 +1,5 @@
 """Opens a split of a folder of data that is read while a model trains."""
 
-import json
 import os
 import pathlib
 
@@ -10,7 +9,7 @@ from kvae import names
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.folders import image_files
 from kvae.datasets.image_folder import ImageFolder
-from kvae.datasets.shards import INDEX, Shards, write_shards
+from kvae.datasets.shards import INDEX, Shards, read_index, write_shards
 from kvae.datasets.sources import fixed_permutation
 
 __all__ = ["ImageFolder", "Shards", "Stream", "is_path", "stream", "write_shards"]
@@ -52,7 +51,7 @@ def stream(
     if (folder / INDEX).is_file():
         numbers = None
         if not own:
-            count = len(json.loads((folder / INDEX).read_text()).get("shards", ()))
+            count = len(read_index(folder).get("shards", ()))
             if count < 3:
                 raise ValueError(f"{folder} has {count} shards; three are needed to hold out two.")
             numbers = {"train": range(count - 2), "validation": [count - 2], "test": [count - 1]}

@@ -130,7 +130,7 @@ class Result(Mapping):
 def _written(text: str, path) -> str:
     if path is not None:
         with io.atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return text
 
 

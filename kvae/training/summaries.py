@@ -1,5 +1,7 @@
 """Files for TensorBoard, written by TensorFlow alone: `tf.summary.scalar` needs TensorBoard."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,7 +16,7 @@ class SummaryWriter:
     """
 
     def __init__(self, directory):
-        self._writer = tf.summary.create_file_writer(str(directory))
+        self._writer = tf.summary.create_file_writer(os.fsencode(directory))
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Writes numbers by name."""

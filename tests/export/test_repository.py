@@ -275,9 +275,11 @@ def test_a_disk_that_fills_up_while_tensorflow_writes(dense, tmp_path):
     try:
         with pytest.raises(OSError, match="is full"):
             export.publish(dense, tmp_path, "a")
+        with pytest.raises(OSError, match=f"is full .*, and {tmp_path / 'own' / '1'} was not wri"):
+            export.saved_model(dense, tmp_path / "own")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert everything(tmp_path) == ["models"]
+    assert everything(tmp_path) == ["models", "own"]
 
 
 def test_folders_that_cannot_be_written_are_named(dense, tmp_path):

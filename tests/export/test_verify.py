@@ -1,6 +1,7 @@
 """The verification: it has to catch what is wrong, and to survive it."""
 
 import json
+import os
 import shutil
 
 import keras
@@ -161,6 +162,16 @@ def test_damaged_saved_models_are_named(copy):
     graph.write_bytes(b"")
     with pytest.raises(ValueError, match="no signature for serving"):
         export.verify(copy)
+
+
+def test_folders_whose_names_are_no_text(dense, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9 \xff")
+    written = export.saved_model(dense, folder, signatures=["generate"])
+    file = export.tflite(dense, folder / os.fsdecode(b"\xe9.tflite"), prior=False)
+    for path in (written, file):
+        report = export.verify(path, dense, batch_sizes=(2,))
+        assert report.ok and path.exists(), report
+    assert [path.name for path in folder.iterdir()] in (["1", file.name], [file.name, "1"])
 
 
 def test_missing_paths_are_named(tmp_path):

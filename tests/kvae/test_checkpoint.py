@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+import kvae
 from kvae.training import Checkpoint
 
 EPOCHS = 4
@@ -286,6 +287,23 @@ def test_a_full_disk_keeps_the_old_checkpoint(saved, make_vae, tmp_path, monkeyp
 def test_a_new_folder_starts_at_the_beginning(make_vae, tmp_path):
     assert Checkpoint(tmp_path / "new").restore(make_vae(optimizer="adam")) == 0
     assert not (tmp_path / "new").exists()
+
+
+def test_folders_whose_names_are_no_text(make_vae, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9 \xff")
+    vae = make_vae(optimizer="adam")
+    checkpoint = Checkpoint(folder, "mine", every_seconds=0.0)
+    checkpoint.set_model(vae)
+    checkpoint.on_train_begin()
+    checkpoint.on_epoch_end(0, {"loss": 3.0, "val_loss": 2.0})
+    checkpoint.on_train_end()
+    assert Checkpoint(folder, "mine").restore(make_vae(optimizer="adam")) == 1
+    vae.save(folder / os.fsdecode(b"\xe9.keras"))
+    assert bits(kvae.load_model(folder / os.fsdecode(b"\xe9.keras"))) == bits(vae)
+    x = np.zeros((2, 8, 8, 1), "float32")
+    for _ in range(2):
+        vae.log_prob(x, num_samples=2, cache=folder / os.fsdecode(b"\xe9.npz"))
+    assert len(names(folder)) == 5
 
 
 def test_another_training_is_refused(saved, tmp_path):

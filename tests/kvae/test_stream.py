@@ -1,7 +1,9 @@
 """Data larger than memory: shards and image folders give what the same data in memory gives."""
 
 import json
+import os
 import pathlib
+import shutil
 import zlib
 
 import numpy as np
@@ -157,6 +159,54 @@ def test_altered_files_are_refused(tmp_path, damage):
     if damage == "flip":  # Unverified, the record's own checksum finds it.
         with pytest.raises(Exception, match="(?i)corrupted|checksum|crc"):
             Shards(folder, verify=False).dataset()
+
+
+def test_the_index_is_sealed_and_one_of_an_earlier_version_is_read(tmp_path):
+    folder = write_shards(Dataset(examples(8)), tmp_path / "data", num_shards=4)
+    path = folder / "index.json"
+    text = path.read_text()
+    # What would be read as other data, and notice nothing.
+    for old, new in (('"uint8"', '"int8"'), ('"labels": false', '"labels": true'), ("8,", "4,")):
+        path.write_text(text.replace(old, new, 1))
+        for read in (Shards, stream):
+            with pytest.raises(ValueError, match="index.json is damaged .*SHA-256 differs"):
+                read(folder)
+    index = json.loads(text)
+    assert index.pop("sha256")
+    path.write_text(json.dumps(index))
+    assert len(Shards(folder)) == 8 and len(stream(folder)) == 4
+    del index["shards"][1]["sha256"]
+    path.write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="damaged"):
+        Shards(folder)
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        for blocks in ([examples(40)], [examples(40)] * 200):  # In the end, and in between.
+            with pytest.raises(OSError, match="is full .*, and .*data was not written. Free some"):
+                write_shards(iter(blocks), tmp_path / "data", num_shards=2)
+            assert list(tmp_path.iterdir()) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_names_that_are_no_text(tmp_path, images):
+    strange = tmp_path / os.fsdecode(b"caf\xe9 \xff")
+    folder = write_shards(Dataset(examples(8)), strange / "data", num_shards=2)
+    assert sorted(numbers(Shards(folder).batches(4))) == list(range(8))
+    shutil.copytree(images, strange / "photos")
+    for index, path in enumerate(sorted((strange / "photos").rglob("*.png"))):
+        path.rename(path.with_name(os.fsdecode(b"%02d\xe9.png" % index)))
+    data = ImageFolder(strange / "photos", EVENT, labels="folders")
+    assert sorted(numbers(data.batches(8))) == list(range(30))
+    memory = kvae.datasets.from_folder(strange / "photos", EVENT)
+    assert sorted(number(memory.images)) == list(range(30))
+    with pytest.raises(FileNotFoundError, match="There is no .*caf"):
+        Shards(strange / "none")
 
 
 def test_what_does_not_go_together(tmp_path, shards):
