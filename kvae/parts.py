@@ -2,7 +2,7 @@
 
 import keras
 
-from kvae import names
+from kvae import names, scalars
 
 __all__ = ["Part", "SharesLatentDim", "resolve"]
 
@@ -12,7 +12,14 @@ class Part(keras.layers.Layer):
 
     Parts compute in float32 whatever the global dtype policy: densities lose their meaning in half
     precision. Keras casts their inputs.
+
+    Constructors of subclasses get scalars of NumPy as numbers of Python, see `kvae.scalars`.
     """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = scalars.with_plain_arguments(cls.__init__)
 
     def __init__(self, *, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)

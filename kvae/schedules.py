@@ -12,7 +12,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kvae import names
+from kvae import names, scalars
 
 __all__ = ["Cyclical", "Linear", "Sigmoid", "at", "is_schedule", "resolve", "serialize"]
 
@@ -26,6 +26,7 @@ class _Schedule(LearningRateSchedule):
 
     def __init__(self, **settings):
         super().__init__()
+        settings = scalars.plain(settings)
         for name, value in settings.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"`{name}` is a finite number, not {value}.")
@@ -168,6 +169,7 @@ def resolve(name: str, value):
     Raises:
         ValueError: for anything else; `name` says of what.
     """
+    value = scalars.plain(value)
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
     if is_schedule(value):

@@ -4,7 +4,7 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from kvae import io
+from kvae import io, scalars
 from kvae.report import Report
 
 __all__ = ["Result"]
@@ -47,7 +47,7 @@ class Result(Mapping):
     ):
         self.title, self.note = title, note
         self.parts, self.pictures = tuple(parts), dict(pictures or {})
-        self._values, self._columns = dict(values), [str(column) for column in columns]
+        self._values, self._columns = scalars.plain(dict(values)), [str(name) for name in columns]
         self._rows = [[_cell(value) for value in row] for row in rows]
 
     def __getitem__(self, name):

@@ -27,7 +27,7 @@ class Likelihood(Part):
     """
 
     num_parameters = 1  # Decoder outputs for each value of x, along the last axis.
-    # What the decoder returns, where any numbers are meant, so that no activation belongs at its end.
+    # What the decoder returns, where any numbers are meant: no activation belongs at its end then.
     decoder_outputs: str | None = None
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kvae import forks, likelihoods, objectives, posteriors, priors
+from kvae import forks, likelihoods, objectives, posteriors, priors, scalars
 from kvae.models import networks
 from kvae.models.functions import Functions
 from kvae.models.inference import Inference
@@ -87,6 +87,7 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
           Conditional Generative Models](https://papers.nips.cc/paper/5775)
     """
 
+    @scalars.with_plain_arguments
     def __init__(
         self,
         encoder,
@@ -103,6 +104,8 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
         super().__init__(**kwargs)
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"`num_classes` is None or at least 1, not {num_classes}.")
+        if latent_dim is None or latent_dim < 1:
+            raise ValueError(f"`latent_dim` is a whole number of at least 1, not {latent_dim}.")
         self.num_classes = num_classes
         networks.check_kind("encoder", encoder)
         networks.check_kind("decoder", decoder)
