@@ -22,6 +22,7 @@ import time
 
 from export import listening, server_http
 from export.server_models import Failure, Model, late
+from kvae.terminal import say
 
 __all__ = ["Development", "Failure", "run"]
 
@@ -246,9 +247,9 @@ class Development(socketserver.ThreadingTCPServer):
                 before = model.version, model.error
                 model.refresh()
                 if model.error and model.error != before[1]:
-                    print(f"kvae serve: {model.name}: {model.error}", file=sys.stderr, flush=True)
+                    say(f"kvae serve: {model.name}: {model.error}", file=sys.stderr, flush=True)
                 elif model.version != before[0]:
-                    print(f"{model.name}: version {model.version}", flush=True)
+                    say(f"{model.name}: version {model.version}", flush=True)
 
 
 def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int:
@@ -273,8 +274,8 @@ def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(Development(models, host, port, limits))
             for model in server.models.values():
-                print(f"{model.name}: version {model.version}")
-                print(f"  {server.url}/v1/models/{model.name}:predict")
+                say(f"{model.name}: version {model.version}")
+                say(f"  {server.url}/v1/models/{model.name}:predict")
             if grpc_port is not None:
                 from export import server_grpc
 

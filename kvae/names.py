@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from kvae.terminal import printable
+
 __all__ = ["unknown_name"]
 
 
@@ -20,4 +22,5 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return ValueError(f"Unknown {kind} {name!r}. {hint}Known: {', '.join(known) or 'none'}.")
+    names = printable(", ".join(known))
+    return ValueError(f"Unknown {kind} {name!r}. {hint}Known: {names or 'none'}.")

@@ -6,10 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from kvae import io, names
+from kvae.terminal import printable
 
 __all__ = ["Card", "card", "list_models"]
 
 _FOLDER = pathlib.Path(__file__).parent / "cards"
+_NUMBER = (int, float)
+# What is formatted or computed with.
+_KINDS = {
+    "preprocessing": {"shape": (list, tuple)},
+    "dataset": {"name": str, "sha256": Mapping},
+    "recipe": {"command": str, "initial_weights": str, "epochs": int, "noise": _NUMBER},
+    "cost": {"parameters": int, "seconds": _NUMBER},
+    "metrics": {
+        **dict.fromkeys(
+            ("factor_vae_score", "mig", "bce_per_pixel", "bce_standard_error"), _NUMBER
+        ),
+        **dict.fromkeys(("elbo", "kl", "reconstruction"), _NUMBER),
+        "nll": Mapping,
+    },
+    "weights": {"file": str, "sha256": str, "bytes": int},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +66,26 @@ class Card:
     license: str
     paper: str
     versions: Mapping[str, str]
+
+    def __post_init__(self):
+        """Checks the kinds of the facts that others read, and makes their texts printable.
+
+        Raises:
+            ValueError: for a fact of another kind.
+        """
+        for field in dataclasses.fields(self):
+            value = _printable(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            kind = str if field.type is str else Mapping
+            if not isinstance(value, kind) and not (value is None and "None" in str(field.type)):
+                raise ValueError(f"its {field.name} is a {type(value).__name__}")
+            for name, kinds in _KINDS.get(field.name, {}).items():
+                found = (value or {}).get(name)
+                if found is not None and not isinstance(found, kinds):
+                    raise ValueError(f"the {name} of its {field.name} is a {type(found).__name__}")
+        nll = self.metrics.get("nll", {"value": 0.0, "standard_error": 0.0})
+        if not all(isinstance(nll.get(name), _NUMBER) for name in ("value", "standard_error")):
+            raise ValueError("the nll of its metrics has no value and standard_error")
 
     @property
     def headline(self) -> str:
@@ -99,6 +136,15 @@ class Card:
         """Writes the card as JSON with its SHA-256, atomically."""
         with io.atomic_write(path) as temporary:
             temporary.write_text(io.sealed(io.without_nan(self.to_dict())), "utf-8")
+
+
+def _printable(value):
+    """Returns plain data with texts that a terminal may show."""
+    if isinstance(value, Mapping):
+        return {_printable(key): _printable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_printable, value))
+    return printable(value) if isinstance(value, str) else value
 
 
 def list_models(pattern: str | None = None, *, untrained: bool = False) -> list[str]:

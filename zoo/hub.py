@@ -11,7 +11,7 @@ import pathlib
 import re
 import tempfile
 
-from kvae import io
+from kvae import configs, io
 from kvae.version import __version__
 from zoo import weights
 from zoo.cards import Card
@@ -44,7 +44,8 @@ def load(address: str):
 
     Its files are numbers and text, and Keras reads its configuration in safe mode. The SHA-256 in
     `config.json` finds files that were truncated or altered after they were pushed; what the author
-    pushed is up to the author, and `@` with a commit keeps it from changing.
+    pushed is up to the author, and `@` with a commit keeps it from changing. What it may cost this
+    machine is bounded: see `kvae.configs`.
     """
     folder = _fetch(address, _CONFIG, _WEIGHTS)
     config, found = _read(folder, address)
@@ -53,14 +54,15 @@ def load(address: str):
         raise FileNotFoundError(f"{address} has no {_WEIGHTS}: its upload was not finished.")
     # The file itself, not the link to it: deleting that would bring nothing new.
     weights.verify(path.resolve(), found.weights["sha256"])
-    try:
-        model = _rebuild(config, found)
+    pushed = str(found.versions.get("kvae", "?"))[:20]
+    with configs.errors(
+        f"{address} cannot be built from its {_CONFIG} by kvae {__version__} (it was pushed by "
+        f"kvae {pushed})"
+    ):
+        io.check_hdf5(path, _WEIGHTS)
+        with configs.weights_bound(path.stat().st_size, _WEIGHTS):
+            model = _rebuild(config, found)
         model.load_weights(path)
-    except Exception as error:
-        raise ValueError(
-            f"{address} cannot be built from its {_CONFIG} by kvae {__version__} (it was pushed by "
-            f"kvae {found.versions.get('kvae', '?')}): {error}"
-        ) from error
     model.compile()
     return model
 
@@ -94,20 +96,17 @@ def _read(folder: pathlib.Path, address: str) -> tuple[dict, Card]:
     path = folder / _CONFIG
     if not path.exists():
         raise FileNotFoundError(f"{address} has no {_CONFIG}: it is no model that kvae has pushed.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+    with configs.errors(f"The {_CONFIG} of {address} is not one that kvae has pushed"):
+        with open(path, "rb") as stream:
+            config = configs.loads(stream.read(configs.MAX_BYTES + 1), "it")
         form = config["kvae_format"]
         found = Card(**config["card"]) if form == _FORMAT else None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"The {_CONFIG} of {address} is not one that kvae has pushed: {error!r}"
-        ) from None
     if found is None:
         raise ValueError(
-            f"{address} has the format {form}, and kvae {__version__} reads {_FORMAT}: it was "
-            "pushed by a newer kvae."
+            f"{address} has the format {str(form)[:20]!r}, and kvae {__version__} reads {_FORMAT}: "
+            "it was pushed by a newer kvae."
         )
-    if not found.trained:
+    if not found.trained or "sha256" not in found.weights:
         raise ValueError(f"The {_CONFIG} of {address} names no weights.")
     return config, found
 

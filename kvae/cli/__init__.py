@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 
+from kvae.terminal import printable, say
 from kvae.version import __version__
 
 __all__ = ["main"]
@@ -41,7 +42,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """Says in one line, as all errors of the command line are, what was wrong."""
-        self.exit(2, f"kvae: error: {' '.join(message.split())} (see `{self.prog} --help`)\n")
+        text = printable(" ".join(message.split()))
+        self.exit(2, f"kvae: error: {text} (see `{self.prog} --help`)\n")
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return arguments.run(arguments) or 0
     except KeyboardInterrupt:
-        print("kvae: interrupted", file=sys.stderr)
+        say("kvae: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone, e.g. `kvae list | head -1`.
@@ -83,5 +85,5 @@ def main(argv: list[str] | None = None) -> int:
         text = str(error)
         if isinstance(error, OSError) and error.strerror:
             text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        print(f"kvae: error: {' '.join(text.split())}", file=sys.stderr)
+        say(f"kvae: error: {' '.join(text.split())}", file=sys.stderr)
         return 2

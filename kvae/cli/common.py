@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 from kvae import io
+from kvae.terminal import printable
 
 __all__ = [
     "add_json",
@@ -145,10 +146,7 @@ def load_model(name: str):
                 f"There is no model file {path}. Give the path of a .keras file, or a name of "
                 "`kvae list`."
             )
-        try:
-            model = kvae.load_model(path)
-        except Exception as error:
-            raise ValueError(f"{path} is no model file that Keras can load: {error}") from error
+        model = kvae.load_model(path)
         if not isinstance(model, kvae.VAE):
             raise ValueError(f"{path} holds a {type(model).__name__}, not a kvae.VAE.")
         return model
@@ -222,10 +220,10 @@ def table(title: str, columns, rows) -> None:
         numeric = rows and all(isinstance(row[index], (int, float)) for row in rows)
         view.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        view.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        view.add_row(*("" if cell is None else escape(printable(cell)) for cell in row))
     # A pipe has no width: give it enough that no cell wraps.
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(f"[bold]{escape(title)}[/bold]")
+    console.print(f"[bold]{escape(printable(title))}[/bold]")
     console.print(view)
 
 
@@ -241,14 +239,14 @@ def progress(text: str, total: int):
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(text, total=total)
+        task = bar.add_task(printable(text), total=total)
 
         def update(done: int, description: str | None = None) -> None:
-            bar.update(task, completed=done, description=description)
+            bar.update(task, completed=done, description=description and printable(description))
 
         yield update

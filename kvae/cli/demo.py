@@ -5,6 +5,7 @@ import time
 
 from kvae import io
 from kvae.cli import common
+from kvae.terminal import say
 
 _PRETRAINED = "conv_vae.mnist"
 
@@ -29,12 +30,12 @@ def run(arguments) -> int:
     ok = True
     steps = (_train, _pretrained, _exports)
     for number, step in enumerate(steps, 1):
-        print(f"[{number}/{len(steps)}] {step.__doc__}", flush=True)
+        say(f"[{number}/{len(steps)}] {step.__doc__}", flush=True)
         ok &= step(arguments, folder, report)
     seconds = time.monotonic() - start
     report.text(f"Made in {seconds:.0f} seconds.")
     page = report.write(folder / "index.html")
-    print(f"wrote {page} in {seconds:.0f} s" + ("" if ok else "; a verification FAILED"))
+    say(f"wrote {page} in {seconds:.0f} s" + ("" if ok else "; a verification FAILED"))
     return 0 if ok else 1
 
 
@@ -142,7 +143,7 @@ def _exports(arguments, folder, report) -> bool:
     ]
     report.heading("3. Exported, and run outside the Python that wrote it")
     for result in reports:
-        print(result)
+        say(result)
         report.code(str(result))
     report.text("Serve the first with TensorFlow Serving, run the second on a phone:")
     report.code(

@@ -1,6 +1,7 @@
 """`kvae evaluate MODEL`."""
 
 from kvae.cli import common
+from kvae.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -93,9 +94,9 @@ def _show(result, arguments, data, seed: int) -> int:
         }
         common.print_json({**facts, **result})
         return 0
-    print(result)
+    say(result)
     for path in written:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 
@@ -127,5 +128,5 @@ def _disentanglement(model, arguments) -> int:
     if arguments.json:
         common.print_json({"model": arguments.model, "dataset": "sprites", **result})
     else:
-        print(f"{arguments.model}\n{result}")
+        say(f"{arguments.model}\n{result}")
     return 0

@@ -1,6 +1,7 @@
 """`kvae export MODEL`."""
 
 from kvae.cli import common
+from kvae.terminal import say
 
 _FORMATS = ("saved_model", "repository", "tflite", "onnx", "web")
 _ROWS = 300  # Images for calibration, and as many for the report.
@@ -123,9 +124,9 @@ def run(arguments) -> int:
         found = {name: report.to_dict() for name, report in reports.items()}
         common.print_json({"path": str(path), "verification": None, **found})
     else:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
         for report in reports.values():
-            print(report)
+            say(report)
     return 0 if all(report.ok for report in reports.values()) else 1
 
 
@@ -183,12 +184,12 @@ def _publish(arguments, model, repository: str, name: str) -> int:
             }
         )
         return 0
-    print(f"published {done.path}")
+    say(f"published {done.path}")
     if done.pruned:
-        print(f"removed version {', '.join(map(str, done.pruned))}")
+        say(f"removed version {', '.join(map(str, done.pruned))}")
     if done.report is not None:
-        print(done.report)
-    print(f"{repository}/README.md says how to serve it; `kvae serve {repository}` does it here")
+        say(done.report)
+    say(f"{repository}/README.md says how to serve it; `kvae serve {repository}` does it here")
     return 0
 
 
@@ -200,6 +201,6 @@ def _page(arguments, model, folder: str) -> int:
     if arguments.json:
         common.print_json({"path": str(path), "verification": None})
         return 0
-    print(f"wrote {path}")
-    print(f"python -m http.server --directory {path.parent} shows it at http://localhost:8000")
+    say(f"wrote {path}")
+    say(f"python -m http.server --directory {path.parent} shows it at http://localhost:8000")
     return 0

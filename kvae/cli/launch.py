@@ -9,6 +9,7 @@ import sys
 import time
 
 from kvae import io
+from kvae.terminal import say
 
 __all__ = ["BAD_INPUT", "LOST_WORKER", "launch"]
 
@@ -51,7 +52,7 @@ def launch(command: list[str], workers: int, *, restarts: int, folder) -> int:
             then = "starting all again from the last checkpoint"
             if attempt == restarts:
                 then = "not again: see --restarts"
-            print(f"kvae: worker {index} {what}; {then}", file=sys.stderr, flush=True)
+            say(f"kvae: worker {index} {what}; {then}", file=sys.stderr, flush=True)
         return 1 if status < 0 else status
     finally:
         for number, handler in before.items():

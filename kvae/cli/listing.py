@@ -1,6 +1,7 @@
 """`kvae list`."""
 
 from kvae.cli import common
+from kvae.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -25,13 +26,13 @@ def run(arguments) -> int:
         common.print_json([card.to_dict() for card in cards])
         return 0
     if arguments.markdown:
-        print("| model | test figure | published | parameters | training |\n|---|---|---|---|---|")
+        say("| model | test figure | published | parameters | training |\n|---|---|---|---|---|")
         for card in (card for card in cards if card.trained):  # What can be loaded.
             cost = f"{card.recipe['epochs']} epochs, {card.cost['seconds'] / 60:.0f} min"
             if card.starts_from:
                 cost += f", from the weights of `{card.starts_from}`"
             cells = (f"`{card.name}`", card.headline, published(card))
-            print(f"| {' | '.join(cells)} | {card.cost['parameters']:,} | {cost} |")
+            say(f"| {' | '.join(cells)} | {card.cost['parameters']:,} | {cost} |")
         return 0
     rows = [
         (

@@ -1,6 +1,7 @@
 """`kvae plot MODEL KIND`."""
 
 from kvae.cli import common
+from kvae.terminal import say
 
 _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "interpolation")
 
@@ -59,5 +60,5 @@ def run(arguments) -> int:
     if arguments.json:
         common.print_json({"path": output, "kind": arguments.kind})
     else:
-        print(f"wrote {output}")
+        say(f"wrote {output}")
     return 0

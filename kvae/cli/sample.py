@@ -3,6 +3,7 @@
 import pathlib
 
 from kvae.cli import common
+from kvae.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -60,7 +61,7 @@ def run(arguments) -> int:
     if arguments.json:
         common.print_json({"path": str(output), "n": arguments.n, "seed": arguments.seed})
     else:
-        print(f"wrote {output}")
+        say(f"wrote {output}")
         if arguments.save:
-            print(f"wrote {arguments.save}")
+            say(f"wrote {arguments.save}")
     return 0

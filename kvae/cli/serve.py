@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 from kvae.cli import common
+from kvae.terminal import say
 
 
 def _port(text: str) -> int:
@@ -79,13 +80,13 @@ def run(arguments) -> int:
                 models, arguments.port, arguments.grpc_port, limits
             )
         with manager as command:
-            print(" ".join(command), flush=True)
+            say(" ".join(command), flush=True)
             address = listening.joined(host, arguments.port)
             for name in models:
-                print(f"{name}: http://{address}/v1/models/{name}:predict")
-            print(f"grpc://{listening.joined(host, arguments.grpc_port)}", flush=True)
+                say(f"{name}: http://{address}/v1/models/{name}:predict")
+            say(f"grpc://{listening.joined(host, arguments.grpc_port)}", flush=True)
             if listening.everywhere(host):
-                print(listening.OPEN, flush=True)
+                say(listening.OPEN, flush=True)
             return serving.run_command(command)
 
 
@@ -115,6 +116,6 @@ def _development(arguments, models, host: str, limits, grpc: bool) -> int:
     if grpc:
         common.quiet_tensorflow()  # The stubs import it.
     elif not arguments.no_grpc:
-        print(f"REST only; for gRPC: {server_grpc.NEEDS}")
+        say(f"REST only; for gRPC: {server_grpc.NEEDS}")
     grpc_port = arguments.grpc_port if grpc else None
     return server.run(models, host, arguments.port, grpc_port, limits)

@@ -4,6 +4,7 @@ import time
 
 from kvae import io
 from kvae.cli import common
+from kvae.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -43,7 +44,7 @@ def run(arguments) -> int:
     for name, study, dataset in _chosen(arguments.name, arguments.dataset):
         start = time.monotonic()
         if not arguments.json:
-            print(f"{name}: {study.question}", flush=True)
+            say(f"{name}: {study.question}", flush=True)
         lab = Lab(
             name,
             study.question,
@@ -69,8 +70,8 @@ def run(arguments) -> int:
         )
         if not arguments.json:
             for found in lab.findings:
-                print(f"  {found}")
-            print(f"wrote {folder}/index.html and README.md", flush=True)
+                say(f"  {found}")
+            say(f"wrote {folder}/index.html and README.md", flush=True)
     if arguments.json:
         common.print_json(results)
     return 0
@@ -97,4 +98,4 @@ def _chosen(name: str, dataset: str | None) -> list[tuple]:
 
 
 def _say(line: str) -> None:
-    print(f"  {line}", flush=True)
+    say(f"  {line}", flush=True)

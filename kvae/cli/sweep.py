@@ -2,6 +2,7 @@
 
 from kvae import io
 from kvae.cli import common
+from kvae.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -78,9 +79,9 @@ def run(arguments) -> int:
         )
     written = result.write(folder)
     if arguments.json:
-        print(result.to_json(), end="")
+        say(result.to_json(), end="")
         return 0
-    print(result)
+    say(result)
     for path in written:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0

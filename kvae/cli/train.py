@@ -7,6 +7,7 @@ import sys
 
 from kvae import io, locks
 from kvae.cli import common, launch
+from kvae.terminal import say
 
 _PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
 
@@ -228,11 +229,11 @@ def _leave_workers(error, strategy) -> None:
     if not distributed.is_multi_worker(strategy):
         return
     if isinstance(error, BlockingIOError):  # Another training holds the folder.
-        print(f"kvae: error: {error}", file=sys.stderr, flush=True)
+        say(f"kvae: error: {error}", file=sys.stderr, flush=True)
         os._exit(launch.BAD_INPUT)
     if isinstance(error, lost):
         text = str(error).splitlines()[0]
-        print(f"kvae: lost another worker ({text}); start all of them again", file=sys.stderr)
+        say(f"kvae: lost another worker ({text}); start all of them again", file=sys.stderr)
         sys.stderr.flush()
         os._exit(launch.LOST_WORKER)  # TensorFlow's own end would wait for the lost one.
 
@@ -295,7 +296,7 @@ def _finish(arguments, recipe, model, checkpoint, directory) -> int:
         return 0
     rows = figure_rows(metrics)
     common.table(f"{recipe.name} on {data.name} test", ("quantity", "value", ""), rows)
-    print(f"wrote {directory / 'model.keras'}")
+    say(f"wrote {directory / 'model.keras'}")
     if arguments.recipe:
-        print(f"wrote {directory}/weights and {directory}/cards, as in the zoo")
+        say(f"wrote {directory}/weights and {directory}/cards, as in the zoo")
     return 0

@@ -1,6 +1,7 @@
 """`kvae verify PATH`."""
 
 from kvae.cli import common
+from kvae.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -24,5 +25,5 @@ def run(arguments) -> int:
     if arguments.json:
         common.print_json(report.to_dict())
     else:
-        print(report)
+        say(report)
     return 0 if report.ok else 1

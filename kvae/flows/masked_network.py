@@ -44,21 +44,22 @@ class MaskedNetwork(Part):
         self.kernels, self.biases, self.context_kernels, self.masks = [], [], [], []
         for index, width in enumerate(self.hidden):
             degrees = first + np.arange(width) % spread
-            self._add(index, degrees[None, :] >= before[:, None], "glorot_uniform", "zeros")
+            self._add(index, np.greater_equal, before, degrees, "glorot_uniform", "zeros")
             before = degrees
         outputs = np.repeat(self.degrees, self.num_outputs)
         bias = keras.initializers.Constant(np.tile(self.final_bias, len(self.degrees)))
         small = keras.initializers.RandomNormal(stddev=0.01)
-        self._add(len(self.hidden), outputs[None, :] > before[:, None], small, bias)
+        self._add(len(self.hidden), np.greater, before, outputs, small, bias)
         self.built = True
 
-    def _add(self, index, mask, kernel, bias) -> None:
-        self.masks.append(mask.astype("float32"))
-        shape = mask.shape
+    def _add(self, index, sees, before, after, kernel, bias) -> None:
+        shape = (len(before), len(after))
         self.kernels.append(
             self.add_weight(shape=shape, initializer=kernel, name=f"kernel_{index}")
         )
         self.biases.append(self.add_weight(shape=shape[1:], initializer=bias, name=f"bias_{index}"))
+        # After the weights: of a network that is too large no masks are made.
+        self.masks.append(sees(after[None, :], before[:, None]).astype("float32"))
         if self.context_dim:
             # To the outputs too: those of the lowest degree see no hidden unit.
             self.context_kernels.append(

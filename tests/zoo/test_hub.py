@@ -170,6 +170,23 @@ class TestZooModel:
         np.testing.assert_array_equal(here.images, there.images)
 
 
+def test_a_card_shows_its_text_and_nothing_else(capsys):
+    """Neither escapes nor the markup of rich, whoever wrote it."""
+    facts = zoo.card(VAE).to_dict()
+    facts["name"] = "[blink]x[/blink]\x1b]0;title\x07"
+    facts["recipe"] = {"a\x1b[1A": ["\u202eb"], "command": "[link=http://x]c"}
+    card = zoo.Card(**facts)
+    assert card.name == r"[blink]x[/blink]\x1b]0;title\x07"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zoo, "card", lambda name: card)
+        assert main(["info", "hf://me/vae"]) == 0
+        shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\u202e" not in shown
+    for text in (r"[blink]x[/blink]\x1b]0;title\x07", r"a\x1b[1A", r"\u202eb", "[link=http://x]c"):
+        assert text in shown
+    assert zoo.Card(**card.to_dict()) == card
+
+
 class TestOwnModel:
     def build(self):
         encoder = keras.Sequential(
@@ -282,6 +299,64 @@ class TestErrors:
         change = change.replace("%s", json.dumps(card))
         pushed.alter("me/vae", config__json=change.encode())
         with pytest.raises(ValueError, match=message):
+            zoo.load("hf://me/vae")
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            (lambda c: c.update(model=json.loads("[" * 500 + "]" * 500)), "nested too deeply"),
+            (lambda c: c["card"]["arguments"].update(hidden=[60_000, 60_000]), "take more than"),
+            (lambda c: c["card"]["arguments"].update(latent_dim=10**9), "take more than"),
+            (lambda c: c["card"]["arguments"].update(latent_dim="20"), "cannot be built"),
+            (lambda c: c["card"]["arguments"].update(hidden={"a": []}), "cannot be built"),
+            (lambda c: c["card"].update(architecture="iaf_vae\x1b[2J"), "control characters"),
+            (lambda c: c["card"].update(metrics="nll"), "its metrics is a str"),
+            (lambda c: c["card"].update(metrics={"nll": {"value": "x"}}), "no value and standard"),
+            (lambda c: c["card"].update(metrics={"elbo": []}), "the elbo of its metrics is a list"),
+            (lambda c: c["card"].update(weights=[]), "its weights is a list"),
+            (lambda c: c["card"].update(weights={}), "names no weights"),
+            (lambda c: c["card"].update(weights={"sha256": 3}), "the sha256 of its weights"),
+            (lambda c: c["card"].update(cost={"parameters": "x"}), "the parameters of its cost"),
+            (lambda c: c["card"].update(name=3), "its name is a int"),
+            (lambda c: c["card"].update(dataset=None), "its dataset is a NoneType"),
+            (lambda c: c.update(card=[]), "not one that kvae has pushed"),
+            (lambda c: c.update(card={"x\x1b[2J": 1}), "control characters"),
+            (lambda c: c.update(kvae_format="9" * 9999), "pushed by a newer kvae"),
+            (lambda c: c.update(kvae_format=["\u202e"]), "control characters"),
+            (lambda c: c.pop("model"), "cannot be built"),
+            (lambda c: c.update(model=3), "cannot be built"),
+        ],
+    )
+    def test_crafted_configurations(self, pushed, change, message, capsys):
+        config = json.loads(pushed.files("me/vae")["config.json"])
+        change(config)
+        pushed.alter("me/vae", config__json=json.dumps(config).encode())
+        with pytest.raises(ValueError, match=message) as failure:
+            zoo.load("hf://me/vae")
+        text = str(failure.value)
+        assert len(text) < 1000 and "\n" not in text and text.isprintable()
+        assert main(["sample", "hf://me/vae"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "\x1b" not in error
+
+    @pytest.mark.parametrize("text", ["[" * 200_000, "{" * 200_000, " " * 5_000_000 + "{}", "\xff"])
+    def test_crafted_json(self, pushed, text):
+        pushed.alter("me/vae", config__json=text.encode("latin-1"))
+        for call in zoo.load, zoo.card:
+            with pytest.raises(ValueError, match="not one that kvae has pushed"):
+                call("hf://me/vae")
+
+    def test_weights_that_declare_more_than_they_store(self, pushed, tmp_path):
+        import h5py
+
+        path = tmp_path / "model.weights.h5"
+        with h5py.File(path, "w") as file:
+            file.create_dataset("x", (10**9,), "f4", chunks=(1000,), compression="gzip")
+        config = json.loads(pushed.files("me/vae")["config.json"])
+        config["card"]["weights"]["sha256"] = io.sha256_file(path)
+        content = {"model__weights__h5": path.read_bytes()}
+        pushed.alter("me/vae", config__json=json.dumps(config).encode(), **content)
+        with pytest.raises(ValueError, match="declares more than is stored"):
             zoo.load("hf://me/vae")
 
     @pytest.mark.filterwarnings("ignore:Skipping nested container")

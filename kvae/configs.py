@@ -1,0 +1,143 @@
+"""Configurations of models that others wrote, bounded before anything is built of them."""
+
+import contextlib
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterator
+
+from kvae import io
+from kvae.terminal import printable
+
+__all__ = ["MAX_BYTES", "check", "errors", "loads", "read_archive", "weights_bound"]
+
+# A configuration of kvae's own models has some ten thousand characters, and is some fifteen deep.
+MAX_BYTES = 4 << 20
+_MAX_DEPTH = 100
+# What is built of it: layers, and the initializers, parts and dtypes of each.
+_MAX_OBJECTS = 5_000
+# Variables that no file has, such as counters and the state of metrics.
+_SPARE_BYTES = 1 << 20
+_LONGEST_ERROR = 600
+
+
+def loads(text: str | bytes, what: str) -> object:
+    """Reads the JSON of a configuration and checks it.
+
+    Args:
+        text: str or bytes.
+        what: str. The file's name, for errors.
+
+    Raises:
+        ValueError: if it is too large or no JSON, or as `check` does.
+    """
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{what} has {len(text)} bytes; {MAX_BYTES} are allowed.")
+    try:
+        config = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{what} is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(f"{what} is no JSON: {error}.") from None
+    check(config, what)
+    return config
+
+
+def check(config: object, what: str) -> None:
+    """Checks that a model can be built of plain data without harm.
+
+    Raises:
+        ValueError: if it is nested too deeply, describes too many objects, or has control
+            characters, which could steer a terminal where a name is printed.
+    """
+    objects, level = 0, [config]
+    for _ in range(_MAX_DEPTH):
+        children = []
+        for value in level:
+            if isinstance(value, dict):
+                objects += "class_name" in value
+                children += [*value, *value.values()]
+            elif isinstance(value, list):
+                children += value
+            elif isinstance(value, str) and printable(value) != value:
+                raise ValueError(f"{what} has control characters in {value[:40]!r}.")
+        if objects > _MAX_OBJECTS:
+            raise ValueError(f"{what} describes more than {_MAX_OBJECTS} objects.")
+        level = children
+        if not level:
+            return
+    raise ValueError(f"{what} is nested too deeply: in more than {_MAX_DEPTH} levels.")
+
+
+def read_archive(path: str | os.PathLike) -> int:
+    """Checks a `.keras` file, its configuration and its weights; returns the bytes of the latter.
+
+    Raises:
+        ValueError: as `kvae.io.check_archive`, `check` and `kvae.io.check_hdf5` do.
+    """
+    io.check_archive(path)
+    size = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            what = f"{member.filename} of {path}"
+            if member.filename.endswith(".json"):
+                with archive.open(member) as stream:
+                    loads(stream.read(MAX_BYTES + 1), what)
+            elif member.filename.endswith(".h5"):
+                with archive.open(member) as stream:
+                    io.check_hdf5(stream, what)
+            size += member.file_size
+    return size
+
+
+@contextlib.contextmanager
+def weights_bound(size: int, what: str) -> Iterator[None]:
+    """Lets a model be built whose variables fit into a file of weights, and none that is larger.
+
+    Variables that this thread makes are counted before they get any memory.
+
+    Args:
+        size: int. Bytes of the file, which is not compressed.
+        what: str. The file's name, for errors.
+
+    Raises:
+        ValueError: in place of the variable that is too much.
+    """
+    import tensorflow as tf
+
+    left = size + _SPARE_BYTES
+
+    def create(next_creator, **arguments):
+        nonlocal left
+        value = arguments["initial_value"]
+        if callable(value):
+            with tf.Graph().as_default():  # Nothing is computed here.
+                value = value()
+        value = tf.convert_to_tensor(value) if not hasattr(value, "dtype") else value
+        left -= math.prod(value.shape) * tf.as_dtype(value.dtype).size
+        if left < 0:
+            raise ValueError(
+                f"the model's variables take more than the {size} bytes of {what}: the "
+                "configuration belongs to other weights, or was made to exhaust this machine"
+            )
+        return next_creator(**arguments)
+
+    with tf.variable_creator_scope(create):
+        yield
+
+
+@contextlib.contextmanager
+def errors(what: str) -> Iterator[None]:
+    """Turns whatever a wrong configuration raises into one line that begins with `what`.
+
+    Raises:
+        ValueError: in place of any other error of the block.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = printable(" ".join(str(error).split())) or type(error).__name__
+        if len(text) > _LONGEST_ERROR:
+            text = f"{text[:_LONGEST_ERROR]} …"
+        raise ValueError(f"{what}: {text}") from error
