@@ -1,13 +1,15 @@
 """Reports as one folder: a self-contained HTML page or Markdown beside its pictures."""
 
+import contextlib
 import html
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 
 from kvae import io
 
-__all__ = ["Report"]
+__all__ = ["Report", "drawing"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --line: #d9dee8;
@@ -31,6 +33,33 @@ pre { background: var(--card); padding: .75rem 1rem; border-radius: .4rem; overf
 """
 
 
+@contextlib.contextmanager
+def drawing(path, failed: dict[str, str] | None = None) -> Iterator[pathlib.Path]:
+    """Draws a picture within the block; a failure is a `RuntimeWarning`, and the work goes on.
+
+    No picture is worth the numbers that it shows: write those first.
+
+    Args:
+        path: str or path. Where the picture goes.
+        failed: optional dict, which gets the reason for a failure by the name of the file.
+
+    Example:
+
+    ```python
+    with drawing("samples.png") as path:
+        kvae.plots.samples(vae, path=path)
+    ```
+    """
+    path = pathlib.Path(path)
+    try:
+        yield path
+    except Exception as error:  # Whatever keeps a picture from being drawn.
+        why = " ".join(str(error).split()) or type(error).__name__
+        if failed is not None:
+            failed[path.name] = why
+        warnings.warn(f"{path} was not drawn: {why}", RuntimeWarning, stacklevel=3)
+
+
 class Report:
     """A page that is built top to bottom and written at the end, as HTML, Markdown or both.
 
@@ -52,6 +81,7 @@ class Report:
     def __init__(self, title: str, lead: str = ""):
         self.title, self.lead = title, lead
         self._blocks: list[tuple[str, tuple]] = []
+        self._failed: dict[str, str] = {}  # By the name of a picture: why it was not drawn.
 
     def heading(self, text: str) -> None:
         self._blocks.append(("heading", (text,)))
@@ -70,6 +100,10 @@ class Report:
         """Adds pictures side by side, each as `(path relative to the page, caption)`."""
         self._blocks.append(("images", pictures))
 
+    def drawing(self, path):
+        """As `drawing`; a picture that fails is left out of the page, which says why."""
+        return drawing(path, self._failed)
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
         cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
         self._blocks.append(("table", ([str(column) for column in columns], cells)))
@@ -77,11 +111,25 @@ class Report:
     def extend(self, other: "Report") -> None:
         """Adds everything of another report but its title and lead."""
         self._blocks.extend(other._blocks)
+        self._failed.update(other._failed)
+
+    def _shown(self) -> Iterator[tuple[str, tuple]]:
+        """The blocks, with words in place of the pictures that were not drawn."""
+        for kind, content in self._blocks:
+            if kind != "images":
+                yield kind, content
+                continue
+            drawn = tuple(picture for picture in content if picture[0] not in self._failed)
+            if drawn:
+                yield kind, drawn
+            for path, caption in content:
+                if path in self._failed:
+                    yield "text", (f"{caption} ({path}): not drawn. {self._failed[path]}",)
 
     def to_html(self) -> str:
         """Returns the page as one HTML document, which fetches nothing but its pictures."""
         lead = f'<p class="lead">{html.escape(self.lead)}</p>' if self.lead else ""
-        body = "".join(_HTML[kind](*content) for kind, content in self._blocks)
+        body = "".join(_HTML[kind](*content) for kind, content in self._shown())
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -92,7 +140,7 @@ class Report:
     def to_markdown(self) -> str:
         """Returns the page as Markdown, with the pictures by their relative paths."""
         head = [f"# {_inline(self.title)}"] + ([_inline(self.lead)] if self.lead else [])
-        return "\n\n".join(head + [_MARKDOWN[kind](*c) for kind, c in self._blocks]) + "\n"
+        return "\n\n".join(head + [_MARKDOWN[kind](*c) for kind, c in self._shown()]) + "\n"
 
     def write(self, path) -> pathlib.Path:
         """Writes the page, atomically: Markdown when the name ends in `.md`, else HTML."""

@@ -110,6 +110,21 @@ def test_evaluate_prints_what_it_writes(capsys, folder):
         assert f"]({name}.png)" in (folder / "out/result.md").read_text()
 
 
+def test_what_was_measured_is_printed_though_it_cannot_be_written(capsys, folder, monkeypatch):
+    from kvae import evaluation
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluation.Result, "write", full)
+    assert main([*FEW, "-o", "out"]) == 2
+    captured = capsys.readouterr()
+    assert "nll" in captured.out and "No space left" in captured.err
+    # A path that cannot be a folder is refused before hours of work.
+    (folder / "file").write_text("")
+    assert "file is a file, not a folder" in error(capsys, "evaluate", "nope", "-o", "file")
+
+
 def test_evaluate_goes_on_from_its_cache(capsys, folder):
     command = ("evaluate", VAE, "--samples", "2", "--limit", "3", "--json", "--cache", "nll")
     first = output(capsys, *command)

@@ -12,6 +12,7 @@ import re
 import tempfile
 
 from kvae import configs, io
+from kvae.report import drawing
 from kvae.version import __version__
 from zoo import weights
 from zoo.cards import Card
@@ -199,10 +200,12 @@ def push_to_hub(
         if vae.prior is not None:
             from zoo import pictures
 
-            pictures.save(pictures.samples(vae), folder / _PICTURE)
-        (folder / "README.md").write_text(
-            _model_card(hub, found, repo_id, has_picture=vae.prior is not None), encoding="utf-8"
+            with drawing(folder / _PICTURE) as path:
+                pictures.save(pictures.samples(vae), path)
+        card = _model_card(
+            hub, found, repo_id, vae.prior is not None, has_picture=(folder / _PICTURE).is_file()
         )
+        (folder / "README.md").write_text(card, encoding="utf-8")
         api = hub.HfApi(token=token, library_name="kvae", library_version=__version__)
         with _clear_errors(f"{_PREFIX}{repo_id}"):
             api.create_repo(repo_id, private=private, exist_ok=True)
@@ -288,18 +291,18 @@ def _write_config(folder: pathlib.Path, found: Card, description: dict | None) -
     return found
 
 
-def _model_card(hub, found: Card, repo_id: str, has_picture: bool) -> str:
+def _model_card(hub, found: Card, repo_id: str, generates: bool, has_picture: bool) -> str:
     """The Hub's model card: metadata in YAML, then what the card says."""
     from zoo import models_page
 
-    generates = has_picture and len(found.preprocessing["shape"]) == 3
-    task = "unconditional-image-generation" if generates else "feature-extraction"
+    images = generates and len(found.preprocessing["shape"]) == 3
+    task = "unconditional-image-generation" if images else "feature-extraction"
     dataset = found.dataset.get("name")
     data = hub.ModelCardData(
         license=found.license.lower() or None,
         library_name="kvae",
         pipeline_tag=task,
-        tags=["kvae", "keras", "tensorflow", "vae" if has_picture else "autoencoder"],
+        tags=["kvae", "keras", "tensorflow", "vae" if generates else "autoencoder"],
         datasets=[_DATASETS[dataset]] if dataset in _DATASETS else None,
         metrics=sorted(found.metrics) or None,
         model_name=found.name,
@@ -318,14 +321,14 @@ def _model_card(hub, found: Card, repo_id: str, has_picture: bool) -> str:
         or None,
     )
     picture = f"![samples from the prior]({_PICTURE})\n\n" if has_picture else ""
-    use = "images = vae.sample(4, seed=1)" if has_picture else "codes = vae.encode(images)"
+    use = "images = vae.sample(4, seed=1)" if generates else "codes = vae.encode(images)"
     return f"""---
 {data.to_yaml()}
 ---
 
 # {found.name}
 
-{picture}{"A variational autoencoder" if has_picture else "An autoencoder"} for Keras 3 and \
+{picture}{"A variational autoencoder" if generates else "An autoencoder"} for Keras 3 and \
 TensorFlow, made with kvae.
 
 ```python

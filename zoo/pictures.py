@@ -35,11 +35,14 @@ def save(picture: Image.Image, path, **facts: str) -> None:
 
 
 def _columns(vae) -> int:
-    return 12 if arrays.event_kind(vae.event_shape) == "image" else 4
+    return 12 if arrays.event_kind(vae.event_shape) in ("image", "volume") else 4
 
 
 def _draw(events: np.ndarray, cols: int) -> Image.Image:
-    if arrays.event_kind(events.shape[1:]) == "image":
+    kind = arrays.event_kind(events.shape[1:])
+    if kind == "volume":
+        kind, events = "image", grid.middle(events)
+    if kind == "image":
         return Image.fromarray(grid.thumbnail(events, cols))
     figure = style.styled(grid.draw_grid)(events, len(events) // cols, cols).finish("", "", None)
     figure.canvas.draw()

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 from kvae import io
-from kvae.terminal import printable
+from kvae.terminal import printable, say
 
 __all__ = [
     "add_json",
@@ -206,6 +206,25 @@ def load_data(model, name: str, arguments, split: str = "test"):
 
 def print_json(value) -> None:
     print(json.dumps(io.without_nan(value), indent=2))
+
+
+def show(result, folder, facts: dict | None) -> None:
+    """Prints a `Result`, and writes it into a folder.
+
+    Printing comes first: what was measured for hours is not lost where it cannot be written.
+
+    Args:
+        result: `kvae.evaluation.Result`.
+        folder: str, path or `None`, for no files.
+        facts: dict or `None`. What JSON says beside the figures; `None` prints a table.
+    """
+    if facts is None:
+        say(result, flush=True)
+    else:
+        print_json({**facts, **result})
+    for path in [] if folder is None else result.write(folder):
+        if facts is None:
+            say(f"wrote {path}")
 
 
 def table(title: str, columns, rows) -> None:

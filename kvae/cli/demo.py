@@ -32,6 +32,7 @@ def run(arguments) -> int:
     for number, step in enumerate(steps, 1):
         say(f"[{number}/{len(steps)}] {step.__doc__}", flush=True)
         ok &= step(arguments, folder, report)
+        report.write(folder / "index.html")  # What is done is kept, whatever becomes of the rest.
     seconds = time.monotonic() - start
     report.text(f"Made in {seconds:.0f} seconds.")
     page = report.write(folder / "index.html")
@@ -82,14 +83,6 @@ def _train(arguments, folder, report) -> bool:
     with kvae.io.atomic_write(folder / "digits.keras") as temporary:
         vae.save(temporary)
 
-    plots.loss_curves(history, path=folder / "loss.png")
-    plots.reconstructions(vae, test.images, 10, path=folder / "reconstructions.png")
-    plots.samples(vae, 100, seed=arguments.seed, path=folder / "samples.png")
-    # The code of a grey image: what a user would encode, and less noisy than a binary draw.
-    grey = datasets.load("digits", "train")
-    plots.latent_scatter(vae, grey.images, grey.labels, path=folder / "latent.png")
-    plots.manifold(vae, 15, path=folder / "manifold.png")
-
     report.heading("1. Trained here: a convolutional VAE on scikit-learn's digits")
     report.text(
         f"{len(train)} images of 8 × 8 pixels, binarized anew in every epoch; "
@@ -97,6 +90,19 @@ def _train(arguments, folder, report) -> bool:
         "in nats per image."
     )
     report.table(("quantity", "value", ""), rows)
+    report.write(folder / "index.html")
+    with report.drawing(folder / "loss.png") as path:
+        plots.loss_curves(history, path=path)
+    with report.drawing(folder / "reconstructions.png") as path:
+        plots.reconstructions(vae, test.images, 10, path=path)
+    with report.drawing(folder / "samples.png") as path:
+        plots.samples(vae, 100, seed=arguments.seed, path=path)
+    # The code of a grey image: what a user would encode, and less noisy than a binary draw.
+    grey = datasets.load("digits", "train")
+    with report.drawing(folder / "latent.png") as path:
+        plots.latent_scatter(vae, grey.images, grey.labels, path=path)
+    with report.drawing(folder / "manifold.png") as path:
+        plots.manifold(vae, 15, path=path)
     report.images(
         ("loss.png", "The negative ELBO and its two terms"),
         ("reconstructions.png", "Test images and their reconstructions"),
@@ -116,9 +122,11 @@ def _pretrained(arguments, folder, report) -> bool:
 
     vae = zoo.load(_PRETRAINED)
     card = zoo.card(_PRETRAINED)
-    plots.samples(vae, 100, seed=arguments.seed, path=folder / "mnist_samples.png")
+    with report.drawing(folder / "mnist_samples.png") as path:
+        plots.samples(vae, 100, seed=arguments.seed, path=path)
     ends = [vae.sample(5, seed=arguments.seed + shift) for shift in (1, 2)]
-    plots.interpolation(vae, *ends, path=folder / "mnist_interpolation.png")
+    with report.drawing(folder / "mnist_interpolation.png") as path:
+        plots.interpolation(vae, *ends, path=path)
     report.heading(f"2. Pretrained: {_PRETRAINED}")
     report.text(f"{card.headline}, {card.metrics['nll']['num_samples']} importance samples.")
     report.code(f'import zoo\nvae = zoo.load("{_PRETRAINED}")\nimages = vae.sample(100, seed=0)')

@@ -1,5 +1,6 @@
 """`kvae evaluate MODEL`."""
 
+from kvae import io
 from kvae.cli import common
 from kvae.terminal import say
 
@@ -43,6 +44,8 @@ def run(arguments) -> int:
     common.quiet_tensorflow()
     from kvae.evaluation import evaluate
 
+    if arguments.output is not None:
+        io.writable_folder(arguments.output)
     model = common.load_sampling_model(arguments)
     if arguments.disentanglement:
         return _disentanglement(model, arguments)
@@ -81,7 +84,7 @@ def run(arguments) -> int:
 
 def _show(result, arguments, data, seed: int) -> int:
     """Prints the result, and writes it where that is asked for."""
-    written = [] if arguments.output is None else result.write(arguments.output)
+    facts = None
     if arguments.json:
         facts = {
             "model": arguments.model,
@@ -92,11 +95,7 @@ def _show(result, arguments, data, seed: int) -> int:
             "num_examples": len(data),
             "seed": seed,
         }
-        common.print_json({**facts, **result})
-        return 0
-    say(result)
-    for path in written:
-        say(f"wrote {path}")
+    common.show(result, arguments.output, facts)
     return 0
 
 

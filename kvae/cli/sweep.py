@@ -2,7 +2,6 @@
 
 from kvae import io
 from kvae.cli import common
-from kvae.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -77,11 +76,6 @@ def run(arguments) -> int:
             seed=arguments.seed,
             progress=update,
         )
-    written = result.write(folder)
-    if arguments.json:
-        say(result.to_json(), end="")
-        return 0
-    say(result)
-    for path in written:
-        say(f"wrote {path}")
+    facts = {"title": result.title, "note": result.note} if arguments.json else None
+    common.show(result, folder, facts)
     return 0

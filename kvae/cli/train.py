@@ -282,21 +282,22 @@ def _finish(arguments, recipe, model, checkpoint, directory) -> int:
     """Measures what was trained, writes it, and says both."""
     from zoo import training
 
+    # Each result is kept before the next is worked out: the model, its figures, the zoo's files.
+    with io.atomic_write(directory / "model.keras") as temporary:
+        model.save(temporary)
     data = training.test_data(recipe)
     with common.progress("evaluating", len(data)) as update:
         metrics = training.measure(recipe, model, progress=update)
     from kvae.evaluation.evaluate import figure_rows
 
-    with io.atomic_write(directory / "model.keras") as temporary:
-        model.save(temporary)
-    if arguments.recipe:
-        training.publish(recipe, model, checkpoint, metrics, directory)
     if arguments.json:
         common.print_json({"recipe": recipe.name, "output": str(directory), **metrics})
-        return 0
-    rows = figure_rows(metrics)
-    common.table(f"{recipe.name} on {data.name} test", ("quantity", "value", ""), rows)
-    say(f"wrote {directory / 'model.keras'}")
+    else:
+        rows = figure_rows(metrics)
+        common.table(f"{recipe.name} on {data.name} test", ("quantity", "value", ""), rows)
+        say(f"wrote {directory / 'model.keras'}")
     if arguments.recipe:
-        say(f"wrote {directory}/weights and {directory}/cards, as in the zoo")
+        training.publish(recipe, model, checkpoint, metrics, directory)
+        if not arguments.json:
+            say(f"wrote {directory}/weights and {directory}/cards, as in the zoo")
     return 0

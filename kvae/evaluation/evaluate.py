@@ -232,6 +232,11 @@ def _pictures(model, data, seed: int) -> dict:
             lambda path: plots.reconstructions(model, shown[:10], path=path),
         )
     }
+    if len(model.event_shape) == 4:
+        pictures["slices"] = (
+            "Slices of volumes and of their reconstructions",
+            lambda path: plots.slices(model, shown[:3], path=path),
+        )
     if model.prior is not None:
         pictures["samples"] = (
             "Samples",

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from kvae import io, scalars
 from kvae.report import Report
@@ -83,7 +83,7 @@ class Result(Mapping):
 
     def to_markdown(self, path=None) -> str:
         """Returns the tables as Markdown, and writes them to `path` where one is given."""
-        return _written(self._report({}).to_markdown(), path)
+        return _written(self._report(()).to_markdown(), path)
 
     def plots(self, folder, suffix: str = ".png") -> list[pathlib.Path]:
         """Draws the pictures of this result and of its parts into a folder; returns their paths.
@@ -99,12 +99,23 @@ class Result(Mapping):
         return paths
 
     def write(self, folder) -> list[pathlib.Path]:
-        """Writes `result.json`, `result.md` and the pictures into a folder; returns their paths."""
-        folder = pathlib.Path(folder)
-        drawn = self.plots(folder)
-        self.to_json(folder / "result.json")
-        page = self._report({path.stem: path.name for path in drawn})
-        return [folder / "result.json", page.write(folder / "result.md"), *drawn]
+        """Writes `result.json`, `result.md` and the pictures into a folder; returns their paths.
+
+        The figures are written before anything is drawn. A picture that cannot be drawn is a
+        `RuntimeWarning` and a line in `result.md`; the others are drawn all the same.
+        """
+        folder = io.writable_folder(folder)
+        paths = [folder / "result.json", folder / "result.md"]
+        self.to_json(paths[0])
+        self.to_markdown(paths[1])
+        pictures = self._pictures()
+        page = self._report(pictures)
+        for name, (_, draw) in pictures.items():
+            with page.drawing(folder / f"{name}.png") as path:
+                draw(path)
+                paths.append(path)
+        page.write(paths[1])
+        return paths
 
     def _pictures(self) -> dict:
         pictures = dict(self.pictures)
@@ -112,18 +123,18 @@ class Result(Mapping):
             pictures |= part._pictures()
         return pictures
 
-    def _report(self, files: Mapping[str, str]) -> Report:
-        """The page, with the pictures whose files are given by name."""
+    def _report(self, names: Collection[str]) -> Report:
+        """The page, with the pictures of these names."""
         report = Report(self.title, self.note)
         report.table(self._columns, self._rows)
-        shown = [(files[name], text) for name, (text, _) in self.pictures.items() if name in files]
+        shown = [(f"{n}.png", text) for n, (text, _) in self.pictures.items() if n in names]
         if shown:
             report.images(*shown)
         for part in self.parts:
             report.heading(part.title)
             if part.note:
                 report.text(part.note)
-            report.extend(part._report(files))
+            report.extend(part._report(names))
         return report
 
 

@@ -8,7 +8,7 @@ from kvae.plots.aggregate import aggregate_posterior, kl_per_dimension
 from kvae.plots.curves import loss_curves
 from kvae.plots.grid import tile
 from kvae.plots.latent import latent_scatter
-from kvae.plots.pictures import interpolation, reconstructions, samples
+from kvae.plots.pictures import interpolation, reconstructions, samples, slices
 from kvae.plots.posteriors import posterior_map
 from kvae.plots.quality import rate_distortion, training_neighbors
 from kvae.plots.walk import manifold
@@ -24,6 +24,7 @@ __all__ = [
     "rate_distortion",
     "reconstructions",
     "samples",
+    "slices",
     "tile",
     "training_neighbors",
 ]

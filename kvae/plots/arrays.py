@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["as_events", "count", "decode", "encode", "event_kind", "finite", "given"]
 
-KINDS = ("image", "signal", "table")
+KINDS = ("image", "volume", "signal", "table")
 
 
 def count(name: str, value: Any, least: int = 1) -> int:
@@ -95,9 +95,10 @@ def decode(vae: Any, z: np.ndarray, *label: Any) -> np.ndarray:
 
 
 def event_kind(shape: tuple[int, ...], kind: str | None = None) -> str:
-    """Returns how an event of `shape` is drawn: "image", "signal" or "table".
+    """Returns how an event of `shape` is drawn: "image", "volume", "signal" or "table".
 
-    [h, w, c] is an image and [d] a table. [t, c] is a signal, unless it has eight channels or
+    [h, w, c] is an image, [d, h, w, c] a volume (or a film, whose first axis is time), of which
+    slices are drawn, and [d] a table. [t, c] is a signal, unless it has eight channels or
     more and is not four times as long as wide, as an image that is read row by row has.
     """
     if kind is not None and kind not in KINDS:
@@ -105,12 +106,13 @@ def event_kind(shape: tuple[int, ...], kind: str | None = None) -> str:
     rank = len(shape)
     if rank == 2 and kind in (None, "image", "signal"):
         return kind or ("image" if shape[1] >= 8 and shape[0] <= 4 * shape[1] else "signal")
-    drawn = {1: ("table", "signal", "image"), 3: ("image",)}.get(rank, ())
+    drawn = {1: ("table", "signal", "image"), 3: ("image",), 4: ("volume",)}.get(rank, ())
     if rank == 1 and kind == "image" and round(shape[0] ** 0.5) ** 2 != shape[0]:
         raise ValueError(f"Events of {shape[0]} values are not square images: leave `kind` out.")
     if not drawn or kind not in (None, *drawn):
         raise ValueError(
             f"Events of the shape {tuple(shape)} cannot be drawn as {kind or 'a picture'}: use "
-            "[h, w, c] or [h, w] for images, [t, c] for signals, [d] for tables."
+            "[h, w, c] or [h, w] for images, [d, h, w, c] for volumes, [t, c] for signals, [d] for "
+            "tables."
         )
     return kind or drawn[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Grid", "draw_grid", "rectangle", "thumbnail", "tile"]
+__all__ = ["Grid", "draw_grid", "middle", "rectangle", "thumbnail", "tile"]
 
 # Pixels that a picture may take before its images are no longer enlarged.
 _WIDTH, _HEIGHT, _CELL = 1200, 960, 160
@@ -102,11 +102,19 @@ def _bounds(values: np.ndarray, decoded: bool) -> tuple[float, float]:
     return low, high
 
 
+def middle(volumes: np.ndarray) -> np.ndarray:
+    """Returns the middle slice of volumes [n, d, h, w, c], images [n, h, w, c]."""
+    return volumes[:, volumes.shape[1] // 2]
+
+
 def _as_images(events: np.ndarray) -> np.ndarray:
     """Returns events [n, h, w, c], [n, h, w] or [n, side²] as [n, h, w] or [n, h, w, 3 or 4].
 
-    Events [n, c, h, w], which models in the data format "channels_first" have, are turned round.
+    Events [n, c, h, w], which models in the data format "channels_first" have, are turned round. Of
+    volumes [n, d, h, w, c] these are the middle slices.
     """
+    if events.ndim == 5:
+        events = middle(events)
     if events.ndim == 2:
         side = math.isqrt(events.shape[1])
         return events.reshape(-1, side, side)
@@ -214,7 +222,7 @@ def draw_grid(
         events: array [n, *event], n at most rows * cols.
         rows: int. Number of rows.
         cols: int. Number of columns.
-        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        kind: str. "image", "volume", "signal" or "table". Defaults to `None`: by the event's shape.
         gap: int. Pixels between images.
         value_range: (low, high) drawn as black and white, or the ends of a signal's axis.
         reference: array of events. Sets the range (the originals, say); defaults to `events`.
@@ -226,7 +234,8 @@ def draw_grid(
         low, high = map(float, value_range)
         if not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(f"`value_range` is (low, high) with low < high, not {value_range!r}.")
-    if kind == "image":
+    pictures = kind in ("image", "volume")
+    if pictures:
         images = _as_images(events)
         height, width = images.shape[1:3]
         scale = min(_CELL // max(height, width), _WIDTH // (cols * width))
@@ -241,7 +250,11 @@ def draw_grid(
     figure = style.new_figure(4, 4, constrained=False)
     grid = Grid(figure, figure.add_axes((0, 0, 1, 1)), lefts, tops, cell)
     ax = grid.ax
-    if kind == "image":
+    if kind == "volume":
+        grid.note = (
+            f"of each volume the middle slice, {events.shape[1] // 2 + 1} of {events.shape[1]}"
+        )
+    if pictures:
         shown = images if reference is None else _as_images(reference)
         low, high = value_range or _bounds(shown, decoded=reference is None)
         unit = np.clip((images - low) / max(high - low, 1e-12), 0, 1)

@@ -14,7 +14,7 @@ from kvae.plots.style import check_path, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["interpolation", "reconstructions", "samples"]
+__all__ = ["interpolation", "reconstructions", "samples", "slices"]
 
 
 @styled
@@ -38,7 +38,8 @@ def reconstructions(
         n: int. How many are drawn, at most m. Defaults to 10.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         gap: int. Pixels between images. Defaults to 1.
-        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
+            the event's shape.
         value_range: (low, high). Black and white, or the ends of a signal's axis. Defaults to
             `None`: [0, 1] or [-1, 1] where the values fit it, else their range.
         title: str. The figure's title.
@@ -64,6 +65,61 @@ def reconstructions(
     grid.label_rows(["original", "reconstruction"])
     way = "their codes" if vae.prior is None else "the mean of q(z | x)"
     return grid.finish(title, f"decoded from {way}", path)
+
+
+@styled
+def slices(
+    vae: Any,
+    x: Any,
+    n: int = 3,
+    path: str | os.PathLike | None = None,
+    *,
+    cols: int = 12,
+    gap: int = 1,
+    value_range: tuple[float, float] | None = None,
+    title: str = "Slices",
+) -> Figure:
+    """Draws slices of the first `n` volumes above those of their reconstructions.
+
+    Args:
+        vae: kvae.VAE. A model of volumes, [d, h, w, c], or of films, whose first axis is time.
+        x: array [m, d, h, w, c] or `kvae.datasets.Dataset` (with labels for a conditional model).
+        n: int. How many volumes are drawn, at most m. Defaults to 3.
+        path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
+        cols: int. Slices of each, at most d, evenly spaced from the first to the last. Defaults to
+            12.
+        gap: int. Pixels between slices.
+        value_range: (low, high). As in `reconstructions`.
+        title: str. The figure's title.
+
+    Returns:
+        matplotlib.figure.Figure.
+
+    Raises:
+        ValueError: if the model's events are no volumes, or x does not fit it.
+
+    Example:
+
+    ```python
+    kvae.plots.slices(vae, volumes, path="slices.png")
+    ```
+    """
+    check_path(path)
+    if arrays.event_kind(tuple(vae.event_shape or ())) != "volume":
+        raise ValueError(f"Slices are of volumes [d, h, w, c], and events are {vae.event_shape}.")
+    n, depth = arrays.count("n", n), vae.event_shape[0]
+    label = [None if values is None else values[:n] for values in arrays.given(vae, x)]
+    x = arrays.as_events(vae, x)[:n]
+    decoded = arrays.finite(vae.reconstruct(x, *label), "reconstruct(x)")
+    at = np.linspace(0, depth - 1, min(arrays.count("cols", cols), depth)).round().astype(int)
+    events = np.stack([x, decoded], axis=1)[:, :, at].reshape(-1, *vae.event_shape[1:])
+    grid = draw_grid(
+        events, 2 * len(x), len(at), kind="image", gap=gap, value_range=value_range, reference=x
+    )
+    grid.label_rows(["original", "reconstruction"] * len(x))
+    grid.label_cols([str(index + 1) for index in at])
+    subtitle = f"{len(x)} volumes; the numbers below are those of the slices, of {depth}"
+    return grid.finish(title, subtitle, path)
 
 
 @styled
@@ -97,7 +153,8 @@ def samples(
         label: int. The one class to draw, of a conditional model. Defaults to `None`: each.
         cols: int. Columns. Defaults to `None`: as square as `n` allows.
         gap: int. Pixels between images, 0 for none. Defaults to 1.
-        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
+            the event's shape.
         value_range: (low, high). As in `reconstructions`.
         title: str. The figure's title.
 
@@ -175,7 +232,8 @@ def interpolation(
         label: int, or ints [r]. The class in which each row of a conditional model is decoded.
             Defaults to `None`: that of the `Dataset` where it starts.
         gap: int. Pixels between images. Defaults to 1.
-        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
+            the event's shape.
         value_range: (low, high). As in `reconstructions`.
         title: str. The figure's title.
 

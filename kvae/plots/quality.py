@@ -60,7 +60,7 @@ def training_neighbors(
         )
     order = np.argsort(found.generated, kind="stable")[:n]
     event = generated.shape[1:]
-    image = arrays.event_kind(event) == "image"
+    image = arrays.event_kind(event) in ("image", "volume")
     figure = style.new_figure(7.0, 4.8 if image else 3.0)
     axes = figure.subplots(2 if image else 1, 1, height_ratios=[3, 2] if image else None)
     ax = axes[0] if image else axes

@@ -87,7 +87,8 @@ def manifold(
         label: int. The class that is decoded, of a conditional model, which needs it.
         quantiles: two floats. First and last quantile. Defaults to (0.05, 0.95).
         gap: int. Pixels between images. Defaults to 0: one seamless picture.
-        kind: str. "image", "signal" or "table". Defaults to `None`: by the event's shape.
+        kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
+            the event's shape.
         value_range: (low, high). As in `reconstructions`.
         title: str. The figure's title.
 

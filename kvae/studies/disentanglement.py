@@ -168,7 +168,7 @@ def _plot(lab, rows) -> None:
     from kvae.plots import style
 
     @style.styled
-    def draw():
+    def draw(path):
         figure = style.new_figure(9.0, 3.2)
         methods = list(METHODS)
         for axes, name in zip(figure.subplots(1, len(_SHOWN)), _SHOWN, strict=True):
@@ -180,9 +180,10 @@ def _plot(lab, rows) -> None:
             axes.grid(axis="x")
             if name != _SHOWN[0]:
                 axes.set_yticklabels([])
-        style.save(figure, lab.picture("scores.png"))
+        style.save(figure, path)
 
-    draw()
+    with lab.drawing("scores.png") as path:
+        draw(path)
 
 
 def _conclude(lab, rows, table) -> None:

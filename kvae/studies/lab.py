@@ -324,10 +324,13 @@ class Lab:
 
     # The report.
 
-    def picture(self, name: str) -> pathlib.Path:
-        """Where a picture of the report goes; its `name` ends in `.png`."""
+    def drawing(self, name: str):
+        """Gives a block the path of a picture of the report; its `name` ends in `.png`.
+
+        A picture that cannot be drawn is a warning, and a line in the report in its place.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / name
+        return self.report.drawing(self.folder / name)
 
     def draw_rows(self, name: str, rows: dict, title: str, subtitle: str, **options) -> None:
         """Draws a picture of the report with a row of images for each name.
@@ -342,13 +345,14 @@ class Lab:
         from kvae.plots.style import styled
 
         @styled
-        def draw():
+        def draw(path):
             images = [np.asarray(row) for row in rows.values()]
             grid = draw_grid(np.concatenate(images), len(images), len(images[0]), **options)
             grid.label_rows(list(rows))
-            grid.finish(title, subtitle, self.picture(name))
+            grid.finish(title, subtitle, path)
 
-        draw()
+        with self.drawing(name) as path:
+            draw(path)
 
     def finding(self, claim: str, holds: bool | None, evidence: str) -> Finding:
         """Notes what the figures say of a claim; the conclusion is the list of these."""

@@ -41,7 +41,8 @@ class Study:
         plane = lab.fit("2 latents", latent_dim=2)
         wide = lab.fit(f"{lab.scale.latent_dim} latents")
         test = lab.data("test")
-        plots.posterior_map(plane.vae, test, path=lab.picture("posteriors.png"))
+        with lab.drawing("posteriors.png") as path:
+            plots.posterior_map(plane.vae, test, path=path)
         means, covariances = moments(plane.vae, plane.vae.encode(test))
         labels = np.asarray(test.labels)
         known, known_labels = _codes(plane, lab.data("train"))

@@ -190,7 +190,7 @@ def _picture(lab, run) -> None:
     from kvae.plots import style
 
     @style.styled
-    def draw():
+    def draw(path):
         from matplotlib.colors import to_rgba
 
         test = lab.data("test")
@@ -232,9 +232,10 @@ def _picture(lab, run) -> None:
             ax.set(xlim=(-half, half), ylim=(-half, half), xlabel="z[0]", ylabel="z[1]")
             ax.set_aspect("equal")
             ax.grid(True, linewidth=0.4)
-        style.save(figure, lab.picture("posteriors_and_prior.png"))
+        style.save(figure, path)
 
-    draw()
+    with lab.drawing("posteriors_and_prior.png") as path:
+        draw(path)
 
 
 def _write(lab, epochs, runs, rows, parts, averaged, wrong, truth) -> None:

@@ -325,7 +325,7 @@ def _plot(lab, gap, second, noise) -> None:
     from kvae.plots import style
 
     @style.styled
-    def draw():
+    def draw(path):
         figure = style.new_figure(9.0, 3.9)
         left, right = figure.subplots(1, 2)
         low, high = np.quantile(np.concatenate([gap, second]), [0.002, 0.998])
@@ -344,9 +344,10 @@ def _plot(lab, gap, second, noise) -> None:
         right.set(xlabel="L, samples of z for each image", ylabel="variance of the gradient")
         right.legend(frameon=False)
         style.add_title(right, "Noise of the gradient", f"slope {_slope(noise):.2f}", 560)
-        style.save(figure, lab.picture("gap_and_noise.png"))
+        style.save(figure, path)
 
-    draw()
+    with lab.drawing("gap_and_noise.png") as path:
+        draw(path)
     lab.report.images(
         ("gap_and_noise.png", "The gap of each image, and the gradient's noise against L")
     )

@@ -67,6 +67,64 @@ def test_only_what_the_objective_reports_is_averaged(make_vae, data):
     assert means["elbo"] == pytest.approx(-means["reconstruction"] - means["kl"], rel=1e-5)
 
 
+def volumes(shape=(4, 6, 6, 1)):
+    """A small model of volumes, and data for it."""
+    import keras
+
+    encoder = keras.Sequential([keras.Input(shape), keras.layers.Flatten()])
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(int(np.prod(shape))), keras.layers.Reshape(shape)]
+    )
+    vae = kvae.VAE(encoder, decoder, latent_dim=2, likelihood="gaussian", name="volumes")
+    return vae, Dataset(np.random.default_rng(0).random((20, *shape)).astype("float32"))
+
+
+def test_volumes_have_pictures(tmp_path):
+    vae, data = volumes()
+    result = evaluation.evaluate(vae, data, num_samples=2, quality=True, train=data)
+    paths = result.write(tmp_path)
+    assert {path.name for path in paths} == {
+        "result.json", "result.md", "reconstructions.png", "slices.png", "samples.png",
+        "training_neighbors.png",
+    }  # fmt: skip
+    page = (tmp_path / "result.md").read_text()
+    assert page.count("](") == 4 and "not drawn" not in page
+
+
+def test_numbers_are_written_before_anything_is_drawn(tmp_path):
+    """What no picture fits, and whatever fails or dies while it draws, leaves the numbers."""
+    vae, data = volumes()
+    result = evaluation.evaluate(vae, data, num_samples=2)
+    folder = tmp_path / "out"
+
+    def fail(path):
+        assert json.loads((folder / "result.json").read_text())["nll"] == result["nll"]
+        assert "elbo" in (folder / "result.md").read_text()
+        raise RuntimeError("no\nfont")
+
+    result.pictures["samples"] = ("Samples", fail)
+    with pytest.warns(RuntimeWarning, match=r"samples\.png was not drawn: no font"):
+        paths = result.write(folder)
+    assert {path.stem for path in paths} == {"result", "reconstructions", "slices"}
+    page = (folder / "result.md").read_text()
+    assert "(slices.png)" in page and "](samples.png)" not in page
+    assert "Samples (samples.png): not drawn. no font" in page
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    result.pictures["reconstructions"] = ("", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        result.write(tmp_path / "stopped")
+    assert json.loads((tmp_path / "stopped/result.json").read_text())["nll"] == result["nll"]
+
+    # Five axes are no picture that anyone knows.
+    unknown = evaluation.evaluate(*volumes((2, 2, 3, 3, 1)), num_samples=2)
+    with pytest.warns(RuntimeWarning, match="cannot be drawn as a picture: use"):
+        paths = unknown.write(tmp_path / "unknown")
+    assert [path.name for path in paths] == ["result.json", "result.md"]
+
+
 def test_an_autoencoder_has_less(make_vae, data, tmp_path):
     vae = make_vae(posterior="delta", prior=None)
     result = evaluation.evaluate(vae, data, latents=True)

@@ -158,6 +158,7 @@ def test_black_and_white_are_the_ends_that_the_data_mean(values, bounds):
         ((100, 6), "signal"),
         ((128, 9), "signal"),
         ((13,), "table"),
+        ((5, 9, 9, 1), "volume"),
     ],
 )
 def test_event_kind(shape, kind):
@@ -167,7 +168,7 @@ def test_event_kind(shape, kind):
 @pytest.mark.parametrize(
     "shape",
     [(27, 31, 1), (9, 5, 3), (6, 7, 4), (5, 5, 2), (1, 1, 1), (30, 3), (1, 1), (12,), (90,)]
-    + [(8, 8), (300, 20, 1)],
+    + [(8, 8), (300, 20, 1), (3, 7, 6, 1), (4, 7, 6, 3)],
 )
 def test_every_kind_of_event_can_be_drawn(shape, tmp_path, make_linear):
     vae = make_linear(shape)
@@ -186,6 +187,29 @@ def test_every_kind_of_event_can_be_drawn(shape, tmp_path, make_linear):
         # Nothing is cut off: the outermost pixels are the white margin.
         edge = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
         assert (np.r_[edge[0], edge[-1], edge[:, 0], edge[:, -1]] == 255).all()
+
+
+def test_of_volumes_the_middle_slice_is_drawn_and_slices_in_a_montage(make_linear):
+    vae = make_linear((5, 4, 3, 1))
+    x, _ = vae.codes(4)
+    figure = plots.reconstructions(vae, x, n=2)
+    assert "the middle slice, 3 of 5" in figure.axes[0].texts[0].get_text()
+    (drawn,) = figure.axes[0].images
+    picture = drawn.get_array()
+    assert picture.shape[0] % 4 == 1  # Two rows and a gap of a pixel, enlarged by a whole number.
+    np.testing.assert_allclose(picture[0, 0], x[0, 2, 0, 0, 0], atol=1e-6)
+    figure = plots.slices(vae, x, n=2, cols=3)
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels == ["1", "3", "5"] and len(figure.axes[0].get_yticklabels()) == 4
+    picture = figure.axes[0].images[0].get_array()
+    scale = (picture.shape[0] - 3) // 16
+    for row in range(4):  # The decoder gives back its own draws.
+        for col, index in enumerate((0, 2, 4)):
+            top, left = row * (4 * scale + 1), col * (3 * scale + 1)
+            cell = picture[top : top + 4 * scale : scale, left : left + 3 * scale : scale]
+            np.testing.assert_allclose(cell, x[row // 2, index, ..., 0], atol=1e-5)
+    with pytest.raises(ValueError, match="Slices are of volumes"):
+        plots.slices(make_linear((4, 4, 1)), np.zeros((1, 4, 4, 1)))
 
 
 def test_signals_are_lines_through_their_values(make_linear):
@@ -212,7 +236,7 @@ def test_flat_images_are_drawn_as_squares_on_request(make_linear):
     with pytest.raises(ValueError, match="not square images"):
         plots.samples(make_linear((50,)), n=4, kind="image")
     with pytest.raises(ValueError, match="cannot be drawn"):
-        plots.samples(make_linear((2, 3, 4, 5)), n=4)
+        plots.samples(make_linear((2, 3, 2, 4, 5)), n=4)
     with pytest.raises(ValueError, match="`kind` is one of"):
         plots.samples(vae, n=4, kind="picture")
 

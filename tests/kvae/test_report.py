@@ -1,6 +1,9 @@
 """Report pages: what is written is what was given, and nothing else."""
 
+import contextlib
 import html.parser
+
+import pytest
 
 from kvae.report import Report
 
@@ -73,3 +76,21 @@ def test_lists_in_html(tmp_path):
     report.items("one & two", "three")
     page = Reader(report.to_html())
     assert [text for tag, text in page.texts if tag == "li"] == ["one & two", "three"]
+
+
+def test_a_picture_that_fails_is_left_out_and_named(tmp_path):
+    report, body = Report("Title"), Report("Body")
+    for name in ("a.png", "b.png"):
+        with pytest.warns(RuntimeWarning) if name == "a.png" else contextlib.nullcontext():
+            with body.drawing(tmp_path / name) as path:
+                if name == "a.png":
+                    raise ValueError("no *fonts*\nat all")
+                path.write_bytes(b"")
+    body.images(("a.png", "A"), ("b.png", "B"))
+    report.extend(body)
+    assert [image["src"] for image in Reader(report.to_html()).images] == ["b.png"]
+    page = report.to_markdown()
+    assert "](b.png)" in page and "](a.png)" not in page
+    assert "A (a.png): not drawn. no \\*fonts\\* at all" in page
+    with pytest.raises(KeyboardInterrupt), body.drawing(tmp_path / "c.png"):
+        raise KeyboardInterrupt
