@@ -12,9 +12,9 @@ from kvae.version import __version__
 # Read by Keras when it is first imported; a Keras imported before with another backend is refused
 # by `kvae.random`, which everything uses.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# TensorFlow reads this when it is imported. On processors without AVX-512 it leaves oneDNN's kernels
-# off, although convolutions train about a quarter faster with them; `TF_ENABLE_ONEDNN_OPTS=0` in the
-# environment turns them off again.
+# TensorFlow reads this when it is imported. On processors without AVX-512 it leaves oneDNN's
+# kernels off, although convolutions train about a quarter faster with them;
+# `TF_ENABLE_ONEDNN_OPTS=0` in the environment turns them off again.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _MODULES = (
