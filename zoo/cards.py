@@ -18,15 +18,10 @@ _KINDS = {
     "dataset": {"name": str, "sha256": Mapping},
     "recipe": {"command": str, "initial_weights": str, "epochs": int, "noise": _NUMBER},
     "cost": {"parameters": int, "seconds": _NUMBER},
-    "metrics": {
-        **dict.fromkeys(
-            ("factor_vae_score", "mig", "bce_per_pixel", "bce_standard_error"), _NUMBER
-        ),
-        **dict.fromkeys(("elbo", "kl", "reconstruction"), _NUMBER),
-        "nll": Mapping,
-    },
     "weights": {"file": str, "sha256": str, "bytes": int},
 }
+# Figures that stand in a headline.
+_FIGURES = ("bce_per_pixel", "elbo", "factor_vae_score", "kl", "mig", "nll", "reconstruction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,24 +78,33 @@ class Card:
                 found = (value or {}).get(name)
                 if found is not None and not isinstance(found, kinds):
                     raise ValueError(f"the {name} of its {field.name} is a {type(found).__name__}")
-        nll = self.metrics.get("nll", {"value": 0.0, "standard_error": 0.0})
-        if not all(isinstance(nll.get(name), _NUMBER) for name in ("value", "standard_error")):
-            raise ValueError("the nll of its metrics has no value and standard_error")
+        for name in _FIGURES:
+            if not isinstance(self._figure(name), (*_NUMBER, type(None))):
+                raise ValueError(f"the {name} of its metrics is no number")
+        nll = self.metrics.get("nll", {"standard_error": 0.0})
+        if not isinstance(nll, Mapping) or not isinstance(nll.get("standard_error"), _NUMBER):
+            raise ValueError("the nll of its metrics has no standard_error")
+
+    def _figure(self, name: str):
+        """Returns a metric without its error, or `None`."""
+        found = self.metrics.get(name)
+        return found.get("value") if isinstance(found, Mapping) else found
 
     @property
     def headline(self) -> str:
         """The main figure in words, e.g. `"NLL 86.92 ± 0.23 nats"`."""
-        if "factor_vae_score" in self.metrics:
-            return "FactorVAE score {factor_vae_score:.3f}, MIG {mig:.3f}".format(**self.metrics)
-        nll = self.metrics.get("nll")
-        if nll is not None:
-            return f"NLL {nll['value']:.2f} ± {nll['standard_error']:.2f} nats"
-        if "bce_per_pixel" in self.metrics:
-            return f"BCE {self.metrics['bce_per_pixel']:.4f} per pixel"
-        if self.metrics.get("kl"):  # A VAE of grey pixels, of which a Bernoulli has no density.
-            return f"ELBO {self.metrics['elbo']:.2f} nats"
-        if "reconstruction" in self.metrics:
-            return f"reconstruction {self.metrics['reconstruction']:.2f} nats"
+        found = {name: self._figure(name) for name in _FIGURES}
+        if None not in (found["factor_vae_score"], found["mig"]):
+            return "FactorVAE score {factor_vae_score:.3f}, MIG {mig:.3f}".format(**found)
+        if found["nll"] is not None:
+            return f"NLL {found['nll']:.2f} ± {self.metrics['nll']['standard_error']:.2f} nats"
+        if found["bce_per_pixel"] is not None:
+            return f"BCE {found['bce_per_pixel']:.4f} per pixel"
+        # A VAE of grey pixels, of which a Bernoulli has no density.
+        if found["kl"] and found["elbo"] is not None:
+            return f"ELBO {found['elbo']:.2f} nats"
+        if found["reconstruction"] is not None:
+            return f"reconstruction {found['reconstruction']:.2f} nats"
         return "not measured" if self.trained else "not trained here"
 
     @property

@@ -311,8 +311,14 @@ class TestErrors:
             (lambda c: c["card"]["arguments"].update(hidden={"a": []}), "cannot be built"),
             (lambda c: c["card"].update(architecture="iaf_vae\x1b[2J"), "control characters"),
             (lambda c: c["card"].update(metrics="nll"), "its metrics is a str"),
-            (lambda c: c["card"].update(metrics={"nll": {"value": "x"}}), "no value and standard"),
-            (lambda c: c["card"].update(metrics={"elbo": []}), "the elbo of its metrics is a list"),
+            (
+                lambda c: c["card"].update(metrics={"nll": {"value": "x"}}),
+                "nll of its metrics is no number",
+            ),
+            (
+                lambda c: c["card"].update(metrics={"elbo": []}),
+                "the elbo of its metrics is no number",
+            ),
             (lambda c: c["card"].update(weights=[]), "its weights is a list"),
             (lambda c: c["card"].update(weights={}), "names no weights"),
             (lambda c: c["card"].update(weights={"sha256": 3}), "the sha256 of its weights"),
