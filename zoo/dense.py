@@ -250,13 +250,14 @@ def build_hvae(
     return _build("hvae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",), likelihood=("columns",))
+@declares(filled=("image_shape",), likelihood=("columns", "standardize"))
 def build_tabular_vae(
     image_shape=(31,),
     latent_dim: int = 8,
     hidden=(64, 64),
     activation: str = "silu",
     columns=None,
+    standardize: bool = False,
     likelihood=None,
     **parts,
 ) -> kvae.VAE:
@@ -268,8 +269,10 @@ def build_tabular_vae(
         hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
         activation: str. Defaults to `"silu"`.
         columns: sequence of column descriptions, see `kvae.MixedTabular`, or `None`: all of them
-            Gaussian (standardise such data). Defaults to `None`.
-        likelihood: str or `Likelihood` instead of `columns`.
+            Gaussian. Defaults to `None`.
+        standardize: bool. Whether columns are seen relative to their statistics in the training
+            data, see `kvae.MixedTabular`; for data that are not standardised. Defaults to `False`.
+        likelihood: str or `Likelihood` instead of `columns` and `standardize`.
         **parts: further arguments of `kvae.VAE`.
 
     Raises:
@@ -282,7 +285,7 @@ def build_tabular_vae(
     if likelihood is None:
         if columns is None:
             columns = [("gaussian",)] * math.prod(image_shape)
-        likelihood = kvae.MixedTabular([tuple(column) for column in columns])
+        likelihood = kvae.MixedTabular([tuple(column) for column in columns], standardize)
     return _build("tabular_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 

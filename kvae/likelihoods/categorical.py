@@ -5,13 +5,14 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.likelihoods.likelihood import Likelihood, per_value
+from kvae.likelihoods.likelihood import per_value
+from kvae.likelihoods.scale import ScaledInput
 
 __all__ = ["CategoricalLikelihood"]
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class CategoricalLikelihood(Likelihood):
+class CategoricalLikelihood(ScaledInput):
     """`p(x|z)` = Π softmax(logits_i)[x_i], for x of class numbers 0 … `num_classes` - 1.
 
     Minus its log-probability is the *categorical cross-entropy from logits*, summed over the
@@ -25,6 +26,10 @@ class CategoricalLikelihood(Likelihood):
 
     Args:
         num_classes: int. K, at least 2. Defaults to `256`.
+        scale_input: bool. Whether the encoder sees the class numbers as levels from -1 to 1, and
+            not the numbers themselves, with which a training starts at losses of 10⁸ nats. For
+            classes without an order an encoder may begin with a `keras.layers.CategoryEncoding` of
+            its own, with `scale_input=False`. Defaults to `True`.
 
     Decoder output: logits, K for each value of x: `(h, w, c · K)` for events `(h, w, c)`, the
     classes of a channel beside one another.
@@ -51,11 +56,21 @@ class CategoricalLikelihood(Likelihood):
     decoder_outputs = "logits"
     whole_numbers = True
 
-    def __init__(self, num_classes: int = 256, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, num_classes: int = 256, scale_input: bool = True, **kwargs):
+        super().__init__(scale_input, **kwargs)
         if not num_classes >= 2:
             raise ValueError(f"`num_classes` is at least 2, not {num_classes}.")
         self.num_classes = self.num_parameters = int(num_classes)
+
+    def encoder_input(self, x):
+        return ops.cast(x, self.dtype) * self._step - 1.0 if self.scale_input else x
+
+    def from_encoder_input(self, values):
+        return (values + 1.0) / self._step if self.scale_input else values
+
+    @property
+    def _step(self) -> float:
+        return 2.0 / (self.num_classes - 1)
 
     def call(self, outputs):
         return {"logits": per_value(outputs, self.num_classes)}

@@ -27,6 +27,11 @@ class GaussianLikelihood(LocationScale):
         log_var_bound: float. Learned log-variances stay within ±this. Defaults to `10.0`.
         momentum: float. Weight of the past in the stored variance of `"optimal"`. Defaults to
             `0.99`.
+        standardize: bool. Whether encoder and decoder see each column of x (each entry of its last
+            axis) relative to its mean and standard deviation in the training data, which `fit`
+            takes and the model keeps. `scale` and the bound are then in standard deviations;
+            reconstructions, draws and log p(x) stay in the units of x. For data that are far from
+            unit scale. Defaults to `False`.
 
     With `variance="optimal"`, σ² of a training step is the maximum-likelihood one: the mean squared
     error over batch, samples and event, in closed form. Minus the log-probability is then
@@ -44,6 +49,7 @@ class GaussianLikelihood(LocationScale):
 
     ```python
     likelihood = kvae.likelihoods.GaussianLikelihood("global", scale=0.1)
+    table = kvae.likelihoods.GaussianLikelihood("global", standardize=True)    # of any units
     ```
 
     References:
@@ -63,9 +69,10 @@ class GaussianLikelihood(LocationScale):
         scale: float = 1.0,
         log_var_bound: float = 10.0,
         momentum: float = 0.99,
+        standardize: bool = False,
         **kwargs,
     ):
-        super().__init__(variance, scale, log_var_bound, **kwargs)
+        super().__init__(variance, scale, log_var_bound, standardize=standardize, **kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` is in [0, 1), not {momentum}.")
         self.momentum = momentum
@@ -84,19 +91,22 @@ class GaussianLikelihood(LocationScale):
         if self.variance != "optimal":
             return super().call(outputs)
         if training:
-            return {"mean": outputs}  # The variance follows from x, in `element_log_prob`.
-        return {"mean": outputs, "log_var": self._stored_log_var(outputs)}
+            # The variance follows from x, in `element_log_prob`.
+            return {"mean": self._in_units(outputs)}
+        return {"mean": self._in_units(outputs), "log_var": self._stored_log_var(outputs)}
 
     def _stored_log_var(self, mean):
-        return ops.zeros_like(mean) + self._bounded(ops.log(self.stored_variance))
+        log_var = ops.zeros_like(mean) + self._bounded(ops.log(self.stored_variance))
+        return self._spread_in_units(log_var)
 
     def _optimal_log_var(self, mean, x):
-        error = ops.mean(ops.square(x - ops.stop_gradient(mean)))
+        error = x - ops.stop_gradient(mean)
+        error = ops.mean(ops.square(error / self.data_scale if self.standardize else error))
         # A plain mean of the first steps, so that the start is forgotten at once.
         rate = ops.maximum(1.0 - self.momentum, 1.0 / (self.steps + 1.0))
         self.stored_variance.assign_add(rate * (error - self.stored_variance))
         self.steps.assign_add(1.0)
-        return self._bounded(ops.log(ops.maximum(error, 1e-30)))
+        return self._spread_in_units(self._bounded(ops.log(ops.maximum(error, 1e-30))))
 
     def element_log_prob(self, params, x):
         log_var = params.get("log_var")

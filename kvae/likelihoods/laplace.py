@@ -26,6 +26,8 @@ class LaplaceLikelihood(LocationScale):
             Defaults to `"fixed"`.
         scale: float. b, or its start. Defaults to `1.0`.
         log_scale_bound: float. Learned values of log b stay within ±this. Defaults to `10.0`.
+        standardize: bool. Whether encoder and decoder see each column of x relative to its mean and
+            standard deviation in the training data; see `GaussianLikelihood`. Defaults to `False`.
 
     Decoder output: means, of the shape of the event; twice as many channels for `"per_pixel"`.
 
@@ -47,9 +49,10 @@ class LaplaceLikelihood(LocationScale):
         variance: str = "fixed",
         scale: float = 1.0,
         log_scale_bound: float = 10.0,
+        standardize: bool = False,
         **kwargs,
     ):
-        super().__init__(variance, scale, log_scale_bound, **kwargs)
+        super().__init__(variance, scale, log_scale_bound, standardize=standardize, **kwargs)
 
     def element_log_prob(self, params, x):
         log_scale = params["log_scale"]

@@ -61,6 +61,44 @@ class Likelihood(Part):
         """As `log_prob`, for very many parameters and without a gradient. By default the same."""
         return self.log_prob(params, x)
 
+    # What the encoder sees of x, and the scale of the data.
+
+    def encoder_input(self, x):
+        """Returns x as the encoder sees it, `[batch, *event]`. By default as it is.
+
+        Every way into the encoder goes through this: training, `encode`, `log_prob`, exports. A
+        likelihood that changes x here gives `from_encoder_input`, too, and `changes_input`.
+        """
+        return x
+
+    def from_encoder_input(self, values):
+        """Returns the x that the encoder sees as `values`: the inverse of `encoder_input`."""
+        return values
+
+    @property
+    def changes_input(self) -> bool:
+        """Whether the encoder sees x on another scale."""
+        return type(self).encoder_input is not Likelihood.encoder_input
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether `adapt` is still to be called, before the training."""
+        return False
+
+    def adapt(self, data) -> None:
+        """Takes the location and the scale of the data from a training set.
+
+        `fit` does it where nobody has done it before. Weights that were trained with other
+        statistics lose their meaning.
+
+        Args:
+            data: array `[n, *event]`, `kvae.datasets.Dataset`, `Stream`, or batches that end.
+
+        Raises:
+            ValueError: for a likelihood that does not standardize, and for NaN or infinite values.
+        """
+        raise ValueError(f"A {type(self).__name__} takes no statistics of the data.")
+
     def output_shape(self, event_shape) -> tuple[int, ...]:
         """Returns the shape that the decoder has to return for events of `event_shape`."""
         return (*event_shape[:-1], event_shape[-1] * self.num_parameters)

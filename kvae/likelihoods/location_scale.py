@@ -6,16 +6,17 @@ import keras
 from keras import ops
 
 from kvae import names
-from kvae.likelihoods.likelihood import Likelihood
+from kvae.likelihoods.scale import Standardized
 
 __all__ = ["LocationScale"]
 
 
-class LocationScale(Likelihood):
+class LocationScale(Standardized):
     """A likelihood with a `mean` and a spread that is fixed, learned, or the decoder's.
 
     A subclass names its spread: `spread` is the parameter, the logarithm of the scale times
-    `power`.
+    `power`. The decoder's mean and spread are relative to the data's location and scale where they
+    are standardised, and the parameters are not.
     """
 
     variances = ("fixed", "global", "per_pixel")
@@ -46,7 +47,7 @@ class LocationScale(Likelihood):
                 shape=(), initializer=keras.initializers.Constant(self._start), name=self.spread
             )
             setattr(self, self.spread, weight)
-        self.built = True
+        super().build(outputs_shape)
 
     def call(self, outputs):
         if self.variance == "per_pixel":
@@ -57,7 +58,15 @@ class LocationScale(Likelihood):
             spread = ops.zeros_like(mean) + spread
         if self.variance != "fixed":
             spread = self._bounded(spread)
-        return {"mean": mean, self.spread: spread}
+        return {"mean": self._in_units(mean), self.spread: self._spread_in_units(spread)}
+
+    def _in_units(self, mean):
+        """The mean in the units of the data."""
+        return self.from_encoder_input(mean)
+
+    def _spread_in_units(self, spread):
+        """The logarithmic spread in the units of the data."""
+        return spread + self.power * ops.log(self.data_scale) if self.standardize else spread
 
     def _bounded(self, spread):
         bound = getattr(self, f"{self.spread}_bound")

@@ -8,21 +8,23 @@ from kvae import names, random
 from kvae.likelihoods.bernoulli import Bernoulli
 from kvae.likelihoods.categorical import CategoricalLikelihood
 from kvae.likelihoods.gaussian import GaussianLikelihood
-from kvae.likelihoods.likelihood import Likelihood
 from kvae.likelihoods.poisson import PoissonLikelihood
+from kvae.likelihoods.scale import ScaledInput, Standardized
 
 __all__ = ["MixedTabular"]
 
 _KINDS = {
-    "gaussian": lambda: GaussianLikelihood("per_pixel"),
-    "bernoulli": Bernoulli,
-    "categorical": CategoricalLikelihood,
-    "poisson": PoissonLikelihood,
+    "gaussian": lambda standardize, _: GaussianLikelihood("per_pixel", standardize=standardize),
+    "bernoulli": lambda *_: Bernoulli(),
+    "categorical": lambda _, scale_input, num_classes: CategoricalLikelihood(
+        num_classes, scale_input
+    ),
+    "poisson": lambda *scales: PoissonLikelihood(10.0, *scales),
 }
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class MixedTabular(Likelihood):
+class MixedTabular(ScaledInput, Standardized):
     """`p(x|z)` = Π p(x_j|z) over the columns j of a table, each with a likelihood of its own.
 
     Columns are described by tuples:
@@ -39,6 +41,11 @@ class MixedTabular(Likelihood):
 
     Args:
         columns: list of tuples, one for each column of x, in order.
+        standardize: bool. Whether Gaussian and Poisson columns are seen relative to their
+            statistics in the training data, as by `GaussianLikelihood` and `PoissonLikelihood`.
+            Defaults to `False`.
+        scale_input: bool. Whether the encoder sees categorical and Poisson columns on a scale of
+            their own, as by `CategoricalLikelihood` and `PoissonLikelihood`. Defaults to `True`.
 
     Decoder output: `[batch, width]` for events `(d,)`; `width` is the sum of the third column of
     the table. The outputs stand kind by kind, in the order in which the kinds first appear (the
@@ -68,8 +75,8 @@ class MixedTabular(Likelihood):
 
     decoder_outputs = "the parameters of all columns"
 
-    def __init__(self, columns=None, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, columns=None, standardize: bool = False, scale_input: bool = True, **kwargs):
+        super().__init__(scale_input, standardize=standardize, **kwargs)
         if not columns:
             raise ValueError(
                 "`columns` describes each column of the table, e.g. "
@@ -81,7 +88,8 @@ class MixedTabular(Likelihood):
             groups.setdefault(column, []).append(position)
         self._groups = list(groups.values())
         self._labels = ["_".join(map(str, column)) for column in groups]
-        self._parts = [_KINDS[kind](*arguments) for kind, *arguments in groups]
+        scales = self.standardize, self.scale_input
+        self._parts = [_KINDS[kind](*scales, *arguments) for kind, *arguments in groups]
         order = [position for group in self._groups for position in group]
         self._back = np.argsort(order).astype("int32")  # Which accelerators ask for.
         self._widths = [
@@ -101,6 +109,38 @@ class MixedTabular(Likelihood):
         for part, width in zip(self._parts, self._widths, strict=True):
             part.build((*outputs_shape[:-1], width))
         self.built = True
+
+    @property
+    def changes_input(self):
+        return any(part.changes_input for part in self._parts)
+
+    @property
+    def needs_data(self):
+        return any(part.needs_data for part in self._parts)
+
+    def encoder_input(self, x):
+        if not self.changes_input:
+            return x
+        self.ensure_built(x.shape[1:])
+        x = ops.cast(x, self.dtype)
+        return self._of_columns(lambda part, own: part.encoder_input(own), x)
+
+    def from_encoder_input(self, values):
+        if not self.changes_input:
+            return values
+        return self._of_columns(lambda part, own: part.from_encoder_input(own), values)
+
+    def set_statistics(self, mean, deviation):
+        for part, group in zip(self._parts, self._groups, strict=True):
+            if getattr(part, "standardize", False):
+                part.set_statistics(mean[group], deviation[group])
+
+    def far_columns(self, mean, deviation, largest):
+        far = np.zeros(mean.shape, bool)
+        for part, group in zip(self._parts, self._groups, strict=True):
+            if isinstance(part, Standardized):
+                far[group] = part.far_columns(mean[group], deviation[group], largest[group])
+        return far
 
     def call(self, outputs):
         ends = np.cumsum(self._widths).tolist()
@@ -147,8 +187,12 @@ class MixedTabular(Likelihood):
         return min(r[0] for r in ranges), max(r[1] for r in ranges), "See the columns."
 
     def element_in_support(self, x):
+        return self._of_columns(lambda part, own: part.element_in_support(own), x)
+
+    def _of_columns(self, function, x):
+        """Applies `function(part, its columns of x)`, and joins what it returns."""
         return self._in_order(
-            part.element_in_support(ops.take(x, group, axis=-1))
+            function(part, ops.take(x, group, axis=-1))
             for part, group in zip(self._parts, self._groups, strict=True)
         )
 

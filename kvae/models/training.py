@@ -9,6 +9,7 @@ import tensorflow as tf
 from kvae import forks, keras_internals, random
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
+from kvae.likelihoods.scale import learn_scale
 from kvae.models.inputs import is_concrete
 from kvae.training import blocks, distributed
 from kvae.training.checkpoint import Checkpoint
@@ -214,6 +215,7 @@ class Training(keras_internals.BuiltOnce):
                 x, y, sample_weight, validation_split
             )
         x, y = self._prepare(x, y, in_memory=sample_weight is None and steps_per_epoch is None)
+        learn_scale(self.likelihood, x)
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
         plan = blocks.plan(self, x, batch_size or 128, epochs, steps_per_epoch, given)

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kvae import forks, likelihoods, objectives, posteriors, priors, scalars
+from kvae.likelihoods.scale import EncoderInput
 from kvae.models import networks
 from kvae.models.functions import Functions
 from kvae.models.inference import Inference
@@ -274,7 +275,8 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
         labels are one-hot, `[batch, num_classes]`.
         """
         image = keras.Input(self.event_shape, name="image")
-        return self._model_of(self.encoder, self.posterior, image, "encoder_model")
+        seen = EncoderInput(self.likelihood)(image) if self.likelihood.changes_input else image
+        return self._model_of(self.encoder, self.posterior, image, "encoder_model", seen)
 
     def decoder_model(self) -> keras.Model:
         """Returns a functional model from `z` to the likelihood's parameters, sharing weights.
@@ -282,18 +284,20 @@ class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
         Of a conditional model it takes a pair: the labels are one-hot, `[batch, num_classes]`.
         """
         z = keras.Input((self.latent_dim,), name="z")
-        return self._model_of(self.decoder, self.likelihood, z, "decoder_model")
+        return self._model_of(self.decoder, self.likelihood, z, "decoder_model", z)
 
-    def _model_of(self, network, part, values, name) -> keras.Model:
+    def _model_of(self, network, part, values, name, seen) -> keras.Model:
+        """The network and the part of it, from `values`, which the network sees as `seen`."""
         label = keras.Input((self.num_classes,), name="label") if self.conditional else None
-        inputs = joined(network, values, label)
-        return keras.Model(inputs, part(network(inputs)), name=name)
+        outputs = part(network(joined(network, seen, label)))
+        return keras.Model(joined(network, values, label), outputs, name=name)
 
     # Graph-level pieces, for objectives, evaluation and export: tensors in, tensors out.
 
     def encode_params(self, x, label=None, training: bool = False) -> dict:
         """Returns the posterior's parameters for a batch of tensors, without any checks."""
-        inputs = joined(self.encoder, tf.convert_to_tensor(x), self._one_hot(label))
+        x = self.likelihood.encoder_input(tf.convert_to_tensor(x))
+        inputs = joined(self.encoder, x, self._one_hot(label))
         return self.posterior(self.encoder(inputs, training=training), training=training)
 
     def decode_params(self, z, label=None, training: bool = False) -> dict:

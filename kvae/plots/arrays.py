@@ -28,7 +28,8 @@ def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
 
     Args:
         vae: the model; its `event_shape` is what `x` is compared with.
-        x: array, tensor or `kvae.datasets.Dataset`. uint8 values are divided by 255.
+        x: array, tensor or `kvae.datasets.Dataset`. uint8 values are divided by 255, unless the
+            model's likelihood is one of whole numbers.
         name: str. How errors call the argument.
 
     Raises:
@@ -42,7 +43,8 @@ def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
         )
     if vae.event_shape is None:
         raise ValueError("The model does not know its input's shape yet: call it on a batch.")
-    scale = 255.0 if x.dtype == np.uint8 else 1.0
+    whole_numbers = getattr(getattr(vae, "likelihood", None), "whole_numbers", False)
+    scale = 255.0 if x.dtype == np.uint8 and not whole_numbers else 1.0
     events = x.astype("float32") / np.float32(scale)
     expected = tuple(vae.event_shape)
     if events.ndim != len(expected) + 1 or events.shape[1:] != expected:

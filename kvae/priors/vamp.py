@@ -26,7 +26,8 @@ class VampPrior(Prior):
     It works with every posterior that has a density, on whatever space that puts `z`. Pseudo-inputs
     have the shape of an example and stay within the range of the likelihood's support: where a step
     of the optimizer leaves it they count as the nearest end, and only a gradient that leads back is
-    let through. The encoder sees them as at inference (no dropout, batch statistics of its own).
+    let through. They are trained on the scale on which the encoder sees x. The encoder sees them as
+    at inference (no dropout, batch statistics of its own).
 
     In a conditional model, whose encoder sees labels, the pseudo-inputs carry the classes in turn,
     and p(z) is the same for all labels.
@@ -40,7 +41,8 @@ class VampPrior(Prior):
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
         initial: optional array `[n, *event]` or `kvae.datasets.Dataset` with n at least K, from
             which the pseudo-inputs start: K different rows, chosen by `seed`. Defaults to `None`:
-            noise, uniform on the support where that is finite, otherwise Gaussian.
+            noise, uniform on the support where that is finite, otherwise Gaussian. A likelihood
+            that standardizes takes its statistics from these data, unless it has some.
         learn_weights: bool. Whether the weights w are trained; else they are 1/K. Defaults to
             `False`.
         seed: int. Of the initial pseudo-inputs. Defaults to `0`.
@@ -131,8 +133,10 @@ class VampPrior(Prior):
     @property
     def pseudo_inputs(self):
         """The pseudo-inputs u within the support, `[num_components, *event]`."""
-        low, high, _ = self._model().likelihood.support()
-        return _within(tf.convert_to_tensor(self.raw_pseudo_inputs), low, high)
+        likelihood = self._model().likelihood
+        low, high, _ = likelihood.support()
+        raw = tf.convert_to_tensor(self.raw_pseudo_inputs)
+        return _within(likelihood.from_encoder_input(raw), low, high)
 
     @property
     def logits(self):
@@ -192,7 +196,10 @@ class VampPrior(Prior):
         if initial is None:
             low, high, _ = likelihood.support()
             if math.isfinite(low) and math.isfinite(high):
-                return low + (high - low) * random.uniform(shape, self.seed, dtype)
+                start = low + (high - low) * random.uniform(shape, self.seed, dtype)
+                return likelihood.encoder_input(start)
+            if likelihood.changes_input:
+                return random.normal(shape, self.seed, dtype)
             return tf.clip_by_value(random.normal(shape, self.seed, dtype), low, high)
         initial = np.asarray(getattr(initial, "images", initial))
         if initial.shape[1:] != tuple(shape[1:]) or len(initial) < shape[0]:
@@ -201,8 +208,10 @@ class VampPrior(Prior):
                 f"{', '.join(map(str, shape[1:]))}) with n at least {shape[0]}."
             )
         likelihood.check(initial, "initial")
+        if likelihood.needs_data:
+            likelihood.adapt(initial)
         order = np.argsort(random.uniform([len(initial)], self.seed), kind="stable")
-        return tf.cast(initial[np.sort(order[: shape[0]])], dtype)
+        return likelihood.encoder_input(tf.cast(initial[np.sort(order[: shape[0]])], dtype))
 
 
 class _PosteriorMixture(Prior):

@@ -1,0 +1,248 @@
+"""The scale of the data: what the encoder sees of x, and statistics of a training set."""
+
+import math
+import warnings
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvae.likelihoods.likelihood import Likelihood
+
+__all__ = ["EncoderInput", "ScaledInput", "Standardized", "learn_scale"]
+
+_VALUES = 1 << 22  # Looked at together, to bound the memory.
+_ROWS = 4096  # Looked at for the warning.
+_FAR = 10.0  # Root mean square of a column, above which its scale is worth a warning.
+_CLOSE = 0.01  # Largest standard deviation of all columns, below which it is.
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class EncoderInput(keras.layers.Layer):
+    """What the encoder sees of x, as a layer: `likelihood.encoder_input`.
+
+    Args:
+        likelihood: `Likelihood`.
+    """
+
+    def __init__(self, likelihood, *, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        if isinstance(likelihood, dict):
+            likelihood = keras.saving.deserialize_keras_object(likelihood)
+        self.likelihood = likelihood
+
+    def build(self, input_shape):
+        if isinstance(self.likelihood, Standardized):
+            self.likelihood.ensure_built(input_shape[1:])
+        self.built = True
+
+    def call(self, x):
+        return self.likelihood.encoder_input(x)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        likelihood = keras.saving.serialize_keras_object(self.likelihood)
+        return {**super().get_config(), "likelihood": likelihood}
+
+
+class ScaledInput(Likelihood):
+    """A likelihood whose encoder sees x on another scale, unless `scale_input=False`."""
+
+    def __init__(self, scale_input: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.scale_input = _truth("scale_input", scale_input)
+
+    @property
+    def changes_input(self):
+        return self.scale_input
+
+    @classmethod
+    def from_config(cls, config):
+        # Encoders of files that do not know the argument were trained on x as it is.
+        return super().from_config({"scale_input": False, **config})
+
+    def get_config(self):
+        return {**super().get_config(), "scale_input": self.scale_input}
+
+
+class Standardized(Likelihood):
+    """A likelihood that can take the location and the scale of its columns from training data.
+
+    With `standardize=True` the encoder sees standardised values, and what the decoder returns is
+    relative to the same statistics. Everything else stays in the units of the data: x, the
+    parameters, means, draws and log p(x). A column is an entry of the last axis of x.
+
+    `fit` takes the statistics from its data, unless there are some already; `adapt` takes them from
+    any data. They are weights that no optimizer trains, saved and exported with the model.
+    """
+
+    def __init__(self, standardize: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.standardize = _truth("standardize", standardize)
+
+    @property
+    def changes_input(self):
+        return self.standardize
+
+    @property
+    def needs_data(self):
+        return self.standardize and not (self.built and bool(self.adapted.numpy()))
+
+    def build(self, outputs_shape):
+        if self.standardize:
+            columns = (outputs_shape[-1] // self.num_parameters,)
+            kept = {"trainable": False, "aggregation": "mean"}
+            self.data_location = self.add_weight(
+                shape=columns, initializer="zeros", name="data_location", **kept
+            )
+            self.data_scale = self.add_weight(
+                shape=columns, initializer="ones", name="data_scale", **kept
+            )
+            self.adapted = self.add_weight(shape=(), initializer="zeros", name="adapted", **kept)
+        self.built = True
+
+    def encoder_input(self, x):
+        if not self.standardize:
+            return x
+        self.ensure_built(x.shape[1:])
+        return (ops.cast(x, self.dtype) - self.data_location) / self.data_scale
+
+    def from_encoder_input(self, values):
+        return values * self.data_scale + self.data_location if self.standardize else values
+
+    def adapt(self, data):
+        if not self.standardize:
+            super().adapt(data)
+        mean, deviation, _, event_shape = _moments(self, data)
+        self.ensure_built(event_shape)
+        self.set_statistics(mean, deviation)
+
+    def ensure_built(self, event_shape) -> None:
+        """Makes the weights before the first call, for who needs the statistics earlier."""
+        if not self.built:
+            self.build((None, *self.output_shape(tuple(event_shape))))
+
+    def set_statistics(self, mean, deviation) -> None:
+        """Stores what follows from the columns' means and standard deviations, float64 `[c]`."""
+        location, scale = self.location_and_scale(mean, deviation)
+        self.data_location.assign(location)
+        self.data_scale.assign(scale)
+        self.adapted.assign(1.0)
+
+    def location_and_scale(self, mean, deviation):
+        """Returns the statistics of the columns, from their means and standard deviations."""
+        # Of a column without spread only the location counts; float32 leaves noise of this size.
+        return mean, np.where(deviation > 1e-7 * np.abs(mean), deviation, 1.0)
+
+    def far_columns(self, mean, deviation, largest) -> np.ndarray:
+        """Returns which columns have a scale that hinders a training, bool `[c]`."""
+        if self.standardize:
+            return np.zeros(mean.shape, bool)
+        close = (deviation > 0) & (deviation.max() < _CLOSE)
+        return (np.hypot(mean, deviation) > _FAR) | close
+
+    def advice(self) -> str:
+        """Says what to do about them."""
+        return f"Standardise them, or use {type(self).__name__}(standardize=True)."
+
+    def get_config(self):
+        return {**super().get_config(), "standardize": self.standardize}
+
+
+def learn_scale(likelihood, data) -> None:
+    """Prepares a likelihood for a training on `data`.
+
+    One that standardizes takes the statistics that it has not got yet. Of others, data in memory
+    that are far from unit scale are worth a warning.
+
+    Args:
+        likelihood: `Likelihood` of a built model.
+        data: what the model trains on, checked: an array, `(x, label)`, a `Dataset` or batches.
+
+    Raises:
+        ValueError: where there are no statistics, and the data come batch by batch.
+    """
+    from kvae.datasets.dataset import Dataset
+
+    x = data[0] if isinstance(data, tuple) else data
+    in_memory = isinstance(x, (np.ndarray, Dataset))
+    if likelihood.needs_data:
+        if not in_memory and not hasattr(x, "batches"):
+            raise ValueError(
+                f"{type(likelihood).__name__}(standardize=True) has no statistics of the data yet, "
+                "and cannot take them from batches that may have no end. Call "
+                "model.likelihood.adapt(data) before `fit`, with an array, a Dataset, a Stream or "
+                "a finite tf.data.Dataset."
+            )
+        likelihood.adapt(x)
+    if in_memory and isinstance(likelihood, Standardized):
+        _warn_of_scale(likelihood, x)
+
+
+def _warn_of_scale(likelihood, x) -> None:
+    x = next(_blocks(x[:_ROWS]))
+    mean, deviation, largest, _ = _moments(likelihood, x)
+    far = likelihood.far_columns(mean, deviation, largest)
+    if not far.any():
+        return
+    size = np.hypot(mean, deviation)
+    column = int(np.argmax(np.where(far, size, -1.0)))
+    outputs = np.zeros((len(x), *likelihood.output_shape(x.shape[1:])), np.float32)
+    loss = -float(ops.mean(likelihood.log_prob(likelihood(outputs), x)))
+    warnings.warn(
+        f"The data are far from unit scale: of {len(far)} columns (entries of the last axis) "
+        f"{int(far.sum())} are, e.g. column {column} with mean {mean[column]:.4g} and standard "
+        f"deviation {deviation[column]:.4g}. The first reconstruction loss is expected at about "
+        f"{loss:.3g} nats. {likelihood.advice()}",
+        stacklevel=4,
+    )
+
+
+def _moments(likelihood, data):
+    """Returns mean, standard deviation and largest value of each column, and the event's shape.
+
+    float64, `[c]`, in one pass over the data (Chan et al. 1983, Algorithms for Computing the Sample
+    Variance).
+    """
+    count, mean, squares, largest = 0, 0.0, 0.0, -np.inf
+    for block in _blocks(data):
+        shape = block.shape[1:]
+        values = likelihood.check(block, support=False).reshape(-1, shape[-1]).astype(np.float64)
+        n, own = len(values), values.mean(axis=0)
+        distance, count = own - mean, count + n
+        squares = squares + ((values - own) ** 2).sum(axis=0)
+        squares = squares + distance**2 * (count - n) * n / count
+        mean = mean + distance * n / count
+        largest = np.maximum(largest, values.max(axis=0))
+    if not count:
+        raise ValueError("There are no data to take statistics of.")
+    return mean, np.sqrt(squares / count), largest, shape
+
+
+def _blocks(data):
+    """Yields arrays of examples, each of bounded size."""
+    from kvae.datasets import kinds
+    from kvae.datasets.dataset import Dataset
+
+    data = kinds.recognize(data)
+    if kinds.gives_batches(data):
+        stream = hasattr(data, "batches")
+        for batch in data.batches(1024) if stream else kinds.batches(data):
+            x = keras.utils.unpack_x_y_sample_weight(batch)[0]
+            x = kinds.entries(x)[0] if isinstance(x, Mapping) else x
+            yield np.asarray(x[0] if isinstance(x, tuple) else x)
+        return
+    held = isinstance(data, Dataset)
+    rows = max(1, _VALUES // max(1, math.prod(data.event_shape if held else data.shape[1:])))
+    for start in range(0, len(data), rows):
+        block = data[start : start + rows]
+        yield block.images if held else np.asarray(block)
+
+
+def _truth(name: str, value) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"`{name}` is True or False, not {value!r}.")
+    return bool(value)
