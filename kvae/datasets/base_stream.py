@@ -80,23 +80,40 @@ class Stream(Examples):
 
     def dataset(self, limit: int | None = None) -> Dataset:
         """Reads the first examples, or all of them, into memory: a `Dataset`."""
-        n = len(self) if limit is None else min(limit, len(self))
-        found, numbers, rows = [], [], 0
-        for x, label in self._stored(min(n, 256)):
-            found.append(x.numpy())
-            numbers.append(label.numpy())
-            rows += len(x)
-            if rows >= n:
+        return self.take(slice(limit))
+
+    def take(self, rows) -> Dataset:
+        """Reads some examples into memory, with their labels, and no more than these.
+
+        Args:
+            rows: slice or int array. Their numbers in the order of batches that are not shuffled.
+        """
+        rows = np.arange(len(self))[rows]
+        order = np.argsort(rows, kind="stable")
+        wanted, found, numbers, first = rows[order], [], [], 0
+        for x, label in self._stored(min(256, max(1, len(rows)))):
+            own = wanted[(wanted >= first) & (wanted < first + len(x))] - first
+            found.append(x.numpy()[own])
+            numbers.append(label.numpy()[own])
+            first += len(x)
+            if not len(wanted) or first > wanted[-1]:
                 break
+        back = np.argsort(order, kind="stable")
         return Dataset(
-            np.concatenate(found)[:n],
-            np.concatenate(numbers)[:n] if self.has_labels else None,
+            np.concatenate(found)[back],
+            np.concatenate(numbers)[back] if self.has_labels else None,
             name=self.name,
             split=self.split,
             binarize=self.binarize,
             noise=self.noise,
             seed=self.seed,
         )
+
+    def __getitem__(self, rows: slice) -> Dataset:
+        """Reads a slice of rows into memory, e.g. `stream[:1000]`."""
+        if not isinstance(rows, slice):
+            raise TypeError("A Stream is indexed by a slice, e.g. stream[:100].")
+        return self.take(rows)
 
     def _stored(self, batch_size: int):
         """One epoch of pairs: x as it is stored, and labels (0 where there are none)."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from kvae.datasets.batches import Examples
 
-__all__ = ["as_array", "batches", "entries", "gives_batches", "recognize"]
+__all__ = ["as_array", "batches", "blocks", "entries", "gives_batches", "read_once", "recognize"]
 
 # The names under which TensorFlow Datasets and Hugging Face keep images and classes ...
 _EVENTS = ("x", "image", "images", "img", "pixel_values")
@@ -56,6 +56,45 @@ def gives_batches(x) -> bool:
         return not hasattr(x, "x")  # A `Dataset` holds its arrays, a `Stream` does not.
     batched = (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset, Iterator)
     return isinstance(x, batched) or type(x).__name__ == "DataLoader"
+
+
+def blocks(data):
+    """Yields arrays x `[batch, *event]` and labels (or `None`) of data of every kind.
+
+    A list holds blocks. Arrays are cut, so that a file of HDF5 may be larger than the memory.
+    """
+    import keras
+
+    pair = isinstance(data, tuple) and len(data) == 2 and np.ndim(data[1]) == 1
+    if pair or isinstance(data, Mapping) or not (_holds_blocks(data) or gives_batches(data)):
+        x, label = entries(data) if isinstance(data, Mapping) else data if pair else (data, None)
+        x = x if type(x).__module__.startswith("h5py") else as_array(x)
+        label = None if label is None else as_array(label, "label")
+        if label is not None and len(label) != len(x):
+            raise ValueError(f"`label` has {len(label)} rows for {len(x)} examples.")
+        for start in range(0, len(x), 256):
+            rows = slice(start, start + 256)
+            yield as_array(x[rows]), None if label is None else label[rows]
+        return
+    for block in data if _holds_blocks(data) else batches(data):
+        x, label, _ = keras.utils.unpack_x_y_sample_weight(block)
+        if isinstance(x, tuple) and len(x) == 2 and label is None:
+            x, label = x
+        if isinstance(x, Mapping):
+            x, label = entries(x)
+        yield as_array(x), None if label is None else as_array(label, "label")
+
+
+def _holds_blocks(data) -> bool:
+    """Checks whether `data` is a list, or what can be iterated over and is no kind of array."""
+    if isinstance(data, (str, bytes, Examples)) or not hasattr(data, "__iter__"):
+        return False
+    return isinstance(data, (list, tuple)) or bool(_no_data(data))
+
+
+def read_once(x) -> bool:
+    """Checks whether `x` is a generator or another iterator, whose batches come once."""
+    return isinstance(x, Iterator)
 
 
 def batches(x):
@@ -169,11 +208,11 @@ def _no_data(values) -> str:
     if isinstance(values, Mapping):
         return f"give one of its entries {', '.join(map(repr, values))}."
     if isinstance(values, Examples):
-        return "give it without wrapping it, or read it into memory with its `dataset()`."
+        return "arrays are needed here: give its `images`, or of a Stream those of `dataset()`."
     if gives_batches(values):
         return (
-            "it gives batches, and arrays are needed here: concatenate them, e.g. "
-            "numpy.concatenate(list(batches))."
+            "it gives batches, and arrays are needed here: give one of them, next(iter(batches)), "
+            "or all, numpy.concatenate(list(batches))."
         )
     if type(values).__name__ == "LazyFrame":
         return "give the frame that it stands for, x.collect()."

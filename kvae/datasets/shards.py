@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from kvae import io
+from kvae.datasets import kinds
 from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import steady
 from kvae.datasets.dataset import Dataset
@@ -213,8 +214,9 @@ def write_shards(data, path, num_shards: int = 16) -> pathlib.Path:
     are never in memory together. The folder appears whole, or not at all.
 
     Args:
-        data: `Dataset` or `Stream`, or an iterable of arrays `x` `[batch, *event]` or pairs of
-            arrays `(x, labels)`; x uint8 for intensities of 0–255, or else float32.
+        data: `Dataset`, `Stream`, `tf.data.Dataset`, an array, or an iterable of blocks: arrays `x`
+            `[batch, *event]` or pairs `(x, labels)`; x uint8 for intensities of 0–255, or else
+            float32.
         path: str or path. A folder that does not exist.
         num_shards: int. Files: some for each worker that will read them, and three at least where
             `kvae train --data` is to hold out some for validation and testing. Defaults to `16`.
@@ -280,9 +282,7 @@ def _blocks(data):
         for x, label in data._stored(256):
             yield x.numpy(), label.numpy() if data.has_labels else None
         return
-    for block in data:
-        x, labels = block if isinstance(block, tuple) else (block, None)
-        x = np.asarray(x)
+    for x, labels in kinds.blocks(data):
         yield x if x.dtype == np.uint8 else x.astype(np.float32), labels
 
 

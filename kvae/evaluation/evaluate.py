@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kvae.datasets.dataset import Dataset
 from kvae.evaluation.latent import latent_summary
 from kvae.evaluation.probes import knn_probe, linear_probe
 from kvae.evaluation.quality import sample_quality
@@ -51,7 +52,8 @@ def evaluate(
 
     Args:
         model: `kvae.VAE`.
-        data: `kvae.datasets.Dataset`, with labels for a conditional model.
+        data: `kvae.datasets.Dataset` or other data that `fit` takes, with labels for a conditional
+            model. A `Stream` or `tf.data.Dataset` is read batch by batch, several times.
         num_samples: int. Importance samples for each example. Defaults to `100`.
         batch_size: int. Examples at once. Defaults to `100`.
         seed: int. Defaults to `0`.
@@ -63,8 +65,8 @@ def evaluate(
             `knn_probe`); takes `train`, of which 10,000 examples at most are used, and labels.
         rate_distortion: bool. Whether to measure the curve of the decoder
             (`rate_distortion_curve`, of the first 100 examples).
-        train: `kvae.datasets.Dataset` or `None`. What the model was trained on: the reference of
-            the samples, and what the probes learn from.
+        train: data as above, or `None`. What the model was trained on: the reference of the
+            samples, for which all of it is read into memory, and what the probes learn from.
         name: str or `None`. What to call the model. Defaults to `None`: its own name.
 
     Returns:
@@ -88,7 +90,9 @@ def evaluate(
     result.write("evaluation")      # result.json, result.md and pictures
     ```
     """
-    if probes and (train is None or train.labels is None or data.labels is None):
+    data = model.examples(data)
+    train = None if train is None else model.examples(train)
+    if probes and not (train is not None and train.has_labels and data.has_labels):
         raise ValueError("Probes learn the labels of `train` and are tested on those of `data`.")
     terms = mean_terms(model, data, batch_size=batch_size, seed=seed)
     values = {key: terms[key] for key in ("elbo", "reconstruction", "kl")}
@@ -189,10 +193,14 @@ def _latents(model, data, summary) -> Result:
     if summary.total_correlation is not None:
         correlation = f"{summary.total_correlation:.3f}"
         rows.append(("total correlation", correlation, "nats, KL(q(z) ‖ Π q(z_i))"))
+
+    def shown():
+        return data if isinstance(data, Dataset) else data[:_LATENTS]
+
     pictures = {
         "aggregate_posterior": (
             "Codes of all examples, and draws from the prior",
-            lambda path: plots.aggregate_posterior(model, data, path),
+            lambda path: plots.aggregate_posterior(model, shown(), path),
         )
     }
     if found["kl_per_dimension"] is not None or found["marginal_kl_per_dimension"] is not None:
@@ -206,6 +214,8 @@ def _latents(model, data, summary) -> Result:
 def _probes(model, data, train, seed: int) -> Result:
     """What classifiers find of the labels in the mean codes."""
     train = train[:_PROBES]
+    if not isinstance(data, Dataset):
+        data = data[:_PROBES]
     sets = []
     for part in (train, data):
         codes = np.asarray(model.posterior.mean(model.encode(part)))
@@ -225,7 +235,7 @@ def _probes(model, data, train, seed: int) -> Result:
 def _pictures(model, data, seed: int) -> dict:
     from kvae import plots
 
-    shown = data if model.conditional else data.images
+    shown = data[:10] if model.conditional else data[:10].images
     pictures = {
         "reconstructions": (
             "Examples and their reconstructions",

@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.linalg
 
+from kvae.datasets import kinds
+
 __all__ = ["frechet_distance"]
 
 
@@ -36,7 +38,9 @@ def frechet_distance(first, second) -> float:
         - [Heusel et al., GANs Trained by a Two Time-Scale Update Rule](
           https://arxiv.org/abs/1706.08500)
     """
-    first, second = (np.asarray(features, np.float64) for features in (first, second))
+    first, second = (
+        kinds.as_array(features, "features").astype(np.float64) for features in (first, second)
+    )
     for features in (first, second):
         if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
             raise ValueError(

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from kvae.datasets import kinds
+
 __all__ = ["TrainingNeighbors", "precision_recall_density_coverage", "training_neighbors"]
 
 # Numbers of one block of distances.
@@ -164,7 +166,7 @@ def training_neighbors(generated, train, held_out) -> TrainingNeighbors:
 
 def _pair(first, second) -> list[np.ndarray]:
     """Two sets of rows, float64 and flat, moved to a common centre: distances stay the same."""
-    pair = [np.asarray(values, np.float64) for values in (first, second)]
+    pair = [kinds.as_array(values).astype(np.float64) for values in (first, second)]
     for values in pair:
         if values.ndim < 2 or values.size == 0 or not np.isfinite(values).all():
             raise ValueError(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kvae.datasets import kinds
+
 __all__ = ["knn_probe", "linear_probe"]
 
 
@@ -60,7 +62,9 @@ def _probe(classifier, train, labels, test, test_labels, per_class, seed) -> flo
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    train, labels, test, test_labels = map(np.asarray, (train, labels, test, test_labels))
+    train, test = kinds.as_array(train, "train"), kinds.as_array(test, "test")
+    labels = kinds.as_array(labels, "labels", only_numbers=False)
+    test_labels = kinds.as_array(test_labels, "test_labels", only_numbers=False)
     if per_class is not None:
         chosen = _some_of_each(labels, per_class, seed)
         train, labels = train[chosen], labels[chosen]

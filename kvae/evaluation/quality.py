@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kvae.datasets.batches import Examples
 from kvae.evaluation.features import image_features
 from kvae.evaluation.frechet import frechet_distance
 from kvae.evaluation.neighbors import precision_recall_density_coverage, training_neighbors
@@ -47,12 +48,13 @@ def sample_quality(
 
     Args:
         vae: `kvae.VAE` with a prior.
-        data: `kvae.datasets.Dataset`. Held-out data, with labels for a conditional model.
+        data: `kvae.datasets.Dataset` or other data that `fit` takes. Held-out data, with labels for
+            a conditional model.
         n: int or `None`. Samples, at most `len(data)`. Figures of different n do not compare.
             Defaults to `None`: as many as `data` has, 5000 at most.
         seed: int. Of the samples and of the choice among `data` and `train`. Defaults to `0`.
-        train: `kvae.datasets.Dataset` or `None`. What the model was trained on. Defaults to `None`:
-            no reference and no check for copies.
+        train: data as above, or `None`. What the model was trained on, all of which is read into
+            memory. Defaults to `None`: no reference and no check for copies.
         features: `"pixels"`, `"inception"`, the name of a shipped classifier (`"digits"`,
             `"mnist"`), a Keras model or a function from images to `[n, d]`. Defaults to `None`: the
             classifier of `data` where there is one, else pixels.
@@ -75,6 +77,10 @@ def sample_quality(
     print(kvae.evaluation.sample_quality(vae, test, n=200, seed=1, train=train))
     ```
     """
+    if not isinstance(data, Examples):
+        data = vae.examples(data)
+    if not (train is None or isinstance(train, Examples)):
+        train = vae.examples(train)
     n = min(len(data), _MOST) if n is None else n
     if not neighbors < n <= len(data):
         raise ValueError(
@@ -94,8 +100,9 @@ def sample_quality(
     kind, function = image_features(features)
     generator = np.random.Generator(np.random.Philox(seed))
     rows = generator.permutation(len(data))[:n]
-    real = data.images[rows]
-    label = {"label": data.labels[rows]} if vae.conditional else {}
+    chosen = data.take(rows)
+    real = chosen.images
+    label = {"label": chosen.labels} if vae.conditional else {}
     generated = np.asarray(vae.sample(n, seed=seed, output=output, **label))
     of_real, of_generated = function(real), function(generated)
 
@@ -107,7 +114,7 @@ def sample_quality(
 
     values, reference, found = compared(of_generated), {}, None
     if train is not None:
-        images = train.images
+        images = train[:].images
         some = images[generator.permutation(len(images))[:n]]
         if len(some) == n:
             reference = compared(function(some))

@@ -25,6 +25,7 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
         reduce_retracing=True,
     )
     reported = {"elbo", "reconstruction", "kl", *model.objective.metric_names()}
+    data = model.examples(data)
     sums: dict[str, float] = {}
     errors = []
     for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):

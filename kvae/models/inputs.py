@@ -217,56 +217,6 @@ class Inputs:
             x = tf.cast(x, tf.float32)
         return x, self._labels(label, x.shape[0])
 
-    def event_batches(self, x, label=None, batch_size: int = 1024, *, support: bool = False):
-        """Yields data as tensors: x and, for a conditional model, labels (else `None`).
-
-        What is in memory comes as a whole, so that its caller may cut it; a `Stream` is read in
-        batches of `batch_size`, and what gives batches of its own is read batch by batch.
-
-        Args:
-            x: data of any kind, see `kvae.datasets.kinds`.
-            label: int array `[n]`, or `None` for the labels of the data.
-            batch_size: int. Defaults to `1024`.
-            support: bool. Whether x has to lie in the likelihood's support. Defaults to `False`.
-
-        Raises:
-            ValueError: for a wrong shape or NaN, labels beside data that have their own, and data
-                without an end or without a batch.
-        """
-        x, own = self._pair(x)
-        if not kinds.gives_batches(x):
-            yield self._events(x, own if label is None else label, support)
-            return
-        self._require_built()
-        if label is not None:
-            raise ValueError("Labels of data in batches stand in the batches: leave out `label`.")
-        empty = True
-        for batch in self._batches(x, batch_size) if isinstance(x, Stream) else kinds.batches(x):
-            events, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            events, own, _ = self._pair_and_target(events, y)
-            yield self._events(events, own, support)
-            empty = False
-        if empty:
-            raise ValueError(f"This {type(x).__name__} gives no batch.")
-
-    def event_rows(self, x, label=None, batch_size: int = 100, *, support: bool = True):
-        """As `event_batches`, in batches of `batch_size` examples of which the last may be smaller.
-
-        Estimates whose noise depends on the batches are thus the same for every kind of data.
-        """
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
-        left = None
-        for part in self.event_batches(x, label, batch_size, support=support):
-            part = part if left is None else _after(left, part)
-            count = len(part[0])
-            whole = count - count % batch_size
-            for start in range(0, whole, batch_size):
-                yield _cut(part, start, start + batch_size)
-            left = _cut(part, whole, count) if whole < count else None
-        if left is not None:
-            yield left
-
     def _latents(self, z, label=None):
         """Returns tensors: the latents and, for a conditional model, their labels."""
         self._require_built()
@@ -294,17 +244,6 @@ def is_concrete(x) -> bool:
     if isinstance(x, (list, np.ndarray)):
         return True
     return tf.is_tensor(x) and not tf.is_symbolic_tensor(x)
-
-
-def _cut(part: tuple, start: int, stop: int) -> tuple:
-    """Returns the rows of x and of its label, which may be `None`."""
-    return tuple(None if values is None else values[start:stop] for values in part)
-
-
-def _after(first: tuple, second: tuple) -> tuple:
-    """Returns the rows of one x and label, and then those of another."""
-    pairs = zip(first, second, strict=True)
-    return tuple(None if a is None else tf.concat([a, b], axis=0) for a, b in pairs)
 
 
 def in_batches(function, tensors: tuple, batch_size: int):

@@ -10,6 +10,7 @@ from kvae.models.functions import Functions
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs
 from kvae.models.labels import Labels, joined
+from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.training import Training
 
@@ -19,7 +20,7 @@ _PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Inputs, Labels, Inference, Training, Saving, keras.Model):
+class VAE(Inputs, Reading, Labels, Inference, Training, Saving, keras.Model):
     """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
 
     The networks are yours; the four parts say what their outputs mean. A new method is a new part,

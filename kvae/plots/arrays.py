@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kvae.datasets import kinds
+
 __all__ = ["as_events", "count", "decode", "encode", "event_kind", "finite", "given"]
 
 KINDS = ("image", "volume", "signal", "table")
@@ -28,15 +30,15 @@ def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
 
     Args:
         vae: the model; its `event_shape` is what `x` is compared with.
-        x: array, tensor or `kvae.datasets.Dataset`. uint8 values are divided by 255, unless the
-            model's likelihood is one of whole numbers.
+        x: array, tensor, frame, … or `kvae.datasets.Dataset`. uint8 values are divided by 255,
+            unless the model's likelihood is one of whole numbers.
         name: str. How errors call the argument.
 
     Raises:
         ValueError: if the shape is wrong, there are no rows, or a value is not finite.
     """
     # A Dataset knows its own scale and its binarization.
-    x = np.asarray(getattr(x, "images", x))
+    x = kinds.as_array(getattr(x, "images", x), name, only_numbers=False)
     if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
         raise ValueError(
             f"`{name}` is an array of numbers [n, *event] or a kvae Dataset, not of {x.dtype}."

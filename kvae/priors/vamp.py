@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
+from kvae.datasets import kinds
 from kvae.priors.components import component_at, pick_component
 from kvae.priors.prior import Prior
 
@@ -201,7 +202,7 @@ class VampPrior(Prior):
             if likelihood.changes_input:
                 return random.normal(shape, self.seed, dtype)
             return tf.clip_by_value(random.normal(shape, self.seed, dtype), low, high)
-        initial = np.asarray(getattr(initial, "images", initial))
+        initial = kinds.as_array(getattr(initial, "images", initial), "initial")
         if initial.shape[1:] != tuple(shape[1:]) or len(initial) < shape[0]:
             raise ValueError(
                 f"`initial` has shape {initial.shape}; {shape[0]} pseudo-inputs take (n, "

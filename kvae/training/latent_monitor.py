@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from kvae import schedules
-from kvae.datasets import Dataset
+from kvae.datasets import Dataset, kinds
+from kvae.datasets.batches import Examples
 from kvae.training.summaries import SummaryWriter
 
 __all__ = ["LatentMonitor"]
@@ -25,8 +26,8 @@ class LatentMonitor(keras.callbacks.Callback):
     Give it before a `Checkpoint` that is to keep these figures in its history.
 
     Args:
-        data: array `[n, *event]` or `kvae.datasets.Dataset`, e.g. validation data; for a
-            conditional model a `Dataset` with labels, or `(x, labels)`.
+        data: array `[n, *event]`, `kvae.datasets.Dataset`, `Stream` or `tf.data.Dataset`, e.g.
+            validation data; for a conditional model with labels, e.g. `(x, labels)`.
         num_examples: int. How many, at even distances over `data`. The cost grows with the square
             of it; the mutual information is at most its logarithm. Defaults to `500`.
         every: int. Epochs from one look to the next. Defaults to `1`.
@@ -80,17 +81,15 @@ class LatentMonitor(keras.callbacks.Callback):
                 raise ValueError(f"`{name}` is at least {least}, not {value}.")
         if not min_kl >= 0:
             raise ValueError(f"`min_kl` is at least 0, in nats, not {min_kl!r}.")
-        labels = getattr(data, "labels", None)
-        if isinstance(data, tuple) and len(data) == 2:
-            data, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
-        x = np.asarray(getattr(data, "images", data))
-        if x.ndim < 2 or len(x) < 2:
+        if not isinstance(data, Examples):
+            data = _gathered(data)
+        if len(data) < 2:
             raise ValueError(
                 "LatentMonitor takes an array [n, *event] or a kvae.datasets.Dataset, of at least "
-                f"two examples, not a {type(data).__name__} of shape {x.shape}."
+                f"two examples, not {len(data)}."
             )
-        rows = np.linspace(0, len(x) - 1, min(num_examples, len(x))).astype(int)
-        self._data = x[rows] if labels is None else Dataset(x[rows], labels[rows])
+        rows = np.linspace(0, len(data) - 1, min(num_examples, len(data))).astype(int)
+        self._data = data.take(rows)
         self.every, self.seed, self.log_dir = every, seed, log_dir
         self.per_dimension, self.min_kl, self.patience = per_dimension, min_kl, patience
         self.summary = None
@@ -188,3 +187,12 @@ class LatentMonitor(keras.callbacks.Callback):
                 " that. If not, lower beta, or raise it slowly with kvae.schedules.Linear."
             )
         return None
+
+
+def _gathered(data) -> Dataset:
+    """Reads arrays, frames or batches into memory, with the labels that stand beside them."""
+    if isinstance(data, list):
+        data = kinds.as_array(data)
+    x, labels = zip(*kinds.blocks(data), strict=True)
+    labels = None if labels[0] is None else np.concatenate(labels)
+    return Dataset(np.concatenate(x), labels, intensities=False)

@@ -70,7 +70,7 @@ def test_every_second_epoch_some_examples_and_shorter_logs(make_vae, digits, tmp
     assert len(history["latent_kl"]) == 1 and "kl_z0" not in history
     assert ("latent/kl_z0", 1) in events(tmp_path)
     # From the first row to the last one at even distances: data is often sorted.
-    np.testing.assert_array_equal(monitor._data, digits[::3])
+    np.testing.assert_array_equal(monitor._data.x, digits[::3])
 
 
 def test_the_training_is_left_as_it_is(make_vae, digits, tmp_path):
@@ -207,6 +207,8 @@ def test_bad_settings(digits, settings, message):
 
 
 def test_bad_data(digits):
-    for data in (digits[:1], np.zeros(5), tf.data.Dataset.from_tensors(digits)):
+    for data in (digits[:1], tf.data.Dataset.from_tensors(digits[:1])):
         with pytest.raises(ValueError, match="an array .n, .event.*at least two examples, not"):
             kvae.LatentMonitor(data)
+    with pytest.raises(ValueError, match=r"shape \[n, \*event\] with n > 0, not \(5,\)"):
+        kvae.LatentMonitor(np.zeros(5))

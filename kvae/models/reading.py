@@ -1,0 +1,153 @@
+"""Data of every kind as the batches that a model is used, measured and fitted on."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae.datasets import kinds
+from kvae.datasets.batches import Examples
+from kvae.datasets.dataset import Dataset
+from kvae.datasets.stream import Stream
+
+__all__ = ["Reading"]
+
+
+class Reading:
+    """The part of `kvae.VAE` that reads data of every kind, see `kvae.datasets.kinds`."""
+
+    def examples(self, data) -> Examples:
+        """Returns data of every kind as a `Dataset` or `Stream`, which can be read several times.
+
+        Batches of a `tf.data.Dataset` or `PyDataset` are read again each time, so that the memory
+        holds some of them only.
+
+        Raises:
+            ValueError: for a generator, which can be read once, and for a wrong shape or NaN.
+        """
+        x, label = self._pair(data)
+        if isinstance(x, Examples):
+            if label is None:
+                return x
+            raise ValueError("Labels of a Dataset are its own: Dataset(x, labels).")
+        if not kinds.gives_batches(x):
+            x, label = self._events(x, label)
+            return Dataset(x.numpy(), None if label is None else label.numpy())
+        if kinds.read_once(x):
+            raise ValueError(
+                f"A {type(x).__name__} can be read once, and data are read several times here: "
+                "give arrays, a kvae.datasets.Dataset, or tf.data.Dataset.from_generator(…)."
+            )
+        return _BatchStream(self, x)
+
+    def event_batches(self, x, label=None, batch_size: int = 1024, *, support: bool = False):
+        """Yields data as tensors: x and, for a conditional model, labels (else `None`).
+
+        What is in memory comes as a whole, so that its caller may cut it; a `Stream` is read in
+        batches of `batch_size`, and what gives batches of its own is read batch by batch.
+
+        Args:
+            x: data of any kind, see `kvae.datasets.kinds`.
+            label: int array `[n]`, or `None` for the labels of the data.
+            batch_size: int. Defaults to `1024`.
+            support: bool. Whether x has to lie in the likelihood's support. Defaults to `False`.
+
+        Raises:
+            ValueError: for a wrong shape or NaN, labels beside data that have their own, and data
+                without an end or without a batch.
+        """
+        x, own = self._pair(x)
+        if not kinds.gives_batches(x):
+            yield self._events(x, own if label is None else label, support)
+            return
+        self._require_built()
+        if label is not None:
+            raise ValueError("Labels of data in batches stand in the batches: leave out `label`.")
+        empty = True
+        for events, own, _ in self._triples(x, batch_size):
+            yield self._events(events, own, support)
+            empty = False
+        if empty:
+            raise ValueError(f"This {type(x).__name__} gives no batch.")
+
+    def event_rows(self, x, label=None, batch_size: int = 100, *, support: bool = True):
+        """As `event_batches`, in batches of `batch_size` examples of which the last may be smaller.
+
+        Estimates whose noise depends on the batches are thus the same for every kind of data.
+        """
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+        yield from _rebatched(self.event_batches(x, label, batch_size, support=support), batch_size)
+
+    def _triples(self, x, batch_size: int):
+        """Yields x, label and target of the batches of a stream, the last two or `None`."""
+        for batch in self._batches(x, batch_size) if isinstance(x, Stream) else kinds.batches(x):
+            events, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            yield self._pair_and_target(events, y)
+
+
+class _BatchStream(Stream):
+    """Batches of the user's own as a `Stream`, in their own order.
+
+    Args:
+        model: `kvae.VAE`, built.
+        source: `tf.data.Dataset` or `PyDataset`.
+    """
+
+    def __init__(self, model, source):
+        self._model, self._source, self._count = model, source, None
+        super().__init__(
+            model.event_shape,
+            np.float32,
+            model.conditional,
+            name="batches",
+            split=f"of a {type(source).__name__.strip('_')}",
+            binarize=None,
+            noise=0.0,
+            seed=0,
+        )
+
+    def __len__(self) -> int:
+        if self._count is None:
+            self._count = sum(len(x) for x, _ in self._stored(1024))
+        return self._count
+
+    def batches(self, batch_size: int = 128, *, labels: bool = False):
+        """Yields what those of other streams give: `x`, `((x, label),)` or with a target."""
+        for x, label, target in _rebatched(self._checked(), batch_size):
+            x = (x, label) if labels else x
+            yield (x, target) if target is not None else (x,) if labels else x
+
+    def _stored(self, batch_size: int):
+        for x, label, _ in _rebatched(self._checked(), batch_size):
+            yield x, tf.zeros(len(x), tf.int32) if label is None else label
+
+    def _checked(self):
+        for x, label, target in self._model._triples(self._source, 0):
+            if target is not None:
+                target = tf.constant(self._model._check_events(np.asarray(target), "y"))
+            yield *self._model._events(x, label), target
+
+
+def _rebatched(parts, batch_size: int):
+    """Yields tuples of tensors (or `None`s) of `batch_size` rows each; the last may be smaller."""
+    left = None
+    for part in parts:
+        part = part if left is None else _after(left, part)
+        count = len(part[0])
+        whole = count - count % batch_size
+        for start in range(0, whole, batch_size):
+            yield _cut(part, start, start + batch_size)
+        left = _cut(part, whole, count) if whole < count else None
+    if left is not None:
+        yield left
+
+
+def _cut(part: tuple, start: int, stop: int) -> tuple:
+    """Returns some rows of each tensor."""
+    return tuple(None if values is None else values[start:stop] for values in part)
+
+
+def _after(first: tuple, second: tuple) -> tuple:
+    """Returns the rows of some tensors, and then those of others."""
+    pairs = zip(first, second, strict=True)
+    return tuple(None if a is None else tf.concat([a, b], axis=0) for a, b in pairs)
