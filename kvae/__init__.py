@@ -109,16 +109,13 @@ def load_model(path):
         ValueError: if the file is not there, was cut off or altered, is no model file, or one that
             was made to exhaust the machine.
     """
-    import pathlib
-
     import keras
 
     from kvae import configs, forks, models  # noqa: F401 - registers the classes of the file.
 
     forks.check()
     with configs.errors(f"{path} is no model file that Keras can load"):
-        size = configs.read_archive(path) if pathlib.Path(path).is_file() else 0
-        with configs.weights_bound(size, str(path)):
+        with configs.weights_bound(configs.read_model_file(path), str(path)):
             return keras.saving.load_model(path, safe_mode=True)
 
 

@@ -4,13 +4,14 @@ import contextlib
 import json
 import math
 import os
+import pathlib
 import zipfile
 from collections.abc import Iterator
 
 from kvae import io
 from kvae.terminal import printable
 
-__all__ = ["MAX_BYTES", "check", "errors", "loads", "read_archive", "weights_bound"]
+__all__ = ["MAX_BYTES", "check", "errors", "loads", "read_model_file", "weights_bound"]
 
 # A configuration of kvae's own models has some ten thousand characters, and is some fifteen deep.
 MAX_BYTES = 4 << 20
@@ -70,25 +71,39 @@ def check(config: object, what: str) -> None:
     raise ValueError(f"{what} is nested too deeply: in more than {_MAX_DEPTH} levels.")
 
 
-def read_archive(path: str | os.PathLike) -> int:
-    """Checks a `.keras` file, its configuration and its weights; returns the bytes of the latter.
+def read_model_file(path: str | os.PathLike) -> int:
+    """Checks a `.keras` file, or the folder of an unzipped one, before it is loaded.
+
+    Returns:
+        The bytes that its members have, which those of the model's variables do not exceed.
 
     Raises:
-        ValueError: as `kvae.io.check_archive`, `check` and `kvae.io.check_hdf5` do.
+        ValueError: if there is none, or as `kvae.io.check_archive`, `check` and
+            `kvae.io.check_hdf5` do.
     """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        for file in files:
+            with open(file, "rb") as stream:
+                _check_member(stream, str(file))
+        return sum(file.stat().st_size for file in files)
+    if not path.is_file():
+        raise ValueError("it is not there. Models on the Hugging Face Hub are read by zoo.load")
     io.check_archive(path)
-    size = 0
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            what = f"{member.filename} of {path}"
-            if member.filename.endswith(".json"):
-                with archive.open(member) as stream:
-                    loads(stream.read(MAX_BYTES + 1), what)
-            elif member.filename.endswith(".h5"):
-                with archive.open(member) as stream:
-                    io.check_hdf5(stream, what)
-            size += member.file_size
-    return size
+            with archive.open(member) as stream:
+                _check_member(stream, f"{member.filename} of {path}")
+        return sum(member.file_size for member in archive.infolist())
+
+
+def _check_member(stream, name: str) -> None:
+    kind = name.partition(" of ")[0].rpartition(".")[2]
+    if kind == "json":
+        loads(stream.read(MAX_BYTES + 1), name)
+    elif kind == "h5":
+        io.check_hdf5(stream, name)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ __all__ = ["printable", "say"]
 # C0 and C1 without tab and newline, what turns the direction of writing or has no width, lone
 # surrogates (bytes of a file name that are no UTF-8), and separators of lines and paragraphs.
 _CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 

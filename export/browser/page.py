@@ -41,8 +41,8 @@ def web(
     WebAssembly where there is none, with LiteRT.js, which is downloaded once into a cache (12 MB)
     and copied beside the page: the page asks no other host for anything.
 
-    Any web server can serve the folder, e.g. `python -m http.server --directory DIRECTORY`; a page
-    that is opened as a file cannot load its parts.
+    Any web server can serve the folder, e.g. `python -m http.server -b 127.0.0.1 -d DIRECTORY`; a
+    page that is opened as a file cannot load its parts.
 
     Args:
         model: `kvae.VAE` for images: events of shape `[height, width, 1]` or `[height, width, 3]`.

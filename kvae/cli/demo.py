@@ -153,7 +153,10 @@ def _exports(arguments, folder, report) -> bool:
     for result in reports:
         say(result)
         report.code(str(result))
-    report.text("Serve the first with TensorFlow Serving, run the second on a phone:")
+    report.text(
+        "Serve the first with TensorFlow Serving, which listens on every interface of the machine; "
+        "run the second on a phone:"
+    )
     report.code(
         f"tensorflow_model_server --rest_api_port=8501 --model_name=mnist "
         f"--model_base_path=$PWD/{folder}/serving/{_PRETRAINED}"

@@ -202,5 +202,6 @@ def _page(arguments, model, folder: str) -> int:
         common.print_json({"path": str(path), "verification": None})
         return 0
     say(f"wrote {path}")
-    say(f"python -m http.server --directory {path.parent} shows it at http://localhost:8000")
+    server = f"python -m http.server --bind 127.0.0.1 --directory {path.parent}"
+    say(f"{server} shows it at http://localhost:8000")
     return 0

@@ -145,6 +145,39 @@ def test_a_body_costs_a_few_times_its_bytes():
             assert cost(read, body, signature) < 8 * len(body), body[:40]
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"instances": ["a", {"b64": "AP8="}, "[,]"]}', [b"a", b"\0\xff", b"[,]"]),
+        ('{"instances": [{"text": "a"}, {"text": {"b64": "AP8="}}]}', [b"a", b"\0\xff"]),
+        ('{"instances": [ {"b64": "AP8="} ]}', [b"\0\xff"]),
+        ('{"inputs": {"text": ["a", "\\u00e9"]}}', [b"a", "é".encode()]),
+        ('{"inputs": { "b64" : "AP8=" }}', [b"\0\xff"]),
+        ('{"inputs": "a"}', [b"a"]),
+        ('{"inputs": {"text": "a"}, "more": [{}]}', [b"a"]),
+        ('{"instances": [{"text": "a"}, "b"]}', "name different inputs"),
+        ('{"instances": ["b", {"text": "a"}]}', "holds strings, or bytes"),
+        ('{"instances": [{"text": ["a", "b"]}]}', "holds strings, or bytes"),
+        ('{"instances": [{"b64": "AP8=", "x": 1}]}', "holds strings, or bytes"),
+        ('{"instances": {"text": "a"}}', "a list with a row or more"),
+        ('{"inputs": [null]}', "holds strings, or bytes"),
+    ],
+)
+def test_strings_and_bytes_in_every_form(body, expected):
+    info = signatures.TensorInfo("text", "string", (None,))
+    signature = signatures.Signature({"text": info}, {})
+
+    def read():
+        columns = server_requests.columns(server_requests.parse(body.encode()), signature, 10_000)
+        return server_requests.arrays(columns, signature, 10_000, time.monotonic() + 60)["text"]
+
+    if isinstance(expected, list):
+        assert read().tolist() == expected
+    else:
+        with pytest.raises(server_models.Failure, match=expected):
+            read()
+
+
 def test_reading_and_writing_end_when_the_time_is_up():
     info = signatures.TensorInfo("z", "float32", (None, 2))
     signature = signatures.Signature({"z": info}, {"z": info})
@@ -173,12 +206,13 @@ def test_answers_are_the_json_of_their_lists(by_rows):
     st.recursive(
         st.floats(-1, 1) | st.integers(-9, 9) | st.none() | st.text("a[],{}", max_size=2),
         lambda children: st.lists(children, max_size=3),
-    )
+    ),
+    st.sampled_from([None, 1]),
 )
-def test_lists_are_read_as_numpy_reads_them(value):
+def test_lists_are_read_as_numpy_reads_them(value, indent):
     info = signatures.TensorInfo("x", "float32", (None, 2))
     signature = signatures.Signature({"x": info}, {})
-    text = json.dumps(value).encode()
+    text = json.dumps(value, indent=indent).encode()
     try:
         expected = np.array(value, object)
         fits = expected.ndim == 2 and expected.shape[1] == 2 and expected.size

@@ -50,7 +50,18 @@ def refused(path, message):
 def test_what_keras_writes_is_read(write, whole):
     kvae.load_model(write())
     kvae.load_model(write(zipfile.ZIP_DEFLATED))  # Somebody packed it again.
-    assert configs.read_archive(write()) == sum(map(len, whole.values()))
+    assert configs.read_model_file(write()) == sum(map(len, whole.values()))
+
+
+def test_folders_are_read_as_archives_are(write, whole, tmp_path):
+    for name, content in whole.items():
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(content)
+    kvae.load_model(tmp_path / "folder")
+    change = lambda layer: layer.update(units=60_000_000_000)  # noqa: E731
+    (tmp_path / "folder" / "config.json").write_text(with_decoder(whole, change))
+    refused(tmp_path / "folder", "take more than the .* bytes of .*folder")
+    refused(tmp_path / "nothing.keras", "it is not there")
 
 
 def test_archives_of_many_members(write):
@@ -65,9 +76,10 @@ def test_members_without_a_place_of_their_own(write, name):
     refused(write(more=[(name, b"{}")]), "member .* has no place in it")
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.weights.h5", "assets/vocabulary"])
+@pytest.mark.parametrize("name", ["config__json", "model__weights__h5", "assets/vocabulary"])
 def test_archives_that_unpack_to_more(write, name):
-    path = write(zipfile.ZIP_DEFLATED, more=[("assets/zeros", bytes(100_000_000))])
+    path = write(zipfile.ZIP_DEFLATED, **{name: bytes(100_000_000)})
+    assert path.stat().st_size < 1_000_000
     refused(path, r"unpacks to \d+ bytes, over 8 times its")
 
 

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(cli.__file__).parent
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("é 漢字 🙂 [bold]\tx\ny", "é 漢字 🙂 [bold]\tx\ny"),
+        ("é 漢字 👩\u200d🔬 [bold]\tx\ny", "é 漢字 👩\u200d🔬 [bold]\tx\ny"),
         ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
         ("\x9b2J\x85", r"\x9b2J\x85"),
