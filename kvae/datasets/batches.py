@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from kvae import forks, names
+from kvae import arguments, forks, names
 
 __all__ = ["Batches", "Examples", "ordered_batches", "ordered_blocks", "steady"]
 
@@ -44,7 +44,7 @@ class Examples:
 
     def steps(self, batch_size: int, workers: int = 1) -> int:
         """The number of batches in an epoch, `batch_size` being that of all workers together."""
-        return math.ceil(len(self) / batch_size)
+        return math.ceil(len(self) / arguments.whole("batch_size", batch_size))
 
     def batches(
         self,
@@ -57,6 +57,8 @@ class Examples:
         part: tuple[int, int] = (0, 1),
     ):
         """Makes a `tf.data.Dataset` of float32 batches `x`, or `(x, target)` where they differ.
+
+        With weights the batches are `(x, target, weights)`.
 
         Args:
             batch_size: int. The last batch of an epoch may be smaller.
@@ -74,6 +76,7 @@ class Examples:
         forks.check()
         if labels and not self.has_labels:
             raise ValueError(f"{self!r} has no labels.")
+        batch_size = arguments.whole("batch_size", batch_size)
         return self._ordered(
             batch_size,
             self.maker(shuffle, labels),
@@ -104,7 +107,7 @@ class Batches:
         redraw: bool. Whether each batch is binarized anew.
         scaled, target_scaled: bool. Whether stored values are divided by 255.
         noise: float. Standard deviation of the noise on the inputs.
-        target, labels: bool. Whether there are such.
+        target, labels, weights: bool. Whether there are such.
     """
 
     event_shape: tuple[int, ...]
@@ -115,6 +118,7 @@ class Batches:
     noise: float
     target: bool
     labels: bool
+    weights: bool = False
 
     def gather(self, stored: dict, rows) -> dict:
         """Returns the rows of each tensor."""
@@ -137,10 +141,15 @@ class Batches:
         if self.noise:
             noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
             x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
+        if self.weights and clean is None:  # Weights stand behind a target.
+            clean = x
         if self.labels:
             x = x, gathered["labels"]
-            return (x,) if clean is None else (x, clean)
-        return x if clean is None else (x, clean)
+        if self.weights:
+            return x, clean, gathered["weights"]
+        if clean is not None:
+            return x, clean
+        return (x,) if self.labels else x
 
 
 def ordered_batches(
@@ -167,8 +176,6 @@ def ordered_batches(
     """
     import tensorflow as tf
 
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
     count = math.ceil(n / batch_size)
     piece = math.ceil(batch_size / part[1])
 

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from kvae.datasets import kinds
+from kvae.datasets import kinds, weighting
 from kvae.datasets.batches import Batches, Examples, ordered_batches
 
 __all__ = ["Dataset"]
@@ -27,6 +27,8 @@ class Dataset(Examples):
         labels: optional array `[n]` of class numbers. Only conditional models see them in `fit`.
         target: optional array of the shape of `x`: what to reconstruct, when it is not `x` itself
             (a denoising autoencoder).
+        weights: optional array `[n]` of how much each example counts in the averages of `fit`,
+            `validation_data` and `kvae.VAE.evaluate`: finite, and not negative.
         name: str. For messages and model cards.
         split: str. For messages and model cards.
         binarize: `None`, `"static"` or `"dynamic"`. Defaults to `None`.
@@ -55,6 +57,7 @@ class Dataset(Examples):
         labels=None,
         *,
         target=None,
+        weights=None,
         name: str = "array",
         split: str = "all",
         binarize: str | None = None,
@@ -68,6 +71,9 @@ class Dataset(Examples):
         self.labels = (
             None if labels is None else kinds.as_array(labels, "labels", only_numbers=False)
         )
+        self.weights = None
+        if weights is not None:
+            self.weights = weighting.checked(weights, len(self.x), "weights")
         for other, what in ((self.labels, "labels"), (self.target, "target")):
             if other is not None and len(other) != len(self.x):
                 raise ValueError(f"`{what}` has {len(other)} rows, x has {len(self.x)}.")
@@ -113,6 +119,14 @@ class Dataset(Examples):
         )
         if self.binarize:
             part._fixed_draw = self._draw()[rows]
+        if self.weights is not None:  # They may all be zero, in a part.
+            part.weights = self.weights[rows]
+        return part
+
+    def weighted(self, weights) -> "Dataset":
+        """Returns the same examples with these weights, an array `[n]`."""
+        part = self.take(slice(None))
+        part.weights = weighting.checked(weights, len(self))
         return part
 
     @property
@@ -165,6 +179,7 @@ class Dataset(Examples):
             noise=float(self.noise),
             target=target is not None,
             labels=labels,
+            weights=self.weights is not None,
         )
 
     def stored(self, maker: Batches) -> dict:
@@ -177,6 +192,8 @@ class Dataset(Examples):
             stored["target"] = tf.constant(self.target)
         if maker.labels:
             stored["labels"] = tf.constant(self.labels, tf.int32)
+        if maker.weights:
+            stored["weights"] = tf.constant(self.weights)
         return stored
 
     def _ordered(self, batch_size, maker, part, **order):

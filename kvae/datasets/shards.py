@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from kvae import io
+from kvae import arguments, io
 from kvae.datasets import kinds
 from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import steady
@@ -95,7 +95,7 @@ class Shards(Stream):
         return sum(self.counts)
 
     def steps(self, batch_size: int, workers: int = 1) -> int:
-        piece = math.ceil(batch_size / workers)
+        piece = math.ceil(arguments.whole("batch_size", batch_size) / workers)
         return max(math.ceil(sum(self.counts[i::workers]) / piece) for i in range(workers))
 
     def _ordered(self, batch_size, maker, part, *, shuffle, first_epoch, repeat):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kvae import names, random
+from kvae import arguments, names, random
 from kvae.evaluation.importance import LogProb, importance_log_prob
 from kvae.models.inputs import concatenated, in_batches
 
@@ -89,7 +89,7 @@ class Inference:
                 `None` continues the model's own stream.
             output: str. `"mean"` returns E[x|z], `"mode"` its most probable x, `"sample"` a draw
                 from p(x|z). Defaults to `"mean"`.
-            temperature: float. Scales the prior's noise. Defaults to `1.0`.
+            temperature: float. Scales the prior's noise; at least 0. Defaults to `1.0`.
             batch_size: int. Examples at once. Defaults to `1024`.
             label: int or int array `[n]`, for a conditional model alone: the class of all, or of
                 each.
@@ -98,8 +98,8 @@ class Inference:
             Tensor `[n, *event]`.
 
         Raises:
-            ValueError: for an unknown `output`, for a model without a prior, and for a missing,
-                wrong or superfluous label.
+            ValueError: for an unknown `output`, an `n`, `temperature` or `batch_size` out of range,
+                for a model without a prior, and for a missing, wrong or superfluous label.
         """
         if output not in _OUTPUTS:
             raise names.unknown_name("output", output, _OUTPUTS)
@@ -110,8 +110,10 @@ class Inference:
                 "`decode(z)`, or train a VAE."
             )
         self._require_built()
-        if not tf.is_tensor(n) and (not hasattr(n, "__index__") or n < 1):
-            raise ValueError(f"`n` is a whole number of at least 1, not {n!r}.")
+        if not tf.is_symbolic_tensor(n):
+            n = arguments.whole("n", n)
+        if not tf.is_symbolic_tensor(temperature):
+            temperature = arguments.number("temperature", temperature, least=0.0)
         if isinstance(label, int) or getattr(label, "shape", None) == ():
             label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
         label = self._labels(label, None if tf.is_tensor(n) else n)
@@ -120,9 +122,9 @@ class Inference:
             "draw from the prior",
             lambda label, *settings: self.prior.given(label).sample(*settings),
             (label,),
-            n if tf.is_tensor(n) else int(n),
+            n,
             z_seed,
-            temperature if tf.is_tensor(temperature) else float(temperature),
+            temperature,
         )
         if output != "sample":
             return self._decoded(z, label, batch_size, output)

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import forks
-from kvae.datasets import kinds
+from kvae import arguments, forks
+from kvae.datasets import kinds, weighting
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.training import distributed
@@ -43,14 +43,27 @@ class Inputs:
                     f"`{name}` has shape {tuple(value.shape)}, the model takes "
                     f"{(None, *self.event_shape)}.{hint}"
                 )
+        return x, label, target, None if weight is None else _for_each(weight)
+
+    def check_values(self, x, y=None, label=None, weight=None, support: bool = True) -> None:
+        """Raises the `ValueError` that says what is wrong with a batch; the arrays of one.
+
+        Args:
+            x, y, label, weight: arrays `[n, *event]` and `[n]`, or `None`.
+            support: bool. Whether what is to be reconstructed has to lie in the likelihood's
+                support. Defaults to `True`.
+        """
+        self._check_events(x, "x", support=support and y is None)
+        if y is not None:
+            self._check_events(y, "y", support=support)
+        self._labels(label, len(x))
         if weight is not None:
-            weight = tf.reshape(tf.cast(weight, tf.float32), (-1,))
-        return x, label, target, weight
+            weighting.checked(weight, len(x), batch=True)
 
-    def _prepare(self, x, y, in_memory: bool):
-        """Checks what can be checked; arrays become a `Dataset` when `in_memory`.
+    def _prepare(self, x, y, weight=None, in_memory: bool = True):
+        """Checks data in memory as a whole; returns x, y and weight as Keras trains on them.
 
-        Other arrays come back as Keras trains on them, a conditional model's as `(x, label)`.
+        Arrays become a `Dataset` when `in_memory`; a conditional model's otherwise `(x, label)`.
         """
         x, label, y = self._pair_and_target(x, y)
         if label is not None and not is_concrete(x):
@@ -61,6 +74,7 @@ class Inputs:
         if isinstance(x, Dataset):
             if y is not None:
                 raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
+            x = x if weight is None else x.weighted(weight)
             self._dataset_labels(x)
             self._build_for(x.x.shape)
             target = x.x if x.target is None else x.target
@@ -68,18 +82,26 @@ class Inputs:
             self._check_events(target, "x", values=target.dtype != np.uint8)
             if target.dtype == np.uint8:
                 self._check_bytes(x)
-        elif is_concrete(x):
+            return x, None, None
+        if is_concrete(x):
             x = self._check_events(np.asarray(x), "x", support=y is None)
             label = self._labels(label, len(x))
             self._build_for(x.shape)
             if y is not None:
                 y = self._check_events(np.asarray(y), "y")
             label = None if label is None else label.numpy()
+            if weight is not None:
+                weight = weighting.checked(weight, len(x))
             if in_memory:
-                return Dataset(x, label, target=y, seed=self.seed), None
+                return Dataset(x, label, target=y, weights=weight, seed=self.seed), None, None
             # Keras drops the weights of data without a target.
-            return x if label is None else (x, label), x if y is None else y
-        elif isinstance(x, (Stream, tf.data.Dataset)):
+            return x if label is None else (x, label), x if y is None else y, weight
+        if weight is not None:
+            raise ValueError(
+                "Weights of data in batches stand in the batches, (x, y, sample_weight): leave out "
+                "`sample_weight`."
+            )
+        if isinstance(x, (Stream, tf.data.Dataset)):
             if isinstance(x, Stream):
                 if y is not None:
                     raise ValueError("A Stream has no target but itself: leave out `y`.")
@@ -93,27 +115,25 @@ class Inputs:
             self._check_batch(x[0])
         elif isinstance(x, Iterator):
             x = self._as_tuples(x)
-        return x, y
+        return x, y, None
 
     def _prepare_validation(self, data, batch_size: int):
         data = data if isinstance(data, tuple) else (data,)  # A list is an array.
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, y = self._prepare(x, y, in_memory=weight is None)
+        x, y, weight = self._prepare(x, y, weight)
         if isinstance(x, (Dataset, Stream)):
             return self._batches(x, batch_size)
-        if isinstance(x, (np.ndarray, tuple)):
-            return x, y, weight
         return x if y is None else data
 
-    def _prepare_batch(self, x, y):
+    def _prepare_batch(self, x, y, weight=None):
         """Checks what is to be one batch, and returns it as Keras takes it."""
-        x, y = self._prepare(x, y, in_memory=False)
+        x, y, weight = self._prepare(x, y, weight, in_memory=False)
         if isinstance(x, Dataset) or kinds.gives_batches(x):
             raise ValueError(
                 f"One batch is an array, or a pair (x, label), not a {type(x).__name__}: give one "
                 "of its batches, e.g. next(iter(batches)), or call `fit` or `evaluate`."
             )
-        return x, y
+        return x, y, weight
 
     def _batches(self, data, batch_size: int, **order):
         """The batches of a `Dataset` or `Stream`, with its labels for a conditional model."""
@@ -155,7 +175,8 @@ class Inputs:
         )
         if not isinstance(x, Dataset) and not is_concrete(x):
             raise ValueError("`validation_split` needs arrays; give `validation_data` instead.")
-        cut = int(len(x) * (1.0 - fraction))
+        weight = None if weight is None else weighting.checked(weight, len(x))
+        cut = int(len(x) * (1.0 - arguments.number("validation_split", fraction, 0.0, 1.0)))
         if not 0 < cut < len(x):
             raise ValueError(f"validation_split={fraction} leaves nothing to train or to validate.")
 
@@ -163,8 +184,7 @@ class Inputs:
             events = x[rows] if label is None else (x[rows], label[rows])
             return events, *(None if value is None else value[rows] for value in (y, weight))
 
-        held_out = x[cut:] if isinstance(x, Dataset) else part(slice(cut, None))
-        return *part(slice(cut)), held_out
+        return *part(slice(cut)), part(slice(cut, None))
 
     def _as_tuples(self, batches):
         """Yields batches of any form as Keras takes them: `(x,)`, `(x, y)` or `(x, y, weight)`."""
@@ -251,8 +271,7 @@ def in_batches(function, tensors: tuple, batch_size: int):
 
     Symbolic tensors are not cut.
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+    batch_size = arguments.whole("batch_size", batch_size)
     first = tensors[0]
     if tf.is_symbolic_tensor(first) or len(first) <= batch_size:
         return function(*tensors)
@@ -269,3 +288,11 @@ def concatenated(results: list):
     if len(results) == 1:
         return results[0]
     return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *results)
+
+
+def _for_each(weight):
+    """Returns weights `[n]` or `[n, 1]` as a float32 tensor `[n]`."""
+    weight = tf.cast(weight, tf.float32)
+    if weight.shape.rank is not None:
+        weighting.check_shape(weight.shape)
+    return tf.reshape(weight, (-1,))

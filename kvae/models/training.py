@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import forks, keras_internals, random
+from kvae import arguments, forks, keras_internals, random
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.likelihoods.scale import learn_scale
@@ -115,24 +115,33 @@ class Training(keras_internals.BuiltOnce):
             The objective's terms, each `[batch]`, and the weights `[batch]` or `None`.
         """
         x, label, target, weight = self._unpack(data)
-        seed = self._step_seed(random.as_seed(self.seed_generator))
-        mean = _mean_of_the_step(tf.shape(x)[0], weight)
-        with tf.GradientTape() as tape:
-            model = self.given(label)
-            terms = self.objective.terms(model, x, target, training=True, seed=seed)
-            terms["loss"] = self._with_regularizers(terms["loss"])
-            scaled = self.optimizer.scale_loss(mean(terms["loss"]))
-        variables = self.trainable_variables
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(scaled, variables), variables, strict=True)
-        )
-        self.objective.update(self.given(label), x, target, terms, seed=seed)
+        with self.guard.step(_batch(x, label, target, weight), state=self._state):
+            seed = self._step_seed(random.as_seed(self.seed_generator))
+            mean = _mean_of_the_step(tf.shape(x)[0], weight)
+            with tf.GradientTape() as tape:
+                model = self.given(label)
+                terms = self.objective.terms(model, x, target, training=True, seed=seed)
+                terms["loss"] = self._with_regularizers(terms["loss"])
+                scaled = self.optimizer.scale_loss(mean(terms["loss"]))
+            variables = self.trainable_variables
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(scaled, variables), variables, strict=True)
+            )
+            self.objective.update(self.given(label), x, target, terms, seed=seed)
         return terms, weight
+
+    def _state(self) -> list:
+        """All variables that a step of the optimizer changes."""
+        own = self.objective.optimizer_variables()
+        return [*self.variables, *self.optimizer.variables, *own]
 
     def make_train_function(self, force=False):
         forks.check()
         if self._blocks.present is None:
-            return super().make_train_function(force=force)
+            if self.train_function is None or force:
+                super().make_train_function(force=force)
+                self.train_function = self.guard.watched(self.train_function)
+            return self.train_function
         # Keras has made its iterator over an epoch: evaluation has a number of its own.
         self.steps_per_execution = self.steps_chosen or 1
         self.train_function = self._blocks.present
@@ -140,22 +149,29 @@ class Training(keras_internals.BuiltOnce):
 
     def make_test_function(self, force=False):
         forks.check()
-        return super().make_test_function(force=force)
+        if self.test_function is None or force:
+            super().make_test_function(force=force)
+            self.test_function = self.guard.watched(self.test_function)
+        return self.test_function
 
     def make_predict_function(self, force=False):
         forks.check()
-        return super().make_predict_function(force=force)
+        if self.predict_function is None or force:
+            super().make_predict_function(force=force)
+            self.predict_function = self.guard.watched(self.predict_function)
+        return self.predict_function
 
     def test_step(self, data):
         x, label, target, weight = self._unpack(data)
-        # Keyed by the number of examples seen, so evaluating twice gives the same figures and
-        # validation leaves the noise of the training alone.
-        seen = tf.cast(self._trackers["loss"].count, tf.int32)
-        seed = self._step_seed(random.fold_in(self.seed, seen))
-        model = self.given(label)
-        terms = self.objective.terms(model, x, target, training=False, seed=seed)
-        terms["loss"] = self._with_regularizers(terms["loss"])
-        return self._track(terms, weight)
+        with self.guard.step(_batch(x, label, target, weight)):
+            # Keyed by the number of examples seen, so evaluating twice gives the same figures and
+            # validation leaves the noise of the training alone.
+            seen = tf.cast(self._trackers["loss"].count, tf.int32)
+            seed = self._step_seed(random.fold_in(self.seed, seen))
+            model = self.given(label)
+            terms = self.objective.terms(model, x, target, training=False, seed=seed)
+            terms["loss"] = self._with_regularizers(terms["loss"])
+            return self._track(terms, weight)
 
     def fit(
         self,
@@ -208,13 +224,16 @@ class Training(keras_internals.BuiltOnce):
             raise ValueError(
                 "`fit` takes an array `x`, a Dataset, a tf.data.Dataset or a generator."
             )
-        if class_weight is not None:
-            raise ValueError("A VAE has no classes: use `sample_weight` to weight examples.")
+        batch_size = arguments.whole_or_none("batch_size", batch_size)
+        epochs = arguments.whole("epochs", epochs, 0)
+        initial_epoch = arguments.whole("initial_epoch", initial_epoch, 0)
+        steps_per_epoch = arguments.whole_or_none("steps_per_epoch", steps_per_epoch)
+        _refuse_class_weight(class_weight)
         if validation_split and validation_data is None:
             x, y, sample_weight, validation_data = self._split(
                 x, y, sample_weight, validation_split
             )
-        x, y = self._prepare(x, y, in_memory=sample_weight is None and steps_per_epoch is None)
+        x, y, sample_weight = self._prepare(x, y, sample_weight, in_memory=steps_per_epoch is None)
         learn_scale(self.likelihood, x)
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
@@ -242,7 +261,8 @@ class Training(keras_internals.BuiltOnce):
         elif not isinstance(x, keras.utils.PyDataset):
             shuffle = False  # Such data comes in an order of its own, and Keras would warn.
         if validation_data is not None:
-            size = kwargs.pop("validation_batch_size", None) or 128
+            size = kwargs.pop("validation_batch_size", None)
+            size = arguments.whole_or_none("validation_batch_size", size) or 128
             validation_data = self._prepare_validation(validation_data, size)
             kwargs["validation_batch_size"] = size
         self._build_optimizer()
@@ -284,11 +304,10 @@ class Training(keras_internals.BuiltOnce):
         keras_internals.require_compiled(self, "evaluate")
         if kwargs.get(keras_internals.VALIDATION_IN_FIT):  # `fit` has checked the data.
             return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
-        x, y = self._prepare(x, y, in_memory=kwargs.get("sample_weight") is None)
+        batch_size = arguments.whole_or_none("batch_size", batch_size)
+        x, y, _ = self._prepare(x, y, kwargs.pop("sample_weight", None))
         if isinstance(x, (Dataset, Stream)):
             x, y, batch_size = self._batches(x, batch_size or 128), None, None
-        elif isinstance(x, (np.ndarray, tuple)):
-            batch_size = batch_size or 128
         return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
@@ -297,6 +316,7 @@ class Training(keras_internals.BuiltOnce):
         `x` is what `fit` takes; for a conditional model it has labels.
         """
         forks.check()
+        batch_size = arguments.whole_or_none("batch_size", batch_size)
         x, label = self._pair(x)
         if isinstance(x, Dataset):
             x, label = x.images, self._dataset_labels(x)
@@ -313,15 +333,20 @@ class Training(keras_internals.BuiltOnce):
     def predict_step(self, data):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         x, label, _ = self._pair_and_target(x, y)
-        return self(x if label is None else (x, label), training=False)
+        label = self._labels(label)
+        with self.guard.step({"x": x, "label": label}, support=False):
+            return self(x if label is None else (x, label), training=False)
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """Takes one step on a batch; the arguments are Keras's, x and y those of `fit`."""
-        return super().train_on_batch(*self._prepare_batch(x, y), *args, **kwargs)
+        _refuse_class_weight(class_weight)
+        batch = self._prepare_batch(x, y, sample_weight)
+        return super().train_on_batch(*batch, return_dict=return_dict)
 
-    def test_on_batch(self, x, y=None, *args, **kwargs):
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Evaluates one batch; the arguments are Keras's, x and y those of `evaluate`."""
-        return super().test_on_batch(*self._prepare_batch(x, y), *args, **kwargs)
+        batch = self._prepare_batch(x, y, sample_weight)
+        return super().test_on_batch(*batch, return_dict=return_dict)
 
     def predict_on_batch(self, x):
         """Returns the mean reconstruction of one batch; x is that of `predict`."""
@@ -358,6 +383,17 @@ class Training(keras_internals.BuiltOnce):
             # Keras averages the logs of several workers over their first axis.
             logs = {name: tf.reshape(tf.cast(v, tf.float32), [1]) for name, v in logs.items()}
         return logs
+
+
+def _refuse_class_weight(class_weight) -> None:
+    if class_weight is not None:
+        raise ValueError("A VAE has no classes: use `sample_weight` to weight examples.")
+
+
+def _batch(x, label, target, weight) -> dict:
+    """What `Guard.step` takes; a target that is x itself is checked once."""
+    y = None if target is x else target
+    return {"x": x, "y": y, "label": label, "weight": weight}
 
 
 def _mean_of_the_step(size, weight):

@@ -7,6 +7,7 @@ from kvae import forks, likelihoods, objectives, posteriors, priors, scalars
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import networks
 from kvae.models.functions import Functions
+from kvae.models.guard import Guard
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs
 from kvae.models.labels import Labels, joined
@@ -139,6 +140,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Saving, keras.Model):
             part.attach(self)
         self.reproducible = False
         self._functions = Functions()
+        self.guard = Guard(self)
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
         }

@@ -101,6 +101,9 @@ class FactorVAE(ELBO):
         )
         self.discriminator_optimizer.build(self.discriminator.variables)
 
+    def optimizer_variables(self):
+        return self.discriminator_optimizer.variables
+
     def metric_names(self):
         return (*super().metric_names(), "total_correlation")
 

@@ -46,6 +46,13 @@ class Objective(Part):
             seed: int32 tensor `[2]`, the seed that `terms` was given.
         """
 
+    def optimizer_variables(self) -> list:
+        """Returns the variables of optimizers of its own, which `update` changes. By default none.
+
+        They are not among the weights, and go back with these where a step is taken back.
+        """
+        return []
+
     def prepare(self, vae) -> None:
         """Runs once when the model is built, to make networks that depend on its shapes."""
         self.built = True

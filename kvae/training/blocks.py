@@ -172,14 +172,14 @@ class Blocks:
         block = self._batches.gather(stored, self._filled(rows, full))
         sums = self._steps(block, full, epoch_seed, first)
         if self._whole:
-            return self._logs(sums, tf.size(rows))
+            return self._logs(sums)
         left = rows[full * size :]  # The last batch of an epoch.
         more = tf.cond(
             tf.size(left) > 0,
             lambda: self._step(self._batches.gather(stored, left), epoch_seed, first + full),
             lambda: tf.zeros_like(sums),
         )
-        return self._logs(sums + more, tf.size(rows))
+        return self._logs(sums + more)
 
     def _filled(self, rows, full):
         """The rows of whole batches; under XLA, whose shapes are fixed, filled up with zeros."""
@@ -206,21 +206,25 @@ class Blocks:
         )[1]
 
     def _step(self, gathered, epoch_seed, number):
-        """One step of the optimizer; returns the sums over the batch of what is reported."""
+        """One step of the optimizer; returns the weighted sums of what is reported, and of 1."""
         vae = self._vae
         data = self._batches.make(gathered, epoch_seed, number)
         # XLA fuses the update by itself.
-        with fused.adam(None if self._plan.jit else vae.optimizer):
-            terms, _ = vae.optimize(data)
-        return tf.stack([tf.reduce_sum(terms[name]) for name in vae.metric_trackers])
+        with fused.adam(None if self._plan.jit else vae.optimizer), vae.guard.off():
+            terms, weight = vae.optimize(data)
+        reported = [terms[name] for name in vae.metric_trackers]
+        if weight is None:
+            count = tf.cast(tf.shape(gathered["x"])[0], tf.float32)
+            return tf.stack([*map(tf.reduce_sum, reported), count])
+        return tf.stack([tf.reduce_sum(weight * values) for values in [*reported, 1.0]])
 
     def _zeros(self):
-        return tf.zeros([len(self._vae.metric_trackers)])
+        return tf.zeros([len(self._vae.metric_trackers) + 1])
 
-    def _logs(self, sums, count):
-        count = tf.cast(count, tf.float32)
+    def _logs(self, sums):
+        *totals, count = tf.unstack(sums)
         trackers = self._vae.metric_trackers
-        for total, tracker in zip(tf.unstack(sums), trackers.values(), strict=True):
+        for total, tracker in zip(totals, trackers.values(), strict=True):
             tracker.total.assign_add(total)
             tracker.count.assign_add(count)
         logs = {name: tracker.result() for name, tracker in trackers.items()}
@@ -228,7 +232,7 @@ class Blocks:
 
     def _step_by_step(self, stored, rows, epoch_seed, number):
         sums = self._step(self._batches.gather(stored, rows), epoch_seed, number)
-        return self._logs(sums, tf.size(rows))
+        return self._logs(sums)
 
     def _one_by_one(self, stored, rows, epoch_seed, first):
         for start in range(0, len(rows), self._batch_size):

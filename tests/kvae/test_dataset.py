@@ -216,5 +216,5 @@ def test_refuses_what_makes_no_dataset(arguments, message):
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_refuses_batches_without_rows(batch_size):
-    with pytest.raises(ValueError, match="`batch_size` is at least 1"):
+    with pytest.raises(ValueError, match="`batch_size` is a whole number of at least 1"):
         numbered().batches(batch_size)

@@ -385,7 +385,7 @@ def test_functions_are_compiled_once(make_vae, digits, tmp_path):
     vae.compile("sgd", run_eagerly=True)
     vae.encode(digits[:2])
     assert not vae._functions._made
-    with pytest.raises(ValueError, match="`batch_size` is at least 1"):
+    with pytest.raises(ValueError, match="`batch_size` is a whole number of at least 1"):
         vae.encode(digits, batch_size=0)
 
 
