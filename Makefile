@@ -9,8 +9,9 @@
 #              allows (KERAS=3.13.2 is another one, KERAS=newest the newest)
 # make bench   this library's speed beside pythae's and PyTorch's, into docs/BENCHMARKS.md
 # make verify-zoo  the SavedModel of every zoo model, in the C++ runtime and in OpenVINO (minutes)
-# make stress  files damaged at random, numbers at the extremes, trainings killed, and a soak of the
-#              development server (SOAK=600 seconds)
+# make stress  files damaged at random, numbers at the extremes, trainings killed, processes and
+#              threads at once, memory over CALLS=1000 calls of each public method (hours), and a
+#              soak of the development server (SOAK=600 seconds)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    ruff             make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
@@ -109,12 +110,14 @@ build/keras-$(KERAS)/.installed: .venv/.requirements
 	@touch $@
 
 SOAK ?= 600
+CALLS ?= 1000
 
 stress: .venv
 	KVAE_FUZZ=100 .venv/bin/python -m pytest -m "slow or not slow" tests/test_damaged_files.py \
 		tests/kvae/test_extremes.py $(ARGS)
 	.venv/bin/python -m pytest -m slow tests/kvae/test_reproducible.py \
-		tests/kvae/test_distributed.py $(ARGS)
+		tests/kvae/test_distributed.py tests/stress/test_concurrency.py $(ARGS)
+	KVAE_CALLS=$(CALLS) .venv/bin/python -m pytest -m slow tests/stress/test_memory.py $(ARGS)
 	.venv/bin/python tests/export/soak.py --seconds $(SOAK)
 
 demo: .venv

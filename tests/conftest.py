@@ -29,14 +29,14 @@ def pytest_collection_finish(session):
 def run_python():
     """Runs code in a new interpreter: `run_python(code, *arguments)` -> the finished process."""
 
-    def run(code, *arguments, check=True):
+    def run(code, *arguments, check=True, timeout=300):
         paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
         finished = subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
         )
         if check and finished.returncode != 0:
             raise AssertionError(f"exit status {finished.returncode}:\n{finished.stderr[-4000:]}")

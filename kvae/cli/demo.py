@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from kvae import io
+from kvae import io, locks
 from kvae.cli import common
 from kvae.terminal import say
 
@@ -29,10 +29,11 @@ def run(arguments) -> int:
     )
     ok = True
     steps = (_train, _pretrained, _exports)
-    for number, step in enumerate(steps, 1):
-        say(f"[{number}/{len(steps)}] {step.__doc__}", flush=True)
-        ok &= step(arguments, folder, report)
-        report.write(folder / "index.html")  # What is done is kept, whatever becomes of the rest.
+    with locks.Lock(folder, "a demo"):
+        for number, step in enumerate(steps, 1):
+            say(f"[{number}/{len(steps)}] {step.__doc__}", flush=True)
+            ok &= step(arguments, folder, report)
+            report.write(folder / "index.html")  # What is done is kept, whatever comes of the rest.
     seconds = time.monotonic() - start
     report.text(f"Made in {seconds:.0f} seconds.")
     page = report.write(folder / "index.html")

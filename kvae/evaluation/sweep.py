@@ -113,14 +113,18 @@ def sweep(
                 progress(len(self.oracle.end_order))
 
     full = io.disk_errors(folder, "the sweep stopped; start it again to go on")
-    # It says what it does, on standard error.
-    with locks.Lock(folder, "a sweep"), full, contextlib.redirect_stdout(sys.stderr):
+    with (
+        locks.Lock(folder, "a sweep"),
+        full,
+        io.utf8_path(folder) as place,
+        contextlib.redirect_stdout(sys.stderr),  # Where it says what it does.
+    ):
         tuner = Tuner(
             hyperparameters=space,
             objective=keras_tuner.Objective("elbo", "max"),
             max_trials=trials or len(betas) * len(latent_dims),
             seed=seed,
-            directory=str(folder),
+            directory=str(place),
             project_name="trials",
             overwrite=False,
             max_consecutive_failed_trials=1,

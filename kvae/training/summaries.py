@@ -1,9 +1,12 @@
 """Files for TensorBoard, written by TensorFlow alone: `tf.summary.scalar` needs TensorBoard."""
 
+import functools
 import os
 
 import numpy as np
 import tensorflow as tf
+
+from kvae import io
 
 __all__ = ["SummaryWriter"]
 
@@ -16,7 +19,11 @@ class SummaryWriter:
     """
 
     def __init__(self, directory):
-        self._writer = tf.summary.create_file_writer(os.fsencode(directory))
+        self._full = functools.partial(
+            io.disk_errors, directory, "the curves for TensorBoard end here"
+        )
+        with self._full():
+            self._writer = tf.summary.create_file_writer(os.fsencode(directory))
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Writes numbers by name."""
@@ -39,14 +46,16 @@ class SummaryWriter:
         self._write([{"tag": name, "histo": histogram}], step)
 
     def flush(self) -> None:
-        self._writer.flush()
+        with self._full():
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with self._full():
+            self._writer.close()
 
     def _write(self, entries: list[dict], step: int) -> None:
         summary = tf.compat.v1.Summary(
             value=[tf.compat.v1.Summary.Value(**entry) for entry in entries]
         )
-        with self._writer.as_default():
+        with self._full(), self._writer.as_default():
             tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)

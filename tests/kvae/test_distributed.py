@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent import futures
 
 import numpy as np
 import pytest
 
+from kvae import cli, locks
 from kvae.cli.launch import LOST_WORKER, launch
 from kvae.training import distributed
 
@@ -67,6 +69,17 @@ def test_restarts_come_to_an_end(tmp_path, capfd):
 def test_bad_input_is_not_tried_again(tmp_path):
     assert workers(tmp_path, "sys.exit(2 if index == 0 else time.sleep(60))") == 2
     assert len(runs(tmp_path, 0)) == 1
+
+
+def test_a_second_launch_in_the_folder_starts_no_worker(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kvae.cli.launch.launch", lambda *_, **__: pytest.fail("started"))
+    lock = locks.Lock(tmp_path, "a training")
+    with futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(lock.acquire).result()
+        arguments = ["dense_vae", "--distributed", "2", "-o", str(tmp_path)]
+        assert cli.main(["train", *arguments]) == 2
+        pool.submit(lock.release).result()
+    assert f"{tmp_path} is in use by a training in process" in capsys.readouterr().err
 
 
 def test_sigterm_is_passed_on_and_waited_for(tmp_path):

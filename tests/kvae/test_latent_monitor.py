@@ -11,6 +11,7 @@ import kvae
 from kvae.evaluation import latent_summary
 from kvae.schedules import Linear
 from kvae.training import Checkpoint
+from kvae.training.summaries import SummaryWriter
 
 
 def fit(vae, x, monitor, epochs=2, **options):
@@ -212,3 +213,17 @@ def test_bad_data(digits):
             kvae.LatentMonitor(data)
     with pytest.raises(ValueError, match=r"shape \[n, \*event\] with n > 0, not \(5,\)"):
         kvae.LatentMonitor(np.zeros(5))
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = SummaryWriter(tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        with pytest.raises(OSError, match="The disk of .* is full .*, and the curves for"):
+            for step in range(100):
+                writer.scalars({"loss": 1.0}, step)
+                writer.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
