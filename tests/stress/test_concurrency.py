@@ -11,8 +11,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 _DRIVER = """
 import hashlib, json, os, pathlib, random, signal, sys, time, traceback
 import keras, numpy as np, kvae, export, zoo
@@ -76,6 +74,7 @@ def drive(run_python, folder, code, **facts):
     return json.loads(finished.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_two_trainings_in_one_folder_and_readers_all_the_while(run_python, tmp_path):
     result = drive(
         run_python,
@@ -118,6 +117,7 @@ print(json.dumps({"ended": sorted(ended.values()), "looks": looks, "refused": re
     assert result["restored"] >= 20
 
 
+@pytest.mark.slow
 def test_a_killed_training_is_taken_over_at_once(run_python, tmp_path):
     result = drive(
         run_python,
@@ -143,6 +143,7 @@ print(json.dumps({"taken": taken, "names": sorted(p.name for p in folder.iterdir
     assert len(result["names"]) == 3 and result["names"][-1] == "state.json"
 
 
+@pytest.mark.slow
 def test_publishers_at_once_some_of_them_killed(run_python, tmp_path):
     result = drive(
         run_python,
@@ -185,6 +186,7 @@ print(json.dumps({
     assert all(result["listed"].values()) and result["left"] == []
 
 
+@pytest.mark.slow
 def test_threads_of_one_model(run_python, tmp_path):
     result = drive(
         run_python,
@@ -215,6 +217,7 @@ print(json.dumps({"draws": len(draws), "distinct": len(set(draws)), "right": rig
     assert result == {"draws": 200, "distinct": 200, "right": True, "as_alone": True}
 
 
+@pytest.mark.slow
 def test_a_forked_child_is_told_and_a_spawned_one_works(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -27,10 +27,7 @@ import zoo
 from kvae import evaluation, plots, samplers
 from kvae.training import Checkpoint
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="There is no /proc."),
-]
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="There is no /proc.")
 
 CALLS = int(os.environ.get("KVAE_CALLS", 100))
 BOUND = 4_000
@@ -115,6 +112,7 @@ USES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", USES)
 def test_using_a_model(vae, x, name):
     check(lambda index: USES[name](vae, x, index))
@@ -169,6 +167,7 @@ def folder(vae, x, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LONGER)
 def test_using_a_model_for_longer(vae, x, folder, name):
     check(lambda index: LONGER[name](vae, x, index, folder), share=10, bound=10 * BOUND)
@@ -182,6 +181,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_drawing(vae, x, folder, name):
     check(lambda index: PICTURES[name](vae, x, folder), share=20, bound=20 * BOUND)
@@ -203,6 +203,7 @@ TRACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRACES)
 def test_what_is_traced_anew(x, folder, name):
     """Functions that are made again: TensorFlow keeps a little of each for the process's life."""
@@ -235,11 +236,13 @@ CLIENT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLIENT)
 def test_asking_a_server(client, x, name):
     check(lambda index: CLIENT[name](client, x, index))
 
 
+@pytest.mark.slow
 def test_verifying_a_file(vae, folder):
     file = export.tflite(vae, folder / "decoder.tflite", prior=False)
     check(lambda _: export.verify(file, vae, batch_sizes=(2,)), share=50, bound=50 * BOUND)
