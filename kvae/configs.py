@@ -18,6 +18,9 @@ MAX_BYTES = 4 << 20
 _MAX_DEPTH = 100
 # What is built of it: layers, and the initializers, parts and dtypes of each.
 _MAX_OBJECTS = 5_000
+# The sum of the squares of layers in Sequential models: Keras builds such a model anew with each
+# layer, and takes 15 s for one of 200.
+_MAX_SQUARES = 200**2
 # Variables that no file has, such as counters and the state of metrics.
 _SPARE_BYTES = 1 << 20
 _LONGEST_ERROR = 600
@@ -52,12 +55,16 @@ def check(config: object, what: str) -> None:
         ValueError: if it is nested too deeply, describes too many objects, or has control
             characters, which could steer a terminal where a name is printed.
     """
-    objects, level = 0, [config]
+    objects, squares, level = 0, 0, [config]
     for _ in range(_MAX_DEPTH):
         children = []
         for value in level:
             if isinstance(value, dict):
                 objects += "class_name" in value
+                if value.get("class_name") == "Sequential":
+                    inner = value.get("config")
+                    layers = inner.get("layers") if isinstance(inner, dict) else None
+                    squares += len(layers) ** 2 if isinstance(layers, list) else 0
                 children += [*value, *value.values()]
             elif isinstance(value, list):
                 children += value
@@ -65,6 +72,11 @@ def check(config: object, what: str) -> None:
                 raise ValueError(f"{what} has control characters in {value[:40]!r}.")
         if objects > _MAX_OBJECTS:
             raise ValueError(f"{what} describes more than {_MAX_OBJECTS} objects.")
+        if squares > _MAX_SQUARES:
+            raise ValueError(
+                f"{what} describes more layers in Sequential models than Keras builds in time. "
+                "Save the model with functional ones."
+            )
         level = children
         if not level:
             return

@@ -87,6 +87,10 @@ def nested(depth):
     return '{"class_name": "x", "config": ' + "[" * depth + "]" * depth + "}"
 
 
+def sequential(layers):
+    return json.dumps({"class_name": "Sequential", "config": {"layers": [{}] * layers}})
+
+
 def with_decoder(whole, change):
     """The configuration of the model, with another one of its decoder's last layer."""
     config = json.loads(whole["config.json"])
@@ -101,6 +105,8 @@ def with_decoder(whole, change):
         (nested(100_000), "nested too deeply"),
         ("[" * 3_000_000, "nested too deeply"),
         (json.dumps([{"class_name": "Dense"}] * 6000), "more than 5000 objects"),
+        (sequential(201), "more layers in Sequential models"),
+        (f"[{', '.join([sequential(21)] * 100)}]", "more layers in Sequential models"),
         (" " * (5 << 20) + "{}", "4194304 are allowed"),
         ("{", "is no JSON"),
         ("[1, 2]", "no model file that Keras can load"),
