@@ -231,4 +231,11 @@ def _as_stored(x, name: str) -> np.ndarray:
         raise ValueError(f"Data has the shape [n, *event] with n > 0, not {x.shape}.")
     if x.dtype == np.uint8 or x.dtype == np.float32:
         return x
-    return x.astype(np.float32)
+    with np.errstate(over="ignore"):  # Reported here.
+        stored = x.astype(np.float32)
+    if np.isinf(stored).any() and np.isfinite(x).all():
+        raise ValueError(
+            f"`{name}` holds numbers too large for float32, in which models compute. Rescale the "
+            "data."
+        )
+    return stored

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae import names, random
+from kvae import arguments, names, random
 from kvae.evaluation.importance import LogProb
 
 __all__ = ["anneal", "annealed_log_prob"]
@@ -164,8 +164,7 @@ def anneal(
 
 def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"`{name}` is at least 1, not {value}.")
+        arguments.whole(name, value)
 
 
 def _inverse_temperatures(num_steps: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from kvae import random
+from kvae import arguments, random
 from kvae.evaluation.cache import BatchCache, data_fingerprint, weights_fingerprint
 
 __all__ = ["LogProb", "importance_log_prob", "log_weight_terms"]
@@ -112,8 +112,9 @@ def importance_log_prob(
             f"{model.name} is an autoencoder ({type(model.posterior).__name__} posterior): it "
             "defines no log p(x). Compare it by its reconstruction error."
         )
-    if min(num_samples, batch_size, max_rows) < 1:
-        raise ValueError("`num_samples`, `batch_size` and `max_rows` are at least 1.")
+    num_samples = arguments.whole("num_samples", num_samples)
+    batch_size = arguments.whole("batch_size", batch_size)
+    max_rows = arguments.whole("max_rows", max_rows)
 
     rows = len(x) if hasattr(x, "__len__") else 0  # Else not known before they are read.
     many = num_samples * rows * math.prod(model.event_shape or ()) >= _MANY

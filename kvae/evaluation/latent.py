@@ -6,7 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae import divergences, random
+from kvae import arguments, divergences, random
 
 __all__ = ["LatentSummary", "active_units", "latent_summary"]
 
@@ -137,8 +137,7 @@ def latent_summary(
     n, latent_dim = means.shape
     if n < 2:
         raise ValueError("A summary of the latent variables takes at least two examples.")
-    if num_samples < 1:
-        raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
+    num_samples = arguments.whole("num_samples", num_samples)
     # On the unit sphere the prior's variance is 1/latent_dim, not 1.
     threshold = _ACTIVE / latent_dim if posterior.space == "sphere" else _ACTIVE
     found = dict.fromkeys(field.name for field in dataclasses.fields(LatentSummary))

@@ -198,7 +198,13 @@ class Training(keras_internals.BuiltOnce):
                 or `Stream` with labels, or batches `((x, label),)` or `((x, label), target)`.
             y: optional array of the shape of `x`: what to reconstruct (defaults to `x`).
             batch_size: int. Defaults to `128`; not for `tf.data` and generators.
-            validation_data: like `x`, or a tuple `(x, y)` (conditional: `((x, labels), y)`).
+            validation_data: like `x`, or a tuple `(x, y)` or `(x, y, sample_weight)` (conditional:
+                `((x, labels), y)`); `y` may be `None`.
+            sample_weight: optional array `[n]` of how much each example counts, beside arrays or a
+                `Dataset`. Batches have their own, `(x, y, sample_weight)`.
+
+        Arrays are checked before the training begins, and data that come in batches in each step:
+        a batch with values that the likelihood does not take changes nothing and ends the training.
 
         All other arguments are those of Keras. Arrays are shuffled by the model's seed and the
         number of the epoch (`keras.utils.set_random_seed` makes Keras's own shuffle repeat the
@@ -215,7 +221,8 @@ class Training(keras_internals.BuiltOnce):
             `keras.callbacks.History` with `loss`, `elbo`, `reconstruction`, `kl`, in nats.
 
         Raises:
-            ValueError: for a wrong shape, NaN, or values outside the likelihood's support.
+            ValueError: for a wrong shape, NaN, values outside the likelihood's support, and wrong
+                labels or weights, in any batch.
             FloatingPointError: after an epoch whose loss is not finite.
         """
         forks.check()

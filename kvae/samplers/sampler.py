@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae import random
+from kvae import arguments, random
 from kvae.models.inputs import in_batches
 
 __all__ = ["Sampler", "aggregate_codes"]
@@ -125,8 +125,7 @@ def aggregate_codes(
     Returns:
         float64 array `[num_samples * n, latent_dim]`.
     """
-    if num_samples < 1:
-        raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
+    num_samples = arguments.whole("num_samples", num_samples)
     params = vae.encode(data, batch_size=batch_size)
     if not vae.posterior.has_density:
         return np.asarray(vae.posterior.mean(params), np.float64)

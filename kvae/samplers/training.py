@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from kvae import random
+from kvae import arguments, random
 from kvae.datasets.dataset import Dataset
 
 __all__ = ["Training"]
@@ -25,11 +25,11 @@ class Training:
     """
 
     def __init__(self, steps: int, batch_size: int, learning_rate: float):
-        if min(steps, batch_size) < 1 or not learning_rate > 0:
-            raise ValueError(
-                "`steps` and `batch_size` are at least 1, and `learning_rate` is more than 0."
-            )
-        self.steps, self.batch_size, self.learning_rate = steps, batch_size, learning_rate
+        self.steps = arguments.whole("steps", steps)
+        self.batch_size = arguments.whole("batch_size", batch_size)
+        if not learning_rate > 0:
+            raise ValueError(f"`learning_rate` is more than 0, not {learning_rate!r}.")
+        self.learning_rate = learning_rate
 
     def run(self, model, codes: np.ndarray, seed: int, monitor: str, mode: str) -> None:
         """Trains a Keras model whose data are batches of codes; `monitor` is the figure to keep.

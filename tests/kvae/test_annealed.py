@@ -123,5 +123,5 @@ def test_refuses(make_vae, vae, x, digits):
         annealed_log_prob(sphere, digits)
     with pytest.raises(ValueError, match="'posterior'"):
         annealed_log_prob(vae, x, start="posteriors")
-    with pytest.raises(ValueError, match="`num_steps` is at least 1"):
+    with pytest.raises(ValueError, match="`num_steps` is a whole number of at least 1"):
         annealed_log_prob(vae, x, num_steps=0)

@@ -220,3 +220,98 @@ def test_an_encoder_that_lacks_a_parameter(make_vae):
 def test_a_part_of_another_kind(make_vae):
     with pytest.raises(TypeError, match="`posterior` is a Posterior or one of 'delta'"):
         make_vae(posterior=kvae.StandardNormal())
+
+
+# Numbers beyond float32, in which models compute.
+
+
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("wrap", [lambda x: x, tf.constant, np.ndarray.tolist], ids=str)
+def test_numbers_too_large_for_float32(vae, method, wrap):
+    x = images().astype("float64")
+    x[4, 3, 2] = 1e39
+    with pytest.raises(ValueError, match="`x` holds numbers too large for float32.*example 4"):
+        getattr(vae, method)(wrap(x))
+
+
+def test_latents_targets_and_datasets_too_large_for_float32(vae):
+    large = images().astype("float64") * 1e39
+    with pytest.raises(ValueError, match="`z` holds numbers too large for float32"):
+        vae.decode([[1e39, 0.0]])
+    for call in (
+        lambda: vae.fit(images(), large),
+        lambda: vae.fit(images(), validation_data=large),
+        lambda: vae.train_on_batch(large),
+        lambda: Dataset(large),
+        lambda: Dataset(images(), target=large),
+    ):
+        with pytest.raises(ValueError, match="too large for float32"):
+            call()
+
+
+# Counts and other numbers.
+
+NO_COUNTS = [0, -1, 2.5, 2.0, True, "2", np.nan, None]
+
+
+@pytest.mark.parametrize("size", NO_COUNTS, ids=repr)
+def test_a_batch_size_is_a_whole_number(vae, size):
+    x, z = images(), np.zeros((3, 2))
+    calls = {
+        "encode": lambda: vae.encode(x, batch_size=size),
+        "decode": lambda: vae.decode(z, batch_size=size),
+        "reconstruct": lambda: vae.reconstruct(x, batch_size=size),
+        "sample": lambda: vae.sample(3, seed=0, batch_size=size),
+        "log_prob": lambda: vae.log_prob(x, batch_size=size),
+        "batches": lambda: Dataset(x).batches(size),
+        "steps": lambda: Dataset(x).steps(size),
+    }
+    if size is not None:  # Which is Keras's own default.
+        calls["fit"] = lambda: vae.fit(x, batch_size=size)
+        calls["fit of a Dataset"] = lambda: vae.fit(Dataset(x), batch_size=size)
+        calls["evaluate"] = lambda: vae.evaluate(x, batch_size=size)
+        calls["predict"] = lambda: vae.predict(x, batch_size=size)
+        calls["validation"] = lambda: vae.fit(x, validation_data=x, validation_batch_size=size)
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match="batch_size` is a whole number of at least 1, not"):
+            call()
+            pytest.fail(name)
+
+
+@pytest.mark.parametrize("size", [np.int64(2), np.uint8(2), np.array(2), tf.constant(2)], ids=repr)
+def test_whole_numbers_of_numpy_and_tensorflow(make_vae, size):
+    vae, x = make_vae(optimizer="sgd", eager=True), images()
+    assert vae.encode(x, batch_size=size)["z_mean"].shape == (6, 2)
+    assert vae.sample(size, seed=0).shape == (2, 8, 8, 1)
+    assert vae.log_prob(x, num_samples=size, batch_size=size).value.shape == (6,)
+    assert Dataset(x).steps(size) == 3
+    vae.fit(x, batch_size=size, epochs=size, verbose=0)
+    assert int(vae.optimizer.iterations) == 6
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda vae, x: vae.fit(x, epochs=-1), "`epochs` is a whole number of at least 0"),
+        (lambda vae, x: vae.fit(x, epochs=1.5), "`epochs` is a whole number"),
+        (lambda vae, x: vae.fit(x, epochs=True), "`epochs` is a whole number"),
+        (lambda vae, x: vae.fit(x, steps_per_epoch=0), "`steps_per_epoch` is a whole number"),
+        (lambda vae, x: vae.fit(x, validation_split=np.nan), "`validation_split` is a finite"),
+        (lambda vae, x: vae.fit(x, validation_split=-0.5), "`validation_split` is a finite"),
+        (lambda vae, x: vae.fit(x, validation_split=1.5), "`validation_split` is a .* at most 1"),
+        (lambda vae, x: vae.log_prob(x, num_samples=2.5), "`num_samples` is a whole number"),
+        (lambda vae, x: vae.log_prob(x, num_samples=0), "`num_samples` is a whole number"),
+        (lambda vae, x: vae.sample(1, temperature=np.nan), "`temperature` is a finite number of"),
+        (lambda vae, x: vae.sample(1, temperature=-1.0), "`temperature` is .* at least 0, not -1"),
+        (lambda vae, x: vae.sample(1, temperature=np.inf), "`temperature` is a finite number"),
+        (lambda vae, x: vae.sample(1, temperature="1"), "`temperature` is a finite number"),
+    ],
+)
+def test_other_numbers(vae, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(vae, images())
+
+
+def test_at_temperature_zero_there_is_no_noise(vae):
+    draws = vae.sample(3, seed=0, temperature=np.float32(0.0))
+    np.testing.assert_array_equal(draws, vae.decode(np.zeros((3, 2))))

@@ -210,5 +210,5 @@ def test_bad_arguments(make_vae, digits):
     vae = make_vae()
     with pytest.raises(ValueError, match="at least two examples"):
         latent_summary(vae, digits[:1])
-    with pytest.raises(ValueError, match="`num_samples` is at least 1"):
+    with pytest.raises(ValueError, match="`num_samples` is a whole number of at least 1"):
         latent_summary(vae, digits, num_samples=0)

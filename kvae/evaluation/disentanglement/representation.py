@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kvae import arguments
+
 __all__ = ["Representation", "checked", "discretize", "mutual_information", "varying"]
 
 BINS = 20
@@ -22,8 +24,7 @@ class Representation:
     """
 
     def __init__(self, representation, batch_size: int = 1000, progress=None):
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
+        batch_size = arguments.whole("batch_size", batch_size)
         self.encode = _function(representation)
         self.batch_size, self.progress, self.done = batch_size, progress, 0
 
