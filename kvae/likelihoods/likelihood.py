@@ -30,6 +30,7 @@ class Likelihood(Part):
     # What the decoder returns, where any numbers are meant: no activation belongs at its end then.
     decoder_outputs: str | None = None
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
+    standardize = False  # Whether it keeps location and scale of the data; see `Standardized`.
 
     def element_log_prob(self, params, x):
         """Returns log p of each value of `x` in nats, `[..., *event]`."""
@@ -67,18 +68,13 @@ class Likelihood(Part):
         """Returns x as the encoder sees it, `[batch, *event]`. By default as it is.
 
         Every way into the encoder goes through this: training, `encode`, `log_prob`, exports. A
-        likelihood that changes x here gives `from_encoder_input`, too, and `changes_input`.
+        likelihood that changes x here gives `from_encoder_input`, too.
         """
         return x
 
     def from_encoder_input(self, values):
         """Returns the x that the encoder sees as `values`: the inverse of `encoder_input`."""
         return values
-
-    @property
-    def changes_input(self) -> bool:
-        """Whether the encoder sees x on another scale."""
-        return type(self).encoder_input is not Likelihood.encoder_input
 
     @property
     def needs_data(self) -> bool:

@@ -111,24 +111,24 @@ class MixedTabular(ScaledInput, Standardized):
         self.built = True
 
     @property
-    def changes_input(self):
-        return any(part.changes_input for part in self._parts)
-
-    @property
     def needs_data(self):
         return any(part.needs_data for part in self._parts)
 
     def encoder_input(self, x):
-        if not self.changes_input:
-            return x
-        self.ensure_built(x.shape[1:])
-        x = ops.cast(x, self.dtype)
-        return self._of_columns(lambda part, own: part.encoder_input(own), x)
+        if self.standardize:
+            self.ensure_built(x.shape[1:])
+        return self._changed(lambda part, own: part.encoder_input(own), x)
 
     def from_encoder_input(self, values):
-        if not self.changes_input:
-            return values
-        return self._of_columns(lambda part, own: part.from_encoder_input(own), values)
+        return self._changed(lambda part, own: part.from_encoder_input(own), values)
+
+    def _changed(self, function, x):
+        """As `_of_columns`, but x itself where no part changes its columns."""
+        own = [ops.take(x, group, axis=-1) for group in self._groups]
+        seen = [function(part, columns) for part, columns in zip(self._parts, own, strict=True)]
+        if all(new is old for new, old in zip(seen, own, strict=True)):
+            return x
+        return self._in_order([ops.cast(columns, self.dtype) for columns in seen])
 
     def set_statistics(self, mean, deviation):
         for part, group in zip(self._parts, self._groups, strict=True):
@@ -141,6 +141,14 @@ class MixedTabular(ScaledInput, Standardized):
             if isinstance(part, Standardized):
                 far[group] = part.far_columns(mean[group], deviation[group], largest[group])
         return far
+
+    def advice(self):
+        if not self.standardize:
+            return super().advice()
+        return (
+            "Rates of Poisson columns end at exp(10) = 22,026: of larger counts give log(1 + x), "
+            "as a Gaussian column."
+        )
 
     def call(self, outputs):
         ends = np.cumsum(self._widths).tolist()

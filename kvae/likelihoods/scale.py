@@ -55,10 +55,6 @@ class ScaledInput(Likelihood):
         super().__init__(**kwargs)
         self.scale_input = _truth("scale_input", scale_input)
 
-    @property
-    def changes_input(self):
-        return self.scale_input
-
     @classmethod
     def from_config(cls, config):
         # Encoders of files that do not know the argument were trained on x as it is.
@@ -82,10 +78,6 @@ class Standardized(Likelihood):
     def __init__(self, standardize: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.standardize = _truth("standardize", standardize)
-
-    @property
-    def changes_input(self):
-        return self.standardize
 
     @property
     def needs_data(self):
@@ -160,7 +152,8 @@ def learn_scale(likelihood, data) -> None:
 
     Args:
         likelihood: `Likelihood` of a built model.
-        data: what the model trains on, checked: an array, `(x, label)`, a `Dataset` or batches.
+        data: what the model trains on, checked: an array, `(x, label)`, a `Dataset` or batches;
+            `None` where it is not known as a whole.
 
     Raises:
         ValueError: where there are no statistics, and the data come batch by batch.
@@ -174,8 +167,8 @@ def learn_scale(likelihood, data) -> None:
             raise ValueError(
                 f"{type(likelihood).__name__}(standardize=True) has no statistics of the data yet, "
                 "and cannot take them from batches that may have no end. Call "
-                "model.likelihood.adapt(data) before `fit`, with an array, a Dataset, a Stream or "
-                "a finite tf.data.Dataset."
+                "model.likelihood.adapt(data) before the training, with an array, a Dataset, a "
+                "Stream or a finite tf.data.Dataset."
             )
         likelihood.adapt(x)
     if in_memory and isinstance(likelihood, Standardized):

@@ -346,6 +346,7 @@ class Training(keras_internals.BuiltOnce):
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """Takes one step on a batch; the arguments are Keras's, x and y those of `fit`."""
+        learn_scale(self.likelihood, None)  # A batch is not the data, of which it takes statistics.
         _refuse_class_weight(class_weight)
         batch = self._prepare_batch(x, y, sample_weight)
         return super().train_on_batch(*batch, return_dict=return_dict)

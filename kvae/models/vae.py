@@ -278,7 +278,9 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Saving, keras.Model):
         labels are one-hot, `[batch, num_classes]`.
         """
         image = keras.Input(self.event_shape, name="image")
-        seen = EncoderInput(self.likelihood)(image) if self.likelihood.changes_input else image
+        x = tf.zeros((1, *self.event_shape))
+        unchanged = self.likelihood.encoder_input(x) is x
+        seen = image if unchanged else EncoderInput(self.likelihood)(image)
         return self._model_of(self.encoder, self.posterior, image, "encoder_model", seen)
 
     def decoder_model(self) -> keras.Model:

@@ -119,7 +119,10 @@ class VampPrior(Prior):
     def build(self, input_shape=None):
         if self.built:
             return
-        shape = (self.num_components, *self._model().event_shape)
+        model = self._model()
+        if self._initial() is not None and model.likelihood.needs_data:
+            model.likelihood.adapt(self._initial())
+        shape = (self.num_components, *model.event_shape)
         self.raw_pseudo_inputs = self.add_weight(
             shape=shape, initializer=self._start, name="pseudo_inputs"
         )
@@ -198,10 +201,12 @@ class VampPrior(Prior):
             low, high, _ = likelihood.support()
             if math.isfinite(low) and math.isfinite(high):
                 start = low + (high - low) * random.uniform(shape, self.seed, dtype)
-                return likelihood.encoder_input(start)
-            if likelihood.changes_input:
-                return random.normal(shape, self.seed, dtype)
-            return tf.clip_by_value(random.normal(shape, self.seed, dtype), low, high)
+            else:
+                start = random.normal(shape, self.seed, dtype)
+                if likelihood.standardize:  # Whose weights an initializer must not read.
+                    return start
+                start = tf.clip_by_value(likelihood.from_encoder_input(start), low, high)
+            return likelihood.encoder_input(start)
         initial = kinds.as_array(getattr(initial, "images", initial), "initial")
         if initial.shape[1:] != tuple(shape[1:]) or len(initial) < shape[0]:
             raise ValueError(
@@ -209,8 +214,6 @@ class VampPrior(Prior):
                 f"{', '.join(map(str, shape[1:]))}) with n at least {shape[0]}."
             )
         likelihood.check(initial, "initial")
-        if likelihood.needs_data:
-            likelihood.adapt(initial)
         order = np.argsort(random.uniform([len(initial)], self.seed), kind="stable")
         return likelihood.encoder_input(tf.cast(initial[np.sort(order[: shape[0]])], dtype))
 
