@@ -98,7 +98,7 @@ verify-zoo: .venv
 # Another Keras goes before that of .venv, which stays as it is. TensorBoard is there for the callback
 # of its name.
 KERAS ?= 3.12.0
-keras_tests = callbacks blocks training_modes saving
+keras_tests = callbacks blocks training_modes saving loading trainable resuming layers
 
 keras-test: .venv build/keras-$(KERAS)/.installed
 	PYTHONPATH=build/keras-$(KERAS) .venv/bin/python -m pytest \

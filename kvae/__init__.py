@@ -90,33 +90,10 @@ _NAMES = {
     "InfoVAE": "kvae.objectives",
     "WAE": "kvae.objectives",
     "LatentMonitor": "kvae.training",
+    "load_model": "kvae.models.loading",
 }
 
-__all__ = ["__version__", "load_model", *_MODULES, *_NAMES]
-
-
-def load_model(path):
-    """Loads a `.keras` file with a `kvae.VAE`, in safe mode, when its checksums are right.
-
-    What the file costs is bounded before it is paid: its members, its configuration, and variables
-    that are larger than its weights (see `kvae.configs`).
-
-    `keras.saving.load_model` does the same once this library's classes are registered, which they
-    are when Keras was imported before `kvae`, or after any of its classes was used.
-
-    Raises:
-        RuntimeError: in a process that was forked after TensorFlow had been used.
-        ValueError: if the file is not there, was cut off or altered, is no model file, or one that
-            was made to exhaust the machine.
-    """
-    import keras
-
-    from kvae import configs, forks, models  # noqa: F401 - registers the classes of the file.
-
-    forks.check()
-    with configs.errors(f"{path} is no model file that Keras can load"):
-        with configs.weights_bound(configs.read_model_file(path), str(path)):
-            return keras.saving.load_model(path, safe_mode=True)
+__all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name):

@@ -5,14 +5,20 @@ requirements.txt pins, `make keras-test` on the oldest one that pyproject.toml a
 """
 
 import keras
+from keras.src.utils import rng_utils
 
 __all__ = [
     "VALIDATION_IN_FIT",
-    "BuiltOnce",
+    "KerasHooks",
     "acts_on_batches",
     "adam_moments",
+    "build_optimizer_for",
+    "first_epoch",
     "flat_layers",
+    "global_seed",
     "require_compiled",
+    "set_trainable",
+    "unseeded_layers",
 ]
 
 # `keras.Model.fit` passes this argument to `evaluate` when it validates.
@@ -31,9 +37,37 @@ def flat_layers(layer, include_self: bool = True) -> list:
     return list(layer._flatten_layers(include_self=include_self))
 
 
+def set_trainable(layer, value: bool) -> None:
+    """Sets `trainable` of a layer and of all layers inside it.
+
+    Keras passes over an assignment of the value that a layer has already, although layers inside
+    may have been made since, or have another.
+    """
+    layer.trainable = not value
+    layer.trainable = value
+
+
 def require_compiled(model, method: str) -> None:
     """Raises Keras's error when `method` is called on a model that is not compiled."""
     model._assert_compile_called(method)
+
+
+def global_seed() -> int | None:
+    """Returns the seed that `keras.utils.set_random_seed` was given, or `None` without one."""
+    return rng_utils.get_random_seed()
+
+
+def unseeded_layers(model) -> list:
+    """Returns the layers with an initializer that draws weights and was given no seed."""
+    return [
+        layer
+        for layer in flat_layers(model)
+        if any(
+            isinstance(value, keras.initializers.Initializer)
+            and getattr(value, "_init_seed", 0) is None
+            for value in vars(layer).values()
+        )
+    ]
 
 
 def acts_on_batches(callback) -> bool:
@@ -90,13 +124,97 @@ def adam_moments(optimizer, variable) -> tuple:
     return optimizer._momentums[index], optimizer._velocities[index]
 
 
-class BuiltOnce:
-    """A `keras.Model` that Keras does not build a second time.
+def first_epoch(model, callbacks, initial_epoch: int) -> int:
+    """Returns the epoch that `fit` begins with, and puts back what `BackupAndRestore` has kept.
 
-    Under a strategy Keras builds a model for the mean of the replicas' first batches, which fails
-    where their sizes differ.
+    Keras restores a backup after it has made its iterator over the data, whose order depends on
+    the epoch; to restore it before does no harm.
+
+    Args:
+        model: `keras.Model`, compiled.
+        callbacks: list of those given to `fit`.
+        initial_epoch: int. What `fit` was given.
     """
+    model._initial_epoch = None  # Of a backup that an earlier `fit` restored.
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            callback.set_model(model)
+            callback.on_train_begin()
+    return model._initial_epoch or initial_epoch
+
+
+def build_optimizer_for(optimizer, variables: list) -> None:
+    """Builds an optimizer for these variables, or anew where it was built for others.
+
+    What it has gathered of those that it knew stays, such as their moments, and so do its step and
+    its learning rate. Others start as they do at the first step. Its object stays the same.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+        variables: list of `keras.Variable`.
+    """
+    if not optimizer.built:
+        optimizer.build(variables)
+        return
+    if _keys(optimizer, variables) == _keys(optimizer, optimizer._trainable_variables):
+        return
+    inner = getattr(optimizer, "inner_optimizer", None)  # Of a LossScaleOptimizer.
+    parts = [optimizer] if inner is None else [optimizer, inner]
+    states = [_unbuilt(part) for part in parts]
+    optimizer.build(variables)
+    for part, state in zip(parts, states, strict=True):
+        _put_back(part, variables, *state)
+
+
+def _keys(optimizer, variables) -> list:
+    return [optimizer._var_key(variable) for variable in variables]
+
+
+def _unbuilt(optimizer) -> tuple:
+    """Brings an optimizer back to before it was built; returns what it had gathered."""
+    keys = _keys(optimizer, optimizer._trainable_variables)
+    scalars, slots = {}, {}
+    for name, value in vars(optimizer).items():
+        if isinstance(value, keras.Variable):
+            scalars[name] = value.numpy()
+        elif isinstance(value, list) and len(value) == len(keys) and name not in _NO_SLOTS:
+            slots[name] = dict(zip(keys, value, strict=True))
+    own = (optimizer._iterations, optimizer._learning_rate)
+    optimizer._variables[:] = [v for v in optimizer._variables if any(v is one for one in own)]
+    optimizer._trainable_variables_indices.clear()
+    optimizer.built = False
+    return scalars, slots
+
+
+# Lists of an optimizer that hold no state of one variable each.
+_NO_SLOTS = ("_trainable_variables", "_variables")
+_AVERAGES = "_model_variables_moving_average"
+
+
+def _put_back(optimizer, variables, scalars: dict, slots: dict) -> None:
+    for name, value in scalars.items():
+        getattr(optimizer, name).assign(value)
+    for name, old in slots.items():
+        for variable, slot in zip(variables, getattr(optimizer, name), strict=True):
+            before = old.get(optimizer._var_key(variable))
+            if before is not None and slot is not None:
+                slot.assign(before)
+            elif name == _AVERAGES:
+                # The average begins with the variable, at the optimizer's first step alone.
+                slot.assign(variable)
+
+
+class KerasHooks:
+    """What Keras calls in a model and `kvae.VAE` needs otherwise."""
 
     def _maybe_symbolic_build(self, *arguments, **options):
+        # Under a strategy Keras builds a model for the mean of the replicas' first batches, which
+        # fails where their sizes differ.
         if not self.built:
             super()._maybe_symbolic_build(*arguments, **options)
+
+    @property
+    def _default_save_signature(self):
+        # Keras makes it of the shape that a model was built for, which says nothing of labels.
+        # `export` adds a signature of its own.
+        return None if self.conditional else super()._default_save_signature

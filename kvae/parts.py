@@ -10,8 +10,8 @@ __all__ = ["Part", "SharesLatentDim", "resolve"]
 class Part(keras.layers.Layer):
     """A replaceable part of a `kvae.VAE`: a Keras layer, so that its variables train and save.
 
-    Parts compute in float32 whatever the global dtype policy: densities lose their meaning in half
-    precision. Keras casts their inputs.
+    Parts compute in float32 whatever the global dtype policy is, and also where they are given one
+    of half precision themselves: densities lose their meaning in it. Keras casts their inputs.
 
     Constructors of subclasses get scalars of NumPy as numbers of Python, see `kvae.scalars`.
     """
@@ -22,6 +22,8 @@ class Part(keras.layers.Layer):
             cls.__init__ = scalars.with_plain_arguments(cls.__init__)
 
     def __init__(self, *, dtype="float32", **kwargs):
+        if keras.dtype_policies.get(dtype).compute_dtype in ("float16", "bfloat16"):
+            dtype = "float32"
         super().__init__(dtype=dtype, **kwargs)
 
     def attach(self, vae) -> None:

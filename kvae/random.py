@@ -8,6 +8,7 @@ TensorFlow's kernels make it: the numbers are those of `tf.random.stateless_*` w
 
 import contextlib
 import math
+import operator
 import random as python_random
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from kvae import forks
+from kvae import forks, keras_internals
 
 __all__ = [
     "as_seed",
@@ -27,6 +28,7 @@ __all__ = [
     "open_uniform",
     "split",
     "uniform",
+    "weights_are_seeded",
 ]
 
 if keras.backend.backend() != "tensorflow":
@@ -38,6 +40,7 @@ if keras.backend.backend() != "tensorflow":
 _PHILOX = "philox"
 # Keras reads the state of a generator and then writes it: threads would draw the same seed.
 _one_step = threading.Lock()
+_blocks = 0  # Those of `initial_weights` that the program is in.
 
 
 def as_seed(seed) -> tf.Tensor:
@@ -127,10 +130,31 @@ def initial_weights(seed: int) -> Iterator[None]:
 
     Like `keras.utils.set_random_seed`, but it leaves the program's random numbers as they were.
     Keras seeds an initializer that has no seed by Python's generator.
+
+    Args:
+        seed: int.
+
+    Example:
+
+    ```python
+    with kvae.random.initial_weights(seed=1):
+        vae = kvae.VAE(make_encoder(), make_decoder(), latent_dim=2)
+    ```
     """
+    global _blocks
     state = python_random.getstate()
-    python_random.seed(seed)
+    python_random.seed(operator.index(seed))
+    _blocks += 1
     try:
         yield
     finally:
+        _blocks -= 1
         python_random.setstate(state)
+
+
+def weights_are_seeded() -> bool:
+    """Checks whether initial weights that are made now depend on a seed that the program named.
+
+    They do in a block of `initial_weights`, and after `keras.utils.set_random_seed`.
+    """
+    return _blocks > 0 or keras_internals.global_seed() is not None

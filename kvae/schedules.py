@@ -14,10 +14,19 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from kvae import names, scalars
 
-__all__ = ["Cyclical", "Linear", "Sigmoid", "at", "is_schedule", "resolve", "serialize"]
+__all__ = [
+    "LAST_STEP",
+    "Cyclical",
+    "Linear",
+    "Sigmoid",
+    "at",
+    "is_schedule",
+    "resolve",
+    "serialize",
+]
 
 # Without an optimizer there is no training: every schedule has come to its end.
-_END = 2**31 - 1
+LAST_STEP = 2**31 - 1
 _SHAPES = ("linear", "cosine", "sigmoid")
 
 
@@ -154,7 +163,7 @@ class Cyclical(_Schedule):
         elif self.shape == "sigmoid":  # From 0.0025 to 0.9975, stretched to reach both ends.
             low, high = 1 / (1 + math.exp(6.0)), 1 / (1 + math.exp(-6.0))
             done = (ops.sigmoid(12.0 * done - 6.0) - low) / (high - low)
-        last = _END if self.cycles is None else self.cycles * self.period
+        last = LAST_STEP if self.cycles is None else self.cycles * self.period
         done = ops.where(step >= last, 1.0, done)
         return self.start + (self.end - self.start) * done
 
@@ -184,7 +193,7 @@ def at(value, vae):
     if not is_schedule(value):
         return value
     optimizer = getattr(vae, "optimizer", None)
-    return value(_END if optimizer is None else optimizer.iterations)
+    return value(LAST_STEP if optimizer is None else optimizer.iterations)
 
 
 def serialize(value):

@@ -3,7 +3,7 @@
 import inspect
 
 import kvae
-from kvae import forks, names
+from kvae import forks, names, random
 from zoo import cards, conv, dense, hub, sequence, weights
 from zoo.arguments import checked
 
@@ -43,7 +43,10 @@ def build(architecture: str, **arguments):
         architecture: str. One of `list_architectures()`.
         **arguments: of the architecture, e.g. `image_shape`, `latent_dim`; and the parts of
             `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`, `num_classes` (a
-            conditional model). A part replaces the architecture's own.
+            conditional model). A part replaces the architecture's own. The initial weights are
+            those of `seed`, too: the same in every process. Without a `seed` they are those of 0,
+            or of the program where it has called `keras.utils.set_random_seed` or is in a block of
+            `kvae.random.initial_weights`.
 
     Returns:
         `kvae.VAE`, built and not compiled.
@@ -63,7 +66,11 @@ def build(architecture: str, **arguments):
     if architecture not in _ARCHITECTURES:
         raise names.unknown_name("architecture", architecture, _ARCHITECTURES)
     builder = _ARCHITECTURES[architecture]
-    return builder(**checked(architecture, builder, arguments))
+    arguments = checked(architecture, builder, arguments)
+    if "seed" not in arguments and random.weights_are_seeded():
+        return builder(**arguments)
+    with random.initial_weights(arguments.get("seed", 0)):
+        return builder(**arguments)
 
 
 def likelihood(architecture: str, arguments: dict):

@@ -2,6 +2,8 @@
 
 import os
 
+import keras
+
 from kvae import io
 
 __all__ = ["Saving"]
@@ -18,7 +20,16 @@ class Saving:
 
         Raises:
             OSError: where there is no room, or no permission.
+            ValueError: for a name that does not end in `.keras`: Keras's older HDF5 format cannot
+                hold a model of several parts.
         """
+        path = os.fspath(filepath)
+        if zipped is not False and "://" not in path and not path.endswith(".keras"):
+            raise ValueError(
+                f"A kvae.VAE is saved as a .keras file, not as {path}. Weights alone are saved by "
+                "save_weights('….weights.h5'), and SavedModel, TFLite and ONNX files are made by "
+                "the package `export`."
+            )
         if zipped is False or not _is_replaced(filepath, ".keras", overwrite):
             super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return
@@ -38,6 +49,28 @@ class Saving:
         with io.atomic_weights(filepath, self._saved_variables()) as temporary:
             super().save_weights(temporary, **kwargs)
 
+    def export(self, filepath, format: str = "tf_saved_model", *, input_signature=None, **kwargs):
+        """Exports the forward pass as `keras.Model.export` does: x to the mean of p(x|z).
+
+        The package `export` writes files with all that a model can do; see `export.saved_model`.
+
+        Args:
+            filepath: str or path.
+            format, input_signature, **kwargs: those of Keras. The signature defaults to batches of
+                any size, of a conditional model to pairs of them and labels.
+
+        Raises:
+            ValueError: for a model that is not built yet.
+        """
+        self._require_built()
+        if input_signature is None:
+            x = keras.InputSpec(shape=(None, *self.event_shape), dtype="float32", name="image")
+            label = keras.InputSpec(shape=(None,), dtype="int32", name="label")
+            input_signature = [(x, label) if self.conditional else x]
+            # Training calls the parts and never the model, which Keras asks for.
+            self(keras.tree.map_structure(_one_row, input_signature[0]))
+        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
     def save_own_variables(self, store):
         # Keras leaves the state of generators out; without it a resumed run repeats its noise.
         for name, state in self._seed_states().items():
@@ -47,6 +80,7 @@ class Saving:
         for name, state in self._seed_states().items():
             if name in store.keys():
                 state.assign(store[name])
+        self.weights_are_known = True
 
     def _saved_variables(self) -> list:
         optimizer = getattr(self, "optimizer", None)
@@ -57,6 +91,10 @@ class Saving:
         own = self.seed_generator.state
         others = (v for v in self.variables if v.name == own.name and v is not own)
         return {"seed_state": own, **{f"seed_state_{i}": v for i, v in enumerate(others, start=1)}}
+
+
+def _one_row(spec):
+    return keras.ops.zeros((1, *spec.shape[1:]), spec.dtype)
 
 
 def _is_replaced(path, suffix: str, overwrite: bool) -> bool:

@@ -11,7 +11,7 @@ from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.likelihoods.scale import learn_scale
 from kvae.models.inputs import is_concrete
-from kvae.training import blocks, distributed
+from kvae.training import blocks, checks, distributed, precision
 from kvae.training.checkpoint import Checkpoint
 from kvae.training.finite import FiniteLoss
 from kvae.training.steps import LastSteps
@@ -19,7 +19,7 @@ from kvae.training.steps import LastSteps
 __all__ = ["Training"]
 
 
-class Training(keras_internals.BuiltOnce):
+class Training(keras_internals.KerasHooks):
     """The part of `kvae.VAE` that Keras trains, tests and predicts with."""
 
     def compile(
@@ -36,11 +36,13 @@ class Training(keras_internals.BuiltOnce):
         Args:
             optimizer: str or `keras.optimizers.Optimizer`. Defaults to `"adam"`.
             reproducible: bool. Whether a training has to give the same bits on every run on the
-                same machine and versions. `fit` then turns on TensorFlow's deterministic
-                operations, for the rest of the process (an operation that has no such form is an
-                error, and so is a random one of the program's own without a seed), and takes
-                several steps in each call under XLA alone. Defaults to `False`: as fast as it
-                goes, and equal from run to run up to rounding.
+                same machine and versions, from the same initial weights: `zoo.build` makes those of
+                its `seed`, and networks of your own are made in a block of
+                `kvae.random.initial_weights` (`fit` warns where they were not). `fit` then turns on
+                TensorFlow's deterministic operations, for the rest of the process (an operation
+                that has no such form is an error, and so is a random one of the program's own
+                without a seed), and takes several steps in each call under XLA alone. Defaults to
+                `False`: as fast as it goes, and equal from run to run up to rounding.
             jit_compile: bool or `"auto"`. Whether XLA compiles the steps. Defaults to `"auto"`:
                 `fit` decides (see there), and otherwise as Keras does.
             steps_per_execution: int or `"auto"`. Steps in each call into the runtime, between which
@@ -48,8 +50,8 @@ class Training(keras_internals.BuiltOnce):
             **kwargs: those of Keras.
 
         Raises:
-            ValueError: when a loss or metrics are given, which the objective defines, and for
-                several steps in each call that would not repeat bit for bit.
+            ValueError: when a loss or metrics are given, which the objective defines, for several
+                steps in each call that would not repeat bit for bit, and for weights in float16.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -63,6 +65,9 @@ class Training(keras_internals.BuiltOnce):
                 "Several steps in each call drift from run to run without XLA: with "
                 "reproducible=True leave out `steps_per_execution`, or give jit_compile=True."
             )
+        precision.check_weights(self)
+        if kwargs.get("auto_scale_loss", True):
+            optimizer = precision.scaled(self, optimizer)
         self.reproducible = reproducible
         self.steps_chosen = None if steps_per_execution == "auto" else int(steps_per_execution)
         self.jit_chosen = jit_compile != "auto"
@@ -73,9 +78,10 @@ class Training(keras_internals.BuiltOnce):
             **kwargs,
         )
         self._functions.clear()
-        self._last_calls = {}  # Training functions by their number of steps.
-        self._blocks = blocks.Cache()
-        self._build_optimizer()
+        self.forget_training_functions()
+        self._prepared_for = None
+        if self.trainable_variables:
+            self.prepare_optimizer()
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -91,6 +97,12 @@ class Training(keras_internals.BuiltOnce):
     def report(self) -> dict:
         """Returns what the parts report for the logs, by name, e.g. the `beta` of a schedule."""
         return {name: value for part in self._parts() for name, value in part.report().items()}
+
+    def forget_training_functions(self) -> None:
+        """Lets go of the graphs of training, so that the next step is traced anew."""
+        self.train_function = None
+        self._last_calls = {}  # Training functions by their number of steps.
+        self._blocks = blocks.Cache()
 
     @property
     def metrics(self):
@@ -138,6 +150,7 @@ class Training(keras_internals.BuiltOnce):
     def make_train_function(self, force=False):
         forks.check()
         if self._blocks.present is None:
+            self.prepare_optimizer()
             if self.train_function is None or force:
                 super().make_train_function(force=force)
                 self.train_function = self.guard.watched(self.train_function)
@@ -208,7 +221,12 @@ class Training(keras_internals.BuiltOnce):
 
         All other arguments are those of Keras. Arrays are shuffled by the model's seed and the
         number of the epoch (`keras.utils.set_random_seed` makes Keras's own shuffle repeat the
-        same order every epoch).
+        same order every epoch). `keras.callbacks.BackupAndRestore` goes on with the order, the
+        noise and the optimizer that a training had; `kvae.training.Checkpoint` also survives a kill
+        while it writes.
+
+        While β or a capacity follows a schedule, losses of different epochs do not compare: give
+        `EarlyStopping`, `ReduceLROnPlateau` and checkpoints `monitor="val_elbo", mode="max"`.
 
         A long training on data in memory runs many steps in each call into the runtime, under XLA
         where the networks are dense: `on_train_batch_end` is then called once for each call. A
@@ -242,8 +260,15 @@ class Training(keras_internals.BuiltOnce):
             )
         x, y, sample_weight = self._prepare(x, y, sample_weight, in_memory=steps_per_epoch is None)
         learn_scale(self.likelihood, x)
+        self.prepare_optimizer()
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
+        initial_epoch = keras_internals.first_epoch(self, given, initial_epoch)
+        checks.warn_of_backups(given, x)
+        steps = steps_per_epoch
+        if steps is None and isinstance(x, (Dataset, Stream)):
+            steps = self._steps(x, batch_size or 128)
+        checks.warn_of_monitors(self, given, steps and steps * (epochs - initial_epoch))
         plan = blocks.plan(self, x, batch_size or 128, epochs, steps_per_epoch, given)
         if plan.reason and verbose in (1, "auto"):
             print(
@@ -272,8 +297,8 @@ class Training(keras_internals.BuiltOnce):
             size = arguments.whole_or_none("validation_batch_size", size) or 128
             validation_data = self._prepare_validation(validation_data, size)
             kwargs["validation_batch_size"] = size
-        self._build_optimizer()
         if self.reproducible:
+            checks.warn_of_unseeded_weights(self)
             tf.config.experimental.enable_op_determinism()
         callbacks = [FiniteLoss(), *given, *([] if last is None else [last])]
         try:
@@ -360,13 +385,6 @@ class Training(keras_internals.BuiltOnce):
         """Returns the mean reconstruction of one batch; x is that of `predict`."""
         x, label = self._events(*self._pair(x))
         return super().predict_on_batch(x if label is None else (x, label))
-
-    def _build_optimizer(self) -> None:
-        # Not inside the step: one that fails would spoil the next `fit`, and an optimizer without
-        # its variables is not saved whole.
-        if self.built and self.optimizer is not None and not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
 
     def _last_steps(self, steps: int) -> LastSteps | None:
         """What cuts the last call of each epoch short, where `steps` are no whole calls."""

@@ -3,7 +3,16 @@
 import keras
 import tensorflow as tf
 
-from kvae import forks, likelihoods, objectives, posteriors, priors, scalars
+from kvae import (
+    forks,
+    keras_internals,
+    likelihoods,
+    objectives,
+    posteriors,
+    priors,
+    random,
+    scalars,
+)
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import networks
 from kvae.models.functions import Functions
@@ -13,6 +22,7 @@ from kvae.models.inputs import Inputs
 from kvae.models.labels import Labels, joined
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
+from kvae.models.trainable import Trainable
 from kvae.models.training import Training
 
 __all__ = ["VAE"]
@@ -21,7 +31,7 @@ _PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Inputs, Reading, Labels, Inference, Training, Saving, keras.Model):
+class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras.Model):
     """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
 
     The networks are yours; the four parts say what their outputs mean. A new method is a new part,
@@ -139,6 +149,8 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Saving, keras.Model):
         for part in self._parts():
             part.attach(self)
         self.reproducible = False
+        # Whether a seed or a file says what its weights are; networks of the user's may know more.
+        self.weights_are_known = random.weights_are_seeded()
         self._functions = Functions()
         self.guard = Guard(self)
         self._trackers = {
@@ -188,6 +200,9 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Saving, keras.Model):
         networks.check_ending(self.decoder, self.likelihood, inputs)
         self.likelihood(outputs)
         self.objective.prepare(self)
+        for layer in (self.encoder, self.decoder, *self._parts()):
+            if not layer.trainable:  # So are the layers that were made since, e.g. heads.
+                keras_internals.set_trainable(layer, False)
         self.built = True
 
     def _channels_hint(self, given, expected) -> str:
@@ -244,6 +259,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Saving, keras.Model):
         )
         if self.built and not other.built:  # Its encoder has no keras.Input.
             other.build((None, *self.event_shape))
+        other.weights_are_known = self.weights_are_known
         if own and self.built:
             other.objective.set_weights(self.objective.get_weights())
         return other

@@ -5,7 +5,7 @@ import time
 
 import keras
 
-from kvae import io, locks, names
+from kvae import io, keras_internals, locks, names
 from kvae.training import distributed
 from kvae.training.termination import Termination
 
@@ -140,7 +140,7 @@ class Checkpoint(keras.callbacks.Callback):
             raise self._damaged() from None
         model.load_weights(best)
         self._best_weights = model.get_weights()
-        model.optimizer.build(model.trainable_variables)
+        keras_internals.build_optimizer_for(model.optimizer, model.trainable_variables)
         model.load_weights(last)
         self.history, self.best, self.best_epoch, self.seconds = facts
 

@@ -82,8 +82,16 @@ def wrote(*names):
     return check
 
 
-def write_plainly(name, data, step=None):
-    tf.summary.write(name, tf.cast(tf.convert_to_tensor(data), tf.float32), step=step)
+class Summary:
+    """`tf.summary` without the package of TensorBoard, which knows the forms of these three."""
+
+    def __getattr__(self, name):
+        if name in ("scalar", "histogram", "image"):
+            return self.write
+        return getattr(tf.summary, name)
+
+    def write(self, name, data, step=None):
+        tf.summary.write(name, tf.cast(tf.convert_to_tensor(data), tf.float32), step=step)
 
 
 def embeddings(run):
@@ -290,9 +298,7 @@ def test_every_class_of_keras_has_a_case():
 def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, regime):
     case = CASES[name]
     if "TensorBoard" in name and importlib.util.find_spec("tensorboard") is None:
-        # TensorFlow writes the events, and TensorBoard's package knows their forms.
-        for kind in ("scalar", "histogram", "image"):
-            monkeypatch.setattr(f"tensorflow.summary.{kind}", write_plainly)
+        monkeypatch.setattr(callbacks.TensorBoard, "summary", Summary())
     if regime == "blocks":  # As in a long training.
         monkeypatch.setattr(blocks, "LEAST_STEPS", 1)
     if name.startswith("OrbaxCheckpoint") and not hasattr(callbacks, "OrbaxCheckpoint"):

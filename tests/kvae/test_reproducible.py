@@ -5,10 +5,21 @@ child of one driver, which imports TensorFlow once and never uses it itself.
 """
 
 import json
+import pathlib
+import re
+import warnings
 
+import keras
+import numpy as np
 import pytest
+from keras import layers
 
 import kvae
+import zoo
+from kvae import keras_internals
+from kvae.training import checks
+
+README = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
 
 _DRIVER = """
 import hashlib, json, os, pathlib, random, shutil, signal, sys, time
@@ -145,6 +156,116 @@ def test_every_run_of_many_steps_gives_the_same_bits(run_python, tmp_path, epoch
     # What drifts does so after some hundred steps; from 2,000 on `fit` runs blocks of them.
     assert result["whole"]["steps"] == 10 * epochs
     assert {run["bits"] for run in result["again"]} == {result["whole"]["bits"]}
+
+
+# Of two children that a driver forks Python seeds each anew, as it does two processes.
+_TWICE = """
+import hashlib, os, pathlib, sys
+import keras, numpy as np, kvae, zoo
+from kvae.training import Checkpoint
+
+def run(folder):
+    folder.mkdir()
+    os.chdir(folder)
+    digits = kvae.datasets.load("digits", "train", binarize="dynamic")[:200]
+    names = {"kvae": kvae, "zoo": zoo, "digits": digits}
+    exec(compile(sys.argv[2], "README.md", "exec"), names)
+    digest = hashlib.sha256()
+    for value in (*names["vae"].variables, *names["vae"].optimizer.variables):
+        digest.update(np.asarray(value).tobytes())
+    (folder / "bits").write_text(digest.hexdigest())
+
+for name in ("one", "two"):
+    folder = pathlib.Path(sys.argv[1]) / name
+    child = os.fork()
+    if not child:
+        run(folder)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_the_lines_of_the_readme_give_the_same_bits_in_every_process(run_python, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (block,) = [block for block in blocks if "reproducible=True" in block]
+    assert "seed" not in block
+    run_python(_TWICE, tmp_path, block)
+    one, two = ((tmp_path / name / "bits").read_text() for name in ("one", "two"))
+    assert len(one) == 64 and one == two
+
+
+@pytest.fixture
+def unseeded(monkeypatch):
+    """A program that has not called `keras.utils.set_random_seed`."""
+    monkeypatch.setattr(keras_internals, "global_seed", lambda: None)
+
+
+def weights(**arguments):
+    vae = zoo.build("dense_vae", image_shape=(4,), latent_dim=2, hidden=(3,), **arguments)
+    return np.concatenate([weight.ravel() for weight in vae.get_weights()])
+
+
+def test_initial_weights_of_the_zoo_are_those_of_the_seed(unseeded):
+    np.testing.assert_array_equal(weights(), weights())
+    np.testing.assert_array_equal(weights(), weights(seed=0))
+    assert not np.array_equal(weights(), weights(seed=3))
+    with kvae.random.initial_weights(5):  # What the program says goes before the default,
+        inside, explicit = weights(), weights(seed=3)
+    assert not np.array_equal(inside, weights())
+    np.testing.assert_array_equal(explicit, weights(seed=3))  # and a `seed` before both.
+
+
+def test_keras_seed_goes_before_the_default_of_the_zoo():
+    found = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        found.append(weights())
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+@pytest.fixture
+def own():
+    """A model of networks of one's own, whose weights nobody has seeded."""
+
+    def make(initializer="glorot_uniform"):
+        dense = {"kernel_initializer": initializer}
+        vae = kvae.VAE(
+            keras.Sequential([keras.Input((3,)), layers.Dense(2, **dense)]),
+            keras.Sequential([keras.Input((1,)), layers.Dense(3, **dense)]),
+            latent_dim=1,
+        )
+        vae.compile("sgd", reproducible=True, run_eagerly=True)
+        return vae
+
+    return make
+
+
+def warned(vae) -> bool:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        checks.warn_of_unseeded_weights(vae)
+    return any("drawn without a seed" in str(warning.message) for warning in caught)
+
+
+def test_unseeded_weights_are_warned_of(unseeded, own, tmp_path, monkeypatch):
+    vae = own()
+    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", lambda: None)
+    with pytest.warns(UserWarning, match="drawn without a seed"):
+        vae.fit(np.zeros((2, 3)), verbose=0)
+    assert not warned(vae)  # It has been trained.
+    assert warned(own())
+    with kvae.random.initial_weights(1):
+        assert not warned(own())
+    vae.save(tmp_path / "m.keras")
+    assert not warned(kvae.load_model(tmp_path / "m.keras"))
+    other = own()
+    other.load_weights(tmp_path / "m.keras")
+    assert not warned(other)
+    with kvae.random.initial_weights(1):
+        vae = zoo.build("dense_vae", image_shape=(3,), latent_dim=1)
+    vae.compile("sgd", reproducible=True)
+    assert not warned(vae) and not warned(vae.with_prior("gaussian_mixture"))
 
 
 def test_the_mode_is_part_of_the_configuration(make_vae, tmp_path):

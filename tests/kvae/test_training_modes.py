@@ -60,6 +60,50 @@ def test_mixed_float16_scales_the_loss(make_vae, policy):
     assert isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
+def test_layers_alone_in_half_precision_scale_the_loss(make_vae, make_encoder, x, tmp_path):
+    half = layers.Dense(16, dtype="mixed_float16")
+    vae = make_vae(encoder=make_encoder(extra=[half]), optimizer="sgd", eager=True)
+    assert isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer)
+    vae.fit(x, batch_size=BATCH, verbose=0)
+    vae.save(tmp_path / "m.keras")
+    optimizer = kvae.load_model(tmp_path / "m.keras").optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    assert int(optimizer.iterations) == int(vae.optimizer.iterations) > 0
+    vae.compile("sgd", auto_scale_loss=False)
+    assert isinstance(vae.optimizer, keras.optimizers.SGD)
+
+
+def test_weights_in_float16_are_not_trained(make_vae, policy, x):
+    policy("float16")
+    vae = make_vae()
+    with pytest.raises(ValueError, match="float16.*end in NaN.*'mixed_float16'"):
+        vae.compile("adam")
+    assert vae.reconstruct(x).shape == x.shape  # They may be used.
+    vae.freeze("encoder", "decoder")
+    vae.compile("adam")
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_densities_of_parts_with_a_policy_of_their_own_stay_float32(make_vae, x, name):
+    parts = {
+        "posterior": kvae.DiagonalGaussian,
+        "prior": lambda **policy: kvae.GaussianMixture(3, **policy),
+        "likelihood": lambda **policy: kvae.DiscretizedLogisticMixture(2, levels=17, **policy),
+        "objective": kvae.ELBO,
+    }
+    found = []
+    for own in ({}, {"dtype": name}, {"dtype": keras.DTypePolicy(name)}):
+        vae = make_vae(**{part: make(**own) for part, make in parts.items()})
+        x = np.round(x * 16) / 16
+        terms = vae.objective.terms(vae, x, x, training=False, seed=kvae.random.as_seed(1))
+        assert {value.dtype for value in terms.values()} == {tf.float32}
+        assert {weight.dtype for weight in vae.weights if "float" in weight.dtype} == {"float32"}
+        found.append({name: value.numpy() for name, value in terms.items()})
+    for other in found[1:]:
+        for term, value in found[0].items():
+            np.testing.assert_array_equal(other[term], value)
+
+
 def test_regularizers_are_part_of_the_loss_and_of_nothing_else(make_vae, x):
     encoder = keras.Sequential(
         [

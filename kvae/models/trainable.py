@@ -1,0 +1,86 @@
+"""Which weights train: those that are frozen do not, and the optimizer knows the others."""
+
+from kvae import keras_internals, names
+
+__all__ = ["Trainable"]
+
+# What `freeze` takes, and the parts that it means: a network alone leaves those that read it.
+_FROZEN_WITH = {
+    "encoder": ("encoder", "posterior"),
+    "decoder": ("decoder", "likelihood"),
+    "posterior": ("posterior",),
+    "prior": ("prior",),
+    "likelihood": ("likelihood",),
+}
+
+
+class Trainable:
+    """The part of `kvae.VAE` that says which of its weights train."""
+
+    def freeze(self, *parts: str) -> None:
+        """Keeps parts of the model as they are in training.
+
+        `"encoder"` is all of q(z|x): the network, and the posterior with the heads that turn the
+        network's features into parameters. `"decoder"` is all of p(x|z): the network and the
+        likelihood, which may have a variance of its own. `vae.encoder.trainable = False` freezes
+        the network alone, and the heads go on training.
+
+        `fit` follows at once; a model that has been compiled need not be compiled again, and the
+        optimizer keeps what it has gathered of the weights that go on training.
+
+        Args:
+            *parts: str. Of `"encoder"`, `"decoder"`, `"posterior"`, `"prior"`, `"likelihood"`.
+
+        Raises:
+            ValueError: for other names, and for none.
+
+        Example:
+
+        ```python
+        vae = zoo.load("dense_vae.digits")
+        vae.freeze("encoder")
+        vae.fit(kvae.datasets.load("digits", "train"), epochs=1)
+        ```
+        """
+        self._set_trainable(parts, False)
+
+    def unfreeze(self, *parts: str) -> None:
+        """Lets parts of the model train again; the arguments are those of `freeze`."""
+        self._set_trainable(parts, True)
+
+    def _set_trainable(self, parts, value: bool) -> None:
+        if not parts:
+            raise ValueError(f"Name the parts: {', '.join(map(repr, _FROZEN_WITH))}.")
+        for part in parts:
+            if part not in _FROZEN_WITH:
+                raise names.unknown_name("part", part, _FROZEN_WITH)
+        for part in parts:
+            for name in _FROZEN_WITH[part]:
+                layer = getattr(self, name)
+                if layer is not None:  # An autoencoder has no prior.
+                    keras_internals.set_trainable(layer, value)
+
+    def prepare_optimizer(self) -> None:
+        """Gives the optimizer the variables that train at present.
+
+        Not inside the step: one that fails would spoil the next `fit`, and an optimizer without its
+        variables is not saved whole. Graphs that were traced for other variables are let go of.
+
+        Raises:
+            ValueError: where nothing trains.
+        """
+        if not self.built or self.optimizer is None:
+            return
+        variables = self.trainable_variables
+        if not variables:
+            raise ValueError(
+                f"Every weight of {self.name} is frozen, so there is nothing to train. Set "
+                f"{self.name}.trainable = True, or call unfreeze('encoder', 'decoder') for the "
+                "parts that are to train."
+            )
+        present = tuple(id(variable) for variable in variables)
+        if self._prepared_for not in (None, present):
+            self.forget_training_functions()
+        self._prepared_for = present
+        with self.distribute_strategy.scope():
+            keras_internals.build_optimizer_for(self.optimizer, variables)
