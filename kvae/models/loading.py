@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 
 import keras
 
@@ -10,6 +11,8 @@ from kvae import configs, forks
 __all__ = ["load_model"]
 
 _SUFFIX = ".keras"
+# What Keras says of a name, somewhere in an error that holds the whole configuration.
+_UNKNOWN = re.compile(r"Could not locate (class|function) '([^']+)'")
 # What `keras.Model.save(path, zipped=False)` writes into a folder.
 _FOLDER = "config.json"
 
@@ -57,9 +60,22 @@ def load_model(path, custom_objects=None, *, compile: bool = True, safe_mode: bo
         raise ValueError(f"{path} is on the Hugging Face Hub: load it with zoo.load({path!r}).")
     with configs.errors(f"{path} is no model file that Keras can load"):
         with configs.weights_bound(configs.read_model_file(path), str(path)):
-            return keras.saving.load_model(
-                os.fspath(path), custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
-            )
+            try:
+                return keras.saving.load_model(
+                    os.fspath(path),
+                    custom_objects=custom_objects,
+                    compile=compile,
+                    safe_mode=safe_mode,
+                )
+            except Exception as error:
+                name = _UNKNOWN.search(str(error))
+                if name is None:
+                    raise
+                raise ValueError(
+                    f"it names {name[2]!r}, which is not registered. Give custom_objects="
+                    f"{{{name[2]!r}: …}}, or register it with "
+                    "keras.saving.register_keras_serializable"
+                ) from error
 
 
 def _check(path: pathlib.Path) -> None:
