@@ -6,13 +6,13 @@ import operator
 __all__ = ["number", "whole", "whole_or_none"]
 
 
-def whole(name: str, value, least: int = 1) -> int:
+def whole(name: str, value, least: float = 1) -> int:
     """Returns a whole number as an `int`.
 
     Args:
         name: str. The argument's name, for the error.
         value: int of Python, NumPy or TensorFlow; not a bool, and not a float.
-        least: int. The smallest number that is allowed. Defaults to `1`.
+        least: int, or `-math.inf` for none. The smallest number that is allowed. Defaults to `1`.
 
     Raises:
         ValueError: for anything else.
@@ -31,7 +31,8 @@ def whole(name: str, value, least: int = 1) -> int:
     except TypeError:
         found = None
     if found is None or found < least:
-        raise ValueError(f"`{name}` is a whole number of at least {least}, not {value!r}.")
+        bound = "" if least == -math.inf else f" of at least {least}"
+        raise ValueError(f"`{name}` is a whole number{bound}, not {value!r}.")
     return found
 
 

@@ -2,13 +2,12 @@
 
 import inspect
 import math
-import numbers
-import operator
 from collections.abc import Callable
 
 import keras
 
 from kvae import names, schedules
+from kvae.arguments import number, whole, whole_or_none
 
 __all__ = ["checked", "declares"]
 
@@ -71,9 +70,9 @@ def checked(architecture: str, builder: Callable, arguments: dict) -> dict:
 def _value(builder, name: str, value, default):
     """Checks one argument, by the type of its default."""
     if name == "num_classes":
-        return None if value is None else _whole(name, value, 1, "None or ")
+        return whole_or_none(name, value)
     if name == "seed":
-        return _whole(name, value, -math.inf)
+        return whole(name, value, -math.inf)
     if name in _PARTS:
         return value  # `kvae.VAE` checks it.
     if isinstance(default, bool):
@@ -85,9 +84,12 @@ def _value(builder, name: str, value, default):
             return None
         return _sequence(name, value, name in getattr(builder, "filled", ()))
     if isinstance(default, int):
-        return _whole(name, value, 0 if name in getattr(builder, "from_0", ()) else 1)
+        return whole(name, value, 0 if name in getattr(builder, "from_0", ()) else 1)
     if isinstance(default, float):
-        return _number(name, value, name in getattr(builder, "makes", {}).get("objective", ()))
+        scheduled = isinstance(value, dict) or schedules.is_schedule(value)
+        if scheduled and name in getattr(builder, "makes", {}).get("objective", ()):
+            return value
+        return number(name, value, 0.0)
     if isinstance(default, str) and isinstance(value, str):
         known = _ACTIVATIONS if name == "code_activation" else {*_ACTIVATIONS, "gated"}
         if value not in known:
@@ -97,43 +99,13 @@ def _value(builder, name: str, value, default):
 
 def _sequence(name: str, value, filled: bool) -> tuple[int, ...]:
     try:
-        if isinstance(value, (str, bytes)):
-            raise TypeError
-        found = tuple(_index(size) for size in value)
-    except TypeError:
+        found = tuple(whole(name, size) for size in value)
+    except (TypeError, ValueError):
         found = None
-    if found is None or (filled and not found) or any(size < 1 for size in found):
+    if found is None or (filled and not found):
         empty = "" if filled else ", or ()"
         raise ValueError(
             f"`{name}` is a sequence of at least one whole number, each at least 1{empty}, not "
             f"{value!r}."
         )
     return found
-
-
-def _whole(name: str, value, least, before: str = "") -> int:
-    try:
-        found = _index(value)
-    except TypeError:
-        found = None
-    if found is None or found < least:
-        of = "" if least == -math.inf else f" of at least {least}"
-        raise ValueError(f"`{name}` is {before}a whole number{of}, not {value!r}.")
-    return found
-
-
-def _number(name: str, value, scheduled: bool):
-    if scheduled and (isinstance(value, dict) or schedules.is_schedule(value)):
-        return value
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not 0 <= value < math.inf:
-        other = " or a schedule" if scheduled else ""
-        raise ValueError(f"`{name}` is a finite number of at least 0{other}, not {value!r}.")
-    return float(value)
-
-
-def _index(value) -> int:
-    """`operator.index`, but for truth values."""
-    if isinstance(value, bool):
-        raise TypeError
-    return operator.index(value)
