@@ -20,7 +20,16 @@ import numpy as np
 
 from kvae.datasets.batches import Examples
 
-__all__ = ["as_array", "batches", "blocks", "entries", "gives_batches", "read_once", "recognize"]
+__all__ = [
+    "as_array",
+    "batches",
+    "blocks",
+    "entries",
+    "gives_batches",
+    "read_once",
+    "recognize",
+    "unpacked",
+]
 
 # The names under which TensorFlow Datasets and Hugging Face keep images and classes ...
 _EVENTS = ("x", "image", "images", "img", "pixel_values")
@@ -63,8 +72,6 @@ def blocks(data):
 
     A list holds blocks. Arrays are cut, so that a file of HDF5 may be larger than the memory.
     """
-    import keras
-
     pair = isinstance(data, tuple) and len(data) == 2 and np.ndim(data[1]) == 1
     if pair or isinstance(data, Mapping) or not (_holds_blocks(data) or gives_batches(data)):
         x, label = entries(data) if isinstance(data, Mapping) else data if pair else (data, None)
@@ -77,7 +84,7 @@ def blocks(data):
             yield as_array(x[rows]), None if label is None else label[rows]
         return
     for block in data if _holds_blocks(data) else batches(data):
-        x, label, _ = keras.utils.unpack_x_y_sample_weight(block)
+        x, label, _ = unpacked(block)
         if isinstance(x, tuple) and len(x) == 2 and label is None:
             x, label = x
         if isinstance(x, Mapping):
@@ -90,6 +97,18 @@ def _holds_blocks(data) -> bool:
     if isinstance(data, (str, bytes, Examples)) or not hasattr(data, "__iter__"):
         return False
     return isinstance(data, (list, tuple)) or bool(_no_data(data))
+
+
+def unpacked(batch) -> tuple:
+    """Returns x, y and weights of a batch, as `keras.utils.unpack_x_y_sample_weight` does.
+
+    Keras takes every list for such a tuple; here a list of numbers or rows is an array.
+    """
+    import keras
+
+    if isinstance(batch, list) and not all(hasattr(part, "shape") for part in batch):
+        batch = (batch,)
+    return keras.utils.unpack_x_y_sample_weight(batch)
 
 
 def read_once(x) -> bool:
@@ -189,7 +208,8 @@ def _unchecked(values, name: str) -> np.ndarray:
     except ValueError as error:
         raise ValueError(
             f"`{name}` is a {type(values).__name__} that does not hold equally shaped examples "
-            f"({error}). Pad or cut them to one shape."
+            f"({error}). Pad or cut them to one shape; a pair of data and labels is a tuple, "
+            "(x, labels)."
         ) from None
     except (RuntimeError, TypeError) as error:  # As torch raises them.
         raise ValueError(

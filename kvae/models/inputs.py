@@ -1,5 +1,6 @@
 """What a model is given: checked, built for, and turned into what Keras trains on."""
 
+import math
 from collections.abc import Iterator
 
 import keras
@@ -189,7 +190,7 @@ class Inputs:
     def _as_tuples(self, batches):
         """Yields batches of any form as Keras takes them: `(x,)`, `(x, y)` or `(x, y, weight)`."""
         for batch in batches:
-            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+            x, y, weight = kinds.unpacked(batch)
             x, label, y = self._pair_and_target(x, y)
             parts = [x if label is None else (x, label), y, weight]
             while parts[-1] is None:
@@ -206,12 +207,8 @@ class Inputs:
 
     def _check_events(self, x, name: str, support: bool = True, values: bool = True) -> np.ndarray:
         if self.event_shape is not None and x.shape[1:] != self.event_shape:
-            hint = ""
-            if (*x.shape[1:], 1) == self.event_shape:
-                hint = " Add the channel axis: x[..., None]."
-            elif x.shape == self.event_shape:
-                hint = " Add the batch axis: x[None]."
-            elif name == "y":
+            hint = _shape_hint(x.shape, self.event_shape)
+            if not hint and name == "y":
                 hint = f" {_NO_LABELS}"
             raise ValueError(
                 f"`{name}` has shape {x.shape}, the model takes (n, "
@@ -241,6 +238,11 @@ class Inputs:
         """Returns tensors: the latents and, for a conditional model, their labels."""
         self._require_built()
         z = kinds.recognize(z, "z")
+        if kinds.gives_batches(z):
+            raise ValueError(
+                f"`z` is an array [n, {self.latent_dim}], not the batches of a "
+                f"{type(z).__name__}: decode them one after the other."
+            )
         if not is_concrete(z):
             z = tf.cast(z, tf.float32)
             return z, self._labels(label, z.shape[0])
@@ -264,6 +266,19 @@ def is_concrete(x) -> bool:
     if isinstance(x, (list, np.ndarray)):
         return True
     return tf.is_tensor(x) and not tf.is_symbolic_tensor(x)
+
+
+def _shape_hint(shape: tuple, event: tuple) -> str:
+    """Returns how to make events of data that nearly are; empty where that is not known."""
+    if (*shape[1:], 1) == event:
+        return " Add the channel axis: x[..., None]."
+    if shape == event:
+        return " Add the batch axis: x[None]. A tf.data.Dataset of examples is dataset.batch(128)."
+    if len(event) > 1 and (*shape[2:], *shape[1:2]) == event:
+        return " Put the channels last: np.moveaxis(x, 1, -1)."
+    if len(shape) == 2 and len(event) > 1 and shape[1] == math.prod(event):
+        return f" Give the rows their shape: x.reshape((-1, {', '.join(map(str, event))}))."
+    return ""
 
 
 def in_batches(function, tensors: tuple, batch_size: int):

@@ -1,6 +1,5 @@
 """Data of every kind as the batches that a model is used, measured and fitted on."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -81,7 +80,7 @@ class Reading:
     def _triples(self, x, batch_size: int):
         """Yields x, label and target of the batches of a stream, the last two or `None`."""
         for batch in self._batches(x, batch_size) if isinstance(x, Stream) else kinds.batches(x):
-            events, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            events, y, _ = kinds.unpacked(batch)
             yield self._pair_and_target(events, y)
 
 

@@ -13,6 +13,7 @@ from kvae import (
     random,
     scalars,
 )
+from kvae.datasets import kinds
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import networks
 from kvae.models.functions import Functions
@@ -342,9 +343,13 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
             for name, value in params.items()
         }
 
-    def __call__(self, *arguments, **options):
-        forks.check()  # Not in `call`, whose errors Keras wraps.
-        return super().__call__(*arguments, **options)
+    def __call__(self, inputs, *arguments, **options):
+        # Not in `call`, whose errors Keras wraps, and which is given tensors alone.
+        forks.check()
+        x, label = self._pair(inputs)
+        if label is not None:
+            x = x, kinds.recognize(label, "label")
+        return super().__call__(x, *arguments, **options)
 
     def call(self, inputs, training=False):
         x, label = self._pair(inputs)

@@ -146,8 +146,11 @@ def test_no_data_at_all(vae):
     "shape, hint",
     [
         ((6, 8, 8), r" Add the channel axis: x\[..., None\]\."),
-        ((8, 8, 1), r" Add the batch axis: x\[None\]\."),
-        ((6, 64), ""),
+        (
+            (8, 8, 1),
+            r" Add the batch axis: x\[None\]\. A tf.data.Dataset .* dataset.batch\(128\)\.",
+        ),
+        ((6, 64), r" Give the rows their shape: x.reshape\(\(-1, 8, 8, 1\)\)\."),
         ((6, 8, 9, 1), ""),
         ((6, 8, 8, 3), ""),
         ((6,), ""),

@@ -162,6 +162,7 @@ STREAMS = {
         tf.sparse.from_dense(x)
     ).batch(24),
     "generator": lambda x, _: (x[i : i + 24] for i in range(0, len(x), 24)),
+    "generator of lists": lambda x, _: (x[i : i + 24].tolist() for i in range(0, len(x), 24)),
     "PyDataset": lambda x, _: Batches([(x[i : i + 24],) for i in range(0, len(x), 24)]),
     "shards": lambda x, folder: kvae.datasets.Shards(
         kvae.datasets.write_shards(Dataset(x), folder / "shards", num_shards=2)
@@ -441,3 +442,40 @@ def test_an_unconditional_model_never_takes_labels_for_a_target(vae, table, labe
     _same(
         vae.evaluate({"image": table, "label": labels}, **options), vae.evaluate(table, **options)
     )
+
+
+def test_calling_a_model(vae, conditional, table, labels):
+    wanted = np.asarray(vae(table))
+    for name in ("list", "frame of several types", "csr", "dict"):
+        np.testing.assert_allclose(vae(IN_MEMORY[name](table, None)), wanted, atol=1e-6)
+    wanted = np.asarray(conditional((table, labels)))
+    np.testing.assert_allclose(conditional({"x": table, "label": Series(labels)}), wanted)
+    with pytest.raises(ValueError, match="masked"):
+        vae(np.ma.array(table, mask=table > 0))
+    with pytest.raises(ValueError, match="^zoo|^dense_vae is conditional and needs labels"):
+        conditional.predict(tf.data.Dataset.from_tensors(table), verbose=0)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda x: tf.data.Dataset.from_tensor_slices(x), r"dataset.batch\(128\)"),
+        (lambda x: np.moveaxis(np.concatenate([x] * 3, -1), -1, 1), r"np.moveaxis\(x, 1, -1\)"),
+        (
+            lambda x: np.concatenate([x] * 3, -1).reshape(len(x), -1),
+            r"x.reshape\(\(-1, 8, 8, 3\)\)",
+        ),
+    ],
+)
+def test_data_that_nearly_fits(make, message, make_vae, digits):
+    vae = make_vae((8, 8, 3) if "batch" not in message else (8, 8, 1), optimizer="sgd")
+    for way in (vae.encode, lambda x: vae.fit(x, verbose=0)):
+        with pytest.raises(ValueError, match=message):
+            way(make(digits))
+    if "moveaxis" in message:  # What is advised works.
+        vae.encode(np.moveaxis(make(digits), 1, -1))
+
+
+def test_latents_in_batches_are_refused(vae):
+    with pytest.raises(ValueError, match=r"`z` is an array \[n, 2\], not the batches"):
+        vae.decode(iter([np.zeros((3, 2))]))
