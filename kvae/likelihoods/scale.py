@@ -141,7 +141,9 @@ class Standardized(Likelihood):
         return f"Standardise them, or use {type(self).__name__}(standardize=True)."
 
     def get_config(self):
-        return {**super().get_config(), "standardize": self.standardize}
+        # Cards and checkpoints from before know configurations without it.
+        own = {"standardize": True} if self.standardize else {}
+        return {**super().get_config(), **own}
 
 
 def learn_scale(likelihood, data) -> None:
