@@ -37,10 +37,11 @@ class Card:
             arrays that the model was trained on.
         recipe: mapping. `command`, `seed`, `epochs`, `batch_size`, `optimizer`, …
         cost: mapping. `seconds`, `epochs`, `machine`, `parameters`.
-        metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and `nll`
-            (a mapping with `value`, `standard_error`, `monte_carlo_error`, `num_samples`) for a
-            VAE, `bce_per_pixel`, `bce_standard_error` and `mse` for an autoencoder. Of sprites also
-            the scores of `kvae.evaluation.disentanglement`. Empty where nothing was measured.
+        metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and for a VAE
+            `nll` (a mapping, see `kvae.evaluation.LogProb.summary`; with `monte_carlo_examples` its
+            Monte Carlo figures are those of so many examples, scaled to the set), for an
+            autoencoder `bce_per_pixel`, `bce_standard_error` and `mse`. Of sprites also the scores
+            of `kvae.evaluation.disentanglement`. Empty where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
         weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.
@@ -88,7 +89,7 @@ class Card:
     def _figure(self, name: str):
         """Returns a metric without its error, or `None`."""
         found = self.metrics.get(name)
-        return found.get("value") if isinstance(found, Mapping) else found
+        return found.get(name) if isinstance(found, Mapping) else found
 
     @property
     def headline(self) -> str:

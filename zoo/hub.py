@@ -348,10 +348,10 @@ file is pickled.
 def _measured(metrics):
     """Name, words and value of each figure; the error goes into the words."""
     for name, value in metrics.items():
-        if isinstance(value, dict) and "value" in value:
+        if isinstance(value, dict) and name in value:
             error = value.get("standard_error")
             words = name if error is None else f"{name} ± {error:.2g} (standard error)"
-            yield name, words, float(value["value"])
+            yield name, words, float(value[name])
         elif isinstance(value, (int, float)):
             yield name, name, float(value)
 

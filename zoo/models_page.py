@@ -139,9 +139,9 @@ def _others(metrics) -> str:
             continue
         label = name.upper() if len(name) <= 4 else name.replace("_", " ")
         label = SCORES.get(name, label)
-        if isinstance(value, dict) and "value" in value:
+        if isinstance(value, dict) and name in value:
             error = value.get("standard_error")
-            text = _number(value["value"]) + ("" if error is None else f" ± {_number(error)}")
+            text = _number(value[name]) + ("" if error is None else f" ± {_number(error)}")
             if samples := value.get("num_samples"):
                 text += f" ({samples:,} importance samples)"
         elif isinstance(value, (int, float)):

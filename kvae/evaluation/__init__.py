@@ -15,8 +15,9 @@ from kvae.evaluation.disentanglement import (
 from kvae.evaluation.evaluate import Evaluation, evaluate
 from kvae.evaluation.features import classifier_features, inception_features
 from kvae.evaluation.frechet import frechet_distance
-from kvae.evaluation.importance import LogProb, importance_log_prob
+from kvae.evaluation.importance import importance_log_prob
 from kvae.evaluation.latent import LatentSummary, active_units, latent_summary
+from kvae.evaluation.log_mean import LogProb
 from kvae.evaluation.neighbors import (
     TrainingNeighbors,
     precision_recall_density_coverage,

@@ -1,12 +1,11 @@
 """Annealed importance sampling: a second estimate of log p(x)."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
 from kvae import arguments, names, random
-from kvae.evaluation.importance import LogProb
+from kvae.evaluation.log_mean import LogProb, log_mean
+from kvae.evaluation.now import computed_now
 
 __all__ = ["anneal", "annealed_log_prob"]
 
@@ -18,6 +17,7 @@ _FIRST_STEP, _SMALLEST_STEP, _LARGEST_STEP = 0.1, 1e-4, 2.0
 _SIGMOID = 4.0
 
 
+@computed_now
 def annealed_log_prob(
     model,
     x,
@@ -143,20 +143,23 @@ def anneal(
         )
     _check_counts(num_chains=num_chains, num_leapfrog=num_leapfrog, batch_size=batch_size)
     run = _chains(model, start)
-    sizes = num_chains, num_leapfrog
     num_steps = len(betas) - 1
     betas = tf.constant(betas, tf.float32)
     base = random.as_seed(seed)
     first = 0
     for batch, own in model.event_rows(x, label, batch_size):
-        if own is None:
-            own = tf.zeros(len(batch), tf.int32)  # Not looked at.
+
+        def chains(steps, seed, adapt, batch=batch, own=own):
+            rows = batch, own, betas, tf.reshape(steps, [-1])
+            others = num_chains, num_leapfrog, seed, adapt
+            return model.run_compiled(f"anneal from the {start}", run, rows, *others)
+
         pilot_seed, chain_seed = random.split(random.fold_in(base, first))
         first += len(batch)
         steps = tf.fill([num_steps, len(batch)], _FIRST_STEP)
         if num_steps > 1:
-            _, steps, _ = run(batch, own, betas, steps, *sizes, pilot_seed, True)
-        log_weight, _, course = run(batch, own, betas, steps, *sizes, chain_seed, False)
+            _, steps, _ = chains(steps, pilot_seed, True)
+        log_weight, _, course = chains(steps, chain_seed, False)
         yield log_weight.numpy(), course.numpy()
         if progress is not None:
             progress(first)
@@ -174,35 +177,21 @@ def _inverse_temperatures(num_steps: int) -> np.ndarray:
 
 
 def _log_mean(log_weight) -> LogProb:
-    """The logarithm of the mean weight over the first axis, with its error."""
-    num = len(log_weight)
-    largest = log_weight.max(axis=0)
+    """The logarithm of the mean weight over the first axis, and what is known of it."""
+    num, largest = len(log_weight), log_weight.max(axis=0)
     weight = np.exp(log_weight - largest)
-    total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)
-    relative = np.maximum(squares / total**2 - 1 / num, 0.0)
-    correction = num / (num - 1) if num > 1 else math.nan
+    kept = -np.sort(-log_weight.T, axis=1)
     return LogProb(
-        largest + np.log(total / num), np.sqrt(relative * correction), total**2 / squares, num
+        **log_mean(largest, weight.sum(axis=0), (weight**2).sum(axis=0), kept, num), num_samples=num
     )
 
 
 def _chains(model, start: str):
     """Returns the function that runs the chains of a batch through all temperatures."""
 
-    @tf.function(
-        input_signature=(
-            tf.TensorSpec([None, *model.event_shape]),
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None]),
-            tf.TensorSpec([None, None]),
-            tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([2], tf.int32),
-            tf.TensorSpec([], tf.bool),
-        )
-    )
     def run(x, label, betas, step_sizes, num_chains, num_leapfrog, seed, adapt):
-        given = model.given(label) if model.conditional else model
+        given = model.given(label)
+        step_sizes = tf.reshape(step_sizes, [-1, tf.shape(x)[0]])
         posterior, prior, params = given.posterior, given.prior.prepared(), given.encode_params(x)
         first_seed, seed = random.split(seed)
         batch = tf.shape(x)[0]

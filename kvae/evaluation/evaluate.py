@@ -4,6 +4,7 @@ import numpy as np
 
 from kvae.datasets.dataset import Dataset
 from kvae.evaluation.latent import latent_summary
+from kvae.evaluation.now import computed_now
 from kvae.evaluation.probes import knn_probe, linear_probe
 from kvae.evaluation.quality import sample_quality
 from kvae.evaluation.rate_distortion import rate_distortion_curve
@@ -32,6 +33,7 @@ class Evaluation(Result):
         self.log_prob, self.latents, self.quality = log_prob, latents, quality
 
 
+@computed_now
 def evaluate(
     model,
     data,
@@ -71,11 +73,11 @@ def evaluate(
 
     Returns:
         `Evaluation`, a mapping. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For
-        a VAE also `nll`, a dict with `value`, `standard_error`, `monte_carlo_error`,
-        `num_samples`; not for vector-quantized codes, of which all importance samples give the
-        ELBO. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel` and its
-        `bce_standard_error` over the examples, all at the code's reconstruction. Dicts
-        `latents`, `quality`, `probes` and `rate_distortion`, as far as asked for.
+        a VAE also `nll`, the dict of `LogProb.summary`; not for vector-quantized codes, of which
+        all importance samples give the ELBO. For an autoencoder `mse` and, with a Bernoulli
+        likelihood, `bce_per_pixel` and its `bce_standard_error` over the examples, all at the
+        code's reconstruction. Dicts `latents`, `quality`, `probes` and `rate_distortion`, as far as
+        asked for.
 
     Raises:
         ValueError: for probes without labels or without `train`, and what the functions raise.
@@ -85,7 +87,7 @@ def evaluate(
     ```python
     test, train = (kvae.datasets.load("digits", split) for split in ("test", "train"))
     result = kvae.evaluation.evaluate(vae, test, num_samples=500, latents=True)
-    result["nll"]["value"]
+    result["nll"]["nll"]
     print(result)
     result.write("evaluation")      # result.json, result.md and pictures
     ```
@@ -151,7 +153,7 @@ def figure_rows(values) -> list[tuple[str, str, str]]:
             rows.append(
                 (
                     name,
-                    f"{value['value']:.3f}",
+                    f"{value['nll']:.3f}",
                     f"± {value['standard_error']:.3f} (images), ± {value['monte_carlo_error']:.3f} "
                     f"(samples); {value['num_samples']} samples × {value['num_examples']} images",
                 )

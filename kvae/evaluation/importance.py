@@ -1,63 +1,23 @@
 """The importance-sampled estimate of log p(x)."""
 
-import dataclasses
 import math
-import warnings
 
 import numpy as np
 import tensorflow as tf
 
 from kvae import arguments, random
 from kvae.evaluation.cache import BatchCache, data_fingerprint, weights_fingerprint
+from kvae.evaluation.log_mean import LogProb, log_mean, num_kept, warn_of_few
+from kvae.evaluation.now import computed_now
 
-__all__ = ["LogProb", "importance_log_prob", "log_weight_terms"]
+__all__ = ["importance_log_prob", "log_weight_terms"]
 
-# A few samples decide the value of an example whose effective sample size is below this ...
-_FEW = 5.0
-# ... and the estimate of the set cannot be trusted where that is so of more than this share.
-_SHARE = 0.1
 # From so many log-probabilities of single values on, compiling their sum pays.
 _MANY = 2 * 10**8
-_NAMES = ("value", "standard_error", "effective_sample_size")
+_NAMES = ("value", "standard_error", "effective_sample_size", "bias", "pareto_k")
 
 
-@dataclasses.dataclass(frozen=True)
-class LogProb:
-    """Estimates of log p(x) for `n` examples, in nats.
-
-    Attributes:
-        value: array `[n]`.
-        standard_error: array `[n]`. Monte Carlo error of each value (delta method); NaN for a
-            single sample.
-        effective_sample_size: array `[n]`, from 1 to `num_samples`; near 1, a single sample
-            dominates, and neither the value nor its error can be trusted.
-        num_samples: int.
-    """
-
-    value: np.ndarray
-    standard_error: np.ndarray
-    effective_sample_size: np.ndarray
-    num_samples: int
-
-    def summary(self) -> dict:
-        """Returns the negative log-likelihood of the set, as a dict of numbers, in nats.
-
-        `value` is the mean of −log p(x), `standard_error` that of the mean over the examples (what
-        another test set of this size would change), `monte_carlo_error` the part that comes from
-        the importance samples (what another seed would change).
-        """
-        n = len(self.value)
-        spread = float(np.std(self.value, ddof=1)) if n > 1 else math.nan
-        return {
-            "value": float(-np.mean(self.value)),
-            "standard_error": spread / math.sqrt(n),
-            "monte_carlo_error": float(np.sqrt(np.sum(self.standard_error**2)) / n),
-            "num_samples": self.num_samples,
-            "num_examples": n,
-            "median_effective_sample_size": float(np.median(self.effective_sample_size)),
-        }
-
-
+@computed_now
 def importance_log_prob(
     model,
     x,
@@ -73,8 +33,9 @@ def importance_log_prob(
     """Estimates `log p(x) = log E_q[p(x|z) p(z) / q(z|x)]` with samples `z ~ q(z|x)`.
 
     The logarithm of the average weight is a lower bound of log p(x) in expectation; it is tight as
-    `num_samples` grows. Weights are accumulated as a running log-sum-exp, so memory depends on
-    neither `num_samples` nor `n`.
+    `num_samples` grows. Weights are accumulated as a running log-sum-exp, of which the largest 1024
+    of an example are kept at most, so memory does not grow with `num_samples` and `n`. The graphs
+    are made once for a model and a number of samples, and kept until it is compiled anew.
 
     Args:
         model: `kvae.VAE`.
@@ -97,8 +58,9 @@ def importance_log_prob(
         `LogProb`.
 
     Warns:
-        UserWarning: when more than a tenth of the examples have an effective sample size below 5,
-            from 10 samples on. Fewer samples estimate a looser bound, not log p(x).
+        UserWarning: when more than a tenth of the examples have an effective sample size below 5 or
+            a `pareto_k` over 0.7, from 10 samples on. Fewer samples estimate a looser bound, not
+            log p(x).
 
     Raises:
         ValueError: for a posterior without a density (`Delta`), and for a `cache` that is not
@@ -118,29 +80,11 @@ def importance_log_prob(
 
     rows = len(x) if hasattr(x, "__len__") else 0  # Else not known before they are read.
     many = num_samples * rows * math.prod(model.event_shape or ()) >= _MANY
-    encode = tf.function(lambda x, label: model.given(label).encode_params(x))
-    prior = model.prior.prepared()
-
-    @tf.function(reduce_retracing=True)
-    def accumulate(x, label, params, state, num, chunk_seed):
-        largest, total, squares = state
-        given = model.given(label)
-        log_px, log_ratio = log_weight_terms(
-            given, prior.given(label), x, params, num, chunk_seed, many
-        )
-        log_weight = log_px + log_ratio
-        new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
-        weight = tf.exp(log_weight - new)
-        shrink = tf.exp(largest - new)
-        return (
-            new,
-            total * shrink + tf.reduce_sum(weight, axis=0),
-            squares * shrink**2 + tf.reduce_sum(weight**2, axis=0),
-        )
-
     base = random.as_seed(seed)
     chunk = max(1, min(num_samples, max_rows // batch_size))
     settings = f"{num_samples} samples by {chunk}, batches of {batch_size}, seed {base.numpy()}"
+    kept = num_kept(num_samples)
+    constants = model.run_compiled("prepare the prior", lambda: model.prior.constants(), ())
     finished = _cache(cache, model, x, label, batch_size, settings)
     try:
         first = 0
@@ -148,28 +92,49 @@ def importance_log_prob(
             rows, first = len(batch), first + len(batch)
             if first <= finished.done:
                 continue
-            params = encode(batch, own)
+            params = model.run_compiled("encode", model.encode_params, (batch, own))
             batch_seed = random.fold_in(base, first - rows)
-            state = (tf.fill([rows], -math.inf), tf.zeros([rows]), tf.zeros([rows]))
+            none = tf.fill([rows], -math.inf)
+            state = none, tf.zeros([rows]), tf.zeros([rows]), tf.tile(none[:, None], [1, kept])
             for done in range(0, num_samples, chunk):
                 num = min(chunk, num_samples - done)
-                state = accumulate(batch, own, params, state, num, random.fold_in(batch_seed, done))
-            largest, total, squares = (part.numpy().astype(np.float64) for part in state)
-            # Squared relative error of the mean weight, which is the variance of its logarithm.
-            relative = np.maximum(squares / total**2 - 1 / num_samples, 0.0)
-            correction = num_samples / (num_samples - 1) if num_samples > 1 else math.nan
-            finished.add(
-                value=largest + np.log(total) - math.log(num_samples),
-                standard_error=np.sqrt(relative * correction),
-                effective_sample_size=total**2 / squares,
-            )
+                state = model.run_compiled(
+                    ("add importance weights", num, many),
+                    _adder(model, num, many),
+                    (batch, own, params, state),
+                    constants,
+                    random.fold_in(batch_seed, done),
+                )
+            finished.add(**log_mean(*state, num_samples))
             if progress is not None:
                 progress(first)
     finally:
         finished.close()
     estimate = LogProb(**finished.arrays(), num_samples=num_samples)
-    _warn(estimate)
+    warn_of_few(estimate, stacklevel=4)
     return estimate
+
+
+def _adder(model, num: int, many: bool):
+    """Returns the function that adds the weights of `num` samples to what `log_mean` takes."""
+
+    def add(x, label, params, state, constants, seed):
+        largest, total, squares, kept = state
+        given, prior = model.given(label), model.prior.prepared(constants)
+        log_px, log_ratio = log_weight_terms(given, prior.given(label), x, params, num, seed, many)
+        log_weight = log_px + log_ratio
+        new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
+        weight = tf.exp(log_weight - new)
+        shrink = tf.exp(largest - new)
+        candidates = tf.concat([kept, tf.transpose(log_weight)], axis=1)
+        return (
+            new,
+            total * shrink + tf.reduce_sum(weight, axis=0),
+            squares * shrink**2 + tf.reduce_sum(weight**2, axis=0),
+            tf.math.top_k(candidates, kept.shape[1]).values,
+        )
+
+    return add
 
 
 def log_weight_terms(model, prior, x, params, num_samples, seed, many: bool = False):
@@ -206,18 +171,3 @@ def _cache(path, model, x, label, batch_size: int, settings: str) -> BatchCache:
         "settings": settings,
     }
     return BatchCache(path, keys, _NAMES)
-
-
-def _warn(estimate: LogProb) -> None:
-    few = int(np.sum(estimate.effective_sample_size < _FEW))
-    n, num_samples = len(estimate.value), estimate.num_samples
-    if num_samples < 2 * _FEW or few <= _SHARE * n:
-        return
-    warnings.warn(
-        f"The effective sample size of {few} of {n} examples is below {_FEW:g}, of {num_samples} "
-        f"samples (its median is {np.median(estimate.effective_sample_size):.3g}): a few samples "
-        "decide their log p(x), which is then too low, with a `standard_error` that is too small. "
-        "Give more `num_samples`, and compare some examples with "
-        "kvae.evaluation.annealed_log_prob.",
-        stacklevel=3,
-    )

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import arguments, divergences, random
+from kvae.evaluation.now import computed_now
 
 __all__ = ["LatentSummary", "active_units", "latent_summary"]
 
@@ -83,6 +84,7 @@ class LatentSummary:
         return "healthy" if 2 * self.active_units >= self.latent_dim else "partly collapsed"
 
 
+@computed_now
 def latent_summary(
     vae, data, *, num_samples: int = 1, batch_size: int = 1000, seed=0, label=None
 ) -> LatentSummary:

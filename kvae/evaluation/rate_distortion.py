@@ -7,6 +7,7 @@ import numpy as np
 
 from kvae import random
 from kvae.evaluation.annealed import anneal
+from kvae.evaluation.now import computed_now
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
 
@@ -90,6 +91,7 @@ class RateDistortionCurve(Result):
         self.curve = curve
 
 
+@computed_now
 def rate_distortion_curve(
     model,
     data,
@@ -156,21 +158,19 @@ def rate_distortion_curve(
     # Slowly at first, where the distortion falls fastest.
     betas = max_beta * (np.arange(num_steps + 1) / num_steps) ** 3
     betas[np.argmin(np.abs(betas - 1.0))] = 1.0
-    courses = [
-        course
-        for _, course in anneal(
-            model,
-            data,
-            betas,
-            num_chains=num_chains,
-            num_leapfrog=num_leapfrog,
-            start="prior",
-            batch_size=batch_size,
-            seed=seed,
-            progress=progress,
-            label=None,
-        )
-    ]
+    batches = anneal(
+        model,
+        data,
+        betas,
+        num_chains=num_chains,
+        num_leapfrog=num_leapfrog,
+        start="prior",
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        label=None,
+    )
+    courses = [course for _, course in batches]
     log_total, log_likelihood = np.concatenate(courses, axis=2).mean(axis=2).T
     beta, distortion = betas[1:], -log_likelihood
     curve = {"beta": beta, "rate": -beta * distortion - log_total, "distortion": distortion}

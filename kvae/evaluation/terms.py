@@ -5,10 +5,21 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import random
+from kvae.evaluation.now import computed_now
 
-__all__ = ["mean_terms"]
+__all__ = ["batch_terms", "mean_terms"]
 
 
+def batch_terms(model, x, label, target, seed) -> dict[str, tf.Tensor]:
+    """Returns the objective's terms of a batch, each `[batch]`, as in validation."""
+
+    def terms(x, label, target, seed):
+        return model.objective.terms(model.given(label), x, target, training=False, seed=seed)
+
+    return model.run_compiled("terms of the objective", terms, (x, label, target), seed)
+
+
+@computed_now
 def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
     """Returns the means of what the objective reports over a data set, in nats per example.
 
@@ -18,12 +29,6 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
     Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event,
     and the `standard_error` of the mean reconstruction term over the examples.
     """
-    step = tf.function(
-        lambda x, label, target, seed: model.objective.terms(
-            model.given(label), x, target, training=False, seed=seed
-        ),
-        reduce_retracing=True,
-    )
     reported = {"elbo", "reconstruction", "kl", *model.objective.metric_names()}
     data = model.examples(data)
     sums: dict[str, float] = {}
@@ -32,7 +37,7 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
         inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
         x, label = inputs if model.conditional else (inputs, None)
         target = x if target is None else target
-        terms = step(x, label, target, random.fold_in(seed, index))
+        terms = batch_terms(model, x, label, target, random.fold_in(seed, index))
         for name in reported & terms.keys():
             sums[name] = sums.get(name, 0.0) + float(np.sum(terms[name]))
         if not model.posterior.has_density:

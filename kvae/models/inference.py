@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import arguments, names, random
-from kvae.evaluation.importance import LogProb, importance_log_prob
+from kvae.evaluation.importance import importance_log_prob
+from kvae.evaluation.log_mean import LogProb
 from kvae.models.inputs import concatenated, in_batches
 
 __all__ = ["Inference"]
@@ -67,9 +68,9 @@ class Inference:
         """
         params, label = self.encode_data(x, label, batch_size)
         if seed is None:
-            z = self._run("code", self._code, (params, label))
+            z = self.run_compiled("code", self._code, (params, label))
         else:
-            z = self._run("draw a code", self._code, (params, label), random.as_seed(seed))
+            z = self.run_compiled("draw a code", self._code, (params, label), random.as_seed(seed))
         return self._decoded(z, label, batch_size, "mean")
 
     def sample(
@@ -118,7 +119,7 @@ class Inference:
             label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
         label = self._labels(label, None if tf.is_tensor(n) else n)
         z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
-        z = self._run(
+        z = self.run_compiled(
             "draw from the prior",
             lambda label, *settings: self.prior.given(label).sample(*settings),
             (label,),
@@ -131,7 +132,7 @@ class Inference:
         params = self._in_batches(
             "decode to parameters", self.decode_params, (z, label), batch_size
         )
-        return self._run("draw an event", self.likelihood.sample, (params,), x_seed)
+        return self.run_compiled("draw an event", self.likelihood.sample, (params,), x_seed)
 
     def log_prob(
         self,
@@ -196,10 +197,21 @@ class Inference:
         return posterior.mean(params) if seed is None else posterior.sample(params, seed=seed)
 
     def _in_batches(self, name: str, function, rows: tuple, batch_size: int):
-        return in_batches(lambda *part: self._run(name, function, part), rows, batch_size)
+        return in_batches(lambda *part: self.run_compiled(name, function, part), rows, batch_size)
 
-    def _run(self, name: str, function, rows: tuple, *others):
-        """Runs a function of tensors, compiled, unless the model is told to run eagerly."""
+    def run_compiled(self, name, function, rows: tuple, *others):
+        """Returns `function(*rows, *others)`, of a graph that is made once and kept.
+
+        For what else is computed of a model again and again; the model's methods use it. With
+        `compile(run_eagerly=True)` the function is called as it is.
+
+        Args:
+            name: str, or a tuple that begins with one. What `function` does; the same name stands
+                for the same function.
+            function: callable, of tensors. It closes over the model and its parts at most.
+            rows: tuple of tensors `[n, ...]`, dicts or tuples of them, or `None`s.
+            *others: tensors and numbers, or dicts of them, of other shapes.
+        """
         if getattr(self, "run_eagerly", False):
             return function(*rows, *others)
         return self._functions(name, function, rows, *others)

@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-from kvae import names, schedules
+from kvae import gradients, names, schedules
 from kvae.objectives import path
 from kvae.objectives.objective import Objective
 
@@ -112,11 +112,11 @@ class IWAE(Objective):
         bound, of_model, of_posterior = self._weigh(self._grouped(log_weights), beta)
         of_model, of_posterior = (_flat(tf.stop_gradient(w)) for w in (of_model, of_posterior))
         of_model = tf.maximum(of_model, _SMALLEST)
-        scale_gradient(of_posterior / of_model)
+        zero = scale_gradient(of_posterior / of_model)
         slope = of_model * (log_px + beta * log_pz) - of_posterior * beta * log_q
         slope = tf.reduce_sum(slope, axis=0)
 
-        loss = -(bound + slope - tf.stop_gradient(slope))
+        loss = -(bound + slope - tf.stop_gradient(slope) + zero)
         penalty = posterior.penalty(params)
         reconstruction = -tf.reduce_mean(log_px, axis=0)
         kl = tf.reduce_mean(log_q - log_pz, axis=0)
@@ -259,12 +259,25 @@ def _log_mean_exp(values, axis: int = 0):
 def _with_scaled_gradient(z):
     """Returns `z`, and a function that sets by what its gradient is multiplied.
 
-    The factor `[num_samples, batch]` is known only after what is computed from `z`.
+    The factor `[num_samples, batch]` is known only after what is computed from `z`, so it comes
+    with the gradients. `z` is returned with two zeros beside it, and the function returns a term
+    `[batch]` for the loss, which is zero. Its derivatives by those zeros are the factor and 1, both
+    times whatever weight the loss has got, which their ratio takes out again.
     """
-    factor = []
+    zeros = tf.zeros_like(z[..., 0])
+    scaled, zero, unit = _carrying(z, zeros, zeros)
 
-    @tf.custom_gradient
-    def identity(z):
-        return tf.identity(z), lambda upstream: upstream * factor[0][..., None]
+    def scale(factor):
+        return tf.reduce_sum(zero * tf.stop_gradient(factor) + unit, axis=0)
 
-    return identity(z), factor.append
+    return tf.ensure_shape(scaled, z.shape), scale
+
+
+@gradients.custom_gradient((None, None, None), (None, None), (None, None))
+def _carrying(z, zero, unit):
+    def gradient(upstream, factor, weight):
+        # A loss of weight zero has no gradient by z either; others than the loss have no factor.
+        factor = tf.where(weight == 0.0, tf.ones_like(factor), factor / weight)
+        return upstream * factor[..., None], None, None
+
+    return (tf.identity(z), tf.identity(zero), tf.identity(unit)), gradient

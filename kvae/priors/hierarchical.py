@@ -101,8 +101,11 @@ class HierarchicalPrior(Prior):
     def get_build_config(self):
         return None  # Keras does not build a reloaded prior: its model does.
 
-    def prepared(self):
-        return _Prepared(self)
+    def constants(self):
+        return self.top.constants()
+
+    def prepared(self, constants=None):
+        return _Prepared(self, constants)
 
     def noise(self, shape, seed):
         """Draws the noise of the top group and that of the others, `[n, latent_dim − size]`."""
@@ -155,9 +158,9 @@ class HierarchicalPrior(Prior):
 class _Prepared(Prior):
     """The same prior, with what its top does not need z for computed once."""
 
-    def __init__(self, prior):
+    def __init__(self, prior, constants):
         super().__init__(prior.latent_dim)
-        top = prior.top.prepared()
+        top = prior.top.prepared(constants)
         self._known = lambda: (prior, top)
 
     def noise(self, shape, seed):

@@ -70,10 +70,21 @@ class Prior(Part):
         """
         return self
 
-    def prepared(self):
-        """Returns this prior with all that does not depend on z computed now, once.
+    def constants(self) -> dict:
+        """Returns the tensors that densities and draws are made of and that depend on no z.
+
+        They are what `prepared` takes. By default there are none.
+        """
+        return {}
+
+    def prepared(self, constants: dict | None = None):
+        """Returns this prior with all that does not depend on z computed once.
 
         For code that uses the prior several times while no weight changes. By default itself.
+
+        Args:
+            constants: dict of tensors. What `constants` returned. Defaults to `None`: they are
+                computed now.
         """
         return self
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kvae import random
+from kvae import gradients, random
 from kvae.datasets import kinds
 from kvae.priors.components import component_at, pick_component
 from kvae.priors.prior import Prior
@@ -149,13 +149,16 @@ class VampPrior(Prior):
             return tf.convert_to_tensor(self.raw_logits)
         return tf.zeros([self.num_components])
 
-    def prepared(self):
+    def constants(self):
         vae = self._model()
         label = None
         if vae.conditional:
             label = tf.range(self.num_components) % vae.num_classes
-        params = vae.encode_params(self.pseudo_inputs, label)
-        return _PosteriorMixture(vae.posterior, params, self.logits)
+        return {"params": vae.encode_params(self.pseudo_inputs, label), "logits": self.logits}
+
+    def prepared(self, constants=None):
+        constants = self.constants() if constants is None else constants
+        return _PosteriorMixture(self._model().posterior, **constants)
 
     def noise(self, shape, seed):
         """Draws the noise of a component, Gaussian `[n, 1]`, and that of the posterior's `z`."""
@@ -291,14 +294,14 @@ def _noise(posterior, shape, seed):
 
 def _within(values, low: float, high: float):
     """Clips `values`, but with the gradient of the identity where it leads back into the range."""
+    return tf.reshape(_clip(tf.reshape(values, [-1]), low, high), values.shape)
 
-    @tf.custom_gradient
-    def clip(values):
-        def gradient(upstream):
-            # An optimizer steps against the gradient.
-            leaves = ((values <= low) & (upstream > 0)) | ((values >= high) & (upstream < 0))
-            return tf.where(leaves, tf.zeros_like(upstream), upstream)
 
-        return tf.clip_by_value(values, low, high), gradient
+@gradients.custom_gradient((None,), (), ())
+def _clip(values, low, high):
+    def gradient(upstream):
+        # An optimizer steps against the gradient.
+        leaves = ((values <= low) & (upstream > 0)) | ((values >= high) & (upstream < 0))
+        return tf.where(leaves, tf.zeros_like(upstream), upstream), None, None
 
-    return clip(values)
+    return tf.clip_by_value(values, low, high), gradient

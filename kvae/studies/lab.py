@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from kvae import datasets, io, names, objectives, posteriors, priors
-from kvae.evaluation import importance_log_prob
+from kvae.evaluation import LogProb, importance_log_prob
+from kvae.evaluation.terms import batch_terms
 from kvae.likelihoods import get as get_likelihood
 from kvae.report import Report
 from kvae.studies.findings import Finding
@@ -97,21 +98,12 @@ class Run:
     @functools.cached_property
     def log_prob(self) -> np.ndarray:
         """log p(x) of the test set's examples in nats, by importance sampling, `[n]`."""
-        return self._importance()["value"]
+        return self._importance().value
 
     @functools.cached_property
     def nll(self) -> dict[str, float]:
-        """−log p(x) of the test set: `value` and its `standard_error` over the examples."""
-        value = self._importance()["value"]
-        errors = self._importance()["standard_error"]
-        n = len(value)
-        return {
-            "value": float(-value.mean()),
-            "standard_error": float(value.std(ddof=1) / np.sqrt(n)),
-            "monte_carlo_error": float(np.sqrt(np.sum(errors**2)) / n),
-            "num_samples": self.lab.scale.num_samples,
-            "num_examples": n,
-        }
+        """−log p(x) of the test set, as `LogProb.summary` has it."""
+        return self._importance().summary()
 
     @functools.cached_property
     def dominated(self) -> float:
@@ -119,9 +111,7 @@ class Run:
 
         Their estimates are too low, so those of the model are a lower bound.
         """
-        # The squared relative error of the mean weight is (1 / ESS − 1 / n) n / (n − 1).
-        n, error = self.lab.scale.num_samples, self._importance()["standard_error"]
-        return float(np.mean(1.0 / (error**2 * (n - 1) / n + 1.0 / n) < 5.0))
+        return float(np.mean(self._importance().effective_sample_size < 5.0))
 
     @functools.cached_property
     def terms(self) -> dict[str, np.ndarray]:
@@ -133,21 +123,18 @@ class Run:
             from kvae import random
 
             x = tf.constant(self.lab.test_images(self))
-            step = tf.function(
-                lambda x, seed: self.vae.objective.terms(self.vae, x, x, training=False, seed=seed),
-                reduce_retracing=True,
-            )
+            seeds = {first: random.fold_in(self.lab.seed, first) for first in range(0, len(x), 500)}
             parts = [
-                step(x[first : first + 500], random.fold_in(self.lab.seed, first))
-                for first in range(0, len(x), 500)
+                batch_terms(self.vae, x[first : first + 500], None, x[first : first + 500], seed)
+                for first, seed in seeds.items()
             ]
             return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
         return self.measured("terms", measure)
 
-    def _importance(self) -> dict[str, np.ndarray]:
+    def _importance(self) -> LogProb:
         scale, limit = self.lab.scale, self.lab.likelihood_images
-        name = f"log_prob_{scale.num_samples}"
+        name = f"importance_{scale.num_samples}"
         if limit is not None and limit < len(self.lab.data("test")):
             if not (self.folder / f"{name}.npz").exists():
                 name = f"{name}_of_{limit}"
@@ -161,9 +148,13 @@ class Run:
                 self.vae, x, num_samples=scale.num_samples, seed=self.lab.seed
             )
             self.lab.say(f"{self.name}: log p(x) in {time.monotonic() - start:.0f} s")
-            return {"value": estimate.value, "standard_error": estimate.standard_error}
+            found = dataclasses.asdict(estimate)
+            return {key: value for key, value in found.items() if key != "num_samples"}
 
-        return {key: value[:limit] for key, value in self.measured(name, measure).items()}
+        found = self.measured(name, measure)
+        return LogProb(
+            **{key: value[:limit] for key, value in found.items()}, num_samples=scale.num_samples
+        )
 
 
 class Lab:

@@ -129,7 +129,7 @@ def _write(lab, plane, wide, means, covariances, labels, confused, covered, accu
 
 
 def _nll(run) -> str:
-    return f"{run.nll['value']:.2f} ± {run.nll['standard_error']:.2f} nats"
+    return f"{run.nll['nll']:.2f} ± {run.nll['standard_error']:.2f} nats"
 
 
 def _conclude(lab, plane, wide, confused, covered, accuracy) -> None:

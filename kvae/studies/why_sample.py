@@ -231,7 +231,7 @@ def _slope(noise) -> float:
 
 
 def _nll(run) -> str:
-    return f"{run.nll['value']:.2f} ± {run.nll['standard_error']:.2f}"
+    return f"{run.nll['nll']:.2f} ± {run.nll['standard_error']:.2f}"
 
 
 def _write(lab, runs, mean_only, fitted, at_mean, gap, second, noise, estimators) -> None:

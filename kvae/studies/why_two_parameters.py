@@ -95,7 +95,7 @@ def _write(lab, runs, rows, fitted, judge) -> None:
     for name, run in runs.items():
         terms = run.terms
         density = run.vae.posterior.has_density
-        nll = f"{run.nll['value']:.2f} ± {run.nll['standard_error']:.2f}" if density else "—"
+        nll = f"{run.nll['nll']:.2f} ± {run.nll['standard_error']:.2f}" if density else "—"
         table.append(
             (
                 name,

@@ -1,23 +1,13 @@
 """Annealed importance sampling against the exact log p(x) of a linear-Gaussian model."""
 
-import functools
-
 import numpy as np
 import pytest
 import scipy.special
 
 import kvae
-from kvae.evaluation import annealed, annealed_log_prob
+from kvae.evaluation import annealed_log_prob
 
 N = 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def traced_once():
-    """Tracing takes most of the time: the graphs of a model serve all tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annealed, "_chains", functools.cache(annealed._chains))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ def test_log_prob_given_the_label_is_exact(linear_gaussian):
     np.testing.assert_allclose(path["elbo"], truth, rtol=1e-4)  # log p − log q is constant.
     assert (np.abs(terms["elbo"] - truth) < 10).all()
     result = kvae.evaluation.evaluate(vae, Dataset(x, label), num_samples=7)
-    assert result["nll"]["value"] == pytest.approx(-truth.mean(), rel=1e-4)
+    assert result["nll"]["nll"] == pytest.approx(-truth.mean(), rel=1e-4)
     draws = np.float64(vae.sample(20_000, label=1, seed=0, output="sample"))
     error = draws.std(axis=0) / np.sqrt(20_000)
     assert (np.abs(draws.mean(axis=0) - marginal[1].mean) < 5 * error).all()

@@ -156,7 +156,7 @@ def test_codes_that_are_certain_have_a_bound_and_no_estimate(make_vae, data):
     assert set(result) == {"elbo", "reconstruction", "kl"}
     # Importance samples would say the same, with an error of zero.
     samples = vae.log_prob(data, num_samples=3)
-    np.testing.assert_allclose(samples.summary()["value"], -result["elbo"], rtol=1e-5)
+    np.testing.assert_allclose(samples.summary()["nll"], -result["elbo"], rtol=1e-5)
     np.testing.assert_allclose(samples.standard_error, 0.0, atol=1e-5)
 
 

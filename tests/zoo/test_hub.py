@@ -127,7 +127,7 @@ class TestZooModel:
         assert data.pipeline_tag == "unconditional-image-generation"
         figures = {result.metric_type: result for result in data.eval_results}
         assert set(figures) == {"elbo", "kl", "nll", "reconstruction"}
-        assert figures["nll"].metric_value == card.metrics["nll"]["value"]
+        assert figures["nll"].metric_value == card.metrics["nll"]["nll"]
         assert f"± {card.metrics['nll']['standard_error']:.2g}" in figures["nll"].metric_name
         assert figures["nll"].dataset_name == "digits"
         assert 'zoo.load("hf://me/vae")' in text and card.headline in text
@@ -202,7 +202,7 @@ class TestOwnModel:
         vae = self.build()
         vae.compile("adam", run_eagerly=True)
         vae.fit(digits, epochs=1, verbose=0)
-        metrics = {"elbo": -30.5, "nll": {"value": 29.0, "standard_error": 0.5, "num_samples": 9}}
+        metrics = {"elbo": -30.5, "nll": {"nll": 29.0, "standard_error": 0.5, "num_samples": 9}}
         address = zoo.push_to_hub(
             vae, "me/mine", metrics=metrics, dataset="mnist", license="Apache-2.0"
         )
@@ -312,7 +312,7 @@ class TestErrors:
             (lambda c: c["card"].update(architecture="iaf_vae\x1b[2J"), "control characters"),
             (lambda c: c["card"].update(metrics="nll"), "its metrics is a str"),
             (
-                lambda c: c["card"].update(metrics={"nll": {"value": "x"}}),
+                lambda c: c["card"].update(metrics={"nll": {"nll": "x"}}),
                 "nll of its metrics is no number",
             ),
             (

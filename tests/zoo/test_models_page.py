@@ -33,7 +33,7 @@ def test_what_a_section_says():
     page = models_page.page([card])
     nll = card.metrics["nll"]
     for text in (
-        f"{nll['value']:.2f} ± {nll['standard_error']:.2f} nats",
+        f"{nll['nll']:.2f} ± {nll['standard_error']:.2f} nats",
         f"{nll['num_samples']:,} importance samples",
         f"{card.published['value']}, [Burda et al. 2015",
         "](https://arxiv.org/abs/1509.00519)",
@@ -80,7 +80,7 @@ def test_further_figures_stand_beside_the_headline():
         zoo.card("dense_vae.digits"),
         metrics={
             **zoo.card("dense_vae.digits").metrics,
-            "mig": {"value": 0.123456, "standard_error": 0.01},
+            "mig": {"mig": 0.123456, "standard_error": 0.01},
             "active_units": 12,
             "per_dimension": [1.0, 2.0],
         },

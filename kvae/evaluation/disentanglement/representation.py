@@ -129,14 +129,14 @@ def _function(representation):
         )
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, *vae.event_shape), tf.float32)]
-    encode = tf.function(lambda x: vae.posterior.mean(vae.encode_params(x)), signature)
+    def mean_code(x):
+        return vae.posterior.mean(vae.encode_params(x))
 
     def codes(images):
         if images.shape[1:] != vae.event_shape:
             raise ValueError(
                 f"The images have the shape {images.shape[1:]}, {vae.name} takes {vae.event_shape}."
             )
-        return encode(tf.constant(images, tf.float32))
+        return vae.run_compiled("mean code", mean_code, (tf.constant(images, tf.float32),))
 
     return codes
