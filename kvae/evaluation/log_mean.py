@@ -54,7 +54,7 @@ class LogProb:
         another test set of this size would change), `monte_carlo_error` the part that comes from
         the importance samples (what another seed would change). `monte_carlo_bias` is what is
         found of the part by which `nll` is too high for want of samples, `heavy_tailed` the share
-        of the examples whose `pareto_k` is over 0.7.
+        of the examples whose `pareto_k` is over 0.7 (`None` below 25 samples).
         """
         n = len(self.value)
         spread = float(np.std(self.value, ddof=1)) if n > 1 else math.nan
@@ -67,7 +67,7 @@ class LogProb:
             "num_samples": self.num_samples,
             "num_examples": n,
             "median_effective_sample_size": float(np.median(self.effective_sample_size)),
-            "heavy_tailed": float(np.mean(self.pareto_k > _HEAVY)) if known else math.nan,
+            "heavy_tailed": float(np.mean(self.pareto_k > _HEAVY)) if known else None,
         }
 
 
