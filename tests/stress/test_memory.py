@@ -192,7 +192,7 @@ TRACES = {
         vae.fit(x, epochs=1, batch_size=32, verbose=0),
     ),
     "a new model": lambda vae, x, i, at: make().fit(x, epochs=1, batch_size=32, verbose=0),
-    "a sampler, which is a new model": lambda vae, x, i, at: samplers.get("gmm").fit(vae, x, seed=i),
+    "a sampler": lambda vae, x, i, at: samplers.get("gmm").fit(vae, x, seed=i),
     "load and use": lambda vae, x, i, at: kvae.load_model(at / "m.keras").log_prob(
         x[:4], num_samples=2
     ),
