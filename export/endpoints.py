@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from export import preprocessing, scoring
+from export.checks import Checks
 from kvae import forks, interpolation, names, random
 
 __all__ = [
@@ -22,8 +23,7 @@ __all__ = [
     "write",
 ]
 
-# What one row of a request may ask for at most. More is cut down to it: an error would be one for
-# the rows of other clients too, which a server may have put into the same batch.
+# What one row of a request may ask for at most.
 MAX_SAMPLES = 1000
 MAX_STEPS = 64
 # What it gets when it does not say.
@@ -86,6 +86,7 @@ def endpoints(
     images: str | None = None,
     signatures: Sequence[str] | None = None,
     fit: str = "stretch",
+    refuse: bool = True,
 ) -> dict[str, Endpoint]:
     """Gives what `model` can be asked, by signature name.
 
@@ -96,6 +97,8 @@ def endpoints(
         signatures: sequence of str or `None`. Which, beside `serving_default`, without which no
             SavedModel is written. Defaults to `None`: all that the model has.
         fit: str. How files of images are brought to the model's size.
+        refuse: bool. Whether a request with a row that the model does not take is an error; else
+            (`serving_default` and `encode`) that row's outputs are NaN. Defaults to `True`.
 
     Raises:
         ValueError: for an unknown name, and for a signature that the model cannot have.
@@ -110,7 +113,7 @@ def endpoints(
             raise names.unknown_name("signature", name, SIGNATURES)
         if name in reasons:
             raise ValueError(f"{model.name!r} has no signature {name!r}: {reasons[name]}.")
-    return {name: _BUILDERS[name](model, batch, images) for name in signatures}
+    return {name: _BUILDERS[name](model, batch, images, refuse) for name in signatures}
 
 
 def write(endpoints: dict[str, Endpoint], path) -> None:
@@ -152,14 +155,6 @@ def _with_defaults(endpoint: Endpoint) -> Callable:
     return function
 
 
-def _float32(values: dict) -> dict:
-    # Under a half-precision policy clients get float32 all the same; integers stay what they are.
-    return {
-        name: tf.cast(value, tf.float32) if value.dtype.is_floating else value
-        for name, value in values.items()
-    }
-
-
 def mean(model, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
     """Returns E[x|z]: `[batch, latent_dim]` to `[batch, *event]`."""
     return model.likelihood.mean(model.decode_params(z, label))
@@ -190,34 +185,21 @@ def _for_every_row(values, like):
     return tf.broadcast_to(values, tf.shape(like)[:1])
 
 
-def _checked(model, label):
-    """Refuses labels that are no classes: networks would take them for a class of its own."""
-    if label is None:
-        return None
-    last = model.num_classes - 1
-    message = f"`label` is a class number from 0 to {last}"
-    with tf.control_dependencies(
-        [
-            tf.debugging.assert_non_negative(label, message),
-            tf.debugging.assert_less_equal(label, tf.cast(last, label.dtype), message),
-        ]
-    ):
-        return tf.identity(label)
-
-
-def _decode(model, batch, images) -> Endpoint:
+def _decode(model, batch, images, refuse) -> Endpoint:
     def function(z, label=None):
-        params = dict(model.decode_params(z, _checked(model, label)))
-        return _float32({"image": model.likelihood.mean(params), **params})
+        check = Checks(model, refuse)
+        params = dict(model.decode_params(check.latents(z, "z"), check.label(label)))
+        return check.outputs({"image": model.likelihood.mean(params), **params})
 
     spec = tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z")
     return Endpoint(inputs(model, spec), function)
 
 
-def _encode(model, batch, images) -> Endpoint:
+def _encode(model, batch, images, refuse) -> Endpoint:
     def function(image, label=None):
-        params = model.encode_params(images.decode(image), _checked(model, label))
-        return _float32(dict(params))
+        check = Checks(model, refuse)
+        x = check.events(images.decode(image), "image")
+        return check.outputs(dict(model.encode_params(x, check.label(label))))
 
     return Endpoint(inputs(model, images.input("image", batch)), function)
 
@@ -228,26 +210,32 @@ def _code(model, x, label):
     return given.posterior.mean(given.encode_params(x))
 
 
-def _reconstruct(model, batch, images) -> Endpoint:
+def _reconstruct(model, batch, images, refuse) -> Endpoint:
     def function(image, label=None):
-        label = _checked(model, label)
-        z = _code(model, images.decode(image), label)
-        return _float32({"image": mean(model, z, label)})
+        check = Checks(model, refuse)
+        label = check.label(label)
+        z = _code(model, check.events(images.decode(image), "image"), label)
+        return check.outputs({"image": mean(model, z, label)})
 
     return Endpoint(inputs(model, images.input("image", batch)), function)
 
 
-def _embed(model, batch, images) -> Endpoint:
+def _embed(model, batch, images, refuse) -> Endpoint:
     def function(image, label=None):
-        z = _code(model, images.decode(image), _checked(model, label))
-        return _float32({"embedding": tf.ensure_shape(z, (batch, model.latent_dim))})
+        check = Checks(model, refuse)
+        x = check.events(images.decode(image), "image")
+        z = _code(model, x, check.label(label))
+        return check.outputs({"embedding": tf.ensure_shape(z, (batch, model.latent_dim))})
 
     return Endpoint(inputs(model, images.input("image", batch)), function)
 
 
-def _generate(model, batch, images) -> Endpoint:
+def _generate(model, batch, images, refuse) -> Endpoint:
     def function(temperature, seed, label=None):
-        label = _checked(model, label)
+        check = Checks(model, refuse)
+        label, seed = check.label(label), check.seed(seed)
+        words = "`temperature` is a finite number of at least 0"
+        temperature = check.within(temperature, 0.0, temperature.dtype.max, words)
         prior = model.prior.prepared()  # Outside of the loop.
 
         def row(own):
@@ -262,18 +250,19 @@ def _generate(model, batch, images) -> Endpoint:
         rows += (label,) if model.conditional else ()
         spec = tf.TensorSpec((model.latent_dim,), tf.float32)
         z = tf.map_fn(row, rows, fn_output_signature=spec)
-        return _float32({"image": mean(model, z, label), "z": z})
+        return check.outputs({"image": mean(model, z, label), "z": z})
 
     required = inputs(model, _rows(batch, tf.int64, "seed"))
     return _optional(required, _rows(batch, tf.float32, "temperature"), 1.0, function)
 
 
-def _between(model, start, end, steps, label) -> dict:
+def _between(model, check, start, end, steps, label) -> dict:
     """Latents and images on the way from `start` to `end`, `[batch, most steps, ...]`.
 
     Rows with fewer steps than others stay at their end.
     """
-    steps = tf.clip_by_value(_for_every_row(steps, start), 1, MAX_STEPS)
+    words = f"`steps` is a whole number from 1 to {MAX_STEPS}"
+    steps = check.within(_for_every_row(steps, start), 1, MAX_STEPS, words)
     most = tf.reduce_max(steps)
     last = tf.cast(tf.maximum(steps - 1, 1), tf.float32)
     position = tf.cast(tf.range(most), tf.float32) / last[:, None]
@@ -281,32 +270,40 @@ def _between(model, start, end, steps, label) -> dict:
     # Time first: labels are those of the last of the leading axes.
     image = mean(model, tf.transpose(z, (1, 0, 2)), label)
     image = tf.transpose(image, (1, 0, *range(2, 2 + len(model.event_shape))))
-    return _float32({"image": image, "z": z})
+    return check.outputs({"image": image, "z": z})
 
 
-def _interpolate(model, batch, images) -> Endpoint:
+def _interpolate(model, batch, images, refuse) -> Endpoint:
     def function(steps, z_start, z_end, label=None):
-        return _between(model, z_start, z_end, steps, _checked(model, label))
+        check = Checks(model, refuse)
+        ends = check.latents(z_start, "z_start"), check.latents(z_end, "z_end")
+        return _between(model, check, *ends, steps, check.label(label))
 
     specs = (tf.TensorSpec((batch, model.latent_dim), tf.float32, n) for n in ("z_start", "z_end"))
     return _optional(inputs(model, *specs), _rows(batch, tf.int64, "steps"), _STEPS, function)
 
 
-def _interpolate_images(model, batch, images) -> Endpoint:
+def _interpolate_images(model, batch, images, refuse) -> Endpoint:
     def function(steps, image_start, image_end, label=None):
-        label = _checked(model, label)
-        start, end = (_code(model, images.decode(x), label) for x in (image_start, image_end))
-        return _between(model, start, end, steps, label)
+        check = Checks(model, refuse)
+        label = check.label(label)
+        ends = {"image_start": image_start, "image_end": image_end}
+        start, end = (
+            _code(model, check.events(images.decode(x), name), label) for name, x in ends.items()
+        )
+        return _between(model, check, start, end, steps, label)
 
     specs = (images.input(name, batch) for name in ("image_start", "image_end"))
     return _optional(inputs(model, *specs), _rows(batch, tf.int64, "steps"), _STEPS, function)
 
 
-def _score(model, batch, images) -> Endpoint:
+def _score(model, batch, images, refuse) -> Endpoint:
     def function(num_samples, image, seed, label=None):
-        num_samples = tf.clip_by_value(_for_every_row(num_samples, seed), 1, MAX_SAMPLES)
-        x, label = images.decode(image), _checked(model, label)
-        return _float32(scoring.score(model, x, seed, num_samples, label))
+        check = Checks(model, refuse)
+        words = f"`num_samples` is a whole number from 1 to {MAX_SAMPLES}"
+        count = check.within(_for_every_row(num_samples, seed), 1, MAX_SAMPLES, words)
+        x, label = check.events(images.decode(image), "image"), check.label(label)
+        return check.outputs(scoring.score(model, x, check.seed(seed), count, label))
 
     required = inputs(model, images.input("image", batch), _rows(batch, tf.int64, "seed"))
     return _optional(required, _rows(batch, tf.int64, "num_samples"), _SAMPLES, function)

@@ -26,7 +26,11 @@ def onnx(
 
     The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
     appears under its name: converters can write files that no runtime takes. It needs `tf2onnx`,
-    `onnx` and `onnxruntime` (`pip install 'kvae[onnx]'`). OpenVINO reads the same file.
+    `onnx` and `onnxruntime` (`pip install 'kvae[onnx]'`). OpenVINO reads the same file. Networks
+    that compute in bfloat16 compute in float32 there.
+
+    ONNX knows no errors: rows that the model does not take (an image outside the likelihood's
+    support, z that is not finite, a label that is no class) come back as NaN.
 
     Args:
         model: `kvae.VAE`. Built.
@@ -53,7 +57,7 @@ def onnx(
     print(export.verify(path, zoo.load("conv_vae.digits")))
     ```
     """
-    from export import endpoints
+    from export import endpoints, references
     from export.runtime import onnx_runtime
 
     endpoints.exportable(model)
@@ -61,7 +65,10 @@ def onnx(
         raise names.unknown_name("part", part, PARTS)
     onnx_runtime.require("tf2onnx", "onnx", "onnxruntime")
     path, signature = pathlib.Path(path), PARTS[part]
-    endpoint = endpoints.endpoints(model, signatures=[signature])[signature]
+    source = model
+    if references.half_type(model) == "bfloat16":
+        source = references.in_float32(model)  # ONNX Runtime and its converter have no bfloat16.
+    endpoint = endpoints.endpoints(source, signatures=[signature], refuse=False)[signature]
     with io.atomic_write(path) as temporary:
         try:
             temporary.write_bytes(_convert(model, endpoint, signature, opset, card))

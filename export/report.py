@@ -24,6 +24,7 @@ class Row:
             are thus compared absolutely, and large logits relative to their size. Of effective
             sample sizes what follows for `max_abs_error` from the bound on log-weights.
         error: str. Why there is nothing to compare, in one line.
+        optional: bool. Whether it is of a further runtime, which nothing is published for.
     """
 
     signature: str
@@ -34,6 +35,7 @@ class Row:
     runtime: str
     scale: float = 1.0
     error: str = ""
+    optional: bool = False
 
     @property
     def ok(self) -> bool:
@@ -51,7 +53,8 @@ class Report:
 
     Attributes:
         path: Path. The file or folder that ran.
-        precision: str. `"float32"`, `"float16"`, `"dynamic"` or `"int8"`.
+        precision: str. `"float32"`, `"float16"`, `"dynamic"` or `"int8"`; `"mixed_float16"` or
+            `"mixed_bfloat16"` of networks that compute in half precision.
         rows: list of `Row`.
     """
 
@@ -63,6 +66,12 @@ class Report:
     def ok(self) -> bool:
         """Whether every row is fine, and there is one."""
         return bool(self.rows) and all(row.ok for row in self.rows)
+
+    @property
+    def required_ok(self) -> bool:
+        """Whether every row is fine, those of further runtimes left out, and there is one."""
+        rows = [row for row in self.rows if not row.optional]
+        return bool(rows) and all(row.ok for row in rows)
 
     def __bool__(self) -> bool:
         return self.ok

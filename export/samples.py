@@ -15,7 +15,7 @@ _COUNTS = {"steps": 5, "num_samples": 20}
 
 
 def inputs(
-    signature: signatures.Signature, count: int, model=None, event_shape=None
+    signature: signatures.Signature, count: int, model=None, event_shape=None, known=None
 ) -> dict[str, np.ndarray]:
     """Makes `count` rows of every input of a signature.
 
@@ -27,9 +27,17 @@ def inputs(
         model: `kvae.VAE` or `None`. Without one latents are Gaussian.
         event_shape: tuple of int or `None`. What image files hold; that of the model by default,
             else 8 by 8 pixels.
+        known: optional dict of arrays. A request that the signature takes, whose images are
+            repeated where there is no model to say which it takes.
     """
-    makers = _Makers(model, event_shape)
-    return {name: makers.make(name, info, count) for name, info in signature.inputs.items()}
+    makers, known = _Makers(model, event_shape), known or {}
+
+    def make(name, info):
+        if model is None and name.startswith("image") and len(known.get(name, ())):
+            return np.resize(known[name], (count, *known[name].shape[1:]))
+        return makers.make(name, info, count)
+
+    return {name: make(name, info) for name, info in signature.inputs.items()}
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -96,10 +104,9 @@ class _Makers:
 
     def _intensities(self) -> bool:
         """Whether any numbers from 0 to 1 will do."""
-        model = self.model
-        if model is None or model.prior is None:
+        if self.model is None:
             return True
-        likelihood = model.likelihood
+        likelihood = self.model.likelihood
         return likelihood.support()[:2] == (0.0, 1.0) and not likelihood.whole_numbers
 
     def _drawn(self, count, rng):
@@ -127,6 +134,8 @@ class _Makers:
         given = model.given(self._own_labels(count))
         if model.prior is not None:
             return np.asarray(given.prior.sample(count, int(rng.integers(2**31))), info.dtype)
+        if not self._intensities():
+            return self._anything(info, count, rng)
         images = rng.random((count, *model.event_shape)).astype("float32")
         return np.asarray(given.posterior.mean(given.encode_params(images)))
 

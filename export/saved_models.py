@@ -57,6 +57,13 @@ def saved_model(
     steps are 8 (of at most 64), the samples 64 (of at most 1000). A server that merges the requests
     of several clients (`--enable_batching`) needs the optional inputs from all of them.
 
+    What `VAE.log_prob` refuses the graph refuses too, in the same words: images outside of the
+    likelihood's support, NaN, z that is not finite, labels that are no classes, and seeds,
+    temperatures, steps and numbers of samples out of range. The request is answered with the error
+    `INVALID_ARGUMENT`, never with a number. It fails as a whole: where a server merges the requests
+    of several clients, one wrong row fails the batch that it is in. The development server runs
+    each request alone.
+
     A model without a prior has no `generate`, and one whose posterior has no density (an
     autoencoder) no `score`.
 
@@ -195,7 +202,7 @@ def _describe(model, found, sent: dict) -> dict:
     import keras
     import tensorflow as tf
 
-    from export import endpoints
+    from export import endpoints, references
     from kvae.version import __version__
 
     def tensors(infos):
@@ -214,6 +221,7 @@ def _describe(model, found, sent: dict) -> dict:
         "event_shape": list(model.event_shape),
         "num_classes": model.num_classes,
         **sent,
+        "half_precision": references.half_type(model),
         **parts,
         "signatures": {
             name: {

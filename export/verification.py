@@ -1,14 +1,15 @@
 """Runs exported files outside the Python that wrote them, and compares."""
 
+import dataclasses
 import os
 import pathlib
 
 import numpy as np
 
-from export import samples
+from export import references, samples
 from export.report import Report, Row
 from export.runtime import c_api, child, litert, onnx_runtime, open_vino, signatures, warmup
-from kvae import names
+from kvae import io, names
 
 __all__ = ["TOLERANCES", "verify"]
 
@@ -66,6 +67,10 @@ def verify(
             differ besides by what the decoder makes of such a difference of the codes (at most
             1e-5, relatively). Defaults to 1e-5 for float32, 1e-3 for float16, 0.1
             for dynamic-range and 0.25 for int8 files, where quality is a matter of evaluation.
+            Where a model's networks compute in half precision (`mixed_float16`, `mixed_bfloat16`),
+            runtimes round at other places: by default each output may then differ besides by a few
+            times what rounding does to the model itself, which is compared with a copy of it in
+            float32.
         timeout: float. Seconds after which the other process is ended. Defaults to `300`.
         accelerator: str. `"gpu"` runs a TFLite file on LiteRT's GPU accelerator, which has to take
             all of it; that needs a Vulkan driver, one in software will do. Defaults to `"cpu"`.
@@ -132,16 +137,23 @@ def verify(
         }
     untried = {name: why for name, item in available.items() if (why := _obstacle(item))}
     tried = {name: item for name, item in available.items() if name not in untried}
-    plan = _plan(tried, model, batch_sizes)
-    if path.is_dir():
-        plan += [(call, "warm-up") for call in warmup.read(path)]
+    warming = warmup.read(path) if path.is_dir() else []
+    known = {call.signature: call.inputs for call in warming}
+    plan = _plan(tried, model, batch_sizes, known)
+    plan += [(call, "warm-up") for call in warming]
     answer = child.request(module, path, [call for call, _ in plan], timeout)
     _raise_load_error(path, answer)
     if answer.failure:
         return _failed(path, facts["runtime"], answer.failure)
+    half, precision = None, facts["precision"]
     if tolerance is None:
-        tolerance = TOLERANCES[facts["precision"]]
-    comparison = _Comparison(model, available, tolerance, answer.facts["runtime"])
+        tolerance = TOLERANCES[precision]
+        half = _half_type(path, model)
+    if half is not None:
+        precision = f"mixed_{half}"
+    comparison = _Comparison(
+        model, available, tolerance, answer.facts["runtime"], references.UNITS.get(half, 0.0)
+    )
     for (call, kind), result in zip(plan, answer.results, strict=True):
         if kind == "batch":
             comparison.batch(call, result)
@@ -154,7 +166,17 @@ def verify(
     for name, why in untried.items():
         comparison.add(name, "(all)", 0, error=why)
     comparison.finish()
-    return Report(path, facts["precision"], comparison.rows)
+    return Report(path, precision, comparison.rows)
+
+
+def _half_type(path: pathlib.Path, model) -> str | None:
+    """Returns the half precision that networks compute in: the model's, or as the export says."""
+    if model is not None:
+        return references.half_type(model)
+    from export import saved_models
+
+    file = path / saved_models.METADATA
+    return io.unsealed(file.read_text("utf-8")).get("half_precision") if file.is_file() else None
 
 
 def _resolve(path: pathlib.Path) -> pathlib.Path:
@@ -212,12 +234,12 @@ def _obstacle(signature: signatures.Signature) -> str:
     return ""
 
 
-def _plan(available, model, batch_sizes) -> list[tuple[child.Call, str]]:
+def _plan(available, model, batch_sizes, known) -> list[tuple[child.Call, str]]:
     """Lists what to run: each signature at each batch size, the largest first, and variations."""
     count = batch_sizes[-1]
     plan = []
     for name, signature in available.items():
-        inputs = samples.inputs(signature, count, model)
+        inputs = samples.inputs(signature, count, model, known=known.get(name))
         for size in reversed(batch_sizes):
             plan.append((_call(name, inputs, slice(size)), "batch"))
         if name in _ROW_BY_ROW:
@@ -233,125 +255,6 @@ def _call(name, inputs, rows: slice) -> child.Call:
     return child.Call(name, {key: np.ascontiguousarray(a[rows]) for key, a in inputs.items()})
 
 
-def _reference(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
-    """What the model itself says to the same inputs; nothing for a signature it does not know."""
-    import tensorflow as tf
-
-    from export import endpoints
-
-    label, events = _label(inputs), _events(model, inputs)
-    x = events.get("image")
-    if name == "serving_default":
-        params = model.given(label).decode_params(inputs["z"])
-        outputs = {"image": model.decode(inputs["z"], label), **params}
-    elif name == "encode":
-        outputs = model.encode(x, label)
-    elif name == "reconstruct":
-        outputs = {"image": model.reconstruct(x, label)}
-    elif name == "embed":
-        outputs = {"embedding": _means(model, x, label)}
-    elif name == "prior" and model.prior is not None:
-        given = model.prior.given(label) if label is not None else model.prior
-        outputs = {"z": given.place({k: v for k, v in inputs.items() if k != "label"})}
-    elif name == "generate" and model.prior is not None:
-        z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
-        outputs = {"image": model.decode(z, label), "z": z}
-    elif name == "interpolate":
-        ends = inputs["z_start"], inputs["z_end"]
-        outputs = _interpolation(model, *ends, inputs["steps"], label)
-    elif name == "interpolate_images":
-        ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
-        outputs = _interpolation(model, *ends, inputs["steps"], label)
-    elif name == "score" and name not in endpoints.left_out(model):
-        # Its numbers have a test of their own; here it is whether they are the same elsewhere.
-        kind = _kind_of_images(inputs)
-        endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
-        tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
-        outputs = tf.function(endpoint.function, autograph=False)(*tensors)
-    else:
-        return {}
-    return {key: np.asarray(value, np.float32) for key, value in outputs.items()}
-
-
-def _label(inputs) -> np.ndarray | None:
-    """The classes of a request, whatever form they have."""
-    label = inputs.get("label")
-    return np.argmax(label, axis=-1) if label is not None and label.ndim == 2 else label
-
-
-def _events(model, inputs) -> dict[str, np.ndarray]:
-    """The images of a request as the model takes them."""
-    import tensorflow as tf
-
-    from export import preprocessing
-
-    images = preprocessing.images(model, _kind_of_images(inputs))
-    return {
-        key.removesuffix("_bytes"): np.asarray(images.decode(tf.constant(value)))
-        for key, value in inputs.items()
-        if key.startswith("image")
-    }
-
-
-def _kind_of_images(inputs) -> str:
-    """Names the preprocessing that inputs like these ask for."""
-    images = [value for key, value in inputs.items() if key.startswith("image")]
-    if not images or images[0].dtype.kind == "f":
-        return "float32"
-    return "png" if images[0].dtype.kind in "SO" else "uint8"
-
-
-def _means(model, x, label):
-    given = model.given(label)
-    return given.posterior.mean(given.encode_params(x))
-
-
-def _moved(model, inputs, tolerance: float) -> float:
-    """How far the images of given images move where their codes do so by `tolerance`, relatively.
-
-    The codes of images that a model never saw are far out, where decoders are steep.
-    """
-    label, farthest = _label(inputs), 0.0
-    for x in _events(model, inputs).values():
-        z = np.asarray(_means(model, x, label))
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
-        step = tolerance * max(1.0, float(np.abs(z).max(initial=0.0)))
-        moved = np.asarray(model.decode((z + step * signs).astype(z.dtype), label), np.float64)
-        farthest = max(farthest, float(np.abs(moved - np.asarray(model.decode(z, label))).max()))
-    return farthest
-
-
-def _draws(model, seeds, temperatures, label):
-    """Draws of the prior, one for each row by its own seed."""
-    import tensorflow as tf
-
-    from kvae import random
-
-    @tf.function(autograph=False)
-    def draw(seed, temperature, label):
-        return model.given(label).prior.sample(1, random.split(seed)[0], temperature)
-
-    if temperatures is None:
-        temperatures = np.ones(len(seeds), np.float32)
-    draws = []
-    for row, (seed, temperature) in enumerate(zip(seeds, temperatures, strict=True)):
-        own = None if label is None else tf.constant(label[row : row + 1])
-        draws.append(draw(random.as_seed(int(seed)), tf.constant(temperature), own))
-    return np.concatenate(draws)
-
-
-def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
-    """Rows with fewer steps than the longest stay at their end."""
-    from kvae import interpolation
-
-    most = int(max(steps))
-    positions = [np.append(np.linspace(0.0, 1.0, n), np.ones(most))[:most] for n in steps]
-    z = np.asarray(interpolation.interpolate(model, start, end, np.stack(positions)))
-    labels = None if label is None else np.repeat(label, most)
-    images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
-    return {"image": images.reshape(*z.shape[:2], *images.shape[1:]), "z": z}
-
-
 def _rows(call: child.Call) -> int:
     return len(next(iter(call.inputs.values()), ()))
 
@@ -359,9 +262,14 @@ def _rows(call: child.Call) -> int:
 class _Comparison:
     """Turns results into the rows of a report."""
 
-    def __init__(self, model, available, tolerance: float, runtime: str):
+    def __init__(self, model, available, tolerance: float, runtime: str, unit: float = 0.0):
         self.model, self.available = model, available
-        self.tolerance, self.runtime = tolerance, runtime
+        self.tolerance, self.runtime, self.unit = tolerance, runtime, unit
+        # The model in float32, where its networks compute in less and can be made again.
+        self.precise = references.in_float32(model) if unit and model is not None else None
+        # By signature and output: what the rounding of half precision may do to it.
+        self.rounding: dict[str, dict[str, float]] = {}
+        self.optional = False
         self.rows: list[Row] = []
         # By signature: how far its images may be from the model's for the rounding of their codes.
         self.moved: dict[str, float] = {}
@@ -373,34 +281,49 @@ class _Comparison:
         size, error = _rows(call), result.error
         if call.signature not in self.largest:
             self.largest[call.signature] = (result, *self._references(call, result))
-        _, references, problem = self.largest[call.signature]
+        _, wanted, problem = self.largest[call.signature]
         error = error or problem
         for name in self.available[call.signature].outputs:
             if error:
                 self.add(call.signature, name, size, error=error)
                 continue
-            have, want = result.outputs[name], references.get(name)
+            have, want = result.outputs[name], wanted.get(name)
             if want is not None:
                 want = want[:size]
                 if call.signature.startswith("interpolate"):  # As long as its longest row.
                     want = want[:, : have.shape[1]]
             allowed = None
             if name == "effective_sample_size" and want is not None and have.shape == want.shape:
-                log_prob = np.maximum(1.0, np.abs(references["log_prob"][:size]))
-                allowed = _allowed(have, want, _OWN_ERROR * self.tolerance * log_prob)
+                log_prob = np.maximum(1.0, np.abs(wanted["log_prob"][:size]))
+                of_logs = _OWN_ERROR * self.tolerance * log_prob + self._rounding(call, "log_prob")
+                allowed = _allowed(have, want, of_logs)
             also = self.moved.get(call.signature, 0.0) if name == "image" else 0.0
+            also += self._rounding(call, name)
             self.compare(call.signature, name, size, have, want, allowed=allowed, also=also)
 
     def _references(self, call, result) -> tuple[dict, str]:
-        if self.model is None or result.error:
+        if result.error:
+            return {}, ""
+        if self.model is None:
+            # What another runtime says is compared with this.
+            rounding = references.rounding(self.unit, result.outputs, None)
+            self.rounding[call.signature] = rounding
             return {}, ""
         try:
             if call.signature in _THROUGH_CODES:
                 rounding = min(self.tolerance, TOLERANCES["float32"])
-                self.moved[call.signature] = _moved(self.model, call.inputs, rounding)
-            return _reference(self.model, call.signature, call.inputs), ""
+                self.moved[call.signature] = references.moved(self.model, call.inputs, rounding)
+            wanted = references.answers(self.model, call.signature, call.inputs)
+            precise = None
+            if self.precise is not None:
+                precise = references.answers(self.precise, call.signature, call.inputs)
+            self.rounding[call.signature] = references.rounding(self.unit, wanted, precise)
+            return wanted, ""
         except (ValueError, KeyError) as problem:
             return {}, f"the model does not take these inputs: {problem}"
+
+    def _rounding(self, call, name: str) -> float:
+        return self.rounding.get(call.signature, {}).get(name, 0.0)
 
     def row_by_row(self, signature: str, kind: str, result: child.Result) -> None:
         """Compares rows with themselves elsewhere in the batch, and alone.
@@ -418,21 +341,23 @@ class _Comparison:
             if result.error:
                 self.add(signature, label, len(rows), error=result.error)
                 continue
-            tolerance = 0.0 if name in _ROW_BY_ROW[signature] else self.tolerance
-            self.compare(signature, label, len(rows), result.outputs[name], rows, tolerance)
+            have, exact = result.outputs[name], name in _ROW_BY_ROW[signature]
+            tolerance = 0.0 if exact else self.tolerance
+            also = 0.0 if exact else self.rounding.get(signature, {}).get(name, 0.0)
+            self.compare(signature, label, len(rows), have, rows, tolerance, also=also)
 
     def second(self, path: pathlib.Path, plan, timeout: float) -> None:
         """Compares OpenVINO's answers with the model's, or where there is none with the first."""
         name = open_vino.SIGNATURE
-        first, references, problem = self.largest[name]
+        first, wanted, problem = self.largest[name]
         if first.error:
             return
         calls = [call for call, kind in plan if kind == "batch" and call.signature == name]
         answer = child.request(_OPENVINO, path, calls, timeout)
         runtime = answer.facts.get("runtime", "OpenVINO")
         other = _Comparison(self.model, self.available, self.tolerance, runtime)
-        other.rows = self.rows
-        other.largest[name] = first, references or first.outputs, problem
+        other.rows, other.rounding, other.optional = self.rows, self.rounding, True
+        other.largest[name] = first, wanted or first.outputs, problem
         if failure := answer.load_error or answer.failure:
             other.add(name, "(all)", 0, error=failure)
         for call, result in zip(calls, answer.results, strict=not failure):
@@ -482,9 +407,8 @@ class _Comparison:
             self.add(signature, name, batch, max_abs_error=error, tolerance=tolerance, scale=scale)
 
     def add(self, signature, name, batch, max_abs_error=None, tolerance=None, **more) -> None:
-        self.rows.append(
-            Row(signature, name, batch, max_abs_error, tolerance, self.runtime, **more)
-        )
+        row = Row(signature, name, batch, max_abs_error, tolerance, self.runtime, **more)
+        self.rows.append(dataclasses.replace(row, optional=self.optional))
 
 
 def _allowed(have, want, error_of_logs) -> np.ndarray:

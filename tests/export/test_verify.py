@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import export
 import kvae
-from export import saved_models, verification
+from export import references, saved_models, verification
 from export.report import Report, Row
 from export.runtime import child, signatures
 
@@ -92,6 +92,77 @@ def test_another_models_numbers_do_not_pass(path, dense):
     assert verdicts["encode", "z_mean"] is True
     assert verdicts["generate", "z"] is True
     assert export.verify(path, changed, batch_sizes=(4,), tolerance=0.1).ok
+
+
+# By how much all weights of a layer have to be off: bfloat16 has three significant digits at most.
+_OFF = {"mixed_float16": 1.02, "mixed_bfloat16": 1.1}
+
+
+@pytest.fixture(scope="module", params=["mixed_float16", "mixed_bfloat16"])
+def half(request, tmp_path_factory):
+    """A model whose networks compute in half precision, its policy, and its SavedModel."""
+    keras.utils.set_random_seed(0)
+    policy, layers = {"dtype": request.param}, keras.layers
+    encoder = [layers.Flatten(**policy), layers.Dense(16, "relu", **policy)]
+    decoder = [layers.Dense(64, **policy), layers.Reshape((8, 8, 1), **policy)]
+    model = kvae.VAE(
+        keras.Sequential([keras.Input((8, 8, 1)), *encoder]),
+        keras.Sequential([keras.Input((2,)), layers.Dense(32, "relu", **policy), *decoder]),
+        latent_dim=2,
+    )
+    folder = tmp_path_factory.mktemp("half")
+    return model, request.param, export.saved_model(model, folder / "m", signatures=["encode"])
+
+
+def test_half_precision_has_the_bounds_of_its_own_rounding(half):
+    """A right export passes in every runtime; one of weights that are off does not."""
+    model, policy, path = half
+    report = export.verify(path, model, batch_sizes=(16,))
+    assert report.ok and report.precision == policy, str(report)
+    assert 0 < report.max_abs_error
+    assert export.verify(path, batch_sizes=(16,)).ok  # OpenVINO's numbers with the first's.
+    # With a tolerance of the user's own nothing is added.
+    assert not export.verify(path, model, batch_sizes=(16,), tolerance=1e-7).ok
+    for layer, wrong in (
+        (model.encoder.layers[-1], "encode"),
+        (model.decoder.layers[0], "serving"),
+    ):
+        kernel = layer.kernel.numpy()
+        layer.kernel.assign(_OFF[policy] * kernel)
+        report = export.verify(path, model, batch_sizes=(16,))
+        layer.kernel.assign(kernel)
+        assert not report.required_ok
+        failed = {row.signature for row in report.rows if not row.ok}
+        assert all(name.startswith(wrong) for name in failed), str(report)
+
+
+@pytest.mark.parametrize("part", ["decoder", "encoder"])
+def test_half_precision_in_onnx_runtime(half, part, tmp_path):
+    for package in ("tf2onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    model, policy, _ = half
+    path = export.onnx(model, tmp_path / "x.onnx", part)
+    report = export.verify(path, model, batch_sizes=(16,))
+    assert report.ok and report.precision == policy, str(report)
+    layer = (model.decoder.layers[0], model.encoder.layers[-1])[part == "encoder"]
+    kernel = layer.kernel.numpy()
+    layer.kernel.assign(_OFF[policy] * kernel)
+    report = export.verify(path, model, batch_sizes=(16,))
+    layer.kernel.assign(kernel)
+    assert not report.ok
+
+
+def test_a_further_runtime_keeps_nothing_from_being_published(dense, tmp_path, monkeypatch):
+    (tmp_path / "bad_runtime.py").write_text("raise SystemExit('out of luck')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(verification, "_OPENVINO", "bad_runtime")
+    monkeypatch.setattr(verification.open_vino, "installed", lambda: True)
+    with pytest.warns(RuntimeWarning, match="a further runtime disagrees(.|\n)*out of luck"):
+        done = export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
+    assert not done.report.ok and done.report.required_ok and done.path.is_dir()
+    monkeypatch.setattr(verification, "_SAVED_MODEL", "bad_runtime")
+    with pytest.raises(ValueError, match="nothing was published"):
+        export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
 
 
 def test_a_model_of_another_shape_is_a_failed_row(path, autoencoder):
@@ -310,7 +381,7 @@ def test_one_wrong_effective_sample_size_is_noticed(factor, row, fine):
 def test_codes_move_images_as_the_decoders_derivative_says(dense, images):
     """To first order the codes' step times the Jacobian, here by automatic differentiation."""
     x, step = images[:5], 1e-4
-    found = verification._moved(dense, {"image": x}, step)
+    found = references.moved(dense, {"image": x}, step)
     z = dense.posterior.mean(dense.encode(x))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
     with tf.GradientTape(persistent=True) as tape:
@@ -327,10 +398,10 @@ def test_codes_move_images_as_the_decoders_derivative_says(dense, images):
 def test_images_of_images_may_differ_by_what_their_codes_do_besides(
     dense, images, monkeypatch, signature, error, fine
 ):
-    monkeypatch.setattr(verification, "_moved", lambda *_: 2e-5)
+    monkeypatch.setattr(references, "moved", lambda *_: 2e-5)
     of_codes = signature == "reconstruct"
     inputs = {"image": images[:5]} if of_codes else {"z": np.zeros((5, 2), "float32")}
-    image = verification._reference(dense, signature, inputs)["image"]
+    image = references.answers(dense, signature, inputs)["image"]
     available = {signature: signatures.Signature({}, {"image": None})}
     comparison = verification._Comparison(dense, available, 1e-5, "here")
     comparison.batch(

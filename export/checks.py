@@ -1,0 +1,129 @@
+"""What a request may hold, checked within the graph, in the words of the model's own errors."""
+
+import tensorflow as tf
+
+__all__ = ["Checks"]
+
+MAX_SEED = 2**62 - 1
+
+
+class Checks:
+    """The checks of one request to a model.
+
+    Each method returns its tensor, which is then known to be what the model takes.
+
+    Args:
+        model: `kvae.VAE`.
+        refuse: bool. Whether a request with a wrong row is an error, as a whole, since TensorFlow
+            has no error of a row. `False` is for graphs that have no errors: `outputs` then gives
+            NaN for wrong rows. Defaults to `True`.
+    """
+
+    def __init__(self, model, refuse: bool = True):
+        self.model, self.refuse = model, refuse
+        self._rows = []
+
+    def events(self, x, name: str):
+        """Checks x `[batch, *event]`: finite, and in the likelihood's support."""
+        likelihood = self.model.likelihood
+        lowest, highest, advice = likelihood.support()
+        kind = type(likelihood).__name__
+
+        def words():
+            low, high = tf.reduce_min(x), tf.reduce_max(x)
+            outside = (low < lowest) | (high > highest)
+            wrong = tf.boolean_mask(x, ~likelihood.element_in_support(x))
+            value = tf.concat([tf.reshape(wrong, [-1]), [0.0]], axis=0)[0]
+            # `:g` is how the model's own error writes them.
+            of_range = (
+                f"`{name}` has values from ",
+                *(_text(low), " to ", _text(high)),
+                f", outside the support [{lowest:g}, {highest:g}] of {kind}. {advice}",
+            )
+            of_value = (
+                f"`{name}` has the value ",
+                _text(value),
+                f"; {kind} takes {likelihood.values_taken()}",
+            )
+            told = tf.where(outside, tf.strings.join(of_range), tf.strings.join(of_value))
+            return tf.where(tf.reduce_all(tf.math.is_finite(x)), told, _not_finite(x, name))
+
+        return self._checked(x, likelihood.in_support(x), words)
+
+    def latents(self, z, name: str):
+        """Checks z `[batch, latent_dim]`: finite."""
+        rows = tf.reduce_all(tf.math.is_finite(z), axis=-1)
+        return self._checked(z, rows, lambda: _not_finite(z, name))
+
+    def label(self, label):
+        """Checks classes `[batch]`: networks would take any number for one. `None` is none."""
+        if label is None:
+            return None
+        last = self.model.num_classes - 1
+        return self.within(label, 0, last, f"`label` is a class number from 0 to {last}")
+
+    def seed(self, seed):
+        """Checks seeds `[batch]`."""
+        return self.within(seed, 0, MAX_SEED, "A seed is an integer from 0 to 2**62 - 1")
+
+    def within(self, values, low, high, words: str):
+        """Checks that numbers `[batch]` are in a range; `words` say in which."""
+        rows = (values >= tf.cast(low, values.dtype)) & (values <= tf.cast(high, values.dtype))
+
+        def told():
+            return tf.strings.join([words, ", not ", _text(tf.boolean_mask(values, ~rows)[0]), "."])
+
+        return self._checked(values, rows, told)
+
+    def outputs(self, values: dict) -> dict:
+        """Returns outputs `[batch, …]`, floats as float32 whatever the model computes in.
+
+        Where wrong rows are not refused, their numbers are NaN.
+        """
+        values = {
+            name: tf.cast(value, tf.float32) if value.dtype.is_floating else value
+            for name, value in values.items()
+        }
+        if not self._rows:
+            return values
+        rows = tf.reduce_all(tf.stack(self._rows), axis=0)
+
+        def marked(value):
+            if not value.dtype.is_floating:
+                return value
+            shape = tf.concat([tf.shape(rows), tf.ones([len(value.shape) - 1], tf.int32)], axis=0)
+            return tf.where(tf.reshape(rows, shape), value, float("nan"))
+
+        return {name: marked(value) for name, value in values.items()}
+
+    def _checked(self, value, rows, words):
+        if not self.refuse:
+            self._rows.append(rows)
+            return value
+        valid = tf.reduce_all(rows)
+
+        def fail():
+            with tf.control_dependencies([tf.debugging.Assert(valid, [words()])]):
+                return tf.identity(valid)
+
+        # The words are made when they are needed, which costs valid requests nothing.
+        with tf.control_dependencies([tf.cond(valid, lambda: tf.identity(valid), fail)]):
+            return tf.identity(value)
+
+
+def _text(number):
+    shortest = number.dtype.is_floating
+    return tf.strings.as_string(number, shortest=shortest)
+
+
+def _not_finite(values, name: str):
+    finite = tf.reduce_all(tf.math.is_finite(values), axis=tuple(range(1, len(values.shape))))
+    count = tf.reduce_sum(tf.cast(~finite, tf.int32))
+    return tf.strings.join(
+        [
+            f"`{name}` holds NaN or infinite values in ",
+            *(_text(count), " of ", _text(tf.size(finite)), " examples, first in example "),
+            _text(tf.argmin(tf.cast(finite, tf.int32))),
+            ". Remove or replace them.",
+        ]
+    )
