@@ -30,6 +30,7 @@ def describe(model, card=None) -> dict:
         "num_classes": model.num_classes,
         **parts,
         "input_range": [float(end) if math.isfinite(end) else None for end in (low, high)],
+        "whole_numbers": model.likelihood.whole_numbers,
         "versions": {
             "kvae": __version__,
             "keras": keras.__version__,

@@ -93,6 +93,8 @@ class _Makers:
         shape = _shape(info, count)
         if info.dtype == "uint8":
             return self._bytes(count, shape[1:], rng)
+        if self.model is None:  # Zeros and ones, which nearly all likelihoods take.
+            return rng.integers(2, size=shape).astype(info.dtype)
         if self._intensities():
             return rng.random(shape).astype(info.dtype)
         return self._drawn(count, rng).astype(info.dtype)

@@ -172,6 +172,8 @@ def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _encodes(model) -> bool:
     """Whether the encoder's `z_mean` is the posterior's mean: not so for flows, for example."""
+    if model.likelihood.whole_numbers:
+        return False  # The page reads intensities from 0 to 1, which such an encoder never saw.
     # Zeros and ones: every likelihood of images takes them.
     noise = np.random.default_rng(0).integers(2, size=(2, *model.event_shape)).astype(np.float32)
     label = np.zeros(2, int) if model.conditional else None

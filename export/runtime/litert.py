@@ -77,6 +77,24 @@ class Model:
             )
         }
 
+    def _check(self, name: str, array: np.ndarray) -> None:
+        if not np.isfinite(array).all():
+            raise ValueError(f"`{name}` holds NaN or infinite values. Remove or replace them.")
+        one_hot = ((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all()
+        if name == "label" and not one_hot:
+            raise ValueError("`label` is one-hot: 1 for the class of a row, and 0 for all others.")
+        low, high = self.metadata.get("input_range", (None, None))
+        if name != "image" or not array.size:
+            return
+        if (low is not None and array.min() < low) or (high is not None and array.max() > high):
+            ends = ["-inf" if low is None else f"{low:g}", "inf" if high is None else f"{high:g}"]
+            raise ValueError(
+                f"`image` has values from {array.min():g} to {array.max():g}, outside the support "
+                f"[{', '.join(ends)}] of {self.metadata['likelihood']}."
+            )
+        if self.metadata.get("whole_numbers") and not np.array_equal(array, np.round(array)):
+            raise ValueError(f"`image` holds whole numbers, of {self.metadata['likelihood']}.")
+
     def _runner(self, signature: str):
         return self._interpreter.get_signature_runner(signature)
 
@@ -84,6 +102,14 @@ class Model:
         """Runs one signature on any number of rows, in batches of the file's own size.
 
         The last batch is filled up with its first row, and the surplus dropped.
+
+        A TFLite file has no errors of its own: what it says to inputs that the model does not take
+        are numbers like any others. They are refused here, as far as the metadata tell.
+
+        Raises:
+            ValueError: for an unknown signature, inputs of other names or of different numbers of
+                rows, numbers that are not finite, images outside of the model's range, and labels
+                that are not one-hot.
         """
         if signature not in self.signatures:
             known = ", ".join(self.signatures)
@@ -91,6 +117,8 @@ class Model:
         wanted = self.signatures[signature]["inputs"]
         if set(inputs) != set(wanted):
             raise ValueError(f"Signature {signature!r} takes the inputs {', '.join(wanted)}.")
+        for name, array in inputs.items():
+            self._check(name, array)
         sizes = {item["shape"][0] for item in wanted.values()}
         rows = {len(array) for array in inputs.values()}
         if len(sizes) != 1 or len(rows) != 1:

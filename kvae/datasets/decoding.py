@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+from kvae import forks
 from kvae.names import unknown_name
 
 __all__ = ["FITS", "MAX_PIXELS", "MODES", "decode_image", "read_images"]
@@ -80,6 +81,7 @@ def read_images(paths, shape: tuple[int, int, int], fit: str = "stretch"):
     """
     import tensorflow as tf
 
+    forks.check()
     decode = _compiled(tuple(shape), fit)
     contents = [pathlib.Path(path).read_bytes() for path in paths]
     try:

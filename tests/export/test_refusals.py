@@ -8,7 +8,7 @@ import export
 import kvae
 import zoo
 from export import Client, ServingError
-from export.runtime import child, onnx_runtime
+from export.runtime import child, litert, onnx_runtime
 from export.server import Development
 
 RUNTIME = "export.runtime.c_api"
@@ -142,6 +142,33 @@ def test_rows_of_an_onnx_file_are_nan(tmp_path):
     z[0, 1] = np.inf
     image = file.run("serving_default", {"z": z, "label": np.array([0, 1, -1])})["image"]
     assert np.isnan(image[[0, 2]]).all() and np.isfinite(image[1]).all()
+
+
+def test_the_loader_of_tflite_files_refuses(tmp_path):
+    """The files themselves know no errors: the loader reads the range in their metadata."""
+    pytest.importorskip("ai_edge_litert")
+    model = zoo.build("dense_vae", image_shape=(4, 4, 1), latent_dim=2, hidden=(4,), num_classes=3)
+    file = litert.Model(export.tflite(model, tmp_path / "x.tflite", parts="both"))
+    x, label = np.zeros((2, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[:2]
+    for value, words in (
+        (2.0, r"from 0 to 2, outside the support \[0, 1\] of Bernoulli"),
+        (-1e30, "outside the support"),
+        (np.nan, "`image` holds NaN or infinite values"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            file.run("encode", {"image": spoiled(x, 1, value), "label": label})
+    z = np.zeros((2, 2), np.float32)
+    for wrong in (0 * label, 2 * label, label + label[::-1], label * np.nan):
+        with pytest.raises(ValueError, match="`label` (is one-hot|holds NaN)"):
+            file.run("serving_default", {"z": z, "label": wrong})
+    with pytest.raises(ValueError, match="`z` holds NaN or infinite"):
+        file.run("serving_default", {"z": z + np.inf, "label": label})
+    file.run("serving_default", {"z": z, "label": label})
+    counts = zoo.build("dense_vae", image_shape=(4, 4, 1), latent_dim=2, likelihood="poisson")
+    file = litert.Model(export.tflite(counts, tmp_path / "y.tflite", parts="encoder"))
+    file.run("encode", {"image": x + 300})
+    with pytest.raises(ValueError, match="`image` holds whole numbers, of Poisson"):
+        file.run("encode", {"image": x + 0.5})
 
 
 def test_a_model_without_a_prior_is_verified_on_what_it_takes(tmp_path):
