@@ -33,7 +33,8 @@ def inputs(
     makers, known = _Makers(model, event_shape), known or {}
 
     def make(name, info):
-        if model is None and name.startswith("image") and len(known.get(name, ())):
+        fits = name in known and len(known[name]) and signatures.matches(known[name], info)
+        if model is None and name.startswith("image") and fits:
             return np.resize(known[name], (count, *known[name].shape[1:]))
         return makers.make(name, info, count)
 
