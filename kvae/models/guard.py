@@ -137,7 +137,9 @@ class Guard:
     def _refuse(self, batch: dict, support: bool):
         try:
             self._vae.check_values(**batch, support=support)
-            raise ValueError("Another replica has been given a batch that does not fit.")
+            raise ValueError(
+                "Another replica was given a batch that does not fit; its own error says why."
+            )
         except ValueError as error:
             self._error = error
             raise
@@ -168,25 +170,27 @@ class Guard:
 
     def _keep(self, batch: dict, support: bool) -> None:
         """Keeps one example of values that do not fit, if none is kept yet."""
-        found, wrong = {}, tf.constant(False)
-        for name, fits in self._tests(batch, support).items():
-            values = tf.cast(batch[name], self._kept[name].dtype)
-            fit = tf.reduce_all(fits, axis=0, keepdims=True)
-            # The worst value of each place. NaN may get lost here: -inf, or the smallest integer,
-            # does not fit either.
-            worst = tf.reduce_max(
-                tf.where(fits, values.dtype.min if name == "label" else -float("inf"), values),
-                axis=0,
-                keepdims=True,
-            )
-            found[name] = tf.where(fit, values[:1], worst)
-            wrong |= ~tf.reduce_all(fit)
-        found["present"] = tf.constant([name in batch for name in _NAMES])
-        found["support"] = tf.constant(support)
+        tests = self._tests(batch, support)
         before = self._kept["wrong"].read_value()
-        for name, value in found.items():
-            self._kept[name].assign(tf.where(before, self._kept[name], value))
-        self._kept["wrong"].assign(before | wrong)
+        wrong = before | ~tf.reduce_all(tf.stack([*map(tf.reduce_all, tests.values())]))
+        kept = {name: self._kept[name].read_value() for name in (*batch, "present", "support")}
+
+        def found():
+            values = {name: self._worst(name, batch[name], fits) for name, fits in tests.items()}
+            values["present"] = tf.constant([name in batch for name in _NAMES])
+            return {**values, "support": tf.constant(support)}
+
+        found = tf.cond(wrong & ~before, found, lambda: kept)
+        for name, value in {**found, "wrong": wrong}.items():
+            self._kept[name].assign(value)
+
+    def _worst(self, name: str, values, fits):
+        """Returns one example `[1, ...]`: of each place the largest value that does not fit."""
+        values = tf.cast(values, self._kept[name].dtype)
+        # NaN may get lost here: -inf, or the smallest integer, does not fit either.
+        least = values.dtype.min if name == "label" else -float("inf")
+        worst = tf.reduce_max(tf.where(fits, least, values), axis=0, keepdims=True)
+        return tf.where(tf.reduce_all(fits, axis=0, keepdims=True), values[:1], worst)
 
     @contextlib.contextmanager
     def _undone(self, variables: list):

@@ -65,6 +65,16 @@ def test_a_block_is_its_steps(make_vae, data, one_by_one, jit):
     assert_close(vae.get_weights(), after_more)
 
 
+def test_weights_count_in_blocks_as_they_do_step_by_step(make_vae, data):
+    weighted = data.weighted(np.arange(N) % 3)
+    vae, one_by_one = (compiled(make_vae, steps_per_execution=n) for n in (3, 1))
+    found, expected = train(vae, weighted), train(one_by_one, weighted)
+    assert_close(vae.get_weights(), one_by_one.get_weights())
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4)
+    assert len(vae._blocks._made) == 1  # It was blocks indeed.
+
+
 def test_blocks_name_the_rows_of_the_batches():
     batches = ordered_batches(
         N, BATCH, lambda *batch: batch, seed=3, shuffle=True, first_epoch=2, repeat=True
