@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from kvae import random
+from kvae.datasets import kinds
 
 __all__ = ["bits_per_dim", "dequantize"]
 
@@ -67,7 +68,7 @@ def dequantize(x, seed, bins: int = 256) -> np.ndarray:
     Raises:
         ValueError: for numbers that are not whole or out of range.
     """
-    x = np.asarray(x)
+    x = kinds.as_array(x)
     if not np.issubdtype(x.dtype, np.integer) or x.size == 0 or x.min() < 0 or x.max() >= bins:
         raise ValueError(
             f"Whole numbers from 0 to {bins - 1} are dequantised, e.g. uint8 images, not "

@@ -59,3 +59,9 @@ def test_refuses():
         bits_per_dim(1.0, (2,), bins=1)
     with pytest.raises(ValueError, match="at least one number"):
         bits_per_dim(1.0, (0,))
+
+
+def test_masked_images_are_refused():
+    x = np.ma.array(np.zeros((2, 3), np.uint8), mask=[[1, 0, 0], [0, 0, 0]])
+    with pytest.raises(ValueError, match="masked"):
+        dequantize(x, seed=0)
