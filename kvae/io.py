@@ -115,11 +115,17 @@ def disk_errors(
     try:
         yield
     except Exception as error:
-        codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         # TensorFlow's file system reports it as a status, with the C library's words in it.
-        words = any(os.strerror(code) in str(error) for code in codes)
-        if getattr(error, "errno", None) not in codes and not words:
+        codes = (
+            code
+            for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            if getattr(error, "errno", None) == code or os.strerror(code) in str(error)
+        )
+        code = next(codes, None)
+        if code is None:
             raise
+        # A quota or a limit on the size of files ends the room before the disk does.
+        cause = "" if code == errno.ENOSPC else f": {os.strerror(code)}"
         folder = pathlib.Path(folder).absolute()
         # TensorFlow and the converters write on their way in the folder for temporary files.
         places = (folder, *folder.parents), (pathlib.Path(tempfile.gettempdir()),)
@@ -127,7 +133,7 @@ def disk_errors(
         free, disk = min((shutil.disk_usage(disk).free / 1e6, disk) for disk in disks)
         raise OSError(
             errno.ENOSPC,
-            f"The disk of {disk} is full ({free:.0f} MB free), and {outcome}. {advice}",
+            f"The disk of {disk} is full ({free:.0f} MB free{cause}), and {outcome}. {advice}",
         ) from error
 
 
