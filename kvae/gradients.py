@@ -1,8 +1,31 @@
-"""Functions with gradients of their own."""
+"""Gradients of our own, and steps along gradients, that leave nothing behind."""
 
+import keras
 import tensorflow as tf
 
-__all__ = ["custom_gradient"]
+__all__ = ["apply", "custom_gradient"]
+
+
+def apply(optimizer, gradients, variables) -> None:
+    """Lets an optimizer of Keras take one step, in a graph or outside.
+
+    Keras sums the gradients over the replicas even where there is only one, by a
+    `tf.custom_gradient` of TensorFlow's, which keeps the graph of the whole step for the life of
+    the process. Where there is no strategy the optimizer is called across the replicas, and so has
+    nothing to sum. One that scales the loss (float16) allows that not.
+    """
+    pairs = list(zip(gradients, variables, strict=True))
+    context = tf.distribute.get_replica_context()
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if context is None or tf.distribute.has_strategy() or scales:
+        optimizer.apply_gradients(pairs)
+        return
+
+    @tf.autograph.experimental.do_not_convert
+    def step(_):
+        optimizer.apply_gradients(pairs)
+
+    context.merge_call(step)
 
 
 def custom_gradient(*shapes):

@@ -1,11 +1,17 @@
 """Batches are checked inside the step that they are for, before anything is learnt from them."""
 
 import contextlib
+import itertools
+import weakref
 
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 __all__ = ["Guard"]
+
+_NAMES = ("x", "y", "label", "weight")
+_guards: "weakref.WeakValueDictionary[int, Guard]" = weakref.WeakValueDictionary()
+_numbers = itertools.count()
 
 
 class Guard:
@@ -26,6 +32,8 @@ class Guard:
 
     def __init__(self, vae):
         self._vae = vae
+        self._number = next(_numbers)
+        _guards[self._number] = self
         self._on = True
         self._error = None
         self._kept: dict = {}
@@ -77,18 +85,18 @@ class Guard:
             wrong = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~fits, tf.float32))
             fits = wrong < 0.5
 
-        def refuse(*values):
-            self._refuse(dict(zip(batch, values, strict=True)), support)
-
         if tf.executing_eagerly():
             if not fits:
-                refuse(*(value.numpy() for value in batch.values()))
+                self.refuse({name: value.numpy() for name, value in batch.items()}, support)
             return fits
-        return tf.cond(
-            fits,
-            lambda: tf.constant(True),
-            lambda: tf.numpy_function(refuse, list(batch.values()), tf.bool),
-        )
+
+        def refuse():
+            present = [name in batch for name in _NAMES]
+            # In double precision, so that what is too large for float32 is still a number.
+            values = [tf.cast(batch.get(name, []), tf.float64) for name in _NAMES]
+            return _refuse_in_graph(self._number, support, present, *values)
+
+        return tf.cond(fits, lambda: tf.constant(True), refuse)
 
     def watched(self, function):
         """Returns a function of Keras's that raises what was found in the batches of its call."""
@@ -134,7 +142,16 @@ class Guard:
                 results[name] = test(values)
         return results
 
-    def _refuse(self, batch: dict, support: bool):
+    def refuse(self, batch: dict, support: bool):
+        """Raises the error that says what is wrong with a batch, and remembers it.
+
+        Args:
+            batch: dict of arrays, as of `step`.
+            support: bool, as of `step`.
+
+        Raises:
+            ValueError: always.
+        """
         try:
             self._vae.check_values(**batch, support=support)
             raise ValueError(
@@ -209,10 +226,36 @@ class Guard:
         batch = {
             name: kept[name] for name, there in zip(_NAMES, kept["present"], strict=True) if there
         }
-        self._refuse(batch, bool(kept["support"]))
+        self.refuse(batch, bool(kept["support"]))
 
 
-_NAMES = ("x", "y", "label", "weight")
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([], tf.bool),
+        tf.TensorSpec([len(_NAMES)], tf.bool),
+        *[tf.TensorSpec(None, tf.float64)] * len(_NAMES),
+    ],
+    autograph=False,
+)
+def _refuse_in_graph(number, support, present, *values):
+    """Calls `Guard.refuse` of the guard of this number, from any graph.
+
+    TensorFlow keeps each function that it is to call for the life of the process, with all that the
+    function refers to. This one refers to no model and to no graph, and is traced once.
+    """
+
+    def refuse(number, support, present, *values):
+        batch = {
+            name: value
+            for name, there, value in zip(_NAMES, present, values, strict=True)
+            if there
+        }
+        if "label" in batch:
+            batch["label"] = batch["label"].astype("int32")
+        _guards[int(number)].refuse(batch, bool(support))
+
+    return tf.numpy_function(refuse, [number, support, present, *values], tf.bool)
 
 
 def _lengths(batch: dict) -> list:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import arguments, forks, keras_internals, random
+from kvae import arguments, forks, gradients, keras_internals, random
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 from kvae.likelihoods.scale import learn_scale
@@ -136,9 +136,7 @@ class Training(keras_internals.KerasHooks):
                 terms["loss"] = self._with_regularizers(terms["loss"])
                 scaled = self.optimizer.scale_loss(mean(terms["loss"]))
             variables = self.trainable_variables
-            self.optimizer.apply_gradients(
-                zip(tape.gradient(scaled, variables), variables, strict=True)
-            )
+            gradients.apply(self.optimizer, tape.gradient(scaled, variables), variables)
             self.objective.update(self.given(label), x, target, terms, seed=seed)
         return terms, weight
 

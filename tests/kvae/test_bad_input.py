@@ -229,7 +229,9 @@ def test_a_part_of_another_kind(make_vae):
 
 
 @pytest.mark.parametrize("method", ALL)
-@pytest.mark.parametrize("wrap", [lambda x: x, tf.constant, np.ndarray.tolist], ids=str)
+@pytest.mark.parametrize(
+    "wrap", [np.asarray, tf.constant, np.ndarray.tolist], ids=["array", "tensor", "list"]
+)
 def test_numbers_too_large_for_float32(vae, method, wrap):
     x = images().astype("float64")
     x[4, 3, 2] = 1e39

@@ -93,7 +93,8 @@ class TestContract:
         z = vae.posterior.mean(params)
         assert z.shape == (6, vae.latent_dim)
         assert vae.decode(z).shape == x.shape
-        # `reconstruct` finds the code in a graph, where oneDNN fuses operations and rounds otherwise.
+        # `reconstruct` finds the code in a graph, where oneDNN fuses operations and rounds
+        # otherwise than one by one.
         np.testing.assert_allclose(vae.reconstruct(x), vae.decode(z), rtol=1e-6, atol=1e-6)
 
     def test_saves_and_loads(self, name, tmp_path):
