@@ -2,7 +2,7 @@
 
 import keras
 
-from kvae import names, scalars
+from kvae import arguments, names
 
 __all__ = ["Part", "SharesLatentDim", "resolve"]
 
@@ -13,13 +13,13 @@ class Part(keras.layers.Layer):
     Parts compute in float32 whatever the global dtype policy is, and also where they are given one
     of half precision themselves: densities lose their meaning in it. Keras casts their inputs.
 
-    Constructors of subclasses get scalars of NumPy as numbers of Python, see `kvae.scalars`.
+    Constructors of subclasses get scalars of NumPy as numbers of Python, see `kvae.arguments`.
     """
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = scalars.with_plain_arguments(cls.__init__)
+            cls.__init__ = arguments.with_plain_arguments(cls.__init__)
 
     def __init__(self, *, dtype="float32", **kwargs):
         if keras.dtype_policies.get(dtype).compute_dtype in ("float16", "bfloat16"):

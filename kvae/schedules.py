@@ -12,7 +12,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kvae import names, scalars
+from kvae import arguments, names
 
 __all__ = [
     "LAST_STEP",
@@ -35,7 +35,7 @@ class _Schedule(LearningRateSchedule):
 
     def __init__(self, **settings):
         super().__init__()
-        settings = scalars.plain(settings)
+        settings = arguments.plain(settings)
         for name, value in settings.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"`{name}` is a finite number, not {value}.")
@@ -178,7 +178,7 @@ def resolve(name: str, value):
     Raises:
         ValueError: for anything else; `name` says of what.
     """
-    value = scalars.plain(value)
+    value = arguments.plain(value)
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
     if is_schedule(value):

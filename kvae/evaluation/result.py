@@ -4,7 +4,7 @@ import json
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from kvae import io, scalars
+from kvae import arguments, io
 from kvae.report import Report
 
 __all__ = ["Result"]
@@ -47,7 +47,7 @@ class Result(Mapping):
     ):
         self.title, self.note = title, note
         self.parts, self.pictures = tuple(parts), dict(pictures or {})
-        self._values, self._columns = scalars.plain(dict(values)), [str(name) for name in columns]
+        self._values, self._columns = arguments.plain(dict(values)), [str(name) for name in columns]
         self._rows = [[_cell(value) for value in row] for row in rows]
 
     def __getitem__(self, name):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kvae import (
+    arguments,
     forks,
     keras_internals,
     likelihoods,
@@ -11,7 +12,6 @@ from kvae import (
     posteriors,
     priors,
     random,
-    scalars,
 )
 from kvae.datasets import kinds
 from kvae.likelihoods.scale import EncoderInput
@@ -101,7 +101,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
           Conditional Generative Models](https://papers.nips.cc/paper/5775)
     """
 
-    @scalars.with_plain_arguments
+    @arguments.with_plain_arguments
     def __init__(
         self,
         encoder,

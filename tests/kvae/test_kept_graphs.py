@@ -212,3 +212,17 @@ def test_values_of_others_are_exact_and_the_gradient_is_scaled_by_weights():
         y = with_gradient_of(values, other)
     np.testing.assert_array_equal(y, values)
     np.testing.assert_array_equal(tape.gradient(y, other), np.ones(3))
+
+
+def test_compiling_and_training_in_a_loop_leaves_nothing(make_vae, x):
+    vae, data = make_vae(), tf.data.Dataset.from_tensor_slices(x).batch(2)
+
+    def left():
+        vae.compile("adam")
+        vae.fit(data, epochs=1, verbose=0, validation_data=data)
+        gc.collect()
+        graphs = sum(isinstance(found, tf.Graph) for found in gc.get_objects())
+        return graphs, len(ops.gradient_registry._registry)
+
+    left()  # What is made once.
+    assert left() == left()

@@ -10,8 +10,8 @@ import tensorflow as tf
 import kvae
 import zoo
 from kvae import likelihoods, objectives, posteriors, priors, schedules
+from kvae.arguments import plain
 from kvae.parts import Part
-from kvae.scalars import plain
 
 
 def of_numpy(value):
