@@ -95,8 +95,7 @@ serving-test: .venv
 verify-zoo: .venv
 	.venv/bin/python -m pytest -m slow -s tests/export/test_zoo.py $(ARGS)
 
-# Another Keras goes before that of .venv, which stays as it is. TensorBoard is there for the callback
-# of its name.
+# Another Keras goes before that of .venv, which stays as it is.
 KERAS ?= 3.12.0
 keras_tests = callbacks blocks training_modes saving loading trainable resuming layers
 
@@ -105,7 +104,7 @@ keras-test: .venv build/keras-$(KERAS)/.installed
 		$(keras_tests:%=tests/kvae/test_%.py) $(ARGS)
 
 build/keras-$(KERAS)/.installed: .venv/.requirements
-	@$(pip) --no-deps --target build/keras-$(KERAS) --upgrade tensorboard markdown werkzeug \
+	@$(pip) --no-deps --target build/keras-$(KERAS) --upgrade \
 		keras$(if $(filter newest,$(KERAS)),,==$(KERAS))
 	@touch $@
 
@@ -136,6 +135,7 @@ models: .venv
 
 lint: .venv
 	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
 
 # pip-audit asks PyPI; --strict, so that a package that could not be looked up is a failure.
 audit: .venv

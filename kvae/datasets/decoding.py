@@ -213,7 +213,7 @@ def _orientation(exif):
     def numbers(places, count: int):
         at = places[:, None] + tf.range(count)
         read = tf.gather(data, tf.where((at < 0) | (at > size), size, at))
-        weights = tf.constant([256**power for power in range(count)])
+        weights = [256**power for power in range(count)]
         return tf.reduce_sum(read * tf.where(little, weights, weights[::-1]), axis=-1)
 
     directory = numbers(tf.constant([4]), 4)

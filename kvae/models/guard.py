@@ -247,9 +247,7 @@ def _refuse_in_graph(number, support, present, *values):
 
     def refuse(number, support, present, *values):
         batch = {
-            name: value
-            for name, there, value in zip(_NAMES, present, values, strict=True)
-            if there
+            name: value for name, there, value in zip(_NAMES, present, values, strict=True) if there
         }
         if "label" in batch:
             batch["label"] = batch["label"].astype("int32")

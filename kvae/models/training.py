@@ -262,6 +262,7 @@ class Training(keras_internals.KerasHooks):
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
         initial_epoch = keras_internals.first_epoch(self, given, initial_epoch)
+        checks.check_packages(given)
         checks.warn_of_backups(given, x)
         steps = steps_per_epoch
         if steps is None and isinstance(x, (Dataset, Stream)):

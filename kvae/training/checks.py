@@ -1,5 +1,6 @@
-"""What `kvae.VAE.fit` warns of before a training begins."""
+"""Checks that `kvae.VAE.fit` makes before a training begins."""
 
+import importlib.util
 import warnings
 
 import keras
@@ -7,9 +8,28 @@ import numpy as np
 
 from kvae import keras_internals, schedules
 
-__all__ = ["warn_of_backups", "warn_of_monitors", "warn_of_unseeded_weights"]
+__all__ = [
+    "check_packages",
+    "warn_of_backups",
+    "warn_of_monitors",
+    "warn_of_unseeded_weights",
+]
 
 _LOOKS = 50  # Points of a training at which schedules are looked at.
+
+
+def check_packages(callbacks) -> None:
+    """Refuses callbacks whose package is missing, which would show only after the first epoch.
+
+    Raises:
+        ModuleNotFoundError: for `keras.callbacks.TensorBoard` without the package `tensorboard`.
+    """
+    boards = [one for one in callbacks if isinstance(one, keras.callbacks.TensorBoard)]
+    if boards and importlib.util.find_spec("tensorboard") is None:
+        raise ModuleNotFoundError(
+            "keras.callbacks.TensorBoard needs the package tensorboard, which TensorFlow does not "
+            "bring along any more: pip install tensorboard."
+        )
 
 
 def warn_of_unseeded_weights(vae) -> None:

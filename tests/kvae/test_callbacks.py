@@ -82,23 +82,6 @@ def wrote(*names):
     return check
 
 
-class Summary:
-    """`tf.summary` without the package of TensorBoard, which knows the forms of these three."""
-
-    def __getattr__(self, name):
-        if name in ("scalar", "histogram", "image"):
-            return self.write
-        return getattr(tf.summary, name)
-
-    def write(self, name, data, step=None):
-        tf.summary.write(name, tf.cast(tf.convert_to_tensor(data), tf.float32), step=step)
-
-
-def embeddings(run):
-    pytest.importorskip("tensorboard")
-    return tensorboard(embeddings_freq=1)(run)
-
-
 def files(pattern, count):
     def check(run):
         assert len(list(run.folder.glob(pattern))) == count
@@ -263,7 +246,9 @@ CASES = {
     ),
     "TensorBoard-2": Case(tensorboard(update_freq=2), False, wrote("batch_loss")),
     "TensorBoard-profile": Case(tensorboard(profile_batch=2), False, wrote()),
-    "TensorBoard-embeddings": Case(embeddings, check=files("tb/train/keras_embedding*", EPOCHS)),
+    "TensorBoard-embeddings": Case(
+        tensorboard(embeddings_freq=1), check=files("tb/train/keras_embedding*", EPOCHS)
+    ),
     "TerminateOnNaN": Case(lambda run: callbacks.TerminateOnNaN(), False),
     "of-the-user": Case(lambda run: OwnCheckpoint(run.folder / "m.keras"), False, check_own),
     "of-the-user-TensorBoard": Case(lambda run: OwnTensorBoard(str(run.folder)), False),
@@ -297,8 +282,6 @@ def test_every_class_of_keras_has_a_case():
 )
 def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, regime):
     case = CASES[name]
-    if "TensorBoard" in name and importlib.util.find_spec("tensorboard") is None:
-        monkeypatch.setattr(callbacks.TensorBoard, "summary", Summary())
     if regime == "blocks":  # As in a long training.
         monkeypatch.setattr(blocks, "LEAST_STEPS", 1)
     if name.startswith("OrbaxCheckpoint") and not hasattr(callbacks, "OrbaxCheckpoint"):
@@ -332,3 +315,12 @@ def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, re
     assert len(run.history["loss"]) in (2, EPOCHS) and np.isfinite(run.history["val_loss"]).all()
     if case.check is not None:
         case.check(run)
+
+
+def test_tensorboard_without_its_package_is_refused_before_the_training(
+    vae, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
+        vae.fit(digits[:8], callbacks=[callbacks.TensorBoard(tmp_path)])
+    assert int(vae.optimizer.iterations) == 0
