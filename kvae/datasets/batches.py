@@ -176,6 +176,7 @@ def ordered_batches(
     """
     import tensorflow as tf
 
+    batch_size = arguments.whole("batch_size", batch_size)
     count = math.ceil(n / batch_size)
     piece = math.ceil(batch_size / part[1])
 

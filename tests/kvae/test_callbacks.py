@@ -320,7 +320,8 @@ def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, re
 def test_tensorboard_without_its_package_is_refused_before_the_training(
     vae, digits, tmp_path, monkeypatch
 ):
+    before = int(vae.optimizer.iterations)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
         vae.fit(digits[:8], callbacks=[callbacks.TensorBoard(tmp_path)])
-    assert int(vae.optimizer.iterations) == 0
+    assert int(vae.optimizer.iterations) == before

@@ -121,7 +121,10 @@ def test_evaluate(name, conditional, streams, evaluated, tmp_path):
     )
     for key in ("elbo", "reconstruction", "kl"):
         assert found[key] == pytest.approx(evaluated[key], rel=1e-5)
-    assert found["nll"] == pytest.approx(evaluated["nll"], rel=1e-4, nan_ok=True)
+    # With so few samples there is no `heavy_tailed`: None, of which there is no approximation.
+    assert found["nll"].pop("heavy_tailed") is evaluated["nll"].get("heavy_tailed") is None
+    wanted = {key: value for key, value in evaluated["nll"].items() if key != "heavy_tailed"}
+    assert found["nll"] == pytest.approx(wanted, rel=1e-4, nan_ok=True)
     assert found["probes"] == pytest.approx(evaluated["probes"])
     assert found["latents"]["latent_kl"] == pytest.approx(
         evaluated["latents"]["latent_kl"], rel=1e-4

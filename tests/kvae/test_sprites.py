@@ -179,7 +179,7 @@ def test_a_model_trains_on_batches(make_vae):
         (lambda: sprites.sample_factors(2, -1), "non-negative"),
         (lambda: sprites.sample_factors(-2, 1), "at least 0"),
         (lambda: sprites.rows("valid"), "'validation'"),
-        (lambda: sprites.batches(0, 0), "at least 1"),
+        (lambda: sprites.batches(0, 0), "`batch_size` is a whole number of at least 1"),
     ],
 )
 def test_bad_arguments(call, message):
