@@ -33,8 +33,8 @@ CALLS = int(os.environ.get("KVAE_CALLS", 100))
 BOUND = 4_000
 # What is made and traced anew leaves something in TensorFlow and Keras, whoever does it.
 TRACED = 400_000
-# So does TensorFlow's runtime of each model and optimizer that is made, and of each training that is
-# compiled: plain Keras keeps as much.
+# So does TensorFlow's runtime of each model and optimizer that is made, and of each training that
+# is compiled: plain Keras keeps as much.
 TRAINED = 6_000_000
 PARTS = 10
 
