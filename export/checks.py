@@ -1,4 +1,4 @@
-"""What a request may hold, checked within the graph, in the words of the model's own errors."""
+"""Checks of requests within the graph, in the words of the model's own errors."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What a model itself says to the inputs of its exported signatures, and how exactly it says so."""
+"""The model's own answers to the inputs of its exported signatures, and their precision."""
 
 import numpy as np
 

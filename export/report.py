@@ -69,7 +69,7 @@ class Report:
 
     @property
     def required_ok(self) -> bool:
-        """Whether every row is fine, those of further runtimes left out, and there is one."""
+        """Returns whether there are rows and all of them are fine, apart from further runtimes."""
         rows = [row for row in self.rows if not row.optional]
         return bool(rows) and all(row.ok for row in rows)
 

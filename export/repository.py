@@ -16,8 +16,10 @@ import numpy as np
 
 from kvae import io, locks
 
-__all__ = ["MODELS", "Publication", "models", "publish"]
+__all__ = ["IMAGE", "MODELS", "Publication", "models", "publish"]
 
+# The release of the TensorFlow that exports; no tag that moves by design, such as `latest`.
+IMAGE = "tensorflow/serving:2.21.0"
 MODELS = "models"
 
 # A file that has this line was written here and is written again; one without it is left alone.
@@ -242,20 +244,19 @@ _FILES = {
 
 def _configure(repository: pathlib.Path) -> None:
     """Writes the files that make servers of the models that are there."""
-    from export import serving
 
     found = models(repository)
     values = {
         "mark": MARK,
         "name": next(iter(found)),
-        "release": serving.IMAGE.partition(":")[2],
+        "release": IMAGE.partition(":")[2],
         "configs": "".join(_template("model.config", name=name) for name in found),
         "sections": "\n".join(_section(name, folder) for name, folder in found.items()),
     }
     for path, template in _FILES.items():
         gpu = path.endswith("gpu.yaml")
         own = {
-            "image": f"{serving.IMAGE}-gpu" if gpu else serving.IMAGE,
+            "image": f"{IMAGE}-gpu" if gpu else IMAGE,
             "memory": "8Gi" if gpu else "2Gi",
             "resource": ", nvidia.com/gpu: 1" if gpu else "",
         }

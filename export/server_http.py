@@ -103,7 +103,7 @@ class Handler(socketserver.BaseRequestHandler):
             raise Failure("UNIMPLEMENTED", f"The method {request.method.decode()} is not served.")
         if not request.http_version.startswith(b"1."):
             raise Failure("UNIMPLEMENTED", "Only version 1 of HTTP is served.", 505)
-        # As it was sent: h11 takes lengths that are repeated and agree.
+        # The headers are read as they were sent, since h11 accepts repeated lengths that agree.
         lengths = _LENGTHS.findall(_HEAD_END.split(self._head, maxsplit=1)[0])
         chunked = b"transfer-encoding" in dict(request.headers)
         if len(lengths) > 1 or (lengths and chunked) or b"," in b"".join(lengths):

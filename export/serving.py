@@ -9,10 +9,10 @@ import subprocess
 import tempfile
 
 from export import listening, server
+from export.repository import IMAGE
 
 __all__ = [
     "BACKENDS",
-    "IMAGE",
     "check_host",
     "choose",
     "docker_command",
@@ -21,8 +21,6 @@ __all__ = [
 ]
 
 BACKENDS = ("model_server", "docker", "development")
-# The release of the TensorFlow that exports; no tag that moves by design, such as `latest`.
-IMAGE = "tensorflow/serving:2.21.0"
 
 _EXECUTABLE = "tensorflow_model_server"
 # Flag to the repository's file that it names.
@@ -125,7 +123,12 @@ def model_server_command(models: dict, port: int, grpc_port: int, limits: server
 
 @contextlib.contextmanager
 def docker_command(
-    models: dict, host: str, port: int, grpc_port: int, limits: server.Limits, image: str = IMAGE
+    models: dict,
+    host: str,
+    port: int,
+    grpc_port: int,
+    limits: server.Limits,
+    image: str = IMAGE,
 ):
     """Gives the command that serves these models with the official image.
 
@@ -163,7 +166,7 @@ def docker_command(
 
 def _confined() -> list[str]:
     """Returns the options of a container that can do nothing but serve."""
-    # Of the user who owns the models, so that it can read them, but never of root.
+    # The container runs as the user who owns the models and can read them, but never as root.
     user = f"{os.getuid()}:{os.getgid()}" if os.getuid() else "65534:65534"
     return [
         f"--user={user}",

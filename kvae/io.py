@@ -418,7 +418,7 @@ def _check_members(path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         name = member.filename
         place = pathlib.PurePosixPath(name.replace("\\", "/"))
-        # As file systems that do not tell upper from lower case would have it.
+        # Some file systems do not tell upper from lower case.
         key = str(place).casefold()
         windows = pathlib.PureWindowsPath(name)
         outside = place.is_absolute() or windows.drive or ".." in place.parts

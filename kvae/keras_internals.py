@@ -205,7 +205,7 @@ def _put_back(optimizer, variables, scalars: dict, slots: dict) -> None:
 
 
 class KerasHooks:
-    """What Keras calls in a model and `kvae.VAE` needs otherwise."""
+    """The hooks that Keras calls in a model and that `kvae.VAE` needs in another form."""
 
     def _maybe_symbolic_build(self, *arguments, **options):
         # Under a strategy Keras builds a model for the mean of the replicas' first batches, which

@@ -12,7 +12,7 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As `import kvae` does; some tests import TensorFlow first.
+# `import kvae` sets it as well, but some tests import TensorFlow first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -1,4 +1,4 @@
-"""What `zoo.build` is given: checked here, once, from what each builder declares."""
+"""Checks of the arguments of `zoo.build`, made once, from what each builder declares."""
 
 import inspect
 import math

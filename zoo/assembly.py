@@ -6,7 +6,7 @@ import kvae
 
 __all__ = ["CHANNELS_LAST", "assemble", "join_label"]
 
-# Of every layer with a data format: the zoo's events and weights have it, whatever keras.json says.
+# Every layer with a data format gets this one, whatever keras.json says: the zoo's weights need it.
 CHANNELS_LAST = {"data_format": "channels_last"}
 
 

@@ -55,7 +55,7 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> int:
-    from export import listening, server, server_grpc, serving
+    from export import listening, repository, server, server_grpc, serving
 
     # Before the model is loaded, which takes longer.
     backend = serving.choose(arguments.backend)
@@ -71,7 +71,7 @@ def run(arguments) -> int:
         if backend == "development":
             return _development(arguments, models, host, limits, grpc)
         if backend == "docker":
-            image = arguments.image or serving.IMAGE
+            image = arguments.image or repository.IMAGE
             manager = serving.docker_command(
                 models, host, arguments.port, arguments.grpc_port, limits, image
             )

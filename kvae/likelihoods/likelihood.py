@@ -78,7 +78,7 @@ class Likelihood(Part):
 
     @property
     def needs_data(self) -> bool:
-        """Whether `adapt` is still to be called, before the training."""
+        """Returns whether `adapt` still has to be called before the training."""
         return False
 
     def adapt(self, data) -> None:
@@ -139,7 +139,7 @@ class Likelihood(Part):
 
     @property
     def takes_an_interval(self) -> bool:
-        """Whether the support is all numbers from its lowest to its highest value."""
+        """Returns whether the support holds all numbers from its lowest to its highest value."""
         own = type(self).element_in_support is not Likelihood.element_in_support
         return not own and not self.whole_numbers
 

@@ -96,7 +96,7 @@ class PoissonLikelihood(ScaledInput, Standardized):
 
     def location_and_scale(self, mean, deviation):
         location = np.log(np.maximum(mean, math.exp(-self.log_rate_bound)))
-        # Of log x, where counts are large.
+        # The moments are those of log x where counts are large.
         scale = np.minimum(deviation / np.maximum(mean, 1.0), 1.0)
         return location, np.where(scale > 0, scale, 1.0)
 
@@ -120,7 +120,7 @@ class PoissonLikelihood(ScaledInput, Standardized):
     def element_log_prob(self, params, x):
         log_rate = params["log_rate"]
         small = x * log_rate - ops.exp(log_rate) - tf.math.lgamma(x + 1.0)
-        # Of large counts the three terms are large and nearly cancel. Stirling's formula leaves
+        # For large counts the three terms are large and nearly cancel. Stirling's formula leaves
         # -x (e^d - 1 - d), where d is the logarithm of the rate over the count.
         count = ops.maximum(x, _STIRLING)
         d = log_rate - ops.log(count)

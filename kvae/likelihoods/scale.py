@@ -20,7 +20,7 @@ _CLOSE = 0.01  # Largest standard deviation of all columns, below which it is.
 
 @keras.saving.register_keras_serializable(package="kvae")
 class EncoderInput(keras.layers.Layer):
-    """What the encoder sees of x, as a layer: `likelihood.encoder_input`.
+    """A layer that turns x into what the encoder sees: `likelihood.encoder_input`.
 
     Args:
         likelihood: `Likelihood`.
@@ -126,7 +126,7 @@ class Standardized(Likelihood):
 
     def location_and_scale(self, mean, deviation):
         """Returns the statistics of the columns, from their means and standard deviations."""
-        # Of a column without spread only the location counts; float32 leaves noise of this size.
+        # A column without spread has only a location; float32 leaves noise of this size.
         return mean, np.where(deviation > 1e-7 * np.abs(mean), deviation, 1.0)
 
     def far_columns(self, mean, deviation, largest) -> np.ndarray:

@@ -416,7 +416,7 @@ def _refuse_class_weight(class_weight) -> None:
 
 
 def _batch(x, label, target, weight) -> dict:
-    """What `Guard.step` takes; a target that is x itself is checked once."""
+    """Returns the batch for `Guard.step`; a target that is x itself is checked once."""
     y = None if target is x else target
     return {"x": x, "y": y, "label": label, "weight": weight}
 

@@ -150,7 +150,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
         for part in self._parts():
             part.attach(self)
         self.reproducible = False
-        # Whether a seed or a file says what its weights are; networks of the user's may know more.
+        # True where a seed or a file determines the weights; the user's networks may be seeded too.
         self.weights_are_known = random.weights_are_seeded()
         self._functions = Functions()
         self.guard = Guard(self)
@@ -207,7 +207,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
         self.built = True
 
     def _channels_hint(self, given, expected) -> str:
-        """What to do about a decoder that has the parameters of x where channels come first."""
+        """Returns the advice for a decoder that puts the parameters of x on the first axis."""
         event, count = self.event_shape, self.likelihood.num_parameters
         if count == 1 or len(event) < 2 or tuple(given) != (event[0] * count, *event[1:]):
             return ""

@@ -1,4 +1,4 @@
-"""What `log_prob` refuses, exported graphs refuse: an error of the request, never a number."""
+"""Exported graphs refuse what `log_prob` refuses, with an error of the request."""
 
 import keras
 import numpy as np

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import export
-from export import endpoints, repository, saved_models, serving
+from export import endpoints, repository, saved_models
 from export.runtime import c_api
 from kvae import io, locks
 
@@ -105,7 +105,7 @@ def test_manifests_are_yaml_that_fits_together(published, check_confined):
         assert container["args"] == compose["services"]["serving"]["command"]
         gpu = kind == "gpu"
         assert ("nvidia.com/gpu" in container["resources"]["limits"]) is gpu
-        assert container["image"] == serving.IMAGE + "-gpu" * gpu
+        assert container["image"] == repository.IMAGE + "-gpu" * gpu
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
         check_confined(pod["spec"])
     (copy,) = yaml.safe_load_all((folder / "kubernetes" / "copy.yaml").read_text())
@@ -125,7 +125,7 @@ def test_containers_are_confined(published):
         assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
         assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["reservations"])
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-        release = serving.IMAGE.partition(":")[2]
+        release = repository.IMAGE.partition(":")[2]
         gpu = "-gpu" * (name == "serving-gpu")
         assert service["image"] == f"tensorflow/serving:${{TF_SERVING_TAG:-{release}}}{gpu}"
         assert service["healthcheck"]["test"]
@@ -135,7 +135,7 @@ def test_containers_are_confined(published):
         assert path.is_dir() or ":latest" not in path.read_text()
     for option in ("--user 65534", "--read-only", "--cap-drop ALL", "no-new-privileges:true"):
         assert option in readme
-    assert serving.IMAGE in readme
+    assert repository.IMAGE in readme
 
 
 def test_files_that_an_operator_took_over_are_kept(quick, dense, tmp_path):

@@ -1,4 +1,4 @@
-"""What the development server reads and writes: HTTP by raw sockets, and what JSON costs it."""
+"""The development server's HTTP, tested through raw sockets, and the cost of its JSON."""
 
 import contextlib
 import json

@@ -220,7 +220,7 @@ def test_a_picture_is_encoded_and_decoded_as_by_the_model(browser, settled, mode
 
 
 def test_what_is_transparent_is_white_as_where_models_are_trained(browser, settled):
-    """Of the model's own size: pixel for pixel, whether its edge is light or not."""
+    """A picture of the model's own size is taken pixel for pixel, whatever its edge is."""
     rng = np.random.default_rng(0)
     image, alpha = rng.integers(256, size=(8, 8, 1)), rng.integers(2, size=(8, 8, 1)) * 255
     image[:2], alpha[0] = 255, 0

@@ -51,7 +51,7 @@ def server():
 
 
 class Run:
-    """What a check may look at: a training with one callback."""
+    """A training with one callback, for the checks to look at."""
 
     def __init__(self, vae, folder, server):
         self.vae, self.folder, self.server = vae, folder, server

@@ -92,7 +92,7 @@ def test_volumes_have_pictures(tmp_path):
 
 
 def test_numbers_are_written_before_anything_is_drawn(tmp_path):
-    """What no picture fits, and whatever fails or dies while it draws, leaves the numbers."""
+    """The numbers stay where no picture fits the data, or where drawing fails or dies."""
     vae, data = volumes()
     result = evaluation.evaluate(vae, data, num_samples=2)
     folder = tmp_path / "out"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no for
 
 
 def in_child(act) -> str:
-    """What `act()` says in a forked child, or raises there; the child has 20 seconds."""
+    """Returns what `act()` returns or raises in a forked child, which has 20 seconds."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""What is computed of a model again and again: one graph, right values, and nothing that stays."""
+"""Repeated computations with a model use one graph, stay right and leave nothing behind."""
 
 import concurrent.futures
 import gc

@@ -65,7 +65,7 @@ KINDS = ["shards", "tf.data", "dicts", "PyDataset"]
 
 @pytest.fixture(scope="module")
 def truth(vae, conditional, table, labels):
-    """What the functions return for arrays."""
+    """Returns the results of the functions for arrays."""
     return {
         model.conditional: figures(model, Dataset(table, labels)) for model in (vae, conditional)
     }

@@ -129,7 +129,7 @@ def test_keras_export_right_after_fit(num_classes, tmp_path):
     vae.fit(given, verbose=0)
     vae.export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
-    # Of any number of rows.
+    # Graphs take any number of rows.
     np.testing.assert_allclose(served.serve(given), vae(given), rtol=1e-5, atol=1e-6)
 
 

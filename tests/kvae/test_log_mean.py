@@ -13,7 +13,7 @@ from kvae.evaluation.log_mean import LogProb, log_mean, num_kept, pareto_k
 
 
 def estimate(log_weights):
-    """What `log_mean` finds of `[K, n]`, given what is accumulated of them."""
+    """Returns the result of `log_mean` for weights `[K, n]` that are accumulated in parts."""
     largest = log_weights.max(axis=0)
     weights = np.exp(log_weights - largest)
     kept = np.full((log_weights.shape[1], num_kept(len(log_weights))), -np.inf)

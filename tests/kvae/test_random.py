@@ -39,7 +39,7 @@ def test_threads_that_share_a_generator_draw_different_seeds():
             thread.join(60)
     finally:
         sys.setswitchinterval(interval)
-    # As one thread would have drawn them, in some order.
+    # These are the draws of a single thread, in some order.
     alone = keras.random.SeedGenerator(3)
     assert sorted(seeds) == [tuple(alone.next().numpy()) for _ in range(200)]
 

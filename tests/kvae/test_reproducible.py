@@ -158,7 +158,7 @@ def test_every_run_of_many_steps_gives_the_same_bits(run_python, tmp_path, epoch
     assert {run["bits"] for run in result["again"]} == {result["whole"]["bits"]}
 
 
-# Of two children that a driver forks Python seeds each anew, as it does two processes.
+# Python seeds each of the two forked children anew, as it does two processes.
 _TWICE = """
 import hashlib, os, pathlib, sys
 import keras, numpy as np, kvae, zoo

@@ -1,4 +1,4 @@
-"""What a likelihood takes: one definition for arrays, graphs and compiled steps."""
+"""The support of likelihoods: one definition for arrays, graphs and compiled steps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What terminals are shown of texts that others wrote."""
+"""Texts that others wrote are made printable before a terminal shows them."""
 
 import pathlib
 import re

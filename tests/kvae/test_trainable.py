@@ -1,4 +1,4 @@
-"""What is frozen stays as it is, what is unfrozen trains, and the optimizer follows."""
+"""Frozen weights stay as they are, unfrozen ones train, and the optimizer follows."""
 
 import keras
 import numpy as np
@@ -148,7 +148,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_keeps_what_it_knows(name):
-    """Of two variables it goes on with one as if it had known it alone, and starts the other."""
+    """The optimizer continues with the one variable that it knew, and starts with the other."""
     gradients = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("float32")
 
     def make():

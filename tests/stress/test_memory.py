@@ -172,7 +172,7 @@ def folder(vae, x, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LONGER)
 def test_using_a_model_for_longer(vae, x, folder, name):
-    # Of each file of a compiled model's weights Keras keeps some 70 KB; a checkpoint makes four.
+    # Keras keeps some 70 KB of each file of a compiled model's weights; a checkpoint uses four.
     bound = TRACED if name == "checkpoint" else 10 * BOUND
     check(lambda index: LONGER[name](vae, x, index, folder), share=10, bound=bound)
 

@@ -1,4 +1,4 @@
-"""What `zoo.build` accepts, in every architecture, and what trainings make of it."""
+"""The arguments that `zoo.build` accepts in every architecture, and their use in trainings."""
 
 import dataclasses
 import inspect
