@@ -83,7 +83,7 @@ def _log_prob_in_groups(logits, x):
 def _log_prob(logits, x):
     """log sigmoid(l)·x + log sigmoid(−l)·(1 − x), without overflow for any logit.
 
-    Its automatic gradient costs as much as a `tf.custom_gradient`, which would register one in
-    every graph for the life of the process.
+    Its automatic gradient costs little more than a `tf.custom_gradient` (some per cent of a dense
+    step without XLA), which would register one in every graph for the life of the process.
     """
     return x * logits - tf.nn.softplus(logits)

@@ -1,4 +1,4 @@
-"""What is a model file, and what is not; a fresh process, whatever it has imported, opens one."""
+"""Model files open in any fresh process, and other files are refused by name."""
 
 import keras
 import numpy as np
