@@ -97,11 +97,12 @@ verify-zoo: .venv
 
 # Another Keras goes before that of .venv, which stays as it is.
 KERAS ?= 3.12.0
-keras_tests = callbacks blocks training_modes saving loading trainable resuming layers
+keras_tests = callbacks/test_keras_callbacks callbacks/test_resuming layers models/test_blocks \
+	models/test_training_modes models/test_saving models/test_loading models/test_trainable
 
 keras-test: .venv build/keras-$(KERAS)/.installed
 	PYTHONPATH=build/keras-$(KERAS) .venv/bin/python -m pytest \
-		$(keras_tests:%=tests/kvae/test_%.py) $(ARGS)
+		$(wildcard $(keras_tests:%=tests/kvae/%) $(keras_tests:%=tests/kvae/%.py)) $(ARGS)
 
 build/keras-$(KERAS)/.installed: .venv/.requirements
 	@$(pip) --no-deps --target build/keras-$(KERAS) --upgrade \
@@ -113,8 +114,8 @@ CALLS ?= 1000
 
 stress: .venv
 	KVAE_FUZZ=100 .venv/bin/python -m pytest -m "slow or not slow" tests/test_damaged_files.py \
-		tests/kvae/test_extremes.py $(ARGS)
-	.venv/bin/python -m pytest -m slow tests/kvae/test_reproducible.py \
+		tests/kvae/models/test_extremes.py $(ARGS)
+	.venv/bin/python -m pytest -m slow tests/kvae/models/test_reproducible.py \
 		tests/kvae/test_distributed.py tests/stress/test_concurrency.py $(ARGS)
 	KVAE_CALLS=$(CALLS) .venv/bin/python -m pytest -m slow tests/stress/test_memory.py $(ARGS)
 	.venv/bin/python tests/export/soak.py --seconds $(SOAK)

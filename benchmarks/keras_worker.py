@@ -21,7 +21,7 @@ from benchmarks.gate import Gate
 from kvae.evaluation import importance
 from kvae.layers import hidden_layers
 from kvae.likelihoods import bernoulli
-from kvae.training import fused
+from kvae.models.fit import fused_adam as fused
 
 _RATE = 1e-3
 _SAMPLES = 5000
@@ -71,9 +71,9 @@ def model(case: Case, images=None) -> kvae.VAE:
     keras.utils.set_random_seed(0)
     parts = {}
     if case.samples > 1:
-        parts["objective"] = kvae.IWAE(num_samples=case.samples)
+        parts["objective"] = kvae.objectives.IWAE(num_samples=case.samples)
     if case.components:
-        parts["prior"] = kvae.VampPrior(case.components, initial=images)
+        parts["prior"] = kvae.priors.Vamp(case.components, initial=images)
     return kvae.VAE(encoder(case), decoder(case), case.latent_dim, **parts)
 
 

@@ -105,7 +105,7 @@ def rewritten(network) -> Iterator[None]:
     """
     import keras
 
-    from kvae import keras_internals
+    from kvae.utils import keras_internals
 
     kinds = (
         (keras.layers.GroupNormalization, _grouped),

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from export import preprocessing, scoring
 from export.checks import Checks
-from kvae import forks, interpolation, names, random
+from kvae import random
+from kvae.utils import forks, interpolation, names
 
 __all__ = [
     "MAX_SAMPLES",

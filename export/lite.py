@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae import io, names
+from kvae.utils import io, names
 
 __all__ = ["PARTS", "PRECISIONS", "tflite"]
 

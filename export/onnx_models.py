@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from kvae import io, names
+from kvae.utils import io, names
 
 __all__ = ["PARTS", "onnx"]
 

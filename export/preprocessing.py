@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from kvae import names
 from kvae.datasets.decoding import MODES, decode_image
+from kvae.utils import names
 
 __all__ = ["PREPROCESSING", "Images", "images"]
 

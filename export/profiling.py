@@ -203,7 +203,7 @@ def _reconstruction(model, z, label, x, mean) -> float | None:
     import kvae
 
     params = dict(model.given(label).decode_params(z))
-    if isinstance(model.likelihood, kvae.Bernoulli):
+    if isinstance(model.likelihood, kvae.likelihoods.Bernoulli):
         p = np.clip(mean.astype(np.float64), _CLOSEST, 1.0 - _CLOSEST)
         params["logits"] = np.log(p / (1.0 - p)).astype(np.float32)
     elif "mean" in params:

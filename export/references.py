@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae import keras_internals
+from kvae.utils import keras_internals
 
 __all__ = ["UNITS", "answers", "half_type", "in_float32", "kind_of_images", "moved", "rounding"]
 
@@ -125,7 +125,7 @@ def _draws(model, seeds, temperatures, label):
 
 def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
     """Rows with fewer steps than the longest stay at their end."""
-    from kvae import interpolation
+    from kvae.utils import interpolation
 
     most = int(max(steps))
     positions = [np.append(np.linspace(0.0, 1.0, n), np.ones(most))[:most] for n in steps]

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from kvae import io, locks
+from kvae.utils import io, locks
 
 __all__ = ["IMAGE", "MODELS", "Publication", "models", "publish"]
 
@@ -73,7 +73,7 @@ def publish(
     that polls never sees half of it, nor one that does not run. No version is ever overwritten.
     Several processes may publish in a repository at the same time: each takes its number, and
     writes the files beside the models, while it holds the repository's lock (see
-    `kvae.locks.Lock`). What one that was killed has left is removed by the next.
+    `kvae.utils.locks.Lock`). What one that was killed has left is removed by the next.
 
     Args:
         model: `kvae.VAE`. Built.

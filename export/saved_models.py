@@ -4,7 +4,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from kvae import io
+from kvae.utils import io
 
 __all__ = ["check", "saved_model", "versions"]
 

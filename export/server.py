@@ -22,7 +22,7 @@ import time
 
 from export import listening, server_http
 from export.server_models import Failure, Model, late
-from kvae.terminal import say
+from kvae.utils.terminal import say
 
 __all__ = ["Development", "Failure", "run"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from export import references, samples
 from export.report import Report, Row
 from export.runtime import c_api, child, litert, onnx_runtime, open_vino, signatures, warmup
-from kvae import io, names
+from kvae.utils import io, names
 
 __all__ = ["TOLERANCES", "verify"]
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from kvae import arguments, names
+from kvae.utils import arguments, names
 
 __all__ = ["Part", "SharesLatentDim", "resolve"]
 
@@ -13,7 +13,7 @@ class Part(keras.layers.Layer):
     Parts compute in float32 whatever the global dtype policy is, and also where they are given one
     of half precision themselves: densities lose their meaning in it. Keras casts their inputs.
 
-    Constructors of subclasses get scalars of NumPy as numbers of Python, see `kvae.arguments`.
+    Constructors of subclasses get scalars of NumPy as numbers of Python (`kvae.utils.arguments`).
     """
 
     def __init_subclass__(cls, **kwargs):

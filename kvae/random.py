@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from kvae import forks, keras_internals
+from kvae.utils import forks, keras_internals
 
 __all__ = [
     "as_seed",

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kvae import arguments, names
+from kvae.utils import arguments, names
 
 __all__ = [
     "LAST_STEP",
@@ -60,7 +60,7 @@ class Linear(_Schedule):
     Example:
 
     ```python
-    kvae.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=5000))
+    kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=5000))
     ```
 
     Reference:
@@ -91,7 +91,7 @@ class Sigmoid(_Schedule):
     Example:
 
     ```python
-    kvae.ELBO(beta=kvae.schedules.Sigmoid(middle=2500, width=400))
+    kvae.objectives.ELBO(beta=kvae.schedules.Sigmoid(middle=2500, width=400))
     ```
 
     Reference:
@@ -126,7 +126,7 @@ class Cyclical(_Schedule):
     Example:
 
     ```python
-    kvae.ELBO(beta=kvae.schedules.Cyclical(period=2000))
+    kvae.objectives.ELBO(beta=kvae.schedules.Cyclical(period=2000))
     ```
 
     Reference:

@@ -113,7 +113,7 @@ class LinearGaussian:
             keras.Model(x, {"z_mean": mean, "z_log_var": log_var}),
             keras.Model(z, outputs),
             latent_dim=latent_dim,
-            likelihood=kvae.GaussianLikelihood(scale=self.s),
+            likelihood=kvae.likelihoods.Gaussian(scale=self.s),
             **parts,
         )
 

@@ -226,7 +226,9 @@ def test_train_with_an_objective(capsys, folder):
     arguments += ["--objective", "beta_tcvae", "-o", "run", "--json", "--beta"]
     output(capsys, *arguments, "3")
     objective = kvae.load_model("run/model.keras").objective
-    assert isinstance(objective, kvae.BetaTCVAE) and objective.get_config()["beta"] == 3.0
+    assert (
+        isinstance(objective, kvae.objectives.BetaTCVAE) and objective.get_config()["beta"] == 3.0
+    )
     output(capsys, *arguments, "3")  # Known again, and done …
     assert "another training" in error(capsys, *arguments, "4")  # … but not with another β.
 

@@ -21,10 +21,10 @@ import kvae
 import zoo
 from export import saved_models
 from export.runtime import child, warmup
-from kvae import io
+from kvae.callbacks import Checkpoint
 from kvae.datasets import read_idx, sources
 from kvae.evaluation.cache import BatchCache
-from kvae.training import Checkpoint
+from kvae.utils import io
 from zoo import weights
 
 FURTHER = int(os.environ.get("KVAE_FUZZ", 0))

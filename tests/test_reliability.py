@@ -7,7 +7,7 @@ import re
 
 TESTS = pathlib.Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "RELIABILITY.md").read_text(encoding="utf-8")
-NAMED = r"`(test_\w+)::(test_\w+)`"
+NAMED = r"`([\w/]*test_\w+)::(test_\w+)`"  # Below tests/.
 
 
 def test_every_promise_names_its_tests():
@@ -21,8 +21,7 @@ def test_every_promise_names_its_tests():
 @functools.cache
 def marks(file):
     """Whether each test of a file is slow."""
-    (path,) = TESTS.rglob(f"{file}.py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse((TESTS / f"{file}.py").read_text(encoding="utf-8"))
     return {
         node.name: "pytest.mark.slow" in map(ast.unparse, node.decorator_list)
         for node in ast.walk(tree)

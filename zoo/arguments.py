@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import keras
 
-from kvae import names, schedules
-from kvae.arguments import number, whole, whole_or_none
+from kvae import schedules
+from kvae.utils import names
+from kvae.utils.arguments import number, whole, whole_or_none
 
 __all__ = ["checked", "declares"]
 

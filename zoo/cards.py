@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kvae import io, names
-from kvae.terminal import printable
+from kvae.utils import io, names
+from kvae.utils.terminal import printable
 
 __all__ = ["Card", "card", "list_models"]
 

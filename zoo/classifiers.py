@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
-from kvae import io, names
+from kvae.utils import io, names
 from zoo import weights
 from zoo.assembly import CHANNELS_LAST
 from zoo.cards import Card

@@ -168,7 +168,7 @@ def build_beta_vae(
         - [Locatello et al., Challenging Common Assumptions in the Unsupervised Learning of
           Disentangled Representations, table 1](https://arxiv.org/abs/1811.12359)
     """
-    parts = {"objective": kvae.ELBO(beta=beta), **parts}
+    parts = {"objective": kvae.objectives.ELBO(beta=beta), **parts}
     filters = _fitting(image_shape) if filters is None else filters
     return _build("beta_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
 
@@ -193,7 +193,7 @@ def build_beta_tcvae(
     Reference:
         - [Chen et al., Isolating Sources of Disentanglement](https://arxiv.org/abs/1802.04942)
     """
-    parts = {"objective": kvae.BetaTCVAE(beta=beta), **parts}
+    parts = {"objective": kvae.objectives.BetaTCVAE(beta=beta), **parts}
     filters = _fitting(image_shape) if filters is None else filters
     return _build("beta_tcvae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
 
@@ -228,7 +228,7 @@ def build_factor_vae(
         - [Kim & Mnih, Disentangling by Factorising](https://arxiv.org/abs/1802.05983)
     """
     if "objective" not in parts:
-        parts["objective"] = kvae.FactorVAE(
+        parts["objective"] = kvae.objectives.FactorVAE(
             gamma=gamma,
             discriminator_width=discriminator_width,
             discriminator_depth=discriminator_depth,
@@ -261,7 +261,7 @@ def build_vqvae(
             Defaults to `16`.
         filters: sequence of int. Channels of the convolutions of stride 2.
         likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
-        **parts: further arguments of `kvae.VAE`; a `prior` replaces `kvae.PixelCNN`.
+        **parts: further arguments of `kvae.VAE`; a `prior` replaces `kvae.priors.PixelCNN`.
 
     Raises:
         ValueError: for a shape that is no image, or smaller than the strides, and with labels.
@@ -290,10 +290,10 @@ def build_vqvae(
         return keras.Model(z, _up(x, filters, shape), name="decoder")
 
     parts = {
-        "posterior": kvae.VectorQuantized(
+        "posterior": kvae.posteriors.VectorQuantized(
             num_embeddings=num_embeddings, embedding_dim=embedding_dim
         ),
-        "prior": kvae.PixelCNN(grid=(rows, columns)),
+        "prior": kvae.priors.PixelCNN(grid=(rows, columns)),
         **parts,
     }
     return assemble("vqvae", image_shape, latent_dim, likelihood, encoder, decoder, **parts)
@@ -315,7 +315,7 @@ def build_conv_autoencoder(
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
-    parts = {"prior": None, "posterior": kvae.Delta(), **parts}
+    parts = {"prior": None, "posterior": kvae.posteriors.Delta(), **parts}
     return _build("conv_autoencoder", image_shape, latent_dim, filters, 0, likelihood, **parts)
 
 
@@ -336,5 +336,5 @@ def build_denoising_autoencoder(
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
-    parts = {"prior": None, "posterior": kvae.Delta(), **parts}
+    parts = {"prior": None, "posterior": kvae.posteriors.Delta(), **parts}
     return _build("denoising_autoencoder", image_shape, latent_dim, filters, 0, likelihood, **parts)

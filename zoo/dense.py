@@ -146,13 +146,13 @@ def build_vamp_vae(
         image_shape, latent_dim, hidden, activation, likelihood: as for `gated_vae`.
         num_components: int. Pseudo-inputs. Defaults to `500`.
         initial: optional array or `kvae.datasets.Dataset` from which they start; see
-            `kvae.priors.VampPrior`.
+            `kvae.priors.Vamp`.
         **parts: further arguments of `kvae.VAE`; a `prior` replaces the VampPrior.
 
     Reference:
         - [Tomczak & Welling, VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
     """
-    parts = {"prior": kvae.priors.VampPrior(num_components, initial=initial), **parts}
+    parts = {"prior": kvae.priors.Vamp(num_components, initial=initial), **parts}
     return _build("vamp_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
@@ -179,7 +179,7 @@ def build_iaf_vae(
         - [Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow](
           https://arxiv.org/abs/1606.04934)
     """
-    parts = {"posterior": kvae.posteriors.FlowPosterior(num_flows=num_flows), **parts}
+    parts = {"posterior": kvae.posteriors.Flow(num_flows=num_flows), **parts}
     return _build("iaf_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
@@ -203,7 +203,7 @@ def build_iwae(
     Reference:
         - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
     """
-    parts = {"objective": kvae.IWAE(num_samples), **parts}
+    parts = {"objective": kvae.objectives.IWAE(num_samples), **parts}
     return _build("iwae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
@@ -240,11 +240,11 @@ def build_hvae(
     if initial is not None and not num_components:
         raise ValueError("`initial` is where pseudo-inputs start: give `num_components`, too.")
     if num_components:
-        top = kvae.VampPrior(num_components, initial=initial)
+        top = kvae.priors.Vamp(num_components, initial=initial)
     between = {"hidden": hidden, "activation": activation}
     parts = {
-        "posterior": kvae.Hierarchical(features_dim=hidden[-1], **between),
-        "prior": kvae.HierarchicalPrior(top=top, **between),
+        "posterior": kvae.posteriors.Hierarchical(features_dim=hidden[-1], **between),
+        "prior": kvae.priors.Hierarchical(top=top, **between),
         **parts,
     }
     return _build("hvae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
@@ -268,10 +268,11 @@ def build_tabular_vae(
         latent_dim: int. Defaults to `8`.
         hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
         activation: str. Defaults to `"silu"`.
-        columns: sequence of column descriptions, see `kvae.MixedTabular`, or `None`: all of them
-            Gaussian. Defaults to `None`.
+        columns: sequence of column descriptions, see `kvae.likelihoods.MixedTabular`, or `None`:
+            all of them Gaussian. Defaults to `None`.
         standardize: bool. Whether columns are seen relative to their statistics in the training
-            data, see `kvae.MixedTabular`; for data that are not standardised. Defaults to `False`.
+            data (see `kvae.likelihoods.MixedTabular`), where these are not standardised. Defaults
+            to `False`.
         likelihood: str or `Likelihood` instead of `columns` and `standardize`.
         **parts: further arguments of `kvae.VAE`.
 
@@ -285,7 +286,9 @@ def build_tabular_vae(
     if likelihood is None:
         if columns is None:
             columns = [("gaussian",)] * math.prod(image_shape)
-        likelihood = kvae.MixedTabular([tuple(column) for column in columns], standardize)
+        likelihood = kvae.likelihoods.MixedTabular(
+            [tuple(column) for column in columns], standardize
+        )
     return _build("tabular_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
@@ -310,14 +313,18 @@ def build_dense_autoencoder(
         code_activation: str. Of the code. Defaults to `"relu"`.
         l1: float. Nats per unit of |code| (the sparse one). Defaults to `0.0`.
         likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
-        **parts: further arguments of `kvae.VAE`; a `posterior` replaces `kvae.Delta`, and takes a
-            `prior` where it has a density.
+        **parts: further arguments of `kvae.VAE`; a `posterior` replaces `kvae.posteriors.Delta`, and
+            takes a `prior` where it has a density.
 
     Reference:
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
-    parts = {"prior": None, "posterior": kvae.Delta(activation=code_activation, l1=l1), **parts}
+    parts = {
+        "prior": None,
+        "posterior": kvae.posteriors.Delta(activation=code_activation, l1=l1),
+        **parts,
+    }
     return _build(
         "dense_autoencoder", image_shape, latent_dim, hidden, activation, likelihood, **parts
     )

@@ -11,8 +11,8 @@ import pathlib
 import re
 import tempfile
 
-from kvae import configs, io
-from kvae.report import drawing
+from kvae.utils import configs, io
+from kvae.utils.report import drawing
 from kvae.version import __version__
 from zoo import weights
 from zoo.cards import Card
@@ -46,7 +46,7 @@ def load(address: str):
     Its files are numbers and text, and Keras reads its configuration in safe mode. The SHA-256 in
     `config.json` finds files that were truncated or altered after they were pushed; what the author
     pushed is up to the author, and `@` with a commit keeps it from changing. What it may cost this
-    machine is bounded: see `kvae.configs`.
+    machine is bounded: see `kvae.utils.configs`.
     """
     folder = _fetch(address, _CONFIG, _WEIGHTS)
     config, found = _read(folder, address)

@@ -6,8 +6,8 @@ are not the ones that their picture was drawn from.
 
 import pathlib
 
-from kvae import io
 from kvae.evaluation.disentanglement import SCORES
+from kvae.utils import io
 from zoo import cards
 
 __all__ = ["draw", "drawn_from", "facts", "page", "write"]

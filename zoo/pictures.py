@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from kvae import io
 from kvae.plots import arrays, grid, style
+from kvae.utils import io
 
 __all__ = ["reconstructions", "samples", "save"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 import kvae
-from kvae import names
+from kvae.utils import names
 
 __all__ = ["Recipe", "get", "list_recipes"]
 
@@ -109,7 +109,9 @@ def _config(part) -> dict:
 
 def _gaussian(variance: str, scale: float) -> dict:
     """A Gaussian likelihood as its configuration, which cards can hold."""
-    likelihood = kvae.GaussianLikelihood(variance, scale, name="likelihood")  # Not a counted name.
+    likelihood = kvae.likelihoods.Gaussian(
+        variance, scale, name="likelihood"
+    )  # Not a counted name.
     return _config(likelihood)
 
 
@@ -117,8 +119,10 @@ def _hierarchical(**settings) -> dict:
     """Posterior and prior of two stochastic layers as their configurations."""
     between = dict(hidden=(128, 128), activation="gated")
     parts = dict(
-        posterior=kvae.Hierarchical(features_dim=128, **between, name="posterior"),
-        prior=kvae.HierarchicalPrior(top=kvae.StandardNormal(name="top"), **between, name="prior"),
+        posterior=kvae.posteriors.Hierarchical(features_dim=128, **between, name="posterior"),
+        prior=kvae.priors.Hierarchical(
+            top=kvae.priors.StandardNormal(name="top"), **between, name="prior"
+        ),
     )
     return {**settings, **{name: _config(part) for name, part in parts.items()}}
 

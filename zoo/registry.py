@@ -3,7 +3,8 @@
 import inspect
 
 import kvae
-from kvae import forks, names, random
+from kvae import random
+from kvae.utils import forks, names
 from zoo import cards, conv, dense, hub, sequence, weights
 from zoo.arguments import checked
 

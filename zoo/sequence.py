@@ -55,7 +55,7 @@ def build_lstm_autoencoder(
     """
     if len(image_shape) < 2:
         raise ValueError(f"A sequence has the shape (steps, channels), not {image_shape}.")
-    parts = {"prior": None, "posterior": kvae.Delta(), **parts}
+    parts = {"prior": None, "posterior": kvae.posteriors.Delta(), **parts}
     num_classes = parts.get("num_classes")
     encoder = lstm_encoder(image_shape, width, num_classes)
 
@@ -96,7 +96,7 @@ def build_timeseries_vae(
             f"for {len(filters)} convolutions of stride 2, not {tuple(image_shape)}."
         )
     if likelihood is None:
-        likelihood = kvae.GaussianLikelihood("global", scale=0.2)
+        likelihood = kvae.likelihoods.Gaussian("global", scale=0.2)
     num_classes = parts.get("num_classes")
     inputs = keras.Input(image_shape, name="signal")
     x = inputs

@@ -11,11 +11,11 @@ import tensorflow as tf
 from keras.optimizers import schedules
 
 import kvae
-from kvae import io
+from kvae.callbacks import Checkpoint
 from kvae.datasets.stream import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
-from kvae.training import Checkpoint
+from kvae.utils import io
 from zoo.cards import Card
 from zoo.recipes import Recipe
 from zoo.registry import build, likelihood, load, with_beta
@@ -85,7 +85,7 @@ def default_binarize(architecture: str, arguments: dict, intensities: bool) -> s
     """
     variational = "autoencoder" not in architecture
     drawn = variational and intensities
-    drawn = drawn and isinstance(likelihood(architecture, arguments), kvae.Bernoulli)
+    drawn = drawn and isinstance(likelihood(architecture, arguments), kvae.likelihoods.Bernoulli)
     return "dynamic" if drawn else None
 
 
@@ -225,7 +225,7 @@ def measure(recipe: Recipe, model, **options) -> dict:
     options = {"num_samples": recipe.num_samples, "seed": recipe.seed, **options}
     data = test_data(recipe)
     metrics = evaluate(model, data, **options).to_dict()
-    if isinstance(model.likelihood, kvae.Bernoulli) and not _is_binary(data.images):
+    if isinstance(model.likelihood, kvae.likelihoods.Bernoulli) and not _is_binary(data.images):
         metrics.pop("nll", None)
     if recipe.dataset == "sprites":
         found = disentanglement(model, kvae.datasets.Sprites(), seed=recipe.seed)
@@ -293,7 +293,7 @@ def announce(recipe: Recipe, directory) -> Card:
 
 def _untrained(recipe: Recipe, model) -> Card:
     """What a recipe and its model say before they are trained."""
-    continuous = not isinstance(model.likelihood, kvae.Bernoulli)
+    continuous = not isinstance(model.likelihood, kvae.likelihoods.Bernoulli)
     return Card(
         name=recipe.name,
         architecture=recipe.architecture,

@@ -6,7 +6,7 @@ import shutil
 import urllib.error
 import urllib.request
 
-from kvae import io, locks
+from kvae.utils import io, locks
 
 __all__ = ["find", "verify"]
 

@@ -9,7 +9,7 @@ import pathlib
 import tarfile
 import urllib.request
 
-from kvae import io, locks
+from kvae.utils import io, locks
 
 __all__ = ["cache_folder", "copy"]
 

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from kvae import io
+from kvae.utils import io
 
 __all__ = ["describe", "web"]
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kvae import io
+from kvae.utils import io
 
 __all__ = ["Answer", "Call", "Result", "request", "serve"]
 

@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-from kvae.terminal import printable, say
+from kvae.utils.terminal import printable, say
 from kvae.version import __version__
 
 __all__ = ["main"]

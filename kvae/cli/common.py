@@ -8,8 +8,8 @@ import pathlib
 import sys
 import tempfile
 
-from kvae import io
-from kvae.terminal import printable, say
+from kvae.utils import io
+from kvae.utils.terminal import printable, say
 
 __all__ = [
     "add_json",

@@ -3,9 +3,9 @@
 import shutil
 import time
 
-from kvae import io, locks
 from kvae.cli import common
-from kvae.terminal import say
+from kvae.utils import io, locks
+from kvae.utils.terminal import say
 
 _PRETRAINED = "conv_vae.mnist"
 
@@ -21,7 +21,7 @@ def run(arguments) -> int:
     common.quiet_tensorflow()
     folder = io.writable_folder(arguments.output)
 
-    from kvae.report import Report
+    from kvae.utils.report import Report
 
     report = Report(
         "kvae: from model.fit to a served decoder",
@@ -81,7 +81,7 @@ def _train(arguments, folder, report) -> bool:
         result = evaluate(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
     rows = figure_rows(result)
     common.table("conv_vae with 2 latents, digits test", ("quantity", "value", ""), rows)
-    with kvae.io.atomic_write(folder / "digits.keras") as temporary:
+    with kvae.utils.io.atomic_write(folder / "digits.keras") as temporary:
         vae.save(temporary)
 
     report.heading("1. Trained here: a convolutional VAE on scikit-learn's digits")

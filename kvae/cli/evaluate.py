@@ -1,8 +1,8 @@
 """`kvae evaluate MODEL`."""
 
-from kvae import io
 from kvae.cli import common
-from kvae.terminal import say
+from kvae.utils import io
+from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:

@@ -1,7 +1,7 @@
 """`kvae export MODEL`."""
 
 from kvae.cli import common
-from kvae.terminal import say
+from kvae.utils.terminal import say
 
 _FORMATS = ("saved_model", "repository", "tflite", "onnx", "web")
 _ROWS = 300  # Images for calibration, and as many for the report.

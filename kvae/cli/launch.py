@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
-from kvae import io
-from kvae.terminal import say
+from kvae.utils import io
+from kvae.utils.terminal import say
 
 __all__ = ["BAD_INPUT", "LOST_WORKER", "launch"]
 

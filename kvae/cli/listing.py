@@ -1,7 +1,7 @@
 """`kvae list`."""
 
 from kvae.cli import common
-from kvae.terminal import say
+from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:

@@ -1,7 +1,7 @@
 """`kvae plot MODEL KIND`."""
 
 from kvae.cli import common
-from kvae.terminal import say
+from kvae.utils.terminal import say
 
 _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "interpolation")
 

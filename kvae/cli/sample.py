@@ -3,7 +3,7 @@
 import pathlib
 
 from kvae.cli import common
-from kvae.terminal import say
+from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
@@ -40,7 +40,8 @@ def run(arguments) -> int:
     model = common.load_sampling_model(arguments)
     import numpy as np
 
-    from kvae import io, plots
+    from kvae import plots
+    from kvae.utils import io
 
     options = {"seed": arguments.seed, "temperature": arguments.temperature}
     if arguments.label is not None:

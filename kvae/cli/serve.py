@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 
 from kvae.cli import common
-from kvae.terminal import say
+from kvae.utils.terminal import say
 
 
 def _port(text: str) -> int:

@@ -1,7 +1,7 @@
 """`kvae sweep ARCHITECTURE`."""
 
-from kvae import io
 from kvae.cli import common
+from kvae.utils import io
 
 
 def add_arguments(parser) -> None:
@@ -40,7 +40,7 @@ def run(arguments) -> int:
 
     import kvae
     import zoo
-    from kvae.names import unknown_name
+    from kvae.utils.names import unknown_name
     from zoo import training
 
     name = arguments.architecture

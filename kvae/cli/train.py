@@ -5,9 +5,9 @@ import os
 import pathlib
 import sys
 
-from kvae import io, locks
 from kvae.cli import common, launch
-from kvae.terminal import say
+from kvae.utils import io, locks
+from kvae.utils.terminal import say
 
 _PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
 
@@ -124,7 +124,7 @@ def _recipe(arguments):
                 )
         return dataclasses.replace(recipes.get(arguments.recipe), **changes)
     import kvae
-    from kvae.names import unknown_name
+    from kvae.utils.names import unknown_name
     from zoo import list_architectures, training
 
     if arguments.architecture not in list_architectures():
@@ -206,7 +206,7 @@ def _strategy(arguments):
         return None
 
     def begin():
-        from kvae.training import distributed
+        from kvae import distributed
 
         return distributed.make_strategy(arguments.distributed)
 
@@ -217,7 +217,7 @@ def _leave_workers(error, strategy) -> None:
     """Ends a worker that lost another one, or may not train, with a status that says which."""
     import tensorflow as tf
 
-    from kvae.training import distributed
+    from kvae import distributed
 
     lost = (
         tf.errors.AbortedError,
@@ -244,7 +244,7 @@ def run(arguments) -> int:
     strategy = _strategy(arguments)
     import keras
 
-    from kvae.training import distributed
+    from kvae import distributed
     from zoo import training
 
     class Bar(keras.callbacks.Callback):

@@ -53,7 +53,7 @@ class Stream(Examples):
         """Makes what `fit` takes under a strategy: of several workers each reads its own part."""
         import tensorflow as tf
 
-        from kvae.training import distributed
+        from kvae import distributed
 
         if not distributed.is_multi_worker(strategy):
             return self.batches(batch_size, **order)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from kvae import arguments, forks, names
+from kvae.utils import arguments, forks, names
 
 __all__ = ["Batches", "Examples", "ordered_batches", "ordered_blocks", "steady"]
 

@@ -3,8 +3,8 @@
 import functools
 import pathlib
 
-from kvae import forks
-from kvae.names import unknown_name
+from kvae.utils import forks
+from kvae.utils.names import unknown_name
 
 __all__ = ["FITS", "MAX_PIXELS", "MODES", "decode_image", "read_images"]
 

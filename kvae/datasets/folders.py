@@ -7,7 +7,7 @@ import numpy as np
 
 from kvae.datasets import decoding
 from kvae.datasets.dataset import Dataset
-from kvae.names import unknown_name
+from kvae.utils.names import unknown_name
 
 __all__ = ["folder_classes", "from_folder"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kvae.datasets import sources
 from kvae.datasets.dataset import Dataset
-from kvae.names import unknown_name
+from kvae.utils.names import unknown_name
 
 __all__ = ["SPLITS", "DatasetInfo", "info", "load", "names"]
 

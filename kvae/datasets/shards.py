@@ -7,11 +7,11 @@ import pathlib
 
 import numpy as np
 
-from kvae import arguments, io
 from kvae.datasets import kinds
 from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import steady
 from kvae.datasets.dataset import Dataset
+from kvae.utils import arguments, io
 
 __all__ = ["INDEX", "Shards", "read_index", "write_shards"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvae import io, locks
 from kvae.datasets.idx import read_idx
+from kvae.utils import io, locks
 
 if TYPE_CHECKING:
     from kvae.datasets.registry import DatasetInfo

@@ -9,7 +9,7 @@ import numpy as np
 
 from kvae.datasets.batches import ordered_batches
 from kvae.datasets.sources import fixed_permutation
-from kvae.names import unknown_name
+from kvae.utils.names import unknown_name
 
 __all__ = ["Sprites"]
 

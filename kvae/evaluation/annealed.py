@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from kvae import arguments, names, random
+from kvae import random
 from kvae.evaluation.log_mean import LogProb, log_mean
 from kvae.evaluation.now import computed_now
+from kvae.utils import arguments, names
 
 __all__ = ["anneal", "annealed_log_prob"]
 

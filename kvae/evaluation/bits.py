@@ -26,8 +26,8 @@ def bits_per_dim(nats, event_shape, bins: int | None = 256):
             the `value` of a summary.
         event_shape: tuple of int. The shape of one example; every number of it is a dimension.
         bins: int or `None`. Levels of each number, where p is a density over `[0, 1)`. `None`, for
-            likelihoods that are probabilities already (`Bernoulli`, `CategoricalLikelihood`,
-            `DiscretizedLogistic`, `PoissonLikelihood`), adds no correction. Defaults to `256`.
+            likelihoods that are probabilities already (`Bernoulli`, `Categorical`,
+            `DiscretizedLogistic`, `Poisson`), adds no correction. Defaults to `256`.
 
     Returns:
         float or array like `nats`.

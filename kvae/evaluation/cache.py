@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from kvae import io, locks
+from kvae.utils import io, locks
 from kvae.version import __version__
 
 __all__ = ["BatchCache", "data_fingerprint", "weights_fingerprint"]
@@ -20,8 +20,8 @@ class BatchCache:
     """A file with the rows of the batches that are finished, named by what they depend on.
 
     It is written whole beside its place and renamed: a process killed at any moment leaves the last
-    one, at most five seconds old. The file is locked (see `kvae.locks.Lock`) until `close`, so that
-    no two estimates write it.
+    one, at most five seconds old. The file is locked (see `kvae.utils.locks.Lock`) until `close`,
+    so that no two estimates write it.
 
     Args:
         path: str, path or `None`. The file; it need not exist. `None` keeps the rows in memory.
@@ -123,7 +123,7 @@ def weights_fingerprint(model) -> str:
 
     Keras numbers them by what was built before in the process.
     """
-    from kvae import keras_internals
+    from kvae.utils import keras_internals
 
     try:
         config = json.dumps(model.get_config(), sort_keys=True, default=str)

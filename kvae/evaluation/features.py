@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import names
+from kvae.utils import names
 
 __all__ = ["classifier_features", "image_features", "inception_features"]
 

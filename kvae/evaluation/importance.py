@@ -5,10 +5,11 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae import arguments, random
+from kvae import random
 from kvae.evaluation.cache import BatchCache, data_fingerprint, weights_fingerprint
 from kvae.evaluation.log_mean import LogProb, log_mean, num_kept, warn_of_few
 from kvae.evaluation.now import computed_now
+from kvae.utils import arguments
 
 __all__ = ["importance_log_prob", "log_weight_terms"]
 

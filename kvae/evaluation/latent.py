@@ -6,8 +6,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae import arguments, divergences, random
+from kvae import divergences, random
 from kvae.evaluation.now import computed_now
+from kvae.utils import arguments
 
 __all__ = ["LatentSummary", "active_units", "latent_summary"]
 

@@ -4,8 +4,8 @@ import json
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from kvae import arguments, io
-from kvae.report import Report
+from kvae.utils import arguments, io
+from kvae.utils.report import Report
 
 __all__ = ["Result"]
 

@@ -3,10 +3,11 @@
 import contextlib
 import sys
 
-from kvae import io, locks, names, random
+from kvae import random
 from kvae.evaluation.rate_distortion import rate_distortion, with_picture
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
+from kvae.utils import io, locks, names
 
 __all__ = ["SEARCHES", "sweep"]
 
@@ -56,7 +57,7 @@ def sweep(
         writes them.
 
     Raises:
-        BlockingIOError: if another sweep runs in the folder (see `kvae.locks.Lock`).
+        BlockingIOError: if another sweep runs in the folder (see `kvae.utils.locks.Lock`).
         ImportError: without Keras Tuner.
         OSError: if the disk is full.
         ValueError: for an unknown search, and without values.

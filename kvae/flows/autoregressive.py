@@ -95,7 +95,7 @@ class Autoregressive(Flow):
         }
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.flows")
 class InverseAutoregressive(Autoregressive):
     """IAF: `f(z) = σ ⊙ z + (1 − σ) ⊙ m`, with gates σ in (0, 1) from a masked network.
 
@@ -158,7 +158,7 @@ class _BoundedAffine(Autoregressive):
         return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.flows")
 class MaskedAutoregressive(_BoundedAffine):
     """MAF: the density of a given z takes one pass, a draw `latent_dim` of them.
 
@@ -175,7 +175,7 @@ class MaskedAutoregressive(_BoundedAffine):
     Example:
 
     ```python
-    prior = kvae.priors.FlowPrior(flows="maf", num_flows=4)
+    prior = kvae.priors.Flow(flows="maf", num_flows=4)
     ```
 
     Reference:
@@ -190,7 +190,7 @@ class MaskedAutoregressive(_BoundedAffine):
         return self.parallel(params, z)
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.flows")
 class RealNVP(_BoundedAffine):
     """Affine coupling: one half of z stays, and shifts and scales the other half.
 

@@ -13,7 +13,7 @@ __all__ = ["Planar"]
 _SHIFT = math.log(math.e - 1.0)
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.flows")
 class Planar(Flow):
     """`f(z) = z + û tanh(wᵀz + b)`: pushes and pulls along one direction, at one hyperplane.
 
@@ -30,7 +30,7 @@ class Planar(Flow):
     Example:
 
     ```python
-    posterior = kvae.posteriors.FlowPosterior(flows="planar", num_flows=8)
+    posterior = kvae.posteriors.Flow(flows="planar", num_flows=8)
     ```
 
     Reference:

@@ -9,7 +9,7 @@ from kvae.flows.flow import Flow
 __all__ = ["Sylvester"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.flows")
 class Sylvester(Flow):
     """`f(z) = z + Q R tanh(R̃ Qᵀ z + b)`: a planar flow along several directions at once.
 
@@ -29,7 +29,7 @@ class Sylvester(Flow):
     Example:
 
     ```python
-    posterior = kvae.posteriors.FlowPosterior(flows=[kvae.flows.Sylvester(num_ortho=4)] * 2)
+    posterior = kvae.posteriors.Flow(flows=[kvae.flows.Sylvester(num_ortho=4)] * 2)
     ```
 
     Reference:

@@ -2,40 +2,40 @@
 
 from kvae import parts
 from kvae.likelihoods.bernoulli import Bernoulli
-from kvae.likelihoods.categorical import CategoricalLikelihood
+from kvae.likelihoods.categorical import Categorical
 from kvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from kvae.likelihoods.discretized_logistic import DiscretizedLogistic
 from kvae.likelihoods.discretized_logistic_mixture import DiscretizedLogisticMixture
-from kvae.likelihoods.gaussian import GaussianLikelihood
-from kvae.likelihoods.laplace import LaplaceLikelihood
+from kvae.likelihoods.gaussian import Gaussian
+from kvae.likelihoods.laplace import Laplace
 from kvae.likelihoods.likelihood import Likelihood
 from kvae.likelihoods.mixed_tabular import MixedTabular
-from kvae.likelihoods.poisson import PoissonLikelihood
+from kvae.likelihoods.poisson import Poisson
 
 __all__ = [
     "Bernoulli",
-    "CategoricalLikelihood",
+    "Categorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
-    "GaussianLikelihood",
-    "LaplaceLikelihood",
+    "Gaussian",
+    "Laplace",
     "Likelihood",
     "MixedTabular",
-    "PoissonLikelihood",
+    "Poisson",
     "get",
 ]
 
 _BY_NAME = {
     "bernoulli": Bernoulli,
-    "categorical": CategoricalLikelihood,
+    "categorical": Categorical,
     "continuous_bernoulli": ContinuousBernoulli,
     "discretized_logistic": DiscretizedLogistic,
     "discretized_logistic_mixture": DiscretizedLogisticMixture,
-    "gaussian": GaussianLikelihood,
-    "laplace": LaplaceLikelihood,
+    "gaussian": Gaussian,
+    "laplace": Laplace,
     "mixed_tabular": MixedTabular,  # Needs its columns, and says so.
-    "poisson": PoissonLikelihood,
+    "poisson": Poisson,
 }
 
 

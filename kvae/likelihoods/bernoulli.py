@@ -12,7 +12,7 @@ from kvae.likelihoods.likelihood import Likelihood
 __all__ = ["Bernoulli"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
 class Bernoulli(Likelihood):
     """`p(x|z)` = Π Bernoulli(x_i; sigmoid(logits_i)), for x in [0, 1].
 

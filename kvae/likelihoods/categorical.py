@@ -8,11 +8,11 @@ from kvae import random
 from kvae.likelihoods.likelihood import per_value
 from kvae.likelihoods.scale import ScaledInput
 
-__all__ = ["CategoricalLikelihood"]
+__all__ = ["Categorical"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class CategoricalLikelihood(ScaledInput):
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+class Categorical(ScaledInput):
     """`p(x|z)` = Π softmax(logits_i)[x_i], for x of class numbers 0 … `num_classes` - 1.
 
     Minus its log-probability is the *categorical cross-entropy from logits*, summed over the
@@ -43,7 +43,7 @@ class CategoricalLikelihood(ScaledInput):
     Example:
 
     ```python
-    likelihood = kvae.likelihoods.CategoricalLikelihood(num_classes=4)
+    likelihood = kvae.likelihoods.Categorical(num_classes=4)
     params = likelihood(np.zeros((2, 8, 8, 4), "float32"))          # for events (8, 8, 1)
     likelihood.log_prob(params, np.full((2, 8, 8, 1), 3.0))         # 64 · log(1/4) = -88.7 nats
     ```

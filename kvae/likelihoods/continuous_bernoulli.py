@@ -12,7 +12,7 @@ __all__ = ["ContinuousBernoulli"]
 _SERIES_BELOW = 1.0
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
 class ContinuousBernoulli(Likelihood):
     """`p(x|z)` = Π C(λ_i) λ_i^x_i (1 - λ_i)^(1 - x_i), with λ = sigmoid(logits), for x in [0, 1].
 

@@ -90,7 +90,7 @@ class Discretized(Likelihood):
         }
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
 class DiscretizedLogistic(Discretized):
     """`p(x|z)` = Π P(a logistic variable, rounded to a level, is x_i), for levels in [0, 1].
 

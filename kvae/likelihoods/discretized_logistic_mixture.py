@@ -10,7 +10,7 @@ from kvae.likelihoods.likelihood import per_value
 __all__ = ["DiscretizedLogisticMixture"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
 class DiscretizedLogisticMixture(Discretized):
     """`p(x|z)` = Π Σ_m w_im P(logistic m, rounded to a level, is x_i), for levels in [0, 1].
 

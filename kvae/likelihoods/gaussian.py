@@ -8,11 +8,11 @@ from keras import ops
 from kvae import random
 from kvae.likelihoods.location_scale import LocationScale
 
-__all__ = ["GaussianLikelihood"]
+__all__ = ["Gaussian"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class GaussianLikelihood(LocationScale):
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+class Gaussian(LocationScale):
     """`p(x|z)` = Π N(x_i; mean_i, exp(log_var_i)).
 
     With a fixed scale σ, minus its log-probability is the *squared error* `Σ(x_i - mean_i)²`
@@ -48,8 +48,8 @@ class GaussianLikelihood(LocationScale):
     Example:
 
     ```python
-    likelihood = kvae.likelihoods.GaussianLikelihood("global", scale=0.1)
-    table = kvae.likelihoods.GaussianLikelihood("global", standardize=True)    # of any units
+    likelihood = kvae.likelihoods.Gaussian("global", scale=0.1)
+    table = kvae.likelihoods.Gaussian("global", standardize=True)    # of any units
     ```
 
     References:

@@ -8,11 +8,11 @@ from keras import ops
 from kvae import random
 from kvae.likelihoods.location_scale import LocationScale
 
-__all__ = ["LaplaceLikelihood"]
+__all__ = ["Laplace"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class LaplaceLikelihood(LocationScale):
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+class Laplace(LocationScale):
     """`p(x|z)` = Π exp(-|x_i - mean_i| / b_i) / (2 b_i), with b = exp(log_scale).
 
     With a fixed scale b, minus its log-probability is the *absolute error* (L1)
@@ -27,7 +27,7 @@ class LaplaceLikelihood(LocationScale):
         scale: float. b, or its start. Defaults to `1.0`.
         log_scale_bound: float. Learned values of log b stay within ±this. Defaults to `10.0`.
         standardize: bool. Whether encoder and decoder see each column of x relative to its mean and
-            standard deviation in the training data; see `GaussianLikelihood`. Defaults to `False`.
+            standard deviation in the training data; see `Gaussian`. Defaults to `False`.
 
     Decoder output: means, of the shape of the event; twice as many channels for `"per_pixel"`.
 
@@ -37,7 +37,7 @@ class LaplaceLikelihood(LocationScale):
     Example:
 
     ```python
-    likelihood = kvae.likelihoods.LaplaceLikelihood("global", scale=0.1)
+    likelihood = kvae.likelihoods.Laplace("global", scale=0.1)
     ```
 
     Reference:

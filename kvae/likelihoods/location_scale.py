@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
-from kvae import names
 from kvae.likelihoods.scale import Standardized
+from kvae.utils import names
 
 __all__ = ["LocationScale"]
 

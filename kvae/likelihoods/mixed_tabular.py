@@ -4,26 +4,25 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import names, random
+from kvae import random
 from kvae.likelihoods.bernoulli import Bernoulli
-from kvae.likelihoods.categorical import CategoricalLikelihood
-from kvae.likelihoods.gaussian import GaussianLikelihood
-from kvae.likelihoods.poisson import PoissonLikelihood
+from kvae.likelihoods.categorical import Categorical
+from kvae.likelihoods.gaussian import Gaussian
+from kvae.likelihoods.poisson import Poisson
 from kvae.likelihoods.scale import ScaledInput, Standardized
+from kvae.utils import names
 
 __all__ = ["MixedTabular"]
 
 _KINDS = {
-    "gaussian": lambda standardize, _: GaussianLikelihood("per_pixel", standardize=standardize),
+    "gaussian": lambda standardize, _: Gaussian("per_pixel", standardize=standardize),
     "bernoulli": lambda *_: Bernoulli(),
-    "categorical": lambda _, scale_input, num_classes: CategoricalLikelihood(
-        num_classes, scale_input
-    ),
-    "poisson": lambda *scales: PoissonLikelihood(10.0, *scales),
+    "categorical": lambda _, scale_input, num_classes: Categorical(num_classes, scale_input),
+    "poisson": lambda *scales: Poisson(10.0, *scales),
 }
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
 class MixedTabular(ScaledInput, Standardized):
     """`p(x|z)` = Π p(x_j|z) over the columns j of a table, each with a likelihood of its own.
 
@@ -42,10 +41,10 @@ class MixedTabular(ScaledInput, Standardized):
     Args:
         columns: list of tuples, one for each column of x, in order.
         standardize: bool. Whether Gaussian and Poisson columns are seen relative to their
-            statistics in the training data, as by `GaussianLikelihood` and `PoissonLikelihood`.
+            statistics in the training data, as by `Gaussian` and `Poisson`.
             Defaults to `False`.
         scale_input: bool. Whether the encoder sees categorical and Poisson columns on a scale of
-            their own, as by `CategoricalLikelihood` and `PoissonLikelihood`. Defaults to `True`.
+            their own, as by `Categorical` and `Poisson`. Defaults to `True`.
 
     Decoder output: `[batch, width]` for events `(d,)`; `width` is the sum of the third column of
     the table. The outputs stand kind by kind, in the order in which the kinds first appear (the

@@ -10,7 +10,7 @@ from keras import ops
 from kvae import random
 from kvae.likelihoods.scale import ScaledInput, Standardized
 
-__all__ = ["PoissonLikelihood"]
+__all__ = ["Poisson"]
 
 _LARGEST = math.log(2.0**24)
 _STIRLING = 16.0  # Count from which on the first terms of Stirling's series are exact in float32.
@@ -18,8 +18,8 @@ _NORMAL = 1e5  # Rate from which on draws are those of the normal approximation.
 _MANY = 100.0  # Mean count of a column, above which its scale is worth a warning.
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class PoissonLikelihood(ScaledInput, Standardized):
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+class Poisson(ScaledInput, Standardized):
     """`p(x|z)` = Π exp(-r_i) r_i^x_i / x_i!, with rates r = exp(log_rate), for counts 0, 1, 2, ….
 
     Minus its log-probability is the *Poisson loss* `Σ r_i - x_i log r_i` of
@@ -49,7 +49,7 @@ class PoissonLikelihood(ScaledInput, Standardized):
     Example:
 
     ```python
-    likelihood = kvae.likelihoods.PoissonLikelihood()
+    likelihood = kvae.likelihoods.Poisson()
     params = likelihood(np.zeros((2, 100), "float32"))
     likelihood.log_prob(params, np.ones((2, 100), "float32"))    # 100 · log(1/e) = -100 nats
     ```
@@ -107,7 +107,7 @@ class PoissonLikelihood(ScaledInput, Standardized):
     def advice(self):
         return (
             f"Rates end at exp(log_rate_bound) = {math.exp(self.log_rate_bound):,.0f}; use "
-            f"PoissonLikelihood(log_rate_bound=…, standardize=True)."
+            f"Poisson(log_rate_bound=…, standardize=True)."
         )
 
     def call(self, outputs):

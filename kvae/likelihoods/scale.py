@@ -18,7 +18,7 @@ _FAR = 10.0  # Root mean square of a column, above which its scale is worth a wa
 _CLOSE = 0.01  # Largest standard deviation of all columns, below which it is.
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.likelihoods")
 class EncoderInput(keras.layers.Layer):
     """A layer that turns x into what the encoder sees: `likelihood.encoder_input`.
 

@@ -5,7 +5,7 @@ import threading
 
 import tensorflow as tf
 
-from kvae import forks
+from kvae.utils import forks
 
 __all__ = ["Functions"]
 

@@ -3,10 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from kvae import arguments, names, random
+from kvae import random
 from kvae.evaluation.importance import importance_log_prob
 from kvae.evaluation.log_mean import LogProb
 from kvae.models.inputs import concatenated, in_batches
+from kvae.utils import arguments, names
 
 __all__ = ["Inference"]
 

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import arguments, forks
+from kvae import distributed
 from kvae.datasets import kinds, weighting
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
-from kvae.training import distributed
+from kvae.utils import arguments, forks
 
 __all__ = ["Inputs", "concatenated", "in_batches", "is_concrete"]
 

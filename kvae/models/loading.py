@@ -6,7 +6,7 @@ import re
 
 import keras
 
-from kvae import configs, forks
+from kvae.utils import configs, forks
 
 __all__ = ["load_model"]
 
@@ -21,7 +21,7 @@ def load_model(path, custom_objects=None, *, compile: bool = True, safe_mode: bo
     """Loads a `.keras` file with a `kvae.VAE`, when its checksums are right.
 
     What the file costs is bounded before it is paid: its members, its configuration, and variables
-    that are larger than its weights (see `kvae.configs`).
+    that are larger than its weights (see `kvae.utils.configs`).
 
     `keras.saving.load_model` does the same once this library's classes are registered, which they
     are when Keras was imported before `kvae`, or after any of its classes was used.

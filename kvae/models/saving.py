@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from kvae import io
+from kvae.utils import io
 
 __all__ = ["Saving"]
 

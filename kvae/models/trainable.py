@@ -1,6 +1,6 @@
 """Which weights train: those that are frozen do not, and the optimizer knows the others."""
 
-from kvae import keras_internals, names
+from kvae.utils import keras_internals, names
 
 __all__ = ["Trainable"]
 

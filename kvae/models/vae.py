@@ -3,28 +3,20 @@
 import keras
 import tensorflow as tf
 
-from kvae import (
-    arguments,
-    forks,
-    keras_internals,
-    likelihoods,
-    objectives,
-    posteriors,
-    priors,
-    random,
-)
+from kvae import likelihoods, objectives, posteriors, priors, random
 from kvae.datasets import kinds
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import networks
+from kvae.models.fit.guard import Guard
+from kvae.models.fit.training import Training
 from kvae.models.functions import Functions
-from kvae.models.guard import Guard
 from kvae.models.inference import Inference
 from kvae.models.inputs import Inputs
 from kvae.models.labels import Labels, joined
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.trainable import Trainable
-from kvae.models.training import Training
+from kvae.utils import arguments, forks, keras_internals
 
 __all__ = ["VAE"]
 
@@ -238,7 +230,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
         Example:
 
         ```python
-        sampler = kvae.samplers.GaussianMixtureSampler().fit(autoencoder, train)
+        sampler = kvae.samplers.GaussianMixture().fit(autoencoder, train)
         model = autoencoder.with_prior(sampler.as_prior())
         model.save("autoencoder_that_samples.keras")
         ```

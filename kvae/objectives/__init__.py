@@ -9,9 +9,9 @@ from kvae.objectives.dip_vae import DIPVAE
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.factor_vae import FactorVAE
 from kvae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
-from kvae.objectives.mmd import WAE, InfoVAE, Matching
 from kvae.objectives.objective import Objective
 from kvae.objectives.regularized import Regularized
+from kvae.objectives.wae import WAE, InfoVAE, Matching
 
 __all__ = [
     "BetaTCVAE",

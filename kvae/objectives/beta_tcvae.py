@@ -4,15 +4,16 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae import names, schedules
+from kvae import schedules
 from kvae.objectives.bound import Bound, check_aggregate
+from kvae.utils import names
 
 __all__ = ["BetaTCVAE", "kl_parts"]
 
 _ESTIMATORS = ("minibatch_weighted", "minibatch_stratified")
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class BetaTCVAE(Bound):
     """The ELBO with the KL taken apart: `α` I(x; z) + `β` TC(z) + `γ` Σ_i KL(q(z_i) ‖ p(z_i)).
 
@@ -58,7 +59,7 @@ class BetaTCVAE(Bound):
     Example:
 
     ```python
-    objective = kvae.BetaTCVAE(beta=6.0)
+    objective = kvae.objectives.BetaTCVAE(beta=6.0)
     vae = kvae.VAE(encoder, decoder, latent_dim=10, objective=objective)
     ```
 

@@ -2,8 +2,9 @@
 
 from keras import ops
 
-from kvae import divergences, names
+from kvae import divergences
 from kvae.objectives.objective import Objective
+from kvae.utils import names
 
 __all__ = ["Bound", "check_aggregate", "check_real"]
 

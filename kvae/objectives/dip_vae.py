@@ -4,9 +4,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae import names, schedules
+from kvae import schedules
 from kvae.objectives.bound import check_aggregate, check_real
 from kvae.objectives.elbo import ELBO
+from kvae.utils import names
 
 __all__ = ["DIPVAE", "covariance_of_means"]
 
@@ -14,7 +15,7 @@ _KINDS = ("i", "ii")
 _DIAGONAL = {"i": 10.0, "ii": 1.0}
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class DIPVAE(ELBO):
     """The ELBO, and a penalty that pulls the covariance C of the codes to the prior's, I.
 
@@ -31,7 +32,7 @@ class DIPVAE(ELBO):
         lambda_d: float, schedule or `None`. Weight of the diagonal. Defaults to `None`: as in the
             paper `10 * lambda_od` for `kind="i"`, and `lambda_od` for `kind="ii"`.
         kind: str. `"i"` or `"ii"`. Defaults to `"i"`.
-        **settings: of `kvae.ELBO`.
+        **settings: of `kvae.objectives.ELBO`.
 
     Raises:
         ValueError: for an unknown kind, with `"ii"` for a posterior whose covariance is not known
@@ -41,7 +42,7 @@ class DIPVAE(ELBO):
     Example:
 
     ```python
-    vae = kvae.VAE(encoder, decoder, latent_dim=10, objective=kvae.DIPVAE(kind="ii"))
+    vae = kvae.VAE(encoder, decoder, latent_dim=10, objective=kvae.objectives.DIPVAE(kind="ii"))
     ```
 
     Reference:

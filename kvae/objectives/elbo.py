@@ -3,17 +3,17 @@
 import keras
 from keras import ops
 
-from kvae import names
 from kvae.objectives import path
 from kvae.objectives.bound import Bound
 from kvae.objectives.regularized import Regularized
+from kvae.utils import names
 
 __all__ = ["ELBO"]
 
 _GRADIENT = ("reparameterization", "path")
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class ELBO(Regularized, Bound):
     """The evidence lower bound, `E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z))`, in nats.
 

@@ -13,7 +13,7 @@ from kvae.objectives.elbo import ELBO
 __all__ = ["Discriminator", "FactorVAE", "permute_dims"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class FactorVAE(ELBO):
     """The ELBO, and γ times the total correlation of the aggregate posterior q(z).
 
@@ -34,7 +34,7 @@ class FactorVAE(ELBO):
         discriminator_width: int. Units of each hidden layer. Defaults to `1000`, as in the paper.
         discriminator_depth: int. Hidden layers. Defaults to `6`, as in the paper.
         discriminator_learning_rate: float. Defaults to `1e-4`, as in the paper.
-        **settings: of `kvae.ELBO`; `beta` stays 1 in the paper.
+        **settings: of `kvae.objectives.ELBO`; `beta` stays 1 in the paper.
 
     Raises:
         ValueError: for settings out of range, a posterior without a density, z that is discrete or
@@ -43,7 +43,9 @@ class FactorVAE(ELBO):
     Example:
 
     ```python
-    objective = kvae.FactorVAE(gamma=35.0, discriminator_width=256, discriminator_depth=3)
+    objective = kvae.objectives.FactorVAE(
+        gamma=35.0, discriminator_width=256, discriminator_depth=3
+    )
     vae = kvae.VAE(encoder, decoder, latent_dim=10, objective=objective)
     ```
 

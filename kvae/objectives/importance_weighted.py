@@ -6,9 +6,10 @@ import math
 import keras
 import tensorflow as tf
 
-from kvae import gradients, names, schedules
+from kvae import schedules
 from kvae.objectives import path
 from kvae.objectives.objective import Objective
+from kvae.utils import gradients, names
 
 __all__ = ["CIWAE", "IWAE", "MIWAE", "PIWAE"]
 
@@ -17,7 +18,7 @@ _GRADIENT = ("reparameterization", "doubly_reparameterized")
 _SMALLEST = 1e-20
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class IWAE(Objective):
     """The importance-weighted bound, `E[log 1/K Σ_k p(x, z_k) / q(z_k|x)]`, in nats.
 
@@ -30,7 +31,7 @@ class IWAE(Objective):
     Args:
         num_samples: int. K. Defaults to `5`.
         beta: float or schedule. Weight of log q(z|x) − log p(z) within the loss's weights, for a
-            warm-up; see `kvae.ELBO`. Defaults to `1.0`.
+            warm-up; see `kvae.objectives.ELBO`. Defaults to `1.0`.
         gradient: str. Of the posterior. `"doubly_reparameterized"` (DReG) reaches the parameters
             through z alone, with squared weights: unbiased, and its signal does not drown in
             noise as K grows. Defaults to `"reparameterization"`.
@@ -43,7 +44,7 @@ class IWAE(Objective):
     Example:
 
     ```python
-    objective = kvae.IWAE(num_samples=50, gradient="doubly_reparameterized")
+    objective = kvae.objectives.IWAE(num_samples=50, gradient="doubly_reparameterized")
     vae = kvae.VAE(encoder, decoder, latent_dim=2, objective=objective)
     ```
 
@@ -159,7 +160,7 @@ class IWAE(Objective):
         }
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class MIWAE(IWAE):
     """The average of M importance-weighted bounds of K samples each.
 
@@ -186,13 +187,13 @@ class MIWAE(IWAE):
         return {**super().get_config(), "num_groups": self.num_groups}
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class PIWAE(MIWAE):
     """Two bounds of the same samples: M·K of them for the model, M times K for the posterior.
 
     The model follows the tightest bound, whose value is the loss; the posterior follows `MIWAE`,
-    whose gradient is less noisy. What the prior takes from the encoder (`VampPrior`) belongs to the
-    model here.
+    whose gradient is less noisy. What the prior takes from the encoder (`kvae.priors.Vamp`) belongs
+    to the model here.
 
     Args:
         num_groups: int. M. Defaults to `2`.
@@ -211,7 +212,7 @@ class PIWAE(MIWAE):
         return _log_mean_exp(all_samples), weights, of_posterior
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.objectives")
 class CIWAE(IWAE):
     """A convex combination of the ELBO and the importance-weighted bound, of the same samples.
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae import names
 from kvae.plots import style
 from kvae.plots.grid import rectangle
+from kvae.utils import names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -271,7 +271,7 @@ def interpolation(
         params = arrays.encode(vae, events, *arrays.given(vae, x, label, rows))
         codes.append(params["z_mean"].astype("float64"))
     t = np.linspace(0.0, 1.0, steps)
-    from kvae import interpolation as ways
+    from kvae.utils import interpolation as ways
 
     z = np.asarray(getattr(ways, method)(*codes, t)).reshape(rows * steps, -1)
     decoded_as = arrays.given(vae, x_start if label is None else None, label, rows)

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kvae import io
+from kvae.utils import io
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,12 @@ import functools
 from kvae import parts
 from kvae.posteriors.delta import Delta
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
-from kvae.posteriors.flow import FlowPosterior
+from kvae.posteriors.flow import Flow
 from kvae.posteriors.full_covariance import FullCovariance
-from kvae.posteriors.gaussian_mixture import GaussianMixturePosterior
+from kvae.posteriors.gaussian_mixture import GaussianMixture
 from kvae.posteriors.gumbel_softmax import GumbelSoftmax
 from kvae.posteriors.hierarchical import Hierarchical
-from kvae.posteriors.location_scale import LaplacePosterior, LocationScale, LogisticPosterior
+from kvae.posteriors.location_scale import Laplace, LocationScale, Logistic
 from kvae.posteriors.low_rank import LowRank
 from kvae.posteriors.posterior import Posterior
 from kvae.posteriors.prior_noise import PriorNoise
@@ -22,14 +22,14 @@ from kvae.posteriors.vector_quantized import VectorQuantized
 __all__ = [
     "Delta",
     "DiagonalGaussian",
-    "FlowPosterior",
+    "Flow",
     "FullCovariance",
-    "GaussianMixturePosterior",
+    "GaussianMixture",
     "GumbelSoftmax",
     "Hierarchical",
-    "LaplacePosterior",
+    "Laplace",
     "LocationScale",
-    "LogisticPosterior",
+    "Logistic",
     "LowRank",
     "Posterior",
     "PowerSpherical",
@@ -46,15 +46,15 @@ _BY_NAME = {
     "delta": Delta,
     "diagonal_gaussian": DiagonalGaussian,
     "full_covariance": FullCovariance,
-    "gaussian_mixture": GaussianMixturePosterior,
+    "gaussian_mixture": GaussianMixture,
     "gumbel_softmax": GumbelSoftmax,
     "hierarchical": Hierarchical,
     **{
-        name: functools.partial(FlowPosterior, flows=name)
+        name: functools.partial(Flow, flows=name)
         for name in ("iaf", "planar", "real_nvp", "sylvester")
     },
-    "laplace": LaplacePosterior,
-    "logistic": LogisticPosterior,
+    "laplace": Laplace,
+    "logistic": Logistic,
     "low_rank": LowRank,
     "power_spherical": PowerSpherical,
     "prior_noise": PriorNoise,

@@ -10,7 +10,7 @@ from kvae.posteriors.posterior import Posterior
 __all__ = ["Delta"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class Delta(Posterior):
     """A deterministic code `z = z_mean`: the ordinary autoencoder.
 

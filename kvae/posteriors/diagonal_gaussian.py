@@ -6,14 +6,14 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kvae.distributions.gaussian import gaussian_log_density, gaussian_log_prob
 from kvae.layers.sampling import reparameterize
 from kvae.posteriors.posterior import Posterior
-from kvae.priors.components import gaussian_log_density, gaussian_log_prob
 
 __all__ = ["DiagonalGaussian"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class DiagonalGaussian(Posterior):
     """`q(z|x) = N(z; z_mean, diag(exp(z_log_var)))`, the posterior of the original VAE.
 

@@ -8,11 +8,11 @@ from kvae.parts import SharesLatentDim
 from kvae.posteriors.posterior import Posterior
 from kvae.posteriors.prior_noise import PriorNoise
 
-__all__ = ["FlowPosterior"]
+__all__ = ["Flow"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class FlowPosterior(SharesLatentDim, Posterior):
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
+class Flow(SharesLatentDim, Posterior):
     """`z = f_K(… f_1(z_0))` with `z_0` from a simple posterior, the base.
 
     `log q(z|x) = log q_0(z_0|x) − Σ_k log |det ∂f_k/∂z|`: a density of almost any shape, known
@@ -33,7 +33,7 @@ class FlowPosterior(SharesLatentDim, Posterior):
     Example:
 
     ```python
-    posterior = kvae.posteriors.FlowPosterior(base="full_covariance", flows="planar", num_flows=8)
+    posterior = kvae.posteriors.Flow(base="full_covariance", flows="planar", num_flows=8)
     vae = kvae.VAE(encoder, decoder, latent_dim=2, posterior=posterior)
     vae = kvae.VAE(encoder, decoder, latent_dim=2, posterior="iaf")     # the same with defaults
     ```

@@ -7,13 +7,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kvae.distributions.gaussian import gaussian_log_density
 from kvae.posteriors.posterior import Posterior
-from kvae.priors.components import gaussian_log_density
 
 __all__ = ["FullCovariance"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class FullCovariance(Posterior):
     """`q(z|x) = N(z; z_mean, L Lᵀ)` with a lower triangular L, the Cholesky factor.
 

@@ -6,14 +6,14 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kvae.distributions.gaussian import gaussian_log_density, mixture_log_prob, pick_component
 from kvae.posteriors.posterior import Posterior
-from kvae.priors.components import gaussian_log_density, mixture_log_prob, pick_component
 
-__all__ = ["GaussianMixturePosterior"]
+__all__ = ["GaussianMixture"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class GaussianMixturePosterior(Posterior):
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
+class GaussianMixture(Posterior):
     """`q(z|x) = Σ_k w_k N(z; mean_k, diag(exp(log_var_k)))`.
 
     Choosing a component is no differentiable function of the weights, and through `z` as it is
@@ -34,7 +34,7 @@ class GaussianMixturePosterior(Posterior):
     Example:
 
     ```python
-    posterior = kvae.posteriors.GaussianMixturePosterior(num_components=2)
+    posterior = kvae.posteriors.GaussianMixture(num_components=2)
     vae = kvae.VAE(encoder, decoder, latent_dim=2, posterior=posterior)
     ```
 

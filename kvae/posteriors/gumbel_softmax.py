@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random, schedules
+from kvae.distributions.straight_through import with_gradient_of
 from kvae.posteriors.posterior import Posterior
-from kvae.posteriors.straight_through import with_gradient_of
 
 __all__ = ["GumbelSoftmax", "one_hot_of_largest"]
 
@@ -20,7 +20,7 @@ def one_hot_of_largest(scores, num_categories: int):
     return tf.reshape(tf.one_hot(tf.argmax(groups, axis=-1), num_categories), shape)
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class GumbelSoftmax(Posterior):
     """N independent categorical variables: `z` is N one-hot vectors, one after another.
 

@@ -3,20 +3,20 @@
 import keras
 from keras import ops
 
-from kvae.gaussian_chain import GaussianChain, group_sizes
+from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from kvae.posteriors.posterior import Posterior
 
 __all__ = ["Hierarchical"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class Hierarchical(Posterior):
     """`q(z|x) = q(z_1|x) Π_l q(z_l | x, z_1 … z_{l−1})`: stochastic layers, drawn top down.
 
     `z` holds all groups one after the other, the top one first. The top group is a diagonal
     Gaussian; each further one is Gaussian given the groups above, so that q(z|x) as a whole is not.
-    With `kvae.priors.HierarchicalPrior` it makes the VAE of several stochastic layers; it works
+    With `kvae.priors.Hierarchical` it makes the VAE of several stochastic layers; it works
     with every prior on R^latent_dim. The KL is estimated by Monte Carlo.
 
     Args:
@@ -39,7 +39,7 @@ class Hierarchical(Posterior):
     vae = kvae.VAE(
         encoder, decoder, latent_dim=8,
         posterior=kvae.posteriors.Hierarchical(groups=(4, 4)),
-        prior=kvae.priors.HierarchicalPrior(groups=(4, 4)),
+        prior=kvae.priors.Hierarchical(groups=(4, 4)),
     )
     ```
 

@@ -9,7 +9,7 @@ from keras import ops
 from kvae import random
 from kvae.posteriors.posterior import Posterior
 
-__all__ = ["LaplacePosterior", "LocationScale", "LogisticPosterior"]
+__all__ = ["Laplace", "LocationScale", "Logistic"]
 
 
 class LocationScale(Posterior):
@@ -71,8 +71,8 @@ class LocationScale(Posterior):
         return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class LaplacePosterior(LocationScale):
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
+class Laplace(LocationScale):
     """`q(z|x) = Π Laplace(z_i; z_mean_i, exp(z_log_scale_i))`: a peak with exponential tails.
 
     Its noise goes through the inverse of the distribution function, the first recipe for
@@ -110,8 +110,8 @@ class LaplacePosterior(LocationScale):
         return 2.0
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class LogisticPosterior(LocationScale):
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
+class Logistic(LocationScale):
     """`q(z|x) = Π Logistic(z_i; z_mean_i, exp(z_log_scale_i))`: a bell with exponential tails.
 
     Its noise goes through the inverse of the distribution function, `log u − log(1 − u)`. The KL

@@ -7,13 +7,13 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
+from kvae.distributions.gaussian import gaussian_log_density
 from kvae.posteriors.posterior import Posterior
-from kvae.priors.components import gaussian_log_density
 
 __all__ = ["LowRank"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class LowRank(Posterior):
     """`q(z|x) = N(z; z_mean, diag(exp(z_log_var)) + V Vᵀ)` with V of `rank` columns.
 

@@ -11,7 +11,7 @@ from kvae.priors.standard_normal import StandardNormal
 __all__ = ["PriorNoise"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class PriorNoise(Posterior):
     """`q(z|x) = p(z)`: z is drawn from the prior, whatever `x` is.
 

@@ -108,7 +108,7 @@ class Spherical(Posterior):
         return ops.cast(params["z_concentration"][..., 0], "float64")
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class PowerSpherical(Spherical):
     """`q(z|x) ∝ (1 + z_meanᵀ z)^concentration` on the unit sphere in R^latent_dim.
 
@@ -170,7 +170,7 @@ class PowerSpherical(Spherical):
 _POINTS = 256
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class VonMisesFisher(Spherical):
     """`q(z|x) ∝ exp(concentration · z_meanᵀ z)` on the unit sphere in R^latent_dim.
 

@@ -14,7 +14,7 @@ __all__ = ["StudentT"]
 _SMALLEST_DF, _LARGEST_DF = 2.1, 1000.0
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class StudentT(LocationScale):
     """`q(z|x) = Π t(z_i; df, z_mean_i, exp(z_log_scale_i))`: tails that fall like a power.
 

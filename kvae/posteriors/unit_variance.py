@@ -11,7 +11,7 @@ from kvae.posteriors.posterior import Posterior
 __all__ = ["UnitVariance"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class UnitVariance(Posterior):
     """`q(z|x) = N(z; z_mean, I)`: `z = z_mean + ε`, and only the mean pays.
 

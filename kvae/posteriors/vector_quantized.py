@@ -7,13 +7,13 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
+from kvae.distributions.straight_through import with_gradient_of
 from kvae.posteriors.posterior import Posterior
-from kvae.posteriors.straight_through import with_gradient_of
 
 __all__ = ["VectorQuantized"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.posteriors")
 class VectorQuantized(Posterior):
     """VQ-VAE: each position of the code is the nearest of K vectors that are learned.
 

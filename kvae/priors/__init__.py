@@ -3,9 +3,9 @@
 from kvae import parts
 from kvae.priors.class_conditional import ClassConditional
 from kvae.priors.discrete import UniformCategorical, UniformCodes
-from kvae.priors.flow import FlowPrior
+from kvae.priors.flow import Flow
 from kvae.priors.gaussian_mixture import GaussianMixture
-from kvae.priors.hierarchical import HierarchicalPrior
+from kvae.priors.hierarchical import Hierarchical
 from kvae.priors.pixel_cnn import PixelCNN
 from kvae.priors.prior import Prior
 from kvae.priors.rescaled import Rescaled
@@ -13,13 +13,13 @@ from kvae.priors.spherical_mixture import SphericalMixture
 from kvae.priors.standard_normal import StandardNormal
 from kvae.priors.two_stage import TwoStage
 from kvae.priors.uniform_sphere import UniformSphere
-from kvae.priors.vamp import VampPrior
+from kvae.priors.vamp import Vamp
 
 __all__ = [
     "ClassConditional",
-    "FlowPrior",
+    "Flow",
     "GaussianMixture",
-    "HierarchicalPrior",
+    "Hierarchical",
     "PixelCNN",
     "Prior",
     "Rescaled",
@@ -29,22 +29,22 @@ __all__ = [
     "UniformCategorical",
     "UniformCodes",
     "UniformSphere",
-    "VampPrior",
+    "Vamp",
     "get",
 ]
 
 _BY_NAME = {
     "class_conditional": ClassConditional,
-    "flow": FlowPrior,
+    "flow": Flow,
     "gaussian_mixture": GaussianMixture,
     "spherical_mixture": SphericalMixture,
-    "hierarchical": HierarchicalPrior,
+    "hierarchical": Hierarchical,
     "pixel_cnn": PixelCNN,
     "standard_normal": StandardNormal,
     "uniform_categorical": UniformCategorical,
     "uniform_codes": UniformCodes,
     "uniform_sphere": UniformSphere,
-    "vamp": VampPrior,
+    "vamp": Vamp,
 }
 
 

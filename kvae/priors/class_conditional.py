@@ -4,14 +4,14 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kvae.distributions.gaussian import gaussian_log_prob
 from kvae.layers.sampling import reparameterize
-from kvae.priors.components import gaussian_log_prob
 from kvae.priors.prior import Prior
 
 __all__ = ["ClassConditional"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class ClassConditional(Prior):
     """`p(z|y) = N(z; mean_y, diag(exp(log_var_y)))`, trained with the model.
 

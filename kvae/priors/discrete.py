@@ -12,7 +12,7 @@ from kvae.priors.prior import Prior
 __all__ = ["CodesPrior", "UniformCategorical", "UniformCodes"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class UniformCategorical(Prior):
     """All one-hot vectors alike: `log p(z) = −N log K`, for `GumbelSoftmax`.
 
@@ -121,7 +121,7 @@ class CodesPrior(Prior):
         return ops.tile(average, self.quantizer.num_positions)
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class UniformCodes(CodesPrior):
     """All entries of the codebook of the model's `VectorQuantized` posterior alike.
 

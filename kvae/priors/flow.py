@@ -9,11 +9,11 @@ from kvae import flows as flow_parts
 from kvae.parts import SharesLatentDim
 from kvae.priors.prior import Prior
 
-__all__ = ["FlowPrior"]
+__all__ = ["Flow"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class FlowPrior(SharesLatentDim, Prior):
+@keras.saving.register_keras_serializable(package="kvae.priors")
+class Flow(SharesLatentDim, Prior):
     """`z = f_K(… f_1(ε))` with `ε ~ N(0, I)`: a prior of learned shape with an exact density.
 
     It is trained with the model. By default the flows are masked autoregressive: a density in one
@@ -32,7 +32,7 @@ class FlowPrior(SharesLatentDim, Prior):
     Example:
 
     ```python
-    vae = kvae.VAE(encoder, decoder, latent_dim=8, prior=kvae.priors.FlowPrior(num_flows=2))
+    vae = kvae.VAE(encoder, decoder, latent_dim=8, prior=kvae.priors.Flow(num_flows=2))
     ```
 
     References:

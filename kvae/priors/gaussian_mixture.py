@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
-from kvae import names
 from kvae.priors.mixture import Mixture
+from kvae.utils import names
 
 __all__ = ["GaussianMixture"]
 
 _COVARIANCES = ("diagonal", "full")
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class GaussianMixture(Mixture):
     """`p(z) = Σ_k w_k N(z; mean_k, L_k L_kᵀ)`, trained with the model.
 

@@ -3,14 +3,14 @@
 import keras
 
 from kvae import random
-from kvae.gaussian_chain import GaussianChain, group_sizes
+from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
 from kvae.priors.prior import Prior
 
-__all__ = ["HierarchicalPrior"]
+__all__ = ["Hierarchical"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class HierarchicalPrior(Prior):
+@keras.saving.register_keras_serializable(package="kvae.priors")
+class Hierarchical(Prior):
     """`p(z) = p(z_1) Π_l p(z_l | z_1 … z_{l−1})`, Gaussians with learned networks below the top.
 
     `z` holds all groups one after the other, the top one first. `temperature` scales the noise of
@@ -19,7 +19,7 @@ class HierarchicalPrior(Prior):
     Args:
         latent_dim: int or `None`. Size of all groups together; set by `kvae.VAE` when `None`.
         groups: int, or sequence of the groups' sizes. Defaults to `2`, of about equal size.
-        top: str or `Prior`. p(z_1), on R^n. A `VampPrior` mixes the top groups of a
+        top: str or `Prior`. p(z_1), on R^n. A `Vamp` mixes the top groups of a
             `kvae.posteriors.Hierarchical`. Defaults to `"standard_normal"`.
         hidden: sequence of int. Widths of the network of each lower group. Defaults to `(128,)`.
         activation: str. A Keras activation, or `"gated"`. Defaults to `"relu"`.
@@ -27,13 +27,13 @@ class HierarchicalPrior(Prior):
 
     Raises:
         ValueError: for sizes that do not add up to `latent_dim`, a top that depends on labels or is
-            on another space, and for a top `VampPrior` with a posterior of other groups.
+            on another space, and for a top `Vamp` with a posterior of other groups.
 
     Example:
 
     ```python
-    prior = kvae.priors.HierarchicalPrior(
-        groups=(4, 4), top=kvae.priors.VampPrior(num_components=50)
+    prior = kvae.priors.Hierarchical(
+        groups=(4, 4), top=kvae.priors.Vamp(num_components=50)
     )
     ```
 

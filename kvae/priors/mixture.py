@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.priors.components import component_at, pick_component
+from kvae.distributions.gaussian import component_at, pick_component
 from kvae.priors.prior import Prior
 
 __all__ = ["Mixture"]
@@ -14,7 +14,7 @@ class Mixture(Prior):
     """`p(z) = Σ_k w_k p(z; θ_k)`, with the density of a posterior for each component.
 
     A draw takes as much plain Gaussian noise as one from N(0, I): the first coordinate also names
-    the component (`kvae.priors.components.pick_component`). Draws are differentiable in the
+    the component (`kvae.distributions.gaussian.pick_component`). Draws are differentiable in the
     parameters of their component, not in the weights.
 
     A new one gives `component`, a posterior whose noise is Gaussian and of the shape of z.

@@ -11,7 +11,7 @@ from kvae.priors.discrete import CodesPrior
 __all__ = ["PixelCNN"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class PixelCNN(CodesPrior):
     """`p(z) = Π_i p(code_i | codes before it)` of the codes of a `VectorQuantized` posterior.
 

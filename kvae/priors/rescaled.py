@@ -11,7 +11,7 @@ from kvae.priors.prior import Prior
 __all__ = ["Rescaled", "moments"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class Rescaled(SharesLatentDim, Prior):
     """`z = shift + scale ⊙ u` with `u ~ p_0(u)`: another prior, moved and scaled.
 

@@ -7,12 +7,12 @@ from kvae.priors.mixture import Mixture
 __all__ = ["SphericalMixture"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class SphericalMixture(Mixture):
     """`p(z) = Σ_k w_k PowerSpherical(z; mean_k, concentration_k)` on the unit sphere.
 
     For posteriors on the sphere whose codes lie in clusters. It is trained with the model, or
-    fitted to its codes afterwards (`kvae.samplers.KMeansSampler`). No closed-form KL is known; it
+    fitted to its codes afterwards (`kvae.samplers.KMeans`). No closed-form KL is known; it
     is estimated by Monte Carlo. `temperature` has nothing to scale: directions have no length.
 
     Args:

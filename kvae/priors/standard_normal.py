@@ -10,7 +10,7 @@ from kvae.priors.prior import Prior
 __all__ = ["StandardNormal"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class StandardNormal(Prior):
     """`p(z) = N(z; 0, I)`.
 

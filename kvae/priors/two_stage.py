@@ -5,13 +5,13 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.likelihoods import GaussianLikelihood
+from kvae.likelihoods import Gaussian
 from kvae.priors.prior import Prior
 
 __all__ = ["TwoStage"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class TwoStage(Prior):
     """`p(z) = ∫ p(u) N(z; mean(u), σ²(u)) du`: a second VAE, whose data are the codes of the first.
 
@@ -23,7 +23,7 @@ class TwoStage(Prior):
     `temperature` scales the noise of u and that of z given u.
 
     Args:
-        model: `kvae.VAE` or its config, of events `[latent_dim]`, with a `GaussianLikelihood`, a
+        model: `kvae.VAE` or its config, of events `[latent_dim]`, with a `Gaussian`, a
             prior and a posterior with a density, without labels. Built.
         latent_dim: int or `None`. Size of z, that of the model's events.
         num_samples: int. Importance samples of `log_prob`. Defaults to `32`.
@@ -35,7 +35,7 @@ class TwoStage(Prior):
     Example:
 
     ```python
-    sampler = kvae.samplers.TwoStageSampler().fit(vae, train)
+    sampler = kvae.samplers.TwoStage().fit(vae, train)
     vae.with_prior(sampler.as_prior()).sample(10, seed=0)
     ```
 
@@ -56,8 +56,8 @@ class TwoStage(Prior):
             raise ValueError(f"`model` is one of {event_shape[0]} numbers, not of {latent_dim}.")
         if model.prior is None or not model.posterior.has_density:
             raise ValueError("`model` has a prior, and a posterior with a density.")
-        if model.prior.uses_posterior or not isinstance(model.likelihood, GaussianLikelihood):
-            raise ValueError("`model` has a prior of its own and a GaussianLikelihood.")
+        if model.prior.uses_posterior or not isinstance(model.likelihood, Gaussian):
+            raise ValueError("`model` has a prior of its own and a Gaussian.")
         if num_samples < 1:
             raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
         super().__init__(event_shape[0], **kwargs)

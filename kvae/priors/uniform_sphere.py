@@ -11,7 +11,7 @@ from kvae.priors.prior import Prior
 __all__ = ["UniformSphere"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
+@keras.saving.register_keras_serializable(package="kvae.priors")
 class UniformSphere(Prior):
     """The uniform distribution on the sphere `‖z‖ = 1` in R^latent_dim.
 

@@ -7,16 +7,17 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kvae import gradients, random
+from kvae import random
 from kvae.datasets import kinds
-from kvae.priors.components import component_at, pick_component
+from kvae.distributions.gaussian import component_at, pick_component
 from kvae.priors.prior import Prior
+from kvae.utils import gradients
 
-__all__ = ["VampPrior"]
+__all__ = ["Vamp"]
 
 
-@keras.saving.register_keras_serializable(package="kvae")
-class VampPrior(Prior):
+@keras.saving.register_keras_serializable(package="kvae.priors")
+class Vamp(Prior):
     """`p(z) = Σ_k w_k q(z|u_k)`: the posteriors of K trainable pseudo-inputs, mixed.
 
     The prior that makes the ELBO best is the average of the posteriors of all data; this is the
@@ -57,7 +58,7 @@ class VampPrior(Prior):
 
     ```python
     data = kvae.datasets.load("digits", "train")
-    prior = kvae.priors.VampPrior(num_components=50, initial=data)
+    prior = kvae.priors.Vamp(num_components=50, initial=data)
     vae = kvae.VAE(encoder, decoder, latent_dim=2, prior=prior)
     ```
 
@@ -99,13 +100,13 @@ class VampPrior(Prior):
             )
         if not vae.posterior.has_density:
             raise ValueError(
-                f"VampPrior is a mixture of posterior densities, and a "
+                f"Vamp is a mixture of posterior densities, and a "
                 f"{type(vae.posterior).__name__} posterior has none. Choose another prior, or a "
                 "posterior such as 'diagonal_gaussian'."
             )
         if not vae.posterior.known_everywhere:
             raise ValueError(
-                "VampPrior asks each component for the density of every z, which this "
+                "Vamp asks each component for the density of every z, which this "
                 f"{type(vae.posterior).__name__} knows at its own draws only. Use invertible flows "
                 "('iaf', 'real_nvp', 'maf')."
             )

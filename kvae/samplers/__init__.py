@@ -5,34 +5,34 @@ like any other.
 """
 
 from kvae import parts
-from kvae.samplers.flow import FlowSampler
-from kvae.samplers.gaussian_mixture import GaussianMixtureSampler
-from kvae.samplers.kmeans import KMeansSampler
-from kvae.samplers.prior import PriorSampler
+from kvae.samplers.flow import Flow
+from kvae.samplers.gaussian_mixture import GaussianMixture
+from kvae.samplers.kmeans import KMeans
+from kvae.samplers.prior import Prior
 from kvae.samplers.sampler import Sampler, aggregate_codes
-from kvae.samplers.two_stage import TwoStageSampler
-from kvae.samplers.uniform_sphere import UniformSphereSampler
+from kvae.samplers.two_stage import TwoStage
+from kvae.samplers.uniform_sphere import UniformSphere
 
 __all__ = [
-    "FlowSampler",
-    "GaussianMixtureSampler",
-    "KMeansSampler",
-    "PriorSampler",
+    "Flow",
+    "GaussianMixture",
+    "KMeans",
+    "Prior",
     "Sampler",
-    "TwoStageSampler",
-    "UniformSphereSampler",
+    "TwoStage",
+    "UniformSphere",
     "aggregate_codes",
     "get",
 ]
 
 _BY_NAME = {
-    "flow": FlowSampler,
-    "gaussian_mixture": GaussianMixtureSampler,
-    "gmm": GaussianMixtureSampler,
-    "kmeans": KMeansSampler,
-    "prior": PriorSampler,
-    "two_stage": TwoStageSampler,
-    "uniform_sphere": UniformSphereSampler,
+    "flow": Flow,
+    "gaussian_mixture": GaussianMixture,
+    "gmm": GaussianMixture,
+    "kmeans": KMeans,
+    "prior": Prior,
+    "two_stage": TwoStage,
+    "uniform_sphere": UniformSphere,
 }
 
 

@@ -3,22 +3,21 @@
 import keras
 from keras import ops
 
-from kvae import random
-from kvae.priors import FlowPrior, Rescaled
+from kvae import priors, random
 from kvae.samplers.sampler import Sampler
 from kvae.samplers.training import Training
 
-__all__ = ["FlowSampler"]
+__all__ = ["Flow"]
 
 
-class FlowSampler(Sampler):
+class Flow(Sampler):
     """A flow prior, by default masked autoregressive, trained on the codes by maximum likelihood.
 
     It has an exact density, and follows shapes that no mixture does. The prior is a
-    `kvae.priors.FlowPrior` in the units of the codes (`Rescaled`).
+    `kvae.priors.Flow` in the units of the codes (`Rescaled`).
 
     Args:
-        flows: str or sequence, as in `FlowPrior`. Defaults to `"maf"`.
+        flows: str or sequence, as in `kvae.priors.Flow`. Defaults to `"maf"`.
         num_flows: int. Defaults to `4`.
         steps: int. Of training; the best weights are kept, by the likelihood of a tenth of the
             codes. Defaults to `5000`.
@@ -31,7 +30,7 @@ class FlowSampler(Sampler):
     Example:
 
     ```python
-    sampler = kvae.samplers.FlowSampler(num_flows=6).fit(vae, train)
+    sampler = kvae.samplers.Flow(num_flows=6).fit(vae, train)
     sampler.log_prob(codes).numpy().mean()      # nats
     ```
 
@@ -53,7 +52,7 @@ class FlowSampler(Sampler):
 
     def prior_of(self, codes, seed):
         with random.initial_weights(seed):
-            prior = Rescaled(FlowPrior(codes.shape[1], self.flows, self.num_flows))
+            prior = priors.Rescaled(priors.Flow(codes.shape[1], self.flows, self.num_flows))
             prior.build()
         model = _Likelihood(prior.base)
         self.training.run(model, prior.standardize(codes), seed, "val_loss", "min")

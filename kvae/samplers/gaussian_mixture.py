@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from kvae import names
-from kvae.priors import GaussianMixture
+from kvae import priors
 from kvae.priors.rescaled import moments
 from kvae.samplers.sampler import Sampler
+from kvae.utils import names
 
-__all__ = ["GaussianMixtureSampler", "mixture_prior"]
+__all__ = ["GaussianMixture", "mixture_prior"]
 
 _COVARIANCES = ("full", "diagonal")
 
 
-class GaussianMixtureSampler(Sampler):
+class GaussianMixture(Sampler):
     """A mixture of Gaussians, fitted by expectation–maximisation (scikit-learn).
 
     The codes are brought to mean 0 and variance 1 first, so that the regularisation of the
@@ -32,7 +32,7 @@ class GaussianMixtureSampler(Sampler):
     Example:
 
     ```python
-    sampler = kvae.samplers.GaussianMixtureSampler(num_components=20).fit(vae, train)
+    sampler = kvae.samplers.GaussianMixture(num_components=20).fit(vae, train)
     ```
 
     Reference:
@@ -89,7 +89,7 @@ class GaussianMixtureSampler(Sampler):
         return mixture_prior(mixture.weights_, shift + scale * mixture.means_, factors)
 
 
-def mixture_prior(weights, means, factors) -> GaussianMixture:
+def mixture_prior(weights, means, factors) -> priors.GaussianMixture:
     """Makes the prior with these parameters, built.
 
     Args:
@@ -105,7 +105,7 @@ def mixture_prior(weights, means, factors) -> GaussianMixture:
     largest = np.abs(log_vars).max()
     if full:
         largest = max(largest, 2.0 * np.log(max(np.abs(factors).max(), 1.0)))
-    prior = GaussianMixture(
+    prior = priors.GaussianMixture(
         len(weights),
         latent_dim,
         log_var_bound=float(np.ceil(max(10.0, largest + 1.0))),

@@ -6,14 +6,14 @@ from kvae import priors
 from kvae.samplers.gaussian_mixture import mixture_prior
 from kvae.samplers.sampler import Sampler
 
-__all__ = ["KMeansSampler"]
+__all__ = ["KMeans"]
 
 
-class KMeansSampler(Sampler):
+class KMeans(Sampler):
     """K-means clusters: one is drawn in proportion to its codes, then z around its centre.
 
     In R^latent_dim a cluster is a Gaussian with the variance of its codes in each dimension, a
-    cheap relative of `GaussianMixtureSampler`. On the unit sphere, where clusters are found by
+    cheap relative of `GaussianMixture`. On the unit sphere, where clusters are found by
     their directions, it is a power-spherical distribution with the mean of its codes. Variances and
     concentrations are drawn towards those of all clusters by the weight of one code, so that a
     cluster of one code does not repeat it.
@@ -30,7 +30,7 @@ class KMeansSampler(Sampler):
     Example:
 
     ```python
-    sampler = kvae.samplers.KMeansSampler(num_clusters=50).fit(vae, train)
+    sampler = kvae.samplers.KMeans(num_clusters=50).fit(vae, train)
     ```
     """
 

@@ -2,10 +2,10 @@
 
 from kvae.samplers.sampler import Sampler
 
-__all__ = ["PriorSampler"]
+__all__ = ["Prior"]
 
 
-class PriorSampler(Sampler):
+class Prior(Sampler):
     """The model's own prior: what the other samplers are compared with.
 
     It takes every model that has a prior, conditional ones too; the data are not looked at.
@@ -13,7 +13,7 @@ class PriorSampler(Sampler):
     Example:
 
     ```python
-    kvae.samplers.PriorSampler().fit(vae).sample(16, seed=0)      # vae.sample(16, seed=0)
+    kvae.samplers.Prior().fit(vae).sample(16, seed=0)      # vae.sample(16, seed=0)
     ```
     """
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from kvae import arguments, random
+from kvae import random
 from kvae.models.inputs import in_batches
+from kvae.utils import arguments
 
 __all__ = ["Sampler", "aggregate_codes"]
 
@@ -17,7 +18,7 @@ class Sampler:
     the networks, and saves, evaluates and exports like any other.
 
     ```python
-    sampler = kvae.samplers.GaussianMixtureSampler(num_components=10).fit(autoencoder, train)
+    sampler = kvae.samplers.GaussianMixture(num_components=10).fit(autoencoder, train)
     sampler.sample(16, seed=0)                      # [16, *event]
     sampler.model.save("autoencoder_that_samples.keras")
     ```

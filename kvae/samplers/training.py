@@ -5,8 +5,9 @@ import math
 import keras
 import numpy as np
 
-from kvae import arguments, random
+from kvae import random
 from kvae.datasets.dataset import Dataset
+from kvae.utils import arguments
 
 __all__ = ["Training"]
 

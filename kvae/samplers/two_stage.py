@@ -3,22 +3,20 @@
 import keras
 from keras import layers
 
-from kvae import random
-from kvae.likelihoods import GaussianLikelihood
+from kvae import likelihoods, priors, random
 from kvae.models import VAE
-from kvae.priors import Rescaled, TwoStage
 from kvae.samplers.sampler import Sampler
 from kvae.samplers.training import Training
 
-__all__ = ["TwoStageSampler"]
+__all__ = ["TwoStage"]
 
 
-class TwoStageSampler(Sampler):
+class TwoStage(Sampler):
     """A second VAE, dense and with a learned Gaussian noise, trained on the codes of the first.
 
     Where the data lie near a surface of fewer dimensions, the codes fill their space, so that the
     second VAE has an easier task than the first. The prior is a `kvae.priors.TwoStage` in the units
-    of the codes (`Rescaled`); its density is a lower bound.
+    of the codes (`kvae.priors.Rescaled`); its density is a lower bound.
 
     Args:
         latent_dim: int or `None`. Of the second VAE. Defaults to `None`: that of the first.
@@ -35,7 +33,7 @@ class TwoStageSampler(Sampler):
     Example:
 
     ```python
-    sampler = kvae.samplers.TwoStageSampler(steps=20_000).fit(vae, train)
+    sampler = kvae.samplers.TwoStage(steps=20_000).fit(vae, train)
     ```
 
     Reference:
@@ -65,12 +63,14 @@ class TwoStageSampler(Sampler):
                 self._network(outer, "second_encoder"),
                 self._network(inner, "second_decoder", outer),
                 latent_dim=inner,
-                likelihood=GaussianLikelihood("global"),
+                likelihood=likelihoods.Gaussian("global"),
                 seed=seed,
                 name="second_stage",
             )
         # Without the optimizer, which would be saved with every model of this prior.
-        prior = Rescaled(TwoStage(vae.with_prior(vae.prior), num_samples=self.num_samples))
+        prior = priors.Rescaled(
+            priors.TwoStage(vae.with_prior(vae.prior), num_samples=self.num_samples)
+        )
         prior.build()
         self.training.run(vae, prior.standardize(codes), seed, "val_elbo", "max")
         return prior

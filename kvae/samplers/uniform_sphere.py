@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from kvae.priors import UniformSphere
+from kvae import priors
 from kvae.samplers.sampler import Sampler
 
-__all__ = ["UniformSphereSampler"]
+__all__ = ["UniformSphere"]
 
 
-class UniformSphereSampler(Sampler):
+class UniformSphere(Sampler):
     """The uniform distribution on the unit sphere, for codes that lie on it.
 
     Nothing is fitted; `fit` checks that the codes are of length 1. It is the prior that posteriors
@@ -17,7 +17,7 @@ class UniformSphereSampler(Sampler):
     Example:
 
     ```python
-    sampler = kvae.samplers.UniformSphereSampler().fit(autoencoder, train)
+    sampler = kvae.samplers.UniformSphere().fit(autoencoder, train)
     ```
     """
 
@@ -30,6 +30,6 @@ class UniformSphereSampler(Sampler):
                 f"The codes are not on the unit sphere: their lengths go from {length.min():.3g} "
                 f"to {length.max():.3g}. Choose another sampler, e.g. 'gaussian_mixture'."
             )
-        prior = UniformSphere(codes.shape[1])
+        prior = priors.UniformSphere(codes.shape[1])
         prior.build()
         return prior

@@ -2,7 +2,7 @@
 
 import importlib
 
-from kvae import names
+from kvae.utils import names
 
 __all__ = ["DATASETS", "STUDIES", "datasets_of", "get"]
 

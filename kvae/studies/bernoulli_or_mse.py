@@ -13,27 +13,27 @@ __all__ = ["Binned", "Study", "sharpness"]
 LIKELIHOODS = {
     "Bernoulli (BCE)": (lambda: kvae.likelihoods.Bernoulli(), "binary cross-entropy"),
     "Gaussian, σ = 1 (MSE)": (
-        lambda: kvae.GaussianLikelihood(scale=1.0),
+        lambda: kvae.likelihoods.Gaussian(scale=1.0),
         "½ squared error + ½ log 2π for each pixel",
     ),
     "Gaussian, σ = 0.1": (
-        lambda: kvae.GaussianLikelihood(scale=0.1),
+        lambda: kvae.likelihoods.Gaussian(scale=0.1),
         "50 times the squared error − 1.38 for each pixel",
     ),
     "Gaussian, one learned σ": (
-        lambda: kvae.GaussianLikelihood("global", scale=0.3),
+        lambda: kvae.likelihoods.Gaussian("global", scale=0.3),
         "the weight of the squared error is learned",
     ),
     "Gaussian, optimal σ": (
-        lambda: kvae.GaussianLikelihood("optimal", scale=0.3),
+        lambda: kvae.likelihoods.Gaussian("optimal", scale=0.3),
         "½ log of the mean squared error for each pixel",
     ),
     "Gaussian, σ of each pixel": (
-        lambda: kvae.GaussianLikelihood("per_pixel", log_var_bound=8.0),
+        lambda: kvae.likelihoods.Gaussian("per_pixel", log_var_bound=8.0),
         "the decoder weighs each pixel's squared error",
     ),
     "continuous Bernoulli": (
-        lambda: kvae.ContinuousBernoulli(),
+        lambda: kvae.likelihoods.ContinuousBernoulli(),
         "binary cross-entropy − log C(λ)",
     ),
 }
@@ -77,7 +77,7 @@ class Binned(Likelihood):
     those of the continuous Bernoulli.
 
     Args:
-        base: `GaussianLikelihood`, `Bernoulli` or `ContinuousBernoulli`, as it was trained.
+        base: `Gaussian`, `Bernoulli` or `ContinuousBernoulli`, as it was trained.
         levels: int. Grey levels, 256 for 8 bits.
         tails: bool. Whether black and white have a Gaussian's mass outside of all bins, too: else
             the probabilities of the levels sum to less than 1. Defaults to `True`.
@@ -165,7 +165,7 @@ def _binned_log_prob(lab, run, x, levels, tails) -> np.ndarray:
         estimate = importance_log_prob(model, x, num_samples=samples, seed=lab.seed)
         return {"value": estimate.value}
 
-    gaussian = isinstance(run.vae.likelihood, kvae.GaussianLikelihood)
+    gaussian = isinstance(run.vae.likelihood, kvae.likelihoods.Gaussian)
     name = "binned" if tails or not gaussian else "inside"
     return run.measured(f"{name}_{levels}", measure)["value"]
 

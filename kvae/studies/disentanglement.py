@@ -12,11 +12,13 @@ from kvae.studies.findings import Difference, signed
 __all__ = ["Study", "gap", "of_seeds"]
 
 METHODS = {
-    "VAE": (lambda: kvae.ELBO(), "the ELBO as it is"),
-    "β-VAE": (lambda: kvae.ELBO(beta=4.0), "the KL weighted by 4"),
-    "β-TCVAE": (lambda: kvae.BetaTCVAE(beta=6.0), "the total correlation weighted by 6"),
+    "VAE": (lambda: kvae.objectives.ELBO(), "the ELBO as it is"),
+    "β-VAE": (lambda: kvae.objectives.ELBO(beta=4.0), "the KL weighted by 4"),
+    "β-TCVAE": (lambda: kvae.objectives.BetaTCVAE(beta=6.0), "the total correlation weighted by 6"),
     "FactorVAE": (
-        lambda: kvae.FactorVAE(gamma=35.0, discriminator_width=300, discriminator_depth=4),
+        lambda: kvae.objectives.FactorVAE(
+            gamma=35.0, discriminator_width=300, discriminator_depth=4
+        ),
         "the total correlation, as a discriminator estimates it, weighted by 35 besides",
     ),
 }
@@ -79,7 +81,7 @@ class Study:
 
 def _measure(lab, method, objective, seed) -> _Row:
     # A loss that a discriminator estimates is another in every epoch.
-    monitor = "val_elbo" if isinstance(objective, kvae.FactorVAE) else "val_loss"
+    monitor = "val_elbo" if isinstance(objective, kvae.objectives.FactorVAE) else "val_loss"
     run = lab.fit(
         f"{method}, seed {seed}", objective=objective, binarize=None, seed=seed, monitor=monitor
     )

@@ -13,13 +13,14 @@ import time
 import keras
 import numpy as np
 
-from kvae import datasets, io, names, objectives, posteriors, priors
+from kvae import datasets, objectives, posteriors, priors
+from kvae.callbacks import Checkpoint
 from kvae.evaluation import LogProb, importance_log_prob
 from kvae.evaluation.terms import batch_terms
 from kvae.likelihoods import get as get_likelihood
-from kvae.report import Report
 from kvae.studies.findings import Finding
-from kvae.training import Checkpoint
+from kvae.utils import io, names
+from kvae.utils.report import Report
 
 __all__ = ["Lab", "Run", "Scale"]
 
@@ -176,7 +177,7 @@ class Lab:
         likelihood_images: int or `None`. How many test images log p(x) is estimated for, from the
             first on; a study may set it where the estimate is dear, and to 0 where it has none.
             Defaults to `None`, all.
-        report: `kvae.report.Report`. Its body; `write` puts the conclusion before it.
+        report: `kvae.utils.report.Report`. Its body; `write` puts the conclusion before it.
     """
 
     def __init__(

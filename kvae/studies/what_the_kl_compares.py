@@ -29,7 +29,7 @@ def gaussian_kl(mean, covariance) -> float:
 
 
 @keras.saving.register_keras_serializable(package="kvae_study")
-class MistakenNoise(kvae.DiagonalGaussian):
+class MistakenNoise(kvae.posteriors.DiagonalGaussian):
     """The mistake `z = μ + log(0.5 σ) ε`, with the KL of N(μ, σ²) all the same.
 
     The noise is 0 at σ = 2: the model can buy a code without noise at the price of a wide one.
@@ -40,7 +40,7 @@ class MistakenNoise(kvae.DiagonalGaussian):
 
 
 @keras.saving.register_keras_serializable(package="kvae_study")
-class WideNoise(kvae.DiagonalGaussian):
+class WideNoise(kvae.posteriors.DiagonalGaussian):
     """N(μ, σ²) with a σ of at least `least`."""
 
     def __init__(self, latent_dim=None, least: float = 1e-3, **kwargs):
@@ -130,7 +130,9 @@ class Study:
         pixels = int(np.prod(lab.data("train").event_shape))
         latents = lab.scale.latent_dim
         runs = {
-            f"β = {beta:g}": lab.fit(f"β = {beta:g}", objective=kvae.ELBO(beta=beta), epochs=epochs)
+            f"β = {beta:g}": lab.fit(
+                f"β = {beta:g}", objective=kvae.objectives.ELBO(beta=beta), epochs=epochs
+            )
             for beta in _BETAS
         }
         averaged = {
@@ -139,7 +141,7 @@ class Study:
             "pixels summed, latents averaged": 1.0 / latents,
         }
         mistakes = {
-            name: lab.fit(name, objective=kvae.ELBO(beta=beta), epochs=epochs)
+            name: lab.fit(name, objective=kvae.objectives.ELBO(beta=beta), epochs=epochs)
             for name, beta in averaged.items()
         }
         wrong = lab.fit("z = μ + log(0.5 σ) ε", posterior=MistakenNoise(), epochs=epochs)

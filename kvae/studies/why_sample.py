@@ -30,11 +30,11 @@ class Study:
             name = f"L = {num}, equal compute"
             runs[name] = lab.fit(
                 name,
-                objective=kvae.ELBO(num_samples=num),
+                objective=kvae.objectives.ELBO(num_samples=num),
                 epochs=max(1, round(epochs / num)),
             )
         name = f"L = {_SAMPLES[1]}, equal epochs"
-        runs[name] = lab.fit(name, objective=kvae.ELBO(num_samples=_SAMPLES[1]))
+        runs[name] = lab.fit(name, objective=kvae.objectives.ELBO(num_samples=_SAMPLES[1]))
         mean_only = lab.fit("mean only", posterior="delta")
         fitted = with_fitted_prior(lab, mean_only)
         sampled = runs["sampled, L = 1"]
@@ -211,11 +211,13 @@ def _noise(lab, run, x):
     def measure():
         return {
             "by_samples": [
-                gradient_noise(run.vae, kvae.ELBO(num_samples=num), x, _REPEATS, lab.seed)
+                gradient_noise(
+                    run.vae, kvae.objectives.ELBO(num_samples=num), x, _REPEATS, lab.seed
+                )
                 for num in _NOISE_SAMPLES
             ],
             "by_estimator": [
-                gradient_noise(run.vae, kvae.ELBO(**settings), x, _REPEATS, lab.seed)
+                gradient_noise(run.vae, kvae.objectives.ELBO(**settings), x, _REPEATS, lab.seed)
                 for settings in ({"kl": "analytic"}, {"kl": "monte_carlo"}, {"gradient": "path"})
             ],
         }

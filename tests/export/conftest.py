@@ -65,7 +65,7 @@ def conv():
             layers.Conv2DTranspose(1, 3, padding="same"),
         ]
     )
-    likelihood = kvae.GaussianLikelihood("global", scale=0.5)
+    likelihood = kvae.likelihoods.Gaussian("global", scale=0.5)
     return kvae.VAE(encoder, decoder, latent_dim=4, likelihood=likelihood, name="conv")
 
 

@@ -13,7 +13,7 @@ import pytest
 import export
 from export import endpoints, repository, saved_models
 from export.runtime import c_api
-from kvae import io, locks
+from kvae.utils import io, locks
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import kvae
 import zoo
 from export import endpoints, preprocessing, samples
 from export.runtime import child, signatures, warmup
-from kvae import interpolation
+from kvae.utils import interpolation
 
 RUNTIME = "export.runtime.c_api"
 
@@ -142,7 +142,7 @@ def test_a_temperature_that_is_a_tensor(prior):
 
 
 def small(prior, **settings):
-    parts = {"prior": getattr(kvae.priors, {"vamp": "VampPrior"}[prior])(**settings)}
+    parts = {"prior": getattr(kvae.priors, {"vamp": "Vamp"}[prior])(**settings)}
     return zoo.build("dense_vae", image_shape=(4, 4, 1), latent_dim=2, hidden=(8,), **parts)
 
 

@@ -11,7 +11,7 @@ import kvae
 import zoo
 from export import accelerator
 from export.runtime import flatbuffer, litert
-from kvae import keras_internals
+from kvae.utils import keras_internals
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from concurrent import futures
 import numpy as np
 import pytest
 
-from kvae import cli, locks
+from kvae import cli, distributed
 from kvae.cli.launch import LOST_WORKER, launch
-from kvae.training import distributed
+from kvae.utils import locks
 
 # Workers without TensorFlow: what they note, and how they end, is up to the test.
 _WORKER = """

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import kvae
+from kvae.callbacks import Checkpoint
 from kvae.schedules import Cyclical, Linear, Sigmoid
-from kvae.training import Checkpoint
 
 
 def values(schedule, steps):
@@ -79,7 +79,7 @@ def test_a_killed_training_goes_on_where_the_schedule_was(make_vae, digits, tmp_
     """Two epochs and two more give the bits of four: β is that of the step, not of the process."""
 
     def train(folder, epochs):
-        objective = kvae.ELBO(beta=Cyclical(period=5), capacity=Linear(0.0, 3.0, 9))
+        objective = kvae.objectives.ELBO(beta=Cyclical(period=5), capacity=Linear(0.0, 3.0, 9))
         vae = make_vae(objective=objective, optimizer="adam")
         checkpoint = Checkpoint(folder, every_seconds=0.0)
         first = checkpoint.restore(vae)

@@ -25,7 +25,7 @@ import export
 import kvae
 import zoo
 from kvae import evaluation, plots, samplers
-from kvae.training import Checkpoint
+from kvae.callbacks import Checkpoint
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="There is no /proc.")
 

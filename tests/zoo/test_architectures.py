@@ -116,7 +116,7 @@ class TestContract:
             assert len(np.unique(np.reshape(values, (4, -1)), axis=0)) == 4
 
     def test_other_likelihoods_and_channels(self, name):
-        likelihood = kvae.GaussianLikelihood("per_pixel")
+        likelihood = kvae.likelihoods.Gaussian("per_pixel")
         event = OTHER_EVENTS.get(name, (12, 8, 3))
         vae = build(name, image_shape=event, likelihood=likelihood)
         params = vae.decode_params(np.zeros((2, vae.latent_dim), np.float32))
@@ -178,7 +178,7 @@ def test_the_network_of_disentanglement_is_locatellos():
     assert vae.count_params() == encoder + decoder
     assert vae.objective.get_config()["beta"] == 3.0
     other = zoo.build("beta_tcvae", beta=5.0)
-    assert isinstance(other.objective, kvae.BetaTCVAE)
+    assert isinstance(other.objective, kvae.objectives.BetaTCVAE)
     assert other.objective.get_config()["beta"] == 5.0 and other.count_params() == encoder + decoder
     assert zoo.build("factor_vae", gamma=20.0).objective.get_config()["gamma"] == 20.0
 

@@ -97,17 +97,17 @@ def test_an_argument_of_the_part_that_another_replaces_is_refused(name, argument
 @pytest.mark.parametrize(
     ("name", "part", "make"),
     [
-        ("dense_autoencoder", "posterior", lambda: kvae.Delta(l1=2.0)),
-        ("conv_autoencoder", "posterior", lambda: kvae.Delta(l1=2.0)),
-        ("lstm_autoencoder", "posterior", lambda: kvae.Delta(l1=2.0)),
+        ("dense_autoencoder", "posterior", lambda: kvae.posteriors.Delta(l1=2.0)),
+        ("conv_autoencoder", "posterior", lambda: kvae.posteriors.Delta(l1=2.0)),
+        ("lstm_autoencoder", "posterior", lambda: kvae.posteriors.Delta(l1=2.0)),
         ("iaf_vae", "posterior", lambda: kvae.posteriors.get("full_covariance")),
-        ("vamp_vae", "prior", lambda: kvae.StandardNormal()),
-        ("hvae", "prior", lambda: kvae.StandardNormal()),
-        ("beta_vae", "objective", lambda: kvae.ELBO(beta=3.0)),
-        ("factor_vae", "objective", lambda: kvae.ELBO(beta=3.0)),
-        ("iwae", "objective", lambda: kvae.ELBO(beta=3.0)),
-        ("tabular_vae", "likelihood", lambda: kvae.LaplaceLikelihood()),
-        ("timeseries_vae", "likelihood", lambda: kvae.LaplaceLikelihood()),
+        ("vamp_vae", "prior", lambda: kvae.priors.StandardNormal()),
+        ("hvae", "prior", lambda: kvae.priors.StandardNormal()),
+        ("beta_vae", "objective", lambda: kvae.objectives.ELBO(beta=3.0)),
+        ("factor_vae", "objective", lambda: kvae.objectives.ELBO(beta=3.0)),
+        ("iwae", "objective", lambda: kvae.objectives.ELBO(beta=3.0)),
+        ("tabular_vae", "likelihood", lambda: kvae.likelihoods.Laplace()),
+        ("timeseries_vae", "likelihood", lambda: kvae.likelihoods.Laplace()),
     ],
 )
 def test_a_part_of_the_callers_own_is_in_the_model(name, part, make):
@@ -175,16 +175,16 @@ def test_a_warm_up_keeps_the_objective_of_the_recipe():
     small = {"filters": (2,), "hidden": 0}
     # Two epochs of two steps, from 0 to the recipe's own β.
     found = objective("beta_vae.x", beta=4.0, **small)
-    assert type(found) is kvae.ELBO
+    assert type(found) is kvae.objectives.ELBO
     assert [float(found.beta(step)) for step in (0, 2, 4, 9)] == [0.0, 2.0, 4.0, 4.0]
-    own = keras.saving.serialize_keras_object(kvae.BetaTCVAE(beta=6.0, kl="monte_carlo"))
+    own = keras.saving.serialize_keras_object(kvae.objectives.BetaTCVAE(beta=6.0, kl="monte_carlo"))
     found = objective("conv_vae.x", objective=own, **small)
     config = found.get_config()
-    assert isinstance(found, kvae.BetaTCVAE) and config["kl"] == "monte_carlo"
+    assert isinstance(found, kvae.objectives.BetaTCVAE) and config["kl"] == "monte_carlo"
     assert config["beta"]["config"]["end_learning_rate"] == 6.0
     with pytest.raises(ValueError, match="WAE has no `beta`"):
         objective("conv_vae.x", objective="wae", **small)
-    own = kvae.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=3))
+    own = kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=3))
     with pytest.raises(ValueError, match="schedule of its own"):
         objective("conv_vae.x", objective=keras.saving.serialize_keras_object(own), **small)
 
@@ -195,7 +195,7 @@ def test_the_shipped_recipes_warm_up_to_their_own_beta():
         recipe = recipes.get(name)
         if recipe.warmup_epochs and "image_shape" not in recipe.arguments:
             settings = registry.with_beta(recipe.architecture, dict(recipe.arguments), lambda b: b)
-            assert type(settings["objective"]) is kvae.ELBO
+            assert type(settings["objective"]) is kvae.objectives.ELBO
             assert settings["objective"].get_config()["beta"] == 1.0
             break
 
@@ -203,10 +203,10 @@ def test_the_shipped_recipes_warm_up_to_their_own_beta():
 @pytest.mark.parametrize(
     ("name", "arguments", "kind"),
     [
-        ("dense_vae", {}, kvae.Bernoulli),
-        ("dense_vae", {"likelihood": "gaussian"}, kvae.GaussianLikelihood),
-        ("timeseries_vae", {}, kvae.GaussianLikelihood),
-        ("tabular_vae", {"image_shape": (2,)}, kvae.MixedTabular),
+        ("dense_vae", {}, kvae.likelihoods.Bernoulli),
+        ("dense_vae", {"likelihood": "gaussian"}, kvae.likelihoods.Gaussian),
+        ("timeseries_vae", {}, kvae.likelihoods.Gaussian),
+        ("tabular_vae", {"image_shape": (2,)}, kvae.likelihoods.MixedTabular),
     ],
 )
 def test_the_likelihood_of_an_architecture_without_building_it(name, arguments, kind):

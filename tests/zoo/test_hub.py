@@ -13,8 +13,8 @@ import pytest
 
 import kvae
 import zoo
-from kvae import io
 from kvae.cli import common, main
+from kvae.utils import io
 from zoo import hub
 
 VAE, AUTOENCODER = "dense_vae.digits", "dense_autoencoder.digits"
@@ -195,7 +195,7 @@ class TestOwnModel:
         decoder = keras.Sequential(
             [keras.Input((3,)), keras.layers.Dense(64), keras.layers.Reshape((8, 8, 1))]
         )
-        prior = kvae.GaussianMixture(num_components=2)
+        prior = kvae.priors.GaussianMixture(num_components=2)
         return kvae.VAE(encoder, decoder, 3, "full_covariance", prior, name="mine")
 
     def test_comes_back_as_it_went(self, server, digits):

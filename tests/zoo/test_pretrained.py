@@ -12,8 +12,9 @@ from sklearn.decomposition import PCA
 
 import kvae
 import zoo
-from kvae import datasets, evaluation, io
+from kvae import datasets, evaluation
 from kvae.evaluation import annealed_log_prob
+from kvae.utils import io
 from zoo import cards, models_page, recipes, training, weights
 
 MODELS = zoo.list_models()
@@ -119,7 +120,7 @@ def test_annealed_and_plain_importance_sampling_agree(name):
     assert abs(np.mean(plain.value - annealed.value)) < 0.06
 
 
-@pytest.mark.slow  # tests/kvae/test_log_prob.py has the short one.
+@pytest.mark.slow  # tests/kvae/models/test_log_prob.py has the short one.
 def test_same_bits_in_another_process(run_python, capsys):
     code = (
         "import hashlib, numpy, zoo\n"

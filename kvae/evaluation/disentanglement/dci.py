@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 
-from kvae import names
 from kvae.evaluation.disentanglement.representation import Representation, checked, varying
+from kvae.utils import names
 
 __all__ = ["dci", "dci_from_codes", "dci_from_importance"]
 

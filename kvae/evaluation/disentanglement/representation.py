@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae import arguments
+from kvae.utils import arguments
 
 __all__ = ["Representation", "checked", "discretize", "mutual_information", "varying"]
 

@@ -35,9 +35,9 @@ def test_a_second_lab_finds_what_the_first_one_made(cache, tmp_path):
     np.testing.assert_array_equal(second.terms["kl"], figures[1])
     other = again.fit("other", posterior="unit_variance")  # Another model is another training.
     assert other.folder != second.folder and said
-    wide = again.fit("wide", posterior=kvae.DiagonalGaussian(log_var_bound=5.0))
+    wide = again.fit("wide", posterior=kvae.posteriors.DiagonalGaussian(log_var_bound=5.0))
     assert wide.folder != second.folder
-    same = again.fit("same", objective=kvae.ELBO(beta=1.0))  # Defaults, written out.
+    same = again.fit("same", objective=kvae.objectives.ELBO(beta=1.0))  # Defaults, written out.
     assert same.folder == second.folder
 
 
@@ -85,13 +85,15 @@ def test_names_of_inner_layers_make_no_other_training(cache, tmp_path):
     from kvae.studies.lab import _facts
 
     first = _facts(kvae.posteriors.get("iaf"))
-    kvae.DiagonalGaussian()
+    kvae.posteriors.DiagonalGaussian()
     second = _facts(kvae.posteriors.get("iaf"))
     assert first == second
     assert first != _facts(kvae.posteriors.get("real_nvp"))
     # The name of a type is no layer's name.
-    assert _facts(kvae.Bernoulli(dtype="float64")) != _facts(kvae.Bernoulli(dtype="float32"))
-    assert first != _facts(kvae.FlowPosterior(base="laplace"))
+    assert _facts(kvae.likelihoods.Bernoulli(dtype="float64")) != _facts(
+        kvae.likelihoods.Bernoulli(dtype="float32")
+    )
+    assert first != _facts(kvae.posteriors.Flow(base="laplace"))
 
 
 def test_dominated_counts_the_images_with_few_effective_samples(cache, tmp_path):

@@ -91,11 +91,11 @@ def test_averages_are_a_beta(make_vae, digits):
         return np.concatenate([np.ravel(g) for g in tape.gradient(terms, variables)])
 
     def averaged():
-        terms = kvae.ELBO().terms(vae, digits, digits, training=False, seed=1)
+        terms = kvae.objectives.ELBO().terms(vae, digits, digits, training=False, seed=1)
         return tf.reduce_mean(terms["reconstruction"] / pixels + terms["kl"] / latents)
 
     def weighted():
-        objective = kvae.ELBO(beta=pixels / latents)
+        objective = kvae.objectives.ELBO(beta=pixels / latents)
         return tf.reduce_mean(objective.terms(vae, digits, digits, training=False, seed=1)["loss"])
 
     np.testing.assert_allclose(
@@ -109,7 +109,7 @@ GREY = np.arange(LEVELS, dtype="float32") / (LEVELS - 1)
 
 @pytest.mark.parametrize("mean, sigma", [(0.4, 0.3), (-0.5, 0.05), (1.4, 0.1), (0.5, 1.0)])
 def test_bins_of_a_gaussian(mean, sigma):
-    binned = Binned(kvae.GaussianLikelihood(scale=sigma), LEVELS)
+    binned = Binned(kvae.likelihoods.Gaussian(scale=sigma), LEVELS)
     params = binned(tf.fill((LEVELS, 1), np.float32(mean)))
     found = np.float64(binned.element_log_prob(params, GREY[:, None])[:, 0])
     normal = scipy.stats.norm(mean, sigma)
@@ -119,7 +119,7 @@ def test_bins_of_a_gaussian(mean, sigma):
     likely = mass > 1e-8
     np.testing.assert_allclose(found[likely], np.log(mass[likely]), rtol=1e-3, atol=1e-3)
     assert np.isfinite(found).all()
-    lost = Binned(kvae.GaussianLikelihood(scale=sigma), LEVELS, tails=False)
+    lost = Binned(kvae.likelihoods.Gaussian(scale=sigma), LEVELS, tails=False)
     half = 0.5 / (LEVELS - 1)
     mass = np.diff(normal.cdf([GREY - half, GREY + half]), axis=0)[0]
     likely = mass > 1e-8
@@ -128,7 +128,7 @@ def test_bins_of_a_gaussian(mean, sigma):
 
 
 @pytest.mark.parametrize("logit", [-30.0, -2.0, 0.0, 1e-4, 0.5, 12.0])
-@pytest.mark.parametrize("base", [kvae.Bernoulli, kvae.ContinuousBernoulli])
+@pytest.mark.parametrize("base", [kvae.likelihoods.Bernoulli, kvae.likelihoods.ContinuousBernoulli])
 def test_bins_of_a_continuous_bernoulli(logit, base):
     binned = Binned(base(), LEVELS)
     params = binned(tf.fill((LEVELS, 1), np.float32(logit)))

@@ -39,9 +39,11 @@ def test_the_second_order_gap_against_a_hessian(make_vae, digits):
 def test_gradient_noise_falls_with_the_samples_and_is_none_at_the_true_posterior(linear_gaussian):
     vae = linear_gaussian.vae()
     x = tf.constant(linear_gaussian.draw(8, seed=0))
-    one, ten = (gradient_noise(vae, kvae.ELBO(num_samples=num), x, 80, seed=1) for num in (1, 10))
+    one, ten = (
+        gradient_noise(vae, kvae.objectives.ELBO(num_samples=num), x, 80, seed=1) for num in (1, 10)
+    )
     assert one / ten == pytest.approx(10.0, rel=0.35)
-    assert gradient_noise(vae, kvae.ELBO(gradient="path"), x, 10, seed=1) < 1e-6 * one
+    assert gradient_noise(vae, kvae.objectives.ELBO(gradient="path"), x, 10, seed=1) < 1e-6 * one
 
 
 @pytest.fixture

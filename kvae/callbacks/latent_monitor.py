@@ -1,0 +1,199 @@
+"""A look at the latent variables after each epoch, and a warning when they carry nothing."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from kvae import schedules
+from kvae.callbacks.summaries import SummaryWriter
+from kvae.datasets import Dataset, kinds
+from kvae.datasets.batches import Examples
+
+__all__ = ["LatentMonitor"]
+
+
+class LatentMonitor(keras.callbacks.Callback):
+    """Puts `kvae.evaluation.latent_summary` into the logs, and warns of a posterior's collapse.
+
+    The logs get `latent_kl`, `active_units`, `mutual_information`, `aggregate_kl`,
+    `total_correlation` and the KL of each dimension, `kl_z0`, `kl_z1`, … (`marginal_kl_z0`, … for a
+    Gaussian with correlations), in nats and as far as the posterior has them; those of an
+    autoencoder get `active_units` alone. The examples and the noise are the same each time.
+    Training is left as it is: no random stream of the model advances, so a resumed training still
+    repeats what it would have done.
+
+    Give it before a `Checkpoint` that is to keep these figures in its history.
+
+    Args:
+        data: array `[n, *event]`, `kvae.datasets.Dataset`, `Stream` or `tf.data.Dataset`, e.g.
+            validation data; for a conditional model with labels, e.g. `(x, labels)`.
+        num_examples: int. How many, at even distances over `data`. The cost grows with the square
+            of it; the mutual information is at most its logarithm. Defaults to `500`.
+        every: int. Epochs from one look to the next. Defaults to `1`.
+        seed: int. Of the codes drawn. Defaults to `0`.
+        log_dir: optional path. A folder for TensorBoard: the scalars, what the parts report (`beta`
+            and the like), and histograms of the KLs and of the means' variances over dimensions.
+        per_dimension: bool. Whether the logs get the KL of each dimension; TensorBoard does in any
+            case. Defaults to `True`.
+        min_kl: float. A posterior with less, in nats, has collapsed. Defaults to `0.1`.
+        patience: int. Looks in a row that have to find a posterior collapsed before a warning,
+            because many training runs begin like that; at the end of the training one is enough.
+            Each kind of collapse is warned of once. Defaults to `3`.
+
+    Attributes:
+        summary: the last `kvae.evaluation.LatentSummary`.
+
+    Example:
+
+    ```python
+    validation = kvae.datasets.load("digits", "validation")
+    monitor = kvae.callbacks.LatentMonitor(validation, log_dir="logs/mine")
+    vae.fit(data, epochs=50, callbacks=[monitor])
+    monitor.summary.active_units
+    ```
+
+    References:
+        - [Burda et al., Importance Weighted Autoencoders, section 5](
+          https://arxiv.org/abs/1509.00519)
+        - [Bowman et al., Generating Sentences from a Continuous Space, section 3.1](
+          https://arxiv.org/abs/1511.06349): the collapse
+    """
+
+    def __init__(
+        self,
+        data,
+        *,
+        num_examples: int = 500,
+        every: int = 1,
+        seed: int = 0,
+        log_dir=None,
+        per_dimension: bool = True,
+        min_kl: float = 0.1,
+        patience: int = 3,
+    ):
+        super().__init__()
+        for name, value, least in (
+            ("num_examples", num_examples, 2),
+            ("every", every, 1),
+            ("patience", patience, 1),
+        ):
+            if value < least:
+                raise ValueError(f"`{name}` is at least {least}, not {value}.")
+        if not min_kl >= 0:
+            raise ValueError(f"`min_kl` is at least 0, in nats, not {min_kl!r}.")
+        if not isinstance(data, Examples):
+            data = _gathered(data)
+        if len(data) < 2:
+            raise ValueError(
+                "LatentMonitor takes an array [n, *event] or a kvae.datasets.Dataset, of at least "
+                f"two examples, not {len(data)}."
+            )
+        rows = np.linspace(0, len(data) - 1, min(num_examples, len(data))).astype(int)
+        self._data = data.take(rows)
+        self.every, self.seed, self.log_dir = every, seed, log_dir
+        self.per_dimension, self.min_kl, self.patience = per_dimension, min_kl, patience
+        self.summary = None
+        self._warned = set()
+        self._state, self._looks = "healthy", 0
+        self._writer = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every:
+            return
+        from kvae.evaluation.latent import latent_summary
+
+        self.summary = latent_summary(self.model, self._data, seed=self.seed)
+        if logs is not None:  # The reports of the parts are there already.
+            logs.update(self.summary.scalars(self.per_dimension))
+        if self.log_dir is not None:
+            reports = {name: float(value) for name, value in self.model.report().items()}
+            self._write(epoch, {**self.summary.scalars(), **reports})
+        state = self.summary.state(self.min_kl)
+        self._looks = self._looks + 1 if state == self._state else 1
+        self._state = state
+        if self._looks >= self.patience:
+            self._warn(epoch)
+
+    def on_train_end(self, logs=None):
+        if self.summary is not None:
+            self._warn(None)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write(self, epoch, scalars) -> None:
+        if self._writer is None:
+            self._writer = SummaryWriter(self.log_dir)
+        self._writer.scalars({f"latent/{name}": value for name, value in scalars.items()}, epoch)
+        for name in ("kl_per_dimension", "marginal_kl_per_dimension", "variance_of_means"):
+            values = getattr(self.summary, name)
+            if values is not None:
+                self._writer.histogram(f"latent/{name}", values, epoch)
+        self._writer.flush()
+
+    def _warn(self, epoch: int | None) -> None:
+        if self._state == "healthy":
+            return
+        wanted = self._wanted()
+        if (self._state, wanted is None) in self._warned:
+            return
+        self._warned.add((self._state, wanted is None))
+        when = "at the end of the training" if epoch is None else f"after epoch {epoch + 1}"
+        warnings.warn(self._message(when, wanted), UserWarning, stacklevel=2)
+
+    def _message(self, when: str, wanted: str | None) -> str:
+        found = self.summary
+        verb = "has collapsed" if self._state == "collapsed" else "has partly collapsed"
+        information = ""
+        if found.mutual_information is not None:
+            information = f", the mutual information of x and z {found.mutual_information:.3g} nats"
+        figures = (
+            f"The posterior {verb} ({when}, on {found.num_examples} examples): "
+            f"{found.active_units} of {found.latent_dim} latent dimensions are active, the KL is "
+            f"{found.rate:.3g} nats{information}."
+        )
+        if wanted is not None:
+            return f"{figures} {wanted}"
+        if self._state == "partly collapsed":
+            return (
+                f"{figures} The others say nothing of x. A smaller `latent_dim` would do as well; "
+                "what may bring them back is a warm-up of the KL, as in "
+                "ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps)), or free bits, as in "
+                "ELBO(free_bits=0.1)."
+            )
+        return (
+            f"{figures} The decoder makes the same of every z. What to try: a "
+            "warm-up of the KL, as in ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps)) or with "
+            "kvae.schedules.Cyclical; free bits, as in ELBO(free_bits=0.1); a decoder that can do "
+            "less without z."
+        )
+
+    def _wanted(self) -> str | None:
+        """Why the objective asks for this, or None where it does not."""
+        objective, found = self.model.objective, self.summary
+        beta = float(schedules.at(getattr(objective, "beta", 1.0), self.model))
+        capacity = getattr(objective, "capacity", None)
+        if capacity is not None:
+            capacity = float(schedules.at(capacity, self.model))
+            if capacity <= max(self.min_kl, 1.5 * found.rate):
+                return (
+                    f"The objective asks for that: its capacity is {capacity:.3g} nats at this "
+                    "step. A larger one lets z say more."
+                )
+        elif beta > 1:
+            return (
+                f"With beta = {beta:.4g} the loss pays {beta:.4g} nats for each nat that z says "
+                "of x, so this may be what you want: a unit is active only where it saves more than"
+                " that. If not, lower beta, or raise it slowly with kvae.schedules.Linear."
+            )
+        return None
+
+
+def _gathered(data) -> Dataset:
+    """Reads arrays, frames or batches into memory, with the labels that stand beside them."""
+    if isinstance(data, list):
+        data = kinds.as_array(data)
+    x, labels = zip(*kinds.blocks(data), strict=True)
+    labels = None if labels[0] is None else np.concatenate(labels)
+    return Dataset(np.concatenate(x), labels, intensities=False)

@@ -1,0 +1,139 @@
+"""Training on several devices and machines, by TensorFlow's own strategies.
+
+| place | strategy | who starts the processes |
+|---|---|---|
+| `"gpus"` | `MirroredStrategy`: all GPUs of this machine | one process |
+| `"cluster"` | `MultiWorkerMirroredStrategy` | whoever sets `TF_CONFIG`: Kubernetes, `kvae train` |
+| `"slurm"` | the same | `srun` |
+"""
+
+import functools
+import json
+import os
+
+from kvae.utils import names
+
+__all__ = [
+    "PLACES",
+    "agree",
+    "is_chief",
+    "is_multi_worker",
+    "make_strategy",
+    "num_workers",
+    "slurm_config",
+]
+
+PLACES = ("gpus", "cluster", "slurm")
+_PORT = 29500
+
+
+def make_strategy(place: str):
+    """Makes the strategy under whose `scope()` a model is built and compiled.
+
+    Processes of several machines have to call it before TensorFlow computes anything. It waits
+    for all of them.
+
+    Args:
+        place: `"gpus"`, `"cluster"` or `"slurm"`.
+
+    Returns:
+        `tf.distribute.Strategy`.
+
+    Raises:
+        ValueError: for another place, or where the environment does not say who the workers are.
+
+    Example:
+
+    ```python
+    strategy = kvae.distributed.make_strategy("gpus")
+    with strategy.scope():
+        vae = zoo.build("conv_vae")
+        vae.compile("adam")
+    vae.fit(data, batch_size=512)  # Of all replicas together.
+    ```
+    """
+    import tensorflow as tf
+
+    if place not in PLACES:
+        raise names.unknown_name("place", place, PLACES)
+    if place == "gpus":
+        return tf.distribute.MirroredStrategy()
+    if place == "slurm":
+        os.environ["TF_CONFIG"] = json.dumps(slurm_config())
+    try:
+        known = bool(json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"])
+    except (KeyError, TypeError, json.JSONDecodeError):
+        known = False
+    if not known:
+        raise ValueError(
+            "TF_CONFIG names no workers. Set it to a JSON object like "
+            '{"cluster": {"worker": ["host0:29500", "host1:29500"]}, '
+            '"task": {"type": "worker", "index": 0}}, or start the workers on this machine with '
+            "`kvae train --distributed 2`."
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def slurm_config() -> dict:
+    """Returns what `TF_CONFIG` holds, from the environment of a task that `srun` started.
+
+    Raises:
+        ValueError: outside of a job step of Slurm.
+    """
+    import tensorflow as tf
+
+    try:
+        tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
+        # Slurm gives each task its GPUs; the resolver must not, and cannot count less than one.
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            port_base=_PORT, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+        )
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"This is no task of a Slurm job step ({error}). Start it with srun."
+        ) from None
+    workers = resolver.cluster_spec().as_dict()["worker"]
+    return {
+        "cluster": {"worker": workers},
+        "task": {"type": "worker", "index": resolver.get_task_info()[1]},
+    }
+
+
+def num_workers(strategy) -> int:
+    """The number of processes that the replicas are in."""
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", [None]))
+
+
+def is_multi_worker(strategy) -> bool:
+    """Whether the replicas are in several processes."""
+    return num_workers(strategy) > 1
+
+
+def is_chief(strategy) -> bool:
+    """Whether this process writes what one of them has to write."""
+    return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
+
+
+def agree(strategy, flag: bool) -> bool:
+    """Whether `flag` is true in any of the processes; all of them have to ask."""
+    if not is_multi_worker(strategy):
+        return flag
+    import tensorflow as tf
+
+    return float(_count(strategy)(tf.constant(float(flag)))) > 0
+
+
+@functools.cache
+def _count(strategy):
+    """The sum over all replicas, as a graph: eagerly a strategy warns of its overhead."""
+    import tensorflow as tf
+
+    return tf.function(
+        lambda flag: strategy.reduce(
+            tf.distribute.ReduceOp.SUM, strategy.run(lambda: flag), axis=None
+        )
+    )

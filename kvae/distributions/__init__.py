@@ -1,0 +1,1 @@
+"""Densities and draws that posteriors and priors share, as functions of tensors."""

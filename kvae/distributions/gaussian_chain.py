@@ -1,0 +1,117 @@
+"""Groups of latents of which each is Gaussian given those before it."""
+
+import tensorflow as tf
+from keras import ops
+
+from kvae.distributions.gaussian import gaussian_log_prob
+from kvae.layers.dense import dense_network
+from kvae.layers.sampling import reparameterize
+from kvae.parts import Part
+
+__all__ = ["GaussianChain", "group_sizes"]
+
+
+def group_sizes(latent_dim: int, groups) -> tuple[int, ...]:
+    """Returns the sizes of the groups that `latent_dim` latents make, the top one first.
+
+    Args:
+        latent_dim: int.
+        groups: int, for groups of about equal size, or a sequence of sizes.
+
+    Raises:
+        ValueError: where the sizes do not add up, or a group would be empty.
+    """
+    if isinstance(groups, int):
+        if not 2 <= groups <= latent_dim:
+            raise ValueError(
+                f"{latent_dim} latents make 2 to {latent_dim} groups, not {groups}. A hierarchy "
+                "has at least two."
+            )
+        small, larger = divmod(latent_dim, groups)
+        return tuple(small + (index < larger) for index in range(groups))
+    if len(groups) < 2 or min(groups) < 1 or sum(groups) != latent_dim:
+        raise ValueError(
+            f"Groups of {list(groups)} latents do not make a hierarchy of {latent_dim}: give at "
+            "least two positive sizes that add up."
+        )
+    return tuple(groups)
+
+
+class GaussianChain(Part):
+    """`Π_l N(z_l; mean_l, exp(log_var_l))`, both functions of z_1 … z_{l−1} and a context.
+
+    The first group belongs to its owner. Each function is a dense network of its own.
+
+    Args:
+        sizes: sequence of int. Sizes of all groups, the first one included.
+        hidden: sequence of int. Widths of the networks.
+        activation: str. A Keras activation, or `"gated"`.
+        context_dim: int. Size of the context; `0` for none.
+        log_var_bound: float. Bound of the log-variances.
+    """
+
+    def __init__(self, sizes, hidden, activation, context_dim=0, log_var_bound=20.0, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes, self.hidden, self.activation = tuple(sizes), tuple(hidden), activation
+        self.context_dim, self.log_var_bound = context_dim, log_var_bound
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        self.networks = [
+            dense_network(
+                self.context_dim + sum(self.sizes[:index]),
+                self.hidden,
+                self.activation,
+                2 * self.sizes[index],
+                name=f"group_{index}",
+                dtype=self.dtype,
+            )
+            for index in range(1, len(self.sizes))
+        ]
+        self.built = True
+
+    def place(self, first, noise, context=None):
+        """Returns all latents `[..., latent_dim]`.
+
+        Args:
+            first: tensor `[..., sizes[0]]`. The first group.
+            noise: tensor `[..., latent_dim - sizes[0]]` from N(0, I), for the others.
+            context: tensor `[batch, context_dim]`.
+        """
+        z = first
+        for index, epsilon in enumerate(self._split(noise)):
+            z = ops.concatenate([z, reparameterize(*self._after(index, z, context), epsilon)], -1)
+        return z
+
+    def log_prob(self, z, context=None):
+        """Returns the log-density in nats, `[...]`, of all groups but the first, given it."""
+        total, done = 0.0, self.sizes[0]
+        for index, size in enumerate(self.sizes[1:]):
+            parameters = self._after(index, z[..., :done], context)
+            total = total + gaussian_log_prob(*parameters, z[..., done : done + size])
+            done += size
+        return total
+
+    def _split(self, noise):
+        return tf.split(noise, self.sizes[1:], axis=-1)
+
+    def _after(self, index, before, context):
+        """Mean and log-variance of group `index + 1`, given the latents before it."""
+        inputs = before
+        if context is not None:
+            lead = tf.broadcast_dynamic_shape(tf.shape(before)[:-1], tf.shape(context)[:-1])
+            inputs = ops.concatenate(
+                [
+                    tf.broadcast_to(part, tf.concat([lead, tf.shape(part)[-1:]], axis=0))
+                    for part in (context, before)
+                ],
+                axis=-1,
+            )
+        network = self.networks[index]
+        flat = tf.reshape(inputs, (-1, network.input_shape[-1]))
+        outputs = tf.reshape(
+            network(flat), tf.concat([tf.shape(inputs)[:-1], [network.output_shape[-1]]], axis=0)
+        )
+        mean, log_var = tf.split(outputs, 2, axis=-1)
+        return mean, ops.clip(log_var, -self.log_var_bound, self.log_var_bound)

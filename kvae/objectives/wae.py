@@ -1,0 +1,181 @@
+"""Objectives that pull the codes of all examples together to the prior: InfoVAE and WAE."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from kvae import random, schedules
+from kvae.divergences.mmd import SCALES, check_kernel, mmd
+from kvae.objectives.bound import Bound, check_aggregate
+
+__all__ = ["WAE", "InfoVAE", "Matching"]
+
+
+class Matching(Bound):
+    """An objective whose loss holds the maximum mean discrepancy between q(z) and the prior.
+
+    The codes of a batch, one draw for each example, are compared with as many draws from the prior.
+    The squared MMD is in the logs as `mmd`, the same for every example of the batch. Under a
+    distribution strategy the batch is that of a replica.
+
+    Args:
+        kernel: str. `"imq"` or `"rbf"`, see `kvae.divergences.mmd.mmd`. Defaults to `"imq"`.
+        bandwidth: float or `None`. A squared length. Defaults to `None`: the mean squared distance
+            of two draws from N(0, I), `2 * latent_dim`, or on the unit sphere, 2.
+        scales: sequence of float. The kernel is a sum over multiples of the bandwidth. Defaults to
+            `(0.1, 0.2, 0.5, 1, 2, 5, 10)`.
+        unbiased: bool. Whether the MMD is the U-statistic. Defaults to `True`.
+        **settings: `num_samples` and `kl` of `kvae.objectives.Bound`. With several samples the MMD
+            is averaged over them.
+    """
+
+    def __init__(
+        self,
+        kernel: str = "imq",
+        bandwidth: float | None = None,
+        scales=SCALES,
+        unbiased: bool = True,
+        **settings,
+    ):
+        super().__init__(**settings)
+        check_kernel(kernel, bandwidth, scales)
+        self.kernel, self.bandwidth, self.unbiased = kernel, bandwidth, unbiased
+        self.scales = tuple(scales)
+
+    def attach(self, vae):
+        super().attach(vae)
+        check_aggregate(self, vae)
+
+    def metric_names(self):
+        return (*super().metric_names(), "mmd")
+
+    def discrepancy(self, vae, z, seed):
+        """Returns the squared MMD of `z` `[num_samples, batch, latent_dim]` and the prior.
+
+        A tensor `[batch]` of one number, averaged over the samples.
+        """
+        shape = tf.shape(z)
+        drawn = vae.prior.sample(shape[0] * shape[1], random.fold_in(seed, 1))
+        bandwidth = self.bandwidth
+        if bandwidth is None and vae.posterior.space == "sphere":
+            bandwidth = 2.0
+        value = mmd(z, tf.reshape(drawn, shape), self.kernel, bandwidth, self.scales, self.unbiased)
+        return tf.fill([shape[1]], tf.reduce_mean(value))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel": self.kernel,
+            "bandwidth": self.bandwidth,
+            "scales": self.scales,
+            "unbiased": self.unbiased,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kvae.objectives")
+class InfoVAE(Matching):
+    """`−E_q log p(x|z) + (1 − α) KL(q(z|x) ‖ p(z)) + (α + λ − 1) MMD(q(z), p(z))`.
+
+    The KL of each posterior with the prior keeps information out of z; the MMD compares all codes
+    together with the prior, and does not. `alpha=0` and `lambda_=1` is the ELBO, `alpha=1` leaves
+    the MMD alone (MMD-VAE); a negative α weighs the KL like a β of `1 − α`.
+
+    Args:
+        alpha: float, at most 1. How much of the KL is taken out. Defaults to `0.0`.
+        lambda_: float, at least `1 − alpha`. Defaults to `10.0`.
+        **settings: `kernel`, `bandwidth`, `scales`, `unbiased` of `kvae.objectives.Matching`,
+            `num_samples` and `kl` of `kvae.objectives.Bound`.
+
+    Raises:
+        ValueError: for weights below 0, for a posterior without a density (see `WAE`), a discrete
+            one, and a prior that depends on a label.
+
+    Example:
+
+    ```python
+    objective = kvae.objectives.InfoVAE(alpha=0.5, lambda_=100.0)
+    vae = kvae.VAE(encoder, decoder, latent_dim=10, objective=objective)
+    ```
+
+    Reference:
+        - [Zhao et al., InfoVAE: Balancing Learning and Inference in Variational Autoencoders,
+          eq. 6 and section 3.2](https://arxiv.org/abs/1706.02262)
+    """
+
+    def __init__(self, alpha: float = 0.0, lambda_: float = 10.0, **settings):
+        super().__init__(**settings)
+        if not (math.isfinite(alpha) and math.isfinite(lambda_)):
+            raise ValueError(f"`alpha` and `lambda_` are finite, not {alpha} and {lambda_}.")
+        if alpha > 1:
+            raise ValueError(f"`alpha` is at most 1: the KL weighs 1 − alpha. It is {alpha}.")
+        if alpha + lambda_ < 1:
+            raise ValueError(
+                f"`lambda_` is at least 1 − alpha, {1 - alpha:g}: the MMD weighs alpha + lambda_ "
+                f"− 1. It is {lambda_}."
+            )
+        self.alpha, self.lambda_ = alpha, lambda_
+
+    def attach(self, vae):
+        super().attach(vae)
+        if not vae.posterior.has_density:
+            raise ValueError(
+                f"InfoVAE weighs the KL, and a {type(vae.posterior).__name__} posterior has no "
+                "density. Use objective=kvae.objectives.WAE(lambda_=…), which has the MMD alone."
+            )
+
+    def cost(self, vae, params, z, kl, *, seed):
+        value = self.discrepancy(vae, z, seed)
+        cost = (1.0 - self.alpha) * kl + (self.alpha + self.lambda_ - 1.0) * value
+        return cost, {"mmd": value}
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha, "lambda_": self.lambda_}
+
+
+@keras.saving.register_keras_serializable(package="kvae.objectives")
+class WAE(Matching):
+    """The Wasserstein autoencoder with MMD: `−E_q log p(x|z) + λ MMD(q(z), p(z))`.
+
+    No KL: codes may be as precise as they like, as long as all of them together are spread like
+    the prior. So a deterministic encoder (`posterior="delta"`) becomes a model that can be sampled
+    from. The paper's cost `‖x − G(z)‖²` is, up to a constant, that of a Gaussian likelihood with
+    `scale=1/√2`. `elbo` and `kl` are reported as of any model; the loss bounds no likelihood.
+
+    Args:
+        lambda_: float or schedule (`kvae.schedules`). Weight of the MMD. Defaults to `10.0`.
+        **settings: `kernel`, `bandwidth`, `scales`, `unbiased` of `kvae.objectives.Matching`,
+            `num_samples` and `kl` of `kvae.objectives.Bound`.
+
+    A learned prior is trained through its draws: that reaches means and scales, and not the weights
+    of components.
+
+    Raises:
+        ValueError: for a model without a prior, a discrete posterior, and a prior that depends on a
+            label.
+
+    Example:
+
+    ```python
+    objective = kvae.objectives.WAE(lambda_=10.0, kernel="imq")
+    vae = kvae.VAE(encoder, decoder, latent_dim=8, posterior="delta", objective=objective)
+    ```
+
+    Reference:
+        - [Tolstikhin et al., Wasserstein Auto-Encoders, algorithm 2](
+          https://arxiv.org/abs/1711.01558)
+    """
+
+    def __init__(self, lambda_: float = 10.0, **settings):
+        super().__init__(**settings)
+        self.lambda_ = schedules.resolve("lambda_", lambda_)
+
+    def scheduled(self):
+        return {"lambda_": self.lambda_}
+
+    def cost(self, vae, params, z, kl, *, seed):
+        value = self.discrepancy(vae, z, seed)
+        return schedules.at(self.lambda_, vae) * value, {"mmd": value}
+
+    def get_config(self):
+        return {**super().get_config(), "lambda_": schedules.serialize(self.lambda_)}

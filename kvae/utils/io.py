@@ -1,0 +1,471 @@
+"""Files that are either whole or absent: atomic writes and content hashes."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import stat
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+from kvae.utils import locks
+
+__all__ = [
+    "DAMAGED",
+    "atomic_directory",
+    "atomic_weights",
+    "atomic_write",
+    "check_archive",
+    "check_hdf5",
+    "check_room",
+    "disk_errors",
+    "scratch_folder",
+    "sealed",
+    "sha256_file",
+    "unsealed",
+    "utf8_path",
+    "without_nan",
+    "writable_folder",
+]
+
+# What readers of ZIP archives, `.npz` files among them, raise for one that is damaged.
+DAMAGED = (
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,  # Of a length that was altered.
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_SEAL = "sha256"
+# Archives of models have some five members, and files of weights some hundred groups. Keras packs
+# neither; what somebody packed again may unpack to so many times its size.
+_MAX_MEMBERS, _MAX_OBJECTS = 1000, 20_000
+_MAX_EXPANSION, _FREE_BYTES = 8, 16 << 20
+_SCRATCH = re.compile(r"\..*\.tmp", re.DOTALL)
+_OWNER = ".owner"
+
+
+def writable_folder(path: str | os.PathLike, purpose: str | None = None) -> pathlib.Path:
+    """Creates a folder where there is none, with an error that names the obstacle.
+
+    To be called before the work whose results it gets.
+
+    Args:
+        path: str or path. The folder; its parents are created, too.
+        purpose: str. What cannot be done without it. Defaults to `None`: the folder itself.
+
+    Returns:
+        The folder.
+
+    Raises:
+        NotADirectoryError: if it, or a parent of it, is a file.
+        PermissionError: if it cannot be created or written.
+    """
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        # The nearest one that exists is the file in the way.
+        file = next(place for place in (folder, *folder.parents) if place.exists())
+        raise NotADirectoryError(
+            f"Cannot {purpose or f'write to {folder}'}: {file} is a file, not a folder. "
+            "Choose another path."
+        ) from None
+    except OSError as error:
+        raise PermissionError(
+            f"Cannot create the folder {folder}: {error.strerror}. Choose a folder that you "
+            "may write to."
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"The folder {folder} is not writable. Choose another path or change its permissions."
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def disk_errors(
+    folder: str | os.PathLike, outcome: str, advice: str = "Free some space, or write elsewhere."
+) -> Iterator[None]:
+    """Says in one line that the disk is full, whichever library met it first.
+
+    Args:
+        folder: str or path. Where files are written, by the block and by those whom it calls.
+        outcome: str. What became of them, e.g. `"nothing was written"`.
+        advice: str. What to do. Defaults to freeing space or writing elsewhere.
+
+    Raises:
+        OSError: `ENOSPC` in place of an error of the block that says so in one way or another.
+    """
+    try:
+        yield
+    except Exception as error:
+        # TensorFlow's file system reports it as a status, with the C library's words in it.
+        codes = (
+            code
+            for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            if getattr(error, "errno", None) == code or os.strerror(code) in str(error)
+        )
+        code = next(codes, None)
+        if code is None:
+            raise
+        # A quota or a limit on the size of files ends the room before the disk does.
+        cause = "" if code == errno.ENOSPC else f": {os.strerror(code)}"
+        folder = pathlib.Path(folder).absolute()
+        # TensorFlow and the converters write on their way in the folder for temporary files.
+        places = (folder, *folder.parents), (pathlib.Path(tempfile.gettempdir()),)
+        disks = [next(place for place in path if place.is_dir()) for path in places]
+        free, disk = min((shutil.disk_usage(disk).free / 1e6, disk) for disk in disks)
+        raise OSError(
+            errno.ENOSPC,
+            f"The disk of {disk} is full ({free:.0f} MB free{cause}), and {outcome}. {advice}",
+        ) from error
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
+    """Gives a hidden folder `.NAME.….tmp` in `parent`, which goes away at the end.
+
+    What a process leaves there that is killed goes away when the next one writes in `parent`: a
+    lock in the folder says whether its owner lives. In a folder, writers may open, replace or stat
+    files as they like; and `mkdtemp` makes folders that only their owner may read, so that a child
+    is to be renamed and not the folder itself.
+    """
+    parent = pathlib.Path(parent)
+    _clear_away(parent)
+    # Some bytes of the 255 that a name may have are needed for what makes it another one.
+    prefix = os.fsdecode(os.fsencode(f".{name}")[:200]) + "."
+    while True:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=parent))
+        try:
+            owned = locks.claim(folder / _OWNER)
+        except OSError as error:
+            if error.errno not in locks.UNSUPPORTED:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            owned = None
+            break
+        if owned is not None:
+            break
+        # Another process looked in this very moment whether the folder's owner lives.
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if owned is not None:
+            locks.give_up(owned)
+
+
+def _clear_away(parent: pathlib.Path) -> None:
+    """Removes the scratch folders of processes that were killed."""
+    with os.scandir(parent) as entries:
+        found = [entry.path for entry in entries if _SCRATCH.fullmatch(entry.name)]
+    for folder in found:
+        if locks.is_abandoned(os.path.join(folder, _OWNER)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary path beside `path`, renamed to `path` when the block succeeds.
+
+    The temporary file has the same suffixes as `path` (libraries choose a format by them). When
+    the block raises, or the process dies, an older file at `path` stays as it was. A new file gets
+    the permissions that the umask leaves; one that replaces an older file gets the older one's
+    permissions, and its owner and group as far as this process may give them. Where `path` is a
+    symbolic link, the file that it points to is written, and the link stays.
+
+    Args:
+        path: str or path. The file to write. Missing parent folders are created.
+
+    Raises:
+        FileNotFoundError: if `path` is a link into a folder that does not exist.
+        IsADirectoryError: if `path` is a folder, or a link to one.
+        NotADirectoryError: if a parent of `path` is a file.
+        OSError: if the disk is full, or `path` is a device or another special file.
+        PermissionError: if the folder cannot be created or written.
+
+    Example:
+
+    ```python
+    with kvae.utils.io.atomic_write("report.json") as temporary:
+        temporary.write_text("{}")
+    ```
+    """
+    path = pathlib.Path(path)
+    target = _target(path)
+    parent = writable_folder(target.parent, f"write {path}")
+    full = disk_errors(parent, f"{path} was not written")
+    with full, scratch_folder(parent, target.name) as folder:
+        temporary = folder / path.name
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        _give_permissions(temporary, target)
+        os.replace(temporary, target)
+
+
+def _target(path: pathlib.Path) -> pathlib.Path:
+    """Returns the file that is to be written at `path`: where it is a link, what it points to."""
+    if path.is_dir():
+        raise IsADirectoryError(f"Cannot write {path}: it is a folder. Give a file name.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"Cannot write {path}: it is a device, a pipe or a socket. Give a file name.")
+    if not path.is_symlink():
+        return path
+    target = pathlib.Path(os.path.realpath(path))
+    if target.is_symlink() or not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"Cannot write {path}: it is a link to {os.readlink(path)}, and there is no such "
+            "folder. Create it, or remove the link."
+        )
+    return target
+
+
+def _give_permissions(temporary: pathlib.Path, target: pathlib.Path) -> None:
+    """Gives a new file the permissions of the one that it replaces, or those of the umask."""
+    new = os.stat(temporary)
+    try:
+        old = os.stat(target)
+    except FileNotFoundError:
+        old = os.stat(temporary.parent / _OWNER)  # Made by this process, as open() makes files.
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    if new.st_gid != old.st_gid:
+        try:
+            os.chown(temporary, -1, old.st_gid)
+        except PermissionError:  # What one group may do is not meant for another.
+            mode = mode & ~0o070 | (mode & 0o007) << 3
+    if new.st_uid != old.st_uid:
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, old.st_uid, -1)
+    with contextlib.suppress(PermissionError):  # Of file systems that know no permissions.
+        os.chmod(temporary, mode)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary folder beside `path`, renamed to `path` when the block succeeds.
+
+    Raises:
+        FileExistsError: if `path` exists: a finished folder is never overwritten.
+        NotADirectoryError: if a parent of `path` is a file.
+        OSError: if the disk is full. Nothing half-written is left.
+        PermissionError: if the folder cannot be created or written.
+    """
+    path = pathlib.Path(path)
+    parent = writable_folder(path.parent, f"write {path}")
+    if os.path.lexists(path):  # A link that points nowhere, too.
+        raise FileExistsError(f"{path} exists and is not overwritten. Choose another name.")
+    full = disk_errors(parent, f"{path} was not written")
+    with full, scratch_folder(parent, path.name) as folder:
+        temporary = folder / path.name
+        temporary.mkdir()
+        yield temporary
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if path.exists():
+                raise FileExistsError(f"{path} was made meanwhile and is kept.") from None
+            raise
+
+
+@contextlib.contextmanager
+def utf8_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a path to the same file or folder that is UTF-8, as TensorFlow and others need it.
+
+    It is `path` itself, unless its bytes are no UTF-8: then it is a link in a folder for temporary
+    files, which goes away at the end.
+    """
+    path = pathlib.Path(os.path.abspath(path))
+    with contextlib.ExitStack() as stack:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvae-link-"))
+            link = pathlib.Path(folder, f"link{path.suffix}")
+            os.symlink(path, link)
+            path = link
+        yield path
+
+
+def check_room(path: str | os.PathLike, size: int) -> None:
+    """Checks that the disk has room for a file of `size` bytes beside `path`.
+
+    For writers that a full disk takes down with the process, as it does HDF5.
+
+    Raises:
+        OSError: if it has not.
+    """
+    probe = pathlib.Path(path).with_name("room")
+    try:
+        with open(probe, "wb") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size)
+            else:
+                stream.truncate(size)
+    except OSError as error:
+        text = f"{error.strerror}: there is no room for {size / 1e6:.1f} MB in {probe.parent}"
+        raise OSError(error.errno, text) from None
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_weights(path: str | os.PathLike, variables) -> Iterator[pathlib.Path]:
+    """As `atomic_write`, for a file of variables, once the disk is seen to have room for them.
+
+    Raises:
+        OSError: if it has not.
+    """
+    # HDF5 needs some room of its own for each.
+    size = sum(8 * math.prod(variable.shape) + 4096 for variable in variables)
+    with atomic_write(path) as temporary:
+        check_room(temporary, size)
+        yield temporary
+
+
+def sha256_file(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 of a file's content as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def without_nan(value):
+    """Returns plain data with `None` for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sealed(content: dict) -> str:
+    """Returns an object as JSON with a SHA-256 of what it says, which `unsealed` checks."""
+    return json.dumps({**content, _SEAL: _digest(content)}, indent=2) + "\n"
+
+
+def unsealed(text: str) -> dict:
+    """Reads the JSON of `sealed`; one without a SHA-256 is read as it is.
+
+    Raises:
+        ValueError: if it is no JSON object, or says something else than what was written.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    if content.pop(_SEAL, (digest := _digest(content))) != digest:
+        raise ValueError("it was altered: its SHA-256 differs")
+    return content
+
+
+def _digest(content: dict) -> str:
+    # As it will be read: keys are strings, and tuples are lists.
+    plain = json.loads(json.dumps({key: content[key] for key in content if key != _SEAL}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def check_archive(path: str | os.PathLike) -> None:
+    """Reads all of a ZIP archive, such as a `.keras` file, and compares its checksums.
+
+    A reader that jumps about in a member, as HDF5's may, does not. What the members take when they
+    are unpacked is bounded before they are read.
+
+    Raises:
+        ValueError: if it is no archive, was cut off or altered, has more members or unpacks to more
+            bytes than a model does, or has a member that would lie outside of the folder it is
+            unpacked to, or two of one name.
+    """
+    with open(path, "rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                _check_members(path, archive.infolist())
+                damaged = archive.testzip()
+        except _Refused as error:
+            raise ValueError(f"{path} is no model file: {error}.") from None
+        except DAMAGED as error:
+            raise ValueError(f"{path} is damaged, or no archive: {error}.") from None
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: the checksum of its {damaged!r} differs.")
+
+
+class _Refused(Exception):
+    """An archive that is whole, and not one of a model."""
+
+
+def _check_members(path, members: list[zipfile.ZipInfo]) -> None:
+    if len(members) > _MAX_MEMBERS:
+        raise _Refused(f"it has {len(members)} members, and at most {_MAX_MEMBERS} are allowed")
+    seen, total = set(), 0
+    for member in members:
+        name = member.filename
+        place = pathlib.PurePosixPath(name.replace("\\", "/"))
+        # Some file systems do not tell upper from lower case.
+        key = str(place).casefold()
+        windows = pathlib.PureWindowsPath(name)
+        outside = place.is_absolute() or windows.drive or ".." in place.parts
+        if outside or key in seen or not place.parts:
+            raise _Refused(f"its member {name[:200]!r} has no place in it")
+        seen.add(key)
+        total += member.file_size
+    packed = os.path.getsize(path)
+    if total > _FREE_BYTES + _MAX_EXPANSION * packed:
+        raise _Refused(f"it unpacks to {total} bytes, over {_MAX_EXPANSION} times its {packed}")
+
+
+def check_hdf5(file, what: str) -> None:
+    """Checks that the arrays of an HDF5 file are stored in it and unpack to about its size.
+
+    Args:
+        file: path, or a binary stream that can seek.
+        what: str. The file's name, for errors.
+
+    Raises:
+        ValueError: if an array declares many more bytes than are stored, or names another file, or
+            if it is no HDF5 file.
+    """
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as opened:
+            groups, seen = [opened], {h5py.h5o.get_info(opened.id).addr}
+            while groups:
+                group = groups.pop()
+                for name in group:
+                    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                        raise _Refused(f"its {name[:80]!r} is a link")
+                    item = group[name]
+                    place = h5py.h5o.get_info(item.id).addr
+                    if place in seen or len(seen) > _MAX_OBJECTS:
+                        raise _Refused(f"its {name[:80]!r} is there twice, or one of too many")
+                    seen.add(place)
+                    if isinstance(item, h5py.Group):
+                        groups.append(item)
+                    elif item.external or item.is_virtual:
+                        raise _Refused(f"its {name[:80]!r} lies in another file")
+                    elif (item.size or 0) * item.dtype.itemsize > _FREE_BYTES // 16 + (
+                        _MAX_EXPANSION * item.id.get_storage_size()
+                    ):
+                        raise _Refused(f"its {name[:80]!r} declares more than is stored of it")
+    except _Refused as error:
+        raise ValueError(f"{what} is no file of weights: {error}.") from None
+    except DAMAGED as error:
+        raise ValueError(f"{what} is damaged, or no HDF5 file: {error}.") from None

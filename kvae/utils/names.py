@@ -1,0 +1,26 @@
+"""Errors for names that are not known."""
+
+import difflib
+from collections.abc import Iterable
+
+from kvae.utils.terminal import printable
+
+__all__ = ["unknown_name"]
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
+    """Makes the error for an unknown `name`, with the nearest known names.
+
+    Args:
+        kind: str. What the name stands for, e.g. `"dataset"`.
+        name: object. What was given.
+        known: iterable of str. The names that exist.
+
+    Returns:
+        A `ValueError` to raise.
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    names = printable(", ".join(known))
+    return ValueError(f"Unknown {kind} {name!r}. {hint}Known: {names or 'none'}.")

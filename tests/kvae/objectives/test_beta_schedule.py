@@ -1,0 +1,49 @@
+"""A weight of the KL that follows a schedule."""
+
+import keras
+import numpy as np
+import pytest
+from keras.optimizers.schedules import PolynomialDecay
+
+import kvae
+
+
+def warm_up(steps=4):
+    return kvae.objectives.ELBO(beta=PolynomialDecay(0.0, steps, 1.0))
+
+
+def test_loss_has_the_weight_of_the_step(make_vae, digits):
+    """Linear warm-up over 4 steps: before step s the weight is min(s / 4, 1)."""
+    vae = make_vae(objective=warm_up())
+    vae.compile("sgd")
+    for step in range(6):
+        terms = vae.evaluate(digits, verbose=0, return_dict=True)
+        beta = min(step / 4, 1.0)
+        expected = terms["reconstruction"] + beta * terms["kl"]
+        assert terms["loss"] == pytest.approx(expected, rel=1e-5)
+        assert terms["elbo"] == pytest.approx(-terms["reconstruction"] - terms["kl"], rel=1e-5)
+        vae.fit(digits, batch_size=len(digits), epochs=1, verbose=0)
+
+
+def test_a_loaded_model_goes_on_where_it_was(make_vae, digits, tmp_path):
+    vae = make_vae(objective=warm_up(10))
+    vae.compile("sgd")
+    vae.fit(digits, batch_size=len(digits), epochs=3, verbose=0)
+    vae.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    terms = again.evaluate(digits, verbose=0, return_dict=True)
+    assert terms["kl"] > 0.01
+    assert (terms["loss"] - terms["reconstruction"]) / terms["kl"] == pytest.approx(0.3, rel=1e-3)
+    assert again.objective.get_config() == vae.objective.get_config()
+
+
+def test_without_an_optimizer_the_schedule_is_over(make_vae, digits):
+    vae = make_vae(objective=warm_up())
+    terms = vae.objective.terms(vae, digits, digits, training=False, seed=0)
+    np.testing.assert_allclose(terms["loss"], -terms["elbo"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [-1.0, float("nan")])
+def test_bad_weights(beta):
+    with pytest.raises(ValueError, match="at least 0"):
+        kvae.objectives.ELBO(beta=beta)
