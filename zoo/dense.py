@@ -313,8 +313,8 @@ def build_dense_autoencoder(
         code_activation: str. Of the code. Defaults to `"relu"`.
         l1: float. Nats per unit of |code| (the sparse one). Defaults to `0.0`.
         likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
-        **parts: further arguments of `kvae.VAE`; a `posterior` replaces `kvae.posteriors.Delta`, and
-            takes a `prior` where it has a density.
+        **parts: further arguments of `kvae.VAE`; a `posterior` replaces `kvae.posteriors.Delta`;
+            it takes a `prior` where it has a density.
 
     Reference:
         - [Chollet, Building Autoencoders in Keras](

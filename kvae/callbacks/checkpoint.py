@@ -24,8 +24,8 @@ class Checkpoint(keras.callbacks.Callback):
     restored training repeats what the killed one would have done.
 
     While a model trains, the folder is locked (see `kvae.utils.locks.Lock`): a second training in
-    it is refused and told who holds it. Other processes may read it meanwhile, by `restore`, and see
-    one whole checkpoint.
+    it is refused and told who holds it. Other processes may read it meanwhile, by `restore`, and
+    see one whole checkpoint.
 
     Of several workers the first one writes, all read, and the folder is one that they share.
 

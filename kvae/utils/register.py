@@ -1,0 +1,86 @@
+"""Registers: each thing that has a name registers where it is defined."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from kvae.utils import names
+
+__all__ = ["Register", "import_modules"]
+
+
+class Register(Mapping):
+    """Things of one kind by name, in alphabetical order.
+
+    Args:
+        kind: str. What the things are, for errors, e.g. `"prior"`.
+
+    Raises:
+        ValueError: when a name is looked up that nothing has registered, with the nearest names;
+            and when two different things register under the same name.
+
+    Example:
+
+    ```python
+    COLOURS = Register("colour")
+
+    @COLOURS.register("red")
+    def red():
+        return (255, 0, 0)
+
+    COLOURS["red"]()      # (255, 0, 0)
+    list(COLOURS)         # ["red"]
+    ```
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._things: dict[str, Any] = {}
+
+    def add(self, name: str, thing) -> None:
+        """Registers a thing under a name. The same definition, run again, replaces itself."""
+        present = self._things.get(name)
+        if present is not None and _definition(present) != _definition(thing):
+            raise ValueError(f"There is a {self.kind} {name!r} already: {present!r}.")
+        self._things[name] = thing
+
+    def register(self, *names: str) -> Callable:
+        """Returns a decorator that registers a class or a function under one or more names."""
+
+        def decorate(thing):
+            for name in names:
+                self.add(name, thing)
+            return thing
+
+        return decorate
+
+    def __getitem__(self, name: str):
+        try:
+            return self._things[name]
+        except (KeyError, TypeError):
+            raise names.unknown_name(self.kind, name, self) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._things))
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def __repr__(self) -> str:
+        return f"Register({self.kind!r}: {', '.join(self) or 'empty'})"
+
+
+def import_modules(package: str) -> None:
+    """Imports every module of a package, so that all that they define is registered."""
+    found = importlib.import_module(package)
+    for module in sorted(pkgutil.iter_modules(found.__path__), key=lambda module: module.name):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+def _definition(thing) -> tuple:
+    """Returns where a thing is defined, which tells a definition that is run again from another."""
+    return getattr(thing, "__module__", None), getattr(thing, "__qualname__", repr(thing))
