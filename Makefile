@@ -13,7 +13,7 @@
 #              threads at once, memory over CALLS=1000 calls of each public method (hours), and a
 #              soak of the development server (SOAK=600 seconds)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
-# make .venv   just the environment  make lint    ruff             make clean
+# make .venv   just the environment  make lint    style, format, layers    make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
 #
 # make PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made with;
@@ -137,6 +137,7 @@ models: .venv
 lint: .venv
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	.venv/bin/lint-imports --no-cache
 
 # pip-audit asks PyPI; --strict, so that a package that could not be looked up is a failure.
 audit: .venv
