@@ -12,49 +12,8 @@ print(export.profile("digits.tflite", model, test))  # size, latency, error, nat
 `import export` does not import TensorFlow; the functions do.
 """
 
-import importlib
+from kvae.utils.exports import attach_stub
 
-__all__ = [
-    "Client",
-    "Profile",
-    "Publication",
-    "Report",
-    "Row",
-    "ServingError",
-    "onnx",
-    "profile",
-    "publish",
-    "saved_model",
-    "tflite",
-    "verify",
-    "web",
-]
-
-# The modules are not called like the functions: importing one would hide the other.
-_HOMES = {
-    "Client": "export.client",
-    "Profile": "export.profiling",
-    "Publication": "export.repository",
-    "Report": "export.report",
-    "Row": "export.report",
-    "ServingError": "export.client",
-    "onnx": "export.onnx_models",
-    "profile": "export.profiling",
-    "publish": "export.repository",
-    "saved_model": "export.saved_models",
-    "tflite": "export.lite",
-    "verify": "export.verification",
-    "web": "export.browser.page",
-}
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'export' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# The names stand in __init__.pyi. Modules are not called like the functions: importing one would
+# hide the other.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

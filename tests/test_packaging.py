@@ -201,7 +201,10 @@ def test_wheel_holds_all_modules_cards_weights_and_the_command(tmp_path):
             assert archive.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()
     modules = [path for name in PACKAGES for path in ROOT.glob(f"{name}/**/*.py")]
     pages = [path for name in PACKAGES for path in ROOT.glob(f"{name}/**/*.html")]
-    expected = {path.relative_to(ROOT).as_posix() for path in modules + pages}
+    types = [path for name in PACKAGES for path in ROOT.glob(f"{name}/**/*.pyi")]
+    types += [ROOT / name / "py.typed" for name in PACKAGES]
+    assert len(types) >= 6
+    expected = {path.relative_to(ROOT).as_posix() for path in modules + pages + types}
     assert expected - inside == set()
     assert f"{info}/licenses/LICENSE" in inside
     outside = {name for name in inside if name.split("/")[0] not in (*PACKAGES, info)}

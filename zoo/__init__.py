@@ -3,28 +3,7 @@
 `import zoo` and `zoo.list_models()` are cheap: TensorFlow is imported by `build` and `load`.
 """
 
-import importlib
+from kvae.utils.exports import attach_stub
 
-_NAMES = {
-    "Card": "zoo.cards",
-    "build": "zoo.registry",
-    "card": "zoo.cards",
-    "list_architectures": "zoo.registry",
-    "list_classifiers": "zoo.classifiers",
-    "list_models": "zoo.cards",
-    "load": "zoo.registry",
-    "load_classifier": "zoo.classifiers",
-    "push_to_hub": "zoo.hub",
-}
-
-__all__ = list(_NAMES)
-
-
-def __getattr__(name):
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+# The names stand in __init__.pyi.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .browser.page import web as web
+from .client import Client as Client
+from .client import ServingError as ServingError
+from .lite import tflite as tflite
+from .onnx_models import onnx as onnx
+from .profiling import Profile as Profile
+from .profiling import profile as profile
+from .report import Report as Report
+from .report import Row as Row
+from .repository import Publication as Publication
+from .repository import publish as publish
+from .saved_models import saved_model as saved_model
+from .verification import verify as verify

@@ -1,0 +1,9 @@
+from .cards import Card as Card
+from .cards import card as card
+from .cards import list_models as list_models
+from .classifiers import list_classifiers as list_classifiers
+from .classifiers import load_classifier as load_classifier
+from .hub import push_to_hub as push_to_hub
+from .registry import build as build
+from .registry import list_architectures as list_architectures
+from .registry import load as load
