@@ -99,7 +99,7 @@ def tflite(
 
     ```python
     vae = zoo.load("conv_vae.mnist")
-    images = kvae.datasets.load("mnist", "train").images[:256]
+    images = kvae.datasets.load("mnist", "train").examples[:256]
     path = export.tflite(vae, "mnist.tflite", "int8", calibration=images)
     ```
     """
@@ -293,8 +293,8 @@ def _given(model, calibration) -> tuple[np.ndarray, np.ndarray | None, bool]:
     label = None
     if isinstance(calibration, tuple):
         calibration, label = calibration
-    if hasattr(calibration, "images"):
-        calibration, label = calibration.images, calibration.labels if model.conditional else None
+    if hasattr(calibration, "examples"):
+        calibration, label = calibration.examples, calibration.labels if model.conditional else None
     given = np.asarray(calibration)
     events = given.shape[1:] == tuple(model.event_shape)
     fits = events or given.shape[1:] == (model.latent_dim,)

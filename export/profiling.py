@@ -190,8 +190,8 @@ def _latents(model, data):
     label = None
     if isinstance(data, tuple):
         data, label = data
-    if hasattr(data, "images"):
-        data, label = data.images, data.labels if model.conditional else None
+    if hasattr(data, "examples"):
+        data, label = data.examples, data.labels if model.conditional else None
     x = np.asarray(data, np.float32)
     model.likelihood.check(x, "data")
     params = model.encode(x, label)

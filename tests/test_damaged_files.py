@@ -22,7 +22,7 @@ import zoo
 from export import saved_models
 from export.runtime import child, warmup
 from kvae.callbacks import Checkpoint
-from kvae.datasets import read_idx, sources
+from kvae.datasets import files, read_idx
 from kvae.evaluation.cache import BatchCache
 from kvae.utils import io
 from zoo import weights
@@ -282,7 +282,7 @@ def npz(path, **values):
 def test_arrays_of_data(tmp_path):
     path = tmp_path / "faces.npz"
     npz(path, images=np.random.default_rng(0).integers(256, size=(30, 4, 4), dtype=np.uint8))
-    check(path, lambda path: sources._read_npz(path, ("images",)), equal)
+    check(path, lambda path: files.read_npz(path, ("images",)), equal)
 
 
 def test_caches_of_estimates(tmp_path):

@@ -84,7 +84,7 @@ def load_classifier(name: str) -> keras.Model:
 
     ```python
     classifier = zoo.load_classifier("mnist")
-    classifier(kvae.datasets.load("mnist", "test").images[:5])["features"]    # [5, 64]
+    classifier(kvae.datasets.load("mnist", "test").examples[:5])["features"]    # [5, 64]
     ```
     """
     card = classifier_card(name)
@@ -113,7 +113,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     epochs, batch_size = recipe["epochs"], recipe["batch_size"]
     start = time.monotonic()
     keras.utils.set_random_seed(seed)  # Of the initial weights.
-    model = build_classifier(info.shape, info.classes)
+    model = build_classifier(info.event_shape, info.classes)
     logits = keras.Model(model.input, model.output["logits"])
     rate = keras.optimizers.schedules.CosineDecay(
         recipe["learning_rate"], epochs * train.steps(batch_size)
@@ -125,7 +125,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     generator = np.random.Generator(np.random.Philox(seed))
     for _ in range(epochs):
         order = generator.permutation(len(train))
-        x = train.images[order]
+        x = train.examples[order]
         # Every second image as a draw of zeros and ones.
         x[::2] = generator.random(x[::2].shape, np.float32) < x[::2]
         logits.fit(x, train.labels[order], batch_size=batch_size, shuffle=False, verbose=0)
@@ -134,7 +134,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     directory = pathlib.Path(directory)
     file = f"classifier.{name}.weights.h5"
     path = directory / "weights" / file
-    bare = build_classifier(info.shape, info.classes)  # Without the optimizer.
+    bare = build_classifier(info.event_shape, info.classes)  # Without the optimizer.
     bare.set_weights(model.get_weights())
     with io.atomic_write(path) as temporary:
         bare.save_weights(temporary)
@@ -145,8 +145,8 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     card = Card(
         name=f"classifier.{name}",
         architecture="classifier",
-        arguments={"image_shape": list(info.shape), "num_classes": info.classes},
-        preprocessing={"shape": list(info.shape), "range": [0.0, 1.0], "binarize": "half"},
+        arguments={"image_shape": list(info.event_shape), "num_classes": info.classes},
+        preprocessing={"shape": list(info.event_shape), "range": [0.0, 1.0], "binarize": "half"},
         dataset={
             "name": name,
             "sha256": {
@@ -182,7 +182,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
 
 
 def _accuracy(model, data) -> float:
-    logits = model.predict(data.images, batch_size=500, verbose=0)["logits"]
+    logits = model.predict(data.examples, batch_size=500, verbose=0)["logits"]
     return float(np.mean(logits.argmax(axis=1) == data.labels))
 
 

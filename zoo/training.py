@@ -225,7 +225,7 @@ def measure(recipe: Recipe, model, **options) -> dict:
     options = {"num_samples": recipe.num_samples, "seed": recipe.seed, **options}
     data = test_data(recipe)
     metrics = evaluate(model, data, **options).to_dict()
-    if isinstance(model.likelihood, kvae.likelihoods.Bernoulli) and not _is_binary(data.images):
+    if isinstance(model.likelihood, kvae.likelihoods.Bernoulli) and not _is_binary(data.examples):
         metrics.pop("nll", None)
     if recipe.dataset == "sprites":
         found = disentanglement(model, kvae.datasets.Sprites(), seed=recipe.seed)

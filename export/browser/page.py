@@ -146,7 +146,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
         },
         "seeds": None if seeds is None else _numbers(seeds),
         "encoder": _encodes(model),
-        "fill": None if data is None else _fill(data.images[:points]),
+        "fill": None if data is None else _fill(data.examples[:points]),
     }
 
 
@@ -165,7 +165,7 @@ def _fill(images) -> float:
 def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
     labels = data.labels
     given = model.given(labels if model.conditional else None)
-    params = model.encode(data.images, labels if model.conditional else None)
+    params = model.encode(data.examples, labels if model.conditional else None)
     codes = np.asarray(given.posterior.mean(params), np.float32)
     return codes.reshape(len(data), -1), labels
 

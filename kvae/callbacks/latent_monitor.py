@@ -8,7 +8,7 @@ import numpy as np
 from kvae import schedules
 from kvae.callbacks.summaries import SummaryWriter
 from kvae.datasets import Dataset, kinds
-from kvae.datasets.batches import Examples
+from kvae.datasets.batches import BaseDataset
 
 __all__ = ["LatentMonitor"]
 
@@ -82,7 +82,7 @@ class LatentMonitor(keras.callbacks.Callback):
                 raise ValueError(f"`{name}` is at least {least}, not {value}.")
         if not min_kl >= 0:
             raise ValueError(f"`min_kl` is at least 0, in nats, not {min_kl!r}.")
-        if not isinstance(data, Examples):
+        if not isinstance(data, BaseDataset):
             data = _gathered(data)
         if len(data) < 2:
             raise ValueError(

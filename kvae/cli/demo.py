@@ -95,13 +95,13 @@ def _train(arguments, folder, report) -> bool:
     with report.drawing(folder / "loss.png") as path:
         plots.loss_curves(history, path=path)
     with report.drawing(folder / "reconstructions.png") as path:
-        plots.reconstructions(vae, test.images, 10, path=path)
+        plots.reconstructions(vae, test.examples, 10, path=path)
     with report.drawing(folder / "samples.png") as path:
         plots.samples(vae, 100, seed=arguments.seed, path=path)
     # The code of a grey image: what a user would encode, and less noisy than a binary draw.
     grey = datasets.load("digits", "train")
     with report.drawing(folder / "latent.png") as path:
-        plots.latent_scatter(vae, grey.images, grey.labels, path=path)
+        plots.latent_scatter(vae, grey.examples, grey.labels, path=path)
     with report.drawing(folder / "manifold.png") as path:
         plots.manifold(vae, 15, path=path)
     report.images(

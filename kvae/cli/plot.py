@@ -41,7 +41,7 @@ def run(arguments) -> int:
         plots.samples(model, seed=arguments.seed, path=output, **count, **label)
     else:
         data = common.load_data(model, arguments.model, arguments)
-        x = data if model.conditional else data.images
+        x = data if model.conditional else data.examples
         if arguments.kind == "reconstructions":
             shown = arguments.n or 10
             inputs = next(iter(data.batches(shown)))

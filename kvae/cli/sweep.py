@@ -51,7 +51,7 @@ def run(arguments) -> int:
     binarize = None if arguments.binarize == "none" else arguments.binarize
     if arguments.binarize is None:
         facts = kvae.datasets.info(arguments.dataset)
-        settings = {"image_shape": facts.shape}
+        settings = {"image_shape": facts.event_shape}
         binarize = training.default_binarize(name, settings, facts.dtype == "uint8")
     train, validation = (
         kvae.datasets.load(arguments.dataset, split, binarize=binarize, seed=arguments.seed)

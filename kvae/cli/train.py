@@ -133,7 +133,7 @@ def _recipe(arguments):
     if arguments.data is None:
         if arguments.image_shape is not None:
             raise ValueError("--image-shape is of the images of --data: give that, too.")
-        settings = {"image_shape": kvae.datasets.info(dataset).shape}
+        settings = {"image_shape": kvae.datasets.info(dataset).event_shape}
     elif arguments.dataset is not None:
         raise ValueError("Give --dataset or --data, not both.")
     else:

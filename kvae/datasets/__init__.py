@@ -3,6 +3,7 @@
 | function | gives |
 |---|---|
 | `load(name, split)` | a split of a dataset of `names()`, e.g. `mnist` |
+| `register(name, ...)` | a name for data of your own, read by a function |
 | `Sprites()` | all 737,280 sprites by their factors, drawn when they are needed |
 | `from_array(x)` | a dataset of the user's own tables, signals or images |
 | `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
@@ -16,12 +17,16 @@ Other functions return `Dataset`s. A `tf.data.Dataset` of batches needs no conve
 """
 
 from kvae.datasets.arrays import from_array, train_validation_split
+from kvae.datasets.catalog.sprites import Sprites
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.folders import folder_classes, from_folder
 from kvae.datasets.idx import read_idx
-from kvae.datasets.registry import SPLITS, DatasetInfo, info, load, names
-from kvae.datasets.sprites import Sprites
+from kvae.datasets.info import SPLITS, DatasetInfo
+from kvae.datasets.registry import info, load, names, register
 from kvae.datasets.stream import ImageFolder, Shards, Stream, stream, write_shards
+from kvae.utils.register import import_modules
+
+import_modules("kvae.datasets.catalog")
 
 __all__ = [
     "SPLITS",
@@ -38,6 +43,7 @@ __all__ = [
     "load",
     "names",
     "read_idx",
+    "register",
     "stream",
     "train_validation_split",
     "write_shards",

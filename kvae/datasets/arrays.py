@@ -6,7 +6,7 @@ import numpy as np
 
 from kvae.datasets import kinds
 from kvae.datasets.dataset import Dataset
-from kvae.datasets.sources import fixed_permutation
+from kvae.datasets.splits import fixed_permutation
 
 __all__ = ["from_array", "train_validation_split"]
 

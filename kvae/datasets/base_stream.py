@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from kvae.datasets.batches import Batches, Examples
+from kvae.datasets.batches import BaseDataset, Batches
 from kvae.datasets.dataset import Dataset
 
 __all__ = ["PARALLEL", "Stream"]
@@ -12,7 +12,7 @@ __all__ = ["PARALLEL", "Stream"]
 PARALLEL = 8  # Batches or files that are read at the same time.
 
 
-class Stream(Examples):
+class Stream(BaseDataset):
     """Examples on disk, in batches that repeat bit for bit, as those of a `Dataset` do.
 
     `fit`, `validation_data` and `evaluate` of a `kvae.VAE` take it like a `Dataset`; so does

@@ -5,10 +5,10 @@ import math
 
 from kvae.utils import arguments, forks, names
 
-__all__ = ["Batches", "Examples", "ordered_batches", "ordered_blocks", "steady"]
+__all__ = ["Batches", "BaseDataset", "ordered_batches", "ordered_blocks", "steady"]
 
 
-class Examples:
+class BaseDataset:
     """What a `Dataset` in memory and a `Stream` from disk have in common.
 
     Args:
@@ -127,7 +127,7 @@ class Batches:
         return {name: tf.gather(values, rows) for name, values in stored.items()}
 
     def make(self, gathered: dict, epoch_seed, step):
-        """Returns the batch of gathered rows as models take it; see `Examples.batches`."""
+        """Returns the batch of gathered rows as models take it; see `BaseDataset.batches`."""
         import tensorflow as tf
 
         from kvae import random
@@ -170,7 +170,7 @@ def ordered_batches(
         n, batch_size: int. The last batch of an epoch may be smaller.
         batch: callable. From the numbers of the examples `[batch]`, the seed of the epoch and the
             number of the step, all of them tensors, to the batch.
-        seed, shuffle, first_epoch, repeat: see `Examples.batches`.
+        seed, shuffle, first_epoch, repeat: see `BaseDataset.batches`.
         part: pair of int. `(i, k)` gives piece i of k of each batch, which may be empty.
         parallel: int. Batches made at the same time. Defaults to `None`: one by one.
     """

@@ -5,12 +5,12 @@ import hashlib
 import numpy as np
 
 from kvae.datasets import kinds, weighting
-from kvae.datasets.batches import Batches, Examples, ordered_batches
+from kvae.datasets.batches import BaseDataset, Batches, ordered_batches
 
 __all__ = ["Dataset"]
 
 
-class Dataset(Examples):
+class Dataset(BaseDataset):
     """Examples in memory, with batches that repeat bit for bit.
 
     The order of an epoch depends on `seed` and the number of the epoch alone, so a training that
@@ -139,7 +139,7 @@ class Dataset(Examples):
         return self.x.shape[1:]
 
     @property
-    def images(self) -> np.ndarray:
+    def examples(self) -> np.ndarray:
         """The examples as float32, `[n, *event]`; with `binarize`, their fixed draw."""
         return self._to_float(self._draw() if self.binarize else self.x, drawn=bool(self.binarize))
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from kvae.datasets.batches import Examples
+from kvae.datasets.batches import BaseDataset
 
 __all__ = [
     "as_array",
@@ -49,7 +49,7 @@ def recognize(x, name: str = "x"):
     Raises:
         ValueError: for what is no data, with a word that says how to give it.
     """
-    if type(x) is np.ndarray and x.dtype.kind in "buif" or isinstance(x, Examples):
+    if type(x) is np.ndarray and x.dtype.kind in "buif" or isinstance(x, BaseDataset):
         return x
     if gives_batches(x):
         return x
@@ -61,7 +61,7 @@ def gives_batches(x) -> bool:
     import keras
     import tensorflow as tf
 
-    if isinstance(x, Examples):
+    if isinstance(x, BaseDataset):
         return not hasattr(x, "x")  # A `Dataset` holds its arrays, a `Stream` does not.
     batched = (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset, Iterator)
     return isinstance(x, batched) or type(x).__name__ == "DataLoader"
@@ -94,7 +94,7 @@ def blocks(data):
 
 def _holds_blocks(data) -> bool:
     """Checks whether `data` is a list, or what can be iterated over and is no kind of array."""
-    if isinstance(data, (str, bytes, Examples)) or not hasattr(data, "__iter__"):
+    if isinstance(data, (str, bytes, BaseDataset)) or not hasattr(data, "__iter__"):
         return False
     return isinstance(data, (list, tuple)) or bool(_no_data(data))
 
@@ -227,7 +227,7 @@ def _no_data(values) -> str:
         )
     if isinstance(values, Mapping):
         return f"give one of its entries {', '.join(map(repr, values))}."
-    if isinstance(values, Examples):
+    if isinstance(values, BaseDataset):
         return "arrays are needed here: give its `images`, or of a Stream those of `dataset()`."
     if gives_batches(values):
         return (

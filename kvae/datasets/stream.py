@@ -9,7 +9,7 @@ from kvae.datasets.base_stream import Stream
 from kvae.datasets.folders import image_files
 from kvae.datasets.image_folder import ImageFolder
 from kvae.datasets.shards import INDEX, Shards, read_index, write_shards
-from kvae.datasets.sources import fixed_permutation
+from kvae.datasets.splits import fixed_permutation
 from kvae.utils import names
 
 __all__ = ["ImageFolder", "Shards", "Stream", "is_path", "stream", "write_shards"]

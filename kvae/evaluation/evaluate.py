@@ -92,8 +92,8 @@ def evaluate(
     result.write("evaluation")      # result.json, result.md and pictures
     ```
     """
-    data = model.examples(data)
-    train = None if train is None else model.examples(train)
+    data = model.as_dataset(data)
+    train = None if train is None else model.as_dataset(train)
     if probes and not (train is not None and train.has_labels and data.has_labels):
         raise ValueError("Probes learn the labels of `train` and are tested on those of `data`.")
     terms = mean_terms(model, data, batch_size=batch_size, seed=seed)
@@ -237,7 +237,7 @@ def _probes(model, data, train, seed: int) -> Result:
 def _pictures(model, data, seed: int) -> dict:
     from kvae import plots
 
-    shown = data[:10] if model.conditional else data[:10].images
+    shown = data[:10] if model.conditional else data[:10].examples
     pictures = {
         "reconstructions": (
             "Examples and their reconstructions",

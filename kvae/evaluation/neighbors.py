@@ -150,9 +150,10 @@ def training_neighbors(generated, train, held_out) -> TrainingNeighbors:
     Example:
 
     ```python
-    found = kvae.evaluation.training_neighbors(vae.sample(200, seed=1), train.images, test.images)
+    samples = vae.sample(200, seed=1)
+    found = kvae.evaluation.training_neighbors(samples, train.examples, test.examples)
     found.summary()["copying"]     # 0.5 for samples as new as the test set
-    kvae.plots.training_neighbors(vae.sample(200, seed=1), train.images, found)
+    kvae.plots.training_neighbors(samples, train.examples, found)
     ```
 
     Reference:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae.datasets.batches import Examples
+from kvae.datasets.batches import BaseDataset
 from kvae.evaluation.features import image_features
 from kvae.evaluation.frechet import frechet_distance
 from kvae.evaluation.neighbors import precision_recall_density_coverage, training_neighbors
@@ -77,10 +77,10 @@ def sample_quality(
     print(kvae.evaluation.sample_quality(vae, test, n=200, seed=1, train=train))
     ```
     """
-    if not isinstance(data, Examples):
-        data = vae.examples(data)
-    if not (train is None or isinstance(train, Examples)):
-        train = vae.examples(train)
+    if not isinstance(data, BaseDataset):
+        data = vae.as_dataset(data)
+    if not (train is None or isinstance(train, BaseDataset)):
+        train = vae.as_dataset(train)
     n = min(len(data), _MOST) if n is None else n
     if not neighbors < n <= len(data):
         raise ValueError(
@@ -101,7 +101,7 @@ def sample_quality(
     generator = np.random.Generator(np.random.Philox(seed))
     rows = generator.permutation(len(data))[:n]
     chosen = data.take(rows)
-    real = chosen.images
+    real = chosen.examples
     label = {"label": chosen.labels} if vae.conditional else {}
     generated = np.asarray(vae.sample(n, seed=seed, output=output, **label))
     of_real, of_generated = function(real), function(generated)
@@ -114,7 +114,7 @@ def sample_quality(
 
     values, reference, found = compared(of_generated), {}, None
     if train is not None:
-        images = train[:].images
+        images = train[:].examples
         some = images[generator.permutation(len(images))[:n]]
         if len(some) == n:
             reference = compared(function(some))

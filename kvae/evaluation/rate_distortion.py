@@ -150,7 +150,7 @@ def rate_distortion_curve(
             f"{model.name} is an autoencoder without a prior, so its codes have no rate. Fit a "
             "prior to them with kvae.samplers."
         )
-    data = model.examples(data)
+    data = model.as_dataset(data)
     if not 1 <= max_beta < math.inf or num_steps < 2:
         raise ValueError(
             f"`max_beta` is at least 1 and `num_steps` at least 2, not {max_beta} and {num_steps}."

@@ -30,7 +30,7 @@ def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str
     and the `standard_error` of the mean reconstruction term over the examples.
     """
     reported = {"elbo", "reconstruction", "kl", *model.objective.metric_names()}
-    data = model.examples(data)
+    data = model.as_dataset(data)
     sums: dict[str, float] = {}
     errors = []
     for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):

@@ -234,7 +234,7 @@ def _blocks(data):
     rows = max(1, _VALUES // max(1, math.prod(data.event_shape if held else data.shape[1:])))
     for start in range(0, len(data), rows):
         block = data[start : start + rows]
-        yield block.images if held else np.asarray(block)
+        yield block.examples if held else np.asarray(block)
 
 
 def _truth(name: str, value) -> bool:

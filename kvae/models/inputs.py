@@ -223,7 +223,7 @@ class Inputs:
         label = own if label is None else label
         if isinstance(x, Dataset):
             label = self._dataset_labels(x) if label is None else label
-            x = x.images
+            x = x.examples
         if kinds.gives_batches(x):
             raise ValueError(
                 f"Arrays are needed here, and not the batches that a {type(x).__name__} gives."

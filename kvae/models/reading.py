@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.datasets import kinds
-from kvae.datasets.batches import Examples
+from kvae.datasets.batches import BaseDataset
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
 
@@ -14,7 +14,7 @@ __all__ = ["Reading"]
 class Reading:
     """The part of `kvae.VAE` that reads data of every kind, see `kvae.datasets.kinds`."""
 
-    def examples(self, data) -> Examples:
+    def as_dataset(self, data) -> BaseDataset:
         """Returns data of every kind as a `Dataset` or `Stream`, which can be read several times.
 
         Batches of a `tf.data.Dataset` or `PyDataset` are read again each time, so that the memory
@@ -24,7 +24,7 @@ class Reading:
             ValueError: for a generator, which can be read once, and for a wrong shape or NaN.
         """
         x, label = self._pair(data)
-        if isinstance(x, Examples):
+        if isinstance(x, BaseDataset):
             if label is None:
                 return x
             raise ValueError("Labels of a Dataset are its own: Dataset(x, labels).")

@@ -38,7 +38,7 @@ def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
         ValueError: if the shape is wrong, there are no rows, or a value is not finite.
     """
     # A Dataset knows its own scale and its binarization.
-    x = kinds.as_array(getattr(x, "images", x), name, only_numbers=False)
+    x = kinds.as_array(getattr(x, "examples", x), name, only_numbers=False)
     if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
         raise ValueError(
             f"`{name}` is an array of numbers [n, *event] or a kvae Dataset, not of {x.dtype}."

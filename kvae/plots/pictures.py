@@ -260,7 +260,7 @@ def interpolation(
         raise ValueError("The model does not know its input's shape yet: call it on a batch.")
     ends = []
     for name, x in (("x_start", x_start), ("x_end", x_end)):
-        x = getattr(x, "images", x)
+        x = getattr(x, "examples", x)
         single = np.ndim(x) == len(vae.event_shape)
         ends.append(arrays.as_events(vae, np.asarray(x)[None] if single else x, name))
     start, end = ends

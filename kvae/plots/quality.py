@@ -52,7 +52,7 @@ def training_neighbors(
     style.check_path(path)
     n = arrays.count("n", n)
     generated = np.asarray(generated, np.float32)
-    train = np.asarray(getattr(train, "images", train), np.float32)
+    train = np.asarray(getattr(train, "examples", train), np.float32)
     if len(generated) != len(found.generated) or len(train) <= found.index.max():
         raise ValueError(
             f"`found` is of {len(found.generated)} samples and {found.index.max() + 1} or more "

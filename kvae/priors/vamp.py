@@ -211,7 +211,7 @@ class Vamp(Prior):
                     return start
                 start = tf.clip_by_value(likelihood.from_encoder_input(start), low, high)
             return likelihood.encoder_input(start)
-        initial = kinds.as_array(getattr(initial, "images", initial), "initial")
+        initial = kinds.as_array(getattr(initial, "examples", initial), "initial")
         if initial.shape[1:] != tuple(shape[1:]) or len(initial) < shape[0]:
             raise ValueError(
                 f"`initial` has shape {initial.shape}; {shape[0]} pseudo-inputs take (n, "

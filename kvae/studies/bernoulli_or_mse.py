@@ -132,7 +132,7 @@ def _measure(lab, run, levels) -> dict:
     found = np.asarray(run.vae.decode(params["z_mean"]))
     summary = latent_summary(run.vae, some, seed=lab.seed)
     codes = [
-        np.asarray(run.vae.encode(lab.data(split, None).images[:_PROBE])["z_mean"])
+        np.asarray(run.vae.encode(lab.data(split, None).examples[:_PROBE])["z_mean"])
         for split in ("train", "test")
     ]
     labels = [lab.data(split, None).labels[:_PROBE] for split in ("train", "test")]
@@ -181,7 +181,7 @@ def _sigma(run, params) -> str:
 
 def _picture(lab, runs) -> None:
     n, shown = 14, {"value_range": (0.0, 1.0)}  # A Gaussian's mean may leave the range.
-    x = lab.data("test", None).images[:n]
+    x = lab.data("test", None).examples[:n]
     lab.draw_rows(
         "reconstructions.png",
         {"test image": x, **{name: run.vae.reconstruct(x) for name, run in runs.items()}},

@@ -23,7 +23,7 @@ class Classifier:
     def __init__(self, data, seed: int):
         from sklearn.neural_network import MLPClassifier
 
-        x = _flat(data.images[:_EXAMPLES])
+        x = _flat(data.examples[:_EXAMPLES])
         self._model = MLPClassifier(
             (_UNITS,), max_iter=_EPOCHS, early_stopping=False, random_state=seed, tol=0.0
         )
@@ -33,7 +33,7 @@ class Classifier:
             self._model.fit(x, data.labels[: len(x)])
 
     def accuracy(self, data) -> float:
-        return float(self._model.score(_flat(data.images), data.labels))
+        return float(self._model.score(_flat(data.examples), data.labels))
 
     def features(self, images) -> np.ndarray:
         """The hidden layer, `[n, 64]`."""
@@ -64,7 +64,7 @@ def sample_distances(lab, judge: Classifier, draw) -> np.ndarray:
         draw: callable. `draw(n, seed)` returns images `[n, *event]`.
     """
     n = sample_count(lab)
-    real = judge.features(lab.data("test", None).images[:n])
+    real = judge.features(lab.data("test", None).examples[:n])
     return np.array(
         [
             frechet_distance(judge.features(np.asarray(draw(n, lab.seed + k))), real)

@@ -155,7 +155,7 @@ def _pictures(lab, rows) -> None:
 def _walks(lab, run) -> dict:
     from kvae.plots.walk import kl_per_dimension
 
-    params = run.vae.encode(lab.data("test", None).images[:1000])
+    params = run.vae.encode(lab.data("test", None).examples[:1000])
     kl = kl_per_dimension(run.vae, {name: np.asarray(part) for name, part in params.items()})
     start = np.asarray(run.vae.posterior.mean(params))[0]
     rows = {}

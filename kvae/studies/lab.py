@@ -222,7 +222,7 @@ class Lab:
 
     def test_images(self, run: Run) -> np.ndarray:
         """The test set as `run`'s model takes it: one fixed binary draw, or intensities."""
-        return self.data("test", run.binarize).images
+        return self.data("test", run.binarize).examples
 
     # Trainings.
 

@@ -62,7 +62,7 @@ class Study:
 
 
 def _codes(run, data) -> tuple[np.ndarray, np.ndarray]:
-    codes = run.vae.posterior.mean(run.vae.encode(data.images[:_CODES]))
+    codes = run.vae.posterior.mean(run.vae.encode(data.examples[:_CODES]))
     return np.asarray(codes), np.asarray(data.labels[:_CODES])
 
 

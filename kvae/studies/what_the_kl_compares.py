@@ -167,7 +167,7 @@ def _measure(lab, run, judge) -> dict:
 
 
 def _decompose(lab, run) -> dict[str, float]:
-    x = lab.data("train", run.binarize).images
+    x = lab.data("train", run.binarize).examples
     found = run.measured(f"decomposition_{_CODES}", lambda: decompose(run.vae, x, _CODES, lab.seed))
     return {name: value.item() for name, value in found.items()}
 
@@ -196,7 +196,7 @@ def _picture(lab, run) -> None:
         from matplotlib.colors import to_rgba
 
         test = lab.data("test")
-        means, covariances = moments(run.vae, run.vae.encode(test.images))
+        means, covariances = moments(run.vae, run.vae.encode(test.examples))
         aggregate = np.cov(means, rowvar=False) + covariances.mean(axis=0)
         figure = style.new_figure(11.4, 5.9)
         left, right = figure.subplots(1, 2)

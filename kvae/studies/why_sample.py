@@ -121,7 +121,7 @@ def with_fitted_prior(lab, run: Run) -> Run:
     Gaussian around the code, of the width with the best bound on the validation split.
     """
     vae = run.vae
-    codes = np.asarray(vae.encode(lab.data("train").images)["z_mean"], np.float64)
+    codes = np.asarray(vae.encode(lab.data("train").examples)["z_mean"], np.float64)
     mean = codes.mean(axis=0)
     # Codes may have dead dimensions: those keep a little width.
     covariance = np.cov(codes, rowvar=False) + 1e-4 * np.var(codes) * np.eye(vae.latent_dim)
@@ -152,7 +152,7 @@ def with_fitted_prior(lab, run: Run) -> Run:
             seed=lab.seed,
         )
 
-    x = lab.data("validation").images[:300]
+    x = lab.data("validation").examples[:300]
     with warnings.catch_warnings():  # Of few samples: they only choose a width.
         warnings.simplefilter("ignore")
         bounds = {

@@ -36,7 +36,7 @@ class Study:
 
 def _codes(lab, run, split) -> tuple[np.ndarray, np.ndarray]:
     data = lab.data(split)
-    params = run.vae.encode(data.images[:_CODES])
+    params = run.vae.encode(data.examples[:_CODES])
     return np.asarray(run.vae.posterior.mean(params)), np.asarray(data.labels[:_CODES])
 
 
@@ -109,8 +109,8 @@ def _write(lab, runs, rows, fitted, judge) -> None:
     report.table(("posterior", "reconstruction", "KL", "ELBO", "NLL", "training, seconds"), table)
     report.heading("What the latents know, and what the prior generates")
     floor = frechet_distance(
-        judge.features(lab.data("train", None).images[: sample_count(lab)]),
-        judge.features(lab.data("test", None).images[: sample_count(lab)]),
+        judge.features(lab.data("train", None).examples[: sample_count(lab)]),
+        judge.features(lab.data("test", None).examples[: sample_count(lab)]),
     )
     report.text(
         f"Active units: latents whose posterior mean varies over the test images (variance above "
@@ -159,7 +159,7 @@ def _pictures(lab, runs) -> None:
         "Prior samples",
         "E[x|z] for equal draws of z from N(0, I)",
     )
-    x = lab.data("test").images[:n]
+    x = lab.data("test").examples[:n]
     lab.draw_rows(
         "reconstructions.png",
         {"test image": x, **{name: run.vae.reconstruct(x) for name, run in runs.items()}},

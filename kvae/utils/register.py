@@ -1,11 +1,12 @@
 """Registers: each thing that has a name registers where it is defined."""
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kvae.utils import names
+from kvae.utils import names, plugins
 
 __all__ = ["Register", "import_modules"]
 
@@ -15,6 +16,8 @@ class Register(Mapping):
 
     Args:
         kind: str. What the things are, for errors, e.g. `"prior"`.
+        group: str or `None`. The group of `kvae.utils.plugins` whose modules are imported before
+            the register is listed, or a name is found missing. Defaults to `None`: no plugins.
 
     Raises:
         ValueError: when a name is looked up that nothing has registered, with the nearest names;
@@ -34,8 +37,8 @@ class Register(Mapping):
     ```
     """
 
-    def __init__(self, kind: str):
-        self.kind = kind
+    def __init__(self, kind: str, group: str | None = None):
+        self.kind, self.group = kind, group
         self._things: dict[str, Any] = {}
 
     def add(self, name: str, thing) -> None:
@@ -56,19 +59,23 @@ class Register(Mapping):
         return decorate
 
     def __getitem__(self, name: str):
-        try:
-            return self._things[name]
-        except (KeyError, TypeError):
-            raise names.unknown_name(self.kind, name, self) from None
+        if name not in self:
+            raise names.unknown_name(self.kind, name, self)
+        return self._things[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things
+        return isinstance(name, str) and (name in self._things or name in self._all())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._things))
+        return iter(sorted(self._all()))
 
     def __len__(self) -> int:
-        return len(self._things)
+        return len(self._all())
+
+    def _all(self) -> dict[str, Any]:
+        if self.group is not None:
+            plugins.load(self.group)
+        return self._things
 
     def __repr__(self) -> str:
         return f"Register({self.kind!r}: {', '.join(self) or 'empty'})"
@@ -83,4 +90,5 @@ def import_modules(package: str) -> None:
 
 def _definition(thing) -> tuple:
     """Returns where a thing is defined, which tells a definition that is run again from another."""
+    thing = inspect.unwrap(thing)
     return getattr(thing, "__module__", None), getattr(thing, "__qualname__", repr(thing))

@@ -109,7 +109,7 @@ def test_the_exported_graph_reads_what_the_folder_reads(folder, tmp_path, shape,
     """To the bit, in the C++ runtime: `encode` returns the pixels of each file."""
     data = kvae.datasets.from_folder(folder, shape, fit=fit)
     stream = kvae.datasets.ImageFolder(folder, shape, fit=fit)
-    np.testing.assert_array_equal(np.concatenate([*stream.batches(16)]), data.images)
+    np.testing.assert_array_equal(np.concatenate([*stream.batches(16)]), data.examples)
     vae = pixels_as_codes(shape)
     path = export.saved_model(
         vae, tmp_path / "model", preprocessing="png", signatures=["encode"], fit=fit
@@ -118,7 +118,7 @@ def test_the_exported_graph_reads_what_the_folder_reads(folder, tmp_path, shape,
     (result,) = child.request(RUNTIME, path, [call], timeout=120).results
     assert not result.error
     served = result.outputs["z_mean"].reshape(len(FILES), *shape)
-    np.testing.assert_array_equal(served, data.images)
+    np.testing.assert_array_equal(served, data.examples)
 
 
 def pixels_as_codes(shape):

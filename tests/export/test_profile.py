@@ -51,7 +51,7 @@ def test_trained_decoders_pass_the_gate_of_quality(profiles):
 
 
 def test_the_reconstruction_is_the_models(profiles, trained, test_images):
-    x = test_images.images
+    x = test_images.examples
     z = trained.posterior.sample(trained.encode(x), seed=0)
     log_p = trained.likelihood.log_prob(trained.decode_params(z), x)
     # But for the probabilities that are kept away from 0 and 1.

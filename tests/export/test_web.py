@@ -84,7 +84,7 @@ def test_a_plane_of_two_dimensions_is_z_itself(dense, data):
     assert facts["plane"]["centre"] == [0.0, 0.0]
     assert facts["plane"]["axes"] == [[1.0, 0.0], [0.0, 1.0]]
     assert facts["plane"]["explained"] == 1.0
-    z = np.asarray(dense.encode(data.images[:30])["z_mean"])
+    z = np.asarray(dense.encode(data.examples[:30])["z_mean"])
     np.testing.assert_array_equal(np.float32(facts["points"]["z"]), z)
     assert facts["points"]["labels"] == data.labels[:30].tolist()
     assert facts["points"]["name"] == "noise test"
@@ -94,7 +94,7 @@ def test_a_plane_of_two_dimensions_is_z_itself(dense, data):
 
 def test_the_axes_are_the_principal_ones(conv, data):
     facts = page.describe(conv, data)
-    z = np.asarray(conv.encode(data.images)["z_mean"], np.float64)
+    z = np.asarray(conv.encode(data.examples)["z_mean"], np.float64)
     values, vectors = np.linalg.eigh(np.cov(z.T))
     axes = np.array(facts["plane"]["axes"])
     np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-6)

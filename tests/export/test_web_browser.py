@@ -204,7 +204,7 @@ def as_file(image, alpha=None):
 
 
 def test_a_picture_is_encoded_and_decoded_as_by_the_model(browser, settled, model, test_set):
-    image = np.round(255 * test_set.images[5])
+    image = np.round(255 * test_set.examples[5])
     browser.run(
         as_file(image) + "const input = document.getElementById('file');"
         "input.files = transfer.files; input.dispatchEvent(new Event('change')); })()"
@@ -250,7 +250,7 @@ def test_a_file_that_is_no_picture_is_named(browser):
 
 
 def test_a_dark_drawing_on_light_paper_is_turned_over(browser, settled, test_set):
-    image = np.kron(255 - np.round(255 * test_set.images[5]), np.ones((6, 6, 1)))
+    image = np.kron(255 - np.round(255 * test_set.examples[5]), np.ones((6, 6, 1)))
     image = np.pad(image, ((6, 6), (6, 6), (0, 0)), constant_values=255)
     before = browser.run("page.z")
     browser.run(
@@ -260,7 +260,7 @@ def test_a_dark_drawing_on_light_paper_is_turned_over(browser, settled, test_set
     browser.wait(f"page.z.some((v, i) => v !== {before}[i]) && !page.encoding")
     settled()
     seen = pixels(browser, "input")[:, 0].reshape(8, 8)
-    expected = 255 * test_set.images[5, ..., 0]
+    expected = 255 * test_set.examples[5, ..., 0]
     assert np.corrcoef(seen.ravel(), expected.ravel())[0, 1] > 0.8
 
 

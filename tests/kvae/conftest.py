@@ -11,7 +11,7 @@ def digits():
     """64 handwritten digits in [0, 1], float32 `[64, 8, 8, 1]`."""
     from kvae import datasets
 
-    return datasets.load("digits", "train").images[:64]
+    return datasets.load("digits", "train").examples[:64]
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def make():
 
 @pytest.fixture(scope="module")
 def x():
-    digits = kvae.datasets.load("digits", "train").images[:96]
+    digits = kvae.datasets.load("digits", "train").examples[:96]
     return (digits > 0.5).astype("float32")
 
 

@@ -218,5 +218,5 @@ def test_a_recipe_gives_classes_and_counts_as_they_are():
     recipe = dataclasses.replace(recipes.get("dense_vae.digits"), binarize=None)
     likelihood = {"likelihood": "categorical"}
     recipe = dataclasses.replace(recipe, arguments={**recipe.arguments, **likelihood})
-    levels = np.unique(training.test_data(recipe).images)
+    levels = np.unique(training.test_data(recipe).examples)
     assert levels.max() == 255.0 and (levels == np.round(levels)).all()

@@ -93,7 +93,7 @@ def assert_same(one, other, x):
 
 @pytest.fixture(scope="module")
 def digits():
-    return kvae.datasets.load("digits", "test").images[:4]
+    return kvae.datasets.load("digits", "test").examples[:4]
 
 
 class TestZooModel:
@@ -167,7 +167,7 @@ class TestZooModel:
             common.load_data(model, name, argparse.Namespace()) for name in (VAE, "hf://me/vae")
         )
         assert (there.name, there.binarize, there.seed) == ("digits", "dynamic", 0)
-        np.testing.assert_array_equal(here.images, there.images)
+        np.testing.assert_array_equal(here.examples, there.examples)
 
 
 def test_a_card_shows_its_text_and_nothing_else(capsys):

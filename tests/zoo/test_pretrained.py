@@ -83,7 +83,7 @@ class TestEveryModel:
         vae, data = loaded(name), test_data(name)[:SUBSET]
         # Against the intensities: no model can predict the noise of a binarization.
         x = data.x / np.float32(255) if data.x.dtype == np.uint8 else data.x
-        error = np.mean((np.asarray(vae.reconstruct(data.images)) - x) ** 2)
+        error = np.mean((np.asarray(vae.reconstruct(data.examples)) - x) ** 2)
         if vae.latent_dim > 2:
             assert error < 0.5 * np.mean((x.mean(axis=0) - x) ** 2)
             return
@@ -111,7 +111,7 @@ def test_log_prob_agrees_with_the_card(name):
 )
 def test_annealed_and_plain_importance_sampling_agree(name):
     """Two estimators of the same log p(x), of which one owes little to the posterior."""
-    vae, x = loaded(name), test_data(name).images[:8]
+    vae, x = loaded(name), test_data(name).examples[:8]
     plain = vae.log_prob(x, num_samples=5000)
     annealed = annealed_log_prob(vae, x, num_steps=100, num_chains=8)
     error = np.hypot(plain.standard_error, annealed.standard_error)
@@ -259,7 +259,7 @@ def test_retraining_a_recipe(tmp_path):
     assert card.recipe["best_epoch"] in (1, 2)
     bare = zoo.build(card.architecture, **card.arguments)
     bare.load_weights(tmp_path / "weights" / card.weights["file"])
-    x = kvae.datasets.load("digits", "test").images[:5]
+    x = kvae.datasets.load("digits", "test").examples[:5]
     np.testing.assert_array_equal(bare.reconstruct(x), model.reconstruct(x))
     again, _ = training.train(recipe, tmp_path / "run", verbose=0, limit=128)
     np.testing.assert_array_equal(again.reconstruct(x), model.reconstruct(x))

@@ -38,9 +38,8 @@ def clothes(tmp_path, monkeypatch):
         write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
         labels = generator.integers(0, 10, n).astype(np.uint8)
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
-    entry = registry._BY_NAME["fashion_mnist"]
-    fewer = dataclasses.replace(entry, info=dataclasses.replace(entry.info, **SIZES))
-    monkeypatch.setitem(registry._BY_NAME, "fashion_mnist", fewer)
+    fewer = dataclasses.replace(kvae.datasets.info("fashion_mnist"), **SIZES)
+    monkeypatch.setattr(registry._DATASETS["fashion_mnist"], "facts", fewer)
     monkeypatch.setenv("KVAE_DATA_DIR", str(tmp_path / "data"))
     registry._arrays.cache_clear()
     yield kvae.datasets.load("fashion_mnist", "test")
@@ -87,7 +86,7 @@ def test_a_trained_dense_recipe_replaces_the_card(clothes, tmp_path, capsys):
     assert card.dataset["sha256"]["test"] == clothes.sha256
     assert card.recipe == {**zoo.card(name).recipe, "epochs": 1, "best_epoch": 1}
     model = kvae.load_model(tmp_path / "run" / "model.keras")
-    assert model.reconstruct(clothes.images).shape == (8, 28, 28, 1)
+    assert model.reconstruct(clothes.examples).shape == (8, 28, 28, 1)
 
 
 def test_a_few_steps_of_the_convolutional_recipe(clothes, tmp_path):

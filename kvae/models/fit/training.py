@@ -351,7 +351,7 @@ class Training(keras_internals.KerasHooks):
         batch_size = arguments.whole_or_none("batch_size", batch_size)
         x, label = self._pair(x)
         if isinstance(x, Dataset):
-            x, label = x.images, self._dataset_labels(x)
+            x, label = x.examples, self._dataset_labels(x)
         elif isinstance(x, Stream):
             x, batch_size = self._batches(x, batch_size or 128), None
         elif isinstance(x, Iterator):

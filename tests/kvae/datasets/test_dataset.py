@@ -103,20 +103,20 @@ def test_dynamic_draws_differ_by_epoch_and_average_to_the_intensity():
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])
 def test_unshuffled_batches_and_images_hold_one_fixed_draw(binarize):
     data = intensities(0.3, binarize=binarize)
-    images = data.images
+    images = data.examples
     assert set(np.unique(images)) == {0.0, 1.0} and images.dtype == np.float32
     assert abs(images.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / images.size)
     for epoch in epochs(data, 2):
         np.testing.assert_array_equal(np.concatenate(epoch), images)
-    np.testing.assert_array_equal(intensities(0.3, binarize=binarize).images, images)
-    other = intensities(0.3, binarize=binarize, seed=1).images
+    np.testing.assert_array_equal(intensities(0.3, binarize=binarize).examples, images)
+    other = intensities(0.3, binarize=binarize, seed=1).examples
     assert not np.array_equal(other, images)
 
 
 def test_static_draws_are_the_same_in_every_shuffled_epoch():
     x = np.random.default_rng(0).random((N, *EVENT))
     data = Dataset(x, binarize="static")
-    known = {row.tobytes() for row in data.images}
+    known = {row.tobytes() for row in data.examples}
     for epoch in epochs(data, 3, shuffle=True):
         assert {row.tobytes() for row in np.concatenate(epoch)} == known
 
@@ -125,7 +125,7 @@ def test_extreme_intensities_are_certain():
     x = np.zeros((50, *EVENT), np.uint8)
     x[:, 1] = 255
     for data in (Dataset(x, binarize="static"), Dataset(x, binarize="dynamic")):
-        np.testing.assert_array_equal(data.images, x / 255)
+        np.testing.assert_array_equal(data.examples, x / 255)
         for batch in data.batches(50, shuffle=True):
             np.testing.assert_array_equal(batch, x / 255)
 
@@ -133,7 +133,7 @@ def test_extreme_intensities_are_certain():
 def test_uint8_stands_for_intensities():
     x = np.arange(24, dtype=np.uint8).reshape(3, *EVENT) * 10
     data = Dataset(x)
-    np.testing.assert_allclose(data.images, x / 255.0, rtol=1e-6)
+    np.testing.assert_allclose(data.examples, x / 255.0, rtol=1e-6)
     np.testing.assert_allclose(next(iter(data.batches(3))), x / 255.0, rtol=1e-6)
     assert data.x.dtype == np.uint8  # Kept as it is: a quarter of the memory.
 
@@ -143,10 +143,10 @@ def test_slices_keep_the_draw_and_what_belongs_to_the_rows(binarize):
     x = np.random.default_rng(0).random((N, *EVENT)).astype("float32")
     data = Dataset(x, np.arange(N), binarize=binarize, name="mine", split="test", seed=5)
     part = data[7:15]
-    np.testing.assert_array_equal(part.images, data.images[7:15])
-    np.testing.assert_array_equal(part[2:4].images, data.images[9:11])
+    np.testing.assert_array_equal(part.examples, data.examples[7:15])
+    np.testing.assert_array_equal(part[2:4].examples, data.examples[9:11])
     np.testing.assert_array_equal(part.labels, np.arange(7, 15))
-    np.testing.assert_array_equal(np.concatenate(list(part.batches(3))), data.images[7:15])
+    np.testing.assert_array_equal(np.concatenate(list(part.batches(3))), data.examples[7:15])
     assert (len(part), part.name, part.split, part.seed) == (8, "mine", "test", 5)
     with pytest.raises(TypeError, match="indexed by a slice"):
         data[3]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kvae import datasets
-from kvae.datasets import registry, sources
+from kvae.datasets import files, registry
 
 
 def idx_bytes(array: np.ndarray, code: int = 0x08) -> bytes:
@@ -38,11 +38,10 @@ def small(monkeypatch):
     """Shrinks a named dataset to 6 + 2 training images and 3 test images."""
 
     def shrink(name):
-        entry = registry._BY_NAME[name]
-        facts = dataclasses.replace(entry.info, train=6, validation=2, test=3)
-        monkeypatch.setitem(registry._BY_NAME, name, dataclasses.replace(entry, info=facts))
+        facts = dataclasses.replace(datasets.info(name), train=6, validation=2, test=3)
+        monkeypatch.setattr(registry._DATASETS[name], "facts", facts)
         generator = np.random.default_rng(7)
-        shape = facts.shape if facts.shape[-1] == 3 else facts.shape[:-1]
+        shape = facts.event_shape if facts.event_shape[-1] == 3 else facts.event_shape[:-1]
         return (
             generator.integers(0, 256, (8, *shape), np.uint8),
             np.arange(8, dtype=np.uint8),
@@ -152,7 +151,7 @@ def assert_held_out(name, content):
     }
     for split, (images, numbers) in expected.items():
         data = datasets.load(name, split)
-        np.testing.assert_array_equal(data.x, images.reshape(-1, *facts.shape))
+        np.testing.assert_array_equal(data.x, images.reshape(-1, *facts.event_shape))
         np.testing.assert_array_equal(data.labels, numbers.ravel())
         for array in (data.x, data.labels):
             with pytest.raises(ValueError, match="WRITEABLE"):
@@ -205,7 +204,7 @@ def test_bad_npz(data_dir, small):
     with pytest.raises(ValueError, match=r"frey_faces\.npz .*no array 'images', only \['faces'\]"):
         datasets.load("frey_faces")
     np.savez(path, images=np.zeros((3, 28, 20), np.uint8))
-    with pytest.raises(ValueError, match="should hold 1965 images, but 3"):
+    with pytest.raises(ValueError, match="should hold 1965 examples, but 3"):
         datasets.load("frey_faces")
     np.savez(path, images=np.zeros((1965, 20, 28), np.uint8))
     with pytest.raises(ValueError, match=r"shape \(1565, 28, 20, 1\).*give \(1565, 20, 28\)"):
@@ -253,7 +252,7 @@ def test_no_files_and_no_network(data_dir, monkeypatch, capsys, name):
     ):
         assert part in message
     assert "\n" not in message
-    assert timeouts == [sources._DOWNLOAD_TIMEOUT] and socket.getdefaulttimeout() is None
+    assert timeouts == [files._DOWNLOAD_TIMEOUT] and socket.getdefaulttimeout() is None
     assert capsys.readouterr().out == ""
     monkeypatch.delenv("KVAE_DATA_DIR")
     with pytest.raises(FileNotFoundError, match="Set KVAE_DATA_DIR to a folder that holds"):

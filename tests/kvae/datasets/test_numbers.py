@@ -20,10 +20,10 @@ def test_numbers_stay_as_they_are_everywhere(counts):
     assert [len(part) for part in whole] == [40, 30, 40, 30, 10]
     for part in whole:
         assert not part.intensities and part.x.dtype == np.uint8
-        np.testing.assert_array_equal(part.images, part.x.astype("float32"))
+        np.testing.assert_array_equal(part.examples, part.x.astype("float32"))
     seen = np.concatenate([batch.numpy() for batch in data.batches(16)])
     np.testing.assert_array_equal(seen, counts)
-    np.testing.assert_allclose(Dataset(counts).images, counts / 255.0, rtol=1e-6)
+    np.testing.assert_allclose(Dataset(counts).examples, counts / 255.0, rtol=1e-6)
 
 
 def test_a_split_keeps_the_noise_of_a_denoising_autoencoder(digits):

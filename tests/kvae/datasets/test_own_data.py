@@ -14,14 +14,14 @@ def test_from_array_keeps_shape_range_and_order(shape):
     x = np.random.default_rng(0).normal(scale=100, size=shape)
     data = datasets.from_array(x, labels=[4, 3, 2, 1, 0])
     assert data.event_shape == shape[1:] and data.x.dtype == np.float32
-    np.testing.assert_array_equal(data.images, x.astype(np.float32))
+    np.testing.assert_array_equal(data.examples, x.astype(np.float32))
     assert data.labels.tolist() == [4, 3, 2, 1, 0] and data.labels.dtype == np.int64
 
 
 def test_from_array_bytes_are_intensities_without_a_copy():
     x = np.array([[0, 51], [102, 255]], np.uint8)
     data = datasets.from_array(x)
-    np.testing.assert_allclose(data.images, [[0, 0.2], [0.4, 1]], rtol=1e-6)
+    np.testing.assert_allclose(data.examples, [[0, 0.2], [0.4, 1]], rtol=1e-6)
     assert np.shares_memory(data.x, x)
     with pytest.raises(ValueError, match="read-only"):
         data.x[0] = 1
@@ -127,7 +127,7 @@ def test_split_keeps_the_fixed_draw(binarize):
     data = numbered(50, binarize=binarize, seed=9)
     for part in datasets.train_validation_split(data, 0.5):
         assert (part.binarize, part.seed) == (binarize, 9)
-        np.testing.assert_array_equal(part.images, data.images[part.labels])
+        np.testing.assert_array_equal(part.examples, data.examples[part.labels])
 
 
 def test_split_bad_arguments():

@@ -56,7 +56,7 @@ def test_digits_are_scikit_learns_rescaled():
     assert pairs == {
         (row.tobytes(), int(label)) for row, label in zip(scaled, original.target, strict=True)
     }
-    assert datasets.load("digits").images.max() == 1.0
+    assert datasets.load("digits").examples.max() == 1.0
 
 
 def test_digits_split_never_changes():
@@ -130,7 +130,7 @@ def test_info_agrees_with_what_is_loaded():
     facts = datasets.info("digits")
     for split, n in facts.splits.items():
         data = datasets.load("digits", split)
-        assert (len(data), data.event_shape) == (n, facts.shape)
+        assert (len(data), data.event_shape) == (n, facts.event_shape)
         assert set(data.labels.tolist()) == set(range(facts.classes))
     for name in datasets.names():
         facts = datasets.info(name)
@@ -155,11 +155,11 @@ def test_unknown_names():
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])
 def test_fixed_draw_is_repeatable_and_has_the_right_mean(binarize):
     data = datasets.load("digits", "train", binarize=binarize, seed=3)
-    images = data.images
+    images = data.examples
     assert set(np.unique(images)) == {0.0, 1.0}
-    again = datasets.load("digits", "train", binarize=binarize, seed=3).images
+    again = datasets.load("digits", "train", binarize=binarize, seed=3).examples
     np.testing.assert_array_equal(images, again)
-    assert np.any(images != datasets.load("digits", "train", binarize=binarize, seed=4).images)
+    assert np.any(images != datasets.load("digits", "train", binarize=binarize, seed=4).examples)
     # The mean of n independent Bernoulli draws is within 6 of its own standard deviations.
     p = data.x / 255.0
     deviation = np.sqrt((p * (1 - p)).sum(axis=0)) / len(p)

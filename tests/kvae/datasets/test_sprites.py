@@ -1,5 +1,6 @@
 """kvae.datasets.Sprites: bits that never change, geometry, factors, draws and batches."""
 
+import dataclasses
 import hashlib
 import math
 
@@ -7,8 +8,7 @@ import numpy as np
 import pytest
 
 from kvae import datasets
-from kvae.datasets import registry
-from kvae.datasets.sprites import _stamps
+from kvae.datasets.catalog.sprites import _stamps, read_sprites
 
 sprites = datasets.Sprites()
 SQUARE, ELLIPSE, HEART = range(3)
@@ -126,10 +126,8 @@ def test_splits_are_disjoint_and_complete():
 
 
 def test_load_renders_the_beginning_of_each_split(monkeypatch):
-    entry = registry._BY_NAME["sprites"]
     small = dict(train=50, validation=5, test=10)
-    facts = datasets.DatasetInfo(**{**vars(entry.info), **small})
-    splits = entry.read(facts, None)
+    splits = read_sprites(dataclasses.replace(datasets.info("sprites"), **small), None)
     for split, n in small.items():
         factors = sprites.factors(sprites.rows(split)[:n])
         np.testing.assert_array_equal(splits[split][0], sprites.render(factors))

@@ -204,7 +204,7 @@ def test_names_that_are_no_text(tmp_path, images):
     data = ImageFolder(strange / "photos", EVENT, labels="folders")
     assert sorted(numbers(data.batches(8))) == list(range(30))
     memory = kvae.datasets.from_folder(strange / "photos", EVENT)
-    assert sorted(number(memory.images)) == list(range(30))
+    assert sorted(number(memory.examples)) == list(range(30))
     with pytest.raises(FileNotFoundError, match="There is no .*caf"):
         Shards(strange / "none")
 

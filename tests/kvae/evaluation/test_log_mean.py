@@ -166,7 +166,7 @@ def test_a_mismatched_posterior_of_a_linear_gaussian_model(linear_gaussian, shif
 def test_the_dense_vae_of_digits():
     import zoo
 
-    vae, x = zoo.load("dense_vae.digits"), kvae.datasets.load("digits", "test").images[:60] > 0.5
+    vae, x = zoo.load("dense_vae.digits"), kvae.datasets.load("digits", "test").examples[:60] > 0.5
     spread, error, _ = spread_and_error(vae, x.astype("float32"), 100)
     assert 0.75 < spread / error < 1.25
 

@@ -32,7 +32,7 @@ def generator(images):
 
 def test_of_new_images_of_copies_and_of_noise(splits):
     test, train = splits["test"], splits["train"]
-    new = generator(splits["validation"].images)
+    new = generator(splits["validation"].examples)
     found = sample_quality(new, test, 150, seed=1, train=train)
     # New images are as good as training images are.
     assert found["settings"]["features"] == "classifier of digits"
@@ -41,7 +41,7 @@ def test_of_new_images_of_copies_and_of_noise(splits):
         assert found[name] == pytest.approx(found.reference[name], abs=0.1)
     assert abs(found["copying"] - 0.5) < 4 * found["copying_error"]
 
-    copies = sample_quality(generator(train.images), test, 150, seed=1, train=train)
+    copies = sample_quality(generator(train.examples), test, 150, seed=1, train=train)
     assert copies["near_copies"] == copies["copying"] == 1.0
     assert copies["median_distance"] == 0.0 < copies["median_distance_held_out"]
     np.testing.assert_array_equal(copies.neighbors.index, np.arange(150))
@@ -57,7 +57,7 @@ def test_figures_are_those_of_their_functions(make_vae, splits):
     test = kvae.datasets.load("digits", "test", binarize="static")
     found = sample_quality(vae, test, 60, seed=3, features="pixels", neighbors=3)
     rows = np.random.Generator(np.random.Philox(3)).permutation(200)[:60]
-    real = test.images[rows].reshape(60, -1)
+    real = test.examples[rows].reshape(60, -1)
     # Binarized data are compared with draws, not with means.
     generated = vae.sample(60, seed=3, output="sample").numpy().reshape(60, -1)
     assert set(np.unique(generated)) == {0.0, 1.0}
@@ -77,7 +77,7 @@ def test_a_conditional_model_is_given_the_labels_of_the_data(splits):
 
     def sample(n, seed, output, label):
         seen["label"] = label
-        return splits["train"].images[:n]
+        return splits["train"].examples[:n]
 
     vae = types.SimpleNamespace(name="model", conditional=True, sample=sample)
     sample_quality(vae, splits["test"], 20, seed=5, features="pixels")
@@ -86,7 +86,7 @@ def test_a_conditional_model_is_given_the_labels_of_the_data(splits):
 
 
 def test_sample_quality_refuses(splits):
-    vae = generator(splits["train"].images)
+    vae = generator(splits["train"].examples)
     with pytest.raises(ValueError, match="at most the 200"):
         sample_quality(vae, splits["test"], 201)
     with pytest.raises(ValueError, match="load both alike"):
@@ -96,7 +96,7 @@ def test_sample_quality_refuses(splits):
         sample_quality(vae, splits["test"], 50, features="pixel")
     wrong = Dataset(np.random.default_rng(0).random((40, 9, 9, 1)))
     with pytest.raises(ValueError, match=r"takes images \(8, 8, 1\)"):
-        sample_quality(generator(wrong.images), wrong, 30, features="digits")
+        sample_quality(generator(wrong.examples), wrong, 30, features="digits")
 
 
 def test_a_result_is_a_mapping_a_table_json_and_markdown(tmp_path):
@@ -131,12 +131,12 @@ def test_a_shipped_classifier_is_what_its_card_says(name):
     assert data.sha256 == card.dataset["sha256"]["test"]
     data = data[:2000]
     model = zoo.load_classifier(name)
-    outputs = model.predict(data.images, batch_size=500, verbose=0)
+    outputs = model.predict(data.examples, batch_size=500, verbose=0)
     accuracy = np.mean(outputs["logits"].argmax(axis=1) == data.labels)
     error = np.sqrt(card.metrics["accuracy"] * (1 - card.metrics["accuracy"]) / len(data))
     assert abs(accuracy - card.metrics["accuracy"]) < 4 * error
     np.testing.assert_array_equal(
-        evaluation.classifier_features(name)(data.images[:500]), outputs["features"][:500]
+        evaluation.classifier_features(name)(data.examples[:500]), outputs["features"][:500]
     )
 
 
@@ -243,9 +243,9 @@ def test_the_plot_of_rate_and_distortion_has_the_models_where_they_are(tmp_path)
 
 
 def test_the_plot_of_neighbours_shows_the_nearest_pairs(splits):
-    train, generated = splits["train"].images, splits["validation"].images[:30].copy()
+    train, generated = splits["train"].examples, splits["validation"].examples[:30].copy()
     generated[17] = train[5]
-    found = evaluation.training_neighbors(generated, train, splits["test"].images)
+    found = evaluation.training_neighbors(generated, train, splits["test"].examples)
     figure = plots.training_neighbors(generated, splits["train"], found, n=4)
     histogram, pairs = figure.axes
     heights = [patch.get_height() for patch in histogram.patches]

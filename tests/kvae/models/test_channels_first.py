@@ -72,7 +72,7 @@ def test_trained_models_keep_their_figures(name, channels_first):
 
 def test_the_classifier_keeps_its_accuracy(channels_first):
     test = kvae.datasets.load("digits", "test")
-    found = zoo.load_classifier("digits")(test.images)["logits"]
+    found = zoo.load_classifier("digits")(test.examples)["logits"]
     accuracy = np.mean(np.argmax(found, axis=1) == test.labels)
     assert accuracy == pytest.approx(classifier_card("digits").metrics["accuracy"], abs=0.003)
 

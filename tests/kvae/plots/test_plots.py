@@ -113,7 +113,7 @@ def test_reconstructions_puts_originals_above_what_the_model_makes_of_them(make_
 
 def test_reconstructions_takes_uint8_and_datasets(make_linear):
     class Data:
-        images = np.full((3, 4, 4, 1), 0.2, "float32")
+        examples = np.full((3, 4, 4, 1), 0.2, "float32")
         labels = None
 
     vae = make_linear()
@@ -343,7 +343,7 @@ def test_every_picture_of_a_real_model(tmp_path):
     )
     plots.reconstructions(vae, data, path=tmp_path / "r.png")
     plots.manifold(vae, n=4, x=data)
-    plots.interpolation(vae, data.images[:3], data.images[3:6])
+    plots.interpolation(vae, data.examples[:3], data.examples[3:6])
     (panel,) = [
         ax for ax in plots.loss_curves(history).axes if ax.get_title(loc="left").startswith("KL")
     ]
@@ -429,7 +429,7 @@ def test_an_interpolation_is_decoded_as_the_class_of_its_start_or_a_given_one(
     plots.interpolation(vae, start, end, steps=2, label=0)
     np.testing.assert_array_equal(vae.decoded_as, [0] * 4)
     np.testing.assert_array_equal(vae.labels, [1, 1])
-    plots.interpolation(vae, start.images, end.images, steps=2, label=[1, 0])
+    plots.interpolation(vae, start.examples, end.examples, steps=2, label=[1, 0])
     np.testing.assert_array_equal(vae.decoded_as, [1, 1, 0, 0])
     np.testing.assert_array_equal(vae.labels, [1, 0])
 
@@ -445,14 +445,14 @@ def test_pictures_of_a_real_conditional_model(tmp_path):
     assert np.any(one != two)
     plots.interpolation(vae, x[:2], x[2:4], steps=2, path=tmp_path / "i.png")
     with pytest.raises(ValueError, match="needs labels"):
-        plots.interpolation(vae, x.images[:1], x.images[1:2], steps=2)
+        plots.interpolation(vae, x.examples[:1], x.examples[1:2], steps=2)
     for arguments in ({}, {"label": 3}, {"label": 0.5}):
         with pytest.raises(ValueError, match="needs labels|it is one class|whole numbers"):
             plots.manifold(vae, n=2, **arguments)
     plain = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
     for picture in (
         lambda: plots.manifold(plain, n=2, label=1),
-        lambda: plots.interpolation(plain, x.images[:1], x.images[1:2], label=1),
+        lambda: plots.interpolation(plain, x.examples[:1], x.examples[1:2], label=1),
     ):
         with pytest.raises(ValueError, match="takes no labels"):
             picture()

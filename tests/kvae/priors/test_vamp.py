@@ -137,10 +137,10 @@ def test_a_pseudo_input_beyond_the_support_has_only_the_gradient_that_leads_back
 
 def test_starts_from_rows_of_the_data_or_from_noise_in_the_support(make_vae, digits):
     data = kvae.datasets.Dataset(np.round(digits * 255).astype("uint8"))
-    started = [make_vae(prior=Vamp(4, initial=x)).prior for x in (data, data.images)]
+    started = [make_vae(prior=Vamp(4, initial=x)).prior for x in (data, data.examples)]
     for prior in started:
         u = np.asarray(prior.pseudo_inputs)
-        rows = {int(np.flatnonzero((data.images == row).all(axis=(1, 2, 3)))[0]) for row in u}
+        rows = {int(np.flatnonzero((data.examples == row).all(axis=(1, 2, 3)))[0]) for row in u}
         assert len(rows) == 4
     np.testing.assert_array_equal(*(prior.pseudo_inputs for prior in started))
     u = np.asarray(make_vae(prior=Vamp(50)).prior.pseudo_inputs)

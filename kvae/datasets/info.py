@@ -1,0 +1,50 @@
+"""The facts of a named dataset, and the names of its splits."""
+
+import dataclasses
+
+__all__ = ["SPLITS", "DatasetInfo"]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """The facts of a named dataset.
+
+    Attributes:
+        name: str. The name for `kvae.datasets.load`.
+        event_shape: tuple of int. The shape of an example, `(height, width, channels)` of an image.
+        train: int. The number of training examples.
+        validation: int. The number of validation examples.
+        test: int. The number of test examples.
+        title: str. One line for tables.
+        classes: int. The number of labels, which are `0..classes - 1`; 0 where there are none.
+        split_rule: str. How the three splits are made.
+        license: str. The terms of the data.
+        source: str. The address of the original.
+        reference: str. What to cite.
+        files: tuple of str. The files below `KVAE_DATA_DIR`; empty where none are needed.
+        downloadable: bool. Whether Keras can download the files.
+        dtype: str. How the examples are stored: `"uint8"` for intensities, `"float32"` for other
+            numbers.
+    """
+
+    name: str
+    event_shape: tuple[int, ...]
+    train: int
+    validation: int
+    test: int
+    title: str = ""
+    classes: int = 0
+    split_rule: str = "not stated"
+    license: str = "not stated"
+    source: str = "not stated"
+    reference: str = "not stated"
+    files: tuple[str, ...] = ()
+    downloadable: bool = False
+    dtype: str = "uint8"
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """The number of examples of each split, in the order train, validation, test."""
+        return {split: getattr(self, split) for split in SPLITS}
