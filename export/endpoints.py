@@ -207,7 +207,7 @@ def _encode(model, batch, images, refuse) -> Endpoint:
 
 def _code(model, x, label):
     """The posterior's mean of events, `[batch, latent_dim]`."""
-    given = model.given(label)
+    given = model.conditioned_on(label)
     return given.posterior.mean(given.encode_params(x))
 
 
@@ -237,11 +237,11 @@ def _generate(model, batch, images, refuse) -> Endpoint:
         label, seed = check.label(label), check.seed(seed)
         words = "`temperature` is a finite number of at least 0"
         temperature = check.within(temperature, 0.0, temperature.dtype.max, words)
-        prior = model.prior.prepared()  # Outside of the loop.
+        prior = model.prior.precomputed()  # Outside of the loop.
 
         def row(own):
             seed, temperature, *label = own
-            given = prior.given(label[0][None] if label else None)
+            given = prior.conditioned_on(label[0][None] if label else None)
             # As in `VAE.sample`, which needs the second half for drawing x.
             return given.sample(1, random.split(seed)[0], temperature)[0]
 

@@ -202,9 +202,7 @@ def _encoder(model, precision: str, batch: int, samples) -> _Signature:
 
 
 def _has_transform(prior) -> bool:
-    import kvae
-
-    return prior is not None and type(prior) is not kvae.priors.StandardNormal
+    return prior is not None and not prior.standard_normal
 
 
 def _prior(model, batch: int) -> _Signature:
@@ -212,18 +210,20 @@ def _prior(model, batch: int) -> _Signature:
 
     from export import endpoints
 
-    known = model.prior.prepared()  # What depends on no noise is computed here, not on the device.
+    known = (
+        model.prior.precomputed()
+    )  # What depends on no noise is computed here, not on the device.
     try:
         sizes = known.plain_noise()
     except ValueError as error:
         raise _prior_error(model, str(error)) from None
     order = list(sizes)
-    label = _label(model, batch) if model.prior.uses_label else []
+    label = _label(model, batch) if model.prior.conditional else []
 
     def place(*arguments):
         given = known
         if label:
-            given = known.given(tf.argmax(arguments[-1], axis=-1, output_type=tf.int32))
+            given = known.conditioned_on(tf.argmax(arguments[-1], axis=-1, output_type=tf.int32))
         return {"z": given.place(dict(zip(order, arguments, strict=False)))}
 
     inputs = [tf.TensorSpec((batch, sizes[name]), tf.float32, name=name) for name in order]
@@ -257,14 +257,14 @@ def _representative(model, calibration) -> dict[str, np.ndarray]:
                 "some: give `calibration`, a few hundred images or latents."
             )
         label = np.arange(_CALIBRATION_ROWS) % (model.num_classes or 1)
-        given = model.given(label if model.conditional else None)
+        given = model.conditioned_on(label if model.conditional else None)
         return _decoder_inputs(model, given.prior.sample(_CALIBRATION_ROWS, 0), label)
     given, label, events = _given(model, calibration)
     if not events:
         model.decode(given, label)  # Checks the labels.
         return _decoder_inputs(model, given, label)
     params = model.encode(given, label)
-    known = model.given(label)
+    known = model.conditioned_on(label)
     latents = np.asarray(known.posterior.sample(params, seed=0), np.float32)
     if model.prior is None:
         return _decoder_inputs(model, latents, label)

@@ -186,7 +186,11 @@ def _latents(model, data):
         if model.prior is None:
             raise ValueError(f"{model.name!r} has no prior to draw latents from: give `data`.")
         label = np.arange(_DRAWS) % model.num_classes if model.conditional else None
-        return None, label, np.asarray(model.given(label).prior.sample(_DRAWS, 0), np.float32)
+        return (
+            None,
+            label,
+            np.asarray(model.conditioned_on(label).prior.sample(_DRAWS, 0), np.float32),
+        )
     label = None
     if isinstance(data, tuple):
         data, label = data
@@ -195,14 +199,18 @@ def _latents(model, data):
     x = np.asarray(data, np.float32)
     model.likelihood.check(x, "data")
     params = model.encode(x, label)
-    return x, label, np.asarray(model.given(label).posterior.sample(params, seed=0), np.float32)
+    return (
+        x,
+        label,
+        np.asarray(model.conditioned_on(label).posterior.sample(params, seed=0), np.float32),
+    )
 
 
 def _reconstruction(model, z, label, x, mean) -> float | None:
     """−E log p(x|z) in nats for a likelihood of this mean; `None` where that is not enough."""
     import kvae
 
-    params = dict(model.given(label).decode_params(z))
+    params = dict(model.conditioned_on(label).decode_params(z))
     if isinstance(model.likelihood, kvae.likelihoods.Bernoulli):
         p = np.clip(mean.astype(np.float64), _CLOSEST, 1.0 - _CLOSEST)
         params["logits"] = np.log(p / (1.0 - p)).astype(np.float32)

@@ -25,7 +25,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     label, events = _label(inputs), _events(model, inputs)
     x = events.get("image")
     if name == "serving_default":
-        params = model.given(label).decode_params(inputs["z"])
+        params = model.conditioned_on(label).decode_params(inputs["z"])
         outputs = {"image": model.decode(inputs["z"], label), **params}
     elif name == "encode":
         outputs = model.encode(x, label)
@@ -34,7 +34,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     elif name == "embed":
         outputs = {"embedding": _means(model, x, label)}
     elif name == "prior" and model.prior is not None:
-        given = model.prior.given(label) if label is not None else model.prior
+        given = model.prior.conditioned_on(label) if label is not None else model.prior
         outputs = {"z": given.place({k: v for k, v in inputs.items() if k != "label"})}
     elif name == "generate" and model.prior is not None:
         z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
@@ -85,7 +85,7 @@ def kind_of_images(inputs) -> str:
 
 
 def _means(model, x, label):
-    given = model.given(label)
+    given = model.conditioned_on(label)
     return given.posterior.mean(given.encode_params(x))
 
 
@@ -112,7 +112,7 @@ def _draws(model, seeds, temperatures, label):
 
     @tf.function(autograph=False)
     def draw(seed, temperature, label):
-        return model.given(label).prior.sample(1, random.split(seed)[0], temperature)
+        return model.conditioned_on(label).prior.sample(1, random.split(seed)[0], temperature)
 
     if temperatures is None:
         temperatures = np.ones(len(seeds), np.float32)

@@ -116,7 +116,7 @@ class _Makers:
         """Draws x from the model: what its likelihood takes, whatever that is."""
         z_info = signatures.TensorInfo("", "float32", (None, self.model.latent_dim))
         label = self._own_labels(count)
-        params = self.model.given(label).decode_params(self._latents(z_info, count, rng))
+        params = self.model.conditioned_on(label).decode_params(self._latents(z_info, count, rng))
         return np.asarray(self.model.likelihood.sample(params, seed=_SEED))
 
     def _labels(self, info, count):
@@ -134,7 +134,7 @@ class _Makers:
         model = self.model
         if model is None:
             return self._anything(info, count, rng)
-        given = model.given(self._own_labels(count))
+        given = model.conditioned_on(self._own_labels(count))
         if model.prior is not None:
             return np.asarray(given.prior.sample(count, int(rng.integers(2**31))), info.dtype)
         if not self._intensities():

@@ -39,12 +39,12 @@ def score(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
         samples (`kl` estimated) and grows to log p(x) with their number; `effective_sample_size` of
         the weights.
     """
-    prepared = model.prior.prepared()
+    prepared = model.prior.precomputed()
 
     def row(own):
         x, seed, count, *label = own
         x, label = x[None], label[0][None] if label else None
-        given, prior = model.given(label), prepared.given(label)
+        given, prior = model.conditioned_on(label), prepared.conditioned_on(label)
         params = given.encode_params(x)
         count = tf.cast(count, tf.int32)
 

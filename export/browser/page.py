@@ -164,7 +164,7 @@ def _fill(images) -> float:
 
 def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
     labels = data.labels
-    given = model.given(labels if model.conditional else None)
+    given = model.conditioned_on(labels if model.conditional else None)
     params = model.encode(data.examples, labels if model.conditional else None)
     codes = np.asarray(given.posterior.mean(params), np.float32)
     return codes.reshape(len(data), -1), labels
@@ -180,7 +180,7 @@ def _encodes(model) -> bool:
     params = model.encode(noise, label)
     if "z_mean" not in params:
         return False
-    mean = np.asarray(model.given(label).posterior.mean(params))
+    mean = np.asarray(model.conditioned_on(label).posterior.mean(params))
     shown = np.asarray(params["z_mean"])
     return mean.shape == shown.shape and np.allclose(mean, shown, atol=1e-6)
 

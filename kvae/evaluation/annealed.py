@@ -92,7 +92,7 @@ def annealed_log_prob(
             f"{model.name} is an autoencoder ({type(model.posterior).__name__} posterior): it "
             "defines no log p(x). Compare it by its reconstruction error."
         )
-    if start == "posterior" and not model.posterior.known_everywhere:
+    if start == "posterior" and not model.posterior.tractable:
         raise ValueError(
             f"{type(model.posterior).__name__} knows the density of its own draws alone. Use "
             "start='prior'."
@@ -191,9 +191,13 @@ def _chains(model, start: str):
     """Returns the function that runs the chains of a batch through all temperatures."""
 
     def run(x, label, betas, step_sizes, num_chains, num_leapfrog, seed, adapt):
-        given = model.given(label)
+        given = model.conditioned_on(label)
         step_sizes = tf.reshape(step_sizes, [-1, tf.shape(x)[0]])
-        posterior, prior, params = given.posterior, given.prior.prepared(), given.encode_params(x)
+        posterior, prior, params = (
+            given.posterior,
+            given.prior.precomputed(),
+            given.encode_params(x),
+        )
         first_seed, seed = random.split(seed)
         batch = tf.shape(x)[0]
         if start == "posterior":

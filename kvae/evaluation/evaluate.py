@@ -100,7 +100,7 @@ def evaluate(
     values = {key: terms[key] for key in ("elbo", "reconstruction", "kl")}
     pixels = int(np.prod(data.event_shape))
     log_prob, summary, samples, parts = None, None, None, []
-    if model.posterior.has_density and not model.posterior.certain:
+    if not model.posterior.deterministic:
         log_prob = model.log_prob(
             data,
             num_samples=num_samples,

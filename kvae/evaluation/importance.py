@@ -85,7 +85,7 @@ def importance_log_prob(
     chunk = max(1, min(num_samples, max_rows // batch_size))
     settings = f"{num_samples} samples by {chunk}, batches of {batch_size}, seed {base.numpy()}"
     kept = num_kept(num_samples)
-    constants = model.run_compiled("prepare the prior", lambda: model.prior.constants(), ())
+    constants = model.run_compiled("prepare the prior", lambda: model.prior.precompute(), ())
     finished = _cache(cache, model, x, label, batch_size, settings)
     try:
         first = 0
@@ -121,8 +121,10 @@ def _adder(model, num: int, many: bool):
 
     def add(x, label, params, state, constants, seed):
         largest, total, squares, kept = state
-        given, prior = model.given(label), model.prior.prepared(constants)
-        log_px, log_ratio = log_weight_terms(given, prior.given(label), x, params, num, seed, many)
+        given, prior = model.conditioned_on(label), model.prior.precomputed(constants)
+        log_px, log_ratio = log_weight_terms(
+            given, prior.conditioned_on(label), x, params, num, seed, many
+        )
         log_weight = log_px + log_ratio
         new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
         weight = tf.exp(log_weight - new)
@@ -143,7 +145,7 @@ def log_weight_terms(model, prior, x, params, num_samples, seed, many: bool = Fa
 
     Args:
         model: `kvae.VAE`, or that of given labels.
-        prior: `kvae.priors.Prior`. That of the model, `prepared` where it is used several times.
+        prior: `kvae.priors.Prior`. That of the model, `precomputed` where it is used often.
         x: tensor `[batch, *event]`.
         params: dict. The posterior's parameters for `x`.
         num_samples: int. Samples for each example.

@@ -134,7 +134,7 @@ def latent_summary(
           https://arxiv.org/abs/1905.06922): the estimate, its bias and its bound
     """
     params, label = vae.encode_data(data, label, batch_size)
-    given = vae.given(label)
+    given = vae.conditioned_on(label)
     posterior, prior = given.posterior, given.prior
     means = np.asarray(posterior.mean(params), np.float64)
     n, latent_dim = means.shape
@@ -154,7 +154,9 @@ def latent_summary(
 
     z, log_q = posterior.sample_and_log_prob(params, num_samples, seed=random.as_seed(seed))
     closed_form = divergences.closed_form_kl(posterior, prior)
-    rate = closed_form(params) if closed_form is not None else log_q - prior.prepared().log_prob(z)
+    rate = (
+        closed_form(params) if closed_form is not None else log_q - prior.precomputed().log_prob(z)
+    )
     found["rate"] = float(np.mean(rate, dtype=np.float64))
     each = divergences.kl_per_dimension(posterior, prior)
     marginal = divergences.marginal_kl_per_dimension(posterior, prior)
@@ -162,7 +164,7 @@ def latent_summary(
         found["kl_per_dimension"] = np.mean(each(params), axis=0, dtype=np.float64)
     elif marginal is not None:
         found["marginal_kl_per_dimension"] = np.mean(marginal(params), axis=0, dtype=np.float64)
-    if posterior.known_everywhere:
+    if posterior.tractable:
         log_aggregate, log_product = _log_aggregate(posterior, params, z, label)
         log_ratio = np.asarray(log_q, np.float64) - log_aggregate
         found["mutual_information"] = float(np.mean(log_ratio))

@@ -14,7 +14,9 @@ def batch_terms(model, x, label, target, seed) -> dict[str, tf.Tensor]:
     """Returns the objective's terms of a batch, each `[batch]`, as in validation."""
 
     def terms(x, label, target, seed):
-        return model.objective.terms(model.given(label), x, target, training=False, seed=seed)
+        return model.objective.terms(
+            model.conditioned_on(label), x, target, training=False, seed=seed
+        )
 
     return model.run_compiled("terms of the objective", terms, (x, label, target), seed)
 

@@ -122,7 +122,7 @@ class Inference:
         z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
         z = self.run_compiled(
             "draw from the prior",
-            lambda label, *settings: self.prior.given(label).sample(*settings),
+            lambda label, *settings: self.prior.conditioned_on(label).sample(*settings),
             (label,),
             n,
             z_seed,
@@ -194,7 +194,7 @@ class Inference:
         )
 
     def _code(self, params, label, seed=None):
-        posterior = self.given(label).posterior
+        posterior = self.conditioned_on(label).posterior
         return posterior.mean(params) if seed is None else posterior.sample(params, seed=seed)
 
     def _in_batches(self, name: str, function, rows: tuple, batch_size: int):

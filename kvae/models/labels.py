@@ -7,15 +7,15 @@ import tensorflow as tf
 
 from kvae.datasets import kinds
 
-__all__ = ["Given", "Labels", "joined"]
+__all__ = ["Conditioned", "Labels", "joined"]
 
 
-class Given:
-    """A conditional `kvae.VAE` whose labels are known: p(x|z, y) p(z|y) and q(z|x, y) for one y.
+class Conditioned:
+    """A conditional `kvae.VAE` for known labels: p(x|z, y), p(z|y) and q(z|x, y) for one y.
 
     To objectives, divergences and estimators it looks like a model without labels:
     `encode_params`, `decode_params`, `prior` and `posterior` are those of the labels, everything
-    else is the model's. It is light and made anew for every batch, `vae.given(label)`.
+    else is the model's. It is light and made anew for every batch, `vae.conditioned_on(label)`.
 
     Args:
         vae: `kvae.VAE`, conditional.
@@ -24,7 +24,7 @@ class Given:
 
     def __init__(self, vae, label):
         self._vae, self.label = vae, label
-        self.prior = None if vae.prior is None else vae.prior.given(label)
+        self.prior = None if vae.prior is None else vae.prior.conditioned_on(label)
         self.posterior = vae.posterior
         if self.prior is not vae.prior:
             self.posterior = vae.posterior.with_prior(self.prior)
@@ -49,7 +49,7 @@ class Labels:
         """Whether the model is one of p(x|y), so that it takes labels."""
         return self.num_classes is not None
 
-    def given(self, label):
+    def conditioned_on(self, label):
         """Returns the model for these labels, with the same graph-level interface.
 
         Args:
@@ -57,13 +57,13 @@ class Labels:
                 which is returned as it is.
 
         Returns:
-            `Given`, with `encode_params`, `decode_params`, `prior`, `posterior`, `likelihood`, ….
+            `Conditioned`, with `encode_params`, `decode_params`, `prior`, `posterior` and others.
 
         Raises:
             ValueError: for a missing label, a wrong one, or one given to an unconditional model.
         """
         label = self._labels(label)
-        return self if label is None else Given(self, label)
+        return self if label is None else Conditioned(self, label)
 
     def _labels(self, label, rows: int | None = None, name: str = "label"):
         """Checks labels; returns them as an int32 tensor `[batch]`, `None` without classes."""
@@ -135,7 +135,7 @@ class Labels:
 
     def _check_networks(self) -> None:
         """Refuses networks that do not fit `num_classes`, once both are built."""
-        used = self.prior is not None and self.prior.uses_label
+        used = self.prior is not None and self.prior.conditional
         for name in ("encoder", "decoder"):
             inputs = _declared(getattr(self, name))
             used = used or len(inputs) == 2

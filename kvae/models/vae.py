@@ -345,7 +345,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
 
     def call(self, inputs, training=False):
         x, label = self._pair(inputs)
-        model = self.given(label)
+        model = self.conditioned_on(label)
         z = model.posterior.mean(model.encode_params(x, training=training))
         return self.likelihood.mean(model.decode_params(z, training=training))
 

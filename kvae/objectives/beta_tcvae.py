@@ -102,7 +102,7 @@ class BetaTCVAE(Bound):
                 f"{posterior} posterior does not know. Use one on R^latent_dim with a density for "
                 "each coordinate, e.g. posterior='diagonal_gaussian'."
             )
-        if not vae.prior.independent:
+        if not vae.prior.factorized:
             raise ValueError(
                 "BetaTCVAE compares each coordinate of z with the prior's, and the dimensions of a "
                 f"{type(vae.prior).__name__} prior are not independent. Use "

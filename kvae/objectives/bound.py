@@ -101,7 +101,7 @@ def check_aggregate(objective, vae) -> None:
             f"{name} compares the codes of all examples with the prior, and this model has none. "
             "Give it one, e.g. prior='standard_normal'."
         )
-    if prior.uses_label:
+    if prior.conditional:
         raise ValueError(
             f"{name} compares the codes of all examples with one prior, and a "
             f"{type(prior).__name__} prior depends on the label. Use one that does not, e.g. "

@@ -23,7 +23,7 @@ def check(posterior) -> None:
             f"The path gradient leads through z, and that of a {name} posterior is discrete. "
             f"{remedy}"
         )
-    if not posterior.stops_at_parameters:
+    if not posterior.fully_amortized:
         raise ValueError(
             f"The path gradient holds the parameters of log q still, and that of a {name} depends "
             f"on weights of its own, or is known only together with its draws. {remedy}"

@@ -106,7 +106,7 @@ def aggregate_posterior(
     n = arrays.count("n", n)
     label = [None if values is None else values[:n] for values in arrays.given(vae, x)]
     x = arrays.as_events(vae, x)[:n]
-    given = vae.given(*label) if label else vae
+    given = vae.conditioned_on(*label) if label else vae
     first, second = random.split(seed)
     codes = arrays.finite(given.posterior.sample(vae.encode(x, *label), seed=first), "q(z|x)")
     clouds = [("codes, z ~ q(z)", codes, style.TRAIN)]

@@ -36,7 +36,7 @@ class Delta(Posterior):
     ```
     """
 
-    has_density = False
+    deterministic = True
 
     def __init__(
         self,

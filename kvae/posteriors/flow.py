@@ -47,7 +47,7 @@ class Flow(SharesLatentDim, Posterior):
           https://arxiv.org/abs/1505.05770)
     """
 
-    stops_at_parameters = False
+    fully_amortized = False
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Flow(SharesLatentDim, Posterior):
         return (*filter(None, [getattr(self, "base", None)]), *getattr(self, "flows", ()))
 
     @property
-    def known_everywhere(self):
+    def tractable(self):
         return all(flow.invertible for flow in self.flows)
 
     def build(self, features_shape):

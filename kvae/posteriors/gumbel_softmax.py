@@ -86,16 +86,13 @@ class GumbelSoftmax(Posterior):
 
     def attach(self, vae):
         super().attach(vae)
-        if self._vae() is None:  # Of models that share it, the schedule is the first one's.
-            self._vae = lambda: vae
-
-    def bind(self, prior):
-        super().bind(prior)
-        other = getattr(prior, "num_categories", self.num_categories)
+        other = getattr(vae.prior, "num_categories", self.num_categories)
         if other != self.num_categories:
             raise ValueError(
                 f"The posterior has num_categories={self.num_categories}, the prior {other}."
             )
+        if self._vae() is None:  # Of models that share it, the schedule is the first one's.
+            self._vae = lambda: vae
 
     def report(self):
         scheduled = schedules.is_schedule(self.temperature)

@@ -49,7 +49,7 @@ class Hierarchical(Posterior):
         - [Tomczak & Welling, VAE with a VampPrior, eq. 14 to 18](https://arxiv.org/abs/1705.07120)
     """
 
-    stops_at_parameters = False
+    fully_amortized = False
 
     def __init__(
         self,

@@ -30,13 +30,14 @@ class Posterior(Part):
     `[num_samples, batch, latent_dim]` for `z`, one axis fewer for densities. Densities are in nats.
     """
 
-    has_density = True  # False for a point mass: no log_prob, hence no likelihood of the model.
-    certain = False  # True where q(z|x) has a single value, and importance samples no weights.
-    known_everywhere = True  # Whether log_prob takes any z, or its own draws alone know theirs.
-    # Whether log_prob depends on nothing trainable but its arguments; flows have weights in it.
-    stops_at_parameters = True
-    space = "real"  # Where z lies: `check_space` compares it with the prior's.
+    deterministic = False  # Whether z is a function of x, so that no noise is drawn.
     discrete = False  # Whether z is one of finitely many, and `log_prob` the logarithm of a mass.
+    # Whether `log_prob` takes any z in closed form. Where it does not, `sample_and_log_prob` knows
+    # the density of its own draws only.
+    tractable = True
+    # Whether all that `log_prob` depends on comes from the encoder. Flows have own weights.
+    fully_amortized = True
+    space = "real"  # Where z lies: `check_space` compares it with the prior's.
     # Methods where they are known in closed form, else None. (params, z) to log q(z_i|x) of each
     # coordinate alone in nats, [..., batch, latent_dim]:
     marginal_log_prob = None
@@ -76,26 +77,31 @@ class Posterior(Part):
         """Draws the noise that `transform` takes, for `z` of this shape. By default N(0, 1)."""
         return random.normal(shape, seed)
 
-    def bind(self, prior) -> None:
-        """Tells the posterior the model's prior (`None` for none), once, before it is used.
+    def attach(self, vae):
+        """Tells the posterior its model, whose prior has to put z into the same space.
 
         Raises:
-            ValueError: where no KL divergence can exist between the two.
+            ValueError: where no KL divergence can exist between the posterior and the prior.
         """
-        check_space(self, prior)
+        check_space(self, vae.prior)
 
     def with_prior(self, prior):
-        """Returns the posterior for another prior, that of given labels; by default itself."""
-        return self
+        """Returns the posterior for another prior, e.g. one conditioned on labels.
 
-    def attach(self, vae):
-        self.bind(vae.prior)
+        By default it returns itself.
+        """
+        return self
 
     def penalty(self, params):
         """A regulariser in nats per example that is no divergence, `[batch]`; None for none."""
         return None
 
     # What follows from it.
+
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_prob` is defined. A point mass in R^latent_dim has no density."""
+        return self.discrete or not self.deterministic
 
     def build(self, features_shape):
         if self.latent_dim is None:

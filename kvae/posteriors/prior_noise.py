@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from kvae.posteriors.posterior import Posterior
-from kvae.priors.standard_normal import StandardNormal
 
 __all__ = ["PriorNoise"]
 
@@ -19,7 +18,7 @@ class PriorNoise(Posterior):
     encoder learns nothing (its gradients are 0), and the decoder can do no better than model the
     marginal of the data as one cloud. A collapsed posterior is this one.
 
-    `bind` tells it the prior; until then it draws from N(0, I).
+    It learns the prior from its model, so it draws nothing before a `kvae.VAE` is made with it.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
@@ -35,14 +34,27 @@ class PriorNoise(Posterior):
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self._bound = None
+        self._prior = lambda: None
 
     @property
     def prior(self):
         """The prior that z is drawn from."""
-        return StandardNormal(self.latent_dim) if self._bound is None else self._bound()
+        prior = self._prior()
+        if prior is None:
+            raise ValueError(
+                "PriorNoise draws from the prior of its model: make a kvae.VAE with it first."
+            )
+        return prior
 
-    def bind(self, prior):
+    def attach(self, vae):
+        self._draw_from(vae.prior)
+
+    def with_prior(self, prior):
+        other = PriorNoise(self.latent_dim)
+        other._draw_from(prior)
+        return other
+
+    def _draw_from(self, prior) -> None:
         if prior is None:
             raise ValueError("A PriorNoise posterior needs a prior to draw from, not None.")
         if prior.uses_posterior:
@@ -51,17 +63,11 @@ class PriorNoise(Posterior):
                 "from the prior: each would be defined by the other. Choose another of either."
             )
         # Behind a function: Keras would track the model's prior as a layer of this one.
-        self._bound = lambda: prior
-
-    def with_prior(self, prior):
-        other = PriorNoise(self.latent_dim)
-        other.bind(prior)
-        return other
+        self._prior = lambda: prior
 
     def draws_from(self, prior) -> bool:
-        """Whether z is drawn from this prior, so that the KL is 0."""
-        own = self.prior
-        return own is prior or type(own) is type(prior) is StandardNormal
+        """Returns whether z is drawn from this prior, so that the KL is 0."""
+        return self.prior is prior or (self.prior.standard_normal and prior.standard_normal)
 
     @property
     def space(self):

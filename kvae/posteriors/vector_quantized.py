@@ -63,7 +63,7 @@ class VectorQuantized(Posterior):
 
     space = "codes"
     discrete = True
-    certain = True
+    deterministic = True
 
     def __init__(
         self,

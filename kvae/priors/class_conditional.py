@@ -29,7 +29,7 @@ class ClassConditional(Prior):
 
     Raises:
         ValueError: in a model without classes, or with another number of them; and where it is
-            asked for a density without labels: `prior.given(label)` has one.
+            asked for a density without labels: `prior.conditioned_on(label)` has one.
 
     Example:
 
@@ -45,7 +45,7 @@ class ClassConditional(Prior):
           conditional VAE, here of a class
     """
 
-    uses_label = True
+    conditional = True
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class ClassConditional(Prior):
         """The log-variances, `[num_classes, latent_dim]`."""
         return ops.clip(self.raw_log_vars, -self.log_var_bound, self.log_var_bound)
 
-    def given(self, label):
-        return _GivenClasses(self, label)
+    def conditioned_on(self, label):
+        return _Conditioned(self, label)
 
     def parameters(self):
         """Returns the means and log-variances of the labels, both `[batch, latent_dim]`."""
         raise ValueError(
-            "The density of ClassConditional is that of a class: use prior.given(label), or "
-            "vae.given(label)."
+            "The density of ClassConditional is that of a class: use prior.conditioned_on(label) "
+            "or vae.conditioned_on(label)."
         )
 
     def transform(self, noise):
@@ -117,7 +117,7 @@ class ClassConditional(Prior):
         }
 
 
-class _GivenClasses(ClassConditional):
+class _Conditioned(ClassConditional):
     """The prior for the labels of a batch."""
 
     def __init__(self, prior, label):
@@ -125,5 +125,5 @@ class _GivenClasses(ClassConditional):
         known = tf.gather(prior.means, label), tf.gather(prior.log_vars, label)
         self.parameters = lambda: known
 
-    def given(self, label):
-        raise ValueError("These are the priors of given labels already.")
+    def conditioned_on(self, label):
+        raise ValueError("This prior is conditioned on labels already.")

@@ -56,7 +56,7 @@ class Hierarchical(Prior):
         super().__init__(latent_dim, **kwargs)
         self.groups = groups if isinstance(groups, int) else tuple(groups)
         self.top = priors.get(top)
-        if self.top is None or self.top.uses_label:
+        if self.top is None or self.top.conditional:
             raise ValueError("The top of a hierarchy is a prior that does not depend on labels.")
         self.hidden, self.activation, self.log_var_bound = tuple(hidden), activation, log_var_bound
 
@@ -101,11 +101,11 @@ class Hierarchical(Prior):
     def get_build_config(self):
         return None  # Keras does not build a reloaded prior: its model does.
 
-    def constants(self):
-        return self.top.constants()
+    def precompute(self):
+        return self.top.precompute()
 
-    def prepared(self, constants=None):
-        return _Prepared(self, constants)
+    def precomputed(self, tensors=None):
+        return _Precomputed(self, tensors)
 
     def noise(self, shape, seed):
         """Draws the noise of the top group and that of the others, `[n, latent_dim − size]`."""
@@ -155,12 +155,12 @@ class Hierarchical(Prior):
         }
 
 
-class _Prepared(Prior):
+class _Precomputed(Prior):
     """The same prior, with what its top does not need z for computed once."""
 
-    def __init__(self, prior, constants):
+    def __init__(self, prior, tensors):
         super().__init__(prior.latent_dim)
-        top = prior.top.prepared(constants)
+        top = prior.top.precomputed(tensors)
         self._known = lambda: (prior, top)
 
     def noise(self, shape, seed):

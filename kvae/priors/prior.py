@@ -20,8 +20,9 @@ class Prior(Part):
 
     # Where z lies; a posterior's has to be the same. `None` is wherever the posterior's is.
     space = "real"
-    independent = False  # Whether p(z) is a product over the dimensions of z.
-    uses_label = False  # Whether p(z|y) depends on the label of a conditional model.
+    standard_normal = False  # Whether p(z) is N(0, I), so that z is its own base noise.
+    factorized = False  # Whether p(z) is a product over the dimensions of z.
+    conditional = False  # Whether p(z|y) is conditioned on the label of a conditional model.
     uses_posterior = False  # Whether p(z) is made of the model's q(z|x).
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
@@ -63,28 +64,27 @@ class Prior(Part):
         """Draws `n` latents, `[n, latent_dim]`; `temperature` scales the noise."""
         return self.transform(temperature * self.noise([n, self.latent_dim], seed))
 
-    def given(self, label):
-        """Returns p(z|y) for labels `[batch]` of a conditional model, a prior of `[batch]` rows.
+    def conditioned_on(self, label):
+        """Returns p(z|y), the prior conditioned on labels `[batch]`, with `[batch]` rows.
 
-        By default itself: it does not depend on the label. `label` may be `None` then.
+        By default it returns itself, since p(z) does not depend on the label, which may be `None`.
         """
         return self
 
-    def constants(self) -> dict:
-        """Returns the tensors that densities and draws are made of and that depend on no z.
+    def precompute(self) -> dict:
+        """Computes the tensors that densities and draws need and that depend on no z.
 
-        They are what `prepared` takes. By default there are none.
+        By default there are none.
         """
         return {}
 
-    def prepared(self, constants: dict | None = None):
+    def precomputed(self, tensors: dict | None = None):
         """Returns this prior with all that does not depend on z computed once.
 
         For code that uses the prior several times while no weight changes. By default itself.
 
         Args:
-            constants: dict of tensors. What `constants` returned. Defaults to `None`: they are
-                computed now.
+            tensors: dict. What `precompute` returned. Defaults to `None`: they are computed now.
         """
         return self
 

@@ -38,7 +38,7 @@ class Rescaled(SharesLatentDim, Prior):
     def __init__(self, base, latent_dim: int | None = None, **kwargs):
         super().__init__(None, **kwargs)
         self.base = prior_parts.get(base)
-        if self.base.uses_label or self.base.uses_posterior or self.base.space != "real":
+        if self.base.conditional or self.base.uses_posterior or self.base.space != "real":
             raise ValueError(
                 f"Rescaled takes a prior on R^latent_dim, of no labels and without a model, not "
                 f"{type(self.base).__name__}."

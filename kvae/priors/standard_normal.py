@@ -22,7 +22,8 @@ class StandardNormal(Prior):
     ```
     """
 
-    independent = True
+    standard_normal = True
+    factorized = True
 
     def transform(self, noise):
         return noise

@@ -104,7 +104,7 @@ class Vamp(Prior):
                 f"{type(vae.posterior).__name__} posterior has none. Choose another prior, or a "
                 "posterior such as 'diagonal_gaussian'."
             )
-        if not vae.posterior.known_everywhere:
+        if not vae.posterior.tractable:
             raise ValueError(
                 "Vamp asks each component for the density of every z, which this "
                 f"{type(vae.posterior).__name__} knows at its own draws only. Use invertible flows "
@@ -150,16 +150,16 @@ class Vamp(Prior):
             return tf.convert_to_tensor(self.raw_logits)
         return tf.zeros([self.num_components])
 
-    def constants(self):
+    def precompute(self):
         vae = self._model()
         label = None
         if vae.conditional:
             label = tf.range(self.num_components) % vae.num_classes
         return {"params": vae.encode_params(self.pseudo_inputs, label), "logits": self.logits}
 
-    def prepared(self, constants=None):
-        constants = self.constants() if constants is None else constants
-        return _PosteriorMixture(self._model().posterior, **constants)
+    def precomputed(self, tensors=None):
+        tensors = self.precompute() if tensors is None else tensors
+        return _PosteriorMixture(self._model().posterior, **tensors)
 
     def noise(self, shape, seed):
         """Draws the noise of a component, Gaussian `[n, 1]`, and that of the posterior's `z`."""
@@ -169,19 +169,19 @@ class Vamp(Prior):
         return _plain_noise(self._model().posterior)
 
     def place(self, noise):
-        return self.prepared().place(noise)
+        return self.precomputed().place(noise)
 
     def transform(self, noise):
-        return self.prepared().transform(noise)
+        return self.precomputed().transform(noise)
 
     def sample(self, n, seed, temperature: float = 1.0):
-        return self.prepared().sample(n, seed, temperature)
+        return self.precomputed().sample(n, seed, temperature)
 
     def mean(self):
-        return self.prepared().mean()
+        return self.precomputed().mean()
 
     def log_prob(self, z):
-        return self.prepared().log_prob(z)
+        return self.precomputed().log_prob(z)
 
     def get_config(self):
         return {

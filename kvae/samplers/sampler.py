@@ -88,7 +88,7 @@ class Sampler:
         Raises:
             ValueError: before `fit`, and for a wrong shape or NaN.
         """
-        prior = self.as_prior().prepared()
+        prior = self.as_prior().precomputed()
         z, _ = self.model._latents(z)
         return in_batches(prior.log_prob, (z,), batch_size)
 

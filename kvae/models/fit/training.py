@@ -132,13 +132,13 @@ class Training(keras_internals.KerasHooks):
             seed = self._step_seed(random.as_seed(self.seed_generator))
             mean = _mean_of_the_step(tf.shape(x)[0], weight)
             with tf.GradientTape() as tape:
-                model = self.given(label)
+                model = self.conditioned_on(label)
                 terms = self.objective.terms(model, x, target, training=True, seed=seed)
                 terms["loss"] = self._with_regularizers(terms["loss"])
                 scaled = self.optimizer.scale_loss(mean(terms["loss"]))
             variables = self.trainable_variables
             gradients.apply(self.optimizer, tape.gradient(scaled, variables), variables)
-            self.objective.update(self.given(label), x, target, terms, seed=seed)
+            self.objective.update(self.conditioned_on(label), x, target, terms, seed=seed)
         return terms, weight
 
     def _state(self) -> list:
@@ -180,7 +180,7 @@ class Training(keras_internals.KerasHooks):
             # validation leaves the noise of the training alone.
             seen = tf.cast(self._trackers["loss"].count, tf.int32)
             seed = self._step_seed(random.fold_in(self.seed, seen))
-            model = self.given(label)
+            model = self.conditioned_on(label)
             terms = self.objective.terms(model, x, target, training=False, seed=seed)
             terms["loss"] = self._with_regularizers(terms["loss"])
             return self._track(terms, weight)

@@ -188,7 +188,7 @@ def test_every_objective_has_finite_gradients(pair, build, digits):
         objective.prepare(vae)
         with tf.GradientTape() as tape:
             # Within the tape, as in a training step: the prior is that of the labels.
-            model = vae if label is None else vae.given(label)
+            model = vae if label is None else vae.conditioned_on(label)
             terms = objective.terms(model, x, x, training=True, seed=0)
             loss = tf.reduce_mean(terms["loss"])
         gradients = tape.gradient(loss, [v.value for v in vae.trainable_variables])

@@ -69,7 +69,7 @@ def moments(vae, label):
 def test_prior_of_each_label_is_that_of_scipy(vae):
     label = np.array([2, 0, 0, 1])
     mean, var = moments(vae, label)
-    prior = vae.prior.given(label)
+    prior = vae.prior.conditioned_on(label)
     z = np.random.default_rng(1).normal(size=(5, 4, D)).astype("float32")
     truth = scipy.stats.norm(mean, np.sqrt(var)).logpdf(z).sum(axis=-1)
     np.testing.assert_allclose(prior.log_prob(z), truth, rtol=1e-5)
@@ -87,7 +87,7 @@ def test_closed_form_kl_is_that_of_tfp_and_of_monte_carlo(vae):
     params = {
         name: tf.constant(rng.normal(size=(3, D)), tf.float32) for name in ("z_mean", "z_log_var")
     }
-    given = vae.given(label)
+    given = vae.conditioned_on(label)
     mean, var = moments(vae, label)
     normal = tfp.distributions.MultivariateNormalDiag
     q = normal(params["z_mean"], tf.exp(0.5 * params["z_log_var"]))
@@ -112,7 +112,7 @@ def test_learned_prior_finds_the_moments_of_each_class():
     prior.means.assign([z[label == k].mean(axis=0) for k in range(K)])
     prior.raw_log_vars.assign([np.log(z[label == k].var(axis=0)) for k in range(K)])
     with tf.GradientTape() as tape:
-        value = tf.reduce_sum(prior.given(label).log_prob(z))
+        value = tf.reduce_sum(prior.conditioned_on(label).log_prob(z))
     for gradient in tape.gradient(value, [v.value for v in prior.trainable_variables]):
         np.testing.assert_allclose(tf.convert_to_tensor(gradient), 0.0, atol=2e-3)
 
@@ -183,9 +183,9 @@ def test_log_prob_given_the_label_is_exact(linear_gaussian):
         np.testing.assert_allclose(estimate.value, truth, rtol=1e-4)
     np.testing.assert_allclose(vae.log_prob(Dataset(x, label), 7).value, truth, rtol=1e-4)
     assert np.abs(vae.log_prob(x, 7, label=(label + 1) % K).value - truth).min() > 0.01
-    terms = vae.objective.terms(vae.given(label), x, x, training=False, seed=0)
+    terms = vae.objective.terms(vae.conditioned_on(label), x, x, training=False, seed=0)
     path = kvae.objectives.ELBO(num_samples=9, kl="monte_carlo").terms(
-        vae.given(label), x, x, training=False, seed=0
+        vae.conditioned_on(label), x, x, training=False, seed=0
     )
     np.testing.assert_allclose(path["elbo"], truth, rtol=1e-4)  # log p − log q is constant.
     assert (np.abs(terms["elbo"] - truth) < 10).all()
@@ -468,7 +468,7 @@ def test_data_without_labels_or_with_them_in_the_wrong_place(vae, digits, labels
 
 def test_a_label_for_a_model_without_classes(make_vae, digits, labels):
     vae = make_vae(optimizer="sgd", eager=True)
-    assert vae.given(None) is vae and not vae.conditional
+    assert vae.conditioned_on(None) is vae and not vae.conditional
     for call in (
         lambda: vae.encode(digits, labels),
         lambda: vae.decode(np.zeros((64, 2)), labels),
@@ -477,7 +477,7 @@ def test_a_label_for_a_model_without_classes(make_vae, digits, labels):
         lambda: vae.fit((digits, labels), verbose=0),
         lambda: vae.predict((digits, labels), verbose=0),
         lambda: vae((digits, labels)),
-        lambda: vae.given(labels),
+        lambda: vae.conditioned_on(labels),
     ):
         with pytest.raises(ValueError, match="is not conditional and takes no labels"):
             call()
@@ -499,7 +499,7 @@ def test_parts_and_networks_that_do_not_fit(make_vae, make_conditional):
         make_vae(decoder=two.decoder, num_classes=5)
     with pytest.raises(ValueError, match="`num_classes` is None or at least 1, not 0"):
         make_vae(num_classes=0)
-    with pytest.raises(ValueError, match=r"prior.given\(label\)"):
+    with pytest.raises(ValueError, match=r"prior.conditioned_on\(label\)"):
         make_conditional(prior="class_conditional").prior.log_prob(np.zeros((1, D)))
 
 

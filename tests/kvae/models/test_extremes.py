@@ -183,7 +183,7 @@ def test_losses_of_extreme_codes_are_finite(pair, extreme, data):
         objective.attach(vae)
         with tf.GradientTape() as tape:
             tape.watch(x)
-            model = vae if label is None else vae.given(label)
+            model = vae if label is None else vae.conditioned_on(label)
             terms = objective.terms(model, x, target, training=True, seed=1)
         wanted = {"features": x, **{v.path: v.value for v in vae.trainable_variables}}
         gradients = tape.gradient(terms["loss"], wanted)

@@ -104,9 +104,9 @@ def test_constants_of_a_prior_are_computed_once_and_follow_the_weights(make_vae,
     vae.log_prob(x, num_samples=4)
     vae.prior.raw_pseudo_inputs.assign(1.0 - vae.prior.raw_pseudo_inputs)
     z = vae.posterior.sample(vae.encode(x), 2, seed=1)
-    constants = vae.prior.constants()
+    constants = vae.prior.precompute()
     np.testing.assert_array_equal(
-        vae.prior.prepared(constants).log_prob(z), vae.prior.prepared().log_prob(z)
+        vae.prior.precomputed(constants).log_prob(z), vae.prior.precomputed().log_prob(z)
     )
     again = make_vae(prior=part(kvae.priors, "vamp"))
     again.set_weights(vae.get_weights())

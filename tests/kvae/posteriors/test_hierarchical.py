@@ -72,12 +72,14 @@ def test_a_linear_hierarchy_is_the_gaussian_that_it_should_be(linear):
     prior, known = linear
     z = known.rvs(50, random_state=0).astype("float32")
     np.testing.assert_allclose(prior.log_prob(z), known.logpdf(z), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(prior.prepared().log_prob(z), known.logpdf(z), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        prior.precomputed().log_prob(z), known.logpdf(z), rtol=1e-4, atol=1e-4
+    )
     np.testing.assert_allclose(prior.mean(), known.mean, atol=1e-6)
     draws = np.asarray(prior.sample(40_000, seed=1))
     np.testing.assert_allclose(draws.mean(axis=0), known.mean, atol=0.05)
     np.testing.assert_allclose(np.cov(draws.T), known.cov, atol=0.08)
-    np.testing.assert_array_equal(draws[:5], prior.prepared().sample(40_000, seed=1)[:5])
+    np.testing.assert_array_equal(draws[:5], prior.precomputed().sample(40_000, seed=1)[:5])
     np.testing.assert_array_equal(draws, prior.transform(prior.noise([40_000, 4], seed=1)))
 
 
@@ -151,7 +153,7 @@ def test_a_vamp_prior_on_top_mixes_the_top_groups(digits, make_vae, tmp_path):
     each = each.logpdf(z[:, None, :3]).sum(axis=-1)
     expected = scipy.special.logsumexp(each, axis=1) - np.log(4) + prior.lower.log_prob(z)
     np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-4)
-    np.testing.assert_allclose(prior.prepared().log_prob(z), expected, rtol=1e-4)
+    np.testing.assert_allclose(prior.precomputed().log_prob(z), expected, rtol=1e-4)
     vae.fit(digits, epochs=1, verbose=0)
     vae.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

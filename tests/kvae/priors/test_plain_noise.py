@@ -56,7 +56,7 @@ def test_pseudo_inputs_and_stochastic_layers(make_vae):
     choice, top, below = normal(0, 1), normal(1, 1), normal(2, 3)
     plain = {"noise": top, "uniform": uniform_of(choice), "below": below}
     z = prior.transform(((choice, top), below))
-    for known in (prior, prior.prepared()):
+    for known in (prior, prior.precomputed()):
         np.testing.assert_allclose(known.place(plain), z, atol=1e-5)
         assert known.plain_noise() == {"noise": 1, "uniform": 1, "below": 3}
     assert np.std(z, axis=0).min() > 0.1

@@ -36,7 +36,7 @@ def test_log_prob_is_the_mixture_of_the_pseudo_inputs_posteriors(vae):
     z = 3.0 * np.random.default_rng(1).normal(size=(3, 4, D)).astype("float32")
     each = scipy.stats.norm(means, scales).logpdf(z[..., None, :]).sum(axis=-1)
     truth = scipy.special.logsumexp(each, b=w, axis=-1)
-    for prior in (vae.prior, vae.prior.prepared()):
+    for prior in (vae.prior, vae.prior.precomputed()):
         np.testing.assert_allclose(prior.log_prob(z), truth, rtol=1e-5)
     np.testing.assert_allclose(vae.prior.log_prob(z[0, 0]), truth[0, 0], rtol=1e-5)
 
