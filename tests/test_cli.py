@@ -144,7 +144,7 @@ def test_evaluate_an_autoencoder(capsys):
 
 
 def test_evaluate_disentanglement(capsys, folder):
-    zoo.build("dense_vae", image_shape=(64, 64, 1), latent_dim=2, hidden=(4,)).save("vae.keras")
+    zoo.build("dense_vae", event_shape=(64, 64, 1), latent_dim=2, hidden=(4,)).save("vae.keras")
     command = ("evaluate", "vae.keras", "--disentanglement", "--limit", "40")
     result = json.loads(output(capsys, *command, "--json"))
     assert result["num_train"] == 40 and result["num_groups"] == 40
@@ -176,7 +176,7 @@ def test_sample_of_an_autoencoder(capsys, folder):
 
 
 def test_sample_of_a_conditional_model(capsys, folder):
-    vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=10)
+    vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=10)
     vae.save("model.keras")
     output(capsys, "sample", "model.keras", "-n", "3", "--label", "7", "-o", "z.npy")
     np.testing.assert_array_equal(np.load("z.npy"), vae.sample(3, label=7, seed=0))
@@ -294,13 +294,13 @@ def test_export_and_verify(capsys, folder):
         (["train", "dense_vae", "--distributed", "cluster"], "TF_CONFIG names no workers"),
         (["train", "dense_vae", "--distributed", "2"], "Workers share a folder"),
         (["train", "dense_vae", "--data", "nowhere"], "There is no folder"),
-        (["train", "dense_vae", "--data", "."], "--image-shape"),
+        (["train", "dense_vae", "--data", "."], "--event-shape"),
         (["train", "dense_vae", "--data", "file"], "There is no folder"),
         (
-            ["train", "dense_vae", "--data", ".", "--image-shape", "8", "8", "1"],
+            ["train", "dense_vae", "--data", ".", "--event-shape", "8", "8", "1"],
             "holds no image",
         ),
-        (["train", "dense_vae", "--image-shape", "8", "8", "1"], "give that, too"),
+        (["train", "dense_vae", "--event-shape", "8", "8", "1"], "give that, too"),
         (["train", "dense_vae", "--posterior", "iaff"], "Unknown posterior 'iaff'"),
         (["train", "dense_vae", "--objective", "elbow"], "Unknown objective 'elbow'"),
         (

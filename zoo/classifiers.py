@@ -29,15 +29,15 @@ _RECIPES = {
 }
 
 
-def build_classifier(image_shape, num_classes: int, width: int = 64) -> keras.Model:
+def build_classifier(event_shape, num_classes: int, width: int = 64) -> keras.Model:
     """Builds a convolutional classifier: images to `{"features": [n, width], "logits": ...}`.
 
     Args:
-        image_shape: tuple. `(height, width, channels)`; images are in [0, 1].
+        event_shape: tuple. `(height, width, channels)`; images are in [0, 1].
         num_classes: int.
         width: int. Number of features, the last hidden layer. Defaults to `64`.
     """
-    inputs = keras.Input(image_shape, name="image")
+    inputs = keras.Input(event_shape, name="image")
     x = inputs
     for index, filters in enumerate((16, 32)):
         x = layers.Conv2D(
@@ -89,7 +89,7 @@ def load_classifier(name: str) -> keras.Model:
     """
     card = classifier_card(name)
     path = weights.find(card)
-    model = build_classifier(tuple(card.arguments["image_shape"]), card.arguments["num_classes"])
+    model = build_classifier(tuple(card.arguments["event_shape"]), card.arguments["num_classes"])
     model.load_weights(path)
     return model
 
@@ -145,7 +145,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     card = Card(
         name=f"classifier.{name}",
         architecture="classifier",
-        arguments={"image_shape": list(info.event_shape), "num_classes": info.classes},
+        arguments={"event_shape": list(info.event_shape), "num_classes": info.classes},
         preprocessing={"shape": list(info.event_shape), "range": [0.0, 1.0], "binarize": "half"},
         dataset={
             "name": name,

@@ -53,15 +53,15 @@ def _up(x, filters, output_shape):
     return x
 
 
-def _grid(image_shape, filters) -> tuple[int, int]:
+def _grid(event_shape, filters) -> tuple[int, int]:
     """Rows and columns that are left after the convolutions of stride 2."""
     scale = 2 ** len(filters)
-    return math.ceil(image_shape[0] / scale), math.ceil(image_shape[1] / scale)
+    return math.ceil(event_shape[0] / scale), math.ceil(event_shape[1] / scale)
 
 
-def conv_encoder(image_shape, filters, hidden: int = 0, num_classes=None) -> keras.Model:
+def conv_encoder(event_shape, filters, hidden: int = 0, num_classes=None) -> keras.Model:
     """Convolutions of stride 2, one for each entry of `filters`, then flat features."""
-    inputs = keras.Input(image_shape, name="image")
+    inputs = keras.Input(event_shape, name="image")
     x = _down(inputs, filters)
     inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), num_classes)
     if hidden:
@@ -86,34 +86,34 @@ def conv_decoder(
     return keras.Model(inputs, x, name="decoder")
 
 
-def _check(image_shape, filters):
-    if len(image_shape) != 3:
+def _check(event_shape, filters):
+    if len(event_shape) != 3:
         raise ValueError(
-            f"A convolutional model takes image_shape=(height, width, channels), not "
-            f"{image_shape}. Use a dense model for other events."
+            f"A convolutional model takes event_shape=(height, width, channels), not "
+            f"{event_shape}. Use a dense model for other events."
         )
-    if min(image_shape[:2]) < 2 ** len(filters):
+    if min(event_shape[:2]) < 2 ** len(filters):
         raise ValueError(
             f"Convolutions of stride 2, {len(filters)} of them, need images of at least "
-            f"{2 ** len(filters)} pixels a side, not {tuple(image_shape[:2])}. Give fewer "
+            f"{2 ** len(filters)} pixels a side, not {tuple(event_shape[:2])}. Give fewer "
             "`filters`, or use a dense model."
         )
 
 
-def _build(name, image_shape, latent_dim, filters, hidden, likelihood, **parts):
-    _check(image_shape, filters)
+def _build(name, event_shape, latent_dim, filters, hidden, likelihood, **parts):
+    _check(event_shape, filters)
     num_classes = parts.get("num_classes")
-    encoder = conv_encoder(image_shape, filters, hidden, num_classes)
+    encoder = conv_encoder(event_shape, filters, hidden, num_classes)
 
     def decoder(shape):
         return conv_decoder(shape, latent_dim, filters, hidden, num_classes)
 
-    return assemble(name, image_shape, latent_dim, likelihood, encoder, decoder, **parts)
+    return assemble(name, event_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
-@declares(from_0=("hidden",), filled=("image_shape", "filters"))
+@declares(from_0=("hidden",), filled=("event_shape", "filters"))
 def build_conv_vae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 32,
     filters=(32, 64),
     hidden: int = 256,
@@ -123,7 +123,7 @@ def build_conv_vae(
     """A convolutional VAE that two cores can train and a phone can decode.
 
     Args:
-        image_shape: tuple `(height, width, channels)`, odd sizes too.
+        event_shape: tuple `(height, width, channels)`, odd sizes too.
         latent_dim: int. Defaults to `32`.
         filters: sequence of int. Channels of the convolutions of stride 2.
         hidden: int. Width of the dense layer beside the latents; 0 for none.
@@ -134,12 +134,12 @@ def build_conv_vae(
     Raises:
         ValueError: for a shape that is no image, or smaller than the strides.
     """
-    return _build("conv_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+    return _build("conv_vae", event_shape, latent_dim, filters, hidden, likelihood, **parts)
 
 
-@declares(from_0=("hidden",), filled=("image_shape", "filters"), objective=("beta",))
+@declares(from_0=("hidden",), filled=("event_shape", "filters"), objective=("beta",))
 def build_beta_vae(
-    image_shape=(64, 64, 1),
+    event_shape=(64, 64, 1),
     latent_dim: int = 10,
     filters=None,
     hidden: int = 256,
@@ -152,7 +152,7 @@ def build_beta_vae(
     Its layers are those of Locatello et al., with SiLU in place of ReLU.
 
     Args:
-        image_shape: tuple `(height, width, channels)`.
+        event_shape: tuple `(height, width, channels)`.
         latent_dim: int. Defaults to `10`.
         filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `None`: 32,
             32, 64 and 64, or as many of them as a smaller image has room for.
@@ -169,13 +169,13 @@ def build_beta_vae(
           Disentangled Representations, table 1](https://arxiv.org/abs/1811.12359)
     """
     parts = {"objective": kvae.objectives.ELBO(beta=beta), **parts}
-    filters = _fitting(image_shape) if filters is None else filters
-    return _build("beta_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+    filters = _fitting(event_shape) if filters is None else filters
+    return _build("beta_vae", event_shape, latent_dim, filters, hidden, likelihood, **parts)
 
 
-@declares(from_0=("hidden",), filled=("image_shape", "filters"), objective=("beta",))
+@declares(from_0=("hidden",), filled=("event_shape", "filters"), objective=("beta",))
 def build_beta_tcvae(
-    image_shape=(64, 64, 1),
+    event_shape=(64, 64, 1),
     latent_dim: int = 10,
     filters=None,
     hidden: int = 256,
@@ -186,7 +186,7 @@ def build_beta_tcvae(
     """`beta_vae`'s network, with the total correlation of the latents weighted by β.
 
     Args:
-        image_shape, latent_dim, filters, hidden, likelihood: as for `beta_vae`.
+        event_shape, latent_dim, filters, hidden, likelihood: as for `beta_vae`.
         beta: float. Weight of the total correlation. Defaults to `6.0`.
         **parts: further arguments of `kvae.VAE`, as for `beta_vae`.
 
@@ -194,17 +194,17 @@ def build_beta_tcvae(
         - [Chen et al., Isolating Sources of Disentanglement](https://arxiv.org/abs/1802.04942)
     """
     parts = {"objective": kvae.objectives.BetaTCVAE(beta=beta), **parts}
-    filters = _fitting(image_shape) if filters is None else filters
-    return _build("beta_tcvae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+    filters = _fitting(event_shape) if filters is None else filters
+    return _build("beta_tcvae", event_shape, latent_dim, filters, hidden, likelihood, **parts)
 
 
 @declares(
     from_0=("hidden",),
-    filled=("image_shape", "filters"),
+    filled=("event_shape", "filters"),
     objective=("gamma", "discriminator_width", "discriminator_depth"),
 )
 def build_factor_vae(
-    image_shape=(64, 64, 1),
+    event_shape=(64, 64, 1),
     latent_dim: int = 10,
     filters=None,
     hidden: int = 256,
@@ -217,7 +217,7 @@ def build_factor_vae(
     """`beta_vae`'s network, with the total correlation as a discriminator estimates it.
 
     Args:
-        image_shape, latent_dim, filters, hidden, likelihood: as for `beta_vae`.
+        event_shape, latent_dim, filters, hidden, likelihood: as for `beta_vae`.
         gamma: float. Weight of the total correlation. Defaults to `35.0`.
         discriminator_width, discriminator_depth: int. Of the discriminator, whose weights are in
             the file with the model's. Default to `300` and `4`: the paper's 1000 and 6 would take
@@ -233,19 +233,19 @@ def build_factor_vae(
             discriminator_width=discriminator_width,
             discriminator_depth=discriminator_depth,
         )
-    filters = _fitting(image_shape) if filters is None else filters
-    return _build("factor_vae", image_shape, latent_dim, filters, hidden, likelihood, **parts)
+    filters = _fitting(event_shape) if filters is None else filters
+    return _build("factor_vae", event_shape, latent_dim, filters, hidden, likelihood, **parts)
 
 
-def _fitting(image_shape):
+def _fitting(event_shape):
     """As many of the four convolutions as the image has room for."""
-    room = int(math.log2(min(image_shape[:2]))) if len(image_shape) == 3 else 4
+    room = int(math.log2(min(event_shape[:2]))) if len(event_shape) == 3 else 4
     return (32, 32, 64, 64)[: max(room, 1)]
 
 
-@declares(filled=("image_shape", "filters"), posterior=("num_embeddings",))
+@declares(filled=("event_shape", "filters"), posterior=("num_embeddings",))
 def build_vqvae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     num_embeddings: int = 64,
     embedding_dim: int = 16,
     filters=(32, 64),
@@ -255,7 +255,7 @@ def build_vqvae(
     """A convolutional VQ-VAE: a grid of codes, with an autoregressive prior that is trained beside.
 
     Args:
-        image_shape: tuple `(height, width, channels)`, odd sizes too.
+        event_shape: tuple `(height, width, channels)`, odd sizes too.
         num_embeddings: int. Entries of the codebook. Defaults to `64`.
         embedding_dim: int. Size of an entry; `latent_dim` is that times the codes of an image.
             Defaults to `16`.
@@ -270,11 +270,11 @@ def build_vqvae(
         - [van den Oord et al., Neural Discrete Representation Learning](
           https://arxiv.org/abs/1711.00937)
     """
-    _check(image_shape, filters)
+    _check(event_shape, filters)
     if parts.get("num_classes") is not None:
         raise ValueError("vqvae is no conditional model: its codes lie on a grid without labels.")
-    rows, columns = _grid(image_shape, filters)
-    inputs = keras.Input(image_shape, name="image")
+    rows, columns = _grid(event_shape, filters)
+    inputs = keras.Input(event_shape, name="image")
     x = layers.Conv2D(embedding_dim, 1, name="codes", **CHANNELS_LAST)(_down(inputs, filters))
     encoder = keras.Model(
         inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), name="encoder"
@@ -296,12 +296,12 @@ def build_vqvae(
         "prior": kvae.priors.PixelCNN(grid=(rows, columns)),
         **parts,
     }
-    return assemble("vqvae", image_shape, latent_dim, likelihood, encoder, decoder, **parts)
+    return assemble("vqvae", event_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
-@declares(filled=("image_shape", "filters"))
+@declares(filled=("event_shape", "filters"))
 def build_conv_autoencoder(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 128,
     filters=(16, 8),
     likelihood="bernoulli",
@@ -316,12 +316,12 @@ def build_conv_autoencoder(
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
     parts = {"prior": None, "posterior": kvae.posteriors.Delta(), **parts}
-    return _build("conv_autoencoder", image_shape, latent_dim, filters, 0, likelihood, **parts)
+    return _build("conv_autoencoder", event_shape, latent_dim, filters, 0, likelihood, **parts)
 
 
-@declares(filled=("image_shape", "filters"))
+@declares(filled=("event_shape", "filters"))
 def build_denoising_autoencoder(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 128,
     filters=(32, 32),
     likelihood="bernoulli",
@@ -337,4 +337,4 @@ def build_denoising_autoencoder(
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
     parts = {"prior": None, "posterior": kvae.posteriors.Delta(), **parts}
-    return _build("denoising_autoencoder", image_shape, latent_dim, filters, 0, likelihood, **parts)
+    return _build("denoising_autoencoder", event_shape, latent_dim, filters, 0, likelihood, **parts)

@@ -54,9 +54,9 @@ def _build(name, event_shape, latent_dim, hidden, activation, likelihood, **part
     return assemble(name, event_shape, latent_dim, likelihood, encoder, decoder, **parts)
 
 
-@declares(filled=("image_shape",))
+@declares(filled=("event_shape",))
 def build_dense_vae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 50,
     hidden=(200, 200),
     activation: str = "tanh",
@@ -66,7 +66,7 @@ def build_dense_vae(
     """A VAE of dense layers; the defaults are the one-layer model of Burda et al.
 
     Args:
-        image_shape: tuple. Shape of one example, of any rank.
+        event_shape: tuple. Shape of one example, of any rank.
         latent_dim: int. Defaults to `50`.
         hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
         activation: str. A Keras activation, or `"gated"`. Defaults to `"tanh"`.
@@ -77,12 +77,12 @@ def build_dense_vae(
     Reference:
         - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
     """
-    return _build("dense_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("dense_vae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",))
+@declares(filled=("event_shape",))
 def build_blog_vae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 2,
     hidden=(256,),
     activation: str = "relu",
@@ -92,7 +92,7 @@ def build_blog_vae(
     """The blog post's variational autoencoder: 784-256-2, whose plane can be drawn.
 
     Args:
-        image_shape, hidden, activation, likelihood: as for `dense_vae`.
+        event_shape, hidden, activation, likelihood: as for `dense_vae`.
         latent_dim: int. Defaults to `2`.
         **parts: further arguments of `kvae.VAE`.
 
@@ -100,12 +100,12 @@ def build_blog_vae(
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
-    return _build("blog_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("blog_vae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",))
+@declares(filled=("event_shape",))
 def build_gated_vae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 40,
     hidden=(300, 300),
     activation: str = "gated",
@@ -115,7 +115,7 @@ def build_gated_vae(
     """A VAE of gated dense layers: the one-level model of Tomczak & Welling.
 
     Args:
-        image_shape: tuple. Shape of one example, of any rank.
+        event_shape: tuple. Shape of one example, of any rank.
         latent_dim: int. Defaults to `40`.
         hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
         activation: str. Defaults to `"gated"`.
@@ -126,12 +126,12 @@ def build_gated_vae(
     Reference:
         - [Tomczak & Welling, VAE with a VampPrior, section 5](https://arxiv.org/abs/1705.07120)
     """
-    return _build("gated_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("gated_vae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",), prior=("num_components", "initial"))
+@declares(filled=("event_shape",), prior=("num_components", "initial"))
 def build_vamp_vae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 40,
     hidden=(300, 300),
     activation: str = "gated",
@@ -143,7 +143,7 @@ def build_vamp_vae(
     """`gated_vae` with a VampPrior.
 
     Args:
-        image_shape, latent_dim, hidden, activation, likelihood: as for `gated_vae`.
+        event_shape, latent_dim, hidden, activation, likelihood: as for `gated_vae`.
         num_components: int. Pseudo-inputs. Defaults to `500`.
         initial: optional array or `kvae.datasets.Dataset` from which they start; see
             `kvae.priors.Vamp`.
@@ -153,12 +153,12 @@ def build_vamp_vae(
         - [Tomczak & Welling, VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
     """
     parts = {"prior": kvae.priors.Vamp(num_components, initial=initial), **parts}
-    return _build("vamp_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("vamp_vae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",), posterior=("num_flows",))
+@declares(filled=("event_shape",), posterior=("num_flows",))
 def build_iaf_vae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 50,
     hidden=(200, 200),
     activation: str = "tanh",
@@ -171,7 +171,7 @@ def build_iaf_vae(
     All else is as in its twin with a diagonal Gaussian, so that the two compare posteriors.
 
     Args:
-        image_shape, latent_dim, hidden, activation, likelihood: as for `dense_vae`.
+        event_shape, latent_dim, hidden, activation, likelihood: as for `dense_vae`.
         num_flows: int. Flows, in alternating orders. Defaults to `2`.
         **parts: further arguments of `kvae.VAE`; a `posterior` replaces the flows'.
 
@@ -180,12 +180,12 @@ def build_iaf_vae(
           https://arxiv.org/abs/1606.04934)
     """
     parts = {"posterior": kvae.posteriors.Flow(num_flows=num_flows), **parts}
-    return _build("iaf_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("iaf_vae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",), objective=("num_samples",))
+@declares(filled=("event_shape",), objective=("num_samples",))
 def build_iwae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 50,
     hidden=(200, 200),
     activation: str = "tanh",
@@ -196,7 +196,7 @@ def build_iwae(
     """`dense_vae` trained on the importance-weighted bound.
 
     Args:
-        image_shape, latent_dim, hidden, activation, likelihood: as for `dense_vae`.
+        event_shape, latent_dim, hidden, activation, likelihood: as for `dense_vae`.
         num_samples: int. Importance samples of the bound. Defaults to `5`.
         **parts: further arguments of `kvae.VAE`; an `objective` replaces the bound.
 
@@ -204,16 +204,16 @@ def build_iwae(
         - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
     """
     parts = {"objective": kvae.objectives.IWAE(num_samples), **parts}
-    return _build("iwae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("iwae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
 @declares(
     from_0=("num_components",),
-    filled=("image_shape", "hidden"),
+    filled=("event_shape", "hidden"),
     prior=("num_components", "initial"),
 )
 def build_hvae(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 80,
     hidden=(300, 300),
     activation: str = "gated",
@@ -225,7 +225,7 @@ def build_hvae(
     """A VAE of two stochastic layers: groups of latents, drawn top down.
 
     Args:
-        image_shape, hidden, activation, likelihood: as for `gated_vae`. The networks between the
+        event_shape, hidden, activation, likelihood: as for `gated_vae`. The networks between the
             groups have the same widths.
         latent_dim: int. Of both groups together. Defaults to `80`.
         num_components: int. Pseudo-inputs of a VampPrior on top; `0` for a standard normal.
@@ -247,12 +247,12 @@ def build_hvae(
         "prior": kvae.priors.Hierarchical(top=top, **between),
         **parts,
     }
-    return _build("hvae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("hvae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",), likelihood=("columns", "standardize"))
+@declares(filled=("event_shape",), likelihood=("columns", "standardize"))
 def build_tabular_vae(
-    image_shape=(31,),
+    event_shape=(31,),
     latent_dim: int = 8,
     hidden=(64, 64),
     activation: str = "silu",
@@ -264,7 +264,7 @@ def build_tabular_vae(
     """A VAE of tables, whose columns may be of different kinds.
 
     Args:
-        image_shape: tuple `(columns,)`. Shape of one row.
+        event_shape: tuple `(columns,)`. Shape of one row.
         latent_dim: int. Defaults to `8`.
         hidden: sequence of int. Widths of the encoder; the decoder mirrors them.
         activation: str. Defaults to `"silu"`.
@@ -285,16 +285,16 @@ def build_tabular_vae(
     """
     if likelihood is None:
         if columns is None:
-            columns = [("gaussian",)] * math.prod(image_shape)
+            columns = [("gaussian",)] * math.prod(event_shape)
         likelihood = kvae.likelihoods.MixedTabular(
             [tuple(column) for column in columns], standardize
         )
-    return _build("tabular_vae", image_shape, latent_dim, hidden, activation, likelihood, **parts)
+    return _build("tabular_vae", event_shape, latent_dim, hidden, activation, likelihood, **parts)
 
 
-@declares(filled=("image_shape",), posterior=("code_activation", "l1"))
+@declares(filled=("event_shape",), posterior=("code_activation", "l1"))
 def build_dense_autoencoder(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 32,
     hidden=(),
     activation: str = "relu",
@@ -306,7 +306,7 @@ def build_dense_autoencoder(
     """The blog post's autoencoders of dense layers: single, deep (`hidden`) and sparse (`l1`).
 
     Args:
-        image_shape: tuple. Shape of one example, of any rank.
+        event_shape: tuple. Shape of one example, of any rank.
         latent_dim: int. Size of the code. Defaults to `32`.
         hidden: sequence of int. Widths between image and code, e.g. `(128, 64)` for the deep one.
         activation: str. Of the hidden layers. Defaults to `"relu"`.
@@ -326,5 +326,5 @@ def build_dense_autoencoder(
         **parts,
     }
     return _build(
-        "dense_autoencoder", image_shape, latent_dim, hidden, activation, likelihood, **parts
+        "dense_autoencoder", event_shape, latent_dim, hidden, activation, likelihood, **parts
     )

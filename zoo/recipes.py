@@ -89,7 +89,7 @@ _FACTOR = "Kim & Mnih 2018, Disentangling by Factorising, https://arxiv.org/abs/
 # The same bits on every run, and a fifth faster than step by step where the networks are dense.
 _FAST = {"jit_compile": True, "steps_per_execution": 25}
 _DIGITS = dict(dataset="digits", batch_size=64, learning_rate=2e-3)
-_SMALL = {"image_shape": (8, 8, 1)}
+_SMALL = {"event_shape": (8, 8, 1)}
 _ON_DSPRITES = _FACTOR.replace(", https", " (on dSprites), https")
 # 7,800 steps, half an hour of one core, where the papers have 300,000 at a rate of 1e-4.
 _SPRITES = dict(
@@ -279,7 +279,7 @@ _RECIPES = (
         "dense_vae.frey_faces",
         "frey_faces",
         {
-            "image_shape": (28, 20, 1),
+            "event_shape": (28, 20, 1),
             "latent_dim": 10,
             "hidden": (200,),
             "likelihood": _gaussian("global", 0.1),
@@ -293,7 +293,7 @@ _RECIPES = (
         "conv_vae.frey_faces",
         "frey_faces",
         {
-            "image_shape": (28, 20, 1),
+            "event_shape": (28, 20, 1),
             "latent_dim": 10,
             "filters": (16, 32),
             "hidden": 128,

@@ -42,7 +42,7 @@ def build(architecture: str, **arguments):
 
     Args:
         architecture: str. One of `list_architectures()`.
-        **arguments: of the architecture, e.g. `image_shape`, `latent_dim`; and the parts of
+        **arguments: of the architecture, e.g. `event_shape`, `latent_dim`; and the parts of
             `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`, `num_classes` (a
             conditional model). A part replaces the architecture's own. The initial weights are
             those of `seed`, too: the same in every process. Without a `seed` they are those of 0,
@@ -60,7 +60,7 @@ def build(architecture: str, **arguments):
     Example:
 
     ```python
-    vae = zoo.build("conv_vae", image_shape=(32, 32, 3), latent_dim=64, likelihood="gaussian")
+    vae = zoo.build("conv_vae", event_shape=(32, 32, 3), latent_dim=64, likelihood="gaussian")
     ```
     """
     forks.check()

@@ -31,9 +31,9 @@ def lstm_decoder(output_shape, latent_dim: int, width: int, num_classes=None) ->
     return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
 
 
-@declares(filled=("image_shape",))
+@declares(filled=("event_shape",))
 def build_lstm_autoencoder(
-    image_shape=(28, 28, 1),
+    event_shape=(28, 28, 1),
     latent_dim: int = 64,
     width: int = 128,
     likelihood="bernoulli",
@@ -42,7 +42,7 @@ def build_lstm_autoencoder(
     """The blog post's sequence-to-sequence autoencoder; an image is a sequence of rows.
 
     Args:
-        image_shape: tuple `(steps, ...)`: an image or a signal `(steps, channels)`.
+        event_shape: tuple `(steps, ...)`: an image or a signal `(steps, channels)`.
         latent_dim: int. Size of the code. Defaults to `64`.
         width: int. Units of both LSTMs. Defaults to `128`.
 
@@ -53,23 +53,23 @@ def build_lstm_autoencoder(
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
-    if len(image_shape) < 2:
-        raise ValueError(f"A sequence has the shape (steps, channels), not {image_shape}.")
+    if len(event_shape) < 2:
+        raise ValueError(f"A sequence has the shape (steps, channels), not {event_shape}.")
     parts = {"prior": None, "posterior": kvae.posteriors.Delta(), **parts}
     num_classes = parts.get("num_classes")
-    encoder = lstm_encoder(image_shape, width, num_classes)
+    encoder = lstm_encoder(event_shape, width, num_classes)
 
     def decoder(shape):
         return lstm_decoder(shape, latent_dim, width, num_classes)
 
     return assemble(
-        "lstm_autoencoder", image_shape, latent_dim, likelihood, encoder, decoder, **parts
+        "lstm_autoencoder", event_shape, latent_dim, likelihood, encoder, decoder, **parts
     )
 
 
-@declares(from_0=("hidden",), filled=("image_shape", "filters"))
+@declares(from_0=("hidden",), filled=("event_shape", "filters"))
 def build_timeseries_vae(
-    image_shape=(64, 1),
+    event_shape=(64, 1),
     latent_dim: int = 8,
     filters=(32, 64),
     hidden: int = 128,
@@ -79,7 +79,7 @@ def build_timeseries_vae(
     """A VAE of signals: convolutions over time, of stride 2.
 
     Args:
-        image_shape: tuple `(steps, channels)`.
+        event_shape: tuple `(steps, channels)`.
         latent_dim: int. Defaults to `8`.
         filters: sequence of int. Channels of the convolutions.
         hidden: int. Width of the dense layer beside the latents; 0 for none.
@@ -90,15 +90,15 @@ def build_timeseries_vae(
     Raises:
         ValueError: for an event that is no signal, or shorter than the strides.
     """
-    if len(image_shape) != 2 or image_shape[0] < 2 ** len(filters):
+    if len(event_shape) != 2 or event_shape[0] < 2 ** len(filters):
         raise ValueError(
             f"A signal has the shape (steps, channels), with at least {2 ** len(filters)} steps "
-            f"for {len(filters)} convolutions of stride 2, not {tuple(image_shape)}."
+            f"for {len(filters)} convolutions of stride 2, not {tuple(event_shape)}."
         )
     if likelihood is None:
         likelihood = kvae.likelihoods.Gaussian("global", scale=0.2)
     num_classes = parts.get("num_classes")
-    inputs = keras.Input(image_shape, name="signal")
+    inputs = keras.Input(event_shape, name="signal")
     x = inputs
     for index, width in enumerate(filters):
         x = layers.Conv1D(
@@ -138,5 +138,5 @@ def build_timeseries_vae(
         return keras.Model(inputs, x, name="decoder")
 
     return assemble(
-        "timeseries_vae", image_shape, latent_dim, likelihood, encoder, decoder, **parts
+        "timeseries_vae", event_shape, latent_dim, likelihood, encoder, decoder, **parts
     )

@@ -41,7 +41,7 @@ _STARTS = ("initial_from_data", "initial_weights")  # What a training may start 
 def _data(recipe: Recipe, split: str):
     options = {"binarize": recipe.binarize, "seed": recipe.seed}
     if is_path(recipe.dataset):
-        shape = recipe.arguments["image_shape"]
+        shape = recipe.arguments["event_shape"]
         data = kvae.datasets.stream(recipe.dataset, split, shape, **options)
     else:
         data = kvae.datasets.load(recipe.dataset, split, **options)

@@ -58,7 +58,7 @@ def _train(arguments, folder, report) -> bool:
     # Two latent dimensions, so that the whole latent space can be drawn.
     vae = zoo.build(
         "conv_vae",
-        image_shape=(8, 8, 1),
+        event_shape=(8, 8, 1),
         latent_dim=2,
         filters=(16, 32),
         hidden=64,

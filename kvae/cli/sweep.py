@@ -51,7 +51,7 @@ def run(arguments) -> int:
     binarize = None if arguments.binarize == "none" else arguments.binarize
     if arguments.binarize is None:
         facts = kvae.datasets.info(arguments.dataset)
-        settings = {"image_shape": facts.event_shape}
+        settings = {"event_shape": facts.event_shape}
         binarize = training.default_binarize(name, settings, facts.dtype == "uint8")
     train, validation = (
         kvae.datasets.load(arguments.dataset, split, binarize=binarize, seed=arguments.seed)
@@ -63,7 +63,7 @@ def run(arguments) -> int:
     pairs = len(set(arguments.beta)) * len(set(arguments.latent_dim))
     with common.progress("trials", arguments.trials or pairs) as update:
         result = kvae.evaluation.sweep(
-            lambda **settings: zoo.build(name, image_shape=train.event_shape, **settings),
+            lambda **settings: zoo.build(name, event_shape=train.event_shape, **settings),
             arguments.beta,
             arguments.latent_dim,
             train,

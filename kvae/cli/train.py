@@ -25,10 +25,10 @@ def add_arguments(parser) -> None:
         "--data",
         metavar="PATH",
         help="a folder, in place of a dataset: of shards that kvae.datasets.write_shards wrote, or "
-        "of images, with --image-shape",
+        "of images, with --event-shape",
     )
     parser.add_argument(
-        "--image-shape",
+        "--event-shape",
         nargs=3,
         type=common.positive,
         metavar=("HEIGHT", "WIDTH", "CHANNELS"),
@@ -110,7 +110,7 @@ def _recipe(arguments):
         for option in (
             "dataset",
             "data",
-            "image_shape",
+            "event_shape",
             "binarize",
             "latent_dim",
             "objective",
@@ -131,9 +131,9 @@ def _recipe(arguments):
         raise unknown_name("architecture", arguments.architecture, list_architectures())
     dataset, tag = arguments.dataset or "digits", arguments.dataset or "digits"
     if arguments.data is None:
-        if arguments.image_shape is not None:
-            raise ValueError("--image-shape is of the images of --data: give that, too.")
-        settings = {"image_shape": kvae.datasets.info(dataset).event_shape}
+        if arguments.event_shape is not None:
+            raise ValueError("--event-shape is of the images of --data: give that, too.")
+        settings = {"event_shape": kvae.datasets.info(dataset).event_shape}
     elif arguments.dataset is not None:
         raise ValueError("Give --dataset or --data, not both.")
     else:
@@ -143,8 +143,8 @@ def _recipe(arguments):
                 f"There is no folder {path}: give --data one of shards or of images."
             )
         dataset, tag = str(path), path.name
-        shape = None if arguments.image_shape is None else tuple(arguments.image_shape)
-        settings = {"image_shape": kvae.datasets.stream(path, "train", shape).event_shape}
+        shape = None if arguments.event_shape is None else tuple(arguments.event_shape)
+        settings = {"event_shape": kvae.datasets.stream(path, "train", shape).event_shape}
     if arguments.latent_dim:
         settings["latent_dim"] = arguments.latent_dim
     for part in _PARTS:

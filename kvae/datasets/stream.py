@@ -60,7 +60,7 @@ def stream(
     if image_shape is None:
         raise FileNotFoundError(
             f"{folder} holds no shards of kvae.datasets.write_shards. For image files give the "
-            "shape that they are resized to (--image-shape 64 64 3)."
+            "shape that they are resized to (--event-shape 64 64 3)."
         )
     rows = None
     if not own:

@@ -234,7 +234,7 @@ def train_over_beta(
 
     ```python
     result = kvae.evaluation.train_over_beta(
-        lambda objective: zoo.build("dense_vae", image_shape=(8, 8, 1), objective=objective),
+        lambda objective: zoo.build("dense_vae", event_shape=(8, 8, 1), objective=objective),
         (0.25, 1.0, 4.0), train, test, epochs=50,
     )
     ```

@@ -66,7 +66,7 @@ def sweep(
 
     ```python
     result = kvae.evaluation.sweep(
-        lambda **settings: zoo.build("dense_vae", image_shape=(8, 8, 1), **settings),
+        lambda **settings: zoo.build("dense_vae", event_shape=(8, 8, 1), **settings),
         (0.5, 1.0, 2.0), (2, 8), train, validation, epochs=50, folder="sweeps/mine",
     )
     result.write("sweeps/mine")

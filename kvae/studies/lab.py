@@ -286,7 +286,7 @@ class Lab:
         keras.utils.set_random_seed(seed)  # Of the initial weights.
         vae = zoo.build(
             "dense_vae",
-            image_shape=train.event_shape,
+            event_shape=train.event_shape,
             latent_dim=settings["latent_dim"],
             hidden=scale.hidden,
             seed=seed,

@@ -21,7 +21,7 @@ def model():
     keras.utils.set_random_seed(5)
     model = zoo.build(
         "dense_vae",
-        image_shape=(8, 8, 1),
+        event_shape=(8, 8, 1),
         latent_dim=2,
         hidden=(16,),
         prior="class_conditional",
@@ -68,7 +68,7 @@ def test_a_wrong_label_would_be_noticed(model, path):
     assert np.abs(answer["z_mean"] - other).max() > 1e-3
     with pytest.raises(tf.errors.InvalidArgumentError, match="`label` is a class number from 0 to"):
         loaded["embed"](image=tf.constant(x), label=tf.constant(label + 1))
-    again = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2)
+    again = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2)
     assert not export.verify(path, again, batch_sizes=(1,)).ok
 
 

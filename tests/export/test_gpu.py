@@ -23,7 +23,7 @@ from export.runtime import child, litert
 def without_driver() -> str:
     """Why the accelerator does not start; nothing where it does."""
     with tempfile.TemporaryDirectory() as folder:
-        model = zoo.build("dense_autoencoder", image_shape=(2, 2, 1), latent_dim=2)
+        model = zoo.build("dense_autoencoder", event_shape=(2, 2, 1), latent_dim=2)
         path = export.tflite(model, pathlib.Path(folder) / "x.tflite")
         answer = child.request("export.runtime.litert_gpu", path, [], timeout=120.0)
     return answer.load_error or answer.failure

@@ -41,7 +41,7 @@ def test_a_decoder_has_the_models_numbers_in_two_runtimes(decoder, conv):
     found = in_openvino(decoder, {"z": z})
     np.testing.assert_allclose(found["image"], conv.decode(z), atol=1e-5)
     # The file holds this model and no other.
-    other = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=4, hidden=(4,))
+    other = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=4, hidden=(4,))
     assert not export.verify(decoder, other, batch_sizes=(3,)).ok
 
 
@@ -64,7 +64,7 @@ def test_an_encoder_with_its_card(dense, images, tmp_path):
 
 @pytest.mark.slow
 def test_labels_of_a_conditional_model(tmp_path):
-    shape = {"image_shape": (4, 4, 1), "latent_dim": 2, "hidden": (4,)}
+    shape = {"event_shape": (4, 4, 1), "latent_dim": 2, "hidden": (4,)}
     model = zoo.build("dense_vae", num_classes=3, **shape)
     path = export.onnx(model, tmp_path / "x.onnx")
     assert export.verify(path, model, batch_sizes=(4,)).ok

@@ -100,7 +100,7 @@ def test_numbers_out_of_range(dense_path):
 )
 def test_supports_of_other_likelihoods(likelihood, value, good, tmp_path):
     model = zoo.build(
-        "dense_vae", image_shape=(4, 4, 1), latent_dim=2, hidden=(4,), likelihood=likelihood
+        "dense_vae", event_shape=(4, 4, 1), latent_dim=2, hidden=(4,), likelihood=likelihood
     )
     path = export.saved_model(model, tmp_path / "m", signatures=["encode"])
     x = np.full((2, 4, 4, 1), good, np.float32)
@@ -126,7 +126,7 @@ def test_rows_of_an_onnx_file_are_nan(tmp_path):
     for package in ("tf2onnx", "onnxruntime"):
         pytest.importorskip(package)
     keras.utils.set_random_seed(0)
-    model = zoo.build("dense_vae", image_shape=(4, 4, 1), latent_dim=2, hidden=(4,), num_classes=3)
+    model = zoo.build("dense_vae", event_shape=(4, 4, 1), latent_dim=2, hidden=(4,), num_classes=3)
     rng = np.random.default_rng(0)
     x, label = rng.random((5, 4, 4, 1), np.float32), np.array([0, 1, 2, 0, 3])
     for row, value in enumerate((2.0, np.nan, -1e30)):
@@ -147,7 +147,7 @@ def test_rows_of_an_onnx_file_are_nan(tmp_path):
 def test_the_loader_of_tflite_files_refuses(tmp_path):
     """The files themselves know no errors: the loader reads the range in their metadata."""
     pytest.importorskip("ai_edge_litert")
-    model = zoo.build("dense_vae", image_shape=(4, 4, 1), latent_dim=2, hidden=(4,), num_classes=3)
+    model = zoo.build("dense_vae", event_shape=(4, 4, 1), latent_dim=2, hidden=(4,), num_classes=3)
     file = litert.Model(export.tflite(model, tmp_path / "x.tflite", parts="both"))
     x, label = np.zeros((2, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[:2]
     for value, words in (
@@ -164,7 +164,7 @@ def test_the_loader_of_tflite_files_refuses(tmp_path):
     with pytest.raises(ValueError, match="`z` holds NaN or infinite"):
         file.run("serving_default", {"z": z + np.inf, "label": label})
     file.run("serving_default", {"z": z, "label": label})
-    counts = zoo.build("dense_vae", image_shape=(4, 4, 1), latent_dim=2, likelihood="poisson")
+    counts = zoo.build("dense_vae", event_shape=(4, 4, 1), latent_dim=2, likelihood="poisson")
     file = litert.Model(export.tflite(counts, tmp_path / "y.tflite", parts="encoder"))
     file.run("encode", {"image": x + 300})
     with pytest.raises(ValueError, match="`image` holds whole numbers, of Poisson"):

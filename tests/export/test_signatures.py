@@ -143,13 +143,13 @@ def test_a_temperature_that_is_a_tensor(prior):
 
 def small(prior, **settings):
     parts = {"prior": getattr(kvae.priors, {"vamp": "Vamp"}[prior])(**settings)}
-    return zoo.build("dense_vae", image_shape=(4, 4, 1), latent_dim=2, hidden=(8,), **parts)
+    return zoo.build("dense_vae", event_shape=(4, 4, 1), latent_dim=2, hidden=(8,), **parts)
 
 
 def vq_vae():
     return zoo.build(
         "dense_vae",
-        image_shape=(4, 4, 1),
+        event_shape=(4, 4, 1),
         latent_dim=8,
         hidden=(8,),
         posterior=kvae.posteriors.VectorQuantized(num_embeddings=4, embedding_dim=2),
@@ -179,7 +179,7 @@ def test_pixels_become_what_the_model_takes(dense):
 
 
 def test_whole_numbers_are_not_divided():
-    model = zoo.build("dense_vae", image_shape=(4, 4, 1), likelihood="poisson")
+    model = zoo.build("dense_vae", event_shape=(4, 4, 1), likelihood="poisson")
     x = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(preprocessing.images(model, "uint8").decode(tf.constant(x)), x)
     file = tf.constant([samples.png(x[0])])

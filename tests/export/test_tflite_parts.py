@@ -200,10 +200,10 @@ def test_an_unknown_operator_and_a_free_size_are_obstacles(dense, tmp_path):
 
 # Each kind of decoder in the zoo; the others are made of the same layers.
 ZOO = {
-    "conv_vae": {"image_shape": (15, 16, 1), "filters": (4, 4), "hidden": 8},
-    "gated_vae": {"image_shape": (8, 8, 1), "hidden": (8,)},
+    "conv_vae": {"event_shape": (15, 16, 1), "filters": (4, 4), "hidden": 8},
+    "gated_vae": {"event_shape": (8, 8, 1), "hidden": (8,)},
     "tabular_vae": {"columns": [("gaussian",), ("categorical", 3), ("gaussian",), ("poisson",)]},
-    "timeseries_vae": {"image_shape": (15, 2), "filters": (4, 4), "hidden": 8},
+    "timeseries_vae": {"event_shape": (15, 2), "filters": (4, 4), "hidden": 8},
 }
 
 
@@ -211,7 +211,7 @@ ZOO = {
 def test_decoders_of_the_zoo_have_operators_of_the_gpu(name, tmp_path):
     arguments = dict(ZOO[name])
     if "columns" in arguments:
-        arguments["image_shape"] = (len(arguments["columns"]),)
+        arguments["event_shape"] = (len(arguments["columns"]),)
     path = export.tflite(zoo.build(name, **arguments), tmp_path / "x.tflite")
     assert gpu(path) == []
 
@@ -222,7 +222,7 @@ def test_decoders_of_the_zoo_have_operators_of_the_gpu(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(zoo.list_architectures()))
 def test_every_decoder_of_the_zoo_has_operators_of_the_gpu(name, precision, tmp_path):
     shape = {"tabular_vae": (31,), "timeseries_vae": (64, 1)}.get(name, (28, 28, 1))
-    model = zoo.build(name, image_shape=shape)
+    model = zoo.build(name, event_shape=shape)
     samples = None
     if precision == "int8":
         samples = np.random.default_rng(0).normal(size=(256, model.latent_dim))

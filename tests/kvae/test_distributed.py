@@ -199,7 +199,7 @@ def test_two_workers_read_their_parts_of_a_folder(tmp_path):
     for index, x in enumerate(digits):
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.fromarray(x[..., 0]).save(tmp_path / "images" / f"{index:02d}.png")
-    data = ("--data", str(tmp_path / "images"), "--image-shape", "8", "8", "1")
+    data = ("--data", str(tmp_path / "images"), "--event-shape", "8", "8", "1")
     train(tmp_path / "one", data=data)
     train(tmp_path / "two", "--distributed", "2", data=data)
     for a, b in zip(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"), strict=True):

@@ -11,13 +11,13 @@ from export import endpoints
 
 ARCHITECTURES = zoo.list_architectures()
 CONVOLUTIONAL = [n for n in ARCHITECTURES if n.startswith(("conv", "denoising", "vqvae"))]
-SMALL = {"image_shape": (8, 8, 1), "latent_dim": 3}
+SMALL = {"event_shape": (8, 8, 1), "latent_dim": 3}
 SMALLER = {  # Where the defaults are large.
     "hvae": {"hidden": (8,)},
     "vamp_vae": {"hidden": (16,), "num_components": 4},
     "vqvae": {"latent_dim": None, "num_embeddings": 4, "embedding_dim": 3},
-    "tabular_vae": {"image_shape": (64,)},
-    "timeseries_vae": {"image_shape": (32, 2)},
+    "tabular_vae": {"event_shape": (64,)},
+    "timeseries_vae": {"event_shape": (32, 2)},
 }
 OTHER_EVENTS = {"tabular_vae": (7,), "timeseries_vae": (15, 3)}
 
@@ -30,7 +30,7 @@ def build(name, **arguments):
 
 def events(name, n=6):
     """Numbers in [0, 1] of the shape that `build(name)` takes."""
-    return images({**SMALL, **SMALLER.get(name, {})}["image_shape"], n)
+    return images({**SMALL, **SMALLER.get(name, {})}["event_shape"], n)
 
 
 def images(shape, n=6, seed=0):
@@ -118,7 +118,7 @@ class TestContract:
     def test_other_likelihoods_and_channels(self, name):
         likelihood = kvae.likelihoods.Gaussian("per_pixel")
         event = OTHER_EVENTS.get(name, (12, 8, 3))
-        vae = build(name, image_shape=event, likelihood=likelihood)
+        vae = build(name, event_shape=event, likelihood=likelihood)
         params = vae.decode_params(np.zeros((2, vae.latent_dim), np.float32))
         assert params["mean"].shape == params["log_var"].shape == (2, *event)
 
@@ -135,7 +135,7 @@ class TestContract:
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("shape", [(27, 31, 1), (9, 8, 3), (64, 64, 1)])
 def test_images_of_any_size(name, shape):
-    vae = build(name, image_shape=shape)
+    vae = build(name, event_shape=shape)
     assert vae.decode(np.zeros((1, vae.latent_dim), np.float32)).shape == (1, *shape)
 
 
@@ -158,7 +158,7 @@ def test_decoder_layers_are_those_of_the_gpu_accelerator(name):
 
 def test_dense_models_take_any_event():
     for shape in ((5,), (7, 2), (4, 4, 3)):
-        vae = zoo.build("dense_vae", image_shape=shape, latent_dim=2, likelihood="gaussian")
+        vae = zoo.build("dense_vae", event_shape=shape, latent_dim=2, likelihood="gaussian")
         assert vae.sample(3, seed=0).shape == (3, *shape)
 
 
@@ -199,12 +199,12 @@ def test_sparse_penalty_is_in_the_loss_alone():
     [
         (lambda: zoo.build("dense_vea"), "'dense_vae'"),
         (lambda: zoo.build("dense_vae", latent_dims=3), "'latent_dim'"),
-        (lambda: zoo.build("conv_vae", image_shape=(28, 28)), "height, width, channels"),
-        (lambda: zoo.build("conv_vae", image_shape=(3, 3, 1)), "at least 4 pixels"),
+        (lambda: zoo.build("conv_vae", event_shape=(28, 28)), "height, width, channels"),
+        (lambda: zoo.build("conv_vae", event_shape=(3, 3, 1)), "at least 4 pixels"),
         (lambda: zoo.build("conv_vae", filters=()), "at least one"),
-        (lambda: zoo.build("timeseries_vae", image_shape=(3, 1)), "at least 4 steps"),
+        (lambda: zoo.build("timeseries_vae", event_shape=(3, 1)), "at least 4 steps"),
         (lambda: zoo.build("vqvae", num_classes=3), "no conditional model"),
-        (lambda: zoo.build("lstm_autoencoder", image_shape=(5,)), "steps, channels"),
+        (lambda: zoo.build("lstm_autoencoder", event_shape=(5,)), "steps, channels"),
         (lambda: zoo.build("dense_vae", posterior="gausian"), "'diagonal_gaussian'"),
     ],
 )

@@ -56,7 +56,7 @@ def test_no_argument_takes_another_kind_of_value(name):
             wrong.remove(None)
         if kind is int and argument != "seed" and (name, argument) not in FROM_0:
             wrong.append(0)
-        if argument in ("filters", "image_shape") or (name, argument) == ("hvae", "hidden"):
+        if argument in ("filters", "event_shape") or (name, argument) == ("hvae", "hidden"):
             wrong.append(())
         for value in wrong:
             message = refused(name, **{argument: value})
@@ -113,14 +113,14 @@ def test_an_argument_of_the_part_that_another_replaces_is_refused(name, argument
 def test_a_part_of_the_callers_own_is_in_the_model(name, part, make):
     shape = {"tabular_vae": (5,), "timeseries_vae": (8, 1)}.get(name, (8, 8, 1))
     own = make()
-    vae = zoo.build(name, image_shape=shape, latent_dim=4, **{part: own})
+    vae = zoo.build(name, event_shape=shape, latent_dim=4, **{part: own})
     assert getattr(vae, part) is own
     assert vae.call(np.ones((2, *shape), np.float32)).shape == (2, *shape)
 
 
 def test_an_autoencoder_with_a_density_and_a_prior_is_a_vae():
     parts = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
-    vae = zoo.build("dense_autoencoder", image_shape=(8, 8, 1), **parts)
+    vae = zoo.build("dense_autoencoder", event_shape=(8, 8, 1), **parts)
     assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
     assert "needs a prior" in refused("dense_autoencoder", posterior="diagonal_gaussian")
 
@@ -131,30 +131,30 @@ def test_initial_pseudo_inputs_without_any_are_refused():
 
 def test_convolutions_that_do_not_fit_are_refused():
     for shape, filters in (((3, 3, 1), (4, 4)), ((1, 1, 1), (4,)), ((8, 3, 1), (4, 4))):
-        message = refused("conv_vae", image_shape=shape, filters=filters)
+        message = refused("conv_vae", event_shape=shape, filters=filters)
         assert f"at least {2 ** len(filters)} pixels" in message
-    assert "at least 4 steps" in refused("timeseries_vae", image_shape=(3, 1))
+    assert "at least 4 steps" in refused("timeseries_vae", event_shape=(3, 1))
 
 
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("timeseries_vae", {"image_shape": (7, 1), "hidden": 0, "filters": (4,)}),
-        ("conv_vae", {"image_shape": (7, 5, 2), "hidden": 0, "filters": [4]}),
-        ("dense_vae", {"image_shape": (1, 1, 1), "hidden": ()}),
-        ("lstm_autoencoder", {"image_shape": (1, 1), "width": 1}),
+        ("timeseries_vae", {"event_shape": (7, 1), "hidden": 0, "filters": (4,)}),
+        ("conv_vae", {"event_shape": (7, 5, 2), "hidden": 0, "filters": [4]}),
+        ("dense_vae", {"event_shape": (1, 1, 1), "hidden": ()}),
+        ("lstm_autoencoder", {"event_shape": (1, 1), "width": 1}),
         (
             "dense_vae",
-            {"image_shape": np.array([2, 2, 1]), "hidden": np.array([3]), "seed": np.int32(7)},
+            {"event_shape": np.array([2, 2, 1]), "hidden": np.array([3]), "seed": np.int32(7)},
         ),
-        ("beta_vae", {"image_shape": (4, 4, 1), "beta": np.float32(2.0), "hidden": np.int64(3)}),
-        ("conv_vae", {"image_shape": (4, 4, 1), "num_classes": np.int64(2), "filters": (2,)}),
+        ("beta_vae", {"event_shape": (4, 4, 1), "beta": np.float32(2.0), "hidden": np.int64(3)}),
+        ("conv_vae", {"event_shape": (4, 4, 1), "num_classes": np.int64(2), "filters": (2,)}),
     ],
 )
 def test_the_smallest_and_numpys_own_numbers(name, arguments, tmp_path):
     vae = zoo.build(name, latent_dim=np.int64(1), **arguments)
-    shape = tuple(arguments["image_shape"])
+    shape = tuple(arguments["event_shape"])
     x = np.ones((2, *shape), np.float32)
     label = None if vae.num_classes is None else np.array([0, 1])
     assert vae.reconstruct(x, label).shape == x.shape
@@ -167,7 +167,7 @@ def test_a_warm_up_keeps_the_objective_of_the_recipe():
     data = kvae.datasets.load("digits", "train")[:128]
 
     def objective(name, **arguments):
-        arguments = {"image_shape": (8, 8, 1), "latent_dim": 2, **arguments}
+        arguments = {"event_shape": (8, 8, 1), "latent_dim": 2, **arguments}
         common = dict(dataset="digits", warmup_epochs=2, batch_size=64)
         settings = training.build_arguments(Recipe(name, arguments=arguments, **common), data)
         return zoo.build(name.partition(".")[0], **settings).objective
@@ -193,7 +193,7 @@ def test_the_shipped_recipes_warm_up_to_their_own_beta():
     """Their figures stay: what was ELBO(beta=rising to 1) is that still."""
     for name in recipes.list_recipes():
         recipe = recipes.get(name)
-        if recipe.warmup_epochs and "image_shape" not in recipe.arguments:
+        if recipe.warmup_epochs and "event_shape" not in recipe.arguments:
             settings = registry.with_beta(recipe.architecture, dict(recipe.arguments), lambda b: b)
             assert type(settings["objective"]) is kvae.objectives.ELBO
             assert settings["objective"].get_config()["beta"] == 1.0
@@ -206,7 +206,7 @@ def test_the_shipped_recipes_warm_up_to_their_own_beta():
         ("dense_vae", {}, kvae.likelihoods.Bernoulli),
         ("dense_vae", {"likelihood": "gaussian"}, kvae.likelihoods.Gaussian),
         ("timeseries_vae", {}, kvae.likelihoods.Gaussian),
-        ("tabular_vae", {"image_shape": (2,)}, kvae.likelihoods.MixedTabular),
+        ("tabular_vae", {"event_shape": (2,)}, kvae.likelihoods.MixedTabular),
     ],
 )
 def test_the_likelihood_of_an_architecture_without_building_it(name, arguments, kind):

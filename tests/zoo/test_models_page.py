@@ -109,7 +109,7 @@ def test_writes_only_what_has_changed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(6,), (12, 2)])
 def test_pictures_of_tables_and_signals(shape):
-    vae = zoo.build("dense_vae", image_shape=shape, latent_dim=2, likelihood="gaussian")
+    vae = zoo.build("dense_vae", event_shape=shape, latent_dim=2, likelihood="gaussian")
     x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
     for picture in (
         pictures.samples(vae),
@@ -119,7 +119,7 @@ def test_pictures_of_tables_and_signals(shape):
 
 
 def test_samples_of_a_conditional_model_show_every_class():
-    vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=4)
+    vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=4)
     found = np.asarray(pictures.samples(vae))
     drawn = vae.sample(24, seed=0, label=np.tile(np.arange(12) % 4, 2))
     np.testing.assert_array_equal(found, grid.thumbnail(np.asarray(drawn), 12))

@@ -6,7 +6,7 @@ import pytest
 import zoo
 from zoo import training
 
-SMALL = {"image_shape": (4, 4, 1), "latent_dim": 4, "hidden": (6, 6)}
+SMALL = {"event_shape": (4, 4, 1), "latent_dim": 4, "hidden": (6, 6)}
 
 
 def test_a_model_without_a_vamp_prior_starts_one_with_it():

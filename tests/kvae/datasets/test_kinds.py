@@ -103,7 +103,7 @@ def make_conditional():
     def make(optimizer):
         keras.utils.set_random_seed(3)
         vae = zoo.build(
-            "dense_vae", image_shape=(16,), latent_dim=2, hidden=(8,), num_classes=CLASSES
+            "dense_vae", event_shape=(16,), latent_dim=2, hidden=(8,), num_classes=CLASSES
         )
         vae.compile(optimizer, run_eagerly=optimizer == "sgd")
         return vae

@@ -44,7 +44,7 @@ def vae(make_vae):
 @pytest.fixture(scope="module")
 def conditional():
     keras.utils.set_random_seed(3)
-    return zoo.build("dense_vae", image_shape=(16,), latent_dim=2, hidden=(8,), num_classes=CLASSES)
+    return zoo.build("dense_vae", event_shape=(16,), latent_dim=2, hidden=(8,), num_classes=CLASSES)
 
 
 @pytest.fixture(scope="module")

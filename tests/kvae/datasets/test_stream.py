@@ -129,7 +129,7 @@ def test_splits_of_a_folder(shards, images, tmp_path):
     for split, n in (("train", 4), ("test", 2)):
         write_shards(Dataset(examples(n)), tmp_path / "own" / split, num_shards=1)
     assert len(stream(tmp_path / "own", "train")) == 4
-    with pytest.raises(FileNotFoundError, match="--image-shape"):
+    with pytest.raises(FileNotFoundError, match="--event-shape"):
         stream(images, "train")
     with pytest.raises(ValueError, match="Unknown split 'tests'"):
         stream(images, "tests", EVENT)

@@ -23,12 +23,12 @@ def channels_first():
 
 
 SMALL = {
-    "tabular_vae": {"image_shape": (6,)},
-    "timeseries_vae": {"image_shape": (15, 3), "filters": (2, 3), "hidden": 4},
-    "lstm_autoencoder": {"image_shape": (4, 3), "width": 3},
-    "vqvae": {"image_shape": (9, 8, 3), "filters": (2, 3), "num_embeddings": 4, "embedding_dim": 2},
-    "conv_vae": {"image_shape": (9, 8, 3), "filters": (2, 3), "hidden": 4},
-    "dense_vae": {"image_shape": (3, 4, 2), "hidden": (5,)},
+    "tabular_vae": {"event_shape": (6,)},
+    "timeseries_vae": {"event_shape": (15, 3), "filters": (2, 3), "hidden": 4},
+    "lstm_autoencoder": {"event_shape": (4, 3), "width": 3},
+    "vqvae": {"event_shape": (9, 8, 3), "filters": (2, 3), "num_embeddings": 4, "embedding_dim": 2},
+    "conv_vae": {"event_shape": (9, 8, 3), "filters": (2, 3), "hidden": 4},
+    "dense_vae": {"event_shape": (3, 4, 2), "hidden": (5,)},
 }
 
 

@@ -122,7 +122,7 @@ def test_other_forms_are_refused_and_leave_nothing(make_vae, tmp_path, name):
 @pytest.mark.parametrize("num_classes", [None, 3])
 def test_keras_export_right_after_fit(num_classes, tmp_path):
     settings = {"hidden": (4,), "num_classes": num_classes}
-    vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, **settings)
+    vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, **settings)
     vae.compile("adam")
     x, label = np.random.default_rng(0).random((5, 8, 8, 1), np.float32), np.arange(5) % 3
     given = x if num_classes is None else (x, label.astype("int32"))

@@ -201,7 +201,7 @@ def unseeded(monkeypatch):
 
 
 def weights(**arguments):
-    vae = zoo.build("dense_vae", image_shape=(4,), latent_dim=2, hidden=(3,), **arguments)
+    vae = zoo.build("dense_vae", event_shape=(4,), latent_dim=2, hidden=(3,), **arguments)
     return np.concatenate([weight.ravel() for weight in vae.get_weights()])
 
 
@@ -263,7 +263,7 @@ def test_unseeded_weights_are_warned_of(unseeded, own, tmp_path, monkeypatch):
     other.load_weights(tmp_path / "m.keras")
     assert not warned(other)
     with kvae.random.initial_weights(1):
-        vae = zoo.build("dense_vae", image_shape=(3,), latent_dim=1)
+        vae = zoo.build("dense_vae", event_shape=(3,), latent_dim=1)
     vae.compile("sgd", reproducible=True)
     assert not warned(vae) and not warned(vae.with_prior("gaussian_mixture"))
 

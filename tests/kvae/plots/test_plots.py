@@ -438,7 +438,7 @@ def test_pictures_of_a_real_conditional_model(tmp_path):
     import zoo
     from kvae.datasets import Dataset
 
-    vae = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(4,), num_classes=3)
+    vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, hidden=(4,), num_classes=3)
     x = Dataset(np.random.default_rng(0).random((6, 8, 8, 1)), np.arange(6) % 3)
     one, two = (plots.manifold(vae, n=3, x=x, label=label) for label in (0, 2))
     one, two = (np.asarray(figure.axes[0].images[0].get_array()) for figure in (one, two))
@@ -449,7 +449,7 @@ def test_pictures_of_a_real_conditional_model(tmp_path):
     for arguments in ({}, {"label": 3}, {"label": 0.5}):
         with pytest.raises(ValueError, match="needs labels|it is one class|whole numbers"):
             plots.manifold(vae, n=2, **arguments)
-    plain = zoo.build("dense_vae", image_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
+    plain = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
     for picture in (
         lambda: plots.manifold(plain, n=2, label=1),
         lambda: plots.interpolation(plain, x.examples[:1], x.examples[1:2], label=1),

@@ -101,7 +101,7 @@ def test_beta(number):
 def vae():
     settings = {
         "latent_dim": np.int64(2),
-        "image_shape": tuple(np.array([4, 4, 1])),
+        "event_shape": tuple(np.array([4, 4, 1])),
         "hidden": (np.int32(8),),
         "num_classes": np.int64(3),
         "seed": np.uint8(5),
