@@ -12,6 +12,8 @@
 # make stress  files damaged at random, numbers at the extremes, trainings killed, processes and
 #              threads at once, memory over CALLS=1000 calls of each public method (hours), and a
 #              soak of the development server (SOAK=600 seconds)
+# make docs    the documentation as a site, build/site, with tools of its own in .venv-docs
+# make guides  runs the guides and writes their notebooks, docs/guides/*.ipynb (minutes)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make .venv   just the environment  make lint    style, format, layers    make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
@@ -21,7 +23,7 @@
 
 .DEFAULT_GOAL := test
 .PHONY: .venv test slow keras-test web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
-	models audit lint clean
+	models docs guides audit lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -29,6 +31,17 @@ ARGS ?=
 # 3.11 first: the zoo's numbers were measured with it.
 candidates = $(or $(PYTHON),python3.11 python3.12 python3.13 python3.10 python3 python)
 suitable = import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+define find_python
+python=; \
+for candidate in $(candidates); do \
+	if $$candidate -c '$(suitable)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "kvae needs Python 3.10, 3.11, 3.12 or 3.13 with venv (Debian: python3-venv), and" \
+		"none of these is one: $(candidates). Name one: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1; \
+fi
+endef
 pip = .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
 	--progress-bar off
 
@@ -39,15 +52,7 @@ unexport PYTHONHOME PYTHONPATH
 .venv: .venv/.installed
 
 .venv/.requirements: requirements.txt
-	@python=; \
-	for candidate in $(candidates); do \
-		if $$candidate -c '$(suitable)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-		echo "kvae needs Python 3.10, 3.11, 3.12 or 3.13 with venv (Debian: python3-venv), and" \
-			"none of these is one: $(candidates). Name one: make PYTHON=/path/to/python3.12" >&2; \
-		exit 1; \
-	fi; \
+	@$(find_python); \
 	echo "Making .venv with $$($$python --version): about 0.8 GB to download, some minutes"; \
 	$$python -m venv --clear .venv
 	@$(pip) --requirement requirements.txt
@@ -133,6 +138,19 @@ bench: .venv .venv-bench/.installed
 
 models: .venv
 	.venv/bin/python -m zoo.models_page $(ARGS)
+
+# Warnings are errors (mkdocs.yml): dead links, names that do not exist, pages outside the navigation.
+docs: .venv-docs/.installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet $(ARGS)
+	@echo "The documentation: build/site/index.html"
+
+.venv-docs/.installed: docs/requirements.txt
+	@$(find_python); $$python -m venv --clear .venv-docs
+	@$(pip:.venv/%=.venv-docs/%) --require-hashes --requirement docs/requirements.txt
+	@touch $@
+
+guides: .venv
+	.venv/bin/python docs/tools/notebooks.py $(ARGS)
 
 lint: .venv
 	.venv/bin/python -m ruff check .
