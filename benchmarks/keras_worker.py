@@ -18,7 +18,7 @@ from keras import layers
 import kvae
 from benchmarks.cases import CASES, EAGER, NETWORKS, PLAIN, VARIANTS, Case
 from benchmarks.gate import Gate
-from kvae.evaluation import importance
+from kvae.evaluation.marginal_likelihood import importance
 from kvae.layers import hidden_layers
 from kvae.likelihoods import bernoulli
 from kvae.models.fit import fused_adam as fused

@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from kvae import divergences, random
-from kvae.evaluation.importance import log_weight_terms
+from kvae.evaluation.marginal_likelihood.importance import log_weight_terms
 
 __all__ = ["halves", "score"]
 

@@ -23,7 +23,7 @@ from export import saved_models
 from export.runtime import child, warmup
 from kvae.callbacks import Checkpoint
 from kvae.datasets import files, read_idx
-from kvae.evaluation.cache import BatchCache
+from kvae.evaluation.marginal_likelihood.cache import BatchCache
 from kvae.utils import io
 from zoo import weights
 

@@ -95,7 +95,6 @@ def private_uses(tree: ast.AST):
                 yield node.lineno, ast.unparse(node)
 
 
-@NOT_YET
 def test_no_module_uses_private_names_of_another():
     found = [
         f"{name(path)}:{line} {used}"

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
+from kvae.evaluation.samples.features import BATCH_SIZE, register_features
 from kvae.utils import io, names
 from zoo import weights
 from zoo.assembly import CHANNELS_LAST
@@ -92,6 +93,30 @@ def load_classifier(name: str) -> keras.Model:
     model = build_classifier(tuple(card.arguments["event_shape"]), card.arguments["num_classes"])
     model.load_weights(path)
     return model
+
+
+def _register_features(name: str) -> None:
+    """Gives the last hidden layer of a classifier the name of its dataset among the features."""
+
+    @register_features(name)
+    def classifier_features():
+        classifier = load_classifier(name)
+
+        def features(images):
+            images = np.asarray(images, np.float32)
+            if images.shape[1:] != classifier.input_shape[1:]:
+                raise ValueError(
+                    f"The classifier of {name} takes images {classifier.input_shape[1:]}, not "
+                    f"{images.shape[1:]}. Give `features` of another kind, e.g. 'pixels'."
+                )
+            return classifier.predict(images, batch_size=BATCH_SIZE, verbose=0)["features"]
+
+        features.__name__ = f"classifier of {name}"
+        return features
+
+
+for _name in list_classifiers():
+    _register_features(_name)
 
 
 def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None = None) -> Card:

@@ -12,7 +12,7 @@ import re
 import tempfile
 
 from kvae.utils import configs, io
-from kvae.utils.report import drawing
+from kvae.utils.pages import drawing
 from kvae.version import __version__
 from zoo import weights
 from zoo.cards import Card

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from kvae.plots import arrays, grid, style
+from kvae.plots import checked, grid, style
 from kvae.utils import io
 
 __all__ = ["reconstructions", "samples", "save"]
@@ -35,11 +35,11 @@ def save(picture: Image.Image, path, **facts: str) -> None:
 
 
 def _columns(vae) -> int:
-    return 12 if arrays.event_kind(vae.event_shape) in ("image", "volume") else 4
+    return 12 if checked.event_kind(vae.event_shape) in ("image", "volume") else 4
 
 
 def _draw(events: np.ndarray, cols: int) -> Image.Image:
-    kind = arrays.event_kind(events.shape[1:])
+    kind = checked.event_kind(events.shape[1:])
     if kind == "volume":
         kind, events = "image", grid.middle(events)
     if kind == "image":

@@ -101,7 +101,7 @@ class LatentMonitor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:
             return
-        from kvae.evaluation.latent import latent_summary
+        from kvae.evaluation.latents.summary import latent_summary
 
         self.summary = latent_summary(self.model, self._data, seed=self.seed)
         if logs is not None:  # The reports of the parts are there already.

@@ -21,9 +21,9 @@ def run(arguments) -> int:
     common.quiet_tensorflow()
     folder = io.writable_folder(arguments.output)
 
-    from kvae.utils.report import Report
+    from kvae.utils.pages import Page
 
-    report = Report(
+    report = Page(
         "kvae: from model.fit to a served decoder",
         "Everything on this page was made by `kvae demo` on this machine.",
     )

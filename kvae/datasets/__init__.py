@@ -19,9 +19,9 @@ Other functions return `Dataset`s. A `tf.data.Dataset` of batches needs no conve
 from kvae.datasets.arrays import from_array, train_validation_split
 from kvae.datasets.catalog.sprites import Sprites
 from kvae.datasets.dataset import Dataset
+from kvae.datasets.dataset_info import SPLITS, DatasetInfo
 from kvae.datasets.folders import folder_classes, from_folder
 from kvae.datasets.idx import read_idx
-from kvae.datasets.info import SPLITS, DatasetInfo
 from kvae.datasets.registry import info, load, names, register
 from kvae.datasets.stream import ImageFolder, Shards, Stream, stream, write_shards
 from kvae.utils.register import import_modules

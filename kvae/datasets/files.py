@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kvae.datasets.info import DatasetInfo
+from kvae.datasets.dataset_info import DatasetInfo
 from kvae.datasets.splits import Arrays
 from kvae.utils import io, locks
 

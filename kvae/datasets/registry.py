@@ -8,7 +8,7 @@ import numpy as np
 
 from kvae.datasets import files
 from kvae.datasets.dataset import Dataset
-from kvae.datasets.info import SPLITS, DatasetInfo
+from kvae.datasets.dataset_info import SPLITS, DatasetInfo
 from kvae.datasets.splits import Splits
 from kvae.utils.names import unknown_name
 from kvae.utils.register import Register

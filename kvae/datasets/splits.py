@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae.datasets.info import SPLITS, DatasetInfo
+from kvae.datasets.dataset_info import SPLITS, DatasetInfo
 
 __all__ = [
     "LAST_5000",

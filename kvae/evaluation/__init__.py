@@ -1,7 +1,15 @@
-"""Estimates of how good a model is."""
+"""Estimates of how good a model is.
 
-from kvae.evaluation.annealed import annealed_log_prob
-from kvae.evaluation.bits import bits_per_dim, dequantize
+| folder or file | answers |
+|---|---|
+| `marginal_likelihood` | how probable the data is under the model: log p(x), bits per dimension |
+| `samples` | how good generated examples are: Fréchet distance, precision and recall, copies |
+| `latents` | what the latent variables say of the data: rate, active units, probes |
+| `disentanglement` | whether each latent stands for one factor of the data |
+| `rate_distortion` | what models pay for their codes, and what they get for it |
+| `evaluate` | all of these in one call; its `Result` prints, writes and draws |
+"""
+
 from kvae.evaluation.disentanglement import (
     beta_vae_score,
     dci,
@@ -13,18 +21,12 @@ from kvae.evaluation.disentanglement import (
     sap,
 )
 from kvae.evaluation.evaluate import Evaluation, evaluate
-from kvae.evaluation.features import classifier_features, inception_features
-from kvae.evaluation.frechet import frechet_distance
-from kvae.evaluation.importance import importance_log_prob
-from kvae.evaluation.latent import LatentSummary, active_units, latent_summary
-from kvae.evaluation.log_mean import LogProb
-from kvae.evaluation.neighbors import (
-    TrainingNeighbors,
-    precision_recall_density_coverage,
-    training_neighbors,
-)
-from kvae.evaluation.probes import knn_probe, linear_probe
-from kvae.evaluation.quality import SampleQuality, sample_quality
+from kvae.evaluation.latents.probes import knn_probe, linear_probe
+from kvae.evaluation.latents.summary import LatentSummary, active_units, latent_summary
+from kvae.evaluation.marginal_likelihood.annealed import annealed_log_prob
+from kvae.evaluation.marginal_likelihood.bits import bits_per_dim, dequantize
+from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
+from kvae.evaluation.marginal_likelihood.log_prob import LogProb
 from kvae.evaluation.rate_distortion import (
     RateDistortionCurve,
     rate_distortion,
@@ -32,6 +34,19 @@ from kvae.evaluation.rate_distortion import (
     train_over_beta,
 )
 from kvae.evaluation.result import Result
+from kvae.evaluation.samples.features import (
+    classifier_features,
+    inception_features,
+    register_features,
+    registered_features,
+)
+from kvae.evaluation.samples.frechet import frechet_distance
+from kvae.evaluation.samples.neighbors import (
+    TrainingNeighbors,
+    precision_recall_density_coverage,
+    training_neighbors,
+)
+from kvae.evaluation.samples.quality import SampleQuality, sample_quality
 from kvae.evaluation.sweep import sweep
 
 __all__ = [
@@ -64,6 +79,8 @@ __all__ = [
     "precision_recall_density_coverage",
     "rate_distortion",
     "rate_distortion_curve",
+    "register_features",
+    "registered_features",
     "sample_quality",
     "sap",
     "sweep",

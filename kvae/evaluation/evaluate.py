@@ -2,15 +2,16 @@
 
 import numpy as np
 
+from kvae import plots
 from kvae.datasets.dataset import Dataset
-from kvae.evaluation.latent import latent_summary
-from kvae.evaluation.now import computed_now
-from kvae.evaluation.probes import knn_probe, linear_probe
-from kvae.evaluation.quality import sample_quality
+from kvae.evaluation.latents.probes import knn_probe, linear_probe
+from kvae.evaluation.latents.summary import latent_summary
 from kvae.evaluation.rate_distortion import rate_distortion_curve
 from kvae.evaluation.result import Result
+from kvae.evaluation.samples.quality import sample_quality
 from kvae.evaluation.terms import mean_terms
 from kvae.likelihoods import Bernoulli
+from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["Evaluation", "evaluate", "figure_rows"]
 
@@ -33,7 +34,7 @@ class Evaluation(Result):
         self.log_prob, self.latents, self.quality = log_prob, latents, quality
 
 
-@computed_now
+@evaluated_eagerly
 def evaluate(
     model,
     data,
@@ -170,8 +171,6 @@ def figure_rows(values) -> list[tuple[str, str, str]]:
 
 def _latents(model, data, summary) -> Result:
     """The figures of a `LatentSummary`."""
-    from kvae import plots
-
     arrays = ("kl_per_dimension", "marginal_kl_per_dimension", "variance_of_means")
     found = {name: getattr(summary, name) for name in arrays}
     values = {
@@ -235,8 +234,6 @@ def _probes(model, data, train, seed: int) -> Result:
 
 
 def _pictures(model, data, seed: int) -> dict:
-    from kvae import plots
-
     shown = data[:10] if model.conditional else data[:10].examples
     pictures = {
         "reconstructions": (

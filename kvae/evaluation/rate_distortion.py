@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kvae import random
-from kvae.evaluation.annealed import anneal
-from kvae.evaluation.now import computed_now
+from kvae import plots, random
+from kvae.evaluation.marginal_likelihood.annealed import anneal
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
+from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["RateDistortionCurve", "rate_distortion", "rate_distortion_curve", "train_over_beta"]
 
@@ -91,7 +91,7 @@ class RateDistortionCurve(Result):
         self.curve = curve
 
 
-@computed_now
+@evaluated_eagerly
 def rate_distortion_curve(
     model,
     data,
@@ -198,12 +198,10 @@ def rate_distortion_curve(
 def with_picture(result):
     """Gives a result with points of rate and distortion their picture, and returns it."""
 
-    def draw(path):
-        from kvae import plots
-
-        return plots.rate_distortion(result, path=path)
-
-    result.pictures["rate_distortion"] = ("Rate and distortion", draw)
+    result.pictures["rate_distortion"] = (
+        "Rate and distortion",
+        lambda path: plots.rate_distortion(result, path=path),
+    )
     return result
 
 

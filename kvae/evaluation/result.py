@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from kvae.utils import arguments, io
-from kvae.utils.report import Report
+from kvae.utils.pages import Page
 
 __all__ = ["Result"]
 
@@ -123,9 +123,9 @@ class Result(Mapping):
             pictures |= part._pictures()
         return pictures
 
-    def _report(self, names: Collection[str]) -> Report:
+    def _report(self, names: Collection[str]) -> Page:
         """The page, with the pictures of these names."""
-        report = Report(self.title, self.note)
+        report = Page(self.title, self.note)
         report.table(self._columns, self._rows)
         shown = [(f"{n}.png", text) for n, (text, _) in self.pictures.items() if n in names]
         if shown:

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import random
-from kvae.evaluation.now import computed_now
+from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["batch_terms", "mean_terms"]
 
@@ -21,7 +21,7 @@ def batch_terms(model, x, label, target, seed) -> dict[str, tf.Tensor]:
     return model.run_compiled("terms of the objective", terms, (x, label, target), seed)
 
 
-@computed_now
+@evaluated_eagerly
 def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
     """Returns the means of what the objective reports over a data set, in nats per example.
 

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import random
-from kvae.evaluation.importance import importance_log_prob
-from kvae.evaluation.log_mean import LogProb
+from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
+from kvae.evaluation.marginal_likelihood.log_prob import LogProb
 from kvae.models.inputs import concatenated, in_batches
 from kvae.utils import arguments, names
 

@@ -10,7 +10,7 @@ from kvae.plots.grid import tile
 from kvae.plots.latent import latent_scatter
 from kvae.plots.pictures import interpolation, reconstructions, samples, slices
 from kvae.plots.posteriors import posterior_map
-from kvae.plots.quality import rate_distortion, training_neighbors
+from kvae.plots.results import rate_distortion, training_neighbors
 from kvae.plots.walk import manifold
 
 __all__ = [

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae.plots import arrays, style
+from kvae.plots import checked, style
+from kvae.utils import arguments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,15 +104,15 @@ def aggregate_posterior(
     from kvae import random
 
     style.check_path(path)
-    n = arrays.count("n", n)
-    label = [None if values is None else values[:n] for values in arrays.given(vae, x)]
-    x = arrays.as_events(vae, x)[:n]
+    n = arguments.whole("n", n)
+    label = [None if values is None else values[:n] for values in checked.given(vae, x)]
+    x = checked.as_events(vae, x)[:n]
     given = vae.conditioned_on(*label) if label else vae
     first, second = random.split(seed)
-    codes = arrays.finite(given.posterior.sample(vae.encode(x, *label), seed=first), "q(z|x)")
+    codes = checked.finite(given.posterior.sample(vae.encode(x, *label), seed=first), "q(z|x)")
     clouds = [("codes, z ~ q(z)", codes, style.TRAIN)]
     if vae.prior is not None:
-        drawn = arrays.finite(given.prior.sample(len(codes), second), "the prior")
+        drawn = checked.finite(given.prior.sample(len(codes), second), "the prior")
         clouds.insert(0, ("prior, z ~ p(z)", drawn, style.VALIDATION))
     figure = style.new_figure(6.6, 5.2)
     ax = figure.subplots()

@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvae.plots import style
-from kvae.plots.arrays import count, event_kind
+from kvae.plots.checked import event_kind
+from kvae.utils import arguments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Grid", "draw_grid", "middle", "rectangle", "thumbnail", "tile"]
+__all__ = [
+    "Grid",
+    "as_images",
+    "draw_grid",
+    "middle",
+    "rectangle",
+    "thumbnail",
+    "tile",
+    "value_bounds",
+]
 
 # Pixels that a picture may take before its images are no longer enlarged.
 _WIDTH, _HEIGHT, _CELL = 1200, 960, 160
@@ -60,7 +70,11 @@ def tile(
     images = np.asarray(images)
     if images.ndim not in (3, 4):
         raise ValueError(f"`images` is [n, h, w] or [n, h, w, c], not {images.shape}.")
-    rows, cols, gap = count("rows", rows), count("cols", cols), count("gap", gap, 0)
+    rows, cols, gap = (
+        arguments.whole("rows", rows),
+        arguments.whole("cols", cols),
+        arguments.whole("gap", gap, 0),
+    )
     n, height, width = images.shape[:3]
     if n > rows * cols:
         raise ValueError(f"{n} images do not fit in {rows} x {cols} cells.")
@@ -77,7 +91,7 @@ def tile(
 def rectangle(n: int, cols: int | None = None) -> tuple[int, int]:
     """Returns (rows, cols) that hold n cells: exact and nearly square where there is such a one."""
     if cols is not None:
-        cols = min(count("cols", cols), n)
+        cols = min(arguments.whole("cols", cols), n)
         return -(-n // cols), cols
     side = math.isqrt(n)
     rows = next(r for r in range(side, 0, -1) if n % r == 0)
@@ -87,7 +101,7 @@ def rectangle(n: int, cols: int | None = None) -> tuple[int, int]:
     return -(-n // cols), cols
 
 
-def _bounds(values: np.ndarray, decoded: bool) -> tuple[float, float]:
+def value_bounds(values: np.ndarray, decoded: bool) -> tuple[float, float]:
     """Returns the (black, white) values of images: [0, 1] or [-1, 1] where they are meant so.
 
     A Gaussian's mean may leave its data's range here and there, which must not wash out the
@@ -107,7 +121,7 @@ def middle(volumes: np.ndarray) -> np.ndarray:
     return volumes[:, volumes.shape[1] // 2]
 
 
-def _as_images(events: np.ndarray) -> np.ndarray:
+def as_images(events: np.ndarray) -> np.ndarray:
     """Returns events [n, h, w, c], [n, h, w] or [n, side²] as [n, h, w] or [n, h, w, 3 or 4].
 
     Events [n, c, h, w], which models in the data format "channels_first" have, are turned round. Of
@@ -144,8 +158,8 @@ def thumbnail(events: np.ndarray, cols: int, *, width: int = THUMBNAIL, gap: int
         ValueError: if the events are no images.
     """
     event_kind(events.shape[1:], "image")
-    low, high = _bounds(events, decoded=True)
-    unit = np.clip((_as_images(events) - low) / max(high - low, 1e-12), 0, 1)
+    low, high = value_bounds(events, decoded=True)
+    unit = np.clip((as_images(events) - low) / max(high - low, 1e-12), 0, 1)
     unit = unit[..., 0] if unit.shape[3:] == (1,) else unit
     scale = max(1, ((width + gap) // cols - gap) // unit.shape[2])
     large = np.round(unit * 255).astype(np.uint8).repeat(scale, axis=1).repeat(scale, axis=2)
@@ -228,7 +242,7 @@ def draw_grid(
         reference: array of events. Sets the range (the originals, say); defaults to `events`.
         breaks: columns before which a wider gap is left.
     """
-    gap = count("gap", gap, 0)
+    gap = arguments.whole("gap", gap, 0)
     kind = event_kind(events.shape[1:], kind)
     if value_range is not None:
         low, high = map(float, value_range)
@@ -236,7 +250,7 @@ def draw_grid(
             raise ValueError(f"`value_range` is (low, high) with low < high, not {value_range!r}.")
     pictures = kind in ("image", "volume")
     if pictures:
-        images = _as_images(events)
+        images = as_images(events)
         height, width = images.shape[1:3]
         scale = min(_CELL // max(height, width), _WIDTH // (cols * width))
         scale = max(1, min(scale, _HEIGHT // (rows * height)))
@@ -255,8 +269,8 @@ def draw_grid(
             f"of each volume the middle slice, {events.shape[1] // 2 + 1} of {events.shape[1]}"
         )
     if pictures:
-        shown = images if reference is None else _as_images(reference)
-        low, high = value_range or _bounds(shown, decoded=reference is None)
+        shown = images if reference is None else as_images(reference)
+        low, high = value_range or value_bounds(shown, decoded=reference is None)
         unit = np.clip((images - low) / max(high - low, 1e-12), 0, 1)
         unit = unit.repeat(scale, axis=1).repeat(scale, axis=2)
         _draw_images(grid, unit[..., 0] if unit.shape[3:] == (1,) else unit, rows, gap, breaks)

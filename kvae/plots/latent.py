@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae.plots import arrays, style
+from kvae.plots import checked, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["latent_scatter"]
+__all__ = ["checked_labels", "draw_prior_contours", "latent_scatter"]
 
 # With ten colours, sixty classes that no two marks share.
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 _MOST_CLASSES = 60
 
 
-def _labels(labels: Any, x: Any, rows: int) -> np.ndarray | None:
+def checked_labels(labels: Any, x: Any, rows: int) -> np.ndarray | None:
+    """Returns the class of each of `rows` examples, int `[rows]`, or `None` without classes.
+
+    Args:
+        labels: array `[rows]` or `[rows, 1]`, or `None` for those of `x`.
+        x: array or `kvae.datasets.Dataset`.
+        rows: int. The number of examples.
+
+    Raises:
+        ValueError: for another shape.
+    """
     labels = getattr(x, "labels", None) if labels is None else labels
     if labels is None:
         return None
@@ -104,7 +114,7 @@ def _name_clusters(ax: Axes, points: np.ndarray, classes: np.ndarray, names: lis
         text.set_path_effects(halo)
 
 
-def _prior_contours(ax: Axes) -> None:
+def draw_prior_contours(ax: Axes) -> None:
     """Draws the circles that hold half and 95 % of a standard normal's mass in the plane."""
     from matplotlib.patches import Circle
 
@@ -160,9 +170,9 @@ def latent_scatter(
     ```
     """
     style.check_path(path)
-    events = arrays.as_events(vae, x)
-    labels = _labels(labels, x, len(events))
-    means = arrays.encode(vae, events, *arrays.given(vae, x))["z_mean"]
+    events = checked.as_events(vae, x)
+    labels = checked_labels(labels, x, len(events))
+    means = checked.encode(vae, events, *checked.given(vae, x))["z_mean"]
     classes, names = np.zeros(len(means), int), [""]
     continuous = False
     if labels is not None:
@@ -214,7 +224,7 @@ def latent_scatter(
     legend = len(names) > 1 and not continuous
     # The circles would mislead under another prior, or in a plane that is not centred on it.
     if means.shape[1] == 2 and type(vae.prior).__name__ == "StandardNormal":
-        _prior_contours(ax)
+        draw_prior_contours(ax)
         subtitle += "; dashed: 50 and 95 % of the prior"
     if legend:
         ax.legend(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae.plots import arrays
+from kvae.plots import checked
 from kvae.plots.grid import draw_grid, rectangle
 from kvae.plots.style import check_path, styled
+from kvae.utils import arguments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,10 +58,10 @@ def reconstructions(
     ```
     """
     check_path(path)
-    n = arrays.count("n", n)
-    label = [None if values is None else values[:n] for values in arrays.given(vae, x)]
-    x = arrays.as_events(vae, x)[:n]
-    events = np.concatenate([x, arrays.finite(vae.reconstruct(x, *label), "reconstruct(x)")])
+    n = arguments.whole("n", n)
+    label = [None if values is None else values[:n] for values in checked.given(vae, x)]
+    x = checked.as_events(vae, x)[:n]
+    events = np.concatenate([x, checked.finite(vae.reconstruct(x, *label), "reconstruct(x)")])
     grid = draw_grid(events, 2, len(x), kind=kind, gap=gap, value_range=value_range, reference=x)
     grid.label_rows(["original", "reconstruction"])
     way = "their codes" if vae.prior is None else "the mean of q(z | x)"
@@ -105,13 +106,13 @@ def slices(
     ```
     """
     check_path(path)
-    if arrays.event_kind(tuple(vae.event_shape or ())) != "volume":
+    if checked.event_kind(tuple(vae.event_shape or ())) != "volume":
         raise ValueError(f"Slices are of volumes [d, h, w, c], and events are {vae.event_shape}.")
-    n, depth = arrays.count("n", n), vae.event_shape[0]
-    label = [None if values is None else values[:n] for values in arrays.given(vae, x)]
-    x = arrays.as_events(vae, x)[:n]
-    decoded = arrays.finite(vae.reconstruct(x, *label), "reconstruct(x)")
-    at = np.linspace(0, depth - 1, min(arrays.count("cols", cols), depth)).round().astype(int)
+    n, depth = arguments.whole("n", n), vae.event_shape[0]
+    label = [None if values is None else values[:n] for values in checked.given(vae, x)]
+    x = checked.as_events(vae, x)[:n]
+    decoded = checked.finite(vae.reconstruct(x, *label), "reconstruct(x)")
+    at = np.linspace(0, depth - 1, min(arguments.whole("cols", cols), depth)).round().astype(int)
     events = np.stack([x, decoded], axis=1)[:, :, at].reshape(-1, *vae.event_shape[1:])
     grid = draw_grid(
         events, 2 * len(x), len(at), kind="image", gap=gap, value_range=value_range, reference=x
@@ -172,7 +173,7 @@ def samples(
     ```
     """
     check_path(path)
-    n = arrays.count("n", n)
+    n = arguments.whole("n", n)
     # Only a temperature that does something is passed on: models without one can be drawn too.
     extra = {} if temperature == 1.0 else {"temperature": temperature}
     settings = {"seed": seed, "output": output, **extra}
@@ -183,10 +184,10 @@ def samples(
         events = vae.sample(n, **settings)
     else:
         rows = classes
-        cols = max(1, n // classes) if cols is None else arrays.count("cols", cols)
+        cols = max(1, n // classes) if cols is None else arguments.whole("cols", cols)
         n = rows * cols
         events = np.concatenate([vae.sample(cols, label=k, **settings) for k in range(classes)])
-    events = arrays.finite(events, "sample(n)")
+    events = checked.finite(events, "sample(n)")
     grid = draw_grid(events, rows, cols, kind=kind, gap=gap, value_range=value_range)
     if classes is not None:
         grid.label_rows([str(k) for k in range(classes)])
@@ -253,7 +254,7 @@ def interpolation(
     Reference: White, "Sampling Generative Networks", 2016 (slerp).
     """
     check_path(path)
-    steps = arrays.count("steps", steps, 2)
+    steps = arguments.whole("steps", steps, 2)
     if method not in ("linear", "slerp"):
         raise ValueError(f"`method` is 'linear' or 'slerp', not {method!r}.")
     if vae.event_shape is None:
@@ -262,21 +263,21 @@ def interpolation(
     for name, x in (("x_start", x_start), ("x_end", x_end)):
         x = getattr(x, "examples", x)
         single = np.ndim(x) == len(vae.event_shape)
-        ends.append(arrays.as_events(vae, np.asarray(x)[None] if single else x, name))
+        ends.append(checked.as_events(vae, np.asarray(x)[None] if single else x, name))
     start, end = ends
     if len(start) != len(end):
         raise ValueError(f"`x_start` has {len(start)} rows and `x_end` {len(end)}: give pairs.")
     rows, codes = len(start), []
     for x, events in zip((x_start, x_end), ends, strict=True):
-        params = arrays.encode(vae, events, *arrays.given(vae, x, label, rows))
+        params = checked.encode(vae, events, *checked.given(vae, x, label, rows))
         codes.append(params["z_mean"].astype("float64"))
     t = np.linspace(0.0, 1.0, steps)
     from kvae.utils import interpolation as ways
 
     z = np.asarray(getattr(ways, method)(*codes, t)).reshape(rows * steps, -1)
-    decoded_as = arrays.given(vae, x_start if label is None else None, label, rows)
+    decoded_as = checked.given(vae, x_start if label is None else None, label, rows)
     decoded_as = (None if y is None else np.repeat(y, steps) for y in decoded_as)
-    between = arrays.decode(vae, z.astype("float32"), *decoded_as)
+    between = checked.decode(vae, z.astype("float32"), *decoded_as)
     between = between.reshape(rows, steps, *between.shape[1:])
     events = np.concatenate([start[:, None], between, end[:, None]], axis=1)
     grid = draw_grid(

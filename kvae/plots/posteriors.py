@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae.plots import arrays, style
-from kvae.plots.latent import _labels, _prior_contours
+from kvae.plots import checked, style
+from kvae.plots.grid import as_images, tile, value_bounds
+from kvae.plots.latent import checked_labels, draw_prior_contours
+from kvae.utils import arguments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +107,7 @@ def posterior_map(
     ```
     """
     style.check_path(path)
-    n = None if n is None else arrays.count("n", n, 2)
+    n = None if n is None else arguments.whole("n", n, 2)
     if vae.latent_dim != 2:
         raise ValueError(
             f"A map of posteriors takes two latent dimensions, and {vae.name} has "
@@ -116,12 +118,12 @@ def posterior_map(
         raise ValueError(
             f"The codes of {vae.name} are points without a spread: draw `latent_scatter`."
         )
-    if arrays.event_kind(tuple(vae.event_shape)) != "image":
+    if checked.event_kind(tuple(vae.event_shape)) != "image":
         raise ValueError("The decoded plane shows images, and the events of this model are none.")
-    events = arrays.as_events(vae, x)
-    labels = _labels(labels, x, len(events))
+    events = checked.as_events(vae, x)
+    labels = checked_labels(labels, x, len(events))
     params = {
-        key: arrays.finite(value, f"encode(x)[{key!r}]")
+        key: checked.finite(value, f"encode(x)[{key!r}]")
         for key, value in dict(vae.encode(events)).items()
     }
     means, covariances = moments(vae, params)
@@ -137,7 +139,7 @@ def posterior_map(
     limits = _limits(means, covariances)
     shown = f"{len(means)} posteriors, ellipses of {sigmas:g} σ"
     if type(vae.prior).__name__ == "StandardNormal":
-        _prior_contours(left)
+        draw_prior_contours(left)
         shown += "; dashed: 50 and 95 % of the prior"
     n = _draw_plane(right, vae, limits, n)
     for ax in (left, right):
@@ -193,9 +195,7 @@ def _limits(means, covariances) -> list[tuple[float, float]]:
 
 def _draw_plane(ax: Axes, vae, limits, n: int | None) -> int:
     """Draws the decoded plane; returns the number of images along a side."""
-    from kvae.plots.grid import _as_images, _bounds, tile
-
-    height, width = _as_images(np.zeros((1, *vae.event_shape), "float32")).shape[1:3]
+    height, width = as_images(np.zeros((1, *vae.event_shape), "float32")).shape[1:3]
     small = min(height, width) < 16
     n = n or (16 if small else 24)
     (left, right), (bottom, top) = limits
@@ -203,8 +203,8 @@ def _draw_plane(ax: Axes, vae, limits, n: int | None) -> int:
     across = left + (np.arange(n) + 0.5) * (right - left) / n
     up = top - (np.arange(n) + 0.5) * (top - bottom) / n
     z = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    images = _as_images(arrays.decode(vae, z.astype("float32")))
-    low, high = _bounds(images, decoded=True)
+    images = as_images(checked.decode(vae, z.astype("float32")))
+    low, high = value_bounds(images, decoded=True)
     unit = np.clip((images - low) / max(high - low, 1e-12), 0, 1)
     whole = tile(unit, n, n, gap=0)
     whole = whole[..., 0] if whole.shape[2:] == (1,) else whole

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae.plots import arrays
+from kvae.plots import checked
 from kvae.plots.grid import draw_grid
 from kvae.plots.style import check_path, styled
+from kvae.utils import arguments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,7 +109,7 @@ def manifold(
     Reference: Chollet, "Building Autoencoders in Keras", 2016; Kingma and Welling, 2014, fig. 4.
     """
     check_path(path)
-    n = arrays.count("n", n, 2)
+    n = arguments.whole("n", n, 2)
     low, high = map(float, quantiles)
     if not 0 < low < high < 1:
         raise ValueError(f"`quantiles` are two numbers, 0 < low < high < 1, not {quantiles!r}.")
@@ -121,8 +122,8 @@ def manifold(
         )
     params = None
     if x is not None:
-        events = arrays.as_events(vae, x)
-        params = arrays.encode(vae, events, *arrays.given(vae, x, label, len(events)))
+        events = checked.as_events(vae, x)
+        params = checked.encode(vae, events, *checked.given(vae, x, label, len(events)))
     notes = []
     if dims is not None:
         dims = _check_dims(dims, latent_dim)
@@ -147,7 +148,7 @@ def manifold(
     if len(dims) == 2:
         z[:, :, dims[1]] = axes[1][::-1, None]
     codes = z.reshape(rows * n, latent_dim).astype("float32")
-    decoded = arrays.decode(vae, codes, *arrays.given(vae, None, label, len(codes)))
+    decoded = checked.decode(vae, codes, *checked.given(vae, None, label, len(codes)))
     picture = draw_grid(decoded, rows, n, kind=kind, gap=gap, value_range=value_range)
 
     shown = _spread(n, picture.cell[1], 54)

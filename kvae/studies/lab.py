@@ -20,7 +20,7 @@ from kvae.evaluation.terms import batch_terms
 from kvae.likelihoods import get as get_likelihood
 from kvae.studies.findings import Finding
 from kvae.utils import io, names
-from kvae.utils.report import Report
+from kvae.utils.pages import Page
 
 __all__ = ["Lab", "Run", "Scale"]
 
@@ -177,7 +177,7 @@ class Lab:
         likelihood_images: int or `None`. How many test images log p(x) is estimated for, from the
             first on; a study may set it where the estimate is dear, and to 0 where it has none.
             Defaults to `None`, all.
-        report: `kvae.utils.report.Report`. Its body; `write` puts the conclusion before it.
+        report: `kvae.utils.pages.Page`. Its body; `write` puts the conclusion before it.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class Lab:
             self.scale = dataclasses.replace(self.scale, **_QUICK)
         self.folder = pathlib.Path(folder or f"studies/{study}-{dataset}")
         self.cache = pathlib.Path(cache)
-        self.report = Report(question)
+        self.report = Page(question)
         self.findings: list[Finding] = []
         self.likelihood_images: int | None = None
         self._start = time.monotonic()
@@ -358,7 +358,7 @@ class Lab:
 
         from kvae import __version__
 
-        report = Report(self.question, f"Made by: {self.command}")
+        report = Page(self.question, f"Made by: {self.command}")
         report.heading("Conclusion")
         report.items(*(str(found) for found in self.findings))
         if self.quick:

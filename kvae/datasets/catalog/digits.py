@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from kvae.datasets.info import DatasetInfo
+from kvae.datasets.dataset_info import DatasetInfo
 from kvae.datasets.registry import register
 from kvae.datasets.splits import PERMUTED, Splits, split_by_permutation
 

@@ -3,7 +3,7 @@
 import pathlib
 
 from kvae.datasets import files
-from kvae.datasets.info import DatasetInfo
+from kvae.datasets.dataset_info import DatasetInfo
 from kvae.datasets.registry import register
 from kvae.datasets.splits import PERMUTED, Splits, split_by_permutation
 

@@ -3,8 +3,8 @@
 import pathlib
 
 from kvae.datasets import files
+from kvae.datasets.dataset_info import DatasetInfo
 from kvae.datasets.idx import read_idx
-from kvae.datasets.info import DatasetInfo
 from kvae.datasets.registry import register
 from kvae.datasets.splits import LAST_5000, Splits, hold_out_the_last
 

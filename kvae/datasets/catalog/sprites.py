@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kvae.datasets.batches import ordered_batches
-from kvae.datasets.info import DatasetInfo
+from kvae.datasets.dataset_info import DatasetInfo
 from kvae.datasets.registry import register
 from kvae.datasets.splits import Splits, fixed_permutation
 from kvae.utils.names import unknown_name

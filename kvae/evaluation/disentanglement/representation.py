@@ -109,11 +109,10 @@ def mutual_information(codes, factors, bins: int = BINS) -> np.ndarray:
 
 
 def _function(representation):
+    """Returns the function from images to codes that a representation stands for."""
     if isinstance(representation, Representation):
         return representation.encode
-    from kvae.models import VAE
-
-    if not isinstance(representation, VAE):
+    if not hasattr(representation, "posterior"):
         if not callable(representation):
             raise TypeError(
                 "A representation is a kvae.VAE or a function from images to codes, not "
@@ -121,22 +120,9 @@ def _function(representation):
             )
         return representation
     vae = representation
-    vae._require_built()
     if vae.conditional:
         raise ValueError(
             f"{vae.name} is conditional: what its codes leave out, its labels know. Give a "
             "function, e.g. lambda x: vae.encode(x, labels_of(x))['z_mean']."
         )
-    import tensorflow as tf
-
-    def mean_code(x):
-        return vae.posterior.mean(vae.encode_params(x))
-
-    def codes(images):
-        if images.shape[1:] != vae.event_shape:
-            raise ValueError(
-                f"The images have the shape {images.shape[1:]}, {vae.name} takes {vae.event_shape}."
-            )
-        return vae.run_compiled("mean code", mean_code, (tf.constant(images, tf.float32),))
-
-    return codes
+    return lambda images: vae.posterior.mean(vae.encode(images))

@@ -234,7 +234,7 @@ def test_write_shards_of_an_array_keeps_its_rows(table, tmp_path):
 
 def test_pictures_starts_and_features(vae, table, streams):
     masked = np.ma.array(table, mask=table > 0)
-    rows = kvae.plots.arrays.as_events(vae, scipy.sparse.csr_matrix(table))
+    rows = kvae.plots.checked.as_events(vae, scipy.sparse.csr_matrix(table))
     np.testing.assert_array_equal(rows, table)
     prior = kvae.priors.Vamp(2, initial=scipy.sparse.csr_matrix(table))
     kvae.VAE(vae.encoder, vae.decoder, latent_dim=2, prior=prior)

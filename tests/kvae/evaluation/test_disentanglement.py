@@ -305,7 +305,7 @@ def test_bad_representations(make_vae):
         scores(lambda x: x[:, 0], data, ["mig"])
     with pytest.raises(TypeError, match="kvae.VAE or a function"):
         scores(3, data, ["mig"])
-    with pytest.raises(ValueError, match=r"\(64, 64, 1\), vae takes \(8, 8, 1\)"):
+    with pytest.raises(ValueError, match=r"64, 64, 1\), the model takes \(n, 8, 8, 1\)"):
         scores(make_vae(name="vae"), datasets.Sprites(), ["mig"])
     with pytest.raises(ValueError, match="No factor has several values"):
         scores(identity, Factors(1, 1), ["beta_vae_score"])

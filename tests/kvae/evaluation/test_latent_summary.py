@@ -109,7 +109,7 @@ def test_of_a_posterior_that_ignores_x(make_vae, digits):
 
 
 def test_of_flows(make_vae, digits, monkeypatch):
-    monkeypatch.setattr("kvae.evaluation.latent._NUMBERS", 60)  # Chunks of three codes.
+    monkeypatch.setattr("kvae.evaluation.latents.summary._NUMBERS", 60)  # Chunks of three codes.
     x = digits[:10]
     vae = make_vae(posterior=kvae.posteriors.Flow(flows="real_nvp", num_flows=2))
     summary = latent_summary(vae, x, num_samples=2, seed=7)

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 from scipy.spatial.distance import cdist
 
-from kvae.evaluation import neighbors as module
+from kvae.evaluation.samples import neighbors as module
 from kvae.evaluation import precision_recall_density_coverage as prdc
 from kvae.evaluation import training_neighbors
 

@@ -9,7 +9,7 @@ from keras import layers
 
 import kvae
 import zoo
-from kvae.plots.grid import _as_images
+from kvae.plots.grid import as_images
 from zoo.classifiers import classifier_card
 
 
@@ -118,9 +118,9 @@ def test_own_networks_of_either_format_have_the_same_numbers(likelihood, tmp_pat
     again = kvae.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again.reconstruct(turned), other.reconstruct(turned))
     # Pictures of them are those of the others.
-    np.testing.assert_array_equal(_as_images(turned), x)
+    np.testing.assert_array_equal(as_images(turned), x)
     grey = x[..., :1]
-    np.testing.assert_array_equal(_as_images(grey.transpose(0, 3, 1, 2)), _as_images(grey))
+    np.testing.assert_array_equal(as_images(grey.transpose(0, 3, 1, 2)), as_images(grey))
 
 
 def test_parameters_on_the_first_axis_are_refused_with_the_layers_that_turn_them():

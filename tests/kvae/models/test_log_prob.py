@@ -280,7 +280,7 @@ def test_many_samples_have_the_same_log_prob(make_vae, digits, monkeypatch):
     vae, x = make_vae(), (digits[:5] > 0.5).astype("float32")
     few = vae.log_prob(x, num_samples=20)
     asked = []
-    monkeypatch.setattr("kvae.evaluation.importance._MANY", 5 * 20 * 64)
+    monkeypatch.setattr("kvae.evaluation.marginal_likelihood.importance._MANY", 5 * 20 * 64)
     sums = kvae.likelihoods.Bernoulli.log_prob_of_many
     monkeypatch.setattr(
         kvae.likelihoods.Bernoulli,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from kvae import plots
-from kvae.plots import arrays, grid
+from kvae.plots import checked, grid
 
 
 def pixels(figure, path):
@@ -142,7 +142,7 @@ def test_colour_reaches_the_file(tmp_path, make_linear):
     ],
 )
 def test_black_and_white_are_the_ends_that_the_data_mean(values, bounds):
-    assert grid._bounds(np.array(values), decoded=False) == bounds
+    assert grid.value_bounds(np.array(values), decoded=False) == bounds
 
 
 # Events of every kind
@@ -162,7 +162,7 @@ def test_black_and_white_are_the_ends_that_the_data_mean(values, bounds):
     ],
 )
 def test_event_kind(shape, kind):
-    assert arrays.event_kind(shape) == kind
+    assert checked.event_kind(shape) == kind
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The error, the bias and the tail of estimates of log p(x) (kvae.evaluation.log_mean)."""
+"""The error, the bias and the tail of estimates of log p(x)."""
 
 import math
 import warnings
@@ -9,7 +9,7 @@ import scipy.special
 import scipy.stats
 
 import kvae
-from kvae.evaluation.log_mean import LogProb, log_mean, num_kept, pareto_k
+from kvae.evaluation.marginal_likelihood.log_prob import LogProb, log_mean, num_kept, pareto_k
 
 
 def estimate(log_weights):

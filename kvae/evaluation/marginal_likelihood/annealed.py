@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import random
-from kvae.evaluation.log_mean import LogProb, log_mean
-from kvae.evaluation.now import computed_now
+from kvae.evaluation.marginal_likelihood.log_prob import LogProb, log_mean
 from kvae.utils import arguments, names
+from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["anneal", "annealed_log_prob"]
 
@@ -18,7 +18,7 @@ _FIRST_STEP, _SMALLEST_STEP, _LARGEST_STEP = 0.1, 1e-4, 2.0
 _SIGMOID = 4.0
 
 
-@computed_now
+@evaluated_eagerly
 def annealed_log_prob(
     model,
     x,

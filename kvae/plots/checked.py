@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from kvae.datasets import kinds
 
-__all__ = ["as_events", "count", "decode", "encode", "event_kind", "finite", "given"]
+__all__ = ["as_events", "decode", "encode", "event_kind", "finite", "given"]
 
 KINDS = ("image", "volume", "signal", "table")
-
-
-def count(name: str, value: Any, least: int = 1) -> int:
-    """Returns `value` as an int of at least `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ValueError(f"`{name}` is a whole number of at least {least}, not {value!r}.")
-    return number
 
 
 def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:

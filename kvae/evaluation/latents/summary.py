@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import divergences, random
-from kvae.evaluation.now import computed_now
 from kvae.utils import arguments
+from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["LatentSummary", "active_units", "latent_summary"]
 
@@ -85,7 +85,7 @@ class LatentSummary:
         return "healthy" if 2 * self.active_units >= self.latent_dim else "partly collapsed"
 
 
-@computed_now
+@evaluated_eagerly
 def latent_summary(
     vae, data, *, num_samples: int = 1, batch_size: int = 1000, seed=0, label=None
 ) -> LatentSummary:

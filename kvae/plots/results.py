@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae.plots import arrays, style
-from kvae.plots.grid import _as_images, _bounds, tile
+from kvae.plots import checked, style
+from kvae.plots.grid import as_images, tile, value_bounds
+from kvae.utils import arguments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ def training_neighbors(
     ```
     """
     style.check_path(path)
-    n = arrays.count("n", n)
+    n = arguments.whole("n", n)
     generated = np.asarray(generated, np.float32)
     train = np.asarray(getattr(train, "examples", train), np.float32)
     if len(generated) != len(found.generated) or len(train) <= found.index.max():
@@ -60,7 +61,7 @@ def training_neighbors(
         )
     order = np.argsort(found.generated, kind="stable")[:n]
     event = generated.shape[1:]
-    image = arrays.event_kind(event) in ("image", "volume")
+    image = checked.event_kind(event) in ("image", "volume")
     figure = style.new_figure(7.0, 4.8 if image else 3.0)
     axes = figure.subplots(2 if image else 1, 1, height_ratios=[3, 2] if image else None)
     ax = axes[0] if image else axes
@@ -81,8 +82,8 @@ def training_neighbors(
     style.add_title(ax, title, subtitle, 950)
     if image:
         pairs = np.concatenate([generated[order], train[found.index[order]]])
-        low, high = _bounds(pairs, decoded=False)
-        picture = tile(np.clip((_as_images(pairs) - low) / (high - low), 0, 1), 2, len(order))
+        low, high = value_bounds(pairs, decoded=False)
+        picture = tile(np.clip((as_images(pairs) - low) / (high - low), 0, 1), 2, len(order))
         below = axes[1]
         below.imshow(np.squeeze(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         height = picture.shape[0]

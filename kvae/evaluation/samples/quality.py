@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from kvae import plots
 from kvae.datasets.batches import BaseDataset
-from kvae.evaluation.features import image_features
-from kvae.evaluation.frechet import frechet_distance
-from kvae.evaluation.neighbors import precision_recall_density_coverage, training_neighbors
 from kvae.evaluation.result import Result
+from kvae.evaluation.samples.features import default_features, image_features
+from kvae.evaluation.samples.frechet import frechet_distance
+from kvae.evaluation.samples.neighbors import precision_recall_density_coverage, training_neighbors
 
 __all__ = ["SampleQuality", "sample_quality"]
 
@@ -55,9 +56,10 @@ def sample_quality(
         seed: int. Of the samples and of the choice among `data` and `train`. Defaults to `0`.
         train: data as above, or `None`. What the model was trained on, all of which is read into
             memory. Defaults to `None`: no reference and no check for copies.
-        features: `"pixels"`, `"inception"`, the name of a shipped classifier (`"digits"`,
-            `"mnist"`), a Keras model or a function from images to `[n, d]`. Defaults to `None`: the
-            classifier of `data` where there is one, else pixels.
+        features: `"pixels"`, `"inception"`, the name of a dataset that there is a classifier of
+            (`"digits"`, `"mnist"`), another registered name (see `register_features`), a Keras
+            model or a function from images to `[n, d]`. Defaults to `None`: the classifier of
+            `data` where there is one, else pixels.
         neighbors: int. k of precision, recall, density and coverage. Defaults to `5`.
         output: `"mean"`, `"mode"` or `"sample"`, as in `vae.sample`. Defaults to `None`: draws for
             binarized data, means for others. Means are smoother than data.
@@ -92,9 +94,7 @@ def sample_quality(
             f"`data` is binarized {data.binarize!r}, `train` {train.binarize!r}: load both alike."
         )
     if features is None:
-        import zoo
-
-        features = data.name if data.name in zoo.list_classifiers() else "pixels"
+        features = default_features(data.name)
     if output is None:
         output = "sample" if data.binarize else "mean"
     kind, function = image_features(features)
@@ -138,8 +138,6 @@ def sample_quality(
     note = ", ".join(f"{name} {value}" for name, value in settings.items())
     pictures = {}
     if found is not None:
-        from kvae import plots
-
         pictures["training_neighbors"] = (
             "Samples and their nearest training examples",
             lambda path: plots.training_neighbors(generated, images, found, path),

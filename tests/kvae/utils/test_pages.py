@@ -1,11 +1,11 @@
-"""Report pages: what is written is what was given, and nothing else."""
+"""Page pages: what is written is what was given, and nothing else."""
 
 import contextlib
 import html.parser
 
 import pytest
 
-from kvae.utils.report import Report
+from kvae.utils.pages import Page
 
 
 class Reader(html.parser.HTMLParser):
@@ -33,7 +33,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_page(tmp_path):
-    report = Report("Title <b>", "lead & more")
+    report = Page("Title <b>", "lead & more")
     report.heading("Losses")
     report.table(("name", "nats"), [("<script>", 1.5), ("elbo", -90)])
     report.images(("a.png", 'a "quoted" caption'), ("b.png", "b"))
@@ -51,7 +51,7 @@ def test_page(tmp_path):
 
 
 def test_markdown(tmp_path):
-    report = Report("A_title", "lead")
+    report = Page("A_title", "lead")
     report.heading("Losses")
     report.text("a | b *c*")
     report.table(("name", "nats"), [("a|b", 1.5), (None, -90)])
@@ -72,14 +72,14 @@ def test_markdown(tmp_path):
 
 
 def test_lists_in_html(tmp_path):
-    report = Report("Title")
+    report = Page("Title")
     report.items("one & two", "three")
     page = Reader(report.to_html())
     assert [text for tag, text in page.texts if tag == "li"] == ["one & two", "three"]
 
 
 def test_a_picture_that_fails_is_left_out_and_named(tmp_path):
-    report, body = Report("Title"), Report("Body")
+    report, body = Page("Title"), Page("Body")
     for name in ("a.png", "b.png"):
         with pytest.warns(RuntimeWarning) if name == "a.png" else contextlib.nullcontext():
             with body.drawing(tmp_path / name) as path:

@@ -6,10 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import random
-from kvae.evaluation.cache import BatchCache, data_fingerprint, weights_fingerprint
-from kvae.evaluation.log_mean import LogProb, log_mean, num_kept, warn_of_few
-from kvae.evaluation.now import computed_now
+from kvae.evaluation.marginal_likelihood.cache import (
+    BatchCache,
+    data_fingerprint,
+    weights_fingerprint,
+)
+from kvae.evaluation.marginal_likelihood.log_prob import LogProb, log_mean, num_kept, warn_of_few
 from kvae.utils import arguments
+from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["importance_log_prob", "log_weight_terms"]
 
@@ -18,7 +22,7 @@ _MANY = 2 * 10**8
 _NAMES = ("value", "standard_error", "effective_sample_size", "bias", "pareto_k")
 
 
-@computed_now
+@evaluated_eagerly
 def importance_log_prob(
     model,
     x,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kvae.utils import io
 
-__all__ = ["Report", "drawing"]
+__all__ = ["Page", "drawing"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --line: #d9dee8;
@@ -60,7 +60,7 @@ def drawing(path, failed: dict[str, str] | None = None) -> Iterator[pathlib.Path
         warnings.warn(f"{path} was not drawn: {why}", RuntimeWarning, stacklevel=3)
 
 
-class Report:
+class Page:
     """A page that is built top to bottom and written at the end, as HTML, Markdown or both.
 
     Args:
@@ -70,7 +70,7 @@ class Report:
     Example:
 
     ```python
-    report = kvae.utils.report.Report("My model")
+    report = kvae.utils.pages.Page("My model")
     report.heading("Losses")
     report.table(("quantity", "nats"), [("elbo", "-90.1")])
     report.write("out/index.html")
@@ -108,7 +108,7 @@ class Report:
         cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
         self._blocks.append(("table", ([str(column) for column in columns], cells)))
 
-    def extend(self, other: "Report") -> None:
+    def extend(self, other: "Page") -> None:
         """Adds everything of another report but its title and lead."""
         self._blocks.extend(other._blocks)
         self._failed.update(other._failed)
