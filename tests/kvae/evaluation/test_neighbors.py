@@ -5,9 +5,9 @@ import pytest
 import scipy.stats
 from scipy.spatial.distance import cdist
 
-from kvae.evaluation.samples import neighbors as module
 from kvae.evaluation import precision_recall_density_coverage as prdc
 from kvae.evaluation import training_neighbors
+from kvae.evaluation.samples import neighbors as module
 
 
 def by_definition(real, generated, k):
