@@ -14,6 +14,6 @@ print(export.profile("digits.tflite", model, test))  # size, latency, error, nat
 
 from kvae.utils.exports import attach_stub
 
-# The names stand in __init__.pyi. Modules are not called like the functions: importing one would
-# hide the other.
+# The names stand in __init__.pyi. No module of this package is called like a function: importing it
+# would hide the function.
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

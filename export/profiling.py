@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 
+from export.runtimes import litert
+
 __all__ = ["Profile", "profile"]
 
 # What a file may lose: the error of an image in [0, 1], and nats of reconstruction.
@@ -137,8 +139,7 @@ def profile(
     print(export.profile(path, vae, test))
     ```
     """
-    from export import endpoints
-    from export.runtime import litert
+    from export.graphs import endpoints
 
     litert.require()
     endpoints.exportable(model)
@@ -224,7 +225,7 @@ def _reconstruction(model, z, label, x, mean) -> float | None:
 def _latencies(model, file, inputs, label, batch_sizes, seconds) -> list[dict]:
     import tensorflow as tf
 
-    from export import endpoints
+    from export.graphs import endpoints
 
     rows = []
     decoder = model.decoder_model()

@@ -19,8 +19,8 @@ import pytest
 import export
 import kvae
 import zoo
-from export import saved_models
-from export.runtime import child, warmup
+from export.files import versions, warmup
+from export.signatures import Call
 from kvae.callbacks import Checkpoint
 from kvae.datasets import files, read_idx
 from kvae.evaluation.marginal_likelihood.cache import BatchCache
@@ -215,8 +215,8 @@ def test_exports_and_their_warm_up(tmp_path):
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(bytes(range(64)))
     (folder / "variables" / "variables.index").write_bytes(bytes(range(40)))
-    calls = [child.Call("score", {"seed": np.arange(3), "image": np.ones((3, 2), np.float32)})]
-    calls.append(child.Call("png", {"image_bytes": np.array([b"one", b"another"])}))
+    calls = [Call("score", {"seed": np.arange(3), "image": np.ones((3, 2), np.float32)})]
+    calls.append(Call("png", {"image_bytes": np.array([b"one", b"another"])}))
     file = warmup.write(folder, "x", calls)
 
     def requests(_):
@@ -227,11 +227,11 @@ def test_exports_and_their_warm_up(tmp_path):
 
     # Each record has a checksum. Fewer of them are as good: an operator may replace them.
     check(file, requests, lambda one, other: one[: len(other)] == other)
-    facts = folder / saved_models.METADATA
-    facts.write_text(io.sealed({"files": saved_models._files(folder)}))
+    facts = folder / versions.METADATA
+    facts.write_text(io.sealed({"files": versions.checksums(folder)}))
 
     def read(_):
-        saved_models.check(folder)
+        versions.check(folder)
         return 0
 
     for path in (folder / "saved_model.pb", folder / "variables" / "variables.index"):
@@ -239,7 +239,7 @@ def test_exports_and_their_warm_up(tmp_path):
     check(facts, read, lambda one, other: True)
     shutil.copy(folder / "variables" / "variables.index", folder / "saved_model.pb")
     with pytest.raises(ValueError, match="saved_model.pb was cut off or altered"):
-        saved_models.check(folder)
+        versions.check(folder)
 
 
 @pytest.mark.slow

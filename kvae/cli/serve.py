@@ -55,49 +55,50 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> int:
-    from export import listening, repository, server, server_grpc, serving
+    from export.serving import addresses, backends, repository, stubs
+    from export.serving.limits import Limits
 
     # Before the model is loaded, which takes longer.
-    backend = serving.choose(arguments.backend)
-    grpc = backend != "development" or (not arguments.no_grpc and server_grpc.installed())
-    host = listening.resolved(arguments.host)
-    serving.check_host(backend, host)
+    backend = backends.choose(arguments.backend)
+    grpc = backend != "development" or (not arguments.no_grpc and stubs.installed())
+    host = addresses.resolved(arguments.host)
+    backends.check_host(backend, host)
     if backend != "docker":  # Its daemon may be on another machine.
-        listening.check(host, arguments.port)
+        addresses.check(host, arguments.port)
         if grpc:
-            listening.check(host, arguments.grpc_port, "--grpc-port")
-    limits = server.Limits(arguments.timeout, max_bytes=round(1e6 * arguments.max_request_mb))
+            addresses.check(host, arguments.grpc_port, "--grpc-port")
+    limits = Limits(arguments.timeout, max_bytes=round(1e6 * arguments.max_request_mb))
     with _models(arguments) as models:
         if backend == "development":
             return _development(arguments, models, host, limits, grpc)
         if backend == "docker":
             image = arguments.image or repository.IMAGE
-            manager = serving.docker_command(
+            manager = backends.docker_command(
                 models, host, arguments.port, arguments.grpc_port, limits, image
             )
         else:
-            manager = serving.model_server_command(
+            manager = backends.model_server_command(
                 models, arguments.port, arguments.grpc_port, limits
             )
         with manager as command:
             say(" ".join(command), flush=True)
-            address = listening.joined(host, arguments.port)
+            address = addresses.joined(host, arguments.port)
             for name in models:
                 say(f"{name}: http://{address}/v1/models/{name}:predict")
-            say(f"grpc://{listening.joined(host, arguments.grpc_port)}", flush=True)
-            if listening.everywhere(host):
-                say(listening.OPEN, flush=True)
-            return serving.run_command(command)
+            say(f"grpc://{addresses.joined(host, arguments.grpc_port)}", flush=True)
+            if addresses.everywhere(host):
+                say(addresses.OPEN, flush=True)
+            return backends.run_command(command)
 
 
 @contextlib.contextmanager
 def _models(arguments):
     """The folders of versions to serve: those at the path, or one made of the model."""
-    from export import server
+    from export.serving import repository
 
     path = pathlib.Path(arguments.model)
     if path.is_dir():
-        yield server.found(path, arguments.name)
+        yield repository.find_models(path, arguments.name)
         return
     model = common.load_model(arguments.model)
     import export
@@ -106,16 +107,17 @@ def _models(arguments):
     with tempfile.TemporaryDirectory(prefix="kvae-serve-") as folder:
         os.chmod(folder, 0o755)  # A server in a container may be another user.
         export.publish(model, folder, arguments.name or stem, verify=False)
-        yield server.found(folder)
+        yield repository.find_models(folder)
 
 
 def _development(arguments, models, host: str, limits, grpc: bool) -> int:
-    from export import server, server_grpc
+    from export.serving import stubs
+    from export.serving.development.run import run
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if grpc:
         common.quiet_tensorflow()  # The stubs import it.
     elif not arguments.no_grpc:
-        say(f"REST only; for gRPC: {server_grpc.NEEDS}")
+        say(f"REST only; for gRPC: {stubs.NEEDS}")
     grpc_port = arguments.grpc_port if grpc else None
-    return server.run(models, host, arguments.port, grpc_port, limits)
+    return run(models, host, arguments.port, grpc_port, limits)

@@ -88,7 +88,7 @@ def images():
 def start(path, *arguments):
     """A server in a process of its own; returns it and its address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "export.server", str(path), "--port", "0", *arguments],
+        [sys.executable, "-m", "export.serving.development", str(path), "--port", "0", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

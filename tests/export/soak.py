@@ -244,7 +244,7 @@ class Soak:
 def start(repository) -> tuple[subprocess.Popen, str, int]:
     """Starts a server; returns its process, host and port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "export.server", str(repository), "--port", "0"]
+        [sys.executable, "-m", "export.serving.development", str(repository), "--port", "0"]
         + ["--max-bytes", str(MAX_BYTES), "--timeout", "20"],
         env={
             **os.environ,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import export
-from export import client_transports
+from export.serving import transports
 
 
 def test_the_client_checks_what_it_sends(client):
@@ -29,7 +29,7 @@ def test_the_client_checks_what_it_sends(client):
             call()
 
 
-class Scripted(client_transports.Rest):
+class Scripted(transports.Rest):
     """A transport that gives the answers it was told to."""
 
     def __init__(self, *answers):

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from export import serving
+from export.serving import backends
 from kvae.cli import main
 
 VAE = "dense_vae.digits"
@@ -88,7 +88,7 @@ def test_a_port_or_a_host_that_is_not_to_be_had(folder, dense_path, capfd, monke
         assert f"Port {port} is taken. Choose another one with --grpc-port" in text
         # A server of TensorFlow's listens at every address, also at this one.
         with monkeypatch.context() as patch:
-            patch.setattr(serving, "choose", lambda backend: "model_server")
+            patch.setattr(backends, "choose", lambda backend: "model_server")
             for option in "--port", "--grpc-port":
                 ports = {"--port": "0", "--grpc-port": "0", option: port}
                 words = [word for pair in ports.items() for word in pair] + ["--host", "0.0.0.0"]

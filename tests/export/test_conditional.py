@@ -8,9 +8,10 @@ import tensorflow as tf
 import export
 import kvae
 import zoo
-from export import endpoints
-from export.lite import _representative
-from export.runtime import litert, signatures
+from export.files import meta_graph
+from export.graphs import endpoints
+from export.runtimes import litert
+from export.writers.tflite.calibration import decoder_inputs
 
 K = 3
 
@@ -44,7 +45,7 @@ def test_every_signature_has_the_models_numbers_outside_python(model, path):
     assert report.max_abs_error <= 1e-5
     compared = {row.signature for row in report.rows if row.max_abs_error is not None}
     assert compared == set(endpoints.SIGNATURES)
-    found = signatures.read_signatures(path)
+    found = meta_graph.read_signatures(path)
     for signature in found.values():
         label = signature.inputs["label"]
         assert (label.dtype, label.shape) == ("int64", (None,))
@@ -90,15 +91,15 @@ def test_decoders_for_phones_take_the_label(model, tmp_path, precision):
 def test_calibration_goes_with_labels(model):
     x = np.random.default_rng(0).random((6, 8, 8, 1), np.float32)
     label = np.arange(6) % K
-    samples = _representative(model, (x, label))
+    samples = decoder_inputs(model, (x, label))
     posterior = model.posterior.sample(model.encode(x, label), seed=0)
     np.testing.assert_allclose(samples["z"][::2], posterior, atol=1e-6)
     np.testing.assert_array_equal(np.argmax(samples["label"], axis=-1), np.repeat(label, 2))
-    same = _representative(model, kvae.datasets.Dataset(x, label))
+    same = decoder_inputs(model, kvae.datasets.Dataset(x, label))
     np.testing.assert_array_equal(same["z"], samples["z"])
     z = np.zeros((6, 2))
-    np.testing.assert_array_equal(_representative(model, (z, label))["label"], np.eye(K)[label])
-    drawn = _representative(model, None)
+    np.testing.assert_array_equal(decoder_inputs(model, (z, label))["label"], np.eye(K)[label])
+    drawn = decoder_inputs(model, None)
     for k in range(K):
         own = drawn["z"][drawn["label"][:, k] == 1]
         scale = np.exp(0.5 * np.asarray(model.prior.log_vars)[k])
@@ -106,4 +107,4 @@ def test_calibration_goes_with_labels(model):
         assert error.max() < 5 / np.sqrt(len(own))
     for wrong in (x, z, (x, label[:2]), (z, label + 1)):
         with pytest.raises(ValueError, match="label"):
-            _representative(model, wrong)
+            decoder_inputs(model, wrong)

@@ -15,8 +15,8 @@ import pytest
 import export
 import kvae
 import zoo
-from export import accelerator
-from export.runtime import child, litert
+from export.runtimes import child, litert
+from export.writers.tflite import accelerator
 
 
 @functools.cache
@@ -25,7 +25,7 @@ def without_driver() -> str:
     with tempfile.TemporaryDirectory() as folder:
         model = zoo.build("dense_autoencoder", event_shape=(2, 2, 1), latent_dim=2)
         path = export.tflite(model, pathlib.Path(folder) / "x.tflite")
-        answer = child.request("export.runtime.litert_gpu", path, [], timeout=120.0)
+        answer = child.request("export.runtimes.litert_gpu", path, [], timeout=120.0)
     return answer.load_error or answer.failure
 
 

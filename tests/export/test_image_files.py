@@ -9,10 +9,11 @@ from PIL import Image, ImageOps
 
 import export
 import kvae
-from export.runtime import child
+from export.runtimes import child
+from export.signatures import Call
 from kvae.datasets import decoding
 
-RUNTIME = "export.runtime.c_api"
+RUNTIME = "export.runtimes.c_api"
 SIZE = (9, 7)  # Height and width of the files.
 
 
@@ -114,7 +115,7 @@ def test_the_exported_graph_reads_what_the_folder_reads(folder, tmp_path, shape,
     path = export.saved_model(
         vae, tmp_path / "model", preprocessing="png", signatures=["encode"], fit=fit
     )
-    call = child.Call("encode", {"image_bytes": np.array([*FILES.values()])})
+    call = Call("encode", {"image_bytes": np.array([*FILES.values()])})
     (result,) = child.request(RUNTIME, path, [call], timeout=120).results
     assert not result.error
     served = result.outputs["z_mean"].reshape(len(FILES), *shape)
@@ -199,7 +200,7 @@ def test_a_server_takes_both_kinds_and_refuses_others(dense, tmp_path):
     )
     gif = encoded(Image.new("L", (4, 4)), "GIF")
     calls = [[FILES["RGBA"], FILES["JPEG"]], [FILES["RGBA"], gif]]
-    calls = [child.Call("embed", {"image_bytes": np.array(row)}) for row in calls]
+    calls = [Call("embed", {"image_bytes": np.array(row)}) for row in calls]
     good, bad = child.request(RUNTIME, path, calls, timeout=120).results
     np.testing.assert_allclose(good.outputs["embedding"], wanted["z_mean"], atol=1e-6)
     assert bad.error == ("INVALID_ARGUMENT: assertion failed: [An image is a PNG or a JPEG file.]")

@@ -10,8 +10,8 @@ import pytest
 import export
 import kvae
 import zoo
-from export import onnx_models
-from export.runtime import onnx_runtime
+from export.runtimes import onnx_runtime
+from export.writers import onnx
 
 for package in ("tf2onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package)
@@ -103,12 +103,12 @@ def test_what_does_not_go_is_named_and_leaves_nothing(dense, tmp_path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(onnx_models, "_convert", fill_up)
+        patch.setattr(onnx, "_convert", fill_up)
         with pytest.raises(OSError, match=r"is full .* and .*x\.onnx was not written"):
             export.onnx(dense, path)
     # The tf2onnx command is content with files that no runtime takes.
     with monkeypatch.context() as patch:
-        patch.setattr(onnx_models, "_convert", lambda *_: b"nothing")
+        patch.setattr(onnx, "_convert", lambda *_: b"nothing")
         with pytest.raises(ValueError, match="does not run, so .*x.onnx was not written"):
             export.onnx(dense, path)
     with monkeypatch.context() as patch:

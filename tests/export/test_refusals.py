@@ -8,15 +8,16 @@ import export
 import kvae
 import zoo
 from export import Client, ServingError
-from export.runtime import child, litert, onnx_runtime
-from export.server import Development
+from export.runtimes import child, litert, onnx_runtime
+from export.serving.development.server import DevelopmentServer
+from export.signatures import Call
 
-RUNTIME = "export.runtime.c_api"
+RUNTIME = "export.runtimes.c_api"
 PREFIX = "INVALID_ARGUMENT: assertion failed: ["
 
 
 def ask(path, *calls):
-    answer = child.request(RUNTIME, path, [child.Call(*call) for call in calls], timeout=120)
+    answer = child.request(RUNTIME, path, [Call(*call) for call in calls], timeout=120)
     assert not answer.failure and not answer.load_error
     return answer.results
 
@@ -113,7 +114,7 @@ def test_supports_of_other_likelihoods(likelihood, value, good, tmp_path):
 
 def test_a_wrong_request_is_an_error_of_its_own(dense_path, images):
     """The development server runs each request alone: others are answered."""
-    with Development({"dense": dense_path.parent}, port=0) as server:
+    with DevelopmentServer({"dense": dense_path.parent}, port=0) as server:
         client = Client(server.url, "dense", timeout=60)
         with pytest.raises(ServingError, match=r"values from 0 to 2, outside the support") as error:
             client.score(np.stack([np.zeros((8, 8, 1)), np.full((8, 8, 1), 2.0)]))

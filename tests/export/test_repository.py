@@ -11,8 +11,10 @@ import time
 import pytest
 
 import export
-from export import endpoints, repository, saved_models
-from export.runtime import c_api
+from export.files import versions
+from export.graphs import endpoints
+from export.runtimes import c_api
+from export.serving import repository
 from kvae.utils import io, locks
 
 
@@ -154,7 +156,7 @@ def test_a_poller_that_loads_every_version_sees_no_failure(quick, dense, tmp_pat
     def poll():
         while True:
             last = stop.is_set()
-            for version in set(saved_models.versions(folder)) - loaded:
+            for version in set(versions.versions(folder)) - loaded:
                 loaded.add(version)
                 try:
                     # The loader that TensorFlow Serving uses; it reads graph and variables.
@@ -232,7 +234,7 @@ def test_old_versions_are_pruned_and_only_those(quick, dense, tmp_path):
     (tmp_path / "models" / "a" / "notes").mkdir()
     assert export.publish(dense, tmp_path, "a", keep=2, verify=False).pruned == (1, 2)
     assert sorted(p.name for p in (tmp_path / "models" / "a").iterdir()) == ["3", "4", "notes"]
-    assert saved_models.versions(tmp_path / "models" / "b") == [1]
+    assert versions.versions(tmp_path / "models" / "b") == [1]
     # Numbers are not used again.
     done = export.publish(dense, tmp_path, "a", keep=1, verify=False)
     assert done.version == 5 and done.pruned == (3, 4)
@@ -247,7 +249,7 @@ def test_pruning_goes_through_a_rename(quick, dense, tmp_path, monkeypatch):
 
     def watch(path, **options):
         if "pruned" in str(path):
-            seen.append(saved_models.versions(tmp_path / "models" / "a"))
+            seen.append(versions.versions(tmp_path / "models" / "a"))
         rmtree(path, **options)
 
     monkeypatch.setattr(io.shutil, "rmtree", watch)

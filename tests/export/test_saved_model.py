@@ -13,10 +13,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import export
 import kvae
-from export import endpoints
-from export.runtime import child, signatures
+from export.files import meta_graph
+from export.graphs import endpoints
+from export.runtimes import child
+from export.signatures import Call
 
-RUNTIME = "export.runtime.c_api"
+RUNTIME = "export.runtimes.c_api"
 SEEDS = np.array([7, 0, 2**31 + 5, 2**61, 123456789012], np.int64)
 
 
@@ -35,16 +37,16 @@ def answer(dense_path, images):
     """The dense model's signatures in the C++ runtime, all asked in one go."""
     z = np.random.default_rng(1).normal(size=(5, 2)).astype("float32")
     calls = [
-        child.Call("serving_default", {"z": z}),
-        child.Call("encode", {"image": images[:5]}),
-        child.Call("reconstruct", {"image": images[:5]}),
-        child.Call("generate", {"seed": SEEDS}),
-        child.Call("generate", {"seed": SEEDS[[3]]}),
-        child.Call("generate", {"seed": SEEDS[[4, 3, 0, 0, 0, 0, 0]]}),
-        child.Call("decode", {"z": z}),
-        child.Call("generate", {"z": z}),
-        child.Call("serving_default", {"z": z.astype("float64")}),
-        child.Call("serving_default", {"z": z[:, :1]}),
+        Call("serving_default", {"z": z}),
+        Call("encode", {"image": images[:5]}),
+        Call("reconstruct", {"image": images[:5]}),
+        Call("generate", {"seed": SEEDS}),
+        Call("generate", {"seed": SEEDS[[3]]}),
+        Call("generate", {"seed": SEEDS[[4, 3, 0, 0, 0, 0, 0]]}),
+        Call("decode", {"z": z}),
+        Call("generate", {"z": z}),
+        Call("serving_default", {"z": z.astype("float64")}),
+        Call("serving_default", {"z": z[:, :1]}),
     ]
     return calls, child.request(RUNTIME, dense_path, calls, timeout=120)
 
@@ -141,7 +143,7 @@ def test_metadata_describes_the_signatures(dense_path):
 
 def test_our_reading_of_the_signatures_agrees_with_tensorflow(conv_path):
     loaded = tf.saved_model.load(str(conv_path)).signatures
-    ours = signatures.read_signatures(conv_path)
+    ours = meta_graph.read_signatures(conv_path)
     assert set(ours) == set(loaded)
     for name, signature in ours.items():
         theirs = loaded[name]
@@ -166,7 +168,7 @@ def test_variables_are_stored_once_and_without_xla(conv_path, conv):
 
 def test_a_model_without_a_prior_does_not_generate(autoencoder_path):
     assert autoencoder_path.name == "20"
-    found = signatures.read_signatures(autoencoder_path)
+    found = meta_graph.read_signatures(autoencoder_path)
     assert set(endpoints.SIGNATURES) - set(found) == {"generate", "score"}
     assert set(found["encode"].outputs) == {"z_mean"}
     content = json.loads((autoencoder_path / "assets.extra" / "kvae.json").read_text())
@@ -263,7 +265,7 @@ def test_what_is_not_a_built_vae_is_refused(dense, tmp_path):
 
 def test_importing_the_package_does_not_import_tensorflow():
     code = (
-        "import sys, export, export.runtime.c_api, export.runtime.litert\n"
+        "import sys, export, export.runtimes.c_api, export.runtimes.litert\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
         "assert {'saved_model', 'tflite', 'verify'} <= set(dir(export))\n"
         "assert callable(export.verify)"

@@ -17,8 +17,13 @@ import numpy as np
 import pytest
 
 import export
-from export import server, server_models
-from export.runtime import signatures
+from export.serving import stubs
+from export.serving.development import grpc_api, served_model
+from export.serving.development.failures import Failure
+from export.serving.development.server import DevelopmentServer
+from export.serving.limits import Limits
+from export.serving.repository import find_models
+from export.signatures import Signature, TensorInfo
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HEAD = b"POST /v1/models/dense:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -111,10 +116,8 @@ def test_wrong_tensors_by_grpc(repository):
     pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
     import tensorflow as tf
 
-    from export import server_grpc
-
-    grpc, stubs = server_grpc.modules()
-    limits = server.Limits(timeout=20, max_bytes=100_000)
+    grpc, stub = stubs.modules()
+    limits = Limits(timeout=20, max_bytes=100_000)
     folder = {"dense": repository / "models/dense"}
 
     def change(dims=(1, 2), dtype=tf.float32, **values):
@@ -130,11 +133,11 @@ def test_wrong_tensors_by_grpc(repository):
         return fill
 
     with (
-        server.Development(folder, port=0, limits=limits) as development,
-        server_grpc.serving(development, "127.0.0.1", 0) as port,
+        DevelopmentServer(folder, port=0, limits=limits) as development,
+        grpc_api.serve(development, "127.0.0.1", 0) as port,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        predict = stubs("prediction_service_pb2_grpc").PredictionServiceStub(channel).Predict
+        predict = stub("prediction_service_pb2_grpc").PredictionServiceStub(channel).Predict
         for fill, code, text in (
             # A few bytes that promise terabytes.
             (change((1 << 40, 2), float_val=[0.0]), "INVALID_ARGUMENT", "bytes; 100000 are"),
@@ -147,14 +150,14 @@ def test_wrong_tensors_by_grpc(repository):
             (change((3_000, 2), float_val=[0.0]), "INVALID_ARGUMENT", "Send fewer rows"),
             (change(float_val=[float("inf")]), "INVALID_ARGUMENT", "not finite"),
         ):
-            request = stubs("predict_pb2").PredictRequest()
+            request = stub("predict_pb2").PredictRequest()
             request.model_spec.name = "dense"
             fill(request.inputs["z"])
             with pytest.raises(grpc.RpcError) as failure:
                 predict(request, timeout=20)
             assert failure.value.code().name == code, failure.value
             assert text in failure.value.details(), failure.value
-        request = stubs("predict_pb2").PredictRequest()
+        request = stub("predict_pb2").PredictRequest()
         request.model_spec.name = "dense"
         change(float_val=[0.0])(request.inputs["z"])  # One for all, as TensorFlow has it.
         everything = predict(request, timeout=20).outputs
@@ -163,7 +166,7 @@ def test_wrong_tensors_by_grpc(repository):
         request.output_filter.append("image")
         (name,) = (only := predict(request, timeout=20).outputs)
         assert name == "image" and only[name] == everything[name]
-        service = stubs("prediction_service_pb2_grpc").PredictionServiceStub(channel)
+        service = stub("prediction_service_pb2_grpc").PredictionServiceStub(channel)
         refused = []
         for change_, call in (
             (lambda r: r.output_filter.append("nope"), service.Predict),
@@ -172,9 +175,9 @@ def test_wrong_tensors_by_grpc(repository):
             (lambda r: r.inputs["y" * 50_000].CopyFrom(r.inputs["z"]), service.Predict),
             (lambda r: r.metadata_field.append("nope"), service.GetModelMetadata),
         ):
-            wrong = stubs("get_model_metadata_pb2").GetModelMetadataRequest()
+            wrong = stub("get_model_metadata_pb2").GetModelMetadataRequest()
             if call is service.Predict:
-                wrong = stubs("predict_pb2").PredictRequest()
+                wrong = stub("predict_pb2").PredictRequest()
                 wrong.CopyFrom(request)
             wrong.model_spec.name = "dense"
             change_(wrong)
@@ -212,8 +215,8 @@ def test_rows_of_clients_at_once_are_not_mixed_up(client):
 
 def test_new_versions_are_taken_up_and_broken_ones_are_not(repository, tmp_path, capsys):
     folder = shutil.copytree(repository / "models/dense", tmp_path / "dense")
-    limits = server.Limits(timeout=5)
-    with server.Development({"x": folder}, port=0, limits=limits, poll=0.05) as development:
+    limits = Limits(timeout=5)
+    with DevelopmentServer({"x": folder}, port=0, limits=limits, poll=0.05) as development:
         client = export.Client(development.url, "x")
         assert client.status() == {1: "AVAILABLE"}
         broken = tmp_path / "3"
@@ -233,20 +236,20 @@ def test_new_versions_are_taken_up_and_broken_ones_are_not(repository, tmp_path,
         wait(lambda: development.models["x"].error)
         assert client.status() == {2: "AVAILABLE"}
         with pytest.raises(OSError, match="taken. Choose another one with --port"):
-            server.Development(
+            DevelopmentServer(
                 {"x": repository / "models/dense"}, port=development.server_address[1]
             )
 
 
 def test_what_is_found_to_serve(repository, tmp_path):
     folder = repository / "models" / "dense"
-    assert server.found(repository) == server.found(repository, "dense") == {"dense": folder}
-    assert server.found(folder, "other") == {"other": folder}
-    assert server.found(folder / "1") == {"dense": folder}
+    assert find_models(repository) == find_models(repository, "dense") == {"dense": folder}
+    assert find_models(folder, "other") == {"other": folder}
+    assert find_models(folder / "1") == {"dense": folder}
     with pytest.raises(ValueError, match="has no model 'x'. It has: dense"):
-        server.found(repository, "x")
+        find_models(repository, "x")
     with pytest.raises(FileNotFoundError, match="no model to serve in .*kvae export"):
-        server.found(tmp_path)
+        find_models(tmp_path)
 
 
 # What clients may cost.
@@ -260,8 +263,8 @@ def wait_for(condition, seconds=20.0):
 
 
 def test_what_a_request_may_cost_is_bounded(repository, post):
-    limits = server.Limits(timeout=20, max_bytes=50_000, max_connections=3)
-    with server.Development(
+    limits = Limits(timeout=20, max_bytes=50_000, max_connections=3)
+    with DevelopmentServer(
         {"dense": repository / "models/dense"}, port=0, limits=limits
     ) as development:
         url, address = development.url, development.server_address[:2]
@@ -297,8 +300,8 @@ def test_what_a_request_may_cost_is_bounded(repository, post):
 
 
 def test_slow_and_silent_clients_are_let_go(repository):
-    limits = server.Limits(timeout=0.5)
-    with server.Development(
+    limits = Limits(timeout=0.5)
+    with DevelopmentServer(
         {"dense": repository / "models/dense"}, port=0, limits=limits
     ) as development:
         address = development.server_address[:2]
@@ -338,7 +341,7 @@ class Slow:
 
 
 def test_deadlines_and_the_bound_on_waiting_requests(tmp_path):
-    model = server_models.Model("slow", tmp_path, max_pending=2)
+    model = served_model.Model("slow", tmp_path, max_pending=2)
     model.session, model.version = Slow(), 1
     now = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -347,10 +350,10 @@ def test_deadlines_and_the_bound_on_waiting_requests(tmp_path):
         second = pool.submit(model.run, "x", {"a": np.float32(2)}, now + 0.1)
         while model._worker._work_queue.empty():
             time.sleep(0.001)
-        with pytest.raises(server_models.Failure, match="Too many requests") as failure:
+        with pytest.raises(Failure, match="Too many requests") as failure:
             model.run("x", {}, now + 10)
         assert (failure.value.code, failure.value.status) == ("RESOURCE_EXHAUSTED", 429)
-        with pytest.raises(server_models.Failure, match="time is up") as failure:
+        with pytest.raises(Failure, match="time is up") as failure:
             second.result()
         assert failure.value.status == 504
         assert first.result() == (1, {"a": 1})
@@ -358,15 +361,13 @@ def test_deadlines_and_the_bound_on_waiting_requests(tmp_path):
     assert model.run("x", {"a": np.float32(3)}, time.monotonic() + 10) == (1, {"a": 3})
     # Of many rows some are run at a time, and none when the time is up.
     model.session = Slow()
-    output = signatures.TensorInfo("x", "float32", (None, 2))
-    model.session.signatures = {
-        "x": signatures.Signature({"a": output, "b": output}, {"a": output}, ("b",))
-    }
+    output = TensorInfo("float32", (None, 2))
+    model.session.signatures = {"x": Signature({"a": output, "b": output}, {"a": output}, ("b",))}
     rows = np.arange(260, dtype=np.float32).reshape(130, 2)
     _, done = model.run("x", {"a": rows, "b": rows[:1]}, time.monotonic() + 10)
     np.testing.assert_array_equal(done["a"], rows)
     assert model.session.sizes == [64, 64, 2]
-    with pytest.raises(server_models.Failure, match="time is up"):
+    with pytest.raises(Failure, match="time is up"):
         model.run("x", {"a": rows}, time.monotonic() + 0.1)
     model.run("x", {"a": rows[:1]}, time.monotonic() + 10)
     assert model.session.sizes == [64, 64, 2, 64, 1]
@@ -375,7 +376,7 @@ def test_deadlines_and_the_bound_on_waiting_requests(tmp_path):
 
 def test_a_running_request_is_answered_when_the_server_stops(repository, monkeypatch, post):
     session = Slow()
-    with server.Development({"dense": repository / "models/dense"}, port=0) as development:
+    with DevelopmentServer({"dense": repository / "models/dense"}, port=0) as development:
         model = development.models["dense"]
         real, model.session = model.session, session
         session.signatures = real.signatures
@@ -393,7 +394,7 @@ def test_a_running_request_is_answered_when_the_server_stops(repository, monkeyp
 
 def test_what_was_sent_before_it_stops_is_answered(repository):
     session = Slow()
-    with server.Development({"dense": repository / "models/dense"}, port=0) as development:
+    with DevelopmentServer({"dense": repository / "models/dense"}, port=0) as development:
         model = development.models["dense"]
         real, model.session = model.session, session
         session.signatures = real.signatures

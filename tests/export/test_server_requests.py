@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export import server_models, server_requests
-from export.runtime import signatures
+from export.serving.development import requests
+from export.serving.development.failures import Failure
+from export.signatures import Signature, TensorInfo
 
 HEAD = b"POST /v1/models/dense:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 # What would be answered as a request of its own.
@@ -103,7 +104,7 @@ def test_errors_do_not_repeat_the_request(running, request_):
 def cost(function, *arguments) -> int:
     """The most bytes that a call takes at once. A failure is an answer, too."""
     tracemalloc.start()
-    with contextlib.suppress(server_models.Failure):
+    with contextlib.suppress(Failure):
         function(*arguments)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -112,17 +113,17 @@ def cost(function, *arguments) -> int:
 
 def test_a_body_costs_a_few_times_its_bytes():
     """However it is made: as objects of Python some of these took fifty times as much."""
-    z = signatures.TensorInfo("z", "float32", (None, 2))
-    text = signatures.TensorInfo("text", "string", (None,))
-    image = signatures.TensorInfo("image", "float32", (None, 1))
-    of_z = signatures.Signature({"z": z}, {"image": image})
-    of_text = signatures.Signature({"text": text}, {"image": image})
+    z = TensorInfo("float32", (None, 2))
+    text = TensorInfo("string", (None,))
+    image = TensorInfo("float32", (None, 1))
+    of_z = Signature({"z": z}, {"image": image})
+    of_text = Signature({"text": text}, {"image": image})
     size = 1_000_000
 
     def read(body, signature):
-        content = server_requests.parse(body)
-        columns = server_requests.columns(content, signature, size)
-        server_requests.arrays(columns, signature, size, time.monotonic() + 60)
+        content = requests.parse(body)
+        columns = requests.columns(content, signature, size)
+        requests.arrays(columns, signature, size, time.monotonic() + 60)
 
     keys = b", ".join(b'"%06d": 0' % number for number in range(size // 13))
     for start, repeated, end in (
@@ -164,36 +165,36 @@ def test_a_body_costs_a_few_times_its_bytes():
     ],
 )
 def test_strings_and_bytes_in_every_form(body, expected):
-    info = signatures.TensorInfo("text", "string", (None,))
-    signature = signatures.Signature({"text": info}, {})
+    info = TensorInfo("string", (None,))
+    signature = Signature({"text": info}, {})
 
     def read():
-        columns = server_requests.columns(server_requests.parse(body.encode()), signature, 10_000)
-        return server_requests.arrays(columns, signature, 10_000, time.monotonic() + 60)["text"]
+        columns = requests.columns(requests.parse(body.encode()), signature, 10_000)
+        return requests.arrays(columns, signature, 10_000, time.monotonic() + 60)["text"]
 
     if isinstance(expected, list):
         assert read().tolist() == expected
     else:
-        with pytest.raises(server_models.Failure, match=expected):
+        with pytest.raises(Failure, match=expected):
             read()
 
 
 def test_reading_and_writing_end_when_the_time_is_up():
-    info = signatures.TensorInfo("z", "float32", (None, 2))
-    signature = signatures.Signature({"z": info}, {"z": info})
+    info = TensorInfo("float32", (None, 2))
+    signature = Signature({"z": info}, {"z": info})
     late = time.monotonic() - 1
-    with pytest.raises(server_models.Failure, match="time is up"):
-        server_requests.arrays({"z": b"[[0,0]]"}, signature, 1000, late)
+    with pytest.raises(Failure, match="time is up"):
+        requests.arrays({"z": b"[[0,0]]"}, signature, 1000, late)
     for by_rows in (False, True):
-        with pytest.raises(server_models.Failure, match="time is up"):
-            server_requests.answer({"z": np.zeros((2, 2))}, by_rows, late)
+        with pytest.raises(Failure, match="time is up"):
+            requests.answer({"z": np.zeros((2, 2))}, by_rows, late)
 
 
 @pytest.mark.parametrize("by_rows", [False, True])
 def test_answers_are_the_json_of_their_lists(by_rows):
     rng = np.random.default_rng(0)
     outputs = {"z": rng.normal(size=(3, 20_000)).astype("f4"), "n": np.arange(3)}
-    answer = json.loads(server_requests.answer(outputs, by_rows, time.monotonic() + 60))
+    answer = json.loads(requests.answer(outputs, by_rows, time.monotonic() + 60))
     lists = {name: array.tolist() for name, array in outputs.items()}
     if by_rows:
         rows = zip(*lists.values(), strict=True)
@@ -210,8 +211,8 @@ def test_answers_are_the_json_of_their_lists(by_rows):
     st.sampled_from([None, 1]),
 )
 def test_lists_are_read_as_numpy_reads_them(value, indent):
-    info = signatures.TensorInfo("x", "float32", (None, 2))
-    signature = signatures.Signature({"x": info}, {})
+    info = TensorInfo("float32", (None, 2))
+    signature = Signature({"x": info}, {})
     text = json.dumps(value, indent=indent).encode()
     try:
         expected = np.array(value, object)
@@ -221,8 +222,8 @@ def test_lists_are_read_as_numpy_reads_them(value, indent):
         fits = False
     end = time.monotonic() + 60
     if fits:
-        array = server_requests.arrays({"x": text}, signature, 1 << 20, end)["x"]
+        array = requests.arrays({"x": text}, signature, 1 << 20, end)["x"]
         np.testing.assert_array_equal(array, expected.astype("f4"))
     else:
-        with pytest.raises(server_models.Failure):
-            server_requests.arrays({"x": text}, signature, 1 << 20, end)
+        with pytest.raises(Failure):
+            requests.arrays({"x": text}, signature, 1 << 20, end)

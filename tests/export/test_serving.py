@@ -17,7 +17,10 @@ import numpy as np
 import pytest
 
 import export
-from export import listening, server, serving
+from export.serving import addresses, backends
+from export.serving.development import grpc_api
+from export.serving.development.server import DevelopmentServer
+from export.serving.repository import find_models
 from kvae.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -58,12 +61,10 @@ def test_round_trip_by_rest(client, dense, images):
 
 def test_round_trip_by_grpc(repository, dense, images):
     pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
-    from export import server_grpc
-
     # In this process, which has TensorFlow already: the stubs import it.
     with (
-        server.Development({"dense": repository / "models/dense"}, port=0) as development,
-        server_grpc.serving(development, "127.0.0.1", 0) as port,
+        DevelopmentServer({"dense": repository / "models/dense"}, port=0) as development,
+        grpc_api.serve(development, "127.0.0.1", 0) as port,
         export.Client(f"grpc://127.0.0.1:{port}", "dense", timeout=60) as client,
     ):
         client.wait_until_ready(30)
@@ -76,7 +77,7 @@ def test_round_trip_by_grpc(repository, dense, images):
         with pytest.raises(export.ServingError, match="INVALID_ARGUMENT.*not finite"):
             client._transport.predict(time.monotonic() + 5, "serving_default", inputs, known)
         with pytest.raises(OSError, match="taken. Choose another one with --grpc-port"):
-            with server_grpc.serving(development, "127.0.0.1", port):
+            with grpc_api.serve(development, "127.0.0.1", port):
                 pass
 
 
@@ -99,7 +100,7 @@ def test_png_files_are_sent_as_they_are(dense, tmp_path, post):
     options = {"preprocessing": "png", "signatures": ["embed"]}
     export.publish(dense, tmp_path, "png", verify=False, **options)
     expected = dense.encode(pixels[..., None] / np.float32(255))["z_mean"]
-    with server.Development(server.found(tmp_path), port=0) as development:
+    with DevelopmentServer(find_models(tmp_path), port=0) as development:
         client = export.Client(development.url, "png")
         np.testing.assert_allclose(client.embed(files), expected, atol=1e-5)
         np.testing.assert_allclose(client.embed(files[0]), expected[:1], atol=1e-5)
@@ -153,19 +154,19 @@ def programs(tmp_path, monkeypatch):
 
 
 def test_the_backend_is_what_is_there(programs):
-    assert serving.choose() == "development"
+    assert backends.choose() == "development"
     for backend, message in (("docker", "Docker does not answer"), ("model_server", "no tensorf")):
         with pytest.raises(FileNotFoundError, match=message):
-            serving.choose(backend)
+            backends.choose(backend)
     programs("docker", "exit 1")  # The command without its daemon.
-    assert serving.choose() == "development"
+    assert backends.choose() == "development"
     programs("docker")
-    assert serving.choose() == serving.choose("docker") == "docker"
+    assert backends.choose() == backends.choose("docker") == "docker"
     programs("tensorflow_model_server")
-    assert serving.choose() == "model_server"
-    assert serving.choose("development") == "development"
+    assert backends.choose() == "model_server"
+    assert backends.choose("development") == "development"
     with pytest.raises(ValueError, match="`backend` is one of auto"):
-        serving.choose("other")
+        backends.choose("other")
 
 
 def test_tensorflow_serving_gets_the_repository(programs, repository, capfd):
@@ -204,12 +205,12 @@ def test_tensorflow_serving_is_not_started_where_it_cannot_be_kept_to_a_host(
 
 def test_addresses_of_hosts():
     for host, address in (("localhost", "127.0.0.1"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0")):
-        assert listening.resolved(host) == address
+        assert addresses.resolved(host) == address
     with pytest.raises(ValueError, match="--host 'no such host' is no address"):
-        listening.resolved("no such host")
-    assert listening.joined("::1", 8501) == "[::1]:8501"
-    assert listening.everywhere("0.0.0.0") and listening.everywhere("::")
-    assert not listening.everywhere("127.0.0.1")
+        addresses.resolved("no such host")
+    assert addresses.joined("::1", 8501) == "[::1]:8501"
+    assert addresses.everywhere("0.0.0.0") and addresses.everywhere("::")
+    assert not addresses.everywhere("127.0.0.1")
 
 
 def test_docker_gets_the_repository(programs, repository, capfd):
@@ -270,7 +271,7 @@ def test_a_model_file_is_exported_and_served(dense, tmp_path, monkeypatch, capsy
         assert (host, port, grpc_port, limits.max_bytes) == ("127.0.0.1", 1, None, 2_000_000)
         return 0
 
-    monkeypatch.setattr(server, "run", run)
+    monkeypatch.setattr("export.serving.development.run.run", run)
     command = ["serve", str(tmp_path / "mine.keras"), "--port", "1", "--max-request-mb", "2"]
     assert main([*command, "--backend", "development", "--no-grpc"]) == 0
     assert list(served) == ["mine"] and not served["mine"].exists()
@@ -291,7 +292,7 @@ def free_port() -> int:
 def official(request, dense, tmp_path_factory):
     """REST and gRPC ports of a server that `kvae serve` has started over two versions."""
     try:
-        serving.choose(request.param)
+        backends.choose(request.param)
     except FileNotFoundError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("official")

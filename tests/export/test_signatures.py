@@ -10,15 +10,18 @@ import tensorflow as tf
 import export
 import kvae
 import zoo
-from export import endpoints, preprocessing, samples
-from export.runtime import child, signatures, warmup
+from export import example_inputs
+from export.files import meta_graph, warmup
+from export.graphs import endpoints, preprocessing
+from export.runtimes import child
+from export.signatures import Call
 from kvae.utils import interpolation
 
-RUNTIME = "export.runtime.c_api"
+RUNTIME = "export.runtimes.c_api"
 
 
 def run(path, *calls):
-    answer = child.request(RUNTIME, path, [child.Call(*call) for call in calls], timeout=120)
+    answer = child.request(RUNTIME, path, [Call(*call) for call in calls], timeout=120)
     assert not answer.failure and not answer.load_error
     assert not any(result.error for result in answer.results), answer.results
     return [result.outputs for result in answer.results]
@@ -166,12 +169,12 @@ def test_pixels_become_what_the_model_takes(dense):
     np.testing.assert_allclose(plain.decode(tf.constant(x)), x / 255.0, rtol=1e-6)
     files = preprocessing.images(dense, "png")
     assert files.input("image_start", None).name == "image_start_bytes"
-    encoded = [samples.png(image) for image in x]
+    encoded = [example_inputs.png(image) for image in x]
     np.testing.assert_allclose(files.decode(tf.constant(encoded)), x / 255.0, rtol=1e-6)
     # Another size and other channels: a picture of one grey stays what it is.
     grey = np.full((20, 13, 3), 51, np.uint8)
     np.testing.assert_allclose(
-        files.decode(tf.constant([samples.png(grey)])), np.full((1, 8, 8, 1), 0.2), rtol=1e-6
+        files.decode(tf.constant([example_inputs.png(grey)])), np.full((1, 8, 8, 1), 0.2), rtol=1e-6
     )
     for kind in (None, "float32"):
         values = tf.constant(x / 255.0, tf.float32)
@@ -182,7 +185,7 @@ def test_whole_numbers_are_not_divided():
     model = zoo.build("dense_vae", event_shape=(4, 4, 1), likelihood="poisson")
     x = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(preprocessing.images(model, "uint8").decode(tf.constant(x)), x)
-    file = tf.constant([samples.png(x[0])])
+    file = tf.constant([example_inputs.png(x[0])])
     np.testing.assert_array_equal(preprocessing.images(model, "png").decode(file), x)
 
 
@@ -199,12 +202,12 @@ def test_images_as_clients_have_them(dense, tmp_path, kind):
     content = json.loads((path / "assets.extra" / "kvae.json").read_text())
     assert content["preprocessing"] == kind
     name, dtype = ("image_bytes", "string") if kind == "png" else ("image", "uint8")
-    assert signatures.read_signatures(path)["encode"].inputs[name].dtype == dtype
+    assert meta_graph.read_signatures(path)["encode"].inputs[name].dtype == dtype
     x = np.random.default_rng(0).integers(256, size=(2, 8, 8, 1), dtype=np.uint8)
-    value = np.array([samples.png(image) for image in x]) if kind == "png" else x
-    calls = [child.Call("encode", {name: value})]
+    value = np.array([example_inputs.png(image) for image in x]) if kind == "png" else x
+    calls = [Call("encode", {name: value})]
     if kind == "png":
-        calls.append(child.Call("encode", {name: np.array([b"not a picture"])}))
+        calls.append(Call("encode", {name: np.array([b"not a picture"])}))
     answer = child.request(RUNTIME, path, calls, timeout=120)
     own = dense.encode(x.astype("float32") / 255)
     np.testing.assert_allclose(answer.results[0].outputs["z_mean"], own["z_mean"], atol=1e-6)
@@ -240,8 +243,8 @@ def test_what_a_model_cannot_have_is_said(autoencoder, tmp_path):
 
 def test_warmup_requests_are_what_tensorflow_serving_reads(dense, tmp_path):
     calls = [
-        child.Call("encode", {"image": np.random.default_rng(0).random((2, 8, 8, 1), np.float32)}),
-        child.Call("other", {"image_bytes": np.array([b"a", b"bcd"]), "seed": np.arange(2)}),
+        Call("encode", {"image": np.random.default_rng(0).random((2, 8, 8, 1), np.float32)}),
+        Call("other", {"image_bytes": np.array([b"a", b"bcd"]), "seed": np.arange(2)}),
     ]
     path = warmup.write(tmp_path, "dense", calls)
     assert path == tmp_path / "assets.extra" / "tf_serving_warmup_requests"
@@ -264,19 +267,19 @@ def test_warmup_requests_are_what_tensorflow_serving_reads(dense, tmp_path):
 
 def test_damaged_warmup_requests_are_named(tmp_path):
     assert warmup.read(tmp_path) == []
-    path = warmup.write(tmp_path, "m", [child.Call("a", {"z": np.zeros((1, 2), np.float32)})])
+    path = warmup.write(tmp_path, "m", [Call("a", {"z": np.zeros((1, 2), np.float32)})])
     data = path.read_bytes()
     for wrong in (data[:-3], data[:5], data[:30] + b"x" + data[31:]):
         path.write_bytes(wrong)
         with pytest.raises(ValueError, match="is damaged or was cut off"):
             warmup.read(tmp_path)
     with pytest.raises(ValueError, match="1001 warm-up requests are more than 1000"):
-        warmup.write(tmp_path, "m", [child.Call("a", {})] * 1001)
+        warmup.write(tmp_path, "m", [Call("a", {})] * 1001)
 
 
 def test_a_warmup_request_that_fails_is_a_failed_row(dense_path, tmp_path):
     path = shutil.copytree(dense_path, tmp_path / "1")
-    warmup.write(path, "m", [child.Call("encode", {"image": np.zeros((1, 2), np.float32)})])
+    warmup.write(path, "m", [Call("encode", {"image": np.zeros((1, 2), np.float32)})])
     report = export.verify(path, batch_sizes=(1,))
     failed = [row for row in report.rows if not row.ok]
     assert [(row.signature, row.output) for row in failed] == [("encode", "(warm-up)")]

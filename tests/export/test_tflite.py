@@ -7,11 +7,14 @@ import tensorflow as tf
 
 import export
 import kvae
-from export import converter, verification
-from export.lite import _representative
-from export.runtime import child, flatbuffer, litert
+from export.files import flatbuffer
+from export.runtimes import child, litert
+from export.signatures import Call
+from export.verification import verify
+from export.writers.tflite import converter
+from export.writers.tflite.calibration import decoder_inputs
 
-RUNTIME = "export.runtime.litert"
+RUNTIME = "export.runtimes.litert"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def facts(files):
     z = np.random.default_rng(5).normal(size=(7, 4)).astype("float32")
     found = {}
     for precision, path in files.items():
-        answer = child.request(RUNTIME, path, [child.Call("serving_default", {"z": z})], 60)
+        answer = child.request(RUNTIME, path, [Call("serving_default", {"z": z})], 60)
         assert not answer.failure and not answer.load_error
         found[precision] = answer.facts, answer.results[0].outputs["image"]
     return z, found
@@ -67,7 +70,7 @@ def test_verify_runs_a_file_of_each_precision(files, conv):
         assert [(row.signature, row.output, row.batch) for row in report.rows] == [
             ("serving_default", "image", size) for size in (64, 7, 1)
         ]
-        assert {row.tolerance for row in report.rows} == {verification.TOLERANCES[precision]}
+        assert {row.tolerance for row in report.rows} == {verify.TOLERANCES[precision]}
         assert all("LiteRT" in row.runtime for row in report.rows)
     assert not export.verify(files["int8"], conv, tolerance=1e-5).ok
 
@@ -100,19 +103,19 @@ def test_a_model_without_a_prior_needs_calibration(autoencoder, tmp_path):
         export.tflite(autoencoder, tmp_path / "ae.tflite", "int8")
     rows = np.random.default_rng(0).random((20, 12), np.float32)
     codes = autoencoder.encode(rows)["z_mean"]
-    np.testing.assert_allclose(_representative(autoencoder, rows)["z"], codes, atol=1e-6)
-    np.testing.assert_array_equal(_representative(autoencoder, np.asarray(codes))["z"], codes)
+    np.testing.assert_allclose(decoder_inputs(autoencoder, rows)["z"], codes, atol=1e-6)
+    np.testing.assert_array_equal(decoder_inputs(autoencoder, np.asarray(codes))["z"], codes)
 
 
 def test_calibration_mixes_posterior_samples_and_prior_draws(dense, images):
-    z = _representative(dense, images)["z"]
+    z = decoder_inputs(dense, images)["z"]
     assert z.shape == (80, 2)
     posterior = dense.posterior.sample(dense.encode(images), seed=0)
     np.testing.assert_allclose(z[::2], posterior, atol=1e-6)
-    drawn = _representative(dense, None)["z"]
+    drawn = decoder_inputs(dense, None)["z"]
     assert drawn.shape == (256, 2)
     assert abs(drawn.mean()) < 0.2 and abs(drawn.std() - 1) < 0.15
-    np.testing.assert_array_equal(_representative(dense, drawn)["z"], drawn)
+    np.testing.assert_array_equal(decoder_inputs(dense, drawn)["z"], drawn)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_models_and_signatures_that_are_not_there_are_named(dense, files, tmp_pa
         export.tflite(
             kvae.VAE(encoder, dense.decoder, latent_dim=2, name="new"), tmp_path / "x.tflite"
         )
-    call = child.Call("decode", {"z": np.zeros((1, 4), np.float32)})
+    call = Call("decode", {"z": np.zeros((1, 4), np.float32)})
     result = child.request(RUNTIME, files["float32"], [call], 60).results[0]
     assert "no signature 'decode'. It has: serving_default" in result.error
 
@@ -181,14 +184,14 @@ def test_weights_keep_their_bits_where_half_of_them_are_too_few(dense, tmp_path,
 
     def export_and_run(name):
         path = export.tflite(model, tmp_path / name, "float16", batch_size=64)
-        call = child.Call("serving_default", {"z": z})
+        call = Call("serving_default", {"z": z})
         answer = child.request(RUNTIME, path, [call], 60)
         assert answer.facts["precision"] == "float16"
         image = answer.results[0].outputs["image"]
         return path.stat().st_size, np.abs(image - np.asarray(model.decode(z))).max()
 
     size, error = export_and_run("some.tflite")
-    monkeypatch.setattr("export.lite._HALF_ERROR", 1.0)
+    monkeypatch.setattr("export.writers.tflite.conversion._HALF_ERROR", 1.0)
     smallest, largest = export_and_run("all.tflite")
     assert error < 1.5e-3 < largest
     # Two of four bytes of the first layer (60 numbers) and the biases came back.

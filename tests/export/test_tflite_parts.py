@@ -9,8 +9,9 @@ from keras import layers
 import export
 import kvae
 import zoo
-from export import accelerator
-from export.runtime import flatbuffer, litert
+from export.files import flatbuffer
+from export.runtimes import litert
+from export.writers.tflite import accelerator
 from kvae.utils import keras_internals
 
 

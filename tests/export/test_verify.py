@@ -11,9 +11,11 @@ import tensorflow as tf
 
 import export
 import kvae
-from export import references, saved_models, verification
-from export.report import Report, Row
-from export.runtime import child, signatures
+from export.files import versions
+from export.runtimes import child
+from export.signatures import Call, Signature, TensorInfo
+from export.verification import references, verify
+from export.verification.results import Report, Row
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +157,12 @@ def test_half_precision_in_onnx_runtime(half, part, tmp_path):
 def test_a_further_runtime_keeps_nothing_from_being_published(dense, tmp_path, monkeypatch):
     (tmp_path / "bad_runtime.py").write_text("raise SystemExit('out of luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(verification, "_OPENVINO", "bad_runtime")
-    monkeypatch.setattr(verification.open_vino, "installed", lambda: True)
+    monkeypatch.setattr(verify, "_OPENVINO", "bad_runtime")
+    monkeypatch.setattr(verify.open_vino, "installed", lambda: True)
     with pytest.warns(RuntimeWarning, match="a further runtime disagrees(.|\n)*out of luck"):
         done = export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
     assert not done.report.ok and done.report.required_ok and done.path.is_dir()
-    monkeypatch.setattr(verification, "_SAVED_MODEL", "bad_runtime")
+    monkeypatch.setattr(verify, "_SAVED_MODEL", "bad_runtime")
     with pytest.raises(ValueError, match="nothing was published"):
         export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
 
@@ -176,7 +178,7 @@ def test_a_model_of_another_shape_is_a_failed_row(path, autoencoder):
 def test_without_a_model_it_runs_and_is_finite(path):
     report = export.verify(path.parent, batch_sizes=(3,))
     assert report.ok and report.path == path  # The newest of the folder's versions.
-    assert verification._resolve(path / "saved_model.pb") == path
+    assert verify._resolve(path / "saved_model.pb") == path
     # Not those of OpenVINO with those of the C++ runtime, where it is installed.
     first = [row for row in report.rows if row.runtime.startswith("C++")]
     compared = [row for row in first if row.max_abs_error is not None]
@@ -208,17 +210,17 @@ def test_altered_files_are_refused_before_they_are_loaded(copy):
                 export.verify(copy)
         file.unlink()
         with pytest.raises(ValueError, match=f"{name} is missing"):
-            saved_models.check(copy)
+            versions.check(copy)
         file.write_bytes(whole)
-    saved_models.check(copy)
-    facts = copy / saved_models.METADATA
+    versions.check(copy)
+    facts = copy / versions.METADATA
     facts.write_text(facts.read_text().replace('"latent_dim": 2', '"latent_dim": 3'))
     with pytest.raises(ValueError, match="kvae.json is damaged .*its SHA-256 differs"):
         export.verify(copy)
 
 
 def test_damaged_saved_models_are_named(copy):
-    (copy / saved_models.METADATA).unlink()  # As of another tool, which notes no SHA-256.
+    (copy / versions.METADATA).unlink()  # As of another tool, which notes no SHA-256.
     data = copy / "variables" / "variables.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-100])
     with pytest.raises(ValueError, match="cannot be loaded: .*export the model again"):
@@ -275,7 +277,7 @@ def test_a_runtime_that_dies_or_hangs_is_a_failed_row(
 ):
     (tmp_path / "bad_runtime.py").write_text(body)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(verification, "_SAVED_MODEL", "bad_runtime")
+    monkeypatch.setattr(verify, "_SAVED_MODEL", "bad_runtime")
     report = export.verify(path, dense, timeout=2 if "sleep" in body else 60)
     assert not report.ok
     with pytest.raises(AssertionError, match=message):
@@ -346,15 +348,15 @@ def test_effective_sample_sizes_may_differ_by_what_log_weights_do(error):
     split = np.arange(20) < rng.integers(1, 20, size=(3000, 1))
     off = np.where(split, -error, error) * rng.choice([-1, 1], size=(3000, 1))
     before, after = ess(logs), ess(logs + off)
-    bounds = verification._allowed(before, after, np.full(3000, error))
+    bounds = verify._allowed(before, after, np.full(3000, error))
     assert np.all(np.abs(before - after) <= bounds)
     # The worst of all comes near to the bound: one weight against many that are small.
     logs = np.log([1.0] + [1e-3] * 20_000)
     off = np.where(logs < -1, error, -error)
     before, after = ess(logs), ess(logs + off)
-    assert 0.8 < (after - before) / verification._allowed(before, after, np.array(error)) <= 1.0
+    assert 0.8 < (after - before) / verify._allowed(before, after, np.array(error)) <= 1.0
     # As often as one weight is nearly all, the log-weights may be off by nats.
-    (narrow,) = verification._allowed(np.array([1.0]), np.array([1.1]), np.array([3.0]))
+    (narrow,) = verify._allowed(np.array([1.0]), np.array([1.1]), np.array([3.0]))
     assert narrow < 0.01
 
 
@@ -369,12 +371,12 @@ def test_one_wrong_effective_sample_size_is_noticed(factor, row, fine):
     }
     have = {name: array.copy() for name, array in want.items()}
     have["effective_sample_size"][row] *= factor
-    kinds = dict.fromkeys(want, signatures.TensorInfo("", "float32", (None,)))
-    available = {"score": signatures.Signature({}, kinds)}
-    comparison = verification._Comparison(None, available, 1e-5, "")
+    kinds = dict.fromkeys(want, TensorInfo("float32", (None,)))
+    available = {"score": Signature({}, kinds)}
+    comparison = verify._Comparison(None, available, 1e-5, "")
     result = child.Result(have)
     comparison.largest["score"] = result, want, ""
-    comparison.batch(child.Call("score", {"seed": np.arange(3)}), result)
+    comparison.batch(Call("score", {"seed": np.arange(3)}), result)
     assert [row.ok for row in comparison.rows] == [True, fine]
 
 
@@ -402,9 +404,9 @@ def test_images_of_images_may_differ_by_what_their_codes_do_besides(
     of_codes = signature == "reconstruct"
     inputs = {"image": images[:5]} if of_codes else {"z": np.zeros((5, 2), "float32")}
     image = references.answers(dense, signature, inputs)["image"]
-    available = {signature: signatures.Signature({}, {"image": None})}
-    comparison = verification._Comparison(dense, available, 1e-5, "here")
+    available = {signature: Signature({}, {"image": None})}
+    comparison = verify._Comparison(dense, available, 1e-5, "here")
     comparison.batch(
-        child.Call(signature, inputs), child.Result({"image": image + np.float32(error)}, "")
+        Call(signature, inputs), child.Result({"image": image + np.float32(error)}, "")
     )
     assert bool(comparison.rows[0].ok) == (fine and of_codes)

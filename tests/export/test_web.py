@@ -13,7 +13,7 @@ import pytest
 
 import export
 import kvae
-from export.browser import litert_js, page
+from export.writers.web import litert_js, page
 
 
 def archive(files) -> bytes:

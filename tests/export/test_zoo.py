@@ -5,8 +5,9 @@ import pytest
 
 import export
 import zoo
-from export import endpoints, verification
-from export.runtime import open_vino
+from export.graphs import endpoints
+from export.runtimes import open_vino
+from export.verification import verify
 
 QUICK = "dense_vae.digits"
 MODELS = zoo.list_models(untrained=True)
@@ -58,7 +59,7 @@ def test_a_model_of_the_zoo_is_exported_and_verified(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense_vae.mnist", "conv_vae.frey_faces"])
 def test_a_wrong_effective_sample_size_is_noticed(name, tmp_path, monkeypatch):
-    vae, request, factor = zoo.load(name), verification.child.request, np.float32(0.9)
+    vae, request, factor = zoo.load(name), verify.child.request, np.float32(0.9)
     path = export.saved_model(vae, tmp_path / "model", signatures=["score"])
     assert export.verify(path, vae, batch_sizes=(4,)).ok
 
@@ -69,7 +70,7 @@ def test_a_wrong_effective_sample_size_is_noticed(name, tmp_path, monkeypatch):
                 result.outputs["effective_sample_size"] *= factor
         return answer
 
-    monkeypatch.setattr(verification.child, "request", altered)
+    monkeypatch.setattr(verify.child, "request", altered)
     report = export.verify(path, vae, batch_sizes=(4,))
     wrong = {row.output for row in report.rows if not row.ok}
     assert wrong == {"effective_sample_size"}, str(report)

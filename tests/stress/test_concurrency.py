@@ -169,14 +169,14 @@ while victims < 3:
 assert [status(worker) for worker in workers] == [0, 0, 0]
 assert status(start(publish, "d", 1)) == 0
 from export import repository as repositories
-from export import saved_models
+from export.files import versions
 found = repositories.models(repository)
 for name, folder in found.items():
-    for version in saved_models.versions(folder):
-        saved_models.check(folder / str(version))
+    for version in versions.versions(folder):
+        versions.check(folder / str(version))
 text = (repository / "models.config").read_text()
 print(json.dumps({
-    "versions": {name: saved_models.versions(found[name]) for name in "abd"},
+    "versions": {name: versions.versions(found[name]) for name in "abd"},
     "listed": {name: f'"/repository/models/{name}"' in text for name in found},
     "left": [p.name for p in repository.rglob(".*") if p.name.endswith((".tmp", ".lock"))],
 }))

@@ -226,7 +226,14 @@ def test_what_is_traced_anew(x, folder, name):
 def client(vae, folder):
     export.publish(vae, folder / "repository", "digits", verify=False)
     process = subprocess.Popen(
-        [sys.executable, "-m", "export.server", str(folder / "repository"), "--port", "0"],
+        [
+            sys.executable,
+            "-m",
+            "export.serving.development",
+            str(folder / "repository"),
+            "--port",
+            "0",
+        ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         text=True,

@@ -7,7 +7,7 @@ import pytest
 import export
 import kvae
 import zoo
-from export import endpoints
+from export.graphs import endpoints
 
 ARCHITECTURES = zoo.list_architectures()
 CONVOLUTIONAL = [n for n in ARCHITECTURES if n.startswith(("conv", "denoising", "vqvae"))]

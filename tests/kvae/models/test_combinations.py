@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import export
 import kvae
-from export import endpoints
+from export.graphs import endpoints
 from kvae import posteriors, priors
 
 LATENT_DIM = 4

@@ -183,7 +183,7 @@ def test_an_autoencoder_with_a_prior_samples_and_is_saved(make_vae, tmp_path, li
 
 @pytest.mark.parametrize("kind", ["mixture", "two_stage"])
 def test_it_is_exported_like_any_other(make_vae, linear_gaussian, kind):
-    from export.endpoints import endpoints
+    from export.graphs.endpoints import endpoints
 
     prior = full_mixture(6) if kind == "mixture" else priors.TwoStage(linear_gaussian.vae())
     model = make_vae(latent_dim=6, posterior="delta", prior=None).with_prior(prior)

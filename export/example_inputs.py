@@ -1,0 +1,153 @@
+"""Inputs as a model would meet them, for trying its signatures out and for warming it up."""
+
+import struct
+import zlib
+
+import numpy as np
+
+from export.signatures import Signature, TensorInfo, matches
+
+__all__ = ["inputs", "png"]
+
+_SEED = 20
+# What is worked out by each row, as often as the row asks for: little of it will do.
+_COUNTS = {"steps": 5, "num_samples": 20}
+
+
+def inputs(
+    signature: Signature, count: int, model=None, event_shape=None, known=None
+) -> dict[str, np.ndarray]:
+    """Makes `count` rows of every input of a signature.
+
+    Images are in range, latents drawn from the prior, labels and counts in turn.
+
+    Args:
+        signature: `Signature`.
+        count: int.
+        model: `kvae.VAE` or `None`. Without one latents are Gaussian.
+        event_shape: tuple of int or `None`. What image files hold; that of the model by default,
+            else 8 by 8 pixels.
+        known: optional dict of arrays. A request that the signature takes, whose images are
+            repeated where there is no model to say which it takes.
+    """
+    makers, known = _Makers(model, event_shape), known or {}
+
+    def make(name, info):
+        fits = name in known and len(known[name]) and matches(known[name], info)
+        if model is None and name.startswith("image") and fits:
+            return np.resize(known[name], (count, *known[name].shape[1:]))
+        return makers.make(name, info, count)
+
+    return {name: make(name, info) for name, info in signature.inputs.items()}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Encodes uint8 pixels `[height, width, channels]` of 1, 3 or 4 channels as a PNG file."""
+    height, width, channels = pixels.shape
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        content = name + data
+        return struct.pack(">I", len(data)) + content + struct.pack(">I", zlib.crc32(content))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(pixels, np.uint8))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+class _Makers:
+    def __init__(self, model, event_shape):
+        self.model = model
+        self.event_shape = tuple(event_shape or getattr(model, "event_shape", None) or (8, 8, 1))
+
+    def make(self, name: str, info: TensorInfo, count: int) -> np.ndarray:
+        # The two ends of an interpolation are images, or latents, like those without a place.
+        kind, _, place = name.removesuffix("_bytes").partition("_")
+        # Both ends differ.
+        rng = np.random.default_rng(_SEED + (place == "end"))
+        if kind == "image":
+            return self._images(info, count, rng)
+        if kind == "z":
+            return self._latents(info, count, rng)
+        if name == "label":
+            return self._labels(info, count)
+        integer = np.dtype(info.dtype).kind in "iu"
+        if name == "seed" and integer:
+            # Large ones too, where the type has room for them: both halves of a seed count.
+            largest = min(np.iinfo(info.dtype).max, 2**62 - 1)
+            return rng.integers(largest, size=count).astype(info.dtype)
+        if name in _COUNTS and integer:
+            return (np.arange(count) % _COUNTS[name] + 1).astype(info.dtype)
+        if name == "temperature":
+            return np.linspace(1.0, 0.5, count).astype(info.dtype)
+        if name.endswith("uniform"):  # The noise of a prior; other noise is Gaussian.
+            return rng.random(_shape(info, count)).astype(info.dtype)
+        return self._anything(info, count, rng)
+
+    def _images(self, info, count, rng):
+        if info.dtype == "string":
+            return np.array([png(image) for image in self._bytes(count, self.event_shape, rng)])
+        shape = _shape(info, count)
+        if info.dtype == "uint8":
+            return self._bytes(count, shape[1:], rng)
+        if self.model is None:  # Zeros and ones, which nearly all likelihoods take.
+            return rng.integers(2, size=shape).astype(info.dtype)
+        if self._intensities():
+            return rng.random(shape).astype(info.dtype)
+        return self._drawn(count, rng).astype(info.dtype)
+
+    def _bytes(self, count, shape, rng):
+        if self._intensities() or not self.model.likelihood.whole_numbers:
+            return rng.integers(256, size=(count, *shape), dtype=np.uint8)
+        return np.clip(self._drawn(count, rng), 0, 255).astype(np.uint8)
+
+    def _intensities(self) -> bool:
+        """Whether any numbers from 0 to 1 will do."""
+        if self.model is None:
+            return True
+        likelihood = self.model.likelihood
+        return likelihood.support()[:2] == (0.0, 1.0) and not likelihood.whole_numbers
+
+    def _drawn(self, count, rng):
+        """Draws x from the model: what its likelihood takes, whatever that is."""
+        z_info = TensorInfo("float32", (None, self.model.latent_dim))
+        label = self._own_labels(count)
+        params = self.model.conditioned_on(label).decode_params(self._latents(z_info, count, rng))
+        return np.asarray(self.model.likelihood.sample(params, seed=_SEED))
+
+    def _labels(self, info, count):
+        one_hot = len(info.shape) == 2  # As TFLite files take them.
+        classes = getattr(self.model, "num_classes", None) or (info.shape[1] if one_hot else 2)
+        drawn = np.random.default_rng(_SEED + 1).integers(classes, size=count)
+        return (np.eye(classes)[drawn] if one_hot else drawn).astype(info.dtype)
+
+    def _own_labels(self, count):
+        if not self.model.conditional:
+            return None
+        return self._labels(TensorInfo("int32", (None,)), count)
+
+    def _latents(self, info, count, rng):
+        model = self.model
+        if model is None:
+            return self._anything(info, count, rng)
+        given = model.conditioned_on(self._own_labels(count))
+        if model.prior is not None:
+            return np.asarray(given.prior.sample(count, int(rng.integers(2**31))), info.dtype)
+        if not self._intensities():
+            return self._anything(info, count, rng)
+        images = rng.random((count, *model.event_shape)).astype("float32")
+        return np.asarray(given.posterior.mean(given.encode_params(images)))
+
+    def _anything(self, info, count, rng):
+        shape = _shape(info, count)
+        if np.dtype(info.dtype).kind == "f":
+            return rng.normal(size=shape).astype(info.dtype)
+        return rng.integers(2, size=shape).astype(info.dtype)
+
+
+def _shape(info, count) -> tuple[int, ...]:
+    return (count, *(8 if size is None else size for size in info.shape[1:]))

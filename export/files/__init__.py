@@ -1,0 +1,1 @@
+"""The insides of exported files, read and changed without TensorFlow."""

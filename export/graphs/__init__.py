@@ -1,0 +1,1 @@
+"""What each signature of `export.signatures` computes, as functions of TensorFlow."""

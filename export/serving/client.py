@@ -1,0 +1,328 @@
+"""A client of TensorFlow Serving for the models that this package exports, by REST or gRPC."""
+
+import random
+import time
+import urllib.parse
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from export.serving.transports import Grpc, Rest, ServingError
+from export.signatures import Signature, TensorInfo
+
+__all__ = ["Client", "Generated", "Interpolated", "Score", "ServingError"]
+
+# Answers after which the same request may fare better. Every signature is a function of its inputs,
+# so that asking twice does no harm.
+_TRANSIENT = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+
+
+class Generated(NamedTuple):
+    """Draws from the prior: `image` `[batch, *event]` and `z` `[batch, latent_dim]`."""
+
+    image: np.ndarray
+    z: np.ndarray
+
+
+class Interpolated(NamedTuple):
+    """Ways: `image` `[batch, steps, *event]` and `z` `[batch, steps, latent_dim]`."""
+
+    image: np.ndarray
+    z: np.ndarray
+
+
+class Score(NamedTuple):
+    """Estimates of log p(x) in nats, `[batch]` each; see `export.saved_model`."""
+
+    elbo: np.ndarray
+    log_prob: np.ndarray
+    effective_sample_size: np.ndarray
+
+
+class Client:
+    """Asks one model of a TensorFlow Serving server, or of `kvae serve`.
+
+    Inputs are checked against what the server says of the model, and cast to the types that it
+    takes. A request that meets a server which is starting, overloaded or not reachable is sent
+    again, with growing pauses, until it is answered or its time is up. Threads may share a client.
+
+    Args:
+        address: str. `http://host:8501`, `https://…` for REST (a bare `host:port` is HTTP);
+            `grpc://host:8500` or `grpcs://…` for gRPC, which needs the packages `grpcio` and
+            `tensorflow-serving-api`, and sends arrays in a fraction of the bytes.
+        model: str. Its name on the server.
+        version: int. Defaults to `None`: the one that is served.
+        timeout: float. Seconds for each call with all its attempts. Defaults to `30`.
+        attempts: int. The most attempts at one call. Defaults to `8`.
+
+    Raises:
+        ImportError: for gRPC without its packages.
+        ValueError: for an address of another kind.
+
+    Example:
+
+    ```python
+    client = export.Client("http://localhost:8501", "digits")
+    image, z = client.generate([1, 2, 3])
+    client.reconstruct(image)
+    ```
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 30.0,
+        attempts: int = 8,
+    ):
+        if "://" not in address:
+            address = f"http://{address}"
+        url = urllib.parse.urlsplit(address)
+        kinds = {"http": Rest, "https": Rest, "grpc": Grpc, "grpcs": Grpc}
+        if url.scheme not in kinds or not url.hostname:
+            raise ValueError(
+                f"{address!r} is no address of a server. Write http://host:8501 or grpc://host:8500."
+            )
+        if timeout <= 0 or attempts < 1:
+            raise ValueError("`timeout` is positive, and `attempts` is at least 1.")
+        self.model, self.version = model, version
+        self.timeout, self.attempts = timeout, attempts
+        self._transport = kinds[url.scheme](url, model, version)
+        self._known: dict[str, Signature] = {}
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.close()
+
+    # What every exported model can be asked.
+
+    def encode(self, image, label=None, timeout: float | None = None) -> dict[str, np.ndarray]:
+        """Returns the posterior's parameters, e.g. `z_mean` and `z_log_var`, `[batch, …]`.
+
+        Args:
+            image: `[batch, *event]`; PNG or JPEG files, as bytes or a list of them, where the model
+                was exported with `preprocessing="png"`.
+            label: int or `[batch]`. The classes, for a conditional model.
+            timeout: float. Seconds. Defaults to the client's.
+        """
+        return self._ask("encode", {"image": image}, label, timeout)
+
+    def decode(self, z, label=None, timeout: float | None = None) -> np.ndarray:
+        """Returns the mean of p(x|z), `[batch, *event]`, of latents `[batch, latent_dim]`."""
+        return self._ask("serving_default", {"z": z}, label, timeout)["image"]
+
+    def reconstruct(self, image, label=None, timeout: float | None = None) -> np.ndarray:
+        """Returns the images, through the posterior mean and back, `[batch, *event]`."""
+        return self._ask("reconstruct", {"image": image}, label, timeout)["image"]
+
+    def embed(self, image, label=None, timeout: float | None = None) -> np.ndarray:
+        """Returns the posterior means, `[batch, latent_dim]`."""
+        return self._ask("embed", {"image": image}, label, timeout)["embedding"]
+
+    def generate(
+        self,
+        seed: int | Sequence[int],
+        label=None,
+        temperature: float | Sequence[float] = 1.0,
+        timeout: float | None = None,
+    ) -> Generated:
+        """Draws an image for each seed; the same seed gives the same image on every server."""
+        inputs = {"seed": np.atleast_1d(seed)}
+        optional = {"temperature": (temperature, 1.0)}
+        outputs = self._ask("generate", inputs, label, timeout, optional)
+        return Generated(outputs["image"], outputs["z"])
+
+    def interpolate(
+        self, z_start, z_end, steps: int = 8, label=None, timeout: float | None = None
+    ) -> Interpolated:
+        """Returns the way from each `z_start` to its `z_end`, both `[batch, latent_dim]`."""
+        inputs = {"z_start": z_start, "z_end": z_end}
+        outputs = self._ask("interpolate", inputs, label, timeout, {"steps": (steps, 8)})
+        return Interpolated(outputs["image"], outputs["z"])
+
+    def interpolate_images(
+        self, image_start, image_end, steps: int = 8, label=None, timeout: float | None = None
+    ) -> Interpolated:
+        """Returns the way from each `image_start` to its `image_end`, `[batch, *event]`."""
+        inputs = {"image_start": image_start, "image_end": image_end}
+        outputs = self._ask("interpolate_images", inputs, label, timeout, {"steps": (steps, 8)})
+        return Interpolated(outputs["image"], outputs["z"])
+
+    def score(
+        self,
+        image,
+        seed: int | Sequence[int] = 0,
+        num_samples: int = 64,
+        label=None,
+        timeout: float | None = None,
+    ) -> Score:
+        """Estimates log p(x) of each image, in nats.
+
+        Args:
+            image: as `encode` takes them.
+            seed: int, or `[batch]`. One integer stands for itself and the ones that follow it, so
+                that rows are independent.
+            num_samples: int. Importance samples for each image, at most 1000.
+            label: int or `[batch]`.
+            timeout: float. Seconds.
+        """
+        image = [image] if isinstance(image, bytes) else image
+        seeds = seed + np.arange(len(image)) if np.ndim(seed) == 0 else np.asarray(seed)
+        inputs = {"image": image, "seed": seeds}
+        outputs = self._ask("score", inputs, label, timeout, {"num_samples": (num_samples, 64)})
+        return Score(outputs["elbo"], outputs["log_prob"], outputs["effective_sample_size"])
+
+    # What all of these are made of.
+
+    def predict(
+        self, signature: str, inputs: dict[str, np.ndarray], timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Runs any signature: arrays by name to arrays by name.
+
+        Raises:
+            ServingError: with what the server said, or that it did not answer in time.
+            ValueError: if the inputs do not fit the signature.
+        """
+        return self._run(signature, inputs, self._deadline(timeout))
+
+    def _run(self, signature: str, inputs: dict, deadline: float) -> dict[str, np.ndarray]:
+        found = self._signature(signature, deadline)
+        if set(inputs) - set(found.inputs):
+            raise ValueError(
+                f"Signature {signature!r} takes the inputs {', '.join(found.inputs)}, "
+                f"not {', '.join(sorted(inputs))}."
+            )
+        arrays = {name: _array(name, value, found.inputs[name]) for name, value in inputs.items()}
+        if len({len(array) for array in arrays.values()}) > 1:
+            rows = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
+            raise ValueError(f"The inputs differ in their numbers of rows: {rows}.")
+        try:
+            return self._retry(deadline, self._transport.predict, signature, arrays, found)
+        except ServingError as error:
+            if error.code in ("INVALID_ARGUMENT", "NOT_FOUND"):
+                self._known = {}  # Another version may be served by now.
+            raise
+
+    def signatures(self, timeout: float | None = None) -> dict[str, tuple[str, ...]]:
+        """Returns the names of the inputs of every signature."""
+        self._signature(None, self._deadline(timeout))
+        return {name: tuple(item.inputs) for name, item in self._known.items()}
+
+    def status(self, timeout: float | None = None) -> dict[int, str]:
+        """Returns the state of each version the server knows, e.g. `{1: "AVAILABLE"}`."""
+        return self._retry(self._deadline(timeout), self._transport.status)
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Waits until the model is served.
+
+        Raises:
+            ServingError: if it is not within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                states = self._transport.status(deadline)
+                if "AVAILABLE" in states.values():
+                    return
+                last = f"its versions are {states}"
+            except ServingError as error:
+                if error.code not in ("UNAVAILABLE", "NOT_FOUND", "DEADLINE_EXCEEDED"):
+                    raise
+                last = str(error)
+            if time.monotonic() + 0.2 > deadline:
+                raise ServingError(
+                    "DEADLINE_EXCEEDED", f"{self.model!r} is not served after {timeout:g} s: {last}"
+                )
+            time.sleep(0.2)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    def _retry(self, deadline: float, function, *arguments):
+        pause = 0.1
+        for attempt in range(1, self.attempts + 1):
+            if time.monotonic() >= deadline:
+                raise ServingError("DEADLINE_EXCEEDED", "the call's time is up")
+            try:
+                return function(deadline, *arguments)
+            except ServingError as error:
+                # Half of the pause is random, so that clients do not come back all at once.
+                wait = pause * random.uniform(0.5, 1.0)
+                late = time.monotonic() + wait >= deadline
+                if error.code not in _TRANSIENT or attempt == self.attempts or late:
+                    raise
+            time.sleep(wait)
+            pause = min(2 * pause, 2.0)
+
+    def _signature(self, name: str | None, deadline: float) -> Signature | None:
+        if not self._known or (name is not None and name not in self._known):
+            self._known = self._retry(deadline, self._transport.signatures)
+        if name is None:
+            return None
+        if name not in self._known:
+            known = ", ".join(sorted(self._known))
+            raise ValueError(f"The model {self.model!r} has no signature {name!r}: {known}.")
+        return self._known[name]
+
+    def _ask(self, signature: str, inputs: dict, label, timeout, optional=None) -> dict:
+        deadline = self._deadline(timeout)
+        known = self._signature(signature, deadline).inputs
+        # A model that takes files calls its images so, and one file is a row.
+        inputs = {
+            name if name in known or f"{name}_bytes" not in known else f"{name}_bytes": [value]
+            if isinstance(value, bytes)
+            else value
+            for name, value in inputs.items()
+        }
+        rows = len(next(iter(inputs.values())))
+        # All inputs are sent: a server that joins requests to batches wants them alike.
+        for name, (value, default) in (optional or {}).items():
+            if name in known:
+                inputs[name] = _rows(value, rows)
+            elif not np.all(np.asarray(value) == default):
+                raise ValueError(f"The model {self.model!r} was exported without {name!r}.")
+        if ("label" in known) != (label is not None):
+            what = "takes no" if "label" not in known else "needs a"
+            raise ValueError(f"The model {self.model!r} {what} `label`.")
+        if label is not None:
+            inputs["label"] = _rows(label, rows)
+        return self._run(signature, inputs, deadline)
+
+
+def _rows(value, rows: int) -> np.ndarray:
+    return np.full(rows, value) if np.ndim(value) == 0 else np.asarray(value)
+
+
+def _array(name: str, value, tensor: TensorInfo) -> np.ndarray:
+    """The array that an input takes, or an error before anything is sent."""
+    if tensor.dtype == "string":
+        array = np.asarray(value, object)
+        if not all(isinstance(item, bytes) for item in array.ravel()):
+            raise ValueError(f"Input {name!r} takes bytes, e.g. a list of files' contents.")
+    else:
+        given = np.asarray(value)
+        wanted = np.dtype(tensor.dtype)
+        allowed = {"f": "iuf", "b": "b"}.get(wanted.kind, "iu")
+        if given.dtype.kind not in allowed:
+            raise ValueError(f"Input {name!r} takes {tensor.dtype}, not {given.dtype.name}.")
+        with np.errstate(over="ignore"):
+            array = given.astype(wanted)
+        if not np.isfinite(array).all():
+            raise ValueError(f"Input {name!r} holds numbers that are not finite.")
+        if wanted.kind in "iu" and not np.array_equal(array, given):
+            raise ValueError(f"Input {name!r} holds a number that {tensor.dtype} cannot hold.")
+    fits = array.ndim == len(tensor.shape) and all(
+        want in (None, have) for want, have in zip(tensor.shape, array.shape, strict=True)
+    )
+    if not fits or not len(array):
+        shape = ", ".join("rows" if size is None else str(size) for size in tensor.shape)
+        raise ValueError(f"Input {name!r} has the shape {list(array.shape)}, not [{shape}].")
+    return array

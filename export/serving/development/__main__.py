@@ -1,0 +1,34 @@
+"""`python -m export.serving.development FOLDER` serves what is in a folder."""
+
+import argparse
+import os
+import sys
+
+from export.serving.development.run import NOTICE, run
+from export.serving.limits import Limits
+from export.serving.repository import find_models
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.serving.development", description=NOTICE
+    )
+    parser.add_argument("path")
+    parser.add_argument("--name")
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--grpc-port", type=int)
+    parser.add_argument("--timeout", type=float, default=30.0)
+    parser.add_argument("--max-bytes", type=int, default=64 << 20)
+    values = parser.parse_args(arguments)
+    limits = Limits(values.timeout, values.max_bytes)
+    return run(
+        find_models(values.path, values.name),
+        port=values.port,
+        grpc_port=values.grpc_port,
+        limits=limits,
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Runs the development server until it is told to stop."""
+
+import contextlib
+import os
+import signal
+import threading
+
+from export.serving import addresses
+from export.serving.development import grpc_api
+from export.serving.development.server import DevelopmentServer
+from kvae.utils.terminal import say
+
+__all__ = ["NOTICE", "run"]
+
+NOTICE = "development server: one request at a time; use TensorFlow Serving in production"
+
+
+def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int:
+    """Serves until SIGINT or SIGTERM; returns the exit status.
+
+    Args:
+        models: dict of str to path. Folders of versions, by name.
+        host: str.
+        port: int. Of the REST API.
+        grpc_port: int or `None`. Of the gRPC API. Needs `grpcio` and `tensorflow-serving-api`.
+        limits: `Limits`.
+    """
+    stop = threading.Event()
+
+    def told(number, _):
+        if stop.is_set():  # Told twice: at once.
+            os._exit(128 + number)
+        stop.set()
+
+    previous = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(DevelopmentServer(models, host, port, limits))
+            for model in server.models.values():
+                say(f"{model.name}: version {model.version}")
+                say(f"  {server.url}/v1/models/{model.name}:predict")
+            if grpc_port is not None:
+                bound = stack.enter_context(grpc_api.serve(server, host, grpc_port))
+                print(f"  grpc://{addresses.joined(server.server_address[0], bound)}")
+            if addresses.everywhere(server.server_address[0]):
+                print(f"  {addresses.OPEN}")
+            print(f"({NOTICE}; stop with Ctrl-C)", flush=True)
+            # Not for ever: a signal that another thread received does not wake this one.
+            while not stop.wait(0.2):
+                pass
+            print("stopping", flush=True)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return 0

@@ -1,0 +1,26 @@
+"""What a client may ask of a server."""
+
+import dataclasses
+
+__all__ = ["Limits"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a client may ask for.
+
+    Attributes:
+        timeout: float. Seconds for one request, from its first line to its answer.
+        max_bytes: int. The largest request body.
+        max_pending: int. Requests that may wait for one model; more are answered with 429, or
+            RESOURCE_EXHAUSTED.
+        max_connections: int. More are answered with 503.
+        max_total_bytes: int or `None`. Of all requests and answers that are worked on together;
+            what is more is answered with 429. Defaults to `None`: four times `max_bytes`.
+    """
+
+    timeout: float = 30.0
+    max_bytes: int = 64 << 20
+    max_pending: int = 64
+    max_connections: int = 256
+    max_total_bytes: int | None = None

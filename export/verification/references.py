@@ -1,0 +1,153 @@
+"""The model's own answers to the inputs of its exported signatures, and their precision."""
+
+import numpy as np
+
+__all__ = ["answers", "kind_of_images", "moved", "rounding"]
+
+# Runtimes round at other places: some of them compute in 32 bits between two layers, or in all. Two
+# of them differ by at most so many times what rounding does to the model itself, and a few units in
+# the last place more.
+_TIMES, _UNITS_MORE = 3.0, 2.0
+# The same in units in the last place, where it is not known what rounding does to the model.
+_UNITS_UNKNOWN = 16.0
+
+
+def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
+    """Returns the model's own outputs; none for a signature that it does not know."""
+    import tensorflow as tf
+
+    from export.graphs import endpoints
+
+    label, events = _label(inputs), _events(model, inputs)
+    x = events.get("image")
+    if name == "serving_default":
+        params = model.conditioned_on(label).decode_params(inputs["z"])
+        outputs = {"image": model.decode(inputs["z"], label), **params}
+    elif name == "encode":
+        outputs = model.encode(x, label)
+    elif name == "reconstruct":
+        outputs = {"image": model.reconstruct(x, label)}
+    elif name == "embed":
+        outputs = {"embedding": _means(model, x, label)}
+    elif name == "prior" and model.prior is not None:
+        given = model.prior.conditioned_on(label) if label is not None else model.prior
+        outputs = {"z": given.place({k: v for k, v in inputs.items() if k != "label"})}
+    elif name == "generate" and model.prior is not None:
+        z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
+        outputs = {"image": model.decode(z, label), "z": z}
+    elif name == "interpolate":
+        ends = inputs["z_start"], inputs["z_end"]
+        outputs = _interpolation(model, *ends, inputs["steps"], label)
+    elif name == "interpolate_images":
+        ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
+        outputs = _interpolation(model, *ends, inputs["steps"], label)
+    elif name == "score" and name not in endpoints.left_out(model):
+        # Its numbers have a test of their own; here it is whether they are the same elsewhere.
+        kind = kind_of_images(inputs)
+        endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
+        tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
+        outputs = tf.function(endpoint.function, autograph=False)(*tensors)
+    else:
+        return {}
+    return {key: np.asarray(value, np.float32) for key, value in outputs.items()}
+
+
+def _label(inputs) -> np.ndarray | None:
+    """The classes of a request, whatever form they have."""
+    label = inputs.get("label")
+    return np.argmax(label, axis=-1) if label is not None and label.ndim == 2 else label
+
+
+def _events(model, inputs) -> dict[str, np.ndarray]:
+    """The images of a request as the model takes them."""
+    import tensorflow as tf
+
+    from export.graphs import preprocessing
+
+    images = preprocessing.images(model, kind_of_images(inputs))
+    return {
+        key.removesuffix("_bytes"): np.asarray(images.decode(tf.constant(value)))
+        for key, value in inputs.items()
+        if key.startswith("image")
+    }
+
+
+def kind_of_images(inputs) -> str:
+    """Names the preprocessing that inputs like these ask for."""
+    images = [value for key, value in inputs.items() if key.startswith("image")]
+    if not images or images[0].dtype.kind == "f":
+        return "float32"
+    return "png" if images[0].dtype.kind in "SO" else "uint8"
+
+
+def _means(model, x, label):
+    given = model.conditioned_on(label)
+    return given.posterior.mean(given.encode_params(x))
+
+
+def moved(model, inputs, tolerance: float) -> float:
+    """Returns how far images of images move where their codes do so by `tolerance`, relatively.
+
+    The codes of images that a model never saw are far out, where decoders are steep.
+    """
+    label, farthest = _label(inputs), 0.0
+    for x in _events(model, inputs).values():
+        z = np.asarray(_means(model, x, label))
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
+        step = tolerance * max(1.0, float(np.abs(z).max(initial=0.0)))
+        moved = np.asarray(model.decode((z + step * signs).astype(z.dtype), label), np.float64)
+        farthest = max(farthest, float(np.abs(moved - np.asarray(model.decode(z, label))).max()))
+    return farthest
+
+
+def _draws(model, seeds, temperatures, label):
+    """Draws of the prior, one for each row by its own seed."""
+    import tensorflow as tf
+
+    from kvae import random
+
+    @tf.function(autograph=False)
+    def draw(seed, temperature, label):
+        return model.conditioned_on(label).prior.sample(1, random.split(seed)[0], temperature)
+
+    if temperatures is None:
+        temperatures = np.ones(len(seeds), np.float32)
+    draws = []
+    for row, (seed, temperature) in enumerate(zip(seeds, temperatures, strict=True)):
+        own = None if label is None else tf.constant(label[row : row + 1])
+        draws.append(draw(random.as_seed(int(seed)), tf.constant(temperature), own))
+    return np.concatenate(draws)
+
+
+def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
+    """Rows with fewer steps than the longest stay at their end."""
+    from kvae.utils import interpolation
+
+    most = int(max(steps))
+    positions = [np.append(np.linspace(0.0, 1.0, n), np.ones(most))[:most] for n in steps]
+    z = np.asarray(interpolation.interpolate(model, start, end, np.stack(positions)))
+    labels = None if label is None else np.repeat(label, most)
+    images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
+    return {"image": images.reshape(*z.shape[:2], *images.shape[1:]), "z": z}
+
+
+def rounding(unit: float, wanted: dict, precise: dict | None) -> dict[str, float]:
+    """Returns by how much runtimes may differ in each output, for the rounding of half precision.
+
+    An output that rounding does not change, such as the draws of a prior, may not differ for it.
+
+    Args:
+        unit: float. The relative error of rounding one number.
+        wanted: dict of arrays. The model's outputs.
+        precise: dict of arrays or `None`. Those of the model in float32, where they are known.
+    """
+    allowed = {}
+    for name, array in wanted.items() if unit else ():
+        last_place = unit * max(1.0, float(np.abs(array).max(initial=0.0)))
+        if precise is None:
+            allowed[name] = _UNITS_UNKNOWN * last_place
+        elif difference := float(
+            np.abs(np.subtract(array, precise[name], dtype="f8")).max(initial=0.0)
+        ):
+            allowed[name] = _TIMES * difference + _UNITS_MORE * last_place
+    return allowed

@@ -1,0 +1,122 @@
+"""Decoders and encoders as ONNX files."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from export import half_precision
+from export.files import checksum
+from export.runtimes import child, onnx_runtime
+from export.signatures import Call
+from export.writers import metadata
+from kvae.utils import io, names
+
+__all__ = ["PARTS", "onnx"]
+
+PARTS = {"decoder": "serving_default", "encoder": "encode"}
+
+
+def onnx(
+    model, path: str | os.PathLike, part: str = "decoder", opset: int = 17, card=None
+) -> pathlib.Path:
+    """Writes a model's decoder or encoder as an ONNX file.
+
+    Inputs and outputs are those of `export.saved_model`, for any batch size: of a decoder `z` to
+    `image` and the likelihood's parameters, of an encoder `image` to the posterior's parameters,
+    both with an int64 `label` where the model is conditional. Sampling stays with the caller. The
+    metadata `kvae.json` say what the file is, and `kvae.sha256` holds a SHA-256 of it, by which
+    `export.verify` refuses a file that was altered.
+
+    The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
+    appears under its name: converters can write files that no runtime takes. It needs `tf2onnx`,
+    `onnx` and `onnxruntime` (`pip install 'kvae[onnx]'`). OpenVINO reads the same file. Networks
+    that compute in bfloat16 compute in float32 there.
+
+    ONNX knows no errors: rows that the model does not take (an image outside the likelihood's
+    support, z that is not finite, a label that is no class) come back as NaN.
+
+    Args:
+        model: `kvae.VAE`. Built.
+        path: str or path. The file, usually `*.onnx`. An older one is replaced.
+        part: str. `"decoder"` or `"encoder"`: an ONNX file holds one graph. Defaults to
+            `"decoder"`.
+        opset: int. The version of ONNX's operators. Defaults to `17`.
+        card: optional `zoo.Card`, for the metadata.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        FileNotFoundError: if one of the packages is not installed.
+        NotADirectoryError, PermissionError: if the folder cannot be written.
+        OSError: if the disk is full.
+        TypeError: if `model` is no `kvae.VAE`.
+        ValueError: for an unknown part, and a model that is not built or does not convert.
+
+    Example:
+
+    ```python
+    path = export.onnx(zoo.load("conv_vae.digits"), "digits.onnx")
+    print(export.verify(path, zoo.load("conv_vae.digits")))
+    ```
+    """
+    from export.graphs import endpoints
+
+    endpoints.exportable(model)
+    if part not in PARTS:
+        raise names.unknown_name("part", part, PARTS)
+    onnx_runtime.require("tf2onnx", "onnx", "onnxruntime")
+    path, signature = pathlib.Path(path), PARTS[part]
+    source = model
+    if half_precision.half_type(model) == "bfloat16":
+        source = half_precision.in_float32(
+            model
+        )  # ONNX Runtime and its converter have no bfloat16.
+    endpoint = endpoints.endpoints(source, signatures=[signature], refuse=False)[signature]
+    with io.atomic_write(path) as temporary:
+        try:
+            temporary.write_bytes(_convert(model, endpoint, signature, opset, card))
+        except Exception as error:
+            line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise ValueError(
+                f"The {part} of {model.name!r} does not convert to ONNX (opset {opset}): {line}."
+            ) from error
+        _check(model, endpoint, signature, temporary, path)
+    return path
+
+
+def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
+    import tensorflow as tf
+    import tf2onnx
+
+    content, _ = tf2onnx.convert.from_function(
+        tf.function(endpoint.function), input_signature=endpoint.inputs, opset=opset
+    )
+    facts = {**metadata.describe(model, card), "signature": signature, "seal": checksum.NAME}
+    for key, value in ((onnx_runtime.METADATA, json.dumps(facts)), (checksum.NAME, checksum.BLANK)):
+        entry = content.metadata_props.add()
+        entry.key, entry.value = key, value
+    return checksum.sealed(content.SerializeToString())
+
+
+def _check(model, endpoint, signature: str, file: pathlib.Path, path: pathlib.Path) -> None:
+    rows = 3
+    zeros = {
+        spec.name: np.zeros((rows, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+        for spec in endpoint.inputs
+    }
+    call = Call(signature, zeros)
+    answer = child.request("export.runtimes.onnx_runtime", file, [call], timeout=300.0)
+    problem = answer.failure or answer.load_error
+    if not problem:
+        problem = answer.results[0].error
+    if not problem:
+        found = answer.results[0].outputs
+        if not all(len(a) == rows and np.isfinite(a).all() for a in found.values()):
+            problem = "what it returns is not finite or has another shape"
+    if problem:
+        raise ValueError(
+            f"The ONNX file of {model.name!r} does not run, so {path} was not written: {problem}."
+        )

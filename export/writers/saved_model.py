@@ -1,0 +1,177 @@
+"""SavedModels in the folder layout of TensorFlow Serving."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from export import example_inputs, half_precision
+from export.files import meta_graph, warmup
+from export.files.versions import METADATA, checksums, versions
+from export.signatures import Call, Signature, TensorInfo
+from export.writers import metadata
+from kvae.utils import io
+
+__all__ = ["saved_model"]
+
+_WARMUP_ROWS = (1, 8)
+
+
+def saved_model(
+    model,
+    directory: str | os.PathLike,
+    version: int | None = None,
+    preprocessing: str | None = None,
+    signatures: Sequence[str] | None = None,
+    fit: str = "stretch",
+) -> pathlib.Path:
+    """Writes a model as `directory/VERSION/`, a SavedModel that TensorFlow Serving can load.
+
+    The signatures, with their inputs and outputs:
+
+    - `serving_default` (decode): `z` `[batch, latent_dim]` to `image` `[batch, *event]`, the mean
+      of p(x|z), and the likelihood's parameters, e.g. `logits`.
+    - `encode`: `image` to the posterior's parameters, e.g. `z_mean` and `z_log_var`.
+    - `reconstruct`: `image` to `image`, through the posterior mean.
+    - `embed`: `image` to `embedding` `[batch, latent_dim]`, the posterior mean.
+    - `generate`: `seed`, and optionally `temperature`, to `image` and `z`, drawn from the prior.
+      Each row has its own seed. Its `z` has the same bits whatever it is batched with; its `image`
+      is `model.sample(1, seed=seed)`, with the row's label and temperature, up to the rounding of a
+      batched product, which depends on the batch (about 1e-6).
+    - `interpolate`: `z_start` and `z_end`, and optionally `steps`, to `image`
+      `[batch, steps, *event]` and `z` `[batch, steps, latent_dim]`, both ends included. Rows with
+      fewer steps than the longest of the batch stay at their end.
+    - `interpolate_images`: the same from `image_start` to `image_end`, by their posterior means.
+    - `score`: `image` and `seed`, and optionally `num_samples`, to `elbo`, `log_prob` (the
+      importance-sampled estimate of log p(x), a lower bound in expectation; both in nats) and
+      `effective_sample_size`, which says how many samples decide it. A row's numbers have the same
+      bits whatever it is batched with.
+
+    All take any batch size, and every input has one value for each row: seeds, steps, numbers of
+    samples and labels are int64 `[batch]`, all other numbers float32. Those of a conditional model
+    take a `label` too, the class of each row. Without the optional inputs the temperature is 1, the
+    steps are 8 (of at most 64), the samples 64 (of at most 1000). A server that merges the requests
+    of several clients (`--enable_batching`) needs the optional inputs from all of them.
+
+    What `VAE.log_prob` refuses the graph refuses too, in the same words: images outside of the
+    likelihood's support, NaN, z that is not finite, labels that are no classes, and seeds,
+    temperatures, steps and numbers of samples out of range. The request is answered with the error
+    `INVALID_ARGUMENT`, never with a number. It fails as a whole: where a server merges the requests
+    of several clients, one wrong row fails the batch that it is in. The development server runs
+    each request alone.
+
+    A model without a prior has no `generate`, and one whose posterior has no density (an
+    autoencoder) no `score`.
+
+    `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each
+    signature, which TensorFlow Serving runs before it takes the version into service.
+
+    The version appears at once and whole: it is written beside and then renamed, so a server that
+    polls the folder never sees half of it. `assets.extra/kvae.json` describes it for clients, with
+    the SHA-256 of every file, which `export.verify` and `kvae serve` check.
+
+    Args:
+        model: `kvae.VAE`. Built.
+        directory: str or path. The model's folder; made when it is not there.
+        version: int. At least 1. Defaults to the number after the largest one there.
+        preprocessing: str or `None`. What the inputs `image…` are. `"float32"` (`None`): events as
+            the model takes them. `"uint8"`: intensities from 0 to 255, divided by 255 (the numbers
+            themselves for a likelihood of whole numbers). `"png"`: PNG or JPEG files, `image_bytes`
+            and so on, read as `kvae.datasets.from_folder` reads them, to the bit, and then as
+            `"uint8"`.
+        signatures: sequence of str or `None`. Which to write beside `serving_default`. Defaults to
+            `None`: all that the model has.
+        fit: str. How files are brought to the model's size: `"stretch"`, or `"crop"` for a model
+            that was trained on images that were read so. Defaults to `"stretch"`.
+
+    Returns:
+        Path of the version folder.
+
+    Raises:
+        FileExistsError: if the version exists. It is never overwritten.
+        NotADirectoryError, PermissionError: if the folder cannot be written.
+        OSError: if the disk is full. Nothing half-written is left.
+        TypeError: if `model` is no `kvae.VAE`, or `version` no integer.
+        ValueError: if the model is not built, `version` is below 1, a signature, the
+            preprocessing or the fit is unknown, or the model has no such signature or images.
+
+    Example:
+
+    ```python
+    path = export.saved_model(zoo.load("conv_vae.digits"), "serving/digits")   # serving/digits/1
+    export.saved_model(zoo.load("conv_vae.digits"), "serving/png", preprocessing="png")
+    ```
+    """
+    from export.graphs import endpoints
+
+    endpoints.exportable(model)
+    made = endpoints.endpoints(model, images=preprocessing, signatures=signatures, fit=fit)
+    sent = {"preprocessing": preprocessing or "float32"}
+    if preprocessing == "png":
+        sent["fit"] = fit
+    directory = pathlib.Path(directory)
+    if version is not None:
+        if isinstance(version, bool) or not hasattr(version, "__index__"):
+            raise TypeError(f"A version is an integer, not {version!r}.")
+        if int(version) < 1:
+            raise ValueError(f"A version is at least 1, not {version}.")
+        return _write(model, made, directory, int(version), sent)
+    while True:
+        number = max(versions(directory), default=0) + 1
+        try:
+            return _write(model, made, directory, number, sent)
+        except FileExistsError:
+            if number not in versions(directory):
+                raise
+            # Another process published this number meanwhile: take the next.
+
+
+def _write(model, made, directory: pathlib.Path, version: int, sent: dict) -> pathlib.Path:
+    from export.graphs import endpoints
+
+    if version in versions(directory):  # `00001` is version 1 as well.
+        raise FileExistsError(
+            f"Version {version} exists in {directory} and is not overwritten. Leave `version` out "
+            "to publish the next one."
+        )
+    path = directory / str(version)
+    with io.atomic_directory(path) as folder, io.utf8_path(folder) as temporary:
+        endpoints.write(made, temporary)
+        found = meta_graph.read_signatures(temporary)
+        warmup.write(temporary, model.name, _warmup_calls(model, found))
+        content = _describe(model, found, sent) | {"files": checksums(temporary)}
+        (temporary / METADATA).write_text(io.sealed(content))
+    return path
+
+
+def _warmup_calls(model, found) -> list:
+    """One request of each size for each signature, so that a server's first clients do not wait."""
+    return [
+        Call(name, example_inputs.inputs(signature, rows, model))
+        for name, signature in found.items()
+        for rows in _WARMUP_ROWS
+    ]
+
+
+def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
+    """Returns what a client needs to know, as plain data."""
+    from export.graphs import endpoints
+
+    def tensors(infos: dict[str, TensorInfo]) -> dict:
+        return {
+            name: {"dtype": info.dtype, "shape": list(info.shape)} for name, info in infos.items()
+        }
+
+    return {
+        **metadata.describe(model),
+        **sent,
+        "half_precision": half_precision.half_type(model),
+        "signatures": {
+            name: {
+                "inputs": tensors(item.inputs),
+                "optional": list(item.optional),
+                "outputs": tensors(item.outputs),
+            }
+            for name, item in found.items()
+        },
+        "left_out": endpoints.left_out(model),
+    }

@@ -1,0 +1,79 @@
+"""Representative inputs, which set the ranges of a file that computes in eight bits."""
+
+import numpy as np
+
+__all__ = ["decoder_inputs", "encoder_inputs"]
+
+_ROWS = 256
+
+
+def decoder_inputs(model, calibration) -> dict[str, np.ndarray]:
+    """Gives inputs of the decoder as it will meet them: latents, a conditional model's labels."""
+    if calibration is None:
+        if model.prior is None:
+            raise ValueError(
+                f"{model.name!r} has no prior to draw latents from, and precision 'int8' needs "
+                "some: give `calibration`, a few hundred images or latents."
+            )
+        label = np.arange(_ROWS) % (model.num_classes or 1)
+        given = model.conditioned_on(label if model.conditional else None)
+        return _latents_and_label(model, given.prior.sample(_ROWS, 0), label)
+    given, label, events = _given(model, calibration)
+    if not events:
+        model.decode(given, label)  # Checks the labels.
+        return _latents_and_label(model, given, label)
+    params = model.encode(given, label)
+    known = model.conditioned_on(label)
+    latents = np.asarray(known.posterior.sample(params, seed=0), np.float32)
+    if model.prior is None:
+        return _latents_and_label(model, latents, label)
+    drawn = np.asarray(known.prior.sample(len(latents), 1), np.float32)
+    # In turn, so that a prefix of the rows has both.
+    both = np.stack([latents, drawn], axis=1).reshape(-1, model.latent_dim)
+    return _latents_and_label(model, both, None if label is None else np.repeat(label, 2))
+
+
+def encoder_inputs(model, calibration) -> dict[str, np.ndarray]:
+    """Gives inputs of the encoder."""
+    events = False
+    if calibration is not None:
+        given, label, events = _given(model, calibration)
+    if not events:
+        raise ValueError(
+            "Precision 'int8' of an encoder needs images: give `calibration`, a few hundred of "
+            f"shape {tuple(model.event_shape)}."
+        )
+    model.encode(given[:1], None if label is None else label[:1])  # Checks the labels.
+    return _with_label(model, {"image": given}, label)
+
+
+def _given(model, calibration) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """Checks calibration data: the rows, their labels, and whether they are images."""
+    label = None
+    if isinstance(calibration, tuple):
+        calibration, label = calibration
+    if hasattr(calibration, "examples"):
+        calibration, label = calibration.examples, calibration.labels if model.conditional else None
+    given = np.asarray(calibration)
+    events = given.shape[1:] == tuple(model.event_shape)
+    fits = events or given.shape[1:] == (model.latent_dim,)
+    if given.ndim < 2 or not len(given) or not fits:
+        raise ValueError(
+            f"`calibration` has shape {given.shape}; it is images (n, "
+            f"{', '.join(map(str, model.event_shape))}) or latents (n, {model.latent_dim})."
+        )
+    if not np.isfinite(given).all():
+        raise ValueError("`calibration` holds NaN or infinite values. Remove them.")
+    if events:
+        model.likelihood.check(given, "calibration")
+    return given.astype(np.float32), label, events
+
+
+def _latents_and_label(model, latents, label) -> dict[str, np.ndarray]:
+    return _with_label(model, {"z": np.asarray(latents, np.float32)}, label)
+
+
+def _with_label(model, found: dict, label) -> dict[str, np.ndarray]:
+    if model.conditional:
+        found["label"] = np.eye(model.num_classes, dtype=np.float32)[label]
+    return found

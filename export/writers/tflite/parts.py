@@ -1,0 +1,107 @@
+"""The parts of a model that a TFLite file can hold, as graphs of a fixed batch size."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from export.graphs import endpoints
+
+__all__ = ["Part", "decoder", "encoder", "has_transform", "prior", "prior_error"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One signature of the file.
+
+    Attributes:
+        name: str. The signature's name.
+        title: str. What errors call the part, e.g. "decoder".
+        endpoint: `Endpoint`, of a fixed batch size.
+        precision: str.
+        network: keras.Model or `None`. The user's network that the part holds.
+        samples: dict of arrays or `None`. Representative inputs, for `"int8"`.
+    """
+
+    name: str
+    title: str
+    endpoint: endpoints.Endpoint
+    precision: str
+    network: keras.Model | None = None
+    samples: dict[str, np.ndarray] | None = None
+
+
+def _label(model, batch: int) -> list:
+    if not model.conditional:
+        return []
+    # One-hot: the converter's own operator for it comes out wrong in eight bits.
+    return [tf.TensorSpec((batch, model.num_classes), tf.float32, name="label")]
+
+
+def decoder(model, precision: str, batch: int, samples) -> Part:
+    def decode(z, label=None):
+        return {"image": tf.cast(endpoints.mean(model, z, label), tf.float32)}
+
+    inputs = (
+        tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z"),
+        *_label(model, batch),
+    )
+    _refuse_half(model, model.decoder, "decoder")
+    endpoint = endpoints.Endpoint(inputs, decode)
+    return Part("serving_default", "decoder", endpoint, precision, model.decoder, samples)
+
+
+def encoder(model, precision: str, batch: int, samples) -> Part:
+    def encode(image, label=None):
+        params = model.encode_params(image, label)
+        return {name: tf.cast(value, tf.float32) for name, value in params.items()}
+
+    inputs = (
+        tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image"),
+        *_label(model, batch),
+    )
+    _refuse_half(model, model.encoder, "encoder")
+    endpoint = endpoints.Endpoint(inputs, encode)
+    return Part("encode", "encoder", endpoint, precision, model.encoder, samples)
+
+
+def has_transform(prior) -> bool:
+    return prior is not None and not prior.standard_normal
+
+
+def prior(model, batch: int) -> Part:
+    known = model.prior.precomputed()  # What depends on no noise is computed here, not on the device.
+    try:
+        sizes = known.plain_noise()
+    except ValueError as error:
+        raise prior_error(model, str(error)) from None
+    order = list(sizes)
+    label = _label(model, batch) if model.prior.conditional else []
+
+    def place(*arguments):
+        given = known
+        if label:
+            given = known.conditioned_on(tf.argmax(arguments[-1], axis=-1, output_type=tf.int32))
+        return {"z": given.place(dict(zip(order, arguments, strict=False)))}
+
+    inputs = [tf.TensorSpec((batch, sizes[name]), tf.float32, name=name) for name in order]
+    endpoint = endpoints.Endpoint((*inputs, *label), place)
+    return Part("prior", f"prior ({type(model.prior).__name__})", endpoint, "float32")
+
+
+def prior_error(model, why: str) -> ValueError:
+    return ValueError(
+        f"The prior of {model.name!r} ({type(model.prior).__name__}) does not convert to TFLite's "
+        f"built-in operators: {why}. Leave it out with prior=False, and draw z elsewhere."
+    )
+
+
+def _refuse_half(model, network, what: str) -> None:
+    half = [layer.name for layer in network.layers if "float16" in layer.compute_dtype]
+    if half:
+        raise ValueError(
+            f"The {what} of {model.name!r} computes in half precision ({half[0]!r}), which TFLite "
+            "does not take. Build the model under keras.config.set_dtype_policy('float32') and "
+            "load the weights into it; choose precision='float16' for a file of half the size."
+        )

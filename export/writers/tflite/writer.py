@@ -1,0 +1,200 @@
+"""Models as TFLite files, for LiteRT on phones, boards and in browsers."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from export.files import checksum, flatbuffer
+from export.runtimes import child, litert
+from export.signatures import Call
+from export.writers import metadata
+from export.writers.tflite import accelerator
+from export.writers.tflite import calibration as calibrate
+from kvae.utils import io, names
+
+__all__ = ["PARTS", "PRECISIONS", "tflite"]
+
+# Bytes of one weight.
+PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
+PARTS = ("decoder", "encoder", "both")
+
+
+def tflite(
+    model,
+    path: str | os.PathLike,
+    precision: str = "float32",
+    batch_size: int = 1,
+    calibration=None,
+    parts: str = "decoder",
+    prior: bool = True,
+    card=None,
+) -> pathlib.Path:
+    """Writes a model's decoder, encoder or both as a TFLite file.
+
+    Its signatures:
+
+    - `serving_default` (decode): `z` `[batch_size, latent_dim]` to `image` `[batch_size, *event]`,
+      the mean of p(x|z).
+    - `encode`: `image` to the posterior's parameters, e.g. `z_mean` and `z_log_var`.
+    - `prior`, beside a decoder whose prior is no standard Gaussian: plain noise to `z`. An input
+      whose name ends in `uniform` takes numbers uniform on [0, 1), any other (`noise`) takes
+      N(0, 1). It is float32 at every precision.
+
+    All inputs and outputs are float32. Those of a conditional model take a second input `label`,
+    one-hot, float32 `[batch_size, num_classes]`. The file uses TFLite's built-in operators only and
+    a fixed batch size (accelerators reject others). Sampling stays with the caller: random
+    operators do not convert, so draw the noise on the device.
+
+    Blocks that LiteRT's GPU accelerator rejects are written otherwise: a ReLU after a transposed
+    convolution, group normalisation, nearest up-sampling. Metadata called `kvae.json` say what the
+    file is: the range of the inputs, the prior, the signatures and what, if anything, keeps each
+    from running on the GPU as a whole (`gpu`); with a card the preprocessing and the licence too.
+
+    A SHA-256 of the file is in its metadata too (`kvae.sha256`): `export.verify` and the loader of
+    this package, `export.runtimes.litert.Model`, refuse a file that was cut off or altered. Other
+    interpreters read over it.
+
+    The finished file is loaded and run once in LiteRT, in a process of its own, before it appears
+    under its name.
+
+    Args:
+        model: `kvae.VAE`. Built.
+        path: str or path. The file, usually `*.tflite`. An older one is replaced.
+        precision: str. `"float32"`; `"float16"` (half-size weights, save the smallest ones where
+            they would change an image in [0, 1] by more than 1e-3); `"dynamic"` (8-bit weights,
+            where a layer has at least 1024 of them); `"int8"` (8-bit weights and activations, with
+            float32 kept at the ends). Defaults to `"float32"`.
+        batch_size: int. Rows for each call. Defaults to `1`.
+        calibration: array, pair or Dataset, for `"int8"` only: images `[n, *event]`, of which
+            posterior samples are taken (beside as many prior draws, where there is a prior), or
+            latents `[n, latent_dim]`, taken as they are; where both fit the shape, images are
+            meant. They set the range of each activation, and values beyond the range are cut off.
+            Of a conditional model a pair of these and their labels `[n]`, or a
+            `kvae.datasets.Dataset` with labels. Defaults to 256 draws from the prior (of all
+            classes in turn); an encoder needs images.
+        parts: str. `"decoder"`, `"encoder"` or `"both"`. Defaults to `"decoder"`.
+        prior: bool. Whether a prior other than the standard Gaussian goes with the decoder.
+            Defaults to `True`.
+        card: optional `zoo.Card`, for the metadata.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        FileNotFoundError: if LiteRT, which checks the file, is not installed.
+        NotADirectoryError, PermissionError: if the folder cannot be written.
+        OSError: if the disk is full.
+        TypeError: if `model` is no `kvae.VAE`.
+        ValueError: for an unknown precision, a batch size below 1, a model that is not built or a
+            part of which does not convert, and for calibration data that are missing (`"int8"`
+            without a prior or with an encoder), of another shape, not finite, or given for another
+            precision.
+
+    Example:
+
+    ```python
+    vae = zoo.load("conv_vae.mnist")
+    images = kvae.datasets.load("mnist", "train").examples[:256]
+    path = export.tflite(vae, "mnist.tflite", "int8", calibration=images)
+    ```
+    """
+    litert.require()
+    from export.graphs import endpoints
+    from export.writers.tflite import parts as built
+
+    endpoints.exportable(model)
+    if precision not in PRECISIONS:
+        raise names.unknown_name("precision", precision, PRECISIONS)
+    if parts not in PARTS:
+        raise names.unknown_name("parts", parts, PARTS)
+    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
+        raise ValueError(f"`batch_size` is a positive integer, not {batch_size!r}.")
+    if calibration is not None and precision != "int8":
+        raise ValueError(
+            f"Only precision 'int8' is calibrated, not {precision!r}: leave `calibration` out."
+        )
+    path = pathlib.Path(path)
+    size, int8 = int(batch_size), precision == "int8"
+    written = []
+    if parts != "encoder":
+        samples = calibrate.decoder_inputs(model, calibration) if int8 else None
+        written.append(built.decoder(model, precision, size, samples))
+        if prior and built.has_transform(model.prior):
+            written.append(built.prior(model, size))
+    if parts != "decoder":
+        samples = calibrate.encoder_inputs(model, calibration) if int8 else None
+        written.append(built.encoder(model, precision, size, samples))
+    # The file's folder comes first: a conversion takes long, a path that cannot be written is
+    # known at once.
+    with io.atomic_write(path) as temporary:
+        temporary.write_bytes(_file(model, written, precision, card))
+        _check(model, written, temporary, path, precision, size)
+    return path
+
+
+def _file(model, parts, precision: str, card) -> bytes:
+    """Converts each part, and puts them into one file with its metadata."""
+    from export.writers.tflite import conversion
+
+    contents, described = [], {}
+    for part in parts:
+        content = flatbuffer.read(conversion.convert(model, part))
+        accelerator.split_activations(content)
+        described[part.name] = {
+            "inputs": {spec.name: list(spec.shape) for spec in part.endpoint.inputs},
+            "precision": part.precision,
+            "gpu": accelerator.obstacles(content),
+        }
+        contents.append(content)
+    content = flatbuffer.join(contents)
+    facts = {
+        **metadata.describe(model, card),
+        "precision": precision,
+        "signatures": described,
+        "seal": checksum.NAME,
+    }
+    flatbuffer.set_metadata(content, litert.METADATA, json.dumps(facts).encode())
+    flatbuffer.set_metadata(content, checksum.NAME, checksum.BLANK.encode())
+    return checksum.sealed(flatbuffer.pack(content))
+
+
+def _check(model, parts, file, path, precision: str, batch: int) -> None:
+    """Runs the file once in LiteRT: a converter can write a file that only looks right."""
+    calls = []
+    for part in parts:
+        # Half of what a uniform number can be, and all of the first class.
+        zeros = {
+            spec.name: np.full(spec.shape, 0.5 * spec.name.endswith("uniform"), np.float32)
+            for spec in part.endpoint.inputs
+        }
+        if "label" in zeros:
+            zeros["label"][:, 0] = 1.0
+        calls.append(Call(part.name, zeros))
+    answer = child.request("export.runtimes.litert", file, calls, timeout=300.0)
+    problem = answer.failure or answer.load_error
+    if not problem:
+        problem = "; ".join(result.error for result in answer.results if result.error)
+    if not problem:
+        operators = answer.facts["operators"]
+        foreign = [n for n in operators if n.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
+        # Vectors (biases, normalisation) may be folded away; matrices and kernels stay.
+        networks = [part.network for part in parts if part.network is not None]
+        kept = [v for network in networks for v in network.weights if len(v.shape) > 1]
+        weights = sum(int(np.prod(v.shape)) for v in kept)
+        size = file.stat().st_size
+        outputs = [array for result in answer.results for array in result.outputs.values()]
+        image = answer.results[0].outputs.get("image")
+        wrong = image is not None and image.shape != (batch, *model.event_shape)
+        if foreign:
+            problem = f"it uses operators that are not built in: {', '.join(foreign)}"
+        elif size < 0.5 * weights * PRECISIONS[precision]:
+            problem = f"it has {size} bytes, too few for {weights} weights"
+        elif wrong or not all(np.isfinite(array).all() for array in outputs):
+            problem = "what it returns is not finite or has another shape"
+    if problem:
+        raise ValueError(
+            f"The TFLite file of {model.name!r} at precision {precision!r} does not run, so "
+            f"{path} was not written: {problem}."
+        )

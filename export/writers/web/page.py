@@ -1,0 +1,240 @@
+"""Writes the page: its files, the model's, and what the page must know of the latents."""
+
+import importlib.resources
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from export.writers.tflite.writer import tflite
+from export.writers.web import litert_js
+from kvae.utils import io
+
+__all__ = ["describe", "web"]
+
+_FILES = (
+    "index.html",
+    "style.css",
+    "main.js",
+    "network.js",
+    "latents.js",
+    "plane.js",
+    "pictures.js",
+    "drawing.js",
+)
+_SEEDS = 500
+_SPACES = ("real", "sphere")
+
+
+def web(
+    model,
+    directory: str | os.PathLike,
+    data=None,
+    title: str | None = None,
+    precision: str = "float32",
+    points: int = 2000,
+) -> pathlib.Path:
+    """Writes a static page that runs a model's decoder in the browser, and its encoder.
+
+    Drag over the latent plane and the image follows; draw samples by seed, walk between two points,
+    draw a digit and see it encoded and decoded. The plane is z itself where it has two dimensions,
+    and else the two principal components of the codes of `data`. The page computes on WebGPU, or in
+    WebAssembly where there is none, with LiteRT.js, which is downloaded once into a cache (12 MB)
+    and copied beside the page: the page asks no other host for anything.
+
+    Any web server can serve the folder, e.g. `python -m http.server -b 127.0.0.1 -d DIRECTORY`; a
+    page that is opened as a file cannot load its parts.
+
+    Args:
+        model: `kvae.VAE` for images: events of shape `[height, width, 1]` or `[height, width, 3]`.
+        directory: str or path. The folder. Older files of the same names in it are replaced.
+        data: optional `kvae.datasets.Dataset`, usually the test set. Its codes are shown behind the
+            plane, and the plane is fitted to them. Defaults to `None`: the plane is that of draws
+            from the prior.
+        title: str. Heading of the page. Defaults to the model's name.
+        precision: str. Of both files, `"float32"` or `"float16"`. Defaults to `"float32"`.
+        points: int. How many examples of `data` are encoded, at most. Defaults to `2000`.
+
+    Returns:
+        Path of `index.html`.
+
+    Raises:
+        ConnectionError: if LiteRT.js is not in the cache and cannot be downloaded.
+        NotADirectoryError, PermissionError: if the folder cannot be written.
+        TypeError: if `model` is no `kvae.VAE`.
+        ValueError: for a model that is not built, not of images, or without codes to show (no
+            `data` and no prior); for what `export.tflite` refuses.
+
+    Example:
+
+    ```python
+    vae = zoo.load("conv_vae.digits")
+    export.web(vae, "page", kvae.datasets.load("digits", "test"))
+    ```
+    """
+    from export.graphs import endpoints
+
+    endpoints.exportable(model)
+    shape = tuple(model.event_shape)
+    if len(shape) != 3 or shape[-1] not in (1, 3):
+        raise ValueError(
+            f"The page shows images of shape (height, width, 1) or (height, width, 3), and the "
+            f"events of {model.name!r} have shape {shape}."
+        )
+    if precision not in ("float32", "float16"):
+        raise ValueError(f"`precision` of a page is 'float32' or 'float16', not {precision!r}.")
+    folder = io.writable_folder(directory, "write the page")
+    (folder / "litert").mkdir(exist_ok=True)
+    facts = describe(model, data, points)
+    facts["title"] = title or model.name
+    litert_js.copy(folder / "litert")
+    # The page has draws from the prior, and needs no network for them.
+    tflite(model, folder / "decoder.tflite", precision, prior=False)
+    if facts["encoder"]:
+        tflite(model, folder / "encoder.tflite", precision, parts="encoder")
+    with io.atomic_write(folder / "model.json") as temporary:
+        temporary.write_text(json.dumps(facts, separators=(",", ":")), "utf-8")
+    static = importlib.resources.files("export.writers.web") / "static"
+    for name in _FILES:
+        with io.atomic_write(folder / name) as temporary:
+            temporary.write_bytes((static / name).read_bytes())
+    return folder / "index.html"
+
+
+def describe(model, data=None, points: int = 2000) -> dict:
+    """Gathers what the page must know of a model: its latents as plain numbers.
+
+    Returns:
+        dict, ready for JSON. `event_shape`, `latent_dim`, `num_classes` (or `None`), `space`
+        (`"real"` or `"sphere"`); `plane` with its `centre` `[latent_dim]`, two orthonormal `axes`
+        and the `extent` that it shows around the centre; `spread`, the standard deviation of each
+        dimension; `points` (or `None`) with the mean codes `z` of the data and their `labels` (or
+        `None`); `seeds` (or `None`), the z that the signature `generate` of the exported SavedModel
+        gives for the seeds 0, 1, … (for each class, where the model is conditional); `encoder`,
+        whether the page can encode images; `fill`, which part of the frame what is drawn fills in
+        the typical image of the data.
+    """
+    seeds = _seeds(model)
+    codes, labels = (None, None) if data is None else _codes(model, data[:points])
+    if model.posterior.space not in _SPACES:
+        raise ValueError(
+            f"The page moves z continuously, but the z of {model.name!r} is "
+            f"{model.posterior.space}."
+        )
+    known = codes
+    if known is None:
+        if seeds is None:
+            raise ValueError(
+                f"{model.name!r} has no prior to draw from: give `data`, so that the page has "
+                "codes to show."
+            )
+        known = seeds.reshape(-1, model.latent_dim)
+    return {
+        "event_shape": [int(size) for size in model.event_shape],
+        "latent_dim": int(model.latent_dim),
+        "num_classes": int(model.num_classes) if model.conditional else None,
+        "space": model.posterior.space,
+        "plane": _plane(known),
+        "spread": _numbers(known.std(axis=0)),
+        "points": None
+        if codes is None
+        else {
+            "name": f"{data.name} {data.split}",
+            "z": _numbers(codes),
+            "labels": None if labels is None else [int(label) for label in labels],
+        },
+        "seeds": None if seeds is None else _numbers(seeds),
+        "encoder": _encodes(model),
+        "fill": None if data is None else _fill(data.examples[:points]),
+    }
+
+
+def _fill(images) -> float:
+    """Which part of the frame what is drawn fills, in the typical image: 20/28 for MNIST."""
+    drawn = images.max(axis=-1) > 0.1 * images.max()
+    heights, widths = drawn.any(axis=2), drawn.any(axis=1)
+
+    def extents(rows):
+        return rows.shape[1] - rows.argmax(axis=1) - rows[:, ::-1].argmax(axis=1)
+
+    shares = np.maximum(extents(heights) / heights.shape[1], extents(widths) / widths.shape[1])
+    return float(f"{np.median(shares):.4g}")
+
+
+def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
+    labels = data.labels
+    given = model.conditioned_on(labels if model.conditional else None)
+    params = model.encode(data.examples, labels if model.conditional else None)
+    codes = np.asarray(given.posterior.mean(params), np.float32)
+    return codes.reshape(len(data), -1), labels
+
+
+def _encodes(model) -> bool:
+    """Whether the encoder's `z_mean` is the posterior's mean: not so for flows, for example."""
+    if model.likelihood.whole_numbers:
+        return False  # The page reads intensities from 0 to 1, which such an encoder never saw.
+    # Zeros and ones: every likelihood of images takes them.
+    noise = np.random.default_rng(0).integers(2, size=(2, *model.event_shape)).astype(np.float32)
+    label = np.zeros(2, int) if model.conditional else None
+    params = model.encode(noise, label)
+    if "z_mean" not in params:
+        return False
+    mean = np.asarray(model.conditioned_on(label).posterior.mean(params))
+    shown = np.asarray(params["z_mean"])
+    return mean.shape == shown.shape and np.allclose(mean, shown, atol=1e-6)
+
+
+def _seeds(model) -> np.ndarray | None:
+    """Draws from the prior, `[seeds, latent_dim]` or `[classes, seeds, latent_dim]`."""
+    import tensorflow as tf
+
+    from export.graphs import endpoints
+
+    if model.prior is None:
+        return None
+    generate = endpoints.endpoints(model, signatures=["generate"])["generate"]
+    function = tf.function(generate.function)
+
+    def drawn(label: int) -> np.ndarray:
+        values = {"seed": tf.range(_SEEDS, dtype=tf.int64), **generate.defaults, "label": label}
+        rows = [
+            tf.broadcast_to(tf.cast(values[spec.name], spec.dtype), [_SEEDS])
+            for spec in generate.inputs
+        ]
+        return function(*rows)["z"].numpy()
+
+    if not model.conditional:
+        return drawn(0)
+    return np.stack([drawn(label) for label in range(model.num_classes)])
+
+
+def _plane(codes: np.ndarray) -> dict:
+    """The plane that the page shows: z itself, or the first two principal components."""
+    size = codes.shape[1]
+    if size <= 2:
+        centre, axes = np.zeros(size), np.eye(2, size)
+    else:
+        centre = codes.mean(axis=0, dtype=np.float64)
+        _, _, axes = np.linalg.svd(codes - centre, full_matrices=False)
+        axes = axes[:2]
+        # The sign is arbitrary: the largest component is positive.
+        largest = np.abs(axes).argmax(axis=1)
+        axes = axes * np.sign(axes[np.arange(2), largest])[:, None]
+    placed = (codes - centre) @ axes.T
+    total = np.square(codes - centre).sum()
+    return {
+        "centre": _numbers(centre),
+        "axes": _numbers(axes),
+        "extent": float(f"{1.1 * np.quantile(np.abs(placed), 0.999):.3g}") or 1.0,
+        "explained": float(f"{np.square(placed).sum() / max(total, 1e-12):.3g}"),
+    }
+
+
+def _numbers(values) -> list:
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("The model's codes are not finite, so there is nothing to show.")
+    if values.ndim > 1:
+        return [_numbers(row) for row in values]
+    return [float(str(np.float32(value))) for value in values]  # Shortest that is exact.
