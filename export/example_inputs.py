@@ -5,13 +5,19 @@ import zlib
 
 import numpy as np
 
-from export.signatures import Signature, TensorInfo, matches
+from export.signatures import (
+    FILE_SUFFIX,
+    INPUTS,
+    Signature,
+    TensorInfo,
+    matches,
+    specified_input,
+)
 
 __all__ = ["inputs", "png"]
 
 _SEED = 20
-# What is worked out by each row, as often as the row asks for: little of it will do.
-_COUNTS = {"steps": 5, "num_samples": 20}
+_ENDS = ("z_end", "image_end", "image_end" + FILE_SUFFIX)
 
 
 def inputs(
@@ -34,7 +40,7 @@ def inputs(
 
     def make(name, info):
         fits = name in known and len(known[name]) and matches(known[name], info)
-        if model is None and name.startswith("image") and fits:
+        if model is None and _kind(name) == "image" and fits:
             return np.resize(known[name], (count, *known[name].shape[1:]))
         return makers.make(name, info, count)
 
@@ -65,24 +71,24 @@ class _Makers:
         self.event_shape = tuple(event_shape or getattr(model, "event_shape", None) or (8, 8, 1))
 
     def make(self, name: str, info: TensorInfo, count: int) -> np.ndarray:
-        # The two ends of an interpolation are images, or latents, like those without a place.
-        kind, _, place = name.removesuffix("_bytes").partition("_")
-        # Both ends differ.
-        rng = np.random.default_rng(_SEED + (place == "end"))
+        # Both ends of an interpolation have draws of their own.
+        rng = np.random.default_rng(_SEED + (name in _ENDS))
+        kind = _kind(name)
         if kind == "image":
             return self._images(info, count, rng)
-        if kind == "z":
+        if kind == "latents":
             return self._latents(info, count, rng)
-        if name == "label":
+        if kind == "label":
             return self._labels(info, count)
         integer = np.dtype(info.dtype).kind in "iu"
-        if name == "seed" and integer:
+        if kind == "seed" and integer:
             # Large ones too, where the type has room for them: both halves of a seed count.
-            largest = min(np.iinfo(info.dtype).max, 2**62 - 1)
+            largest = min(np.iinfo(info.dtype).max, INPUTS[name].largest)
             return rng.integers(largest, size=count).astype(info.dtype)
-        if name in _COUNTS and integer:
-            return (np.arange(count) % _COUNTS[name] + 1).astype(info.dtype)
-        if name == "temperature":
+        if kind == "number" and integer:
+            # The work for a row grows with its number: little of it will do.
+            return (np.arange(count) % INPUTS[name].example + 1).astype(info.dtype)
+        if kind == "number":
             return np.linspace(1.0, 0.5, count).astype(info.dtype)
         if name.endswith("uniform"):  # The noise of a prior; other noise is Gaussian.
             return rng.random(_shape(info, count)).astype(info.dtype)
@@ -147,6 +153,12 @@ class _Makers:
         if np.dtype(info.dtype).kind == "f":
             return rng.normal(size=shape).astype(info.dtype)
         return rng.integers(2, size=shape).astype(info.dtype)
+
+
+def _kind(name: str) -> str:
+    """Returns what an input is by its name; nothing for those of other tools."""
+    known = specified_input(name)
+    return known.kind if known else ""
 
 
 def _shape(info, count) -> tuple[int, ...]:

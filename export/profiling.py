@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from export.runtimes import litert
+from export.signatures import DECODE
 
 __all__ = ["Profile", "profile"]
 
@@ -147,7 +148,7 @@ def profile(
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}. Export the model first, with export.tflite.")
     file = litert.Model(path)
-    signature = file.signatures.get("serving_default")
+    signature = file.signatures.get(DECODE)
     wanted = [model.latent_dim]
     if signature is None or signature["inputs"]["z"]["shape"][1:] != wanted:
         raise ValueError(
@@ -158,7 +159,7 @@ def profile(
     inputs = {"z": z}
     if label is not None:
         inputs["label"] = np.eye(model.num_classes, dtype=np.float32)[label]
-    have = file.run("serving_default", inputs)["image"]
+    have = file.run(DECODE, inputs)["image"]
     want = np.asarray(model.decode(z, label))
     difference = np.abs(have.astype(np.float64) - want)
     reconstruction = None if x is None else _reconstruction(model, z, label, x, want)
@@ -170,7 +171,7 @@ def profile(
         precision=file.precision,
         bytes=path.stat().st_size,
         operators=file.operators,
-        gpu=file.metadata.get("signatures", {}).get("serving_default", {}).get("gpu", []),
+        gpu=file.metadata.get("signatures", {}).get(DECODE, {}).get("gpu", []),
         max_abs_error=float(difference.max()),
         mean_abs_error=float(difference.mean()),
         nats=nats,
@@ -230,10 +231,10 @@ def _latencies(model, file, inputs, label, batch_sizes, seconds) -> list[dict]:
     rows = []
     decoder = model.decoder_model()
     with tempfile.TemporaryDirectory(prefix="kvae-profile-") as folder:
-        decode = endpoints.endpoints(model, signatures=["serving_default"])["serving_default"]
-        endpoints.write({"serving_default": decode}, folder)
+        decode = endpoints.endpoints(model, signatures=[DECODE])[DECODE]
+        endpoints.write({DECODE: decode}, folder)
         loaded = tf.saved_model.load(folder)
-        served = loaded.signatures["serving_default"]
+        served = loaded.signatures[DECODE]
         for size in batch_sizes:
             index = np.arange(size) % len(inputs["z"])
             batch = {name: array[index] for name, array in inputs.items()}
@@ -244,7 +245,7 @@ def _latencies(model, file, inputs, label, batch_sizes, seconds) -> list[dict]:
             rows.append(
                 {
                     "batch": size,
-                    "file": _median(lambda b=batch: file.run("serving_default", b), seconds),
+                    "file": _median(lambda b=batch: file.run(DECODE, b), seconds),
                     "saved_model": _median(
                         lambda t=tensors: [v.numpy() for v in served(**t).values()], seconds
                     ),

@@ -1,13 +1,252 @@
-"""What exported models can be asked: the one specification of their signatures.
+"""The one specification of what exported models can be asked.
 
-`SIGNATURES` says which there are, what they take and give, and what they allow.
+`SIGNATURES` says which signatures there are, what each takes and returns, and which models lack it;
+`INPUTS` says which type, shape, default and limits an input has. Graphs, warm-up requests, the
+server, the client, verification and the documentation read them here. Nothing in this module needs
+TensorFlow.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
-__all__ = ["Call", "Signature", "TensorInfo", "fits", "matches"]
+__all__ = [
+    "BATCH_SIZES",
+    "DECODE",
+    "ENCODE",
+    "FILE_SUFFIX",
+    "INPUTS",
+    "PRIOR",
+    "SIGNATURES",
+    "WARMUP_BATCH_SIZES",
+    "Call",
+    "Input",
+    "Output",
+    "Signature",
+    "Specification",
+    "TensorInfo",
+    "fits",
+    "input_names",
+    "left_out",
+    "markdown",
+    "matches",
+    "specified_input",
+]
+
+# The signature that TensorFlow Serving runs when a request names none.
+DECODE = "serving_default"
+ENCODE = "encode"
+# TFLite files alone have this one, since they draw no random numbers: base noise to z.
+PRIOR = "prior"
+
+# An input of image files is called so: `image_bytes`.
+FILE_SUFFIX = "_bytes"
+
+# The batch sizes to which TensorFlow Serving fills merged requests up. The last is the largest.
+BATCH_SIZES = (1, 4, 16, 64, 256)
+# The rows of the requests with which a server warms each signature up.
+WARMUP_BATCH_SIZES = (1, 8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What an input of a signature is. It has one value for each row of a request.
+
+    Attributes:
+        kind: str. `"image"`, `"latents"`, `"label"`, `"seed"` or `"number"`.
+        meaning: str. For the documentation.
+        dtype: str. NumPy's name of the type.
+        shape: tuple of str. The sizes after the batch: `"latent_dim"`, or `"event"` for the sizes
+            of an event.
+        default: float or `None`. The value where a request leaves the input out; `None` where it
+            may not.
+        smallest, largest: float. The limits of what a graph accepts.
+        rule: str. The limits in words, as errors begin.
+        example: float or `None`. A value to try the signature out with.
+    """
+
+    kind: str
+    meaning: str
+    dtype: str = "float32"
+    shape: tuple[str, ...] = ()
+    default: float | None = None
+    smallest: float = -math.inf
+    largest: float = math.inf
+    rule: str = ""
+    example: float | None = None
+
+    @property
+    def optional(self) -> bool:
+        """Checks whether a request may leave the input out."""
+        return self.default is not None
+
+
+def _latents(meaning: str) -> Input:
+    return Input("latents", meaning, shape=("latent_dim",))
+
+
+def _image(meaning: str) -> Input:
+    return Input("image", meaning, shape=("event",))
+
+
+def _count(meaning: str, default: int, largest: int, name: str, example: int) -> Input:
+    rule = f"`{name}` is a whole number from 1 to {largest}"
+    return Input("number", meaning, "int64", (), default, 1, largest, rule, example)
+
+
+INPUTS = {
+    "z": _latents("latents"),
+    "z_start": _latents("where the way begins"),
+    "z_end": _latents("where the way ends"),
+    "image": _image("events; intensities or files where the model was exported for them"),
+    "image_start": _image("the image where the way begins"),
+    "image_end": _image("the image where the way ends"),
+    "label": Input("label", "the class of each row, of a conditional model", "int64", smallest=0),
+    "seed": Input(
+        "seed",
+        "a seed for each row",
+        "int64",
+        smallest=0,
+        largest=2**62 - 1,
+        rule="A seed is an integer from 0 to 2**62 - 1",
+    ),
+    "temperature": Input(
+        "number",
+        "the factor of the noise",
+        default=1.0,
+        smallest=0.0,
+        largest=float(np.finfo(np.float32).max),
+        rule="`temperature` is a finite number of at least 0",
+        example=1.0,
+    ),
+    "steps": _count("the number of points on the way, both ends included", 8, 64, "steps", 5),
+    "num_samples": _count("the number of importance samples", 64, 1000, "num_samples", 20),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What an output of a signature is.
+
+    Attributes:
+        shape: tuple of str. The sizes after the batch: `"latent_dim"`, `"event"`, `"steps"`.
+        row_exact: bool. Whether a row of it has the same bits whatever rows it is batched with.
+    """
+
+    shape: tuple[str, ...] = ()
+    row_exact: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Specification:
+    """What a signature takes and returns.
+
+    Attributes:
+        summary: str. What it computes.
+        inputs: tuple of str. Names in `INPUTS`; a conditional model takes a `label` as well.
+        outputs: dict of str to `Output`.
+        parameters: str. The part whose parameters are outputs too, e.g. `"likelihood"`.
+        needs: str. What a model has to have: `"prior"` or `"density"`.
+        through_codes: bool. Whether it decodes what it has encoded, so that its images carry the
+            rounding of their codes.
+    """
+
+    summary: str
+    inputs: tuple[str, ...]
+    outputs: dict[str, Output]
+    parameters: str = ""
+    needs: str = ""
+    through_codes: bool = False
+
+
+_IMAGE = Output(("event",))
+_PATH = {"image": Output(("steps", "event")), "z": Output(("steps", "latent_dim"))}
+
+SIGNATURES = {
+    DECODE: Specification("the mean of p(x\\|z)", ("z",), {"image": _IMAGE}, "likelihood"),
+    ENCODE: Specification("the parameters of q(z\\|x)", ("image",), {}, "posterior"),
+    "reconstruct": Specification(
+        "the image, through the posterior mean", ("image",), {"image": _IMAGE}, through_codes=True
+    ),
+    "embed": Specification(
+        "the posterior mean", ("image",), {"embedding": Output(("latent_dim",))}
+    ),
+    "generate": Specification(
+        "a draw from the prior, and its image",
+        ("seed", "temperature"),
+        {"image": _IMAGE, "z": Output(("latent_dim",), row_exact=True)},
+        needs="prior",
+    ),
+    "interpolate": Specification(
+        "the way from one latent to another", ("z_start", "z_end", "steps"), _PATH
+    ),
+    "interpolate_images": Specification(
+        "the way from one image to another, by their posterior means",
+        ("image_start", "image_end", "steps"),
+        _PATH,
+        through_codes=True,
+    ),
+    "score": Specification(
+        "estimates of log p(x), in nats",
+        ("image", "seed", "num_samples"),
+        {name: Output(row_exact=True) for name in ("elbo", "log_prob", "effective_sample_size")},
+        needs="density",
+    ),
+}
+
+
+def input_names(signature: str, conditional: bool = False) -> tuple[str, ...]:
+    """Returns the inputs of a signature in their order, those that may be left out at the end."""
+    given = SIGNATURES[signature].inputs
+    required = tuple(name for name in given if not INPUTS[name].optional)
+    optional = tuple(name for name in given if INPUTS[name].optional)
+    return required + ("label",) * conditional + optional
+
+
+def specified_input(name: str) -> Input | None:
+    """Returns what is specified of an input, whose images may be files; `None` for other inputs."""
+    return INPUTS.get(name.removesuffix(FILE_SUFFIX))
+
+
+def left_out(model) -> dict[str, str]:
+    """Returns the signatures that a model cannot have, with the reasons."""
+    lacking = {}
+    if model.prior is None:
+        lacking["prior"] = "the model is an autoencoder without a prior, so it does not sample"
+    if not model.posterior.has_density:
+        lacking["density"] = (
+            f"the model is an autoencoder ({type(model.posterior).__name__} posterior), which "
+            "defines no log p(x)"
+        )
+    return {name: lacking[item.needs] for name, item in SIGNATURES.items() if item.needs in lacking}
+
+
+def markdown() -> str:
+    """Returns the table of the signatures in the documentation."""
+    lines = ["| signature | what it returns | inputs | outputs |", "|---|---|---|---|"]
+    for name, item in SIGNATURES.items():
+        inputs = [_described(key, INPUTS[key]) for key in input_names(name)]
+        outputs = [f"`{key}` `{_shape(output.shape)}`" for key, output in item.outputs.items()]
+        if item.parameters:
+            outputs.append(f"the {item.parameters}'s parameters")
+        lines.append(f"| `{name}` | {item.summary} | {', '.join(inputs)} | {', '.join(outputs)} |")
+    return "\n".join(lines)
+
+
+def _described(name: str, item: Input) -> str:
+    text = f"`{name}` {item.dtype} `{_shape(item.shape)}`"
+    if not item.optional:
+        return text
+    limit = f", at most {item.largest:g}" if item.largest < 1e6 else ""
+    return f"{text} (optional: {item.default:g}{limit})"
+
+
+def _shape(sizes: tuple[str, ...]) -> str:
+    return f"[{', '.join(('batch', *('*event' if size == 'event' else size for size in sizes)))}]"
+
+
+# What a file or a server says of its signatures, which may be those of another tool.
 
 
 @dataclasses.dataclass(frozen=True)

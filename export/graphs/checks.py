@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-__all__ = ["Checks"]
+from export.signatures import INPUTS
 
-MAX_SEED = 2**62 - 1
+__all__ = ["Checks"]
 
 
 class Checks:
@@ -60,13 +60,14 @@ class Checks:
         if label is None:
             return None
         last = self.model.num_classes - 1
-        return self.within(label, 0, last, f"`label` is a class number from 0 to {last}")
+        return self._within(label, 0, last, f"`label` is a class number from 0 to {last}")
 
-    def seed(self, seed):
-        """Checks seeds `[batch]`."""
-        return self.within(seed, 0, MAX_SEED, "A seed is an integer from 0 to 2**62 - 1")
+    def number(self, values, name: str):
+        """Checks numbers `[batch]`, such as seeds, by the limits of the input of this name."""
+        item = INPUTS[name]
+        return self._within(values, item.smallest, item.largest, item.rule)
 
-    def within(self, values, low, high, words: str):
+    def _within(self, values, low, high, words: str):
         """Checks that numbers `[batch]` are in a range; `words` say in which."""
         rows = (values >= tf.cast(low, values.dtype)) & (values <= tf.cast(high, values.dtype))
 

@@ -1,4 +1,4 @@
-"""What an exported model can be asked: each signature's inputs and its function."""
+"""The graphs of the signatures that `export.signatures` specifies."""
 
 import dataclasses
 import inspect
@@ -7,29 +7,14 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from export import signatures as specification
 from export.graphs import preprocessing, scoring
 from export.graphs.checks import Checks
 from kvae import random
+from kvae.models.vae import VAE
 from kvae.utils import forks, interpolation, names
 
-__all__ = [
-    "MAX_SAMPLES",
-    "MAX_STEPS",
-    "SIGNATURES",
-    "Endpoint",
-    "endpoints",
-    "exportable",
-    "left_out",
-    "mean",
-    "write",
-]
-
-# What one row of a request may ask for at most.
-MAX_SAMPLES = 1000
-MAX_STEPS = 64
-# What it gets when it does not say.
-_SAMPLES = 64
-_STEPS = 8
+__all__ = ["Endpoint", "endpoints", "exportable", "mean", "write"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +37,8 @@ def exportable(model):
         TypeError: if it is no `kvae.VAE`.
         ValueError: if it is not built, so that its shapes are not known.
     """
-    import kvae
-
     forks.check()
-    if not isinstance(model, kvae.VAE):
+    if not isinstance(model, VAE):
         raise TypeError(
             f"Only a kvae.VAE is exported, not {type(model).__name__}. Wrap an encoder and a "
             "decoder in kvae.VAE(encoder, decoder, latent_dim=…), or load one with zoo.load."
@@ -66,19 +49,6 @@ def exportable(model):
             "data once, or give its encoder a keras.Input."
         )
     return model
-
-
-def left_out(model) -> dict[str, str]:
-    """Returns the signatures that `model` cannot have, with the reasons."""
-    reasons = {}
-    if model.prior is None:
-        reasons["generate"] = "the model is an autoencoder without a prior, so it does not sample"
-    if not model.posterior.tractable:
-        reasons["score"] = (
-            f"the model is an autoencoder ({type(model.posterior).__name__} posterior), which "
-            "defines no log p(x)"
-        )
-    return reasons
 
 
 def endpoints(
@@ -105,16 +75,16 @@ def endpoints(
         ValueError: for an unknown name, and for a signature that the model cannot have.
     """
     images = preprocessing.images(model, images, fit)
-    reasons = left_out(model)
+    reasons = specification.left_out(model)
     if signatures is None:
-        signatures = [name for name in SIGNATURES if name not in reasons]
-    signatures = dict.fromkeys(("serving_default", *signatures))
+        signatures = [name for name in specification.SIGNATURES if name not in reasons]
+    signatures = dict.fromkeys((specification.DECODE, *signatures))
     for name in signatures:
-        if name not in _BUILDERS:
-            raise names.unknown_name("signature", name, SIGNATURES)
+        if name not in specification.SIGNATURES:
+            raise names.unknown_name("signature", name, specification.SIGNATURES)
         if name in reasons:
             raise ValueError(f"{model.name!r} has no signature {name!r}: {reasons[name]}.")
-    return {name: _BUILDERS[name](model, batch, images, refuse) for name in signatures}
+    return {name: _endpoint(model, name, batch, images, refuse) for name in signatures}
 
 
 def write(endpoints: dict[str, Endpoint], path) -> None:
@@ -161,24 +131,25 @@ def mean(model, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
     return model.likelihood.mean(model.decode_params(z, label))
 
 
-def inputs(model, *first: tf.TensorSpec) -> tuple[tf.TensorSpec, ...]:
-    """Returns the inputs of an endpoint: `first`, and after them a conditional model's label."""
-    if not model.conditional:
-        return first
-    return *first, tf.TensorSpec(first[0].shape[:1], tf.int64, name="label")
+def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endpoint:
+    """Returns the endpoint of one signature, with the inputs that are specified for it."""
+    keys = specification.input_names(name, model.conditional)
+    known = {key: specification.INPUTS[key] for key in keys}
+    sizes = {"latent_dim": model.latent_dim}
 
+    def spec(key: str, item: specification.Input) -> tf.TensorSpec:
+        if item.kind == "image":
+            return images.input(key, batch)
+        return tf.TensorSpec((batch, *(sizes[size] for size in item.shape)), item.dtype, key)
 
-def _optional(required, spec: tf.TensorSpec, value: float, function) -> Endpoint:
-    """An endpoint with one input more, which may be left out; `function` takes it first."""
-    return Endpoint(
-        (*required, spec),
-        lambda *tensors: function(tensors[-1], *tensors[:-1]),
-        {spec.name: value},
-    )
+    compute = _FUNCTIONS[name]
 
+    def function(*tensors):
+        given = dict(zip(keys, tensors, strict=True))
+        return compute(model, images, Checks(model, refuse), **given)
 
-def _rows(batch, dtype, name) -> tf.TensorSpec:
-    return tf.TensorSpec((batch,), dtype, name=name)
+    defaults = {key: item.default for key, item in known.items() if item.optional}
+    return Endpoint(tuple(spec(key, item) for key, item in known.items()), function, defaults)
 
 
 def _for_every_row(values, like):
@@ -186,75 +157,52 @@ def _for_every_row(values, like):
     return tf.broadcast_to(values, tf.shape(like)[:1])
 
 
-def _decode(model, batch, images, refuse) -> Endpoint:
-    def function(z, label=None):
-        check = Checks(model, refuse)
-        params = dict(model.decode_params(check.latents(z, "z"), check.label(label)))
-        return check.outputs({"image": model.likelihood.mean(params), **params})
-
-    spec = tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z")
-    return Endpoint(inputs(model, spec), function)
+def _decode(model, images, check, z, label=None):
+    params = dict(model.decode_params(check.latents(z, "z"), check.label(label)))
+    return check.outputs({"image": model.likelihood.mean(params), **params})
 
 
-def _encode(model, batch, images, refuse) -> Endpoint:
-    def function(image, label=None):
-        check = Checks(model, refuse)
-        x = check.events(images.decode(image), "image")
-        return check.outputs(dict(model.encode_params(x, check.label(label))))
-
-    return Endpoint(inputs(model, images.input("image", batch)), function)
+def _encode(model, images, check, image, label=None):
+    x = check.events(images.decode(image), "image")
+    return check.outputs(dict(model.encode_params(x, check.label(label))))
 
 
 def _code(model, x, label):
-    """The posterior's mean of events, `[batch, latent_dim]`."""
+    """Returns the posterior's mean for events, `[batch, latent_dim]`."""
     given = model.conditioned_on(label)
     return given.posterior.mean(given.encode_params(x))
 
 
-def _reconstruct(model, batch, images, refuse) -> Endpoint:
-    def function(image, label=None):
-        check = Checks(model, refuse)
-        label = check.label(label)
-        z = _code(model, check.events(images.decode(image), "image"), label)
-        return check.outputs({"image": mean(model, z, label)})
-
-    return Endpoint(inputs(model, images.input("image", batch)), function)
+def _reconstruct(model, images, check, image, label=None):
+    label = check.label(label)
+    z = _code(model, check.events(images.decode(image), "image"), label)
+    return check.outputs({"image": mean(model, z, label)})
 
 
-def _embed(model, batch, images, refuse) -> Endpoint:
-    def function(image, label=None):
-        check = Checks(model, refuse)
-        x = check.events(images.decode(image), "image")
-        z = _code(model, x, check.label(label))
-        return check.outputs({"embedding": tf.ensure_shape(z, (batch, model.latent_dim))})
-
-    return Endpoint(inputs(model, images.input("image", batch)), function)
+def _embed(model, images, check, image, label=None):
+    x = check.events(images.decode(image), "image")
+    z = _code(model, x, check.label(label))
+    return check.outputs({"embedding": tf.ensure_shape(z, (image.shape[0], model.latent_dim))})
 
 
-def _generate(model, batch, images, refuse) -> Endpoint:
-    def function(temperature, seed, label=None):
-        check = Checks(model, refuse)
-        label, seed = check.label(label), check.seed(seed)
-        words = "`temperature` is a finite number of at least 0"
-        temperature = check.within(temperature, 0.0, temperature.dtype.max, words)
-        prior = model.prior.precomputed()  # Outside of the loop.
+def _generate(model, images, check, seed, temperature, label=None):
+    label, seed = check.label(label), check.number(seed, "seed")
+    temperature = check.number(temperature, "temperature")
+    prior = model.prior.precomputed()  # Outside of the loop.
 
-        def row(own):
-            seed, temperature, *label = own
-            given = prior.conditioned_on(label[0][None] if label else None)
-            # As in `VAE.sample`, which needs the second half for drawing x.
-            return given.sample(1, random.split(seed)[0], temperature)[0]
+    def row(own):
+        seed, temperature, *label = own
+        given = prior.conditioned_on(label[0][None] if label else None)
+        # As in `VAE.sample`, which needs the second half for drawing x.
+        return given.sample(1, random.split(seed)[0], temperature)[0]
 
-        # Row by row: a server may put the rows of several clients into one batch, and a row's
-        # latent must not depend on its neighbours.
-        rows = (scoring.halves(seed), _for_every_row(temperature, seed))
-        rows += (label,) if model.conditional else ()
-        spec = tf.TensorSpec((model.latent_dim,), tf.float32)
-        z = tf.map_fn(row, rows, fn_output_signature=spec)
-        return check.outputs({"image": mean(model, z, label), "z": z})
-
-    required = inputs(model, _rows(batch, tf.int64, "seed"))
-    return _optional(required, _rows(batch, tf.float32, "temperature"), 1.0, function)
+    # Row by row: a server may put the rows of several clients into one batch, and a row's latent
+    # must not depend on its neighbours.
+    rows = (scoring.halves(seed), _for_every_row(temperature, seed))
+    rows += (label,) if model.conditional else ()
+    spec = tf.TensorSpec((model.latent_dim,), tf.float32)
+    z = tf.map_fn(row, rows, fn_output_signature=spec)
+    return check.outputs({"image": mean(model, z, label), "z": z})
 
 
 def _between(model, check, start, end, steps, label) -> dict:
@@ -262,8 +210,7 @@ def _between(model, check, start, end, steps, label) -> dict:
 
     Rows with fewer steps than others stay at their end.
     """
-    words = f"`steps` is a whole number from 1 to {MAX_STEPS}"
-    steps = check.within(_for_every_row(steps, start), 1, MAX_STEPS, words)
+    steps = check.number(_for_every_row(steps, start), "steps")
     most = tf.reduce_max(steps)
     last = tf.cast(tf.maximum(steps - 1, 1), tf.float32)
     position = tf.cast(tf.range(most), tf.float32) / last[:, None]
@@ -274,45 +221,29 @@ def _between(model, check, start, end, steps, label) -> dict:
     return check.outputs({"image": image, "z": z})
 
 
-def _interpolate(model, batch, images, refuse) -> Endpoint:
-    def function(steps, z_start, z_end, label=None):
-        check = Checks(model, refuse)
-        ends = check.latents(z_start, "z_start"), check.latents(z_end, "z_end")
-        return _between(model, check, *ends, steps, check.label(label))
-
-    specs = (tf.TensorSpec((batch, model.latent_dim), tf.float32, n) for n in ("z_start", "z_end"))
-    return _optional(inputs(model, *specs), _rows(batch, tf.int64, "steps"), _STEPS, function)
+def _interpolate(model, images, check, z_start, z_end, steps, label=None):
+    ends = check.latents(z_start, "z_start"), check.latents(z_end, "z_end")
+    return _between(model, check, *ends, steps, check.label(label))
 
 
-def _interpolate_images(model, batch, images, refuse) -> Endpoint:
-    def function(steps, image_start, image_end, label=None):
-        check = Checks(model, refuse)
-        label = check.label(label)
-        ends = {"image_start": image_start, "image_end": image_end}
-        start, end = (
-            _code(model, check.events(images.decode(x), name), label) for name, x in ends.items()
-        )
-        return _between(model, check, start, end, steps, label)
-
-    specs = (images.input(name, batch) for name in ("image_start", "image_end"))
-    return _optional(inputs(model, *specs), _rows(batch, tf.int64, "steps"), _STEPS, function)
+def _interpolate_images(model, images, check, image_start, image_end, steps, label=None):
+    label = check.label(label)
+    ends = {"image_start": image_start, "image_end": image_end}
+    start, end = (
+        _code(model, check.events(images.decode(x), name), label) for name, x in ends.items()
+    )
+    return _between(model, check, start, end, steps, label)
 
 
-def _score(model, batch, images, refuse) -> Endpoint:
-    def function(num_samples, image, seed, label=None):
-        check = Checks(model, refuse)
-        words = f"`num_samples` is a whole number from 1 to {MAX_SAMPLES}"
-        count = check.within(_for_every_row(num_samples, seed), 1, MAX_SAMPLES, words)
-        x, label = check.events(images.decode(image), "image"), check.label(label)
-        return check.outputs(scoring.score(model, x, check.seed(seed), count, label))
-
-    required = inputs(model, images.input("image", batch), _rows(batch, tf.int64, "seed"))
-    return _optional(required, _rows(batch, tf.int64, "num_samples"), _SAMPLES, function)
+def _score(model, images, check, image, seed, num_samples, label=None):
+    count = check.number(_for_every_row(num_samples, seed), "num_samples")
+    x, label = check.events(images.decode(image), "image"), check.label(label)
+    return check.outputs(scoring.score(model, x, check.number(seed, "seed"), count, label))
 
 
-_BUILDERS = {
-    "serving_default": _decode,
-    "encode": _encode,
+_FUNCTIONS = {
+    specification.DECODE: _decode,
+    specification.ENCODE: _encode,
     "reconstruct": _reconstruct,
     "embed": _embed,
     "generate": _generate,
@@ -320,4 +251,3 @@ _BUILDERS = {
     "interpolate_images": _interpolate_images,
     "score": _score,
 }
-SIGNATURES = tuple(_BUILDERS)

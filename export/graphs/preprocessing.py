@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from export.signatures import FILE_SUFFIX
 from kvae.datasets.decoding import MODES, decode_image
 from kvae.utils import names
 
@@ -78,7 +79,7 @@ def images(model, preprocessing: str | None = None, fit: str = "stretch") -> Ima
         return numbers(decode_image(file, event, fit, MAX_PIXELS))
 
     return Images(
-        "_bytes",
+        FILE_SUFFIX,
         tf.TensorSpec((), tf.string),
         lambda files: tf.map_fn(
             decode, files, fn_output_signature=tf.TensorSpec(event), parallel_iterations=1

@@ -10,10 +10,11 @@ import sys
 import numpy as np
 
 from export.runtimes import child
+from export.signatures import DECODE
 
 __all__ = ["SIGNATURE", "installed"]
 
-SIGNATURE = "serving_default"  # The only one that OpenVINO reads.
+SIGNATURE = DECODE  # The only one that OpenVINO reads.
 
 
 def installed() -> bool:

@@ -9,13 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from export.serving.transports import Grpc, Rest, ServingError
-from export.signatures import Signature, TensorInfo
+from export.signatures import DECODE, FILE_SUFFIX, INPUTS, Signature, TensorInfo
 
 __all__ = ["Client", "Generated", "Interpolated", "Score", "ServingError"]
 
 # Answers after which the same request may fare better. Every signature is a function of its inputs,
 # so that asking twice does no harm.
 _TRANSIENT = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+
+_STEPS, _SAMPLES = int(INPUTS["steps"].default), int(INPUTS["num_samples"].default)
+_TEMPERATURE = INPUTS["temperature"].default
 
 
 class Generated(NamedTuple):
@@ -117,7 +120,7 @@ class Client:
 
     def decode(self, z, label=None, timeout: float | None = None) -> np.ndarray:
         """Returns the mean of p(x|z), `[batch, *event]`, of latents `[batch, latent_dim]`."""
-        return self._ask("serving_default", {"z": z}, label, timeout)["image"]
+        return self._ask(DECODE, {"z": z}, label, timeout)["image"]
 
     def reconstruct(self, image, label=None, timeout: float | None = None) -> np.ndarray:
         """Returns the images, through the posterior mean and back, `[batch, *event]`."""
@@ -131,36 +134,36 @@ class Client:
         self,
         seed: int | Sequence[int],
         label=None,
-        temperature: float | Sequence[float] = 1.0,
+        temperature: float | Sequence[float] = _TEMPERATURE,
         timeout: float | None = None,
     ) -> Generated:
         """Draws an image for each seed; the same seed gives the same image on every server."""
         inputs = {"seed": np.atleast_1d(seed)}
-        optional = {"temperature": (temperature, 1.0)}
+        optional = {"temperature": temperature}
         outputs = self._ask("generate", inputs, label, timeout, optional)
         return Generated(outputs["image"], outputs["z"])
 
     def interpolate(
-        self, z_start, z_end, steps: int = 8, label=None, timeout: float | None = None
+        self, z_start, z_end, steps: int = _STEPS, label=None, timeout: float | None = None
     ) -> Interpolated:
         """Returns the way from each `z_start` to its `z_end`, both `[batch, latent_dim]`."""
         inputs = {"z_start": z_start, "z_end": z_end}
-        outputs = self._ask("interpolate", inputs, label, timeout, {"steps": (steps, 8)})
+        outputs = self._ask("interpolate", inputs, label, timeout, {"steps": steps})
         return Interpolated(outputs["image"], outputs["z"])
 
     def interpolate_images(
-        self, image_start, image_end, steps: int = 8, label=None, timeout: float | None = None
+        self, image_start, image_end, steps: int = _STEPS, label=None, timeout: float | None = None
     ) -> Interpolated:
         """Returns the way from each `image_start` to its `image_end`, `[batch, *event]`."""
         inputs = {"image_start": image_start, "image_end": image_end}
-        outputs = self._ask("interpolate_images", inputs, label, timeout, {"steps": (steps, 8)})
+        outputs = self._ask("interpolate_images", inputs, label, timeout, {"steps": steps})
         return Interpolated(outputs["image"], outputs["z"])
 
     def score(
         self,
         image,
         seed: int | Sequence[int] = 0,
-        num_samples: int = 64,
+        num_samples: int = _SAMPLES,
         label=None,
         timeout: float | None = None,
     ) -> Score:
@@ -177,7 +180,7 @@ class Client:
         image = [image] if isinstance(image, bytes) else image
         seeds = seed + np.arange(len(image)) if np.ndim(seed) == 0 else np.asarray(seed)
         inputs = {"image": image, "seed": seeds}
-        outputs = self._ask("score", inputs, label, timeout, {"num_samples": (num_samples, 64)})
+        outputs = self._ask("score", inputs, label, timeout, {"num_samples": num_samples})
         return Score(outputs["elbo"], outputs["log_prob"], outputs["effective_sample_size"])
 
     # What all of these are made of.
@@ -277,17 +280,17 @@ class Client:
         known = self._signature(signature, deadline).inputs
         # A model that takes files calls its images so, and one file is a row.
         inputs = {
-            name if name in known or f"{name}_bytes" not in known else f"{name}_bytes": [value]
+            name + FILE_SUFFIX * (name + FILE_SUFFIX in known): [value]
             if isinstance(value, bytes)
             else value
             for name, value in inputs.items()
         }
         rows = len(next(iter(inputs.values())))
         # All inputs are sent: a server that joins requests to batches wants them alike.
-        for name, (value, default) in (optional or {}).items():
+        for name, value in (optional or {}).items():
             if name in known:
                 inputs[name] = _rows(value, rows)
-            elif not np.all(np.asarray(value) == default):
+            elif not np.all(np.asarray(value) == INPUTS[name].default):
                 raise ValueError(f"The model {self.model!r} was exported without {name!r}.")
         if ("label" in known) != (label is not None):
             what = "takes no" if "label" not in known else "needs a"

@@ -16,6 +16,7 @@ import numpy as np
 
 from export.files import meta_graph
 from export.files.versions import versions
+from export.signatures import BATCH_SIZES, DECODE, specified_input
 from export.verification.verify import verify as run_elsewhere
 from export.writers.saved_model import saved_model
 from kvae.utils import io, locks
@@ -32,8 +33,6 @@ MARK = "Written by kvae export. Take this line out to keep your own version of t
 # What the server's REST paths, its text files and every file system allow.
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _TYPED = ("float32", "int64")
-# Of inputs for which not every number makes sense.
-_EXAMPLES = {"temperature": 1.0, "steps": 4, "num_samples": 16}
 _FULL = "Free some space, e.g. with --keep, or publish elsewhere."
 _PATIENCE = 60.0  # Seconds to wait for another publication, which takes less than one.
 _LARGEST_LITERAL = 64  # Numbers. Larger inputs are not written out in the README.
@@ -277,6 +276,8 @@ def _configure(repository: pathlib.Path) -> None:
         "mark": MARK,
         "name": next(iter(found)),
         "release": IMAGE.partition(":")[2],
+        "largest_batch": BATCH_SIZES[-1],
+        "batch_sizes": "\n".join(f"allowed_batch_sizes: {size}" for size in BATCH_SIZES),
         "configs": "".join(_template("model.config", name=name) for name in found),
         "sections": "\n".join(_section(name, folder) for name, folder in found.items()),
     }
@@ -324,14 +325,15 @@ def _section(name: str, folder: pathlib.Path) -> str:
                 f"```sh\ncurl http://localhost:8501/v1/models/{name}:predict \\\n"
                 f"    -d '{body}'\n```\n"
             )
-    chosen = "generate" if "generate" in found else "serving_default"
+    chosen = "generate" if "generate" in found else DECODE
     example = _example(found[chosen]) or {}
     fill = [
         f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto({value}, '
         f'"{found[chosen].inputs[key].dtype}"))'
         for key, value in example.items()
     ]
-    required = {key: value for key, value in example.items() if key in ("seed", "z", "label")}
+    known = {key: specified_input(key) for key in example}
+    required = {key: example[key] for key, item in known.items() if item and not item.optional}
     arguments = ", ".join(f"{key}={value}" for key, value in required.items())
     method = "generate" if chosen == "generate" else "decode"
     return _template(
@@ -358,8 +360,11 @@ def _example(signature) -> dict | None:
         shape = [2, *(size or 2 for size in info.shape[1:])]
         if info.dtype not in _TYPED or math.prod(shape) > _LARGEST_LITERAL:
             return None
-        value = _EXAMPLES.get(key, 0.5 if info.dtype == "float32" else 0)
-        example[key] = np.full(shape, value).tolist()
+        known = specified_input(key)
+        value = None if known is None else known.example
+        if value is None:  # Any number will do.
+            value = 0.5 if info.dtype == "float32" else 0
+        example[key] = np.full(shape, value, info.dtype).tolist()
         if key == "seed":
             example[key] = [1, 2]
     return example

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from export.signatures import DECODE, ENCODE, FILE_SUFFIX, PRIOR, left_out, specified_input
+
 __all__ = ["answers", "kind_of_images", "moved", "rounding"]
 
 # Runtimes round at other places: some of them compute in 32 bits between two layers, or in all. Two
@@ -20,16 +22,16 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
 
     label, events = _label(inputs), _events(model, inputs)
     x = events.get("image")
-    if name == "serving_default":
+    if name == DECODE:
         params = model.conditioned_on(label).decode_params(inputs["z"])
         outputs = {"image": model.decode(inputs["z"], label), **params}
-    elif name == "encode":
+    elif name == ENCODE:
         outputs = model.encode(x, label)
     elif name == "reconstruct":
         outputs = {"image": model.reconstruct(x, label)}
     elif name == "embed":
         outputs = {"embedding": _means(model, x, label)}
-    elif name == "prior" and model.prior is not None:
+    elif name == PRIOR and model.prior is not None:
         given = model.prior.conditioned_on(label) if label is not None else model.prior
         outputs = {"z": given.place({k: v for k, v in inputs.items() if k != "label"})}
     elif name == "generate" and model.prior is not None:
@@ -41,7 +43,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     elif name == "interpolate_images":
         ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
         outputs = _interpolation(model, *ends, inputs["steps"], label)
-    elif name == "score" and name not in endpoints.left_out(model):
+    elif name == "score" and name not in left_out(model):
         # Its numbers have a test of their own; here it is whether they are the same elsewhere.
         kind = kind_of_images(inputs)
         endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
@@ -66,15 +68,20 @@ def _events(model, inputs) -> dict[str, np.ndarray]:
 
     images = preprocessing.images(model, kind_of_images(inputs))
     return {
-        key.removesuffix("_bytes"): np.asarray(images.decode(tf.constant(value)))
-        for key, value in inputs.items()
-        if key.startswith("image")
+        key.removesuffix(FILE_SUFFIX): np.asarray(images.decode(tf.constant(value)))
+        for key, value in _images(inputs).items()
     }
+
+
+def _images(inputs) -> dict[str, np.ndarray]:
+    """Returns those inputs of a request that are images."""
+    known = {key: specified_input(key) for key in inputs}
+    return {key: inputs[key] for key, item in known.items() if item and item.kind == "image"}
 
 
 def kind_of_images(inputs) -> str:
     """Names the preprocessing that inputs like these ask for."""
-    images = [value for key, value in inputs.items() if key.startswith("image")]
+    images = list(_images(inputs).values())
     if not images or images[0].dtype.kind == "f":
         return "float32"
     return "png" if images[0].dtype.kind in "SO" else "uint8"

@@ -9,7 +9,7 @@ import numpy as np
 from export import example_inputs, half_precision
 from export.files import meta_graph, versions, warmup
 from export.runtimes import c_api, child, litert, onnx_runtime, open_vino
-from export.signatures import Call, Signature, TensorInfo
+from export.signatures import SIGNATURES, Call, Signature, TensorInfo, specified_input
 from export.verification import references
 from export.verification.results import Report, Row
 from kvae.utils import io, names
@@ -29,11 +29,6 @@ _ROUNDING = 1e-6
 # Of the error that log p(x) may have: what is not common to all log-weights of a row, and does not
 # cancel. In float32 that is the rounding of a sum over the pixels, here 17 units in the last place.
 _OWN_ERROR = 0.2
-# Signatures that decode what they encoded: the rounding of their codes is in their images too.
-_THROUGH_CODES = ("interpolate_images", "reconstruct")
-# Signatures whose rows are worked out one by one: the outputs that keep their bits whatever the
-# row is batched with.
-_ROW_BY_ROW = {"generate": ("z",), "score": ("effective_sample_size", "elbo", "log_prob")}
 
 
 def verify(
@@ -223,7 +218,8 @@ def _failed(path, runtime: str, failure: str) -> Report:
 def _obstacle(signature: Signature) -> str:
     """Says why a signature cannot be tried; nothing when it can."""
     for key, info in signature.inputs.items():
-        unknown = info.dtype == "string" and not key.startswith("image")
+        known = specified_input(key)
+        unknown = info.dtype == "string" and (known is None or known.kind != "image")
         if unknown or info.dtype not in meta_graph.DTYPES.values():
             return f"the input {key!r} holds no numbers ({info.dtype})"
         if not info.shape:
@@ -239,13 +235,25 @@ def _plan(available, model, batch_sizes, known) -> list[tuple[Call, str]]:
         inputs = example_inputs.inputs(signature, count, model, known=known.get(name))
         for size in reversed(batch_sizes):
             plan.append((_call(name, inputs, slice(size)), "batch"))
-        if name in _ROW_BY_ROW:
+        if _row_exact(name):
             plan.append((_call(name, inputs, slice(None, None, -1)), "reversed"))
             plan.append((_call(name, inputs, slice(count // 2, count // 2 + 1)), "alone"))
         if signature.optional:
             required = {key: inputs[key] for key in inputs if key not in signature.optional}
             plan.append((_call(name, required, slice(2)), "defaults"))
     return plan
+
+
+def _row_exact(signature: str) -> list[str]:
+    """Returns the outputs whose rows keep their bits whatever they are batched with."""
+    known = SIGNATURES.get(signature)
+    return [name for name, item in known.outputs.items() if item.row_exact] if known else []
+
+
+def _along_steps(signature: str, output: str) -> bool:
+    """Checks whether an output has an axis of steps."""
+    known = SIGNATURES.get(signature)
+    return known is not None and output in known.outputs and "steps" in known.outputs[output].shape
 
 
 def _call(name, inputs, rows: slice) -> Call:
@@ -287,7 +295,7 @@ class _Comparison:
             have, want = result.outputs[name], wanted.get(name)
             if want is not None:
                 want = want[:size]
-                if call.signature.startswith("interpolate"):  # As long as its longest row.
+                if _along_steps(call.signature, name):  # As long as the longest row of its batch.
                     want = want[:, : have.shape[1]]
             allowed = None
             if name == "effective_sample_size" and want is not None and have.shape == want.shape:
@@ -307,7 +315,8 @@ class _Comparison:
             self.rounding[call.signature] = rounding
             return {}, ""
         try:
-            if call.signature in _THROUGH_CODES:
+            specified = SIGNATURES.get(call.signature)
+            if specified is not None and specified.through_codes:
                 rounding = min(self.tolerance, TOLERANCES["float32"])
                 self.moved[call.signature] = references.moved(self.model, call.inputs, rounding)
             wanted = references.answers(self.model, call.signature, call.inputs)
@@ -338,7 +347,7 @@ class _Comparison:
             if result.error:
                 self.add(signature, label, len(rows), error=result.error)
                 continue
-            have, exact = result.outputs[name], name in _ROW_BY_ROW[signature]
+            have, exact = result.outputs[name], name in _row_exact(signature)
             tolerance = 0.0 if exact else self.tolerance
             also = 0.0 if exact else self.rounding.get(signature, {}).get(name, 0.0)
             self.compare(signature, label, len(rows), have, rows, tolerance, also=also)

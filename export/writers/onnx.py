@@ -9,13 +9,13 @@ import numpy as np
 from export import half_precision
 from export.files import checksum
 from export.runtimes import child, onnx_runtime
-from export.signatures import Call
+from export.signatures import DECODE, ENCODE, Call
 from export.writers import metadata
 from kvae.utils import io, names
 
 __all__ = ["PARTS", "onnx"]
 
-PARTS = {"decoder": "serving_default", "encoder": "encode"}
+PARTS = {"decoder": DECODE, "encoder": ENCODE}
 
 
 def onnx(

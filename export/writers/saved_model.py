@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from export import example_inputs, half_precision
 from export.files import meta_graph, warmup
 from export.files.versions import METADATA, checksums, versions
-from export.signatures import Call, Signature, TensorInfo
+from export.signatures import WARMUP_BATCH_SIZES, Call, Signature, TensorInfo, left_out
 from export.writers import metadata
 from kvae.utils import io
 
 __all__ = ["saved_model"]
-
-_WARMUP_ROWS = (1, 8)
 
 
 def saved_model(
@@ -148,13 +146,12 @@ def _warmup_calls(model, found) -> list:
     return [
         Call(name, example_inputs.inputs(signature, rows, model))
         for name, signature in found.items()
-        for rows in _WARMUP_ROWS
+        for rows in WARMUP_BATCH_SIZES
     ]
 
 
 def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
     """Returns what a client needs to know, as plain data."""
-    from export.graphs import endpoints
 
     def tensors(infos: dict[str, TensorInfo]) -> dict:
         return {
@@ -173,5 +170,5 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
             }
             for name, item in found.items()
         },
-        "left_out": endpoints.left_out(model),
+        "left_out": left_out(model),
     }

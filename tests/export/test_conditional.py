@@ -8,8 +8,8 @@ import tensorflow as tf
 import export
 import kvae
 import zoo
+from export import signatures
 from export.files import meta_graph
-from export.graphs import endpoints
 from export.runtimes import litert
 from export.writers.tflite.calibration import decoder_inputs
 
@@ -44,7 +44,7 @@ def test_every_signature_has_the_models_numbers_outside_python(model, path):
     assert report.ok, str(report)
     assert report.max_abs_error <= 1e-5
     compared = {row.signature for row in report.rows if row.max_abs_error is not None}
-    assert compared == set(endpoints.SIGNATURES)
+    assert compared == set(signatures.SIGNATURES)
     found = meta_graph.read_signatures(path)
     for signature in found.values():
         label = signature.inputs["label"]

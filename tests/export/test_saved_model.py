@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import export
 import kvae
+from export import signatures
 from export.files import meta_graph
 from export.graphs import endpoints
 from export.runtimes import child
@@ -65,7 +66,7 @@ def test_every_signature_has_the_models_numbers_outside_python(name, request):
     report = export.verify(path, model)
     assert report.ok, str(report)
     assert report.max_abs_error <= 1e-5
-    expected = set(endpoints.SIGNATURES)
+    expected = set(signatures.SIGNATURES)
     if name == "autoencoder":
         expected -= {"generate", "score"}
     for batch in (1, 7, 64):
@@ -169,7 +170,7 @@ def test_variables_are_stored_once_and_without_xla(conv_path, conv):
 def test_a_model_without_a_prior_does_not_generate(autoencoder_path):
     assert autoencoder_path.name == "20"
     found = meta_graph.read_signatures(autoencoder_path)
-    assert set(endpoints.SIGNATURES) - set(found) == {"generate", "score"}
+    assert set(signatures.SIGNATURES) - set(found) == {"generate", "score"}
     assert set(found["encode"].outputs) == {"z_mean"}
     content = json.loads((autoencoder_path / "assets.extra" / "kvae.json").read_text())
     assert "without a prior" in content["left_out"]["generate"]
@@ -265,7 +266,7 @@ def test_what_is_not_a_built_vae_is_refused(dense, tmp_path):
 
 def test_importing_the_package_does_not_import_tensorflow():
     code = (
-        "import sys, export, export.runtimes.c_api, export.runtimes.litert\n"
+        "import sys, export, export.runtimes.c_api, export.runtimes.litert, export.signatures\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
         "assert {'saved_model', 'tflite', 'verify'} <= set(dir(export))\n"
         "assert callable(export.verify)"

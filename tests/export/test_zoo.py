@@ -5,7 +5,6 @@ import pytest
 
 import export
 import zoo
-from export.graphs import endpoints
 from export.runtimes import open_vino
 from export.verification import verify
 
@@ -23,7 +22,7 @@ def check(name, folder, signatures=None, **options):
     path = export.saved_model(vae, folder / name, signatures=signatures)
     report = export.verify(path, vae, **options)
     assert report.ok, str(report)
-    wanted = set(endpoints.SIGNATURES) - set(endpoints.left_out(vae))
+    wanted = set(signatures.SIGNATURES) - set(signatures.left_out(vae))
     wanted &= {"serving_default", *(signatures or wanted)}
     sizes = set(options.get("batch_sizes", (1, 7, 64)))
     for signature in wanted:

@@ -7,7 +7,7 @@ import pytest
 import export
 import kvae
 import zoo
-from export.graphs import endpoints
+from export import signatures
 
 ARCHITECTURES = zoo.list_architectures()
 CONVOLUTIONAL = [n for n in ARCHITECTURES if n.startswith(("conv", "denoising", "vqvae"))]
@@ -51,7 +51,7 @@ def test_every_signature_runs_outside_python(name, tmp_path):
     report = export.verify(path, vae)
     assert report.ok, str(report)
     compared = {row.signature for row in report.rows if row.max_abs_error is not None}
-    assert compared == set(endpoints.SIGNATURES) - set(endpoints.left_out(vae))
+    assert compared == set(signatures.SIGNATURES) - set(signatures.left_out(vae))
     # What only training needs stays at home.
     size = sum(file.stat().st_size for file in path.rglob("*.data*"))
     assert size < 5 * vae.count_params() + 8192

@@ -15,7 +15,7 @@ import numpy as np
 
 from export.serving.development.failures import Failure, late
 from export.serving.development.served_model import Model
-from export.signatures import Signature, TensorInfo, fits, matches
+from export.signatures import INPUTS, Signature, TensorInfo, fits, matches
 
 __all__ = [
     "answer",
@@ -29,8 +29,8 @@ __all__ = [
     "state",
 ]
 
-# Steps of an interpolation that does not say how many, and the most that there are.
-_STEPS, _MAX_STEPS = 8, 64
+# The size of an output that a file leaves open: the steps of an interpolation.
+_STEPS = INPUTS["steps"]
 # Bytes that the objects of Python take for a row of `instances` by name, or for a string.
 _ROW = 256
 _CHUNK = 1 << 16  # Characters that are turned into numbers at once.
@@ -271,7 +271,8 @@ def byte_strings(values: list[bytes], shape=None) -> np.ndarray:
 def bound(arrays: dict[str, np.ndarray], signature: Signature, limit: int) -> int:
     """Returns the bytes of the outputs, when they are at most `limit`."""
     rows = max((len(array) for array in arrays.values() if array.ndim), default=1)
-    steps = min(_MAX_STEPS, max(1, int(arrays["steps"].max()))) if "steps" in arrays else _STEPS
+    steps = int(arrays["steps"].max()) if "steps" in arrays else int(_STEPS.default)
+    steps = min(max(steps, _STEPS.smallest), _STEPS.largest)
     return _bounded(rows, steps, signature, limit)
 
 

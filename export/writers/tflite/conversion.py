@@ -11,7 +11,7 @@ from export import example_inputs
 from export.files import flatbuffer
 from export.graphs import endpoints
 from export.runtimes import child
-from export.signatures import Call, Signature, TensorInfo
+from export.signatures import PRIOR, Call, Signature, TensorInfo
 from export.writers.tflite import accelerator, converter
 from export.writers.tflite.parts import Part, prior_error
 
@@ -49,7 +49,7 @@ def convert(model, part: Part) -> bytes:
                 return answer.results[0].outputs["file"].tobytes()
             else:
                 why = answer.results[0].error
-    if part.name == "prior":
+    if part.name == PRIOR:
         raise prior_error(model, why)
     raise ValueError(
         f"The {part.title} of {model.name!r} does not convert to TFLite's built-in operators "

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.graphs import endpoints
+from export.signatures import DECODE, ENCODE, PRIOR
 
 __all__ = ["Part", "decoder", "encoder", "has_transform", "prior", "prior_error"]
 
@@ -49,7 +50,7 @@ def decoder(model, precision: str, batch: int, samples) -> Part:
     )
     _refuse_half(model, model.decoder, "decoder")
     endpoint = endpoints.Endpoint(inputs, decode)
-    return Part("serving_default", "decoder", endpoint, precision, model.decoder, samples)
+    return Part(DECODE, "decoder", endpoint, precision, model.decoder, samples)
 
 
 def encoder(model, precision: str, batch: int, samples) -> Part:
@@ -63,7 +64,7 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
     )
     _refuse_half(model, model.encoder, "encoder")
     endpoint = endpoints.Endpoint(inputs, encode)
-    return Part("encode", "encoder", endpoint, precision, model.encoder, samples)
+    return Part(ENCODE, "encoder", endpoint, precision, model.encoder, samples)
 
 
 def has_transform(prior) -> bool:
@@ -87,7 +88,7 @@ def prior(model, batch: int) -> Part:
 
     inputs = [tf.TensorSpec((batch, sizes[name]), tf.float32, name=name) for name in order]
     endpoint = endpoints.Endpoint((*inputs, *label), place)
-    return Part("prior", f"prior ({type(model.prior).__name__})", endpoint, "float32")
+    return Part(PRIOR, f"prior ({type(model.prior).__name__})", endpoint, "float32")
 
 
 def prior_error(model, why: str) -> ValueError:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import export
 import kvae
-from export.graphs import endpoints
+from export import signatures
 from kvae import posteriors, priors
 
 LATENT_DIM = 4
@@ -265,7 +265,7 @@ def test_impossible_pairs_say_why(posterior, prior, build):
 def test_exports(pair, build, tmp_path):
     vae = build(*pair)
     # The other signatures are pieces of these.
-    wanted = {"encode", "generate", "interpolate_images", "score"} - set(endpoints.left_out(vae))
+    wanted = {"encode", "generate", "interpolate_images", "score"} - set(signatures.left_out(vae))
     path = export.saved_model(vae, tmp_path / "model", signatures=sorted(wanted))
     report = export.verify(path, vae, batch_sizes=(3,))
     assert report.ok, str(report)
