@@ -72,7 +72,9 @@ def has_transform(prior) -> bool:
 
 
 def prior(model, batch: int) -> Part:
-    known = model.prior.precomputed()  # What depends on no noise is computed here, not on the device.
+    known = (
+        model.prior.precomputed()
+    )  # What depends on no noise is computed here, not on the device.
     try:
         sizes = known.plain_noise()
     except ValueError as error:
