@@ -17,10 +17,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def conditional_path(tmp_path_factory):
-    encoder = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(6)])
-    decoder = keras.Sequential([keras.layers.Dense(30), keras.layers.Reshape((5, 6))])
-    model = kvae.VAE(encoder, decoder, latent_dim=2, num_classes=3, name="conditional")
-    model((np.zeros((1, 5, 6), np.float32), np.zeros(1, np.int64)))
+    encoder = keras.Sequential([keras.Input((5, 6)), keras.layers.Flatten(), keras.layers.Dense(6)])
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(30), keras.layers.Reshape((5, 6))]
+    )
+    model = kvae.VAE(encoder, decoder, latent_dim=2, prior="class_conditional", num_classes=3)
     return export.saved_model(model, tmp_path_factory.mktemp("specification"))
 
 
