@@ -6,7 +6,6 @@ shipped; the card says how long that took.
 
 import pathlib
 import platform
-import time
 from importlib import metadata
 
 import keras
@@ -135,26 +134,19 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
         raise names.unknown_name("classifier", name, _RECIPES)
     recipe, info = _RECIPES[name], kvae.datasets.info(name)
     train = kvae.datasets.load(name, "train")[:limit]
-    epochs, batch_size = recipe["epochs"], recipe["batch_size"]
-    start = time.monotonic()
-    keras.utils.set_random_seed(seed)  # Of the initial weights.
-    model = build_classifier(info.event_shape, info.classes)
-    logits = keras.Model(model.input, model.output["logits"])
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe["learning_rate"], epochs * train.steps(batch_size)
+    batch_size = recipe["batch_size"]
+    with kvae.random.initial_weights(seed):
+        model = build_classifier(info.event_shape, info.classes)
+    trained = kvae.training.train(
+        keras.Model(model.input, model.output["logits"]),
+        _half_binarized(train, batch_size, seed),
+        kvae.training.Settings(
+            **recipe,
+            monitor=None,
+            compile={"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        ),
+        steps_per_epoch=train.steps(batch_size),
     )
-    logits.compile(
-        keras.optimizers.Adam(rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    generator = np.random.Generator(np.random.Philox(seed))
-    for _ in range(epochs):
-        order = generator.permutation(len(train))
-        x = train.examples[order]
-        # Every second image as a draw of zeros and ones.
-        x[::2] = generator.random(x[::2].shape, np.float32) < x[::2]
-        logits.fit(x, train.labels[order], batch_size=batch_size, shuffle=False, verbose=0)
-    seconds = time.monotonic() - start
 
     directory = pathlib.Path(directory)
     file = f"classifier.{name}.weights.h5"
@@ -186,7 +178,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
             "schedule": "half cosine to 0",
         },
         cost={
-            "seconds": round(seconds, 1),
+            "seconds": round(trained.seconds, 1),
             "machine": f"{platform.machine()}, shared with other work",
             "parameters": bare.count_params(),
         },
@@ -204,6 +196,21 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     )
     card.write(directory / "cards" / "classifiers" / f"{name}.json")
     return card
+
+
+def _half_binarized(data, batch_size: int, seed: int):
+    """Yields batches of images and labels without an end, each epoch in another order.
+
+    Every second image is a draw of zeros and ones.
+    """
+    generator = np.random.Generator(np.random.Philox(seed))
+    while True:
+        order = generator.permutation(len(data))
+        x, y = data.examples[order], data.labels[order]
+        x[::2] = generator.random(x[::2].shape, np.float32) < x[::2]
+        for start in range(0, len(x), batch_size):
+            rows = slice(start, start + batch_size)
+            yield x[rows], y[rows]
 
 
 def _accuracy(model, data) -> float:

@@ -6,24 +6,20 @@ import pathlib
 import platform
 from importlib import metadata
 
-import keras
 import tensorflow as tf
-from keras.optimizers import schedules
 
 import kvae
-from kvae.callbacks import Checkpoint
 from kvae.datasets.stream import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.utils import io
 from zoo.cards import Card
 from zoo.recipes import Recipe
-from zoo.registry import build, likelihood, load, with_beta
+from zoo.registry import build, likelihood, load
 
 __all__ = [
     "adapted",
     "announce",
-    "build_arguments",
     "copy_of",
     "default_binarize",
     "measure",
@@ -89,30 +85,6 @@ def default_binarize(architecture: str, arguments: dict, intensities: bool) -> s
     return "dynamic" if drawn else None
 
 
-def build_arguments(recipe: Recipe, data) -> dict:
-    """Returns the arguments of `zoo.build` for a training on `data`.
-
-    Raises:
-        ValueError: for `warmup_epochs` and an objective without a β, or with a schedule of its own.
-    """
-    settings = dict(recipe.arguments)
-    steps = recipe.warmup_epochs * data.steps(recipe.batch_size)
-
-    def rising(beta):
-        if isinstance(beta, dict):
-            raise ValueError(
-                f"{recipe.name}: `warmup_epochs` lets β rise, and the recipe's objective has a "
-                "schedule of its own for it. Leave one of them out."
-            )
-        return schedules.PolynomialDecay(0.0, steps, beta)
-
-    if recipe.warmup_epochs:
-        settings = with_beta(recipe.architecture, settings, rising)
-    if recipe.initial_from_data:
-        settings["initial"] = data
-    return settings
-
-
 def train(
     recipe: Recipe,
     directory,
@@ -135,7 +107,7 @@ def train(
         every_seconds: of `Checkpoint`.
 
     Returns:
-        `(model, checkpoint)`: the model with the best weights by validation ELBO (or loss).
+        `(model, trained)`: the model with the best weights, and its `kvae.training.Trained`.
     """
     data, validation = _data(recipe, "train"), _data(recipe, "validation")
     if limit is not None:
@@ -143,36 +115,33 @@ def train(
             part.dataset(limit) if isinstance(part, kvae.datasets.Stream) else part[:limit]
             for part in (data, validation)
         )
-    steps = data.steps(recipe.batch_size)
-    settings = build_arguments(recipe, data)
-    keras.utils.set_random_seed(recipe.seed)  # Of the initial weights.
-    rate = schedules.CosineDecay(
-        recipe.learning_rate, recipe.epochs * steps, alpha=recipe.final_rate
-    )
+    settings = dict(recipe.arguments)
+    if recipe.initial_from_data:
+        settings["initial"] = data
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         model = build(recipe.architecture, seed=recipe.seed, **settings)
         if recipe.initial_weights is not None:
             start_from(model, load(recipe.initial_weights))
-        model.compile(keras.optimizers.Adam(rate), **recipe.compile)
-    # The ELBO of a VAE has the weight 1 for the KL whatever the loss has; an autoencoder has none.
-    best = {"monitor": "val_elbo", "mode": "max"} if model.posterior.has_density else {}
-    if recipe.monitor is not None:
-        best = {"monitor": recipe.monitor}
-    fingerprint = _fingerprint(recipe, limit)
-    checkpoint = Checkpoint(directory, fingerprint, every_seconds=every_seconds, **best)
-    first = checkpoint.restore(model)
-    if first < recipe.epochs:
-        model.fit(
-            data,
-            validation_data=validation,
+    trained = kvae.training.train(
+        model,
+        data,
+        kvae.training.Settings(
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
-            initial_epoch=first,
-            verbose=verbose,
-            callbacks=[checkpoint, *callbacks],
-        )
-    checkpoint.load_best(model)
-    return model, checkpoint
+            learning_rate=recipe.learning_rate,
+            final_rate=recipe.final_rate,
+            warmup_epochs=recipe.warmup_epochs,
+            monitor=recipe.monitor or "auto",
+            compile=recipe.compile,
+        ),
+        validation_data=validation,
+        directory=directory,
+        fingerprint=_fingerprint(recipe, limit),
+        every_seconds=every_seconds,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+    return model, trained
 
 
 def start_from(model, source) -> None:
@@ -240,7 +209,7 @@ def copy_of(recipe: Recipe, model):
     return copy
 
 
-def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card:
+def publish(recipe: Recipe, model, trained, metrics: dict, directory) -> Card:
     """Writes `weights/NAME.weights.h5` and `cards/NAME.json` below `directory`.
 
     The card is written last, and names the weights by their hash.
@@ -262,11 +231,11 @@ def publish(recipe: Recipe, model, checkpoint, metrics: dict, directory) -> Card
             },
         },
         cost={
-            "seconds": round(checkpoint.seconds, 1),
+            "seconds": round(trained.seconds, 1),
             "machine": f"{_cores()}, {platform.machine()}, shared with other work",
             "parameters": model.count_params(),
         },
-        recipe={**card.recipe, "best_epoch": checkpoint.best_epoch},
+        recipe={**card.recipe, "best_epoch": trained.best_epoch},
         metrics=metrics,
         weights={"file": file, "sha256": io.sha256_file(path), "bytes": path.stat().st_size},
         versions={

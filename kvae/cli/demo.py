@@ -47,14 +47,13 @@ def _train(arguments, folder, report) -> bool:
 
     import kvae
     import zoo
-    from kvae import datasets, plots
+    from kvae import datasets, plots, training
     from kvae.evaluation import evaluate
     from kvae.evaluation.evaluate import figure_rows
 
     train = datasets.load("digits", "train", binarize="dynamic", seed=arguments.seed)
     validation = datasets.load("digits", "validation", binarize="dynamic", seed=arguments.seed)
     test = datasets.load("digits", "test", binarize="dynamic", seed=arguments.seed)
-    keras.utils.set_random_seed(arguments.seed)  # Of the initial weights.
     # Two latent dimensions, so that the whole latent space can be drawn.
     vae = zoo.build(
         "conv_vae",
@@ -64,19 +63,16 @@ def _train(arguments, folder, report) -> bool:
         hidden=64,
         seed=arguments.seed,
     )
-    steps = arguments.epochs * train.steps(64)
-    rate = keras.optimizers.schedules.CosineDecay(1e-2, steps, alpha=0.02)
-    vae.compile(keras.optimizers.Adam(rate))
+    settings = training.Settings(
+        epochs=arguments.epochs,
+        batch_size=64,
+        learning_rate=1e-2,
+        final_rate=0.02,
+        monitor=None,
+    )
     with common.progress("training", arguments.epochs) as update:
         bar = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: update(epoch + 1))
-        history = vae.fit(
-            train,
-            validation_data=validation,
-            epochs=arguments.epochs,
-            batch_size=64,
-            verbose=0,
-            callbacks=[bar],
-        )
+        trained = training.train(vae, train, settings, validation_data=validation, callbacks=[bar])
     with common.progress("evaluating", len(test)) as update:
         result = evaluate(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
     rows = figure_rows(result)
@@ -93,7 +89,7 @@ def _train(arguments, folder, report) -> bool:
     report.table(("quantity", "value", ""), rows)
     report.write(folder / "index.html")
     with report.drawing(folder / "loss.png") as path:
-        plots.loss_curves(history, path=path)
+        plots.loss_curves(trained.history, path=path)
     with report.drawing(folder / "reconstructions.png") as path:
         plots.reconstructions(vae, test.examples, 10, path=path)
     with report.drawing(folder / "samples.png") as path:

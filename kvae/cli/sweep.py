@@ -41,7 +41,7 @@ def run(arguments) -> int:
     import kvae
     import zoo
     from kvae.utils.names import unknown_name
-    from zoo import training
+    from zoo.training import default_binarize
 
     name = arguments.architecture
     if name not in zoo.list_architectures():
@@ -52,7 +52,7 @@ def run(arguments) -> int:
     if arguments.binarize is None:
         facts = kvae.datasets.info(arguments.dataset)
         settings = {"event_shape": facts.event_shape}
-        binarize = training.default_binarize(name, settings, facts.dtype == "uint8")
+        binarize = default_binarize(name, settings, facts.dtype == "uint8")
     train, validation = (
         kvae.datasets.load(arguments.dataset, split, binarize=binarize, seed=arguments.seed)
         for split in ("train", "validation")
@@ -62,7 +62,7 @@ def run(arguments) -> int:
     folder = io.writable_folder(arguments.output or f"sweeps/{name}.{arguments.dataset}")
     pairs = len(set(arguments.beta)) * len(set(arguments.latent_dim))
     with common.progress("trials", arguments.trials or pairs) as update:
-        result = kvae.evaluation.sweep(
+        result = kvae.training.sweep(
             lambda **settings: zoo.build(name, event_shape=train.event_shape, **settings),
             arguments.beta,
             arguments.latent_dim,

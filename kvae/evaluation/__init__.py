@@ -31,7 +31,6 @@ from kvae.evaluation.rate_distortion import (
     RateDistortionCurve,
     rate_distortion,
     rate_distortion_curve,
-    train_over_beta,
 )
 from kvae.evaluation.result import Result
 from kvae.evaluation.samples.features import (
@@ -47,7 +46,6 @@ from kvae.evaluation.samples.neighbors import (
     training_neighbors,
 )
 from kvae.evaluation.samples.quality import SampleQuality, sample_quality
-from kvae.evaluation.sweep import sweep
 
 __all__ = [
     "Evaluation",
@@ -83,7 +81,5 @@ __all__ = [
     "registered_features",
     "sample_quality",
     "sap",
-    "sweep",
-    "train_over_beta",
     "training_neighbors",
 ]

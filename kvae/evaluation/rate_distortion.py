@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kvae import plots, random
+from kvae import plots
 from kvae.evaluation.marginal_likelihood.annealed import anneal
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
 from kvae.utils.eager import evaluated_eagerly
 
-__all__ = ["RateDistortionCurve", "rate_distortion", "rate_distortion_curve", "train_over_beta"]
+__all__ = ["RateDistortionCurve", "rate_distortion", "rate_distortion_curve"]
 
 _POINTS = 8
 
@@ -110,7 +110,7 @@ def rate_distortion_curve(
     encoder the model has; their rate R(β) = KL(q_β ‖ p) and distortion D(β) = −E log p(x|z) form a
     curve from R = 0 on. At β = 1 q_β is the true posterior, and −(R + D) is log p(x). (This β
     weighs the distortion; the β of a β-VAE, which weighs the rate, is its inverse, and trains a
-    decoder of its own for each value: `train_over_beta`.)
+    decoder of its own for each value: `kvae.training.train_over_beta`.)
 
     One run of annealed importance sampling from the prior passes all of them (see
     `annealed_log_prob`). The rates found are upper bounds in expectation, and more steps and more
@@ -203,52 +203,3 @@ def with_picture(result):
         lambda path: plots.rate_distortion(result, path=path),
     )
     return result
-
-
-def train_over_beta(
-    build, betas, train, data, *, epochs: int, batch_size: int = 128, seed: int = 0, progress=None
-) -> Result:
-    """Trains one architecture for several β of the β-VAE, and compares rates and distortions.
-
-    Args:
-        build: function of an objective, which returns a new `kvae.VAE` with it, e.g.
-            `lambda objective: zoo.build("dense_vae", objective=objective)`.
-        betas: sequence of float. Weights of the KL.
-        train: `kvae.datasets.Dataset` to train on.
-        data: `kvae.datasets.Dataset` to measure on.
-        epochs: int. For each β.
-        batch_size: int. Defaults to `128`.
-        seed: int. Of the initial weights, which are the same for all, and of the evaluation.
-            Defaults to `0`.
-        progress: optional callable, called with the number of finished trainings.
-
-    Returns:
-        `Result` as that of `rate_distortion`, named `"β = …"`.
-
-    Raises:
-        ValueError: without betas.
-
-    Example:
-
-    ```python
-    result = kvae.evaluation.train_over_beta(
-        lambda objective: zoo.build("dense_vae", event_shape=(8, 8, 1), objective=objective),
-        (0.25, 1.0, 4.0), train, test, epochs=50,
-    )
-    ```
-
-    Reference:
-        - [Alemi et al., Fixing a Broken ELBO](https://arxiv.org/abs/1711.00464)
-    """
-    from kvae.objectives import ELBO
-
-    values = {}
-    for beta in betas:
-        with random.initial_weights(seed):
-            vae = build(ELBO(beta=beta))
-        vae.compile("adam")
-        vae.fit(train, epochs=epochs, batch_size=batch_size, verbose=0)
-        values[f"β = {beta:g}"] = mean_terms(vae, data, seed=seed)
-        if progress is not None:
-            progress(len(values))
-    return rate_distortion(values)

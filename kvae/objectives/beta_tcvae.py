@@ -116,6 +116,11 @@ class BetaTCVAE(Bound):
     def scheduled(self):
         return dict(self._weights)
 
+    def set_scheduled(self, name, value):
+        if name not in self._weights:
+            raise names.unknown_name("setting", name, self._weights)
+        self._weights[name] = schedules.resolve(name, value)
+
     def cost(self, vae, params, z, kl, *, seed):
         information, correlation, each = kl_parts(
             vae.posterior, vae.prior, params, z, self._log_weights(tf.shape(z)[1])

@@ -2,6 +2,7 @@
 
 from kvae import schedules
 from kvae.parts import Part
+from kvae.utils import names
 
 __all__ = ["Objective"]
 
@@ -60,6 +61,20 @@ class Objective(Part):
     def scheduled(self) -> dict:
         """Returns the settings that are numbers or schedules, by name."""
         return {}
+
+    def set_scheduled(self, name: str, value) -> None:
+        """Gives one of the settings that `scheduled` names another value.
+
+        Graphs that were traced before keep the value that they were traced with, so that this is
+        done before `compile`.
+
+        Args:
+            name: str. The setting, e.g. `"beta"`.
+            value: float or schedule.
+        """
+        if name not in self.scheduled():
+            raise names.unknown_name("setting", name, self.scheduled())
+        setattr(self, name, schedules.resolve(name, value))
 
     def report(self):
         """The present values of the settings that follow a schedule."""

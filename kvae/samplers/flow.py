@@ -4,13 +4,12 @@ import keras
 from keras import ops
 
 from kvae import priors, random
-from kvae.samplers.sampler import Sampler
-from kvae.samplers.training import Training
+from kvae.samplers.trained import TrainedSampler
 
 __all__ = ["Flow"]
 
 
-class Flow(Sampler):
+class Flow(TrainedSampler):
     """A flow prior, by default masked autoregressive, trained on the codes by maximum likelihood.
 
     It has an exact density, and follows shapes that no mixture does. The prior is a
@@ -46,16 +45,15 @@ class Flow(Sampler):
         batch_size: int = 256,
         learning_rate: float = 1e-3,
     ):
-        super().__init__()
+        super().__init__(steps, batch_size, learning_rate)
         self.flows, self.num_flows = flows, num_flows
-        self.training = Training(steps, batch_size, learning_rate)
 
     def prior_of(self, codes, seed):
         with random.initial_weights(seed):
             prior = priors.Rescaled(priors.Flow(codes.shape[1], self.flows, self.num_flows))
             prior.build()
         model = _Likelihood(prior.base)
-        self.training.run(model, prior.standardize(codes), seed, "val_loss", "min")
+        self.train(model, prior.standardize(codes), seed)
         return prior
 
 

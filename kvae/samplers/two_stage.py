@@ -5,13 +5,12 @@ from keras import layers
 
 from kvae import likelihoods, priors, random
 from kvae.models import VAE
-from kvae.samplers.sampler import Sampler
-from kvae.samplers.training import Training
+from kvae.samplers.trained import TrainedSampler
 
 __all__ = ["TwoStage"]
 
 
-class TwoStage(Sampler):
+class TwoStage(TrainedSampler):
     """A second VAE, dense and with a learned Gaussian noise, trained on the codes of the first.
 
     Where the data lie near a surface of fewer dimensions, the codes fill their space, so that the
@@ -50,11 +49,10 @@ class TwoStage(Sampler):
         learning_rate: float = 1e-3,
         num_samples: int = 32,
     ):
-        super().__init__()
+        super().__init__(steps, batch_size, learning_rate)
         if any(width < 1 for width in hidden) or (latent_dim is not None and latent_dim < 1):
             raise ValueError("`latent_dim` and the widths of `hidden` are at least 1.")
         self.latent_dim, self.hidden, self.num_samples = latent_dim, tuple(hidden), num_samples
-        self.training = Training(steps, batch_size, learning_rate)
 
     def prior_of(self, codes, seed):
         outer, inner = codes.shape[1], self.latent_dim or codes.shape[1]
@@ -72,7 +70,7 @@ class TwoStage(Sampler):
             priors.TwoStage(vae.with_prior(vae.prior), num_samples=self.num_samples)
         )
         prior.build()
-        self.training.run(vae, prior.standardize(codes), seed, "val_elbo", "max")
+        self.train(vae, prior.standardize(codes), seed)
         return prior
 
     def _network(self, inputs: int, name: str, outputs: int | None = None) -> keras.Model:

@@ -13,8 +13,7 @@ import time
 import keras
 import numpy as np
 
-from kvae import datasets, objectives, posteriors, priors
-from kvae.callbacks import Checkpoint
+from kvae import datasets, objectives, posteriors, priors, training
 from kvae.evaluation import LogProb, importance_log_prob
 from kvae.evaluation.terms import batch_terms
 from kvae.likelihoods import get as get_likelihood
@@ -283,7 +282,6 @@ class Lab:
         ).hexdigest()
         folder = self.cache / f"{self.dataset}-{fingerprint[:16]}"
         train, validation = self.data("train", binarize), self.data("validation", binarize)
-        keras.utils.set_random_seed(seed)  # Of the initial weights.
         vae = zoo.build(
             "dense_vae",
             event_shape=train.event_shape,
@@ -292,26 +290,26 @@ class Lab:
             seed=seed,
             **parts,
         )
-        steps = settings["epochs"] * train.steps(scale.batch_size)
-        rate = keras.optimizers.schedules.CosineDecay(scale.learning_rate, steps, alpha=0.02)
         fast = {"jit_compile": True, "steps_per_execution": 25} if scale.compiled else {}
-        vae.compile(keras.optimizers.Adam(rate), **fast)
-        mode = "max" if monitor == "val_elbo" else "min"
-        checkpoint = Checkpoint(folder, fingerprint, monitor=monitor, mode=mode)
-        first = checkpoint.restore(vae)
-        if first < settings["epochs"]:
-            vae.fit(
-                train,
-                validation_data=validation,
+        trained = training.train(
+            vae,
+            train,
+            training.Settings(
                 epochs=settings["epochs"],
                 batch_size=scale.batch_size,
-                initial_epoch=first,
-                verbose=0,
-                callbacks=[checkpoint, *callbacks],
-            )
-            self.say(f"{name}: trained in {checkpoint.seconds:.0f} s")
-        checkpoint.load_best(vae)
-        history, seconds = checkpoint.history, checkpoint.seconds
+                learning_rate=scale.learning_rate,
+                final_rate=0.02,
+                monitor=monitor,
+                compile=fast,
+            ),
+            validation_data=validation,
+            directory=folder,
+            fingerprint=fingerprint,
+            callbacks=callbacks,
+        )
+        if trained.epochs_run:
+            self.say(f"{name}: trained in {trained.seconds:.0f} s")
+        history, seconds = trained.history, trained.seconds
         return Run(self, name, folder, vae, history=history, seconds=seconds, binarize=binarize)
 
     # The report.

@@ -3,14 +3,12 @@
 import dataclasses
 import inspect
 
-import keras
 import numpy as np
 import pytest
 
 import kvae
 import zoo
 from zoo import recipes, registry, training
-from zoo.recipes import Recipe
 
 ARCHITECTURES = zoo.list_architectures()
 PARTS = {"posterior", "prior", "likelihood", "objective", "seed", "num_classes"}
@@ -163,40 +161,13 @@ def test_the_smallest_and_numpys_own_numbers(name, arguments, tmp_path):
     np.testing.assert_array_equal(again.reconstruct(x, label), vae.reconstruct(x, label))
 
 
-def test_a_warm_up_keeps_the_objective_of_the_recipe():
-    data = kvae.datasets.load("digits", "train")[:128]
-
-    def objective(name, **arguments):
-        arguments = {"event_shape": (8, 8, 1), "latent_dim": 2, **arguments}
-        common = dict(dataset="digits", warmup_epochs=2, batch_size=64)
-        settings = training.build_arguments(Recipe(name, arguments=arguments, **common), data)
-        return zoo.build(name.partition(".")[0], **settings).objective
-
-    small = {"filters": (2,), "hidden": 0}
-    # Two epochs of two steps, from 0 to the recipe's own β.
-    found = objective("beta_vae.x", beta=4.0, **small)
-    assert type(found) is kvae.objectives.ELBO
-    assert [float(found.beta(step)) for step in (0, 2, 4, 9)] == [0.0, 2.0, 4.0, 4.0]
-    own = keras.saving.serialize_keras_object(kvae.objectives.BetaTCVAE(beta=6.0, kl="monte_carlo"))
-    found = objective("conv_vae.x", objective=own, **small)
-    config = found.get_config()
-    assert isinstance(found, kvae.objectives.BetaTCVAE) and config["kl"] == "monte_carlo"
-    assert config["beta"]["config"]["end_learning_rate"] == 6.0
-    with pytest.raises(ValueError, match="WAE has no `beta`"):
-        objective("conv_vae.x", objective="wae", **small)
-    own = kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=3))
-    with pytest.raises(ValueError, match="schedule of its own"):
-        objective("conv_vae.x", objective=keras.saving.serialize_keras_object(own), **small)
-
-
 def test_the_shipped_recipes_warm_up_to_their_own_beta():
     """Their figures stay: what was ELBO(beta=rising to 1) is that still."""
     for name in recipes.list_recipes():
         recipe = recipes.get(name)
         if recipe.warmup_epochs and "event_shape" not in recipe.arguments:
-            settings = registry.with_beta(recipe.architecture, dict(recipe.arguments), lambda b: b)
-            assert type(settings["objective"]) is kvae.objectives.ELBO
-            assert settings["objective"].get_config()["beta"] == 1.0
+            objective = zoo.build(recipe.architecture, **recipe.arguments).objective
+            assert type(objective) is kvae.objectives.ELBO and objective.beta == 1.0
             break
 
 

@@ -197,25 +197,6 @@ def test_what_the_curve_refuses(make_vae, data, linear_gaussian):
         evaluation.rate_distortion_curve(sphere, data)
 
 
-def test_one_architecture_over_beta(make_vae, data, eagerly):
-    starts = []
-
-    def build(objective):
-        vae = make_vae(objective=objective)
-        starts.append((float(objective.beta), vae.get_weights()))
-        return vae
-
-    done = []
-    result = evaluation.train_over_beta(
-        build, (0.0, 100.0), data, data, epochs=2, batch_size=20, progress=done.append
-    )
-    assert list(result) == ["β = 0", "β = 100"] and done == [1, 2]
-    assert [beta for beta, _ in starts] == [0.0, 100.0]
-    assert result["β = 100"]["rate"] < result["β = 0"]["rate"]
-    with pytest.raises(ValueError):
-        evaluation.train_over_beta(build, (), data, data, epochs=1)
-
-
 def test_pictures_of_latents(make_vae, digits):
     vae = make_vae(latent_dim=1)
     (ax,) = plots.aggregate_posterior(vae, digits, n=30).axes

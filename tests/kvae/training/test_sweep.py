@@ -1,4 +1,4 @@
-"""kvae.evaluation.sweep: all points are found, once, and a sweep that is stopped goes on."""
+"""kvae.training.sweep: all points are found, once, and a sweep that is stopped goes on."""
 
 import os
 import threading
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae.evaluation import rate_distortion, sweep
+from kvae.evaluation import rate_distortion
 from kvae.evaluation.terms import mean_terms
+from kvae.training import sweep
 
 pytest.importorskip("keras_tuner")
 

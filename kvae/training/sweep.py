@@ -1,12 +1,13 @@
 """Searches over hyper-parameters by Keras Tuner, as points of rate and distortion."""
 
 import contextlib
+import functools
 import sys
 
-from kvae import random
 from kvae.evaluation.rate_distortion import rate_distortion, with_picture
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
+from kvae.training.beta import trained_with_beta
 from kvae.utils import io, locks, names
 
 __all__ = ["SEARCHES", "sweep"]
@@ -65,7 +66,7 @@ def sweep(
     Example:
 
     ```python
-    result = kvae.evaluation.sweep(
+    result = kvae.training.sweep(
         lambda **settings: zoo.build("dense_vae", event_shape=(8, 8, 1), **settings),
         (0.5, 1.0, 2.0), (2, 8), train, validation, epochs=50, folder="sweeps/mine",
     )
@@ -85,8 +86,6 @@ def sweep(
         import keras_tuner
     except ImportError:
         raise ImportError("A sweep needs Keras Tuner: pip install 'kvae[sweep]'.") from None
-    from kvae.objectives import ELBO
-
     folder = io.writable_folder(folder)
     space = keras_tuner.HyperParameters()
     space.Choice("beta", betas)
@@ -96,12 +95,14 @@ def sweep(
         def run_trial(self, trial, *_, **__):
             chosen = trial.hyperparameters
             try:
-                with random.initial_weights(seed):
-                    vae = build(
-                        objective=ELBO(beta=chosen.get("beta")), latent_dim=chosen.get("latent_dim")
-                    )
-                vae.compile("adam")
-                vae.fit(train, epochs=epochs, batch_size=batch_size, verbose=0)
+                vae = trained_with_beta(
+                    functools.partial(build, latent_dim=chosen.get("latent_dim")),
+                    chosen.get("beta"),
+                    train,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    seed=seed,
+                )
             except ValueError as error:  # Of others it prints the traceback and tries again.
                 raise keras_tuner.errors.FatalValueError(str(error)) from error
             terms = mean_terms(vae, data, seed=seed)

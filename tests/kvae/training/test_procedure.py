@@ -1,0 +1,125 @@
+"""kvae.training.train: the schedules, the choice of the best weights, and going on."""
+
+import keras
+import numpy as np
+import pytest
+
+import kvae
+from kvae.training import Settings, train
+
+
+@pytest.fixture(scope="module")
+def data(digits):
+    return kvae.datasets.Dataset(digits, binarize="static")
+
+
+class Weights(keras.callbacks.Callback):
+    """Keeps the weights that each epoch ends with, and its logs; spoils those of the third."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.logs = [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            self.model.set_weights([30.0 * weight for weight in self.model.get_weights()])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(self.model.get_weights())
+        self.logs.append(dict(logs))
+
+
+def assert_weights(model, expected):
+    for have, want in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(have, want)
+
+
+def test_the_learning_rate_falls_by_a_half_cosine():
+    rate = Settings(epochs=1, learning_rate=0.1, final_rate=0.02).optimizer(100)._learning_rate
+    for step in (0, 25, 50, 100, 150):
+        share = 0.5 * (1 + np.cos(np.pi * min(step, 100) / 100))
+        assert float(rate(step)) == pytest.approx(0.1 * (0.98 * share + 0.02), rel=1e-5)
+    constant = Settings(epochs=1, learning_rate=0.1, final_rate=1.0).optimizer(100)
+    assert float(constant.learning_rate) == pytest.approx(0.1)
+
+
+def test_it_is_adam_on_that_schedule(make_vae, data, eagerly):
+    """The same weights as by hand, with the scale that the gradients are clipped to."""
+    settings = Settings(
+        epochs=2, batch_size=16, learning_rate=0.01, global_clipnorm=0.5, monitor=None
+    )
+    vae, by_hand = make_vae(), make_vae()
+    found = train(vae, data, settings)
+    rate = keras.optimizers.schedules.CosineDecay(0.01, 8)
+    by_hand.compile(keras.optimizers.Adam(rate, global_clipnorm=0.5))
+    history = by_hand.fit(data, epochs=2, batch_size=16, verbose=0).history
+    assert_weights(vae, by_hand.get_weights())
+    assert found.history == history and found.epochs_run == 2
+    assert found.best is None and found.best_epoch is None and found.seconds > 0
+
+
+@pytest.mark.parametrize("kept_in", ["memory", "files"])
+@pytest.mark.parametrize("posterior", ["diagonal_gaussian", "delta"])
+def test_the_best_epoch_is_kept(make_vae, data, kept_in, posterior, tmp_path, eagerly):
+    """Of a VAE the one with the largest ELBO, of an autoencoder the one with the smallest loss."""
+    prior = None if posterior == "delta" else "standard_normal"
+    vae, weights = make_vae(posterior=posterior, prior=prior), Weights()
+    found = train(
+        vae,
+        data,
+        Settings(epochs=4, batch_size=16, learning_rate=1e-2),
+        validation_data=data[:32],
+        directory=tmp_path / "run" if kept_in == "files" else None,
+        callbacks=[weights],
+    )
+    figures = [log["val_loss"] if prior is None else -log["val_elbo"] for log in weights.logs]
+    best = int(np.argmin(figures))
+    assert best == 1
+    assert found.best_epoch == best + 1
+    assert found.best == pytest.approx(figures[best] * (1 if prior is None else -1))
+    assert_weights(vae, weights.seen[best])
+    assert len(found.history["loss"]) == 4
+
+
+def test_a_finished_training_is_not_trained_again(make_vae, data, tmp_path, eagerly):
+    options = dict(validation_data=data[:32], directory=tmp_path / "run", fingerprint="mine")
+    settings, vae, again = Settings(epochs=2, batch_size=16), make_vae(), make_vae()
+    first = train(vae, data, settings, **options)
+    second = train(again, data, settings, **options)
+    assert (first.epochs_run, second.epochs_run) == (2, 0)
+    assert first.history == second.history and first.seconds == second.seconds
+    assert first.best_epoch == second.best_epoch
+    assert_weights(again, vae.get_weights())
+    with pytest.raises(ValueError, match="another training"):
+        train(make_vae(), data, settings, **{**options, "fingerprint": "yours"})
+
+
+def test_a_warm_up_keeps_the_rest_of_the_objective(make_vae, data, eagerly):
+    settings = Settings(epochs=1, warmup_epochs=2, batch_size=32, monitor=None)
+    vae = make_vae(objective=kvae.objectives.BetaTCVAE(beta=6.0, kl="monte_carlo"))
+    logs = train(vae, data, settings).history
+    # Two epochs of two steps, from 0 to the objective's own β.
+    beta = vae.objective.scheduled()["beta"]
+    assert [float(beta(step)) for step in (0, 2, 4, 9)] == [0.0, 3.0, 6.0, 6.0]
+    assert logs["beta"] == [3.0]
+    config = vae.objective.get_config()
+    assert config["kl"] == "monte_carlo" and config["beta"]["config"]["end_learning_rate"] == 6.0
+    with pytest.raises(ValueError, match="schedule of its own"):
+        train(vae, data, settings)
+    with pytest.raises(ValueError, match="WAE has no `beta`"):
+        train(make_vae(objective="wae"), data, settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", -1),
+        ("batch_size", 0),
+        ("warmup_epochs", 1.5),
+        ("learning_rate", 0.0),
+        ("final_rate", 1.5),
+    ],
+)
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        Settings(**{"epochs": 1, name: value})
