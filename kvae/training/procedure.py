@@ -9,7 +9,7 @@ import keras
 from keras.optimizers import schedules
 
 from kvae.callbacks import Checkpoint
-from kvae.datasets.batches import Examples
+from kvae.datasets.batches import BaseDataset
 from kvae.schedules import is_schedule
 from kvae.utils import arguments
 
@@ -138,7 +138,7 @@ def train(
     kvae.training.train(vae, digits, settings, validation_data=validation, directory="runs/mine")
     ```
     """
-    examples = isinstance(data, Examples)  # Other data come in batches, and in their own order.
+    examples = isinstance(data, BaseDataset)  # Other data come in batches, and in their own order.
     steps = data.steps(settings.batch_size) if steps_per_epoch is None else steps_per_epoch
     if settings.warmup_epochs:
         _warm_up(model, settings.warmup_epochs * steps)
