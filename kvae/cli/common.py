@@ -12,9 +12,13 @@ from kvae.utils import io
 from kvae.utils.terminal import printable, say
 
 __all__ = [
+    "SAMPLERS",
+    "add_data",
     "add_json",
+    "add_limit",
     "add_model",
     "add_sampler",
+    "add_seed",
     "card_of",
     "from_0",
     "label_missing",
@@ -29,6 +33,9 @@ __all__ = [
     "quiet_tensorflow",
     "table",
 ]
+
+# Named here, because samplers import TensorFlow; a test holds them to the register.
+SAMPLERS = ("flow", "gaussian_mixture", "gmm", "kmeans", "prior", "two_stage", "uniform_sphere")
 
 
 def quiet_tensorflow(begin=None):
@@ -105,23 +112,58 @@ number_from_0.__name__ = "number from 0 on"
 
 
 def add_json(parser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    """Adds `--json`, for programs that read the output."""
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def add_model(parser) -> None:
+    """Adds the model that a command works with."""
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a zoo name (see `kvae list`), hf://user/repo or a .keras file",
+        help="A name of `kvae list`, a .keras file, or hf://user/repo for the Hugging Face Hub.",
+    )
+
+
+def add_data(parser, default: str = "the card's, or digits") -> None:
+    """Adds `--dataset`, which names all that there are, and `--binarize`."""
+    from kvae import datasets
+
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help=f"Use this data set: {', '.join(datasets.names())} (default: {default}).",
+    )
+    parser.add_argument(
+        "--binarize",
+        choices=("none", "static", "dynamic"),
+        help="Make pixels 0 or 1: once by chance (static), anew in each epoch (dynamic) or not at "
+        "all (none). Defaults to what suits the model.",
+    )
+
+
+def add_limit(parser) -> None:
+    """Adds `--limit`, for a quick look."""
+    parser.add_argument(
+        "--limit", type=positive, help="Use only the first examples, this many of them."
+    )
+
+
+def add_seed(parser, default: int | None) -> None:
+    """Adds `--seed`; without a default it is the card's."""
+    shown = "the card's, or 0" if default is None else default
+    parser.add_argument(
+        "--seed", type=from_0, default=default, help=f"Draw by this seed (default: {shown})."
     )
 
 
 def add_sampler(parser) -> None:
+    """Adds `--sampler`."""
     parser.add_argument(
         "--sampler",
         metavar="NAME",
-        help="fit this density to the codes of the training data and sample from it, not from the "
-        "model's prior: gmm, flow, two_stage, kmeans, uniform_sphere",
+        help="Fit a density to the codes of the training data and sample from it instead of the "
+        f"model's prior: {', '.join(SAMPLERS)}.",
     )
 
 
@@ -135,7 +177,8 @@ def load_model(name: str):
     quiet_tensorflow()
     path = pathlib.Path(name)
     if path.suffix == ".keras" or path.exists():
-        import kvae
+        from kvae.models import VAE
+        from kvae.models.loading import load_model as load_file
 
         if path.is_dir():
             raise ValueError(
@@ -146,8 +189,8 @@ def load_model(name: str):
                 f"There is no model file {path}. Give the path of a .keras file, or a name of "
                 "`kvae list`."
             )
-        model = kvae.load_model(path)
-        if not isinstance(model, kvae.VAE):
+        model = load_file(path)
+        if not isinstance(model, VAE):
             raise ValueError(f"{path} holds a {type(model).__name__}, not a kvae.VAE.")
         return model
     import zoo
@@ -182,7 +225,7 @@ def load_sampling_model(arguments):
 
 def load_data(model, name: str, arguments, split: str = "test"):
     """Loads the data that goes with a model: its card's, unless the arguments say otherwise."""
-    import kvae
+    from kvae import datasets
 
     dataset = getattr(arguments, "dataset", None)
     binarize = getattr(arguments, "binarize", None)
@@ -193,7 +236,7 @@ def load_data(model, name: str, arguments, split: str = "test"):
         binarize = binarize or card.preprocessing.get("binarize")
         seed, noise = card.recipe.get("seed", 0), card.recipe.get("noise", 0.0)
     binarize = None if binarize == "none" else binarize
-    data = kvae.datasets.load(dataset or "digits", split, binarize=binarize, seed=seed)
+    data = datasets.load(dataset or "digits", split, binarize=binarize, seed=seed)
     data.intensities = not model.likelihood.whole_numbers or binarize is not None
     data.noise = noise
     if data.event_shape != model.event_shape:

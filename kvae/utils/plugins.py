@@ -1,7 +1,7 @@
 """Finds modules of other packages, so that what they register has a name here.
 
 A package announces its modules in its own `pyproject.toml`, in the group of what they register
-(`kvae.datasets`, `kvae.features`, `kvae.studies`):
+(`kvae.commands`, `kvae.datasets`, `kvae.features`, `kvae.studies`):
 
 ```toml
 [project.entry-points."kvae.datasets"]

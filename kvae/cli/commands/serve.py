@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils.terminal import say
 
 
@@ -23,38 +24,71 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a zoo name, a .keras file, a model repository or a folder of SavedModel versions",
+        help="A zoo name, a .keras file, a model repository or a folder of SavedModel versions.",
     )
-    parser.add_argument("--name", help="what clients call the model (default: as it is called)")
+    parser.add_argument(
+        "--name", help="Call the model by this name in requests (default: as it is called)."
+    )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (%(default)s); "
-        "0.0.0.0 is every interface, and the only one that tensorflow_model_server knows",
+        help="Listen on this address (default: %(default)s). 0.0.0.0 is every interface, and the "
+        "only address that tensorflow_model_server knows.",
     )
-    parser.add_argument("--port", type=_port, default=8501, help="REST (%(default)s)")
-    parser.add_argument("--grpc-port", type=_port, default=8500, help="gRPC (%(default)s)")
-    parser.add_argument("--no-grpc", action="store_true", help="development server: REST only")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8501,
+        help="Answer REST calls on this port (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--grpc-port",
+        type=_port,
+        default=8500,
+        help="Answer gRPC calls on this port (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--no-grpc",
+        action="store_true",
+        help="Answer REST calls only. For the development server.",
+    )
     parser.add_argument(
         "--backend",
         choices=("auto", "model_server", "docker", "development"),
         default="auto",
-        help="default: TensorFlow Serving on the PATH, then its Docker image, then a server for "
-        "development",
+        help="Serve with this program (default: TensorFlow Serving on the PATH, else its Docker "
+        "image, else a server for development).",
     )
-    parser.add_argument("--image", help="Docker: default tensorflow/serving:2.21.0")
     parser.add_argument(
-        "--timeout", type=common.positive_number, default=30.0, help="seconds for one request"
+        "--image", help="Run this Docker image (default: tensorflow/serving:2.21.0)."
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=common.positive_number,
+        default=30.0,
+        help="Give up on a request after this time (default: 30).",
     )
     parser.add_argument(
         "--max-request-mb",
+        metavar="MB",
         type=common.positive_number,
         default=64.0,
-        help="development server: largest request",
+        help="Refuse larger requests (default: 64). For the development server.",
     )
 
 
+@command(
+    "serve",
+    add_arguments,
+    "kvae serve conv_vae.mnist",
+    "kvae serve models --host 0.0.0.0 --port 8501",
+)
 def run(arguments) -> int:
+    """Answers REST and gRPC calls with TensorFlow Serving, or with a server for development.
+
+    The command prints the addresses and serves until it is interrupted.
+    """
     from export.serving import addresses, backends, repository, stubs
     from export.serving.limits import Limits
 

@@ -3,6 +3,7 @@
 import time
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils import io
 from kvae.utils.terminal import say
 
@@ -10,18 +11,35 @@ from kvae.utils.terminal import say
 def add_arguments(parser) -> None:
     from kvae.studies import DATASETS, STUDIES
 
-    parser.add_argument("name", choices=[*STUDIES, "all"], metavar="NAME", help=_names(STUDIES))
-    data = "default digits; disentanglement knows only sprites, and all leaves out what has none"
-    parser.add_argument("--dataset", choices=(*DATASETS, "sprites"), help=data)
-    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, a look")
-    parser.add_argument("--seed", type=common.from_0, default=0)
     parser.add_argument(
-        "-o", "--output", default="studies", help="folder for the reports (default studies)"
+        "name",
+        choices=[*STUDIES, "all"],
+        metavar="NAME",
+        help=f"One of {', '.join(STUDIES)}, or all.",
+    )
+    parser.add_argument(
+        "--dataset",
+        choices=(*DATASETS, "sprites"),
+        help="Use this data set (default: digits, but sprites for disentanglement). With all, "
+        "studies that do not know it are left out.",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="Take seconds instead of minutes, for a first look."
+    )
+    common.add_seed(parser, default=0)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default="studies",
+        help="Write the reports into this folder (default: studies).",
     )
     parser.add_argument(
         "--cache",
+        metavar="DIR",
         default="runs/studies",
-        help="folder for trained models; a study started again goes on (default runs/studies)",
+        help="Keep trained models in this folder, so that the same command goes on where it was "
+        "stopped (default: runs/studies).",
     )
     common.add_json(parser)
 
@@ -30,7 +48,12 @@ def _names(studies) -> str:
     return f"{', '.join(studies)}, or all"
 
 
+@command("study", add_arguments, "kvae study why-sample --quick", "kvae study all")
 def run(arguments) -> int:
+    """Answers a question about variational autoencoders by an experiment.
+
+    Each study trains several models, measures them and writes a page with its findings.
+    """
     common.quiet_tensorflow()
     import tensorflow as tf
 

@@ -1,6 +1,7 @@
 """`kvae export MODEL`."""
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils.terminal import say
 
 _FORMATS = ("saved_model", "repository", "tflite", "onnx", "web")
@@ -24,61 +25,102 @@ def add_arguments(parser) -> None:
     parser.intermixed = True  # kvae export MODEL --format tflite PATH
     common.add_model(parser)
     parser.add_argument(
-        "directory", nargs="?", metavar="PATH", help="where to write; the same as --output"
+        "directory",
+        nargs="?",
+        metavar="PATH",
+        help="Where to write. This is the same as --output.",
     )
-    parser.add_argument("-f", "--format", choices=_FORMATS, default="saved_model")
+    parser.add_argument(
+        "-f",
+        "--format",
+        choices=_FORMATS,
+        default="saved_model",
+        help="What to write (default: saved_model). A repository is a folder that TensorFlow "
+        "Serving runs as it is; web is a page for the browser.",
+    )
     parser.add_argument(
         "-o",
         "--output",
-        help="default: serving/MODEL for a SavedModel, repository for a repository, MODEL.tflite, "
-        "page/MODEL for the web",
+        metavar="PATH",
+        help="Where to write (default: serving/MODEL for a SavedModel, repository for a "
+        "repository, MODEL.tflite, MODEL.onnx, page/MODEL for the web).",
     )
-    parser.add_argument("--name", help="repository: what clients call the model (default: MODEL)")
     parser.add_argument(
-        "--keep", metavar="N", type=common.positive, help="repository: remove all but N versions"
+        "--name",
+        help="Call the model by this name in the repository (default: MODEL). For repositories.",
     )
-    parser.add_argument("--version", type=common.positive, help="SavedModel: default the next")
+    parser.add_argument(
+        "--keep",
+        metavar="N",
+        type=common.positive,
+        help="Remove all but the newest N versions. For repositories.",
+    )
+    parser.add_argument(
+        "--version",
+        type=common.positive,
+        help="Write this version (default: the next one). For SavedModels.",
+    )
     parser.add_argument(
         "--preprocessing",
         choices=("float32", "uint8", "png"),
-        help="SavedModel, repository: what clients send as an image (default: float32); png takes "
-        "PNG and JPEG files",
+        help="Take images from clients in this form (default: float32); png takes PNG and JPEG "
+        "files. For SavedModels and repositories.",
     )
     parser.add_argument(
         "--fit",
         choices=("stretch", "crop"),
         default="stretch",
-        help="SavedModel, repository: how files are brought to the model's size, with "
-        "--preprocessing png (default: stretch)",
+        help="Bring image files to the model's size in this way (default: stretch). For "
+        "--preprocessing png.",
     )
     parser.add_argument(
         "--precision",
         default="float32",
         choices=("float32", "float16", "dynamic", "int8"),
-        help="weights of TFLite files, the page's included",
+        help="Store weights in this precision (default: float32). For TFLite files and pages.",
     )
-    parser.add_argument("--batch-size", type=common.positive, default=1, help="TFLite: fixed")
+    parser.add_argument(
+        "--batch-size",
+        type=common.positive,
+        default=1,
+        help="Fix the number of rows of a call (default: 1). For TFLite files.",
+    )
     parser.add_argument(
         "--parts",
         choices=("decoder", "encoder", "both"),
         default="decoder",
-        help="TFLite, ONNX: what of the model (default: decoder)",
+        help="Write these networks (default: decoder). For TFLite and ONNX files.",
     )
     parser.add_argument(
         "--calibrate",
         metavar="DATASET",
-        help="images that set the ranges of int8 (default: the zoo model's, else the prior)",
+        help="Set the ranges of int8 by images of this data set (default: the zoo model's own, or "
+        "samples of the prior). For TFLite files.",
     )
     parser.add_argument(
         "--dataset",
-        help="web, TFLite: whose images the page shows, or the file is measured with (default: the "
-        "model's own)",
+        help="Show images of this data set on the page, or measure the TFLite file with them "
+        "(default: the model's own).",
     )
-    parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
+    parser.add_argument(
+        "--no-verify", action="store_true", help="Do not run what was written to check its numbers."
+    )
     common.add_json(parser)
 
 
+@command(
+    "export",
+    add_arguments,
+    "kvae export conv_vae.mnist --output serving/mnist",
+    "kvae export conv_vae.mnist --format tflite mnist.tflite --precision float16",
+    "kvae export model.keras --format repository models --preprocessing png --keep 3",
+)
 def run(arguments) -> int:
+    """Writes a model for TensorFlow Serving, phones or browsers, and checks its numbers.
+
+    What was written runs in another runtime, and its numbers are compared with the model's own. The
+    exit status is 1 where they differ.
+    """
     if arguments.output and arguments.directory:
         raise ValueError("Give the path once: after the model, or with --output.")
     for option, (default, formats) in _OPTIONS.items():
@@ -149,10 +191,10 @@ def _tflite(arguments, model, path: str):
 
 def _images(arguments, model, split: str):
     """A few hundred images of the named data, or of the zoo model's own; `None` without any."""
-    import kvae
+    from kvae import datasets
 
     if arguments.calibrate:
-        return kvae.datasets.load(arguments.calibrate, split)[:_ROWS]
+        return datasets.load(arguments.calibrate, split)[:_ROWS]
     if common.card_of(arguments.model) is None:
         return None
     try:

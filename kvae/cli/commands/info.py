@@ -1,11 +1,14 @@
 """`kvae info NAME`."""
 
 from kvae.cli import common
+from kvae.cli.command import command
 
 
 def add_arguments(parser) -> None:
     parser.add_argument(
-        "model", metavar="NAME", help="a zoo name (see `kvae list`) or hf://user/repo"
+        "model",
+        metavar="NAME",
+        help="A name of `kvae list`, or hf://user/repo for a model on the Hugging Face Hub.",
     )
     common.add_json(parser)
 
@@ -18,7 +21,13 @@ def _flat(mapping, prefix: str = ""):
             yield f"{prefix}{key}", f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
+@command("info", add_arguments, "kvae info conv_vae.mnist", "kvae info conv_vae.mnist --json")
 def run(arguments) -> int:
+    """Shows the card of a pretrained model.
+
+    A card says how the model was trained, on what data, what was measured, and under which license
+    its weights are.
+    """
     import zoo
 
     card = zoo.card(arguments.model)

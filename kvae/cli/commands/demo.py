@@ -4,6 +4,7 @@ import shutil
 import time
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
@@ -11,12 +12,24 @@ _PRETRAINED = "conv_vae.mnist"
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("-o", "--output", default="demo", help="folder (default demo)")
-    parser.add_argument("--epochs", type=common.positive, default=80)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "-o", "--output", default="demo", help="Write into this folder (default: demo)."
+    )
+    parser.add_argument(
+        "--epochs",
+        type=common.positive,
+        default=80,
+        help="Train for this many epochs (default: 80).",
+    )
+    common.add_seed(parser, default=0)
 
 
+@command("demo", add_arguments, "kvae demo", "kvae demo --epochs 5 --output quick")
 def run(arguments) -> int:
+    """Goes the whole way in two minutes: train, evaluate, draw, load, export and verify.
+
+    The result is one page, index.html, with figures, pictures and the reports of the exports.
+    """
     start = time.monotonic()
     common.quiet_tensorflow()
     folder = io.writable_folder(arguments.output)
@@ -45,7 +58,6 @@ def _train(arguments, folder, report) -> bool:
     """train a convolutional VAE on the embedded digits, evaluate it and draw it"""
     import keras
 
-    import kvae
     import zoo
     from kvae import datasets, plots, training
     from kvae.evaluation import evaluate
@@ -77,7 +89,7 @@ def _train(arguments, folder, report) -> bool:
         result = evaluate(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
     rows = figure_rows(result)
     common.table("conv_vae with 2 latents, digits test", ("quantity", "value", ""), rows)
-    with kvae.utils.io.atomic_write(folder / "digits.keras") as temporary:
+    with io.atomic_write(folder / "digits.keras") as temporary:
         vae.save(temporary)
 
     report.heading("1. Trained here: a convolutional VAE on scikit-learn's digits")

@@ -1,6 +1,7 @@
 """`kvae plot MODEL KIND`."""
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils.terminal import say
 
 _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "interpolation")
@@ -8,21 +9,36 @@ _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "int
 
 def add_arguments(parser) -> None:
     common.add_model(parser)
-    parser.add_argument("kind", choices=_KINDS)
-    parser.add_argument("--dataset", help="default: the card's, or digits")
-    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-n", type=common.positive, help="images, or images along one side")
+    parser.add_argument("kind", choices=_KINDS, help="What to draw.")
+    common.add_data(parser)
+    common.add_seed(parser, default=0)
+    parser.add_argument(
+        "-n",
+        type=common.positive,
+        help="Draw this many images, or this many along each side.",
+    )
     parser.add_argument(
         "--label",
         type=int,
-        help="conditional models: the class to draw (samples, interpolation, manifold)",
+        help="Draw this class. For samples, interpolation and manifold of conditional models.",
     )
-    parser.add_argument("-o", "--output", help="a .png file (default KIND.png)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="Write this .png file (default: KIND.png)."
+    )
     common.add_json(parser)
 
 
+@command(
+    "plot",
+    add_arguments,
+    "kvae plot conv_vae.mnist reconstructions",
+    "kvae plot dense_vae.mnist_2d manifold -n 20 --output plane.png",
+)
 def run(arguments) -> int:
+    """Draws reconstructions, samples, the latent space or ways through it.
+
+    The plots posteriors and manifold are for models with two latent dimensions.
+    """
     output = arguments.output or f"{arguments.kind}.png"
     if not output.endswith(".png"):
         raise ValueError(f"--output ends in .png, not {output!r}.")

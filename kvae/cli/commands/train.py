@@ -6,79 +6,97 @@ import pathlib
 import sys
 
 from kvae.cli import common, launch
+from kvae.cli.command import command
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
-_PARTS = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods"}
+_PARTS = ("posterior", "prior", "likelihood")
 
 
 def add_arguments(parser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--recipe", metavar="NAME", help="retrain a card's weights")
+    what.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="Train the weights of this card again, e.g. dense_vae.digits.",
+    )
     what.add_argument(
         "architecture",
         nargs="?",
-        help="an architecture of the zoo, e.g. conv_vae, with the options",
+        help="Train this architecture of the zoo, e.g. conv_vae, as the options say.",
     )
-    parser.add_argument("--dataset", help="default digits")
+    common.add_data(parser, default="digits")
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="a folder, in place of a dataset: of shards that kvae.datasets.write_shards wrote, or "
-        "of images, with --event-shape",
+        help="Train on a folder instead of a named data set: on shards that "
+        "kvae.datasets.write_shards wrote, or on images, with --event-shape.",
     )
     parser.add_argument(
         "--event-shape",
         nargs=3,
         type=common.positive,
         metavar=("HEIGHT", "WIDTH", "CHANNELS"),
-        help="what the images of --data are resized to",
+        help="Resize the images of --data to this shape.",
     )
-    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
-    parser.add_argument("--latent-dim", type=common.positive)
-    parser.add_argument("--posterior", metavar="NAME", help="q(z|x), e.g. iaf")
-    parser.add_argument("--prior", metavar="NAME", help="p(z), e.g. vamp")
-    parser.add_argument("--likelihood", metavar="NAME", help="p(x|z), e.g. gaussian")
-    parser.add_argument("--objective", metavar="NAME", help="what is minimised, e.g. iwae")
+    parser.add_argument(
+        "--latent-dim", type=common.positive, help="Use this many latent dimensions."
+    )
+    parser.add_argument("--posterior", metavar="NAME", help="Use this q(z|x), e.g. iaf.")
+    parser.add_argument("--prior", metavar="NAME", help="Use this p(z), e.g. vamp.")
+    parser.add_argument("--likelihood", metavar="NAME", help="Use this p(x|z), e.g. gaussian.")
+    parser.add_argument("--objective", metavar="NAME", help="Minimize this objective, e.g. iwae.")
     parser.add_argument(
         "--beta",
         type=common.number_from_0,
-        help="weight of the KL, or of what the objective has in its place",
+        help="Weight the KL, or what the objective has in its place, by this number.",
     )
-    parser.add_argument("--epochs", type=common.positive)
-    parser.add_argument("--batch-size", type=common.positive)
-    parser.add_argument("--learning-rate", type=common.positive_number)
-    parser.add_argument("--seed", type=common.from_0)
-    parser.add_argument("--limit", type=common.positive, help="train on the first examples only")
+    parser.add_argument("--epochs", type=common.positive, help="Train for this many epochs.")
     parser.add_argument(
-        "--samples", type=common.positive, help="importance samples of the evaluation"
+        "--batch-size", type=common.positive, help="Use this many examples in each step."
+    )
+    parser.add_argument(
+        "--learning-rate", type=common.positive_number, help="Start with this learning rate."
+    )
+    common.add_seed(parser, default=None)
+    common.add_limit(parser)
+    parser.add_argument(
+        "--samples",
+        type=common.positive,
+        help="Use this many importance samples in the evaluation at the end.",
     )
     parser.add_argument(
         "--reproducible",
         action="store_true",
-        help="the same bits on every run, also of one that is killed and resumed",
+        help="Compute the same bits in every run, even in one that is killed and resumed.",
     )
     parser.add_argument(
         "--distributed",
         metavar="WHERE",
         type=_where,
-        help="a number of worker processes on this machine; gpus: all of this machine's; slurm: a "
-        "task that srun started; cluster: as TF_CONFIG says (Kubernetes)",
+        help="Train on several devices: a number starts that many worker processes on this "
+        "machine, gpus uses all of its GPUs, slurm is for tasks that srun started, and cluster "
+        "does as TF_CONFIG says, e.g. on Kubernetes.",
     )
     parser.add_argument(
         "--checkpoint-seconds",
+        metavar="SECONDS",
         type=common.number_from_0,
         default=30.0,
-        help="least time between two checkpoints (default 30)",
+        help="Leave at least this time between two checkpoints (default: 30).",
     )
     parser.add_argument(
         "--restarts",
         type=common.from_0,
         default=3,
-        help="how often workers on this machine start again when one dies (default 3)",
+        help="Start the workers of this machine again up to this many times when one dies "
+        "(default: 3).",
     )
     parser.add_argument(
-        "-o", "--output", help="folder of the run, resumed when it exists (default runs/NAME)"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Keep the run in this folder. The same command resumes it there (default: runs/NAME).",
     )
     common.add_json(parser)
 
@@ -123,7 +141,7 @@ def _recipe(arguments):
                     f"{arguments.recipe} says it already."
                 )
         return dataclasses.replace(recipes.get(arguments.recipe), **changes)
-    import kvae
+    from kvae import datasets, likelihoods, posteriors, priors
     from kvae.utils.names import unknown_name
     from zoo import list_architectures, training
 
@@ -133,7 +151,7 @@ def _recipe(arguments):
     if arguments.data is None:
         if arguments.event_shape is not None:
             raise ValueError("--event-shape is of the images of --data: give that, too.")
-        settings = {"event_shape": kvae.datasets.info(dataset).event_shape}
+        settings = {"event_shape": datasets.info(dataset).event_shape}
     elif arguments.dataset is not None:
         raise ValueError("Give --dataset or --data, not both.")
     else:
@@ -144,18 +162,19 @@ def _recipe(arguments):
             )
         dataset, tag = str(path), path.name
         shape = None if arguments.event_shape is None else tuple(arguments.event_shape)
-        settings = {"event_shape": kvae.datasets.stream(path, "train", shape).event_shape}
+        settings = {"event_shape": datasets.stream(path, "train", shape).event_shape}
     if arguments.latent_dim:
         settings["latent_dim"] = arguments.latent_dim
-    for part in _PARTS:
+    homes = {"posterior": posteriors, "prior": priors, "likelihood": likelihoods}
+    for part, home in homes.items():
         name = getattr(arguments, part)
         if name is not None:
-            getattr(kvae, _PARTS[part]).get(name)  # An unknown name is refused here.
+            home.get(name)  # An unknown name is refused here.
             settings[part] = name
     settings = _with_objective(arguments, settings)
     binarize = None if arguments.binarize == "none" else arguments.binarize
     if arguments.binarize is None:
-        intensities = arguments.data is not None or kvae.datasets.info(dataset).dtype == "uint8"
+        intensities = arguments.data is not None or datasets.info(dataset).dtype == "uint8"
         binarize = training.default_binarize(arguments.architecture, settings, intensities)
     return recipes.Recipe(
         f"{arguments.architecture}.{tag}",
@@ -171,12 +190,12 @@ def _with_objective(arguments, settings) -> dict:
     """Returns the arguments of the architecture with the objective that the options ask for."""
     import keras
 
-    import kvae
+    from kvae import objectives
     from zoo import registry
 
     name, beta = arguments.objective, arguments.beta
     if name is not None:
-        kvae.objectives.get(name)  # Refuses an unknown name.
+        objectives.get(name)  # Refuses an unknown name.
         settings = {**settings, "objective": name}
     if beta is None:
         return settings
@@ -238,7 +257,19 @@ def _leave_workers(error, strategy) -> None:
         os._exit(launch.LOST_WORKER)  # TensorFlow's own end would wait for the lost one.
 
 
+@command(
+    "train",
+    add_arguments,
+    "kvae train dense_vae --dataset digits --epochs 20",
+    "kvae train conv_vae --data photos --event-shape 64 64 3 --prior vamp --output runs/photos",
+    "kvae train --recipe dense_vae.digits",
+)
 def run(arguments) -> int:
+    """Trains an architecture of the zoo on your data, or the weights of a card again.
+
+    The folder of the run holds checkpoints and, in the end, model.keras, which all other commands
+    take. With --recipe it also holds the weights and the card, as they stand in the zoo.
+    """
     if (arguments.distributed or "").isdigit():
         return _launch(arguments)
     strategy = _strategy(arguments)

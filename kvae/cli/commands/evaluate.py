@@ -1,46 +1,87 @@
 """`kvae evaluate MODEL`."""
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils import io
 from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
+    from kvae.datasets import SPLITS
+
     common.add_model(parser)
-    parser.add_argument("--dataset", help="default: the card's, or digits")
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
-    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
+    common.add_data(parser)
     parser.add_argument(
-        "--samples", type=common.positive, help="importance samples; default: the card's, or 1000"
+        "--split",
+        default="test",
+        choices=SPLITS,
+        help="Measure on this part of the data (default: test).",
     )
-    parser.add_argument("--limit", type=common.positive, help="use the first examples only")
-    parser.add_argument("--batch-size", type=common.positive, default=100)
-    parser.add_argument("--seed", type=int, help="default: the card's, or 0")
     parser.add_argument(
-        "--cache", help="file that keeps finished batches of log p(x), to go on after a stop"
+        "--samples",
+        type=common.positive,
+        help="Use this many importance samples (default: as many as the card, or 1000).",
+    )
+    common.add_limit(parser)
+    parser.add_argument(
+        "--batch-size",
+        type=common.positive,
+        default=100,
+        help="Evaluate this many examples at a time (default: 100).",
+    )
+    common.add_seed(parser, default=None)
+    parser.add_argument(
+        "--cache",
+        metavar="FILE",
+        help="Keep finished batches of log p(x) in this file. The same command goes on from there "
+        "when it was stopped.",
     )
     parser.add_argument(
         "--disentanglement",
         action="store_true",
-        help="of a model of sprites, its scores of disentanglement instead of its likelihood "
-        "(about 300,000 images; --limit N learns from N images and N groups of images)",
+        help="Compute scores of disentanglement instead of the likelihood. This is for models of "
+        "sprites and reads about 300,000 images; with --limit N, N images and N groups of images.",
     )
-    parser.add_argument("--latents", action="store_true", help="rate, active units, …")
     parser.add_argument(
-        "--quality", action="store_true", help="samples: Fréchet distance, precision, …, copies"
+        "--latents",
+        action="store_true",
+        help="Also summarize the latents: rate, active units and more.",
     )
-    parser.add_argument("--probes", action="store_true", help="labels that the codes tell")
     parser.add_argument(
-        "--rate-distortion", action="store_true", help="the curve of the decoder, by annealing"
+        "--quality",
+        action="store_true",
+        help="Also judge samples: Fréchet distance, precision and recall, copies of training data.",
+    )
+    parser.add_argument(
+        "--probes", action="store_true", help="Also measure how well the codes predict the labels."
+    )
+    parser.add_argument(
+        "--rate-distortion",
+        action="store_true",
+        help="Also draw the decoder's curve of rate and distortion, by annealing.",
     )
     common.add_sampler(parser)
     parser.add_argument(
-        "-o", "--output", metavar="DIR", help="write result.json, result.md and pictures there"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Also write result.json, result.md and pictures into this folder.",
     )
     common.add_json(parser)
 
 
+@command(
+    "evaluate",
+    add_arguments,
+    "kvae evaluate conv_vae.mnist",
+    "kvae evaluate runs/mine/model.keras --dataset digits --latents --output report",
+)
 def run(arguments) -> int:
+    """Measures a model on test data: ELBO, importance-sampled log p(x) and more.
+
+    Figures are in nats per example. Without options, a model of the zoo is measured as its card
+    was, so that the figures agree.
+    """
     common.quiet_tensorflow()
     from kvae.evaluation import evaluate
 

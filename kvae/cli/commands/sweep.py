@@ -1,68 +1,99 @@
 """`kvae sweep ARCHITECTURE`."""
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils import io
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("architecture", help="an architecture of the zoo, e.g. dense_vae")
-    parser.add_argument("--dataset", default="digits", help="default digits")
-    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
+    parser.add_argument("architecture", help="An architecture of the zoo, e.g. dense_vae.")
+    common.add_data(parser, default="digits")
     parser.add_argument(
         "--beta",
         nargs="+",
         type=common.number_from_0,
         default=[0.25, 0.5, 1.0, 2.0, 4.0],
-        help="weights of the KL (default 0.25 0.5 1 2 4)",
+        help="Try these weights of the KL (default: 0.25 0.5 1 2 4).",
     )
     parser.add_argument(
-        "--latent-dim", nargs="+", type=common.positive, default=[2, 8], help="default 2 8"
+        "--latent-dim",
+        nargs="+",
+        type=common.positive,
+        default=[2, 8],
+        help="Try these numbers of latent dimensions (default: 2 8).",
     )
     parser.add_argument(
-        "--search", choices=("grid", "random", "bayesian"), default="grid", help="default grid"
+        "--search",
+        choices=("grid", "random", "bayesian"),
+        default="grid",
+        help="Choose the pairs to try in this way (default: grid).",
     )
-    parser.add_argument("--trials", type=common.positive, help="at most; default: all pairs")
-    parser.add_argument("--epochs", type=common.positive, default=20, help="of each (default 20)")
-    parser.add_argument("--batch-size", type=common.positive, default=128)
-    parser.add_argument("--limit", type=common.positive, help="use the first examples only")
-    parser.add_argument("--seed", type=common.from_0, default=0)
+    parser.add_argument(
+        "--trials", type=common.positive, help="Try at most this many pairs (default: all)."
+    )
+    parser.add_argument(
+        "--epochs",
+        type=common.positive,
+        default=20,
+        help="Train each model for this many epochs (default: 20).",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=common.positive,
+        default=128,
+        help="Use this many examples in each step (default: 128).",
+    )
+    common.add_limit(parser)
+    common.add_seed(parser, default=0)
     parser.add_argument(
         "-o",
         "--output",
-        help="folder of the sweep, which goes on when it exists (default sweeps/NAME)",
+        metavar="DIR",
+        help="Keep the sweep in this folder. The same command goes on from there (default: "
+        "sweeps/NAME).",
     )
     common.add_json(parser)
 
 
+@command(
+    "sweep",
+    add_arguments,
+    "kvae sweep dense_vae --dataset digits",
+    "kvae sweep conv_vae --beta 0.5 1 2 --latent-dim 8 --epochs 5 --output sweeps/mine",
+)
 def run(arguments) -> int:
+    """Trains a model for several values of β and sizes of z, and compares the results.
+
+    The report is a table of rates and distortions, and a picture of the plane that they span.
+    """
     common.quiet_tensorflow()
     import tensorflow as tf
 
-    import kvae
     import zoo
+    from kvae import datasets, training
     from kvae.utils.names import unknown_name
     from zoo.training import default_binarize
 
-    name = arguments.architecture
+    name, dataset = arguments.architecture, arguments.dataset or "digits"
     if name not in zoo.list_architectures():
         raise unknown_name("architecture", name, zoo.list_architectures())
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
     binarize = None if arguments.binarize == "none" else arguments.binarize
     if arguments.binarize is None:
-        facts = kvae.datasets.info(arguments.dataset)
+        facts = datasets.info(dataset)
         settings = {"event_shape": facts.event_shape}
         binarize = default_binarize(name, settings, facts.dtype == "uint8")
     train, validation = (
-        kvae.datasets.load(arguments.dataset, split, binarize=binarize, seed=arguments.seed)
+        datasets.load(dataset, split, binarize=binarize, seed=arguments.seed)
         for split in ("train", "validation")
     )
     if arguments.limit:
         train, validation = train[: arguments.limit], validation[: arguments.limit]
-    folder = io.writable_folder(arguments.output or f"sweeps/{name}.{arguments.dataset}")
+    folder = io.writable_folder(arguments.output or f"sweeps/{name}.{dataset}")
     pairs = len(set(arguments.beta)) * len(set(arguments.latent_dim))
     with common.progress("trials", arguments.trials or pairs) as update:
-        result = kvae.training.sweep(
+        result = training.sweep(
             lambda **settings: zoo.build(name, event_shape=train.event_shape, **settings),
             arguments.beta,
             arguments.latent_dim,

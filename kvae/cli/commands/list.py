@@ -1,12 +1,19 @@
 """`kvae list`."""
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("pattern", nargs="?", help="e.g. '*.mnist' or 'conv'")
-    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        help="Show only names that match, e.g. '*.mnist', or that contain a word, e.g. conv.",
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="Print a Markdown table, as in the README."
+    )
     common.add_json(parser)
 
 
@@ -15,7 +22,9 @@ def published(card) -> str:
     return "" if card.published is None else str(card.published["value"])
 
 
+@command("list", add_arguments, "kvae list", "kvae list '*.mnist'")
 def run(arguments) -> int:
+    """Lists the pretrained models."""
     import zoo
 
     names = zoo.list_models(arguments.pattern, untrained=True)

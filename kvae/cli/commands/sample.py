@@ -3,35 +3,62 @@
 import pathlib
 
 from kvae.cli import common
+from kvae.cli.command import command
 from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
     common.add_model(parser)
-    parser.add_argument("-n", type=common.positive, default=100, help="how many (default 100)")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--temperature", type=common.number_from_0, default=1.0, help="scales the prior's noise"
+        "-n", type=common.positive, default=100, help="Make this many samples (default: 100)."
+    )
+    common.add_seed(parser, default=0)
+    parser.add_argument(
+        "--temperature",
+        type=common.number_from_0,
+        default=1.0,
+        help="Multiply the prior's noise by this number (default: 1).",
     )
     parser.add_argument(
         "--label",
         type=int,
-        help="class, of a conditional model (default for a picture: a row for each)",
+        help="Sample this class of a conditional model. A picture shows a row of each class by "
+        "default.",
     )
-    parser.add_argument("--kind", default="mean", choices=("mean", "mode", "sample"))
+    parser.add_argument(
+        "--kind",
+        default="mean",
+        choices=("mean", "mode", "sample"),
+        help="Show the mean or the mode of p(x|z), or draw from it (default: mean).",
+    )
     common.add_sampler(parser)
-    parser.add_argument("--dataset", help="that --sampler fits; default: the card's, or digits")
-    parser.add_argument("--binarize", choices=("none", "static", "dynamic"))
+    common.add_data(parser)
     parser.add_argument(
-        "--save", metavar="FILE.keras", help="keep the model with the prior that --sampler fits"
+        "--save",
+        metavar="FILE.keras",
+        help="Save the model with the prior that --sampler fits.",
     )
     parser.add_argument(
-        "-o", "--output", default="samples.png", help="a .png picture or a .npy array"
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="samples.png",
+        help="Write a .png picture or a .npy array (default: samples.png).",
     )
     common.add_json(parser)
 
 
+@command(
+    "sample",
+    add_arguments,
+    "kvae sample conv_vae.mnist -n 64 --output digits.png",
+    "kvae sample dense_autoencoder.digits --sampler gmm --save sampling.keras",
+)
 def run(arguments) -> int:
+    """Generates data from the prior, or from a density fitted to the codes.
+
+    Models without a prior, such as autoencoders, need --sampler.
+    """
     output = pathlib.Path(arguments.output)
     if output.suffix not in (".png", ".npy"):
         raise ValueError(f"--output ends in .png or .npy, not {output.name!r}.")

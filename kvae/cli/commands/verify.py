@@ -1,0 +1,43 @@
+"""`kvae verify PATH`."""
+
+from kvae.cli import common
+from kvae.cli.command import command
+from kvae.utils.terminal import say
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("path", help="A SavedModel folder, or a .tflite or .onnx file.")
+    parser.add_argument(
+        "--model",
+        help="Compare with this model, a zoo name or a .keras file (default: only run the file).",
+    )
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="Run a TFLite file on LiteRT's GPU accelerator, which needs Vulkan.",
+    )
+    common.add_json(parser)
+
+
+@command(
+    "verify",
+    add_arguments,
+    "kvae verify serving/mnist/1 --model conv_vae.mnist",
+    "kvae verify mnist.tflite",
+)
+def run(arguments) -> int:
+    """Runs an exported file in another runtime and compares its numbers with the model's.
+
+    The exit status is 1 where they differ.
+    """
+    common.quiet_tensorflow()
+    import export
+
+    model = common.load_model(arguments.model) if arguments.model else None
+    accelerator = "gpu" if arguments.gpu else "cpu"
+    report = export.verify(arguments.path, model, accelerator=accelerator)
+    if arguments.json:
+        common.print_json(report.to_dict())
+    else:
+        say(report)
+    return 0 if report.ok else 1
