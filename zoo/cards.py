@@ -1,6 +1,7 @@
 """Model cards: what a pretrained model is, how it was made and what it reaches."""
 
 import dataclasses
+import fnmatch
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from kvae.utils import io, names
 from kvae.utils.terminal import printable
 
-__all__ = ["Card", "card", "list_models"]
+__all__ = ["Card", "list_models", "shipped"]
 
 _FOLDER = pathlib.Path(__file__).parent / "cards"
 _NUMBER = (int, float)
@@ -110,7 +111,7 @@ class Card:
 
     @property
     def trained(self) -> bool:
-        """Whether there are weights."""
+        """Whether the model was trained, so that there are weights of it."""
         return self.weights is not None
 
     @property
@@ -157,11 +158,9 @@ def list_models(pattern: str | None = None, *, untrained: bool = False) -> list[
 
     Args:
         pattern: optional str. Shell-style, e.g. `"*.mnist"`; a plain word matches as a part.
-        untrained: bool. Also those whose recipe has not been run yet: they have a card and no
+        untrained: bool. Also lists those whose recipe has not been run yet: they have a card and no
             weights. Defaults to `False`.
     """
-    import fnmatch
-
     known = sorted(path.stem for path in _FOLDER.glob("*.json"))
     if pattern is not None:
         if not any(character in pattern for character in "*?["):
@@ -170,19 +169,12 @@ def list_models(pattern: str | None = None, *, untrained: bool = False) -> list[
     return [name for name in known if untrained or Card.read(_FOLDER / f"{name}.json").trained]
 
 
-def card(name: str) -> Card:
-    """Returns the card of a model.
-
-    Args:
-        name: str. One of `list_models(untrained=True)`, or `"hf://user/repo"` as for `zoo.load`.
+def shipped(name: str) -> Card:
+    """Returns the card of a model of the zoo.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: for a name that is not in `list_models(untrained=True)`, with the nearest ones.
     """
-    from zoo import hub
-
-    if hub.is_address(name):
-        return hub.card(name)
     known = list_models(untrained=True)
     if name not in known:
         raise names.unknown_name("model", name, known)

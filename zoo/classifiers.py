@@ -17,8 +17,8 @@ import kvae
 from kvae.evaluation.samples.features import BATCH_SIZE, register_features
 from kvae.utils import io, names
 from zoo import weights
-from zoo.assembly import CHANNELS_LAST
 from zoo.cards import Card
+from zoo.networks import CHANNELS_LAST
 
 __all__ = ["build_classifier", "list_classifiers", "load_classifier", "train_classifier"]
 

@@ -4,13 +4,19 @@
 are not the ones that their picture was drawn from.
 """
 
+import argparse
 import pathlib
 
-from kvae.evaluation.disentanglement import SCORES
-from kvae.utils import io
-from zoo import cards
+from PIL import Image
 
-__all__ = ["draw", "drawn_from", "facts", "page", "write"]
+from kvae.utils import io
+from zoo import pictures, training
+from zoo.building import ARCHITECTURES, RECIPES
+from zoo.cards import Card, list_models, shipped
+from zoo.loading import load
+from zoo.markdown import facts, overview_row
+
+__all__ = ["draw", "drawn_from", "page", "write"]
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "docs"
 _INTRODUCTION = """\
@@ -46,7 +52,7 @@ def page(models=None) -> str:
     lines = [_INTRODUCTION]
     for name, members in groups.items():
         lines += [f"| {name} | test figure | published | parameters | training |", "|---" * 5 + "|"]
-        lines += [_overview_row(card) for card in members]
+        lines += [overview_row(card) for card in members]
         lines.append("")
     for name, members in groups.items():
         lines += [f"## {name}", ""]
@@ -56,26 +62,12 @@ def page(models=None) -> str:
 
 
 def _models() -> list:
-    return [cards.card(name) for name in cards.list_models(untrained=True)]
+    return [shipped(name) for name in list_models(untrained=True)]
 
 
 def _order(card) -> tuple:
     data = card.dataset["name"]
     return data != "mnist", data, card.name
-
-
-def _overview_row(card) -> str:
-    # As GitHub makes anchors of headings.
-    anchor = card.name.replace(".", "")
-    published = "" if card.published is None else card.published["value"]
-    cells = (
-        f"[`{card.name}`](#{anchor})",
-        card.headline,
-        published,
-        f"{card.cost['parameters']:,}",
-        ", ".join(filter(None, (_time(card), _start(card)))),
-    )
-    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _section(card) -> str:
@@ -87,121 +79,6 @@ def _section(card) -> str:
     return f"### {card.name}\n\n{picture}{facts(card)}\n"
 
 
-def facts(card) -> str:
-    """Returns what a card says as a table in Markdown; what it does not say is left out."""
-    rows = [
-        ("test figure", f"**{card.headline}**{_how(card.metrics)}"),
-        ("published", _published(card)),
-        ("also measured", _others(card.metrics)),
-        ("data", _data(card)),
-        ("training", _training(card)),
-        ("size", _size(card)),
-        (
-            "retrain" if card.trained else "train",
-            f"`{card.recipe['command']}`" if "command" in card.recipe else "",
-        ),
-        ("from", _link(card.paper)),
-        ("licence of the weights", card.license),
-    ]
-    table = "\n".join(f"| {name} | {text} |" for name, text in rows if text)
-    return f"| | |\n|---|---|\n{table}"
-
-
-def _published(card) -> str:
-    if card.published is None:
-        return ""
-    return f"{card.published['value']}, {_link(card.published['source'])}"
-
-
-def _size(card) -> str:
-    weights = f", {card.weights['bytes'] / 1e6:.2f} MB" if card.trained else ""
-    return f"{card.cost['parameters']:,} parameters{weights}"
-
-
-def _how(metrics) -> str:
-    nll = metrics.get("nll")
-    if "factor_vae_score" in metrics:
-        return ""
-    if nll is None:
-        error = metrics.get("bce_standard_error")
-        return "" if error is None else f", ± {error:.4f}"
-    return f", {nll['num_samples']:,} importance samples"
-
-
-def _others(metrics) -> str:
-    """What was measured beside the headline, e.g. `ELBO −92.11, KL 27.36`."""
-    shown = []
-    headline = ["nll"] if "nll" in metrics else ["bce_per_pixel", "bce_standard_error"]
-    if "factor_vae_score" in metrics:
-        headline = ["factor_vae_score", "mig"]
-    for name, value in metrics.items():
-        if name in headline or (name in ("elbo", "kl") and "nll" not in metrics):
-            continue
-        label = name.upper() if len(name) <= 4 else name.replace("_", " ")
-        label = SCORES.get(name, label)
-        if isinstance(value, dict) and name in value:
-            error = value.get("standard_error")
-            text = _number(value[name]) + ("" if error is None else f" ± {_number(error)}")
-            if samples := value.get("num_samples"):
-                text += f" ({samples:,} importance samples)"
-        elif isinstance(value, (int, float)):
-            text = _number(value)
-        else:
-            continue
-        shown.append(f"{label} {text}")
-    return ", ".join(shown)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
-
-
-def _data(card) -> str:
-    binarize = card.preprocessing.get("binarize")
-    noise = card.recipe.get("noise")
-    said = (
-        card.dataset.get("name"),
-        f"{binarize} binarization" if binarize else "",
-        f"noise of {noise:g} on the inputs" if noise else "",
-        f"events of {' × '.join(map(str, card.preprocessing['shape']))}",
-    )
-    return ", ".join(filter(None, said))
-
-
-def _training(card) -> str:
-    recipe, best = card.recipe, card.recipe.get("best_epoch")
-    if "epochs" not in recipe:
-        return ""
-    return "".join(
-        (
-            f"{recipe['epochs']} epochs",
-            f" (the best by validation is {best})" if best not in (None, recipe["epochs"]) else "",
-            f" in batches of {recipe['batch_size']}, {recipe['optimizer']}",
-            f" at {recipe['learning_rate']:g}",
-            f", {_start(card)}" if card.starts_from else "",
-            f", {_time(card)} on {card.cost['machine']}" if card.trained else "",
-        )
-    )
-
-
-def _start(card) -> str:
-    """What was trained before, whose time is not in the card's."""
-    return f"from the weights of `{card.starts_from}`" if card.starts_from else ""
-
-
-def _time(card) -> str:
-    seconds = card.cost.get("seconds")
-    if seconds is None:
-        return ""
-    return f"{seconds / 3600:.1f} hours" if seconds > 2 * 3600 else f"{seconds / 60:.0f} min"
-
-
-def _link(source: str) -> str:
-    """`Authors Year, Title, https://…` as a link."""
-    text, comma, address = source.rpartition(", ")
-    return f"[{text}]({address})" if comma and address.startswith("http") else source
-
-
 def _caption(card) -> str:
     if _samples(card):
         return "samples from the prior, the means of p(x|z)"
@@ -209,9 +86,9 @@ def _caption(card) -> str:
     return f"{noisy}test images above their reconstructions"
 
 
-def _samples(card) -> bool:
-    """Whether the picture shows samples: only an autoencoder has nothing to draw them from."""
-    return not card.architecture.endswith("autoencoder")
+def _samples(card: Card) -> bool:
+    """Checks whether the picture shows samples; without a prior there is nothing to draw from."""
+    return ARCHITECTURES[card.architecture].part("prior", card.arguments) is not None
 
 
 def draw(card, path) -> None:
@@ -224,21 +101,16 @@ def draw(card, path) -> None:
     Raises:
         FileNotFoundError: where reconstructions need data that are not here.
     """
-    import zoo
-    from zoo import pictures, recipes, training
-
-    vae = zoo.load(card.name)
+    vae = load(card.name)
     if _samples(card):
         picture = pictures.samples(vae)
     else:
-        picture = pictures.reconstructions(vae, training.test_data(recipes.get(card.name)))
+        picture = pictures.reconstructions(vae, training.test_data(RECIPES[card.name]))
     pictures.save(picture, path, weights=card.weights["sha256"])
 
 
 def drawn_from(path) -> str | None:
     """Returns the SHA-256 of the weights that a picture was drawn from, or `None` without one."""
-    from PIL import Image
-
     if not pathlib.Path(path).exists():
         return None
     with Image.open(path) as picture:
@@ -277,8 +149,6 @@ def write(folder=_FOLDER, *, redraw: bool = False, say=print) -> pathlib.Path:
 
 
 def _main() -> None:
-    import argparse
-
     parser = argparse.ArgumentParser(prog="python -m zoo.models_page", description=__doc__)
     parser.add_argument("--folder", type=pathlib.Path, default=_FOLDER)
     parser.add_argument("--redraw", action="store_true", help="draw all pictures anew")

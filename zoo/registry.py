@@ -1,141 +1,234 @@
-"""Architectures by name: untrained and pretrained."""
+"""The register of architectures: what `zoo.build` knows of each of them."""
 
+import dataclasses
+import functools
 import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import kvae
-from kvae import random
-from kvae.utils import forks, names
-from zoo import cards, conv, dense, hub, sequence, weights
-from zoo.arguments import checked
+from kvae import likelihoods, objectives, posteriors, priors, random
+from kvae.models import VAE
+from kvae.utils import names
+from kvae.utils.register import Register
+from zoo.arguments import Count, EventShape, Seed, check_of
 
-__all__ = ["build", "likelihood", "list_architectures", "load", "with_beta"]
+__all__ = ["ARCHITECTURES", "Architecture", "architecture"]
 
-_ARCHITECTURES = {
-    "beta_tcvae": conv.build_beta_tcvae,
-    "beta_vae": conv.build_beta_vae,
-    "blog_vae": dense.build_blog_vae,
-    "conv_autoencoder": conv.build_conv_autoencoder,
-    "conv_vae": conv.build_conv_vae,
-    "dense_autoencoder": dense.build_dense_autoencoder,
-    "dense_vae": dense.build_dense_vae,
-    "denoising_autoencoder": conv.build_denoising_autoencoder,
-    "factor_vae": conv.build_factor_vae,
-    "gated_vae": dense.build_gated_vae,
-    "hvae": dense.build_hvae,
-    "iaf_vae": dense.build_iaf_vae,
-    "iwae": dense.build_iwae,
-    "lstm_autoencoder": sequence.build_lstm_autoencoder,
-    "tabular_vae": dense.build_tabular_vae,
-    "timeseries_vae": sequence.build_timeseries_vae,
-    "vamp_vae": dense.build_vamp_vae,
-    "vqvae": conv.build_vqvae,
+# The parts of a model, each with the function that makes one of its name or configuration.
+_PARTS = {
+    "posterior": posteriors.get,
+    "prior": priors.get,
+    "likelihood": likelihoods.get,
+    "objective": objectives.get,
 }
+_DEFAULTS = {
+    "posterior": "diagonal_gaussian",
+    "prior": "standard_normal",
+    "likelihood": "bernoulli",
+    "objective": "elbo",
+}
+# What every model takes beside its parts.
+_COMMON = {"event_shape": EventShape, "seed": Seed, "num_classes": Count | None}
 
 
-def list_architectures() -> list[str]:
-    """Returns the names that `build` takes, sorted."""
-    return sorted(_ARCHITECTURES)
+@dataclasses.dataclass(eq=False)
+class Architecture:
+    """What is known of an architecture.
+
+    Attributes:
+        name: str. Its name for `zoo.build`.
+        builder: callable. Makes the model from the networks' arguments, which are those of its
+            signature, and from the parts of `kvae.VAE`.
+        parts: mapping. For `"posterior"`, `"prior"`, `"likelihood"` and `"objective"` the part
+            that a model has when the caller gives none: a name, `None` (for the prior of an
+            autoencoder), or a function that makes the part from arguments of its own and of the
+            builder's.
+        conditional: bool. Whether it takes `num_classes`.
+        noise: float. Noise on the inputs of a training that names none.
+        small: mapping. Arguments that make a model of a few weights, for tests and trials.
+    """
+
+    name: str
+    builder: Callable[..., VAE]
+    parts: Mapping[str, Any]
+    conditional: bool = True
+    noise: float = 0.0
+    small: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        functools.update_wrapper(self, self.builder)  # Its documentation, and where it is defined.
+
+    @property
+    def autoencoder(self) -> bool:
+        """Whether it has no prior of its own, and so neither samples nor a log p(x)."""
+        return self.parts["prior"] is None
+
+    @functools.cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The arguments of the networks and of the architecture's own parts, with their defaults.
+
+        Those of `kvae.VAE`, which every architecture takes, are not among them.
+        """
+        found = {name: one.default for name, one in _parameters(self.builder).items()}
+        for makers in self.makers.values():
+            found.update(makers)
+        return found
+
+    @functools.cached_property
+    def makers(self) -> dict[str, dict[str, Any]]:
+        """For each part the arguments that nothing but this part is made from, with defaults.
+
+        They would be of no use beside a part of the caller's own.
+        """
+        shared = _parameters(self.builder)
+        return {
+            part: {
+                name: one.default for name, one in _parameters(make).items() if name not in shared
+            }
+            for part, make in self.parts.items()
+            if callable(make)
+        }
+
+    def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns arguments of `zoo.build`, with Python's own numbers and tuples in them.
+
+        Raises:
+            ValueError: for a name that the architecture does not take, with those that it takes;
+                for a value of another kind; and for a part beside the arguments that make it.
+        """
+        known = {*self.defaults, *_PARTS, *_COMMON}
+        for name in arguments:
+            if name not in known:
+                raise names.unknown_name(f"argument of {self.name}", name, known)
+        for part, makers in self.makers.items():
+            for name in makers:
+                if part in arguments and name in arguments:
+                    raise ValueError(
+                        f"`{name}` is an argument of {self.name}'s own {part}, and `{part}` "
+                        "replaces that: give one of them, not both."
+                    )
+        found = {
+            name: self._checks[name](name, value) if name in self._checks else value
+            for name, value in arguments.items()
+        }
+        if not self.conditional and found.get("num_classes") is not None:
+            raise ValueError(
+                f"{self.name} is no conditional model: it takes no labels. Leave `num_classes` out."
+            )
+        return found
+
+    @functools.cached_property
+    def _checks(self) -> dict[str, Callable]:
+        makers = [make for make in self.parts.values() if callable(make)]
+        kinds: dict[str, Any] = dict(_COMMON)
+        for function in (self.builder, *makers):
+            hints = typing.get_type_hints(function, include_extras=True)
+            for name, one in _parameters(function).items():
+                kinds.setdefault(name, hints.get(name, type(one.default)))
+        checks = {name: check_of(kind) for name, kind in kinds.items()}
+        return {name: check for name, check in checks.items() if check is not None}
+
+    def part(self, kind: str, arguments: Mapping[str, Any]):
+        """Returns a part of the model that `build` would make, without making the model.
+
+        Args:
+            kind: str. `"posterior"`, `"prior"`, `"likelihood"` or `"objective"`.
+            arguments: mapping. As of `build`.
+        """
+        return _PARTS[kind](self._part(kind, self.checked(arguments)))
+
+    def _part(self, kind: str, arguments: dict):
+        """Returns what a model is given as a part: the caller's, or the architecture's own."""
+        if kind in arguments:
+            return arguments[kind]
+        own = self.parts[kind]
+        if not callable(own):
+            return own
+        values = {**self.defaults, **arguments}
+        return own(**{name: values[name] for name in _parameters(own)})
+
+    def build(self, **arguments) -> VAE:
+        """Builds an untrained model; see `zoo.build`."""
+        arguments = self.checked(arguments)
+        if "seed" not in arguments and random.weights_are_seeded():
+            return self._build(arguments)
+        with random.initial_weights(arguments.get("seed", 0)):
+            return self._build(arguments)
+
+    def _build(self, arguments: dict[str, Any]) -> VAE:
+        used = {*_parameters(self.builder), *_COMMON}
+        given = {name: arguments[name] for name in used if name in arguments}
+        parts = {kind: self._part(kind, arguments) for kind in _PARTS}
+        return self.builder(name=self.name, **given, **parts)
 
 
-def build(architecture: str, **arguments):
-    """Builds an untrained model.
+ARCHITECTURES: Register = Register("architecture")
+
+
+def architecture(
+    *,
+    conditional: bool = True,
+    noise: float = 0.0,
+    small: Mapping[str, Any] | None = None,
+    **parts,
+) -> Callable:
+    """Registers a function that builds models as the architecture of its name.
+
+    The function has an argument for each thing that its networks are made from, `event_shape` among
+    them, all with defaults. Values are checked by the argument's annotation, one of the kinds of
+    `zoo.arguments`, or by the type of its default. It takes further keyword arguments, which it
+    hands on to `kvae.VAE`: `name`, `posterior`, `prior`, `likelihood`, `objective` and, where the
+    caller gives them, `seed` and `num_classes`.
 
     Args:
-        architecture: str. One of `list_architectures()`.
-        **arguments: of the architecture, e.g. `event_shape`, `latent_dim`; and the parts of
-            `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`, `num_classes` (a
-            conditional model). A part replaces the architecture's own. The initial weights are
-            those of `seed`, too: the same in every process. Without a `seed` they are those of 0,
-            or of the program where it has called `keras.utils.set_random_seed` or is in a block of
-            `kvae.random.initial_weights`.
+        conditional: bool. Whether models of it may take labels (`num_classes`). Defaults to `True`.
+        noise: float. Noise on the inputs of a training that names none. Defaults to `0.0`.
+        small: optional mapping. Arguments that make a model of a few weights, for tests.
+        **parts: `posterior`, `prior`, `likelihood` or `objective` of a model for which the caller
+            gives none: a name, `prior=None` for an autoencoder, or a function that makes the part.
+            Arguments of such a function become arguments of the architecture; those that the
+            builder has too are shared.
 
     Returns:
-        `kvae.VAE`, built and not compiled.
+        A decorator, which returns the function as it is.
 
     Raises:
-        ValueError: for an unknown architecture or argument, with the known ones; for a value of
-            the wrong kind; and for a part together with arguments that only the architecture's own
-            part would use, e.g. `objective` and the `beta` of a `beta_vae`.
+        ValueError: for an unknown part, or a name that another function has registered.
 
     Example:
 
     ```python
-    vae = zoo.build("conv_vae", event_shape=(32, 32, 3), latent_dim=64, likelihood="gaussian")
-    ```
-    """
-    forks.check()
-    if architecture not in _ARCHITECTURES:
-        raise names.unknown_name("architecture", architecture, _ARCHITECTURES)
-    builder = _ARCHITECTURES[architecture]
-    arguments = checked(architecture, builder, arguments)
-    if "seed" not in arguments and random.weights_are_seeded():
-        return builder(**arguments)
-    with random.initial_weights(arguments.get("seed", 0)):
-        return builder(**arguments)
-
-
-def likelihood(architecture: str, arguments: dict):
-    """Returns the likelihood of a model that `build` would make of these arguments."""
-    default = inspect.signature(_ARCHITECTURES[architecture]).parameters["likelihood"].default
-    given = arguments.get("likelihood", default)
-    if given is None:  # The builder makes one.
-        return build(architecture, **arguments).likelihood
-    return kvae.likelihoods.get(given)
-
-
-def with_beta(architecture: str, arguments: dict, change) -> dict:
-    """Returns arguments of `build` for the same objective with another β.
-
-    Args:
-        architecture, arguments: as of `build`.
-        change: callable. From the objective's own `beta` to a number or a schedule.
-
-    Raises:
-        ValueError: for an objective without a `beta`.
-    """
-    objective = build(architecture, **arguments).objective
-    config = objective.get_config()
-    if "beta" not in config:
-        raise ValueError(
-            f"The objective {type(objective).__name__} has no `beta`: leave out what sets it "
-            "(--beta, warmup_epochs)."
+    @zoo.architecture(objective=lambda beta=4.0: kvae.objectives.ELBO(beta=beta))
+    def tiny_vae(event_shape=(8, 8, 1), latent_dim: int = 2, **parts):
+        encoder = keras.Sequential([keras.Input(event_shape), keras.layers.Flatten()])
+        decoder = keras.Sequential(
+            [keras.Input((latent_dim,)), keras.layers.Dense(64), keras.layers.Reshape(event_shape)]
         )
-    # What the architecture makes its objective from is in the configuration now.
-    makes = getattr(_ARCHITECTURES[architecture], "makes", {}).get("objective", ())
-    rest = {name: value for name, value in arguments.items() if name not in makes}
-    changed = {**config, "beta": change(config["beta"])}
-    return {**rest, "objective": type(objective).from_config(changed)}
+        return kvae.VAE(encoder, decoder, latent_dim, **parts)
 
-
-def load(name: str):
-    """Loads a pretrained model, compiled with Adam for those who train it further.
-
-    Args:
-        name: str. One of `zoo.list_models()`, or `"hf://user/repo"` for what `zoo.push_to_hub` put
-            on the Hugging Face Hub, with `@` and a branch, tag or commit where it is to be another
-            state than the last. That needs huggingface_hub, and is downloaded once.
-
-    Returns:
-        `kvae.VAE`.
-
-    Raises:
-        ValueError: for an unknown name, or weights that are not what the card says.
-        FileNotFoundError: when the weights, the repository or its revision are not there.
-        PermissionError: when the repository asks for a token that may read it.
-        ConnectionError: when the Hub cannot be reached.
-
-    Example:
-
-    ```python
-    vae = zoo.load("conv_vae.mnist")
-    vae.sample(4, seed=1)     # shape (4, 28, 28, 1)
+    vae = zoo.build("tiny_vae", beta=2.0)
     ```
     """
-    if hub.is_address(name):
-        return hub.load(name)
-    card = cards.card(name)
-    path = weights.find(card)
-    model = build(card.architecture, **card.arguments)
-    model.load_weights(path)
-    model.compile()
-    return model
+    for part in parts:
+        if part not in _PARTS:
+            raise names.unknown_name("part", part, _PARTS)
+
+    def register(builder):
+        name = builder.__name__
+        found = Architecture(
+            name, builder, {**_DEFAULTS, **parts}, conditional, noise, dict(small or {})
+        )
+        ARCHITECTURES.add(name, found)
+        return builder
+
+    return register
+
+
+def _parameters(function: Callable) -> dict[str, inspect.Parameter]:
+    """Returns the named parameters of a function by name."""
+    return {
+        name: one
+        for name, one in inspect.signature(function).parameters.items()
+        if one.kind is not one.VAR_KEYWORD
+    }

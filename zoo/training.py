@@ -13,9 +13,10 @@ from kvae.datasets.stream import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.utils import io
+from zoo.building import ARCHITECTURES, RECIPES, build, list_recipes
 from zoo.cards import Card
+from zoo.loading import load
 from zoo.recipes import Recipe
-from zoo.registry import build, likelihood, load
 
 __all__ = [
     "adapted",
@@ -41,7 +42,8 @@ def _data(recipe: Recipe, split: str):
         data = kvae.datasets.stream(recipe.dataset, split, shape, **options)
     else:
         data = kvae.datasets.load(recipe.dataset, split, **options)
-        whole = likelihood(recipe.architecture, recipe.arguments).whole_numbers
+        likelihood = ARCHITECTURES[recipe.architecture].part("likelihood", recipe.arguments)
+        whole = likelihood.whole_numbers
         data.intensities = not whole or recipe.binarize is not None
     data.noise = recipe.noise
     return data
@@ -79,10 +81,10 @@ def default_binarize(architecture: str, arguments: dict, intensities: bool) -> s
         architecture, arguments: as of `zoo.build`.
         intensities: bool. Whether the data are such, i.e. uint8.
     """
-    variational = "autoencoder" not in architecture
-    drawn = variational and intensities
-    drawn = drawn and isinstance(likelihood(architecture, arguments), kvae.likelihoods.Bernoulli)
-    return "dynamic" if drawn else None
+    found = ARCHITECTURES[architecture]
+    drawn = intensities and found.part("prior", arguments) is not None
+    bernoulli = isinstance(found.part("likelihood", arguments), kvae.likelihoods.Bernoulli)
+    return "dynamic" if drawn and bernoulli else None
 
 
 def train(
@@ -310,14 +312,12 @@ def _cores() -> str:
 def _main() -> None:
     import argparse
 
-    from zoo import recipes
-
     parser = argparse.ArgumentParser(prog="python -m zoo.training", description=announce.__doc__)
-    parser.add_argument("names", nargs="+", choices=recipes.list_recipes(), metavar="NAME")
+    parser.add_argument("names", nargs="+", choices=list_recipes(), metavar="NAME")
     parser.add_argument("--directory", type=pathlib.Path, default=pathlib.Path(__file__).parent)
     arguments = parser.parse_args()
     for name in arguments.names:
-        announce(recipes.get(name), arguments.directory)
+        announce(RECIPES[name], arguments.directory)
         print(f"wrote {arguments.directory / 'cards' / name}.json")
 
 

@@ -1,16 +1,15 @@
 """The arguments that `zoo.build` accepts in every architecture, and their use in trainings."""
 
 import dataclasses
-import inspect
 
 import numpy as np
 import pytest
 
 import kvae
 import zoo
-from zoo import recipes, registry, training
+from zoo import training
+from zoo.building import ARCHITECTURES, RECIPES
 
-ARCHITECTURES = zoo.list_architectures()
 PARTS = {"posterior", "prior", "likelihood", "objective", "seed", "num_classes"}
 # By the type of an argument's default: what it is not.
 WRONG = {
@@ -18,17 +17,13 @@ WRONG = {
     tuple: (4, "ab", (0,), (4.5,), (4, -1), (True,), None),
     float: (-1.0, "x", None, float("nan"), float("inf"), True),
     str: ("nope",),
+    bool: (1, "x", None),
 }
 # Arguments whose default is `None`, or whose wrong values a part refuses.
 OTHERS = {"filters": tuple, "num_classes": int, "seed": int}
 FROM_0 = {("hvae", "num_components"), ("timeseries_vae", "hidden")} | {
     (name, "hidden") for name in ("conv_vae", "beta_vae", "beta_tcvae", "factor_vae")
 }
-
-
-def defaults(name):
-    parameters = inspect.signature(registry._ARCHITECTURES[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.name != "parts"}
 
 
 def refused(name, **arguments):
@@ -39,9 +34,9 @@ def refused(name, **arguments):
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_no_argument_takes_another_kind_of_value(name):
-    own = {key: type(value) for key, value in defaults(name).items()}
+    own = {key: type(value) for key, value in ARCHITECTURES[name].defaults.items()}
     for argument, kind in {**own, **OTHERS}.items():
         if argument in PARTS and argument not in OTHERS or kind not in WRONG:
             continue
@@ -62,10 +57,10 @@ def test_no_argument_takes_another_kind_of_value(name):
             assert repr(value) in message
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_an_unknown_argument_names_those_that_there_are(name):
     message = refused(name, hiden=3)
-    assert all(known in message for known in {*defaults(name), *PARTS})
+    assert all(known in message for known in {*ARCHITECTURES[name].defaults, *PARTS})
 
 
 @pytest.mark.parametrize(
@@ -163,8 +158,8 @@ def test_the_smallest_and_numpys_own_numbers(name, arguments, tmp_path):
 
 def test_the_shipped_recipes_warm_up_to_their_own_beta():
     """Their figures stay: what was ELBO(beta=rising to 1) is that still."""
-    for name in recipes.list_recipes():
-        recipe = recipes.get(name)
+    for name in zoo.list_recipes():
+        recipe = RECIPES[name]
         if recipe.warmup_epochs and "event_shape" not in recipe.arguments:
             objective = zoo.build(recipe.architecture, **recipe.arguments).objective
             assert type(objective) is kvae.objectives.ELBO and objective.beta == 1.0
@@ -181,12 +176,12 @@ def test_the_shipped_recipes_warm_up_to_their_own_beta():
     ],
 )
 def test_the_likelihood_of_an_architecture_without_building_it(name, arguments, kind):
-    assert type(registry.likelihood(name, arguments)) is kind
+    assert type(ARCHITECTURES[name].part("likelihood", arguments)) is kind
 
 
 def test_a_recipe_gives_classes_and_counts_as_they_are():
     """Grey levels are classes 0–255 to a categorical likelihood, and not numbers in [0, 1]."""
-    recipe = dataclasses.replace(recipes.get("dense_vae.digits"), binarize=None)
+    recipe = dataclasses.replace(RECIPES["dense_vae.digits"], binarize=None)
     likelihood = {"likelihood": "categorical"}
     recipe = dataclasses.replace(recipe, arguments={**recipe.arguments, **likelihood})
     levels = np.unique(training.test_data(recipe).examples)

@@ -427,7 +427,7 @@ def test_addresses(call, message):
     ],
 )
 def test_models_that_cannot_be_pushed(call, message, monkeypatch):
-    monkeypatch.setattr(hub, "_library", lambda: None)  # Refused before it is asked for anything.
+    monkeypatch.setattr(hub, "library", lambda: None)  # Refused before it is asked for anything.
     with pytest.raises(ValueError, match=message):
         call()
 

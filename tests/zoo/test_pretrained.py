@@ -15,7 +15,8 @@ import zoo
 from kvae import datasets, evaluation
 from kvae.evaluation import annealed_log_prob
 from kvae.utils import io
-from zoo import cards, models_page, recipes, training, weights
+from zoo import cards, markdown, training, weights
+from zoo.building import RECIPES
 
 MODELS = zoo.list_models()
 VAES = [name for name in MODELS if "nll" in zoo.card(name).metrics]
@@ -26,7 +27,7 @@ loaded = functools.cache(zoo.load)  # Not for tests that change a model.
 
 def test_data(name):
     try:
-        return training.test_data(recipes.get(name))
+        return training.test_data(RECIPES[name])
     except FileNotFoundError as error:
         pytest.skip(f"data not here: {error}")
 
@@ -35,13 +36,13 @@ test_data.__test__ = False
 
 
 def test_each_recipe_has_its_card():
-    assert zoo.list_models(untrained=True) == recipes.list_recipes()
+    assert zoo.list_models(untrained=True) == zoo.list_recipes()
 
 
 @pytest.mark.parametrize("name", zoo.list_models(untrained=True))
 class TestEveryCard:
     def test_card_follows_its_recipe(self, name):
-        card, recipe = zoo.card(name), recipes.get(name)
+        card, recipe = zoo.card(name), RECIPES[name]
         assert card.name == recipe.name
         assert card.architecture == recipe.architecture
         assert json.loads(json.dumps(dict(recipe.arguments))) == card.arguments
@@ -232,7 +233,7 @@ def test_unknown_names_show_the_nearest():
         with pytest.raises(ValueError, match="Did you mean 'dense_vae.mnist'"):
             call("dense_vae.mnits")
     with pytest.raises(ValueError, match="recipe"):
-        recipes.get("dense_vae.nope")
+        RECIPES["dense_vae.nope"]
 
 
 def test_patterns():
@@ -251,7 +252,7 @@ def test_damaged_card(tmp_path):
 
 def test_retraining_a_recipe(tmp_path):
     """A short training writes weights and a card that load; a second one finds it finished."""
-    recipe = dataclasses.replace(recipes.get("dense_vae.digits"), epochs=2, num_samples=5)
+    recipe = dataclasses.replace(RECIPES["dense_vae.digits"], epochs=2, num_samples=5)
     model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0, limit=128)
     metrics = training.measure(recipe, model)
     card = training.publish(recipe, model, checkpoint, metrics, tmp_path)
@@ -281,7 +282,7 @@ def test_a_recipe_of_sprites(tmp_path, monkeypatch):
     monkeypatch.setattr(
         training, "disentanglement", lambda *a, **k: evaluation.disentanglement(*a, **k, **sizes)
     )
-    recipe = recipes.get("beta_tcvae.sprites")
+    recipe = RECIPES["beta_tcvae.sprites"]
     recipe = dataclasses.replace(recipe, epochs=2, batch_size=8, num_samples=2)
     model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0)
     losses = checkpoint.history["val_loss"]
@@ -293,4 +294,4 @@ def test_a_recipe_of_sprites(tmp_path, monkeypatch):
     assert card.metrics["factor_vae_score"] == score and card.headline.startswith(
         f"FactorVAE score {score:.3f}"
     )
-    assert "NLL" in models_page.facts(card) and "MIG" in card.headline
+    assert "NLL" in markdown.facts(card) and "MIG" in card.headline

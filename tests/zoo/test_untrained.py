@@ -12,7 +12,8 @@ import kvae
 import zoo
 from kvae.cli import main
 from kvae.datasets import registry
-from zoo import cards, recipes, training
+from zoo import cards, training
+from zoo.building import RECIPES
 
 UNTRAINED = sorted(set(zoo.list_models(untrained=True)) - set(zoo.list_models()))
 SIZES = {"train": 48, "validation": 16, "test": 8}
@@ -55,7 +56,7 @@ class TestCard:
         assert set(card.cost) == {"parameters"} and card.recipe["best_epoch"] is None
 
     def test_is_what_its_recipe_announces(self, name, tmp_path):
-        card = training.announce(recipes.get(name), tmp_path)
+        card = training.announce(RECIPES[name], tmp_path)
         assert cards.Card.read(tmp_path / "cards" / f"{name}.json") == card
         assert zoo.card(name) == card
 
@@ -90,7 +91,7 @@ def test_a_trained_dense_recipe_replaces_the_card(clothes, tmp_path, capsys):
 
 
 def test_a_few_steps_of_the_convolutional_recipe(clothes, tmp_path):
-    recipe = dataclasses.replace(recipes.get("conv_vae.fashion_mnist"), epochs=4, batch_size=16)
+    recipe = dataclasses.replace(RECIPES["conv_vae.fashion_mnist"], epochs=4, batch_size=16)
     model, checkpoint = training.train(recipe, tmp_path, verbose=0)
     loss = checkpoint.history["reconstruction"]
     assert np.isfinite(checkpoint.history["loss"]).all() and loss[-1] < loss[0]

@@ -71,12 +71,11 @@ def run(arguments) -> int:
 
     import zoo
     from kvae import datasets, training
-    from kvae.utils.names import unknown_name
+    from zoo.building import ARCHITECTURES
     from zoo.training import default_binarize
 
     name, dataset = arguments.architecture, arguments.dataset or "digits"
-    if name not in zoo.list_architectures():
-        raise unknown_name("architecture", name, zoo.list_architectures())
+    ARCHITECTURES[name]  # Refuses an unknown name.
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
     binarize = None if arguments.binarize == "none" else arguments.binarize

@@ -115,7 +115,8 @@ def _recipe(arguments):
     """The recipe that the arguments name, with the changes that they make."""
     import dataclasses
 
-    from zoo import recipes
+    from zoo.building import ARCHITECTURES, RECIPES
+    from zoo.recipes import Recipe
 
     changes = {
         field: getattr(arguments, field)
@@ -140,13 +141,11 @@ def _recipe(arguments):
                     f"--{option.replace('_', '-')} belongs to an architecture; the recipe "
                     f"{arguments.recipe} says it already."
                 )
-        return dataclasses.replace(recipes.get(arguments.recipe), **changes)
+        return dataclasses.replace(RECIPES[arguments.recipe], **changes)
     from kvae import datasets, likelihoods, posteriors, priors
-    from kvae.utils.names import unknown_name
-    from zoo import list_architectures, training
+    from zoo import training
 
-    if arguments.architecture not in list_architectures():
-        raise unknown_name("architecture", arguments.architecture, list_architectures())
+    architecture = ARCHITECTURES[arguments.architecture]
     dataset, tag = arguments.dataset or "digits", arguments.dataset or "digits"
     if arguments.data is None:
         if arguments.event_shape is not None:
@@ -176,12 +175,12 @@ def _recipe(arguments):
     if arguments.binarize is None:
         intensities = arguments.data is not None or datasets.info(dataset).dtype == "uint8"
         binarize = training.default_binarize(arguments.architecture, settings, intensities)
-    return recipes.Recipe(
+    return Recipe(
         f"{arguments.architecture}.{tag}",
         dataset,
         settings,
         binarize=binarize,
-        noise=0.5 if arguments.architecture.startswith("denoising") else 0.0,
+        noise=architecture.noise,
         **changes,
     )
 
@@ -191,7 +190,7 @@ def _with_objective(arguments, settings) -> dict:
     import keras
 
     from kvae import objectives
-    from zoo import registry
+    from zoo.building import with_beta
 
     name, beta = arguments.objective, arguments.beta
     if name is not None:
@@ -199,7 +198,7 @@ def _with_objective(arguments, settings) -> dict:
         settings = {**settings, "objective": name}
     if beta is None:
         return settings
-    settings = registry.with_beta(arguments.architecture, settings, lambda _: beta)
+    settings = with_beta(arguments.architecture, settings, lambda _: beta)
     # As a configuration, by which a run is known again; names are given anew each time.
     saved = keras.saving.serialize_keras_object(settings["objective"])
     del saved["config"]["name"]

@@ -1,0 +1,295 @@
+"""Encoders and decoders that architectures are put together from.
+
+The convolutional decoders use only what the LiteRT GPU accelerator takes: transposed convolutions
+followed by SiLU (a ReLU would fuse into an operator version that it rejects), no batch
+normalisation and no nearest-neighbour up-sampling.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+from keras import layers
+
+from kvae import likelihoods
+from kvae.layers import hidden_layers
+from kvae.models import VAE
+
+__all__ = [
+    "CHANNELS_LAST",
+    "assemble",
+    "check_image",
+    "conv_decoder",
+    "conv_encoder",
+    "conv_model",
+    "dense_decoder",
+    "dense_encoder",
+    "dense_model",
+    "down",
+    "grid",
+    "join_label",
+    "lstm_decoder",
+    "lstm_encoder",
+    "signal_decoder",
+    "signal_encoder",
+    "up",
+]
+
+# Every layer with a data format gets this one, whatever keras.json says: the zoo's weights need it.
+CHANNELS_LAST = {"data_format": "channels_last"}
+_STRIDED = {"strides": 2, "padding": "same", **CHANNELS_LAST}
+_KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
+_Shape = Sequence[int]
+
+
+def assemble(
+    event_shape: _Shape,
+    latent_dim: int,
+    encoder: keras.Model,
+    make_decoder: Callable[[tuple[int, ...]], keras.Model],
+    *,
+    likelihood="bernoulli",
+    **parts,
+) -> VAE:
+    """Makes a model whose decoder has the output shape that the likelihood asks for.
+
+    Args:
+        event_shape: tuple. Shape of one example.
+        latent_dim: int. Size of `z`.
+        encoder: keras.Model. See `kvae.VAE`.
+        make_decoder: callable. From the shape of the decoder's outputs to the decoder.
+        likelihood: str or `Likelihood`. Defaults to `"bernoulli"`.
+        **parts: further arguments of `kvae.VAE`.
+
+    Returns:
+        `kvae.VAE`, built and not compiled.
+    """
+    likelihood = likelihoods.get(likelihood)
+    decoder = make_decoder(likelihood.output_shape(event_shape))
+    return VAE(encoder, decoder, latent_dim=latent_dim, likelihood=likelihood, **parts)
+
+
+def join_label(inputs, x, num_classes: int | None):
+    """Appends a one-hot label to flat features, for a conditional model.
+
+    Args:
+        inputs: tensor. The network's first input.
+        x: tensor `[batch, features]`. What has been made of it.
+        num_classes: int or `None`, for which nothing is appended.
+
+    Returns:
+        The network's inputs, and the features with the label.
+    """
+    if num_classes is None:
+        return inputs, x
+    label = keras.Input((num_classes,), name="label")
+    return [inputs, label], layers.Concatenate(name="with_label")([x, label])
+
+
+# Dense layers.
+
+
+def dense_encoder(
+    event_shape: _Shape, hidden: _Shape, activation: str, num_classes: int | None = None
+) -> keras.Model:
+    """Makes an encoder that flattens the event and applies dense layers of the widths `hidden`."""
+    inputs = keras.Input(event_shape, name="image")
+    inputs, x = join_label(
+        inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(inputs), num_classes
+    )
+    x = hidden_layers(x, hidden, activation)
+    return keras.Model(inputs, x, name="encoder")
+
+
+def dense_decoder(
+    output_shape: _Shape,
+    latent_dim: int,
+    hidden: _Shape,
+    activation: str,
+    num_classes: int | None = None,
+) -> keras.Model:
+    """Makes a decoder of dense layers of the widths `hidden`, then a linear one."""
+    z = keras.Input((latent_dim,), name="z")
+    inputs, x = join_label(z, z, num_classes)
+    x = hidden_layers(x, hidden, activation)
+    x = layers.Dense(math.prod(output_shape), name="outputs")(x)
+    return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
+
+
+def dense_model(
+    event_shape: _Shape, latent_dim: int, hidden: _Shape, activation: str, **parts
+) -> VAE:
+    """Makes a model of dense layers, of the widths `hidden`; the decoder mirrors the encoder."""
+    num_classes = parts.get("num_classes")
+    encoder = dense_encoder(event_shape, hidden, activation, num_classes)
+
+    def decoder(shape):
+        return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation, num_classes)
+
+    return assemble(event_shape, latent_dim, encoder, decoder, **parts)
+
+
+# Convolutions over images.
+
+
+def check_image(event_shape: _Shape, filters: _Shape) -> None:
+    """Checks that an event is an image, and large enough for the convolutions.
+
+    Raises:
+        ValueError: for another event, or an image with fewer pixels a side than the strides need.
+    """
+    if len(event_shape) != 3:
+        raise ValueError(
+            f"A convolutional model takes event_shape=(height, width, channels), not "
+            f"{event_shape}. Use a dense model for other events."
+        )
+    if min(event_shape[:2]) < 2 ** len(filters):
+        raise ValueError(
+            f"Convolutions of stride 2, {len(filters)} of them, need images of at least "
+            f"{2 ** len(filters)} pixels a side, not {tuple(event_shape[:2])}. Give fewer "
+            "`filters`, or use a dense model."
+        )
+
+
+def grid(event_shape: _Shape, filters: _Shape) -> tuple[int, int]:
+    """Returns the rows and columns that are left after the convolutions of stride 2."""
+    scale = 2 ** len(filters)
+    return math.ceil(event_shape[0] / scale), math.ceil(event_shape[1] / scale)
+
+
+def down(x, filters: _Shape):
+    """Applies convolutions of stride 2, one for each entry of `filters`."""
+    for index, width in enumerate(filters):
+        x = layers.Conv2D(width, _KERNEL, activation="silu", name=f"down_{index}", **_STRIDED)(x)
+    return x
+
+
+def up(x, filters: _Shape, output_shape: _Shape):
+    """Applies the mirror image of `down`, and crops its result to the image."""
+    for index, depth in enumerate(reversed(filters[:-1])):
+        x = layers.Conv2DTranspose(
+            depth, _KERNEL, activation="silu", name=f"up_{index}", **_STRIDED
+        )(x)
+    height, width, channels = output_shape
+    x = layers.Conv2DTranspose(channels, _KERNEL, name="outputs", **_STRIDED)(x)
+    extra = x.shape[1] - height, x.shape[2] - width
+    if any(extra):
+        x = layers.Cropping2D([(n // 2, n - n // 2) for n in extra], name="crop", **CHANNELS_LAST)(
+            x
+        )
+    return x
+
+
+def conv_encoder(
+    event_shape: _Shape, filters: _Shape, hidden: int = 0, num_classes: int | None = None
+) -> keras.Model:
+    """Makes an encoder of convolutions of stride 2, one for each entry of `filters`.
+
+    A dense layer of the width `hidden` follows, unless that is 0.
+    """
+    inputs = keras.Input(event_shape, name="image")
+    x = down(inputs, filters)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), num_classes)
+    if hidden:
+        x = layers.Dense(hidden, "silu", name="hidden")(x)
+    return keras.Model(inputs, x, name="encoder")
+
+
+def conv_decoder(
+    output_shape: _Shape,
+    latent_dim: int,
+    filters: _Shape,
+    hidden: int = 0,
+    num_classes: int | None = None,
+) -> keras.Model:
+    """Makes the mirror image of `conv_encoder`: dense layers, then transposed convolutions.
+
+    Images whose sizes 2^len(filters) does not divide are decoded larger and cropped.
+    """
+    rows, columns = grid(output_shape, filters)
+    z = keras.Input((latent_dim,), name="z")
+    inputs, x = join_label(z, z, num_classes)
+    x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
+    x = layers.Dense(rows * columns * filters[-1], "silu", name="seed")(x)
+    x = layers.Reshape((rows, columns, filters[-1]), name="grid")(x)
+    return keras.Model(inputs, up(x, filters, output_shape), name="decoder")
+
+
+def conv_model(
+    event_shape: _Shape, latent_dim: int, filters: _Shape, hidden: int = 0, **parts
+) -> VAE:
+    """Makes a model of convolutions of stride 2; the decoder mirrors the encoder.
+
+    Raises:
+        ValueError: for an event that is no image, or one that is smaller than the strides.
+    """
+    check_image(event_shape, filters)
+    num_classes = parts.get("num_classes")
+    encoder = conv_encoder(event_shape, filters, hidden, num_classes)
+
+    def decoder(shape):
+        return conv_decoder(shape, latent_dim, filters, hidden, num_classes)
+
+    return assemble(event_shape, latent_dim, encoder, decoder, **parts)
+
+
+# Sequences.
+
+
+def lstm_encoder(event_shape: _Shape, width: int, num_classes: int | None = None) -> keras.Model:
+    """Makes an LSTM that reads the event row by row; its last state is the feature vector."""
+    inputs = keras.Input(event_shape, name="image")
+    x = layers.Reshape((event_shape[0], math.prod(event_shape[1:])), name="rows")(inputs)
+    # Unrolled: a loop would need operators that TFLite's built-in set does not have.
+    inputs, x = join_label(inputs, layers.LSTM(width, unroll=True, name="lstm")(x), num_classes)
+    return keras.Model(inputs, x, name="encoder")
+
+
+def lstm_decoder(
+    output_shape: _Shape, latent_dim: int, width: int, num_classes: int | None = None
+) -> keras.Model:
+    """Makes an LSTM that is given `z` at every step and writes the event row by row."""
+    z = keras.Input((latent_dim,), name="z")
+    inputs, x = join_label(z, z, num_classes)
+    x = layers.RepeatVector(output_shape[0], name="repeat")(x)
+    x = layers.LSTM(width, return_sequences=True, unroll=True, name="lstm")(x)
+    x = layers.Dense(math.prod(output_shape[1:]), name="outputs")(x)
+    return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
+
+
+def signal_encoder(
+    event_shape: _Shape, filters: _Shape, hidden: int = 0, num_classes: int | None = None
+) -> keras.Model:
+    """Makes an encoder of convolutions over time, of stride 2, for events `(steps, channels)`."""
+    inputs = keras.Input(event_shape, name="signal")
+    x = inputs
+    for index, width in enumerate(filters):
+        x = layers.Conv1D(width, 5, activation="silu", name=f"down_{index}", **_STRIDED)(x)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), num_classes)
+    x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
+    return keras.Model(inputs, x, name="encoder")
+
+
+def signal_decoder(
+    output_shape: _Shape,
+    latent_dim: int,
+    filters: _Shape,
+    hidden: int = 0,
+    num_classes: int | None = None,
+) -> keras.Model:
+    """Makes the mirror image of `signal_encoder`: dense layers, then transposed convolutions."""
+    steps, channels = output_shape
+    rows = math.ceil(steps / 2 ** len(filters))
+    z = keras.Input((latent_dim,), name="z")
+    inputs, x = join_label(z, z, num_classes)
+    x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
+    x = layers.Dense(rows * filters[-1], "silu", name="seed")(x)
+    x = layers.Reshape((rows, filters[-1]), name="grid")(x)
+    for index, width in enumerate(reversed(filters[:-1])):
+        x = layers.Conv1DTranspose(
+            width, _KERNEL, activation="silu", name=f"up_{index}", **_STRIDED
+        )(x)
+    x = layers.Conv1DTranspose(channels, _KERNEL, name="outputs", **_STRIDED)(x)
+    if x.shape[1] > steps:
+        x = layers.Cropping1D((0, x.shape[1] - steps), name="crop")(x)
+    return keras.Model(inputs, x, name="decoder")
