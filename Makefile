@@ -15,7 +15,8 @@
 # make docs    the documentation as a site, build/site, with tools of its own in .venv-docs
 # make guides  runs the guides and writes their notebooks, docs/guides/*.ipynb (minutes)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
-# make .venv   just the environment  make lint    style, format, layers    make clean
+# make stubs   what editors see of packages whose names follow from a register
+# make .venv   just the environment  make lint    style, layers, types     make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
 #
 # make PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made with;
@@ -23,7 +24,7 @@
 
 .DEFAULT_GOAL := test
 .PHONY: .venv test slow keras-test web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
-	models docs guides audit lint clean
+	models docs guides audit stubs lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -152,10 +153,15 @@ docs: .venv-docs/.installed
 guides: .venv
 	.venv/bin/python docs/tools/notebooks.py $(ARGS)
 
+# The stubs of packages whose names follow from a register.
+stubs: .venv
+	.venv/bin/python tests/typing/stubs.py
+
 lint: .venv
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/lint-imports --no-cache
+	.venv/bin/python -m pyright
 
 # pip-audit asks PyPI; --strict, so that a package that could not be looked up is a failure.
 audit: .venv

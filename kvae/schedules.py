@@ -7,6 +7,7 @@ resumed goes on where it was. Lengths are in steps: an epoch of `n` examples has
 """
 
 import math
+from typing import TypeAlias
 
 import keras
 from keras import ops
@@ -15,6 +16,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from kvae.utils import arguments, names
 
 __all__ = [
+    "Number",
     "LAST_STEP",
     "Cyclical",
     "Linear",
@@ -28,6 +30,10 @@ __all__ = [
 # Without an optimizer there is no training: every schedule has come to its end.
 LAST_STEP = 2**31 - 1
 _SHAPES = ("linear", "cosine", "sigmoid")
+
+
+# What an argument may be that is constant, or follows the optimizer's step.
+Number: TypeAlias = float | LearningRateSchedule
 
 
 class _Schedule(LearningRateSchedule):

@@ -1,6 +1,7 @@
 """The command line: `kvae COMMAND`, or `python -m kvae COMMAND`."""
 
 import argparse
+import io
 import os
 import sys
 
@@ -15,7 +16,7 @@ __all__ = ["main"]
 class _Parser(argparse.ArgumentParser):
     intermixed = False  # True where options may stand between the positional arguments.
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args=None, namespace=None):  # pyright: ignore
         if not self.intermixed:
             return super().parse_known_args(args, namespace)
         self.intermixed = False  # The other method calls this one in its turn.
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         SystemExit: for `--help`, and for a command line that is wrong.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if hasattr(sys.stdout, "reconfigure"):  # Names of files need not be text.
+    if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     chosen = next((word for word in argv if not word.startswith("-")), None)
     try:

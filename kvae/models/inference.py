@@ -17,7 +17,7 @@ _OUTPUTS = ("mean", "mode", "sample")
 class Inference:
     """The part of `kvae.VAE` that encodes, decodes, samples and estimates densities."""
 
-    def encode(self, x, label=None, batch_size: int = 1024) -> dict:
+    def encode(self, x, label=None, batch_size: int = 1024) -> dict[str, tf.Tensor]:
         """Returns the posterior's parameters for `x`, deterministically.
 
         Args:
@@ -46,7 +46,7 @@ class Inference:
             labels.append(own)
         return concatenated(params), concatenated(labels) if self.conditional else None
 
-    def decode(self, z, label=None, batch_size: int = 1024):
+    def decode(self, z, label=None, batch_size: int = 1024) -> tf.Tensor:
         """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
 
         Args:
@@ -59,7 +59,7 @@ class Inference:
         """
         return self._decoded(*self._latents(z, label), batch_size, "mean")
 
-    def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024):
+    def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024) -> tf.Tensor:
         """Returns the reconstruction E[x|z] of `x`, `[n, *event]`.
 
         Args:
@@ -82,7 +82,7 @@ class Inference:
         temperature: float = 1.0,
         batch_size: int = 1024,
         label=None,
-    ):
+    ) -> tf.Tensor:
         """Generates `n` examples from the prior.
 
         Args:

@@ -3,9 +3,11 @@
 import os
 import pathlib
 import re
+from typing import cast
 
 import keras
 
+from kvae.models.vae import VAE
 from kvae.utils import configs, forks
 
 __all__ = ["load_model"]
@@ -17,7 +19,7 @@ _UNKNOWN = re.compile(r"Could not locate (class|function) '([^']+)'")
 _FOLDER = "config.json"
 
 
-def load_model(path, custom_objects=None, *, compile: bool = True, safe_mode: bool = True):
+def load_model(path, custom_objects=None, *, compile: bool = True, safe_mode: bool = True) -> VAE:
     """Loads a `.keras` file with a `kvae.VAE`, when its checksums are right.
 
     What the file costs is bounded before it is paid: its members, its configuration, and variables
@@ -61,12 +63,13 @@ def load_model(path, custom_objects=None, *, compile: bool = True, safe_mode: bo
     with configs.errors(f"{path} is no model file that Keras can load"):
         with configs.weights_bound(configs.read_model_file(path), str(path)):
             try:
-                return keras.saving.load_model(
+                model = keras.saving.load_model(
                     os.fspath(path),
                     custom_objects=custom_objects,
                     compile=compile,
                     safe_mode=safe_mode,
                 )
+                return cast(VAE, model)  # Or another Keras model, where the file holds one.
             except Exception as error:
                 name = _UNKNOWN.search(str(error))
                 if name is None:

@@ -70,9 +70,9 @@ class BetaTCVAE(Bound):
 
     def __init__(
         self,
-        alpha: float = 1.0,
-        beta: float = 6.0,
-        gamma: float = 1.0,
+        alpha: schedules.Number = 1.0,
+        beta: schedules.Number = 6.0,
+        gamma: schedules.Number = 1.0,
         dataset_size: int | None = None,
         estimator: str = "minibatch_weighted",
         **settings,

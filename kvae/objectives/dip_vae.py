@@ -52,7 +52,7 @@ class DIPVAE(ELBO):
 
     def __init__(
         self,
-        lambda_od: float = 10.0,
+        lambda_od: schedules.Number = 10.0,
         lambda_d: float | None = None,
         kind: str = "i",
         **settings,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kvae import schedules
 from kvae.objectives import path
 from kvae.objectives.bound import Bound
 from kvae.objectives.regularized import Regularized
@@ -52,7 +53,7 @@ class ELBO(Regularized, Bound):
 
     def __init__(
         self,
-        beta: float = 1.0,
+        beta: schedules.Number = 1.0,
         num_samples: int = 1,
         kl: str = "auto",
         gradient: str = "reparameterization",

@@ -56,7 +56,7 @@ class FactorVAE(ELBO):
 
     def __init__(
         self,
-        gamma: float = 10.0,
+        gamma: schedules.Number = 10.0,
         discriminator_width: int = 1000,
         discriminator_depth: int = 6,
         discriminator_learning_rate: float = 1e-4,

@@ -59,7 +59,7 @@ class IWAE(Objective):
     def __init__(
         self,
         num_samples: int = 5,
-        beta: float = 1.0,
+        beta: schedules.Number = 1.0,
         gradient: str = "reparameterization",
         **kwargs,
     ):

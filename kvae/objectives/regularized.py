@@ -35,7 +35,7 @@ class Regularized(Objective):
 
     def __init__(
         self,
-        beta: float = 1.0,
+        beta: schedules.Number = 1.0,
         capacity: float | None = None,
         free_bits: float = 0.0,
         free_bits_groups: int | None = None,

@@ -166,7 +166,7 @@ class WAE(Matching):
           https://arxiv.org/abs/1711.01558)
     """
 
-    def __init__(self, lambda_: float = 10.0, **settings):
+    def __init__(self, lambda_: schedules.Number = 10.0, **settings):
         super().__init__(**settings)
         self.lambda_ = schedules.resolve("lambda_", lambda_)
 

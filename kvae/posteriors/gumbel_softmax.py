@@ -71,7 +71,7 @@ class GumbelSoftmax(Posterior):
         self,
         latent_dim: int | None = None,
         num_categories: int = 10,
-        temperature: float = 0.67,
+        temperature: schedules.Number = 0.67,
         straight_through: bool = False,
         **kwargs,
     ):

@@ -1,9 +1,12 @@
 """The interface of every sampler, and the codes that they are fitted to."""
 
 import numpy as np
+import tensorflow as tf
 
 from kvae import random
+from kvae.models import VAE
 from kvae.models.inputs import in_batches
+from kvae.priors.prior import Prior
 from kvae.utils import arguments
 
 __all__ = ["Sampler", "aggregate_codes"]
@@ -34,7 +37,7 @@ class Sampler:
     takes_labels = False  # Whether it works with conditional models.
 
     def __init__(self):
-        self._model = None
+        self._model: VAE | None = None
 
     def prior_of(self, codes: np.ndarray, seed: int):
         """Returns the prior that fits codes, float64 `[n, latent_dim]`, built."""
@@ -68,17 +71,17 @@ class Sampler:
         return self
 
     @property
-    def model(self):
+    def model(self) -> VAE:
         """The `kvae.VAE` with the fitted prior, its objective the plain ELBO."""
         if self._model is None:
             raise ValueError(f"{type(self).__name__} is not fitted: call fit(vae, data) first.")
         return self._model
 
-    def as_prior(self):
+    def as_prior(self) -> Prior:
         """Returns the fitted density as a `kvae.priors.Prior`, e.g. for `vae.with_prior`."""
         return self.model.prior
 
-    def sample(self, n: int, seed=None, output: str = "mean", **options):
+    def sample(self, n: int, seed=None, output: str = "mean", **options) -> tf.Tensor:
         """Generates `n` examples, `[n, *event]`; arguments as those of `kvae.VAE.sample`."""
         return self.model.sample(n, seed=seed, output=output, **options)
 

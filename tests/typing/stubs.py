@@ -7,12 +7,14 @@ list of literals need none, and those that import lazily have one that is writte
 
 import ast
 import importlib
+import inspect
 import pathlib
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = ("kvae", "zoo", "export")
-HEAD = "# Written by `make stubs` from what the package registers.\n"
+HEAD = "# Written by `make stubs` from what the package registers.\n\n"
 
 
 def _needs_stub(source: str) -> bool:
@@ -45,31 +47,35 @@ def stub_path(package: str) -> pathlib.Path:
 def stub(package: str) -> str:
     """Returns the text of a package's stub: imports of its names and its own functions."""
     module = importlib.import_module(package)
-    source = (stub_path(package).with_suffix(".py")).read_text(encoding="utf-8")
-    functions = {
-        node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)
+    tree = ast.parse(inspect.getsource(module))
+    imported = {
+        alias.asname or alias.name: f"from {node.module} import {alias.name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     imports, definitions, used = set(), [], set()
     for name in module.__all__:
-        value = getattr(module, name)
         if name in functions:
             node = functions[name]
             node.body = [ast.Expr(ast.Constant(...))]
             definitions.append(ast.unparse(node))
             used |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-        elif getattr(value, "__module__", package) == package or isinstance(value, type(sys)):
-            imports.add(f"from {package} import {name} as {name}")
+        elif name in imported:
+            imports.add(f"{imported[name]} as {name}")
         else:
-            home = value.__module__.removeprefix(package)
-            where = home if home != value.__module__ else value.__module__
-            imports.add(f"from {where} import {value.__name__} as {name}")
-    for node in ast.parse(source).body:  # What the annotations of the functions name.
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            for alias in node.names:
-                bound = alias.asname or alias.name
-                if bound in used and bound not in module.__all__:
-                    imports.add(ast.unparse(type(node)(**{**vars(node), "names": [alias]})))
-    return HEAD + "\n".join([*sorted(imports), "", *definitions]).rstrip("\n") + "\n"
+            value = getattr(module, name)
+            imports.add(f"from {value.__module__} import {value.__qualname__} as {name}")
+    # What the annotations of the functions name.
+    imports |= {imported[name] for name in used & set(imported) - set(module.__all__)}
+    return _formatted(HEAD + "\n".join([*sorted(imports), "", *definitions]))
+
+
+def _formatted(text: str) -> str:
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "stub.pyi", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=True)
+    return done.stdout
 
 
 def main() -> None:

@@ -201,7 +201,7 @@ class Training(keras_internals.KerasHooks):
         initial_epoch=0,
         steps_per_epoch=None,
         **kwargs,
-    ):
+    ) -> keras.callbacks.History:
         """Trains the model; `keras.Model.fit` with checks and an order that repeats.
 
         Args:
