@@ -1,19 +1,23 @@
-"""What posteriors, priors, likelihoods and objectives have in common."""
+"""What posteriors, priors, likelihoods, objectives and flows have in common."""
+
+import functools
+from collections.abc import Callable, Mapping
 
 import keras
 
-from kvae.utils import arguments, names
+from kvae.utils import arguments, plugins
+from kvae.utils.register import Register, import_modules
 
-__all__ = ["Part", "SharesLatentDim", "resolve"]
+__all__ = ["Part", "PartRegister", "SharesLatentDim", "import_parts", "load_plugins", "resolve"]
 
 
 class Part(keras.layers.Layer):
     """A replaceable part of a `kvae.VAE`: a Keras layer, so that its variables train and save.
 
-    Parts compute in float32 whatever the global dtype policy is, and also where they are given one
-    of half precision themselves: densities lose their meaning in it. Keras casts their inputs.
+    Parts compute in float32 under every dtype policy, their own policies of half precision
+    included, because densities lose their meaning in half precision. Keras casts their inputs.
 
-    Constructors of subclasses get scalars of NumPy as numbers of Python (`kvae.utils.arguments`).
+    Constructors of subclasses get NumPy scalars as Python numbers (`kvae.utils.arguments`).
     """
 
     def __init_subclass__(cls, **kwargs):
@@ -33,20 +37,23 @@ class Part(keras.layers.Layer):
         that Keras does not take the model for a layer of the part. `VAE.with_prior` makes models
         that share their posterior and likelihood: such a part stays with the first of them.
 
+        Args:
+            vae: `kvae.VAE`.
+
         Raises:
-            ValueError: where the model's parts do not go together.
+            ValueError: when the model's parts do not go together.
         """
 
     def report(self) -> dict:
-        """Scalars for the logs, by name, e.g. the position of a schedule. By default none."""
+        """Returns scalars for the logs by name, e.g. the value of a schedule. Defaults to none."""
         return {}
 
 
 class SharesLatentDim:
-    """A part made of others that have its `latent_dim`: they are told when it is set."""
+    """A part that is made of others, which get their `latent_dim` from it."""
 
     def inner(self) -> tuple:
-        """Returns the other parts, as far as they are made."""
+        """Returns the other parts that exist already."""
         raise NotImplementedError
 
     @property
@@ -61,13 +68,81 @@ class SharesLatentDim:
                 part.latent_dim = value
 
 
-def resolve(kind: str, identifier, known: dict[str, type], base: type):
-    """Makes a part from a name, or passes one through.
+class PartRegister(Register):
+    """The parts of one kind by name, each of which Keras can save and load.
+
+    A part registers where it is defined. Its name then works wherever parts have names: in
+    `kvae.VAE(prior="mine")`, on the command line, in the contract tests.
 
     Args:
-        kind: str. `"posterior"`, `"prior"`, … for the error.
-        identifier: str, `Part` or serialized config.
-        known: dict. The classes by name.
+        kind: str. What the parts are, e.g. `"prior"`.
+        base: type. The class that they derive from.
+    """
+
+    def __init__(self, kind: str, base: type):
+        super().__init__(kind, group=f"kvae.{kind}s")
+        self.base = base
+        _REGISTERS.append(self)
+
+    def register(
+        self,
+        *names: str,
+        package: str | None = None,
+        variants: Mapping[str, dict] | None = None,
+    ) -> Callable[[type], type]:
+        """Returns a decorator that registers a class of parts, in Keras and by name.
+
+        Args:
+            *names: str. The names that stand for the class with its default arguments. A class
+                that needs arguments may have none.
+            package: str or `None`. The package of the class in Keras's registry, which saved
+                models refer to. Choose one of your own. Defaults to `None`: `"Custom"`, as Keras
+                calls it, or for the classes of this library, `"kvae.priors"` and the like.
+            variants: dict or `None`. Further names, and the arguments that each stands for.
+
+        Raises:
+            TypeError: for a class that does not derive from the kind's base class.
+            ValueError: for a name that another class has registered.
+
+        Example:
+
+        ```python
+        @kvae.priors.register("wide_normal", package="my_package")
+        class WideNormal(kvae.priors.StandardNormal):
+            pass
+
+        kvae.VAE(encoder, decoder, latent_dim=2, prior="wide_normal")
+        ```
+        """
+
+        def decorate(cls):
+            if not (isinstance(cls, type) and issubclass(cls, self.base)):
+                raise TypeError(f"A {self.kind} derives from {self.base.__name__}, not {cls!r}.")
+            for name in names:
+                self.add(name, cls)
+            for name, settings in (variants or {}).items():
+                self.add(name, functools.partial(cls, **settings))
+            own = self.group if cls.__module__.startswith("kvae.") else "Custom"
+            return keras.saving.register_keras_serializable(package=package or own)(cls)
+
+        return decorate
+
+
+_REGISTERS: list[PartRegister] = []
+
+
+def load_plugins() -> None:
+    """Imports the plugins of all kinds of parts, so that Keras can load models with such parts."""
+    for register in _REGISTERS:
+        plugins.load(register.group)
+
+
+def resolve(register: Register, identifier, base: type):
+    """Makes a part from a name or a serialized config, or passes a part through.
+
+    Args:
+        register: `Register`. What the names stand for.
+        identifier: str, an instance of `base`, or its serialized config.
         base: type. The class that the part has to derive from.
 
     Raises:
@@ -75,14 +150,39 @@ def resolve(kind: str, identifier, known: dict[str, type], base: type):
         TypeError: for an object of another kind.
     """
     if isinstance(identifier, str):
-        if identifier not in known:
-            raise names.unknown_name(kind, identifier, known)
-        return known[identifier]()
+        return register[identifier]()
     if isinstance(identifier, dict):
+        if register.group is not None:
+            plugins.load(register.group)  # The class may be one of theirs.
         identifier = keras.saving.deserialize_keras_object(identifier)
     if not isinstance(identifier, base):
         raise TypeError(
-            f"`{kind}` is a {base.__name__} or one of {', '.join(map(repr, sorted(known)))}, "
-            f"not {identifier!r}."
+            f"`{register.kind}` is a {base.__name__} or one of "
+            f"{', '.join(map(repr, register))}, not {identifier!r}."
         )
     return identifier
+
+
+def import_parts(package: str, base: type) -> dict[str, type]:
+    """Imports every module of a package and returns its public classes that derive from `base`.
+
+    So a new part is one new file: it needs no mention anywhere else.
+
+    Args:
+        package: str. Name of the package.
+        base: type. The base class of its parts.
+
+    Returns:
+        dict. The classes by name, in alphabetical order. A class is public when the `__all__` of
+        its module has it.
+    """
+    public = {
+        name: getattr(module, name)
+        for module in import_modules(package)
+        for name in getattr(module, "__all__", ())
+    }
+    return {
+        name: value
+        for name, value in sorted(public.items())
+        if isinstance(value, type) and issubclass(value, base)
+    }

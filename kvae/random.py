@@ -23,10 +23,15 @@ __all__ = [
     "fold_in",
     "gumbel",
     "initial_weights",
+    "laplace",
     "logistic",
     "normal",
     "open_uniform",
     "split",
+    "to_gumbel",
+    "to_laplace",
+    "to_logistic",
+    "to_open",
     "uniform",
     "weights_are_seeded",
 ]
@@ -110,18 +115,44 @@ def uniform(shape, seed, dtype="float32") -> tf.Tensor:
 
 def open_uniform(shape, seed) -> tf.Tensor:
     """Draws from the uniform distribution on (0, 1), symmetric about 1/2: logs stay finite."""
-    return uniform(shape, seed) + 2.0**-24
+    return to_open(uniform(shape, seed))
+
+
+def laplace(shape, seed) -> tf.Tensor:
+    """Draws from the standard Laplace distribution, whose density is exp(-|t|) / 2."""
+    return to_laplace(uniform(shape, seed))
 
 
 def logistic(shape, seed) -> tf.Tensor:
     """Draws from the standard logistic distribution."""
-    noise = open_uniform(shape, seed)
-    return tf.math.log(noise) - tf.math.log1p(-noise)
+    return to_logistic(uniform(shape, seed))
 
 
 def gumbel(shape, seed) -> tf.Tensor:
     """Draws from the standard Gumbel distribution: argmax(logits + gumbel) is a class drawn."""
-    return -tf.math.log(-tf.math.log(open_uniform(shape, seed)))
+    return to_gumbel(uniform(shape, seed))
+
+
+def to_open(uniform) -> tf.Tensor:
+    """Moves draws of `uniform` from [0, 1) into (0, 1), so that they are symmetric about 1/2."""
+    return uniform + 2.0**-24
+
+
+def to_laplace(uniform) -> tf.Tensor:
+    """Turns draws of `uniform` into draws from the standard Laplace distribution."""
+    centred = 2.0 * to_open(uniform) - 1.0
+    return -tf.sign(centred) * tf.math.log1p(-tf.abs(centred))
+
+
+def to_logistic(uniform) -> tf.Tensor:
+    """Turns draws of `uniform` into draws from the standard logistic distribution."""
+    uniform = to_open(uniform)
+    return tf.math.log(uniform) - tf.math.log1p(-uniform)
+
+
+def to_gumbel(uniform) -> tf.Tensor:
+    """Turns draws of `uniform` into draws from the standard Gumbel distribution."""
+    return -tf.math.log(-tf.math.log(to_open(uniform)))
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def test_names_of_parts_exist():
     table = README[README.index("| part | names |") :].split("\n\n")[0]
     modules = (kvae.posteriors, kvae.priors, kvae.likelihoods, kvae.objectives)
     for row, module in zip(table.splitlines()[2:], modules, strict=True):
-        assert set(re.findall(r"`(\w+)`", row)) == set(module._BY_NAME)
+        assert set(re.findall(r"`(\w+)`", row)) == set(module.REGISTER)
 
 
 def test_names_of_commands():

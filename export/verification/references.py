@@ -33,7 +33,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         outputs = {"embedding": _means(model, x, label)}
     elif name == PRIOR and model.prior is not None:
         given = model.prior.conditioned_on(label) if label is not None else model.prior
-        outputs = {"z": given.place({k: v for k, v in inputs.items() if k != "label"})}
+        outputs = {"z": given.transform({k: v for k, v in inputs.items() if k != "label"})}
     elif name == "generate" and model.prior is not None:
         z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
         outputs = {"image": model.decode(z, label), "z": z}

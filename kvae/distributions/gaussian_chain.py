@@ -71,7 +71,7 @@ class GaussianChain(Part):
         ]
         self.built = True
 
-    def place(self, first, noise, context=None):
+    def transform(self, first, noise, context=None):
         """Returns all latents `[..., latent_dim]`.
 
         Args:

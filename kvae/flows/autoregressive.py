@@ -1,11 +1,10 @@
 """Flows whose Jacobian is triangular: IAF, MAF and RealNVP, one map in two directions."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kvae.flows.flow import Flow
+from kvae.flows.flow import Flow, register
 from kvae.flows.masked_network import MaskedNetwork
 
 __all__ = ["Autoregressive", "InverseAutoregressive", "MaskedAutoregressive", "RealNVP"]
@@ -95,7 +94,7 @@ class Autoregressive(Flow):
         }
 
 
-@keras.saving.register_keras_serializable(package="kvae.flows")
+@register("iaf")
 class InverseAutoregressive(Autoregressive):
     """IAF: `f(z) = σ ⊙ z + (1 − σ) ⊙ m`, with gates σ in (0, 1) from a masked network.
 
@@ -158,7 +157,7 @@ class _BoundedAffine(Autoregressive):
         return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
 
 
-@keras.saving.register_keras_serializable(package="kvae.flows")
+@register("maf")
 class MaskedAutoregressive(_BoundedAffine):
     """MAF: the density of a given z takes one pass, a draw `latent_dim` of them.
 
@@ -190,7 +189,7 @@ class MaskedAutoregressive(_BoundedAffine):
         return self.parallel(params, z)
 
 
-@keras.saving.register_keras_serializable(package="kvae.flows")
+@register("real_nvp")
 class RealNVP(_BoundedAffine):
     """Affine coupling: one half of z stays, and shifts and scales the other half.
 

@@ -1,8 +1,8 @@
 """The interface of every normalizing flow."""
 
-from kvae.parts import Part
+from kvae.parts import Part, PartRegister, resolve
 
-__all__ = ["Flow"]
+__all__ = ["REGISTER", "Flow", "chain", "get", "names", "register"]
 
 
 class Flow(Part):
@@ -57,3 +57,38 @@ class Flow(Part):
             "latent_dim": self.latent_dim,
             "reverse": self.reverse,
         }
+
+
+REGISTER = PartRegister("flow", Flow)
+register = REGISTER.register
+
+
+def names() -> list[str]:
+    """Returns the names that `get` knows, in alphabetical order."""
+    return list(REGISTER)
+
+
+def get(identifier) -> Flow:
+    """Returns a flow from its name, its config or itself."""
+    return resolve(REGISTER, identifier, Flow)
+
+
+def chain(flows, num_flows: int, amortised: bool = True) -> list[Flow]:
+    """Makes a list of flows from a list, or from one name.
+
+    Args:
+        flows: str, or sequence of names and `Flow`. From one name, `num_flows` flows are made,
+            which take the coordinates in alternating orders.
+        num_flows: int. How many flows one name stands for.
+        amortised: bool. Whether flows made from a name may have a context. Defaults to `True`.
+    """
+    if not isinstance(flows, str):
+        return [get(flow) for flow in flows]
+    if num_flows < 1:
+        raise ValueError(f"`num_flows` is at least 1, not {num_flows}.")
+    made = [get(flows) for _ in range(num_flows)]
+    for index, flow in enumerate(made):
+        flow.reverse = index % 2 == 1
+        if not amortised:
+            flow.context_dim = 0
+    return made

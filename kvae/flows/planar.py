@@ -2,18 +2,17 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.flows.flow import Flow
+from kvae.flows.flow import Flow, register
 
 __all__ = ["Planar"]
 
 _SHIFT = math.log(math.e - 1.0)
 
 
-@keras.saving.register_keras_serializable(package="kvae.flows")
+@register("planar")
 class Planar(Flow):
     """`f(z) = z + û tanh(wᵀz + b)`: pushes and pulls along one direction, at one hyperplane.
 

@@ -1,15 +1,14 @@
 """The orthogonal Sylvester flow."""
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.flows.flow import Flow
+from kvae.flows.flow import Flow, register
 
 __all__ = ["Sylvester"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.flows")
+@register("sylvester")
 class Sylvester(Flow):
     """`f(z) = z + Q R tanh(R̃ Qᵀ z + b)`: a planar flow along several directions at once.
 

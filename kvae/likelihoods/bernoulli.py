@@ -2,17 +2,16 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.likelihoods.likelihood import Likelihood
+from kvae.likelihoods.likelihood import Likelihood, register
 
 __all__ = ["Bernoulli"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("bernoulli")
 class Bernoulli(Likelihood):
     """`p(x|z)` = Π Bernoulli(x_i; sigmoid(logits_i)), for x in [0, 1].
 

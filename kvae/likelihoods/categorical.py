@@ -1,17 +1,16 @@
 """The categorical likelihood."""
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.likelihoods.likelihood import per_value
+from kvae.likelihoods.likelihood import per_value, register
 from kvae.likelihoods.scale import ScaledInput
 
 __all__ = ["Categorical"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("categorical")
 class Categorical(ScaledInput):
     """`p(x|z)` = Π softmax(logits_i)[x_i], for x of class numbers 0 … `num_classes` - 1.
 

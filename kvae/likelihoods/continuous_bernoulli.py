@@ -1,10 +1,9 @@
 """The continuous Bernoulli likelihood."""
 
-import keras
 from keras import ops
 
 from kvae import random
-from kvae.likelihoods.likelihood import Likelihood
+from kvae.likelihoods.likelihood import Likelihood, register
 
 __all__ = ["ContinuousBernoulli"]
 
@@ -12,7 +11,7 @@ __all__ = ["ContinuousBernoulli"]
 _SERIES_BELOW = 1.0
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("continuous_bernoulli")
 class ContinuousBernoulli(Likelihood):
     """`p(x|z)` = Π C(λ_i) λ_i^x_i (1 - λ_i)^(1 - x_i), with λ = sigmoid(logits), for x in [0, 1].
 

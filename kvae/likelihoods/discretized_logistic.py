@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kvae import random
-from kvae.likelihoods.likelihood import Likelihood
+from kvae.likelihoods.likelihood import Likelihood, register
 
 __all__ = ["Discretized", "DiscretizedLogistic"]
 
@@ -90,7 +90,7 @@ class Discretized(Likelihood):
         }
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("discretized_logistic")
 class DiscretizedLogistic(Discretized):
     """`p(x|z)` = Π P(a logistic variable, rounded to a level, is x_i), for levels in [0, 1].
 

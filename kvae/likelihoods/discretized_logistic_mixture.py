@@ -1,16 +1,15 @@
 """The mixture of discretised logistics."""
 
-import keras
 from keras import ops
 
 from kvae import random
 from kvae.likelihoods.discretized_logistic import Discretized
-from kvae.likelihoods.likelihood import per_value
+from kvae.likelihoods.likelihood import per_value, register
 
 __all__ = ["DiscretizedLogisticMixture"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("discretized_logistic_mixture")
 class DiscretizedLogisticMixture(Discretized):
     """`p(x|z)` = Π Σ_m w_im P(logistic m, rounded to a level, is x_i), for levels in [0, 1].
 

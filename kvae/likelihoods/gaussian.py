@@ -6,12 +6,13 @@ import keras
 from keras import ops
 
 from kvae import random
+from kvae.likelihoods.likelihood import register
 from kvae.likelihoods.location_scale import LocationScale
 
 __all__ = ["Gaussian"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("gaussian")
 class Gaussian(LocationScale):
     """`p(x|z)` = Π N(x_i; mean_i, exp(log_var_i)).
 

@@ -2,16 +2,16 @@
 
 import math
 
-import keras
 from keras import ops
 
 from kvae import random
+from kvae.likelihoods.likelihood import register
 from kvae.likelihoods.location_scale import LocationScale
 
 __all__ = ["Laplace"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("laplace")
 class Laplace(LocationScale):
     """`p(x|z)` = Π exp(-|x_i - mean_i| / b_i) / (2 b_i), with b = exp(log_scale).
 
@@ -59,7 +59,5 @@ class Laplace(LocationScale):
         return -ops.abs(x - params["mean"]) * ops.exp(-log_scale) - log_scale - math.log(2)
 
     def sample(self, params, seed):
-        # Both halves of the inverse distribution function, by the side of 1/2 that the noise is on.
-        noise = random.open_uniform(ops.shape(params["mean"]), seed) - 0.5
-        magnitude = -ops.log1p(-2.0 * ops.abs(noise))
-        return params["mean"] + ops.exp(params["log_scale"]) * ops.sign(noise) * magnitude
+        noise = random.laplace(ops.shape(params["mean"]), seed)
+        return params["mean"] + ops.exp(params["log_scale"]) * noise

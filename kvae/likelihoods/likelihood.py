@@ -5,9 +5,9 @@ import math
 import numpy as np
 from keras import ops
 
-from kvae.parts import Part
+from kvae.parts import Part, PartRegister, resolve
 
-__all__ = ["Likelihood", "per_value"]
+__all__ = ["REGISTER", "Likelihood", "get", "names", "per_value", "register"]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _BLOCK = 1 << 22  # Values that are checked at once, to bound the memory.
@@ -203,6 +203,20 @@ class Likelihood(Part):
                     f"`{name}` has the value {float(block[~fits][0]):g}; {type(self).__name__} "
                     f"takes {self.values_taken()}"
                 )
+
+
+REGISTER = PartRegister("likelihood", Likelihood)
+register = REGISTER.register
+
+
+def names() -> list[str]:
+    """Returns the names that `get` knows, in alphabetical order."""
+    return list(REGISTER)
+
+
+def get(identifier) -> Likelihood:
+    """Returns a likelihood from its name, its config or itself."""
+    return resolve(REGISTER, identifier, Likelihood)
 
 
 def per_value(outputs, size: int):

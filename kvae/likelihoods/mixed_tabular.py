@@ -1,6 +1,5 @@
 """A likelihood for tables whose columns are of different kinds."""
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -8,6 +7,7 @@ from kvae import random
 from kvae.likelihoods.bernoulli import Bernoulli
 from kvae.likelihoods.categorical import Categorical
 from kvae.likelihoods.gaussian import Gaussian
+from kvae.likelihoods.likelihood import register
 from kvae.likelihoods.poisson import Poisson
 from kvae.likelihoods.scale import ScaledInput, Standardized
 from kvae.utils import names
@@ -22,7 +22,7 @@ _KINDS = {
 }
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("mixed_tabular")
 class MixedTabular(ScaledInput, Standardized):
     """`p(x|z)` = Π p(x_j|z) over the columns j of a table, each with a likelihood of its own.
 

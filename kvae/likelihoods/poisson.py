@@ -2,12 +2,12 @@
 
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from kvae import random
+from kvae.likelihoods.likelihood import register
 from kvae.likelihoods.scale import ScaledInput, Standardized
 
 __all__ = ["Poisson"]
@@ -18,7 +18,7 @@ _NORMAL = 1e5  # Rate from which on draws are those of the normal approximation.
 _MANY = 100.0  # Mean count of a column, above which its scale is worth a warning.
 
 
-@keras.saving.register_keras_serializable(package="kvae.likelihoods")
+@register("poisson")
 class Poisson(ScaledInput, Standardized):
     """`p(x|z)` = Π exp(-r_i) r_i^x_i / x_i!, with rates r = exp(log_rate), for counts 0, 1, 2, ….
 

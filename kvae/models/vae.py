@@ -16,6 +16,7 @@ from kvae.models.labels import Labels, joined
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.trainable import Trainable
+from kvae.parts import load_plugins
 from kvae.utils import arguments, forks, keras_internals
 
 __all__ = ["VAE"]
@@ -273,6 +274,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
+        load_plugins()
         for part in _PARTS:
             if isinstance(config[part], dict):
                 config[part] = keras.saving.deserialize_keras_object(

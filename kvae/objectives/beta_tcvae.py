@@ -1,11 +1,11 @@
 """The β-TCVAE: a weight for each of the three parts of the KL."""
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import schedules
 from kvae.objectives.bound import Bound, check_aggregate
+from kvae.objectives.objective import register
 from kvae.utils import names
 
 __all__ = ["BetaTCVAE", "kl_parts"]
@@ -13,7 +13,7 @@ __all__ = ["BetaTCVAE", "kl_parts"]
 _ESTIMATORS = ("minibatch_weighted", "minibatch_stratified")
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("beta_tcvae")
 class BetaTCVAE(Bound):
     """The ELBO with the KL taken apart: `α` I(x; z) + `β` TC(z) + `γ` Σ_i KL(q(z_i) ‖ p(z_i)).
 

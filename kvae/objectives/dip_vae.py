@@ -1,12 +1,12 @@
 """The DIP-VAE: an aggregate posterior whose covariance is the identity."""
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import schedules
 from kvae.objectives.bound import check_aggregate, check_real
 from kvae.objectives.elbo import ELBO
+from kvae.objectives.objective import register
 from kvae.utils import names
 
 __all__ = ["DIPVAE", "covariance_of_means"]
@@ -15,7 +15,7 @@ _KINDS = ("i", "ii")
 _DIAGONAL = {"i": 10.0, "ii": 1.0}
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("dip_vae")
 class DIPVAE(ELBO):
     """The ELBO, and a penalty that pulls the covariance C of the codes to the prior's, I.
 

@@ -1,11 +1,11 @@
 """The evidence lower bound."""
 
-import keras
 from keras import ops
 
 from kvae import schedules
 from kvae.objectives import path
 from kvae.objectives.bound import Bound
+from kvae.objectives.objective import register
 from kvae.objectives.regularized import Regularized
 from kvae.utils import names
 
@@ -14,7 +14,7 @@ __all__ = ["ELBO"]
 _GRADIENT = ("reparameterization", "path")
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("elbo")
 class ELBO(Regularized, Bound):
     """The evidence lower bound, `E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z))`, in nats.
 

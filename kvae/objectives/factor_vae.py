@@ -9,11 +9,12 @@ from keras import ops
 from kvae import random, schedules
 from kvae.objectives.bound import check_aggregate, check_real
 from kvae.objectives.elbo import ELBO
+from kvae.objectives.objective import register
 
 __all__ = ["Discriminator", "FactorVAE", "permute_dims"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("factor_vae")
 class FactorVAE(ELBO):
     """The ELBO, and γ times the total correlation of the aggregate posterior q(z).
 

@@ -3,12 +3,11 @@
 import functools
 import math
 
-import keras
 import tensorflow as tf
 
 from kvae import schedules
 from kvae.objectives import path
-from kvae.objectives.objective import Objective
+from kvae.objectives.objective import Objective, register
 from kvae.utils import gradients, names
 
 __all__ = ["CIWAE", "IWAE", "MIWAE", "PIWAE"]
@@ -18,7 +17,7 @@ _GRADIENT = ("reparameterization", "doubly_reparameterized")
 _SMALLEST = 1e-20
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("iwae", variants={"dreg": {"gradient": "doubly_reparameterized"}})
 class IWAE(Objective):
     """The importance-weighted bound, `E[log 1/K Σ_k p(x, z_k) / q(z_k|x)]`, in nats.
 
@@ -160,7 +159,7 @@ class IWAE(Objective):
         }
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("miwae")
 class MIWAE(IWAE):
     """The average of M importance-weighted bounds of K samples each.
 
@@ -187,7 +186,7 @@ class MIWAE(IWAE):
         return {**super().get_config(), "num_groups": self.num_groups}
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("piwae")
 class PIWAE(MIWAE):
     """Two bounds of the same samples: M·K of them for the model, M times K for the posterior.
 
@@ -212,7 +211,7 @@ class PIWAE(MIWAE):
         return _log_mean_exp(all_samples), weights, of_posterior
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("ciwae")
 class CIWAE(IWAE):
     """A convex combination of the ELBO and the importance-weighted bound, of the same samples.
 

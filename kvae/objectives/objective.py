@@ -1,10 +1,10 @@
 """The interface of every training objective."""
 
 from kvae import schedules
-from kvae.parts import Part
-from kvae.utils import names
+from kvae.parts import Part, PartRegister, resolve
+from kvae.utils.names import unknown_name
 
-__all__ = ["Objective"]
+__all__ = ["REGISTER", "Objective", "get", "names", "register"]
 
 
 class Objective(Part):
@@ -73,7 +73,7 @@ class Objective(Part):
             value: float or schedule.
         """
         if name not in self.scheduled():
-            raise names.unknown_name("setting", name, self.scheduled())
+            raise unknown_name("setting", name, self.scheduled())
         setattr(self, name, schedules.resolve(name, value))
 
     def report(self):
@@ -83,3 +83,17 @@ class Objective(Part):
             for name, value in self.scheduled().items()
             if schedules.is_schedule(value)
         }
+
+
+REGISTER = PartRegister("objective", Objective)
+register = REGISTER.register
+
+
+def names() -> list[str]:
+    """Returns the names that `get` knows, in alphabetical order."""
+    return list(REGISTER)
+
+
+def get(identifier) -> Objective:
+    """Returns an objective from its name, its config or itself."""
+    return resolve(REGISTER, identifier, Objective)

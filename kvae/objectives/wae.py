@@ -2,12 +2,12 @@
 
 import math
 
-import keras
 import tensorflow as tf
 
 from kvae import random, schedules
 from kvae.divergences.mmd import SCALES, check_kernel, mmd
 from kvae.objectives.bound import Bound, check_aggregate
+from kvae.objectives.objective import register
 
 __all__ = ["WAE", "InfoVAE", "Matching"]
 
@@ -73,7 +73,7 @@ class Matching(Bound):
         }
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("info_vae")
 class InfoVAE(Matching):
     """`−E_q log p(x|z) + (1 − α) KL(q(z|x) ‖ p(z)) + (α + λ − 1) MMD(q(z), p(z))`.
 
@@ -133,7 +133,7 @@ class InfoVAE(Matching):
         return {**super().get_config(), "alpha": self.alpha, "lambda_": self.lambda_}
 
 
-@keras.saving.register_keras_serializable(package="kvae.objectives")
+@register("wae")
 class WAE(Matching):
     """The Wasserstein autoencoder with MMD: `−E_q log p(x|z) + λ MMD(q(z), p(z))`.
 

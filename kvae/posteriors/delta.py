@@ -5,12 +5,12 @@ import math
 import keras
 from keras import ops
 
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["Delta"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("delta")
 class Delta(Posterior):
     """A deterministic code `z = z_mean`: the ordinary autoencoder.
 
@@ -59,11 +59,7 @@ class Delta(Posterior):
         return {"z_mean": self.activation(params["z_mean"])}
 
     def transform(self, params, noise):
-        # The noise gives the shape only, so that several samples are equal copies.
-        return params["z_mean"] + ops.zeros_like(noise)
-
-    def noise(self, shape, seed):
-        return ops.zeros(shape)
+        return params["z_mean"]
 
     def mean(self, params):
         return params["z_mean"]

@@ -2,18 +2,17 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae.distributions.gaussian import gaussian_log_density, gaussian_log_prob
 from kvae.layers.sampling import reparameterize
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["DiagonalGaussian"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("diagonal_gaussian")
 class DiagonalGaussian(Posterior):
     """`q(z|x) = N(z; z_mean, diag(exp(z_log_var)))`, the posterior of the original VAE.
 
@@ -54,7 +53,7 @@ class DiagonalGaussian(Posterior):
         return {**params, "z_log_var": ops.clip(params["z_log_var"], -bound, bound)}
 
     def transform(self, params, noise):
-        return reparameterize(params["z_mean"], params["z_log_var"], noise)
+        return reparameterize(params["z_mean"], params["z_log_var"], noise["noise"])
 
     def mean(self, params):
         return params["z_mean"]

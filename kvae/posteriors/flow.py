@@ -5,13 +5,12 @@ from keras import ops
 
 from kvae import flows as flow_parts
 from kvae.parts import SharesLatentDim
-from kvae.posteriors.posterior import Posterior
-from kvae.posteriors.prior_noise import PriorNoise
+from kvae.posteriors.posterior import Posterior, get, register
 
 __all__ = ["Flow"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register(variants={name: {"flows": name} for name in ("iaf", "planar", "real_nvp", "sylvester")})
 class Flow(SharesLatentDim, Posterior):
     """`z = f_K(… f_1(z_0))` with `z_0` from a simple posterior, the base.
 
@@ -57,12 +56,10 @@ class Flow(SharesLatentDim, Posterior):
         num_flows: int = 4,
         **kwargs,
     ):
-        from kvae import posteriors
-
         super().__init__(None, **kwargs)
-        self.base = posteriors.get(base)
-        simple = self.base.has_density and self.base.space == "real"
-        if not simple or isinstance(self.base, PriorNoise):
+        self.base = get(base)
+        base = self.base
+        if base.ignores_x or not base.has_density or base.space != "real":
             raise ValueError(
                 f"A flow cannot bend a {type(self.base).__name__}: its base has a density on "
                 "R^latent_dim that depends on x, like that of 'diagonal_gaussian'."
@@ -99,8 +96,8 @@ class Flow(SharesLatentDim, Posterior):
         own = self.base.parameter_shapes()
         return {**params, **self.base.constrain({name: params[name] for name in own})}
 
-    def noise(self, shape, seed):
-        return self.base.noise(shape, seed)
+    def base_noise(self):
+        return self.base.base_noise()
 
     def transform(self, params, noise):
         return self._forward(params, self.base.transform(params, noise))[0]

@@ -2,18 +2,17 @@
 
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from kvae.distributions.gaussian import gaussian_log_density
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["FullCovariance"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("full_covariance")
 class FullCovariance(Posterior):
     """`q(z|x) = N(z; z_mean, L Lᵀ)` with a lower triangular L, the Cholesky factor.
 
@@ -79,7 +78,7 @@ class FullCovariance(Posterior):
         return tf.linalg.matmul(factor, factor, transpose_b=True)
 
     def transform(self, params, noise):
-        return params["z_mean"] + tf.linalg.matvec(self.scale_tril(params), noise)
+        return params["z_mean"] + tf.linalg.matvec(self.scale_tril(params), noise["noise"])
 
     def mean(self, params):
         return params["z_mean"]
@@ -91,9 +90,8 @@ class FullCovariance(Posterior):
 
     def sample_and_log_prob(self, params, num_samples=None, *, seed, training=False):
         # The noise is known: no system to solve.
-        lead = [] if num_samples is None else [num_samples]
-        noise = self.noise([*lead, tf.shape(params["z_mean"])[0], self.latent_dim], seed)
-        return self.transform(params, noise), self._log_prob_of_noise(params, noise)
+        noise = self.draw_noise(params, num_samples, seed)
+        return self.transform(params, noise), self._log_prob_of_noise(params, noise["noise"])
 
     def marginal_log_prob(self, params, z):
         """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""

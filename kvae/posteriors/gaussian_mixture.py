@@ -2,17 +2,16 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae.distributions.gaussian import gaussian_log_density, mixture_log_prob, pick_component
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["GaussianMixture"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("gaussian_mixture")
 class GaussianMixture(Posterior):
     """`q(z|x) = Σ_k w_k N(z; mean_k, diag(exp(log_var_k)))`.
 
@@ -65,7 +64,7 @@ class GaussianMixture(Posterior):
         return {**params, "z_log_vars": ops.clip(params["z_log_vars"], -bound, bound)}
 
     def transform(self, params, noise):
-        chosen, noise = pick_component(params["z_logits"], tf.convert_to_tensor(noise))
+        chosen, noise = pick_component(params["z_logits"], tf.convert_to_tensor(noise["noise"]))
         scales = ops.exp(0.5 * params["z_log_vars"])
         mean = tf.einsum("...k,...kd->...d", chosen, params["z_means"])
         scale = tf.einsum("...k,...kd->...d", chosen, scales)

@@ -2,25 +2,19 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import random, schedules
+from kvae.distributions.base_noise import Noise
+from kvae.distributions.one_hot import one_hot_of_largest
 from kvae.distributions.straight_through import with_gradient_of
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
-__all__ = ["GumbelSoftmax", "one_hot_of_largest"]
-
-
-def one_hot_of_largest(scores, num_categories: int):
-    """Marks the largest of each group of `num_categories`: `[..., N * K]`, of ones and zeros."""
-    shape = tf.shape(scores)
-    groups = tf.reshape(scores, (-1, num_categories))
-    return tf.reshape(tf.one_hot(tf.argmax(groups, axis=-1), num_categories), shape)
+__all__ = ["GumbelSoftmax"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("gumbel_softmax")
 class GumbelSoftmax(Posterior):
     """N independent categorical variables: `z` is N one-hot vectors, one after another.
 
@@ -106,19 +100,16 @@ class GumbelSoftmax(Posterior):
             )
         return {"z_logits": (self.latent_dim // self.num_categories, self.num_categories)}
 
-    def noise(self, shape, seed):
-        """Draws Gumbel noise, `[..., latent_dim]`."""
-        return random.gumbel(shape, seed)
+    def base_noise(self):
+        return {"uniform": Noise(self.latent_dim, "uniform")}
 
     def transform(self, params, noise):
-        return one_hot_of_largest(self._flat(params["z_logits"]) + noise, self.num_categories)
+        return one_hot_of_largest(self._scores(params, noise), self.num_categories)
 
     def sample(self, params, num_samples=None, *, seed, training=False):
         if not training:
             return super().sample(params, num_samples, seed=seed)
-        lead = [] if num_samples is None else [num_samples]
-        logits = self._flat(params["z_logits"])
-        scores = logits + self.noise([*lead, tf.shape(logits)[0], self.latent_dim], seed)
+        scores = self._scores(params, self.draw_noise(params, num_samples, seed))
         shape = tf.shape(scores)
         groups = tf.reshape(scores / self._temperature(), (-1, self.num_categories))
         relaxed = tf.reshape(tf.nn.softmax(groups), shape)
@@ -152,6 +143,10 @@ class GumbelSoftmax(Posterior):
 
     def _temperature(self):
         return ops.maximum(ops.cast(schedules.at(self.temperature, self._vae()), "float32"), 1e-3)
+
+    def _scores(self, params, noise):
+        """The logits with Gumbel noise: the largest of each group names the class."""
+        return self._flat(params["z_logits"]) + random.to_gumbel(noise["uniform"])
 
     def _flat(self, values):
         return ops.reshape(values, (-1, math.prod(values.shape[1:])))

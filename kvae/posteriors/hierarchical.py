@@ -1,16 +1,15 @@
 """The posterior of several stochastic layers."""
 
-import keras
 from keras import ops
 
 from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["Hierarchical"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("hierarchical")
 class Hierarchical(Posterior):
     """`q(z|x) = q(z_1|x) Π_l q(z_l | x, z_1 … z_{l−1})`: stochastic layers, drawn top down.
 
@@ -91,9 +90,9 @@ class Hierarchical(Posterior):
         return {**params, **self.top.constrain({name: params[name] for name in _TOP})}
 
     def transform(self, params, noise):
-        size = self.sizes[0]
-        top = self.top.transform(params, noise[..., :size])
-        return self.lower.place(top, noise[..., size:], params["features"])
+        size, noise = self.sizes[0], noise["noise"]
+        top = self.top.transform(params, {"noise": noise[..., :size]})
+        return self.lower.transform(top, noise[..., size:], params["features"])
 
     def mean(self, params):
         """Returns the most probable group after the most probable group above, as `z`.
@@ -101,7 +100,7 @@ class Hierarchical(Posterior):
         E[z] of the lower groups has no closed form.
         """
         lower = ops.zeros_like(params["z_mean"][:, :1]) * ops.zeros((self._num_lower(),))
-        return self.lower.place(params["z_mean"], lower, params["features"])
+        return self.lower.transform(params["z_mean"], lower, params["features"])
 
     def log_prob(self, params, z):
         top = self.top.log_prob(params, z[..., : self.sizes[0]])

@@ -2,12 +2,12 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.posteriors.posterior import Posterior
+from kvae.distributions.base_noise import Noise
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["Laplace", "LocationScale", "Logistic"]
 
@@ -15,8 +15,9 @@ __all__ = ["Laplace", "LocationScale", "Logistic"]
 class LocationScale(Posterior):
     """Independent dimensions of one shape, moved by `z_mean` and stretched by `exp(z_log_scale)`.
 
-    A new one gives `noise` (draws of t), `element_log_prob` (log-density of t) and, where they are
-    known, `entropy` (of t) and `second_moment` (E[t²]), from which the KL to N(0, I) follows.
+    A new one gives `element_transform` (uniform numbers to draws of t), `element_log_prob`
+    (log-density of t) and, where they are known, `entropy` (of t) and `second_moment` (E[t²]), from
+    which the KL to N(0, I) follows.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
@@ -29,12 +30,16 @@ class LocationScale(Posterior):
         super().__init__(latent_dim, **kwargs)
         self.log_scale_bound = log_scale_bound
 
+    def element_transform(self, params, uniform):
+        """Turns base noise, uniform on [0, 1), into draws of t `[..., batch, latent_dim]`."""
+        raise NotImplementedError
+
     def element_log_prob(self, params, t):
-        """Returns the log-density of the noise, elementwise, in nats."""
+        """Returns the log-density of t in nats, elementwise."""
         raise NotImplementedError
 
     def entropy(self, params):
-        """Returns the entropy of one dimension's noise in nats; it broadcasts with `z_mean`."""
+        """Returns the entropy of one dimension's t in nats; it broadcasts with `z_mean`."""
         raise NotImplementedError
 
     def second_moment(self, params):
@@ -48,8 +53,12 @@ class LocationScale(Posterior):
         bound = self.log_scale_bound
         return {**params, "z_log_scale": ops.clip(params["z_log_scale"], -bound, bound)}
 
+    def base_noise(self):
+        return {"uniform": Noise(self.latent_dim, "uniform")}
+
     def transform(self, params, noise):
-        return params["z_mean"] + ops.exp(params["z_log_scale"]) * noise
+        t = self.element_transform(params, noise["uniform"])
+        return params["z_mean"] + ops.exp(params["z_log_scale"]) * t
 
     def mean(self, params):
         return params["z_mean"]
@@ -71,7 +80,7 @@ class LocationScale(Posterior):
         return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("laplace")
 class Laplace(LocationScale):
     """`q(z|x) = Π Laplace(z_i; z_mean_i, exp(z_log_scale_i))`: a peak with exponential tails.
 
@@ -96,9 +105,8 @@ class Laplace(LocationScale):
           https://arxiv.org/abs/1312.6114)
     """
 
-    def noise(self, shape, seed):
-        centred = 2.0 * random.open_uniform(shape, seed) - 1.0
-        return -ops.sign(centred) * ops.log1p(-ops.abs(centred))
+    def element_transform(self, params, uniform):
+        return random.to_laplace(uniform)
 
     def element_log_prob(self, params, t):
         return -ops.abs(t) - math.log(2.0)
@@ -110,7 +118,7 @@ class Laplace(LocationScale):
         return 2.0
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("logistic")
 class Logistic(LocationScale):
     """`q(z|x) = Π Logistic(z_i; z_mean_i, exp(z_log_scale_i))`: a bell with exponential tails.
 
@@ -135,8 +143,8 @@ class Logistic(LocationScale):
           https://arxiv.org/abs/1312.6114)
     """
 
-    def noise(self, shape, seed):
-        return random.logistic(shape, seed)
+    def element_transform(self, params, uniform):
+        return random.to_logistic(uniform)
 
     def element_log_prob(self, params, t):
         # Symmetric in t; with |t| nothing overflows.

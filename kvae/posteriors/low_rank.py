@@ -2,18 +2,17 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae import random
+from kvae.distributions.base_noise import Noise
 from kvae.distributions.gaussian import gaussian_log_density
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["LowRank"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("low_rank")
 class LowRank(Posterior):
     """`q(z|x) = N(z; z_mean, diag(exp(z_log_var)) + V Vᵀ)` with V of `rank` columns.
 
@@ -78,11 +77,11 @@ class LowRank(Posterior):
         log_det = 2 * ops.sum(ops.log(tf.linalg.diag_part(self._capacitance(params)[1])), axis=-1)
         return ops.sum(params["z_log_var"], axis=-1) + ops.cast(log_det, "float32")
 
-    def noise(self, shape, seed):
-        """Draws N(0, 1), `[..., latent_dim + rank]`: ε and η."""
-        return random.normal([*shape[:-1], self.latent_dim + self.rank], seed)
+    def base_noise(self):
+        return {"noise": Noise(self.latent_dim + self.rank)}  # ε and η.
 
     def transform(self, params, noise):
+        noise = noise["noise"]
         own, shared = noise[..., : self.latent_dim], noise[..., self.latent_dim :]
         spread = ops.exp(0.5 * params["z_log_var"]) * own
         return params["z_mean"] + spread + tf.linalg.matvec(params["z_factor"], shared)

@@ -5,10 +5,11 @@ import math
 import tensorflow as tf
 from keras import layers, ops
 
-from kvae import random
-from kvae.parts import Part
+from kvae.distributions import base_noise
+from kvae.distributions.base_noise import Noise
+from kvae.parts import Part, PartRegister, resolve
 
-__all__ = ["Posterior", "check_space"]
+__all__ = ["REGISTER", "Posterior", "check_space", "get", "names", "register"]
 
 
 class Posterior(Part):
@@ -18,10 +19,11 @@ class Posterior(Part):
     encoder may return features (a tensor; the posterior adds one dense head for each parameter) or
     the parameters themselves (a dict by name, or a sequence in the order of `parameter_shapes`).
 
-    A new posterior gives `parameter_shapes`, `transform`, `mean` and `log_prob`, and where noise is
-    not a standard Gaussian, `noise`. One whose density is a by-product of its transform (a flow)
-    overrides `sample_and_log_prob`; one whose `z` lies elsewhere than in R^latent_dim names its
-    `space`. Closed-form KL divergences are registered in `kvae.divergences`.
+    A new posterior gives `parameter_shapes`, `transform`, `mean` and `log_prob`, and where its base
+    noise is not a standard Gaussian, `base_noise`. One whose density is a by-product of its
+    transform (a flow) overrides `sample_and_log_prob`; one whose `z` lies elsewhere than in
+    R^latent_dim names its `space`. Closed-form KL divergences are registered in
+    `kvae.divergences`.
 
     Args:
         latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
@@ -37,6 +39,7 @@ class Posterior(Part):
     tractable = True
     # Whether all that `log_prob` depends on comes from the encoder. Flows have own weights.
     fully_amortized = True
+    ignores_x = False  # Whether q(z|x) is the same for all x.
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
     # Methods where they are known in closed form, else None. (params, z) to log q(z_i|x) of each
     # coordinate alone in nats, [..., batch, latent_dim]:
@@ -54,10 +57,18 @@ class Posterior(Part):
         """Returns the shape of each parameter for one example, by name."""
         raise NotImplementedError
 
+    def base_noise(self) -> dict[str, Noise]:
+        """Returns the noise that `transform` takes, by name. Defaults to N(0, I), as `noise`."""
+        return {} if self.deterministic else {"noise": Noise(self.latent_dim)}
+
     def transform(self, params, noise):
-        """Turns what `noise` draws into `z`, `[..., batch, latent_dim]` (the reparameterisation).
+        """Turns base noise into `z`, `[..., batch, latent_dim]` (the reparameterisation).
 
         This is `z = g(ε, x)`, eq. 4 of Auto-Encoding Variational Bayes.
+
+        Args:
+            params: dict. The parameters, `[batch, ...]`.
+            noise: dict of tensors `[..., batch, size]`, as `base_noise` declares them.
         """
         raise NotImplementedError
 
@@ -72,10 +83,6 @@ class Posterior(Part):
     def constrain(self, params):
         """Brings raw parameters into their range. By default they pass unchanged."""
         return params
-
-    def noise(self, shape, seed):
-        """Draws the noise that `transform` takes, for `z` of this shape. By default N(0, 1)."""
-        return random.normal(shape, seed)
 
     def attach(self, vae):
         """Tells the posterior its model, whose prior has to put z into the same space.
@@ -136,9 +143,16 @@ class Posterior(Part):
 
         `training` is for posteriors that draw a relaxation of `z` in training.
         """
+        z = self.transform(params, self.draw_noise(params, num_samples, seed))
+        if self.deterministic and num_samples is not None:
+            z = z + tf.zeros([num_samples, 1, 1])  # Equal copies.
+        return z
+
+    def draw_noise(self, params, num_samples: int | None, seed) -> dict[str, tf.Tensor]:
+        """Draws the base noise of `sample`."""
         lead = [] if num_samples is None else [num_samples]
         batch = tf.shape(next(iter(params.values())))[0]
-        return self.transform(params, self.noise([*lead, batch, self.latent_dim], seed))
+        return base_noise.draw(self.base_noise(), [*lead, batch], seed)
 
     def sample_and_log_prob(
         self, params, num_samples: int | None = None, *, seed, training: bool = False
@@ -188,6 +202,20 @@ class Posterior(Part):
                     f"The encoder returns {name!r} with shape {tuple(shapes[name])}; with "
                     f"latent_dim={self.latent_dim} it is {(None, *shape)}."
                 )
+
+
+REGISTER = PartRegister("posterior", Posterior)
+register = REGISTER.register
+
+
+def names() -> list[str]:
+    """Returns the names that `get` knows, in alphabetical order."""
+    return list(REGISTER)
+
+
+def get(identifier) -> Posterior:
+    """Returns a posterior from its name, its config or itself."""
+    return resolve(REGISTER, identifier, Posterior)
 
 
 def check_space(posterior, prior) -> None:

@@ -5,12 +5,12 @@ import math
 import keras
 from keras import ops
 
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["PriorNoise"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("prior_noise")
 class PriorNoise(Posterior):
     """`q(z|x) = p(z)`: z is drawn from the prior, whatever `x` is.
 
@@ -31,6 +31,8 @@ class PriorNoise(Posterior):
     vae = kvae.VAE(encoder, decoder, latent_dim=2, posterior="prior_noise")
     ```
     """
+
+    ignores_x = True
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -90,13 +92,12 @@ class PriorNoise(Posterior):
         ]
         return {"batch": 0.0 * sum(rows[1:], rows[0])}
 
-    def noise(self, shape, seed):
-        return self.prior.noise(shape, seed)
+    def base_noise(self):
+        return self.prior.base_noise()
 
     def transform(self, params, noise):
-        # The noise of a prior may be of several parts, alike but for the last axis.
-        lead = ops.shape(keras.tree.flatten(noise)[0])[:-1]
-        rows = keras.tree.map_structure(lambda part: ops.reshape(part, (-1, part.shape[-1])), noise)
+        lead = ops.shape(next(iter(noise.values())))[:-1]
+        rows = {name: ops.reshape(part, (-1, part.shape[-1])) for name, part in noise.items()}
         z = self.prior.transform(rows)
         return ops.reshape(z, (*lead, self.latent_dim)) + params["batch"]
 

@@ -2,11 +2,10 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["PowerSpherical", "Spherical", "VonMisesFisher"]
 
@@ -78,6 +77,7 @@ class Spherical(Posterior):
         }
 
     def transform(self, params, noise):
+        noise = noise["noise"]
         uniform = 0.5 * tf.math.erfc(tf.cast(noise[..., 0], tf.float64) / math.sqrt(2.0))
         cosine, sine = self.angle(self._concentration(params), uniform)
         cosine, sine = (ops.cast(value, "float32")[..., None] for value in (cosine, sine))
@@ -108,7 +108,7 @@ class Spherical(Posterior):
         return ops.cast(params["z_concentration"][..., 0], "float64")
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("power_spherical")
 class PowerSpherical(Spherical):
     """`q(z|x) ∝ (1 + z_meanᵀ z)^concentration` on the unit sphere in R^latent_dim.
 
@@ -170,7 +170,7 @@ class PowerSpherical(Spherical):
 _POINTS = 256
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("von_mises_fisher")
 class VonMisesFisher(Spherical):
     """`q(z|x) ∝ exp(concentration · z_meanᵀ z)` on the unit sphere in R^latent_dim.
 

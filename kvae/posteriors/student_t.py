@@ -2,19 +2,20 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import random
+from kvae.distributions.base_noise import Noise
 from kvae.posteriors.location_scale import LocationScale
+from kvae.posteriors.posterior import register
 
 __all__ = ["StudentT"]
 
 _SMALLEST_DF, _LARGEST_DF = 2.1, 1000.0
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("student_t")
 class StudentT(LocationScale):
     """`q(z|x) = Π t(z_i; df, z_mean_i, exp(z_log_scale_i))`: tails that fall like a power.
 
@@ -65,14 +66,15 @@ class StudentT(LocationScale):
             params["z_df"] = ops.minimum(df, _LARGEST_DF)
         return params
 
-    def noise(self, shape, seed):
-        """Draws uniform pairs, `[..., latent_dim, 2]`."""
-        return random.open_uniform([*shape, 2], seed)
+    def base_noise(self):
+        return {"uniform": Noise(2 * self.latent_dim, "uniform")}
 
-    def transform(self, params, noise):
+    def element_transform(self, params, uniform):
+        shape = tf.concat([tf.shape(uniform)[:-1], [self.latent_dim, 2]], axis=0)
+        pairs = random.to_open(tf.reshape(uniform, shape))
         df = ops.cast(self._df(params), "float32")
-        radius = ops.sqrt(df * ops.expm1(-2.0 / df * ops.log(noise[..., 0])))
-        return super().transform(params, radius * ops.cos(2 * math.pi * noise[..., 1]))
+        radius = ops.sqrt(df * ops.expm1(-2.0 / df * ops.log(pairs[..., 0])))
+        return radius * ops.cos(2 * math.pi * pairs[..., 1])
 
     def element_log_prob(self, params, t):
         df = self._df(params)

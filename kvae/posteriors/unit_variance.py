@@ -2,16 +2,15 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["UnitVariance"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("unit_variance")
 class UnitVariance(Posterior):
     """`q(z|x) = N(z; z_mean, I)`: `z = z_mean + ε`, and only the mean pays.
 
@@ -39,7 +38,7 @@ class UnitVariance(Posterior):
         return {"z_mean": (self.latent_dim,)}
 
     def transform(self, params, noise):
-        return params["z_mean"] + noise
+        return params["z_mean"] + noise["noise"]
 
     def mean(self, params):
         return params["z_mean"]

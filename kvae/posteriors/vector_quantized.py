@@ -8,12 +8,12 @@ from keras import ops
 
 from kvae import random
 from kvae.distributions.straight_through import with_gradient_of
-from kvae.posteriors.posterior import Posterior
+from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["VectorQuantized"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.posteriors")
+@register("vector_quantized")
 class VectorQuantized(Posterior):
     """VQ-VAE: each position of the code is the nearest of K vectors that are learned.
 
@@ -148,13 +148,9 @@ class VectorQuantized(Posterior):
         codes = self._nearest(tf.reshape(z, (-1, self.embedding_dim)))
         return tf.reshape(codes, tf.concat([tf.shape(z)[:-1], [self.num_positions]], axis=0))
 
-    def noise(self, shape, seed):
-        """Codes are certain: zeros, which give the shape only."""
-        return ops.zeros(shape)
-
     def transform(self, params, noise):
         quantized = self.embed(params["codes"])
-        return with_gradient_of(quantized, params["z_e"]) + ops.zeros_like(noise)
+        return with_gradient_of(quantized, params["z_e"])
 
     def embed(self, codes):
         """Returns the entries of the codebook: ints `[..., N]` to `z` `[..., latent_dim]`."""

@@ -1,17 +1,16 @@
 """The prior of a conditional model with one Gaussian for each class."""
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae.distributions.gaussian import gaussian_log_prob
 from kvae.layers.sampling import reparameterize
-from kvae.priors.prior import Prior
+from kvae.priors.prior import Prior, register
 
 __all__ = ["ClassConditional"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("class_conditional")
 class ClassConditional(Prior):
     """`p(z|y) = N(z; mean_y, diag(exp(log_var_y)))`, trained with the model.
 
@@ -96,8 +95,9 @@ class ClassConditional(Prior):
             "or vae.conditioned_on(label)."
         )
 
-    def transform(self, noise):
+    def transform(self, noise, temperature=1.0):
         mean, log_var = self.parameters()
+        noise = temperature * noise["noise"]
         # Noise of several draws may come in one axis.
         rows = tf.reshape(noise, (-1, tf.shape(mean)[0], self.latent_dim))
         return tf.reshape(reparameterize(mean, log_var, rows), tf.shape(noise))

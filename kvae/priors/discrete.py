@@ -2,17 +2,18 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae import random
-from kvae.priors.prior import Prior
+from kvae.distributions.base_noise import Noise
+from kvae.distributions.one_hot import one_hot_of_largest
+from kvae.posteriors.vector_quantized import VectorQuantized
+from kvae.priors.prior import Prior, register
 
 __all__ = ["CodesPrior", "UniformCategorical", "UniformCodes"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("uniform_categorical")
 class UniformCategorical(Prior):
     """All one-hot vectors alike: `log p(z) = −N log K`, for `GumbelSoftmax`.
 
@@ -46,23 +47,12 @@ class UniformCategorical(Prior):
             )
         self.built = True
 
-    def noise(self, shape, seed):
-        """Draws Gumbel noise, `[..., latent_dim]`."""
-        return random.gumbel(shape, seed)
+    def base_noise(self):
+        return {"uniform": Noise(self.latent_dim, "uniform")}
 
-    def plain_noise(self):
-        return {"uniform": self.latent_dim}
-
-    def place(self, noise):
-        return self.transform(noise["uniform"])  # The largest of each is as likely to be any.
-
-    def transform(self, noise):
-        from kvae.posteriors.gumbel_softmax import one_hot_of_largest
-
-        return one_hot_of_largest(tf.convert_to_tensor(noise), self.num_categories)
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self.transform(self.noise([n, self.latent_dim], seed))
+    def transform(self, noise, temperature=1.0):
+        # The largest number of each group is as likely to be any.
+        return one_hot_of_largest(tf.convert_to_tensor(noise["uniform"]), self.num_categories)
 
     def mean(self):
         return ops.full((self.latent_dim,), 1.0 / self.num_categories)
@@ -85,8 +75,6 @@ class CodesPrior(Prior):
         self._vae = lambda: None
 
     def attach(self, vae):
-        from kvae.posteriors.vector_quantized import VectorQuantized
-
         if not isinstance(vae.posterior, VectorQuantized):
             raise ValueError(
                 f"{type(self).__name__} draws from the codebook of a VectorQuantized posterior, "
@@ -105,15 +93,8 @@ class CodesPrior(Prior):
             )
         return vae.posterior
 
-    def noise(self, shape, seed):
-        """Draws uniform numbers, `[..., N]`: one for each code."""
-        return random.uniform([*shape[:-1], self.quantizer.num_positions], seed)
-
-    def plain_noise(self):
-        return {"uniform": self.quantizer.num_positions}
-
-    def place(self, noise):
-        return self.transform(noise["uniform"])
+    def base_noise(self):
+        return {"uniform": Noise(self.quantizer.num_positions, "uniform")}  # One for each code.
 
     def mean(self):
         """Returns the average entry of the codebook at each position, `[latent_dim]`."""
@@ -121,7 +102,7 @@ class CodesPrior(Prior):
         return ops.tile(average, self.quantizer.num_positions)
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("uniform_codes")
 class UniformCodes(CodesPrior):
     """All entries of the codebook of the model's `VectorQuantized` posterior alike.
 
@@ -143,13 +124,10 @@ class UniformCodes(CodesPrior):
     ```
     """
 
-    def transform(self, noise):
+    def transform(self, noise, temperature=1.0):
         k = self.quantizer.num_embeddings
-        codes = tf.minimum(tf.cast(noise * k, tf.int32), k - 1)
+        codes = tf.minimum(tf.cast(noise["uniform"] * k, tf.int32), k - 1)
         return self.quantizer.embed(codes)
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self.transform(self.noise([n, self.latent_dim], seed))
 
     def log_prob(self, z):
         posterior = self.quantizer

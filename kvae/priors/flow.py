@@ -7,12 +7,12 @@ from keras import ops
 
 from kvae import flows as flow_parts
 from kvae.parts import SharesLatentDim
-from kvae.priors.prior import Prior
+from kvae.priors.prior import Prior, register
 
 __all__ = ["Flow"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("flow")
 class Flow(SharesLatentDim, Prior):
     """`z = f_K(… f_1(ε))` with `ε ~ N(0, I)`: a prior of learned shape with an exact density.
 
@@ -60,8 +60,8 @@ class Flow(SharesLatentDim, Prior):
             flow.build()
         self.built = True
 
-    def transform(self, noise):
-        z = noise
+    def transform(self, noise, temperature=1.0):
+        z = temperature * noise["noise"]
         for flow in self.flows:
             z, _ = flow.forward({}, z)
         return z

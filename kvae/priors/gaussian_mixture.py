@@ -1,9 +1,11 @@
 """The trainable mixture of Gaussians."""
 
-import keras
 from keras import ops
 
+from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
+from kvae.posteriors.full_covariance import FullCovariance
 from kvae.priors.mixture import Mixture
+from kvae.priors.prior import register
 from kvae.utils import names
 
 __all__ = ["GaussianMixture"]
@@ -11,7 +13,7 @@ __all__ = ["GaussianMixture"]
 _COVARIANCES = ("diagonal", "full")
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("gaussian_mixture")
 class GaussianMixture(Mixture):
     """`p(z) = Σ_k w_k N(z; mean_k, L_k L_kᵀ)`, trained with the model.
 
@@ -63,10 +65,7 @@ class GaussianMixture(Mixture):
 
     @property
     def component(self):
-        from kvae import posteriors  # Which import the priors.
-
-        full = self.covariance == "full"
-        kind = posteriors.FullCovariance if full else posteriors.DiagonalGaussian
+        kind = FullCovariance if self.covariance == "full" else DiagonalGaussian
         return kind(self.latent_dim, log_var_bound=self.log_var_bound)
 
     @property

@@ -2,14 +2,14 @@
 
 import keras
 
-from kvae import random
+from kvae.distributions.base_noise import Noise
 from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
-from kvae.priors.prior import Prior
+from kvae.priors.prior import Prior, get, register
 
 __all__ = ["Hierarchical"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("hierarchical")
 class Hierarchical(Prior):
     """`p(z) = p(z_1) Π_l p(z_l | z_1 … z_{l−1})`, Gaussians with learned networks below the top.
 
@@ -51,11 +51,9 @@ class Hierarchical(Prior):
         log_var_bound: float = 20.0,
         **kwargs,
     ):
-        from kvae import priors
-
         super().__init__(latent_dim, **kwargs)
         self.groups = groups if isinstance(groups, int) else tuple(groups)
-        self.top = priors.get(top)
+        self.top = get(top)
         if self.top is None or self.top.conditional:
             raise ValueError("The top of a hierarchy is a prior that does not depend on labels.")
         self.hidden, self.activation, self.log_var_bound = tuple(hidden), activation, log_var_bound
@@ -105,44 +103,23 @@ class Hierarchical(Prior):
         return self.top.precompute()
 
     def precomputed(self, tensors=None):
-        return _Precomputed(self, tensors)
+        return _Precomputed(self, self.top.precomputed(tensors))
 
-    def noise(self, shape, seed):
-        """Draws the noise of the top group and that of the others, `[n, latent_dim − size]`."""
-        first, second = random.split(seed)
-        lead, size = list(shape[:-1]), self.sizes[0]
-        below = random.normal([*lead, self.latent_dim - size], second)
-        return self.top.noise([*lead, size], first), below
+    def base_noise(self):
+        return {**self.top.base_noise(), "below": Noise(self.latent_dim - self.sizes[0])}
 
-    def plain_noise(self):
-        return {**self.top.plain_noise(), "below": self.latent_dim - self.sizes[0]}
-
-    def place(self, noise):
-        return self.lower.place(self.top.place(noise), noise["below"])
-
-    def transform(self, noise):
-        return self.lower.place(self.top.transform(noise[0]), noise[1])
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self.sample_below(self.top, n, seed, temperature)
+    def transform(self, noise, temperature=1.0):
+        top = {name: value for name, value in noise.items() if name != "below"}
+        first = self.top.transform(top, temperature)
+        return self.lower.transform(first, temperature * noise["below"])
 
     def mean(self):
         first = self.top.mean()[None]
         below = keras.ops.zeros((1, self.latent_dim - self.sizes[0]))
-        return self.lower.place(first, below)[0]
+        return self.lower.transform(first, below)[0]
 
     def log_prob(self, z):
-        return self.log_prob_below(self.top, z)
-
-    def sample_below(self, top, n, seed, temperature):
-        """Draws the groups below a given top prior."""
-        first, second = random.split(seed)
-        below = random.normal([n, self.latent_dim - self.sizes[0]], second)
-        return self.lower.place(top.sample(n, first, temperature), temperature * below)
-
-    def log_prob_below(self, top, z):
-        """Returns log p(z) with a given top prior, in nats."""
-        return top.log_prob(z[..., : self.sizes[0]]) + self.lower.log_prob(z)
+        return self.top.log_prob(z[..., : self.sizes[0]]) + self.lower.log_prob(z)
 
     def get_config(self):
         return {
@@ -155,38 +132,17 @@ class Hierarchical(Prior):
         }
 
 
-class _Precomputed(Prior):
-    """The same prior, with what its top does not need z for computed once."""
+class _Precomputed(Hierarchical):
+    """The same prior on top of another top, one that is precomputed."""
 
-    def __init__(self, prior, tensors):
-        super().__init__(prior.latent_dim)
-        top = prior.top.precomputed(tensors)
-        self._known = lambda: (prior, top)
+    def __init__(self, prior, top):
+        Prior.__init__(self, prior.latent_dim)
+        self.groups = prior.groups
+        # Behind a function, because none of it is Keras's to track.
+        self._parts = lambda: (top, prior.lower)
 
-    def noise(self, shape, seed):
-        return self._known()[0].noise(shape, seed)
-
-    def plain_noise(self):
-        return self._known()[0].plain_noise()
-
-    def place(self, noise):
-        prior, top = self._known()
-        return prior.lower.place(top.place(noise), noise["below"])
-
-    def transform(self, noise):
-        prior, top = self._known()
-        return prior.lower.place(top.transform(noise[0]), noise[1])
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        prior, top = self._known()
-        return prior.sample_below(top, n, seed, temperature)
-
-    def mean(self):
-        return self._known()[0].mean()
-
-    def log_prob(self, z):
-        prior, top = self._known()
-        return prior.log_prob_below(top, z)
+    top = property(lambda self: self._parts()[0])
+    lower = property(lambda self: self._parts()[1])
 
 
 class _TopOfModel:

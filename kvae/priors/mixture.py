@@ -1,23 +1,25 @@
-"""Mixtures of one family of densities, and draws from them out of plain Gaussian noise."""
+"""Mixtures of one family of densities."""
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.distributions.gaussian import component_at, pick_component
+from kvae.distributions.base_noise import Noise
+from kvae.distributions.gaussian import component_at
 from kvae.priors.prior import Prior
 
-__all__ = ["Mixture"]
+__all__ = ["COMPONENT", "Mixture"]
+
+COMPONENT = "component_uniform"  # The base noise that chooses a component.
 
 
 class Mixture(Prior):
     """`p(z) = Σ_k w_k p(z; θ_k)`, with the density of a posterior for each component.
 
-    A draw takes as much plain Gaussian noise as one from N(0, I): the first coordinate also names
-    the component (`kvae.distributions.gaussian.pick_component`). Draws are differentiable in the
-    parameters of their component, not in the weights.
+    The base noise is that of a component, and a uniform number that chooses the component. Draws
+    are differentiable in the parameters of their component, not in the weights.
 
-    A new one gives `component`, a posterior whose noise is Gaussian and of the shape of z.
+    A new one gives `component`, a posterior whose base noise is N(0, I).
 
     Args:
         num_components: int. K.
@@ -66,13 +68,15 @@ class Mixture(Prior):
         """The weights w, `[num_components]`."""
         return ops.softmax(self.logits)
 
-    def transform(self, noise):
-        return self._place(noise, 1.0)
+    def base_noise(self):
+        return {**self.component.base_noise(), COMPONENT: Noise(1, "uniform")}
 
-    def sample(self, n, seed, temperature: float = 1.0):
+    def transform(self, noise, temperature=1.0):
+        chosen, _ = component_at(tf.convert_to_tensor(self.logits), noise[COMPONENT])
+        own = {name: ops.matmul(chosen, value) for name, value in self.parameters().items()}
         # On a sphere there is nothing to scale: directions have no length.
         temperature = temperature if self.space == "real" else 1.0
-        return self._place(self.noise([n, self.latent_dim], seed), temperature)
+        return self.component.transform(own, {"noise": temperature * noise["noise"]})
 
     def mean(self):
         return ops.matmul(self.weights_of_components, self.component.mean(self.parameters()))
@@ -80,22 +84,6 @@ class Mixture(Prior):
     def log_prob(self, z):
         each = self.component.cross_log_prob(self.parameters(), z)
         return ops.logsumexp(ops.log_softmax(self.logits) + each, axis=-1)
-
-    def plain_noise(self):
-        return {"noise": self.latent_dim, "uniform": 1}
-
-    def place(self, noise):
-        logits = tf.convert_to_tensor(self.logits)
-        return self._in_component(component_at(logits, noise["uniform"])[0], noise["noise"])
-
-    def _place(self, noise, temperature):
-        # The first coordinate names the component before it is scaled.
-        chosen, noise = pick_component(tf.convert_to_tensor(self.logits), noise)
-        return self._in_component(chosen, temperature * noise)
-
-    def _in_component(self, chosen, noise):
-        own = {name: ops.matmul(chosen, value) for name, value in self.parameters().items()}
-        return self.component.transform(own, noise)
 
     def get_config(self):
         return {

@@ -7,11 +7,12 @@ import tensorflow as tf
 from keras import layers, ops
 
 from kvae.priors.discrete import CodesPrior
+from kvae.priors.prior import register
 
 __all__ = ["PixelCNN"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("pixel_cnn")
 class PixelCNN(CodesPrior):
     """`p(z) = Π_i p(code_i | codes before it)` of the codes of a `VectorQuantized` posterior.
 
@@ -95,14 +96,9 @@ class PixelCNN(CodesPrior):
         chosen = tf.gather(log_p, codes, axis=-1, batch_dims=2)
         return tf.reshape(tf.reduce_sum(chosen, axis=-1), tf.shape(z)[:-1])
 
-    def transform(self, noise):
-        return self._draw(noise, 1.0)
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self._draw(self.noise([n, self.latent_dim], seed), temperature)
-
-    def _draw(self, uniform, temperature):
-        """Codes one after another, each the quantile of its uniform number."""
+    def transform(self, noise, temperature=1.0):
+        # Codes one after another, each the quantile of its uniform number.
+        uniform = noise["uniform"]
         temperature = tf.maximum(temperature, 1e-6)  # At 0 the most probable codes.
         positions = self.quantizer.num_positions
         lead = tf.shape(uniform)[:-1]

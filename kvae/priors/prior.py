@@ -1,18 +1,17 @@
 """The interface of every prior p(z)."""
 
-from keras import ops
+from kvae.distributions import base_noise
+from kvae.distributions.base_noise import Noise
+from kvae.parts import Part, PartRegister, resolve
 
-from kvae import random
-from kvae.parts import Part
-
-__all__ = ["Prior"]
+__all__ = ["REGISTER", "Prior", "get", "names", "register"]
 
 
 class Prior(Part):
     """A prior `p(z)` over latents of shape `[..., latent_dim]`.
 
-    A new prior gives `transform` and `log_prob`, and where it starts from other noise than a
-    standard Gaussian, `noise`. Trainable priors create their variables in `build`.
+    A new prior gives `transform` and `log_prob`, and where its base noise is not a standard
+    Gaussian, `base_noise`. Trainable priors create their variables in `build`.
 
     Args:
         latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
@@ -20,17 +19,36 @@ class Prior(Part):
 
     # Where z lies; a posterior's has to be the same. `None` is wherever the posterior's is.
     space = "real"
-    standard_normal = False  # Whether p(z) is N(0, I), so that z is its own base noise.
+    # Whether p(z) is N(0, I), so that z is its own base noise. A class says so for itself: those
+    # that derive from it may change `transform`.
+    standard_normal = False
     factorized = False  # Whether p(z) is a product over the dimensions of z.
     conditional = False  # Whether p(z|y) is conditioned on the label of a conditional model.
     uses_posterior = False  # Whether p(z) is made of the model's q(z|x).
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.standard_normal = vars(cls).get("standard_normal", False)
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.latent_dim = latent_dim
 
-    def transform(self, noise):
-        """Turns noise `[n, latent_dim]` into draws from the prior."""
+    def base_noise(self) -> dict[str, Noise]:
+        """Returns the noise that `transform` takes, by name. Defaults to N(0, I), as `noise`.
+
+        Draws, `PriorNoise` and exported models all start from it.
+        """
+        return {"noise": Noise(self.latent_dim)}
+
+    def transform(self, noise, temperature=1.0):
+        """Turns base noise into draws from the prior, `[n, latent_dim]`.
+
+        Args:
+            noise: dict of tensors `[n, size]`, as `base_noise` declares them.
+            temperature: float or scalar tensor, at least 0. Scales the spread of the draws, where
+                z has a scale. Defaults to `1.0`: draws from p(z).
+        """
         raise NotImplementedError
 
     def log_prob(self, z):
@@ -38,31 +56,15 @@ class Prior(Part):
         raise NotImplementedError
 
     def mean(self):
-        """Returns E[z], `[latent_dim]`. By default where zero noise goes: right for symmetry."""
-        return self.transform(ops.zeros((1, self.latent_dim)))[0]
+        """Returns E[z], `[latent_dim]`.
 
-    def noise(self, shape, seed):
-        """Draws the noise that `transform` takes. By default N(0, 1)."""
-        return random.normal(shape, seed)
-
-    def plain_noise(self) -> dict[str, int]:
-        """Names the noise of `place`, which any platform can draw: a row's numbers, by name.
-
-        They are N(0, 1); those whose name ends in `"uniform"` are uniform on [0, 1).
+        By default it is where the medians of the base noise go, which is right for symmetry.
         """
-        return {"noise": self.latent_dim}
+        return self.transform(base_noise.middle(self.base_noise(), [1]))[0]
 
-    def place(self, noise: dict):
-        """Turns plain noise, tensors `[n, size]` by name, into draws from the prior.
-
-        For exported models: in float32, by operators that devices have, and of the distribution of
-        `transform`, not always of its bits.
-        """
-        return self.transform(noise["noise"])
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        """Draws `n` latents, `[n, latent_dim]`; `temperature` scales the noise."""
-        return self.transform(temperature * self.noise([n, self.latent_dim], seed))
+    def sample(self, n, seed, temperature=1.0):
+        """Draws `n` latents, `[n, latent_dim]`; see `transform` for `temperature`."""
+        return self.transform(base_noise.draw(self.base_noise(), [n], seed), temperature)
 
     def conditioned_on(self, label):
         """Returns p(z|y), the prior conditioned on labels `[batch]`, with `[batch]` rows.
@@ -96,3 +98,17 @@ class Prior(Part):
 
     def get_config(self):
         return {**super().get_config(), "latent_dim": self.latent_dim}
+
+
+REGISTER = PartRegister("prior", Prior)
+register = REGISTER.register
+
+
+def names() -> list[str]:
+    """Returns the names that `get` knows, in alphabetical order."""
+    return list(REGISTER)
+
+
+def get(identifier) -> Prior | None:
+    """Returns a prior from its name, its config or itself; `None`, for no prior, stays `None`."""
+    return None if identifier is None else resolve(REGISTER, identifier, Prior)

@@ -4,14 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import priors as prior_parts
 from kvae.parts import SharesLatentDim
-from kvae.priors.prior import Prior
+from kvae.priors.prior import Prior, get, register
 
 __all__ = ["Rescaled", "moments"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register()
 class Rescaled(SharesLatentDim, Prior):
     """`z = shift + scale ⊙ u` with `u ~ p_0(u)`: another prior, moved and scaled.
 
@@ -37,7 +36,7 @@ class Rescaled(SharesLatentDim, Prior):
 
     def __init__(self, base, latent_dim: int | None = None, **kwargs):
         super().__init__(None, **kwargs)
-        self.base = prior_parts.get(base)
+        self.base = get(base)
         if self.base.conditional or self.base.uses_posterior or self.base.space != "real":
             raise ValueError(
                 f"Rescaled takes a prior on R^latent_dim, of no labels and without a model, not "
@@ -69,20 +68,11 @@ class Rescaled(SharesLatentDim, Prior):
         self.scale.assign(scale)
         return ((codes - shift) / scale).astype(np.float32)
 
-    def transform(self, noise):
-        return self.shift + self.scale * self.base.transform(noise)
+    def base_noise(self):
+        return self.base.base_noise()
 
-    def noise(self, shape, seed):
-        return self.base.noise(shape, seed)
-
-    def plain_noise(self):
-        return self.base.plain_noise()
-
-    def place(self, noise):
-        return self.shift + self.scale * self.base.place(noise)
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self.shift + self.scale * self.base.sample(n, seed, temperature)
+    def transform(self, noise, temperature=1.0):
+        return self.shift + self.scale * self.base.transform(noise, temperature)
 
     def mean(self):
         return self.shift + self.scale * self.base.mean()

@@ -1,13 +1,13 @@
 """The trainable mixture on the unit sphere."""
 
-import keras
-
+from kvae.posteriors.spherical import PowerSpherical
 from kvae.priors.mixture import Mixture
+from kvae.priors.prior import register
 
 __all__ = ["SphericalMixture"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("spherical_mixture")
 class SphericalMixture(Mixture):
     """`p(z) = Σ_k w_k PowerSpherical(z; mean_k, concentration_k)` on the unit sphere.
 
@@ -49,8 +49,6 @@ class SphericalMixture(Mixture):
 
     @property
     def component(self):
-        from kvae.posteriors import PowerSpherical  # Which imports the priors.
-
         return PowerSpherical(self.latent_dim, max_concentration=self.max_concentration)
 
     def build(self, input_shape=None):

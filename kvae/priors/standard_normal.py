@@ -2,15 +2,14 @@
 
 import math
 
-import keras
 from keras import ops
 
-from kvae.priors.prior import Prior
+from kvae.priors.prior import Prior, register
 
 __all__ = ["StandardNormal"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("standard_normal")
 class StandardNormal(Prior):
     """`p(z) = N(z; 0, I)`.
 
@@ -25,8 +24,8 @@ class StandardNormal(Prior):
     standard_normal = True
     factorized = True
 
-    def transform(self, noise):
-        return noise
+    def transform(self, noise, temperature=1.0):
+        return temperature * noise["noise"]
 
     def log_prob(self, z):
         return -0.5 * ops.sum(ops.square(z) + math.log(2 * math.pi), axis=-1)

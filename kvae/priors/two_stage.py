@@ -4,14 +4,16 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae import random
-from kvae.likelihoods import Gaussian
-from kvae.priors.prior import Prior
+from kvae.distributions.base_noise import Noise
+from kvae.likelihoods.gaussian import Gaussian
+from kvae.priors.prior import Prior, register
 
 __all__ = ["TwoStage"]
 
+_INNER = "inner_"  # Begins the names of the second VAE's base noise.
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+
+@register()
 class TwoStage(Prior):
     """`p(z) = ∫ p(u) N(z; mean(u), σ²(u)) du`: a second VAE, whose data are the codes of the first.
 
@@ -63,30 +65,16 @@ class TwoStage(Prior):
         super().__init__(event_shape[0], **kwargs)
         self.model, self.num_samples, self.seed = model, num_samples, seed
 
-    def noise(self, shape, seed):
-        """Draws the noise of u and that of z given u, in one last axis."""
-        first, second = random.split(seed)
-        inner = self.model.prior.noise([*shape[:-1], self.model.latent_dim], first)
-        return ops.concatenate([inner, random.normal(shape, second)], axis=-1)
+    def base_noise(self):
+        """Returns the noise of u, whose names begin with `inner_`, and that of z given u."""
+        inner = {_INNER + name: noise for name, noise in self.model.prior.base_noise().items()}
+        return {**inner, "noise": Noise(self.latent_dim)}
 
-    def transform(self, noise):
-        inner, noise = noise[..., : -self.latent_dim], noise[..., -self.latent_dim :]
-        return self._place(self.model.prior.transform(inner), noise)
-
-    def plain_noise(self):
-        inner = self.model.prior.plain_noise()
-        own = {f"inner_{name}": size for name, size in inner.items()}
-        return {**own, "noise": self.latent_dim}
-
-    def place(self, noise):
-        start = len("inner_")
-        inner = {name[start:]: v for name, v in noise.items() if name.startswith("inner_")}
-        return self._place(self.model.prior.place(inner), noise["noise"])
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        first, second = random.split(seed)
-        u = self.model.prior.sample(n, first, temperature)
-        return self._place(u, temperature * random.normal([n, self.latent_dim], second))
+    def transform(self, noise, temperature=1.0):
+        start = len(_INNER)
+        inner = {name[start:]: value for name, value in noise.items() if name.startswith(_INNER)}
+        params = self.model.decode_params(self.model.prior.transform(inner, temperature))
+        return params["mean"] + ops.exp(0.5 * params["log_var"]) * temperature * noise["noise"]
 
     def mean(self):
         """Returns the mean of z at the mean of u, `[latent_dim]`."""
@@ -101,10 +89,6 @@ class TwoStage(Prior):
         weights = log_p + model.prior.log_prob(u) - log_q
         value = ops.logsumexp(weights, axis=0) - ops.log(float(self.num_samples))
         return tf.reshape(value, tf.shape(z)[:-1])
-
-    def _place(self, u, noise):
-        params = self.model.decode_params(u)
-        return params["mean"] + ops.exp(0.5 * params["log_var"]) * noise
 
     def get_config(self):
         return {

@@ -2,16 +2,15 @@
 
 import math
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from kvae.priors.prior import Prior
+from kvae.priors.prior import Prior, register
 
 __all__ = ["UniformSphere"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("uniform_sphere")
 class UniformSphere(Prior):
     """The uniform distribution on the sphere `‖z‖ = 1` in R^latent_dim.
 
@@ -41,11 +40,8 @@ class UniformSphere(Prior):
             raise ValueError(f"A sphere needs a latent_dim of at least 2, not {self.latent_dim}.")
         self.built = True
 
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self.transform(self.noise([n, self.latent_dim], seed))
-
-    def transform(self, noise):
-        return tf.math.l2_normalize(noise, axis=-1)
+    def transform(self, noise, temperature=1.0):
+        return tf.math.l2_normalize(noise["noise"], axis=-1)
 
     def mean(self):
         return ops.zeros((self.latent_dim,))

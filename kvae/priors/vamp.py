@@ -2,21 +2,22 @@
 
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from kvae import random
 from kvae.datasets import kinds
-from kvae.distributions.gaussian import component_at, pick_component
-from kvae.priors.prior import Prior
+from kvae.distributions.base_noise import Noise
+from kvae.distributions.gaussian import component_at
+from kvae.priors.mixture import COMPONENT
+from kvae.priors.prior import Prior, register
 from kvae.utils import gradients
 
 __all__ = ["Vamp"]
 
 
-@keras.saving.register_keras_serializable(package="kvae.priors")
+@register("vamp")
 class Vamp(Prior):
     """`p(z) = Σ_k w_k q(z|u_k)`: the posteriors of K trainable pseudo-inputs, mixed.
 
@@ -161,21 +162,11 @@ class Vamp(Prior):
         tensors = self.precompute() if tensors is None else tensors
         return _PosteriorMixture(self._model().posterior, **tensors)
 
-    def noise(self, shape, seed):
-        """Draws the noise of a component, Gaussian `[n, 1]`, and that of the posterior's `z`."""
-        return _noise(self._model().posterior, shape, seed)
+    def base_noise(self):
+        return _base_noise(self._model().posterior)
 
-    def plain_noise(self):
-        return _plain_noise(self._model().posterior)
-
-    def place(self, noise):
-        return self.precomputed().place(noise)
-
-    def transform(self, noise):
-        return self.precomputed().transform(noise)
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self.precomputed().sample(n, seed, temperature)
+    def transform(self, noise, temperature=1.0):
+        return self.precomputed().transform(noise, temperature)
 
     def mean(self):
         return self.precomputed().mean()
@@ -231,22 +222,22 @@ class _PosteriorMixture(Prior):
         self._known = lambda: (posterior, params, logits)
         self.space = posterior.space
 
-    def noise(self, shape, seed):
-        return _noise(self._known()[0], shape, seed)
+    def base_noise(self):
+        return _base_noise(self._known()[0])
 
-    def plain_noise(self):
-        return _plain_noise(self._known()[0])
-
-    def place(self, noise):
+    def transform(self, noise, temperature=1.0):
         posterior, params, logits = self._known()
-        chosen, _ = component_at(logits, noise["uniform"])
-        return posterior.transform(_chosen(params, chosen), noise["noise"])
-
-    def transform(self, noise):
-        return self._place(noise, 1.0)
-
-    def sample(self, n, seed, temperature: float = 1.0):
-        return self._place(self.noise([n, self.latent_dim], seed), temperature)
+        chosen, _ = component_at(logits, noise[COMPONENT])
+        index = tf.argmax(chosen, axis=-1)
+        own = {name: tf.gather(value, index) for name, value in params.items()}
+        z = posterior.transform(own, {k: v for k, v in noise.items() if k != COMPONENT})
+        plain = isinstance(temperature, (int, float)) and temperature == 1.0
+        if plain or self.space != "real":
+            return z
+        # Not by the noise, which need not be one around zero. A temperature may be a tensor, and
+        # one of 1 leaves the bits as they are.
+        mean = posterior.mean(own)
+        return tf.where(tf.equal(temperature, 1.0), z, mean + temperature * (z - mean))
 
     def mean(self):
         posterior, params, logits = self._known()
@@ -257,40 +248,9 @@ class _PosteriorMixture(Prior):
         each = posterior.cross_log_prob(params, z)
         return ops.logsumexp(tf.nn.log_softmax(logits) + each, axis=-1)
 
-    def _place(self, noise, temperature):
-        posterior, params, logits = self._known()
-        choice, rest = noise
-        own = _chosen(params, pick_component(logits, choice)[0])
-        z = posterior.transform(own, rest)
-        plain = isinstance(temperature, (int, float)) and temperature == 1.0
-        if plain or self.space != "real":
-            return z
-        # Not by the noise, which need not be one around zero. A temperature may be a tensor, and
-        # one of 1 leaves the bits as they are.
-        mean = posterior.mean(own)
-        return tf.where(tf.equal(temperature, 1.0), z, mean + temperature * (z - mean))
 
-
-def _chosen(params, one_hot) -> dict:
-    """The parameters of one component for each row."""
-    index = tf.argmax(one_hot, axis=-1)
-    return {name: tf.gather(value, index) for name, value in params.items()}
-
-
-def _plain_noise(posterior) -> dict[str, int]:
-    from kvae.posteriors import Posterior  # Which imports the priors.
-
-    if type(posterior).noise is not Posterior.noise:
-        raise ValueError(
-            f"a {type(posterior).__name__} posterior, of which this VampPrior is a mixture, draws "
-            "noise that is not plain Gaussian"
-        )
-    return {"noise": posterior.latent_dim, "uniform": 1}
-
-
-def _noise(posterior, shape, seed):
-    first, second = random.split(seed)
-    return random.normal([*shape[:-1], 1], first), posterior.noise(shape, second)
+def _base_noise(posterior) -> dict[str, Noise]:
+    return {**posterior.base_noise(), COMPONENT: Noise(1, "uniform")}
 
 
 def _within(values, low: float, high: float):

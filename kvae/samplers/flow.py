@@ -4,11 +4,13 @@ import keras
 from keras import ops
 
 from kvae import priors, random
+from kvae.samplers.sampler import register
 from kvae.samplers.trained import TrainedSampler
 
 __all__ = ["Flow"]
 
 
+@register("flow")
 class Flow(TrainedSampler):
     """A flow prior, by default masked autoregressive, trained on the codes by maximum likelihood.
 

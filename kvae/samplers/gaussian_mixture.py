@@ -4,7 +4,7 @@ import numpy as np
 
 from kvae import priors
 from kvae.priors.rescaled import moments
-from kvae.samplers.sampler import Sampler
+from kvae.samplers.sampler import Sampler, register
 from kvae.utils import names
 
 __all__ = ["GaussianMixture", "mixture_prior"]
@@ -12,6 +12,7 @@ __all__ = ["GaussianMixture", "mixture_prior"]
 _COVARIANCES = ("full", "diagonal")
 
 
+@register("gaussian_mixture", "gmm")
 class GaussianMixture(Sampler):
     """A mixture of Gaussians, fitted by expectation–maximisation (scikit-learn).
 

@@ -4,11 +4,12 @@ import numpy as np
 
 from kvae import priors
 from kvae.samplers.gaussian_mixture import mixture_prior
-from kvae.samplers.sampler import Sampler
+from kvae.samplers.sampler import Sampler, register
 
 __all__ = ["KMeans"]
 
 
+@register("kmeans")
 class KMeans(Sampler):
     """K-means clusters: one is drawn in proportion to its codes, then z around its centre.
 

@@ -1,10 +1,11 @@
 """The sampler that leaves everything as it is."""
 
-from kvae.samplers.sampler import Sampler
+from kvae.samplers.sampler import Sampler, register
 
 __all__ = ["Prior"]
 
 
+@register("prior")
 class Prior(Sampler):
     """The model's own prior: what the other samplers are compared with.
 

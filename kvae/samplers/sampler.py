@@ -6,10 +6,12 @@ import tensorflow as tf
 from kvae import random
 from kvae.models import VAE
 from kvae.models.inputs import in_batches
+from kvae.parts import resolve
 from kvae.priors.prior import Prior
 from kvae.utils import arguments
+from kvae.utils.register import Register
 
-__all__ = ["Sampler", "aggregate_codes"]
+__all__ = ["REGISTER", "Sampler", "aggregate_codes", "get", "names", "register"]
 
 
 class Sampler:
@@ -108,6 +110,20 @@ class Sampler:
                 f"{' or '.join(_SPACES[space] for space in self.spaces)}, and "
                 f"{type(vae.posterior).__name__} puts z elsewhere."
             )
+
+
+REGISTER = Register("sampler", group="kvae.samplers")
+register = REGISTER.register
+
+
+def names() -> list[str]:
+    """Returns the names that `get` knows, in alphabetical order."""
+    return list(REGISTER)
+
+
+def get(identifier) -> Sampler:
+    """Returns a sampler from its name, with its default arguments, or a sampler as it is."""
+    return resolve(REGISTER, identifier, Sampler)
 
 
 _SPACES = {"real": "R^latent_dim", "sphere": "the unit sphere"}

@@ -5,11 +5,13 @@ from keras import layers
 
 from kvae import likelihoods, priors, random
 from kvae.models import VAE
+from kvae.samplers.sampler import register
 from kvae.samplers.trained import TrainedSampler
 
 __all__ = ["TwoStage"]
 
 
+@register("two_stage")
 class TwoStage(TrainedSampler):
     """A second VAE, dense and with a learned Gaussian noise, trained on the codes of the first.
 

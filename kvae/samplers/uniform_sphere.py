@@ -3,11 +3,12 @@
 import numpy as np
 
 from kvae import priors
-from kvae.samplers.sampler import Sampler
+from kvae.samplers.sampler import Sampler, register
 
 __all__ = ["UniformSphere"]
 
 
+@register("uniform_sphere")
 class UniformSphere(Sampler):
     """The uniform distribution on the unit sphere, for codes that lie on it.
 

@@ -36,7 +36,7 @@ class MistakenNoise(kvae.posteriors.DiagonalGaussian):
     """
 
     def transform(self, params, noise):
-        return params["z_mean"] + (math.log(0.5) + 0.5 * params["z_log_var"]) * noise
+        return params["z_mean"] + (math.log(0.5) + 0.5 * params["z_log_var"]) * noise["noise"]
 
 
 @keras.saving.register_keras_serializable(package="kvae_study")

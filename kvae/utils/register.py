@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -81,11 +82,16 @@ class Register(Mapping):
         return f"Register({self.kind!r}: {', '.join(self) or 'empty'})"
 
 
-def import_modules(package: str) -> None:
-    """Imports every module of a package, so that all that they define is registered."""
-    found = importlib.import_module(package)
-    for module in sorted(pkgutil.iter_modules(found.__path__), key=lambda module: module.name):
-        importlib.import_module(f"{package}.{module.name}")
+def import_modules(package: str) -> list[types.ModuleType]:
+    """Imports every module of a package, so that all that they define is registered.
+
+    Returns:
+        list. The modules, in alphabetical order.
+    """
+    found = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return [
+        importlib.import_module(f"{package}.{name}") for name in sorted(info.name for info in found)
+    ]
 
 
 def _definition(thing) -> tuple:

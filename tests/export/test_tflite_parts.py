@@ -53,12 +53,12 @@ def test_encoder_decoder_and_prior_in_one_file(both, clusters, precision):
     assert max(row.max_abs_error for row in report.rows if row.signature == "prior") < 1e-5
 
 
-def test_plain_noise_becomes_draws_from_the_prior(both, clusters):
+def test_base_noise_becomes_draws_from_the_prior(both, clusters):
     file = litert.Model(both)
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(900, 2)).astype("float32")
     uniform = rng.random((900, 1)).astype("float32")
-    z = file.run("prior", {"noise": noise, "uniform": uniform})["z"]
+    z = file.run("prior", {"noise": noise, "component_uniform": uniform})["z"]
     # Three components of equal weight and variance 1.
     means = np.asarray(clusters.prior.means)
     error = np.abs(z.mean(axis=0) - means.mean(axis=0))
@@ -77,7 +77,7 @@ def test_the_file_says_what_it_is(both, precision):
     assert facts["name"] == card.name and facts["license"] == card.license
     assert facts["preprocessing"]["binarize"] == card.preprocessing["binarize"]
     signatures = facts["signatures"]
-    assert signatures["prior"]["inputs"] == {"noise": [2, 2], "uniform": [2, 1]}
+    assert signatures["prior"]["inputs"] == {"noise": [2, 2], "component_uniform": [2, 1]}
     assert {name: item["precision"] for name, item in signatures.items()} == {
         "serving_default": precision,
         "encode": precision,
@@ -110,8 +110,8 @@ def test_wrong_arguments_are_named(dense, tmp_path, arguments, message):
 
 
 class Betainc(kvae.priors.StandardNormal):
-    def transform(self, noise):
-        x = tf.sigmoid(noise)
+    def transform(self, noise, temperature=1.0):
+        x = tf.sigmoid(noise["noise"])
         return tf.math.betainc(x, x, x)
 
 

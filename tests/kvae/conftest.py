@@ -59,7 +59,7 @@ def part():
     }
 
     def part(module, name):
-        return module._BY_NAME[name](**small[name]) if name in small else module.get(name)
+        return module.REGISTER[name](**small[name]) if name in small else module.get(name)
 
     return part
 

@@ -72,24 +72,19 @@ def has_transform(prior) -> bool:
 
 
 def prior(model, batch: int) -> Part:
-    known = (
-        model.prior.precomputed()
-    )  # What depends on no noise is computed here, not on the device.
-    try:
-        sizes = known.plain_noise()
-    except ValueError as error:
-        raise prior_error(model, str(error)) from None
-    order = list(sizes)
+    # What depends on no noise is computed here, not on the device.
+    known = model.prior.precomputed()
+    sizes = {name: noise.size for name, noise in known.base_noise().items()}
     label = _label(model, batch) if model.prior.conditional else []
 
-    def place(*arguments):
+    def transform(*arguments):
         given = known
         if label:
             given = known.conditioned_on(tf.argmax(arguments[-1], axis=-1, output_type=tf.int32))
-        return {"z": given.place(dict(zip(order, arguments, strict=False)))}
+        return {"z": given.transform(dict(zip(sizes, arguments, strict=False)))}
 
-    inputs = [tf.TensorSpec((batch, sizes[name]), tf.float32, name=name) for name in order]
-    endpoint = endpoints.Endpoint((*inputs, *label), place)
+    inputs = [tf.TensorSpec((batch, size), tf.float32, name=name) for name, size in sizes.items()]
+    endpoint = endpoints.Endpoint((*inputs, *label), transform)
     return Part(PRIOR, f"prior ({type(model.prior).__name__})", endpoint, "float32")
 
 

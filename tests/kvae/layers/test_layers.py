@@ -28,13 +28,13 @@ WITH_A_MODEL = {"class_conditional", "vamp", "hierarchical", "uniform_codes", "p
 
 def cases():
     yield "sampling", kvae.Sampling, {}, ((BATCH, 3), (BATCH, 3))
-    for name, kind in posteriors._BY_NAME.items():
+    for name, kind in posteriors.REGISTER.items():
         if name not in ("prior_noise",):
             yield name, kind, {"latent_dim": 4, **POSTERIORS.get(name, {})}, (BATCH, 5)
-    for name, kind in priors._BY_NAME.items():
+    for name, kind in priors.REGISTER.items():
         if name not in WITH_A_MODEL:
             yield name, kind, {"latent_dim": 4, **PRIORS.get(name, {})}, (BATCH, 4)
-    for name, kind in likelihoods._BY_NAME.items():
+    for name, kind in likelihoods.REGISTER.items():
         settings = LIKELIHOODS.get(name, {})
         outputs = kind(**settings).output_shape((2,))
         yield name, kind, settings, (BATCH, *outputs)

@@ -68,7 +68,7 @@ def possible(posterior, prior):
     return "any" in spaces or spaces[0] == spaces[1]
 
 
-PAIRS = [(q, p) for q in posteriors._BY_NAME for p in priors._BY_NAME]
+PAIRS = [(q, p) for q in posteriors.REGISTER for p in priors.REGISTER]
 POSSIBLE = [pair for pair in PAIRS if possible(*pair)]
 IMPOSSIBLE = [pair for pair in PAIRS if not possible(*pair)]
 
@@ -83,7 +83,7 @@ def first_of_each():
     usual_for = {"sphere": "power_spherical"}
     return chosen + [
         (usual_for.get(PRIOR_SPACE.get(p), "diagonal_gaussian"), p)
-        for p in priors._BY_NAME
+        for p in priors.REGISTER
         if p not in seen
     ]
 
@@ -121,8 +121,8 @@ def by_default(pairs):
 
 
 def test_every_part_is_trained():
-    assert {q for q, _ in TRAINED} == set(posteriors._BY_NAME)
-    assert {p for _, p in TRAINED} == set(priors._BY_NAME)
+    assert {q for q, _ in TRAINED} == set(posteriors.REGISTER)
+    assert {p for _, p in TRAINED} == set(priors.REGISTER)
 
 
 @pytest.fixture

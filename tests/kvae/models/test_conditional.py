@@ -76,8 +76,8 @@ def test_prior_of_each_label_is_that_of_scipy(vae):
     np.testing.assert_allclose(prior.mean(), mean, rtol=1e-6)
     noise = kvae.random.normal([5, 4, D], 0)
     drawn = mean + np.sqrt(var) * noise
-    np.testing.assert_allclose(prior.transform(noise), drawn, rtol=1e-5, atol=1e-6)
-    flat = prior.transform(tf.reshape(noise, (20, D)))
+    np.testing.assert_allclose(prior.transform({"noise": noise}), drawn, rtol=1e-5, atol=1e-6)
+    flat = prior.transform({"noise": tf.reshape(noise, (20, D))})
     np.testing.assert_allclose(tf.reshape(flat, noise.shape), drawn, rtol=1e-5, atol=1e-6)
 
 

@@ -62,7 +62,7 @@ LIKELIHOODS = {
 
 
 def test_every_likelihood_is_here():
-    assert set(LIKELIHOODS) - {"gaussian_global"} == set(likelihoods._BY_NAME)
+    assert set(LIKELIHOODS) - {"gaussian_global"} == set(likelihoods.REGISTER)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -115,10 +115,10 @@ USUAL_POSTERIOR = {
 }
 PAIRS = [
     (name, USUAL_PRIOR.get(getattr(kind, "space", "real"), "standard_normal"))
-    for name, kind in posteriors._BY_NAME.items()
+    for name, kind in posteriors.REGISTER.items()
 ] + [
     (USUAL_POSTERIOR.get(getattr(kind, "space", "real"), "diagonal_gaussian"), name)
-    for name, kind in priors._BY_NAME.items()
+    for name, kind in priors.REGISTER.items()
 ]
 PAIRS = list(dict.fromkeys(PAIRS))
 # Those whose operations take the longest, or are those of another pair.

@@ -39,7 +39,7 @@ def exact(vae, x, num_samples, bound, variables, beta=1.0, nodes=12):
     noise = tf.tile(grid.T[:, :, None, None], [1, 1, len(x), 1])  # [samples, points, batch, 1]
     with tf.GradientTape() as tape:
         params = vae.encode_params(x)
-        z = vae.posterior.transform(params, noise)
+        z = vae.posterior.transform(params, {"noise": noise})
         outputs = vae.decode_params(tf.reshape(z, (-1, len(x), 1)))
         log_px = tf.reshape(vae.likelihood.log_prob(outputs, x), z.shape[:-1])
         log_ratio = vae.prior.log_prob(z) - vae.posterior.log_prob(params, z)

@@ -120,8 +120,8 @@ def test_the_target_is_what_is_reconstructed(linear_gaussian, x):
 
 def test_without_a_closed_form_auto_samples_and_analytic_refuses(linear_gaussian, x):
     class Shifted(kvae.priors.Prior):
-        def transform(self, noise):
-            return noise + 1.0
+        def transform(self, noise, temperature=1.0):
+            return temperature * noise["noise"] + 1.0
 
         def log_prob(self, z):
             return StandardNormal(2).log_prob(z - 1.0)

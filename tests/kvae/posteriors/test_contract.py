@@ -101,7 +101,7 @@ def test_every_variable_that_the_loss_uses_has_a_finite_gradient(vae, digits, kl
 DRAWN = ("diagonal_gaussian", "gaussian_mixture", "hierarchical", "iaf", "student_t")
 CONTINUOUS = [
     name if name in (*DRAWN, "power_spherical") else pytest.param(name, marks=pytest.mark.slow)
-    for name, kind in posteriors._BY_NAME.items()
+    for name, kind in posteriors.REGISTER.items()
     if getattr(kind, "space", "real") == "real" or name == "power_spherical"
 ]
 

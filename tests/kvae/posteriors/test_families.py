@@ -141,8 +141,7 @@ def test_low_rank_density_survives_cancellation():
         "z_mean": tf.zeros((1, D)), "z_log_var": tf.fill((1, D), -12.0),
         "z_factor": tf.constant(factor, tf.float32),
     })  # fmt: skip
-    noise = posterior.noise([50, 1, D], 3)
-    z = posterior.transform(params, noise)
+    z = posterior.sample(params, 50, seed=3)
     p = as_numpy(params)
     cov = np.exp(-12.0) * np.eye(D) + p["z_factor"][0] @ p["z_factor"][0].T
     exact = scipy.stats.multivariate_normal(np.zeros(D), cov).logpdf(np.float64(z)[:, 0])
@@ -233,10 +232,9 @@ def test_spherical_draws_lie_on_the_sphere_around_their_direction():
 def test_pathwise_gradient_is_that_of_finite_differences(name):
     posterior = MAKE[name](D)
     raw = raw_parameters(posterior)
-    posterior(raw)
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(6, N, D))
-    noise = posterior.noise([6, N, D], 4)
+    noise = posterior.draw_noise(posterior(raw), 6, seed=4)
 
     def z(values):
         return posterior.transform(posterior(values), noise)

@@ -52,9 +52,9 @@ def test_transform_is_the_reparameterisation():
     posterior, params = DiagonalGaussian(3), gaussian()
     noise = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
     exact = params["z_mean"] + np.exp(0.5 * params["z_log_var"]) * noise
-    np.testing.assert_allclose(posterior.transform(params, noise), exact, rtol=1e-6)
+    np.testing.assert_allclose(posterior.transform(params, {"noise": noise}), exact, rtol=1e-6)
     np.testing.assert_allclose(
-        posterior.transform(params, np.zeros_like(noise)), params["z_mean"], rtol=1e-6
+        posterior.transform(params, {"noise": np.zeros_like(noise)}), params["z_mean"], rtol=1e-6
     )
 
 

@@ -84,7 +84,9 @@ def test_one_component_is_a_gaussian():
     prior.build()
     prior.means.assign(np.zeros((1, D)))
     z = random.normal([50, D], 0)
-    np.testing.assert_allclose(prior.transform(z), z, atol=1e-5)
+    np.testing.assert_allclose(
+        prior.transform({"noise": z, "component_uniform": tf.zeros((50, 1))}), z, atol=1e-5
+    )
     np.testing.assert_allclose(prior.log_prob(z), StandardNormal(D).log_prob(z), rtol=1e-5)
 
 

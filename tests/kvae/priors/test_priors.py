@@ -29,7 +29,7 @@ def test_draws_are_the_noise_of_the_seed_times_the_temperature():
     np.testing.assert_array_equal(prior.sample(7, 5), noise)
     np.testing.assert_array_equal(prior.sample(7, 5, temperature=0.5), 0.5 * noise)
     np.testing.assert_array_equal(prior.sample(7, 5, temperature=0.0), np.zeros((7, 3)))
-    np.testing.assert_array_equal(prior.transform(noise), noise)
+    np.testing.assert_array_equal(prior.transform({"noise": noise}), noise)
 
 
 def test_draws_follow_the_prior():

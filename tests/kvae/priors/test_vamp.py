@@ -61,7 +61,7 @@ MIXED = ("diagonal_gaussian", "full_covariance", "gaussian_mixture", "hierarchic
     "name",
     [
         name if name in MIXED else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(set(posteriors._BY_NAME) - UNSUITED)
+        for name in sorted(set(posteriors.REGISTER) - UNSUITED)
     ],
 )
 def test_every_posterior_with_a_density_can_be_mixed(make_vae, digits, eagerly, name):

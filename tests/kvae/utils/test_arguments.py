@@ -36,7 +36,7 @@ SETTINGS = {
 PARTS = {
     f"{module.__name__.split('.')[-1]}: {name}": kind
     for module in (likelihoods, posteriors, priors, objectives)
-    for name, kind in module._BY_NAME.items()
+    for name, kind in module.REGISTER.items()
 }
 
 

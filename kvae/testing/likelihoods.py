@@ -1,0 +1,129 @@
+"""What is asked of every likelihood."""
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import random
+from kvae.testing import numerics
+from kvae.testing.models import BATCH
+from kvae.testing.parts import check_part, copied
+
+__all__ = ["check_likelihood"]
+
+_DRAWS = 20_000
+
+
+def check_likelihood(likelihood, *, event_shape=(3,), xla: bool = True) -> None:
+    """Checks what every likelihood promises.
+
+    - What `check_part` checks.
+    - Means, modes and draws have the shape of the event, and lie in the support.
+    - `log_prob` is the sum of `element_log_prob` over the event, whatever the leading axes are.
+    - Draws repeat with their seed, and are the same in eager mode, in a graph and compiled by XLA.
+    - The density is that of the draws and integrates to 1; their average is the mean; no draw is
+      more probable than the mode.
+    - The gradient of the density is that of finite differences.
+    - Extreme outputs of a decoder give no NaN, nor do they in gradients.
+    - `from_encoder_input` is the inverse of `encoder_input`.
+
+    Args:
+        likelihood: `kvae.likelihoods.Likelihood`, new. It is not changed.
+        event_shape: tuple of int. The shape of one example. Defaults to `(3,)`.
+        xla: bool. Whether to compile, which takes some seconds. Defaults to `True`.
+
+    Raises:
+        AssertionError: for a promise that is broken.
+
+    Example:
+
+    ```python
+    kvae.testing.check_likelihood(kvae.likelihoods.Poisson(), xla=False)
+    ```
+    """
+    name = type(likelihood).__name__
+    check_part(likelihood)
+    own = copied(likelihood)
+    shape = own.output_shape(event_shape)
+    outputs = np.random.default_rng(0).normal(size=(2, BATCH, *shape)).astype("float32")
+    params = own(tf.constant(outputs[0]))
+    x = own.sample(params, seed=1)
+    event = (BATCH, *event_shape)
+    for what, value in (("mean", own.mean(params)), ("mode", own.mode(params)), ("sample", x)):
+        assert value.shape == event, f"{name}: `{what}` has shape {value.shape}, not {event}."
+        assert value.dtype == tf.float32, f"{name}: `{what}` is {value.dtype.name}."
+        if what != "mean":
+            assert np.all(own.in_support(value)), f"{name}: `{what}` is not in its own support."
+    own.check(np.asarray(x))
+    _check_density(own, params, outputs, x, name)
+    numerics.same(own.sample(params, seed=1), x, f"{name}: draws of one seed")
+    many = own(tf.constant(np.tile(outputs[0], (8, *(1 for _ in shape)))))
+    draws = [own.sample(many, seed=seed) for seed in (1, 2)]
+    assert not np.array_equal(*draws), f"{name}: draws do not depend on the seed."
+    numerics.agree_in_graphs(own.sample, (params, random.as_seed(1)), f"{name}: draws", xla)
+    numerics.agree_in_graphs(own.log_prob, (params, x), f"{name}: log p", xla)
+    numerics.close(own.from_encoder_input(own.encoder_input(x)), x, f"{name}: from_encoder_input")
+    _check_draws(own, outputs[0, :1], event_shape, name)
+    numerics.gradients_are_right(
+        lambda v: own.log_prob(own(v["outputs"]), x),
+        {"outputs": tf.constant(outputs[0])},
+        f"{name}: log p",
+    )
+    _check_extremes(own, x, shape, name)
+
+
+def _check_density(own, params, outputs, x, name) -> None:
+    log_p = own.log_prob(params, x)
+    assert log_p.shape == (BATCH,), f"{name}: log p has shape {log_p.shape}, not {(BATCH,)}."
+    each = own.element_log_prob(params, tf.cast(x, tf.float32))
+    assert each.shape == x.shape, f"{name}: element_log_prob has shape {each.shape}, not {x.shape}."
+    total = tf.reduce_sum(each, axis=list(range(1, len(x.shape))))
+    numerics.close(log_p, total, f"{name}: log p is the sum of its elements")
+    flat = own(tf.constant(outputs.reshape(-1, *outputs.shape[2:])))
+    two = {key: tf.reshape(value, (2, BATCH, *value.shape[1:])) for key, value in flat.items()}
+    both = own.log_prob(two, x)
+    assert both.shape == (2, BATCH), f"{name}: log p of two samples has shape {both.shape}."
+    numerics.close(both[0], log_p, f"{name}: log p of two samples of z")
+    numerics.close(own.log_prob_of_many(two, x), both, f"{name}: log_prob_of_many")
+
+
+def _check_draws(own, outputs, event_shape, name) -> None:
+    """Draws of the first value of one example against density, mean and mode."""
+    many = own(tf.constant(np.repeat(outputs, _DRAWS, axis=0)))
+    draws = np.asarray(own.sample(many, seed=3), np.float64)
+    columns = draws.reshape(_DRAWS, -1)
+    mean = np.asarray(own.mean(own(tf.constant(outputs))), np.float64).ravel()
+    error = columns.std(axis=0) / np.sqrt(_DRAWS)
+    off = np.abs(columns.mean(axis=0) - mean)
+    assert (off < 5 * error + 1e-4).all(), (
+        f"{name}: draws have the mean {columns.mean(axis=0)}, and `mean` says {mean}."
+    )
+
+    def log_prob(first):
+        """log p of the first value; the others do not change."""
+        x = columns.copy()
+        x[:, 0] = first[:, 0]
+        each = own.element_log_prob(many, tf.constant(x.reshape(draws.shape), tf.float32))
+        return np.asarray(each).reshape(_DRAWS, -1)[: len(first), 0]
+
+    def of_values(first):
+        padded = np.resize(first, (_DRAWS, 1))
+        return log_prob(padded)[: len(first)]
+
+    numerics.agree_with_draws(columns[:, :1], of_values, f"{name}: p(x|z)")
+    mode = np.broadcast_to(np.asarray(own.mode(own(tf.constant(outputs)))), draws.shape)
+    best = np.asarray(own.element_log_prob(many, tf.constant(mode, tf.float32)))
+    found = np.asarray(own.element_log_prob(many, tf.constant(draws, tf.float32)))
+    assert (found <= best + 1e-4).all(), f"{name}: a draw is more probable than the mode."
+
+
+def _check_extremes(own, x, shape, name) -> None:
+    for size in (-1e4, 1e4):
+        outputs = tf.fill([BATCH, *shape], np.float32(size))
+        with tf.GradientTape() as tape:
+            tape.watch(outputs)
+            log_p = own.log_prob(own(outputs), x)
+        numerics.no_nan(log_p, f"{name}: log p of outputs of {size:g}")
+        numerics.no_nan(tape.gradient(log_p, outputs), f"{name}: gradients at outputs of {size:g}")
+        params = own(outputs)
+        for what in (own.mean(params), own.mode(params), own.sample(params, seed=0)):
+            numerics.no_nan(what, f"{name}: means, modes and draws of outputs of {size:g}")

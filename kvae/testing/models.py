@@ -1,0 +1,79 @@
+"""Tiny models for the checks."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from kvae import likelihoods, posteriors, priors, random
+from kvae.models import VAE
+
+__all__ = [
+    "BATCH",
+    "CLASSES",
+    "DIMENSIONS",
+    "default_posterior",
+    "default_prior",
+    "examples",
+    "tiny_vae",
+]
+
+BATCH = 4
+CLASSES = 3
+# Size of z on spaces other than R^n.
+DIMENSIONS = {"sphere": 3, "categorical": 4, "codes": 4}
+
+
+def tiny_vae(latent_dim: int = 2, likelihood="bernoulli", event_shape=(6,), **parts) -> VAE:
+    """Makes a model of dense networks with 8 hidden units; `parts` are arguments of `kvae.VAE`.
+
+    A prior that is conditional makes the model one of 3 classes.
+    """
+    likelihood = likelihoods.get(likelihood)
+    outputs = likelihood.output_shape(event_shape)
+    if getattr(parts.get("prior"), "conditional", False):
+        parts["num_classes"] = CLASSES
+    with random.initial_weights(3):
+        encoder = keras.Sequential(
+            [keras.Input(event_shape), layers.Flatten(), layers.Dense(8, "tanh")],
+            name="encoder",
+        )
+        decoder = keras.Sequential(
+            [
+                keras.Input((latent_dim,)),
+                layers.Dense(8, "tanh"),
+                layers.Dense(int(np.prod(outputs))),
+                layers.Reshape(outputs),
+            ],
+            name="decoder",
+        )
+        return VAE(encoder, decoder, latent_dim, likelihood=likelihood, seed=0, **parts)
+
+
+def examples(vae: VAE, n: int = BATCH) -> np.ndarray:
+    """Draws examples from the model's likelihood, so that they lie in its support."""
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(n, *vae.likelihood.output_shape(vae.event_shape)))
+    params = vae.likelihood(outputs.astype("float32"))
+    return np.asarray(vae.likelihood.sample(params, seed=0), np.float32)
+
+
+def default_posterior(space: str | None):
+    """Returns a posterior on a space of latents."""
+    small = {
+        "sphere": posteriors.PowerSpherical,
+        "categorical": lambda: posteriors.GumbelSoftmax(num_categories=2),
+        "codes": lambda: posteriors.VectorQuantized(num_embeddings=5, embedding_dim=2),
+    }
+    return small.get(space, posteriors.DiagonalGaussian)()
+
+
+def default_prior(posterior):
+    """Returns a prior on the posterior's space; for one that ignores x, a mixture."""
+    small = {
+        "sphere": priors.UniformSphere,
+        "categorical": lambda: priors.UniformCategorical(getattr(posterior, "num_categories", 2)),
+        "codes": priors.UniformCodes,
+    }
+    if posterior.ignores_x:
+        return priors.GaussianMixture(3)
+    return small.get(posterior.space, priors.StandardNormal)()

@@ -1,0 +1,90 @@
+"""What is asked of every objective."""
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import random
+from kvae.testing import numerics
+from kvae.testing.models import BATCH, examples, tiny_vae
+from kvae.testing.parts import check_part, copied
+
+__all__ = ["check_objective"]
+
+
+def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard_normal") -> None:
+    """Checks what every objective promises.
+
+    - What `check_part` checks.
+    - `terms` has a tensor `[batch]` for each of `metric_names`, which begin with `loss` and hold
+      `elbo`, `reconstruction` and `kl`; `elbo` is minus the sum of the other two.
+    - The same seed gives the same terms, in a graph too.
+    - The loss reaches the decoder and, finite, every variable that it reaches.
+    - A step of `fit` changes weights; a model of the same configuration and weights has the same
+      loss.
+
+    Args:
+        objective: `kvae.objectives.Objective`, new. It is not changed.
+        posterior: str or `kvae.posteriors.Posterior`. Of the model. Defaults to
+            `"diagonal_gaussian"`.
+        prior: str or `kvae.priors.Prior`. Of the model. Defaults to `"standard_normal"`.
+
+    Raises:
+        AssertionError: for a promise that is broken.
+
+    Example:
+
+    ```python
+    kvae.testing.check_objective(kvae.objectives.ELBO(beta=4.0))
+    ```
+    """
+    name = type(objective).__name__
+    check_part(objective)
+    vae = tiny_vae(2, posterior=posterior, prior=prior, objective=copied(objective))
+    vae.build((None, *vae.event_shape))
+    x, own = tf.constant(examples(vae, 2 * BATCH)), vae.objective
+
+    def terms(seed):
+        found = own.terms(vae, x, x, training=True, seed=seed)
+        return {key: found[key] for key in own.metric_names()}
+
+    seed = random.as_seed(1)
+    names = own.metric_names()
+    assert names[0] == "loss" and {"elbo", "reconstruction", "kl"} <= set(names), (
+        f"{name}: its metrics are {names}; they begin with 'loss', and hold 'elbo', "
+        "'reconstruction' and 'kl'."
+    )
+    with tf.GradientTape() as tape:
+        found = terms(seed)
+        loss = tf.reduce_mean(found["loss"])
+    for key, value in found.items():
+        assert value.shape == (len(x),), (
+            f"{name}: {key!r} has shape {value.shape}, not {(len(x),)}."
+        )
+        assert np.isfinite(value).all(), f"{name}: {key!r} is not finite."
+    numerics.close(
+        found["elbo"], -(found["reconstruction"] + found["kl"]), f"{name}: the parts of the ELBO"
+    )
+    numerics.same(terms(seed), found, f"{name}: terms of one seed")
+    numerics.agree_in_graphs(terms, (seed,), f"{name}: terms", xla=False)
+    for variable, gradient in zip(
+        vae.trainable_variables,
+        tape.gradient(loss, [v.value for v in vae.trainable_variables]),
+        strict=True,
+    ):
+        assert gradient is None or np.isfinite(gradient).all(), (
+            f"{name}: the gradient of {variable.path} is not finite."
+        )
+        assert gradient is not None or "decoder" not in variable.path, (
+            f"{name}: the loss does not depend on {variable.path}."
+        )
+    before = vae.get_weights()
+    vae.compile("adam", run_eagerly=True)
+    vae.fit(x.numpy(), batch_size=BATCH, epochs=1, verbose=0)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, vae.get_weights(), strict=True)]
+    assert any(changed), f"{name}: a step of `fit` changes nothing."
+    other = type(vae).from_config(vae.get_config())
+    other.build((None, *vae.event_shape))
+    other.set_weights(vae.get_weights())
+    twin = other.objective.terms(other, x, x, training=False, seed=seed)["loss"]
+    here = own.terms(vae, x, x, training=False, seed=seed)["loss"]
+    numerics.close(twin, here, f"{name}: the loss of a model with the same weights", 1e-5, 1e-5)

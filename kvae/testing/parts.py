@@ -1,0 +1,67 @@
+"""What is asked of every part: configurations, saved files, float32."""
+
+import contextlib
+import json
+
+import keras
+
+__all__ = ["check_part", "copied", "policy"]
+
+
+@contextlib.contextmanager
+def policy(name: str):
+    """Sets Keras's global dtype policy for a block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def copied(part):
+    """Returns a new part of the same configuration, as a saved model brings it back."""
+    # What goes through a file: tuples become lists, and nothing but plain values survives.
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(part)))
+    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
+
+def check_part(part) -> None:
+    """Checks what every part promises, of whatever kind it is.
+
+    - Its configuration is complete: a part that is made from it has the same configuration.
+    - Keras saves it and brings it back in safe mode, because its class is registered.
+    - It computes in float32, under a policy of half precision too.
+
+    Args:
+        part: `kvae.parts.Part`. It is not changed.
+
+    Raises:
+        AssertionError: for a promise that is broken.
+    """
+    name, config = type(part).__name__, part.get_config()
+    remade = type(part).from_config(config)
+    assert remade.get_config() == config, (
+        f"{name}.from_config(config) makes {remade.get_config()} of {config}."
+    )
+    registered = keras.saving.get_registered_name(type(part))
+    assert registered != name, (
+        f"{name} is not registered with Keras, so no saved model can have it: decorate the class "
+        "with the `register` of its kind, e.g. @kvae.priors.register(package='my_package')."
+    )
+    back = copied(part)
+    assert type(back) is type(part), f"Keras brings back a {type(back).__name__}, not a {name}."
+    assert _plain(back.get_config()) == _plain(config), (
+        f"{name} comes back with the configuration {back.get_config()}, and had {config}."
+    )
+    with policy("mixed_float16"):
+        half = type(part).from_config({**config, "dtype": "mixed_float16"})
+    assert half.compute_dtype == "float32", (
+        f"{name} computes in {half.compute_dtype} under a policy of half precision: call "
+        "super().__init__(**kwargs) and let the base class choose the dtype."
+    )
+
+
+def _plain(config):
+    """Returns a configuration as JSON knows it, where tuples are lists."""
+    return json.loads(json.dumps(config, default=str))
