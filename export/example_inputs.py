@@ -14,7 +14,7 @@ from export.signatures import (
     specified_input,
 )
 
-__all__ = ["inputs", "png"]
+__all__ = ["for_graph", "inputs", "png"]
 
 _SEED = 20
 _ENDS = ("z_end", "image_end", "image_end" + FILE_SUFFIX)
@@ -45,6 +45,20 @@ def inputs(
         return makers.make(name, info, count)
 
     return {name: make(name, info) for name, info in signature.inputs.items()}
+
+
+def for_graph(specs, count: int, model) -> dict[str, np.ndarray]:
+    """Makes `count` rows of every input of a graph.
+
+    Args:
+        specs: sequence of `tf.TensorSpec`. The inputs, whose first axis is the batch.
+        count: int.
+        model: `kvae.VAE`.
+    """
+    infos = {
+        spec.name: TensorInfo(spec.dtype.name, (None, *spec.shape.as_list()[1:])) for spec in specs
+    }
+    return inputs(Signature(infos, {}), count, model)
 
 
 def png(pixels: np.ndarray) -> bytes:

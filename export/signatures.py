@@ -17,6 +17,7 @@ __all__ = [
     "ENCODE",
     "FILE_SUFFIX",
     "INPUTS",
+    "PREPROCESSING",
     "PRIOR",
     "SIGNATURES",
     "WARMUP_BATCH_SIZES",
@@ -40,6 +41,8 @@ ENCODE = "encode"
 # TFLite files alone have this one, since they draw no random numbers: base noise to z.
 PRIOR = "prior"
 
+# How clients may send images: as the model takes them, as intensities, or as files.
+PREPROCESSING = ("float32", "uint8", "png")
 # An input of image files is called so: `image_bytes`.
 FILE_SUFFIX = "_bytes"
 

@@ -308,7 +308,10 @@ def test_export_and_verify(capsys, folder):
         (["export", VAE, "-o", "file/below"], "file"),
         (["export", VAE, "there", "-o", "here"], "Give the path once"),
         (["export", VAE, "--keep", "2"], "--keep is for --format repository"),
-        (["export", VAE, "-f", "tflite", "--preprocessing", "png"], "is for --format saved_model"),
+        (
+            ["export", VAE, "-f", "tflite", "--preprocessing", "png"],
+            "for --format repository or saved_",
+        ),
         (["export", VAE, "-f", "repository", "--name", "a/b"], "no name that can be served"),
         (["train", "dense_vae", "-o", "file/below"], "file is a file, not a folder"),
         (["demo", "-o", "file/below"], "file is a file, not a folder"),

@@ -6,13 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from export.signatures import FILE_SUFFIX
+from export.signatures import FILE_SUFFIX, PREPROCESSING
 from kvae.datasets.decoding import MODES, decode_image
 from kvae.utils import names
 
-__all__ = ["PREPROCESSING", "Images", "images"]
-
-PREPROCESSING = ("float32", "uint8", "png")
+__all__ = ["Images", "images"]
 
 # A file of a few bytes may promise more pixels than there is memory.
 MAX_PIXELS = 1 << 24

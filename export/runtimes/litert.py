@@ -14,6 +14,7 @@ import numpy as np
 
 from export.files import checksum, flatbuffer
 from export.runtimes import child
+from export.runtimes.register import RUNTIMES, Runtime
 
 __all__ = ["METADATA", "Model", "facts", "require"]
 
@@ -41,7 +42,7 @@ class Model:
         metadata: dict. What `export.tflite` wrote into the file about the model; empty in others.
 
     Raises:
-        ValueError: if the file is damaged, is not the one that `export.tflite` sealed, or has no
+        ValueError: if the file is damaged, is not the one that `export.tflite` wrote, or has no
             named signature.
     """
 
@@ -149,6 +150,8 @@ def _open(path: pathlib.Path):
     model = Model(path)
     return model.run, facts(model)
 
+
+RUNTIMES.add("litert", Runtime("LiteRT", "export.runtimes.litert", ".tflite", require))
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from export.runtimes import child, litert
+from export.runtimes.register import RUNTIMES, Runtime
 
 __all__ = ["Model"]
 
@@ -62,6 +63,11 @@ def _open(path: pathlib.Path):
     facts = litert.facts(model)
     return model.run, {**facts, "runtime": f"{facts['runtime']}, GPU"}
 
+
+RUNTIMES.add(
+    "litert_gpu",
+    Runtime("LiteRT", "export.runtimes.litert_gpu", ".tflite", litert.require, accelerator="gpu"),
+)
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

@@ -18,6 +18,7 @@ from export.files import meta_graph
 from export.files.versions import versions
 from export.signatures import BATCH_SIZES, DECODE, specified_input
 from export.verification.verify import verify as run_elsewhere
+from export.writers.register import FORMATS, Format
 from export.writers.saved_model import saved_model
 from kvae.utils import io, locks
 
@@ -254,15 +255,15 @@ def _prune(folder: pathlib.Path, keep: int) -> tuple[int, ...]:
     return tuple(pruned)
 
 
-# The files beside the models.
-
+_GPU_MANIFEST = "kubernetes/gpu.yaml"
+# The files beside the models, by their paths, and the templates that they are made of.
 _FILES = {
     "batching_params.pbtxt": "batching_params.pbtxt",
     "models.config": "models.config",
     "monitoring.config": "monitoring.config",
     "docker-compose.yml": "docker-compose.yml",
     "kubernetes/cpu.yaml": "kubernetes.yaml",
-    "kubernetes/gpu.yaml": "kubernetes.yaml",
+    _GPU_MANIFEST: "kubernetes.yaml",
     "kubernetes/copy.yaml": "copy.yaml",
     "README.md": "README.md",
 }
@@ -282,7 +283,7 @@ def _configure(repository: pathlib.Path) -> None:
         "sections": "\n".join(_section(name, folder) for name, folder in found.items()),
     }
     for path, template in _FILES.items():
-        gpu = path.endswith("gpu.yaml")
+        gpu = path == _GPU_MANIFEST
         own = {
             "image": f"{IMAGE}-gpu" if gpu else IMAGE,
             "memory": "8Gi" if gpu else "2Gi",
@@ -368,3 +369,15 @@ def _example(signature) -> dict | None:
         if key == "seed":
             example[key] = [1, 2]
     return example
+
+
+FORMATS.add(
+    "repository",
+    Format(
+        "model repository",
+        publish,
+        "repository",
+        ("name", "keep", "verify", "preprocessing", "fit"),
+        verified=False,  # `publish` does it itself.
+    ),
+)

@@ -4,14 +4,7 @@ import numpy as np
 
 from export.signatures import DECODE, ENCODE, FILE_SUFFIX, PRIOR, left_out, specified_input
 
-__all__ = ["answers", "kind_of_images", "moved", "rounding"]
-
-# Runtimes round at other places: some of them compute in 32 bits between two layers, or in all. Two
-# of them differ by at most so many times what rounding does to the model itself, and a few units in
-# the last place more.
-_TIMES, _UNITS_MORE = 3.0, 2.0
-# The same in units in the last place, where it is not known what rounding does to the model.
-_UNITS_UNKNOWN = 16.0
+__all__ = ["answers", "kind_of_images", "moved"]
 
 
 def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
@@ -136,25 +129,3 @@ def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
     labels = None if label is None else np.repeat(label, most)
     images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
     return {"image": images.reshape(*z.shape[:2], *images.shape[1:]), "z": z}
-
-
-def rounding(unit: float, wanted: dict, precise: dict | None) -> dict[str, float]:
-    """Returns by how much runtimes may differ in each output, for the rounding of half precision.
-
-    An output that rounding does not change, such as the draws of a prior, may not differ for it.
-
-    Args:
-        unit: float. The relative error of rounding one number.
-        wanted: dict of arrays. The model's outputs.
-        precise: dict of arrays or `None`. Those of the model in float32, where they are known.
-    """
-    allowed = {}
-    for name, array in wanted.items() if unit else ():
-        last_place = unit * max(1.0, float(np.abs(array).max(initial=0.0)))
-        if precise is None:
-            allowed[name] = _UNITS_UNKNOWN * last_place
-        elif difference := float(
-            np.abs(np.subtract(array, precise[name], dtype="f8")).max(initial=0.0)
-        ):
-            allowed[name] = _TIMES * difference + _UNITS_MORE * last_place
-    return allowed

@@ -9,6 +9,7 @@ from export.files import meta_graph, warmup
 from export.files.versions import METADATA, checksums, versions
 from export.signatures import WARMUP_BATCH_SIZES, Call, Signature, TensorInfo, left_out
 from export.writers import metadata
+from export.writers.register import FORMATS, Format
 from kvae.utils import io
 
 __all__ = ["saved_model"]
@@ -172,3 +173,9 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
         },
         "left_out": left_out(model),
     }
+
+
+FORMATS.add(
+    "saved_model",
+    Format("SavedModel", saved_model, "serving/{name}", ("version", "preprocessing", "fit")),
+)

@@ -94,8 +94,7 @@ class Model:
         except ValueError as error:
             raise Failure("INVALID_ARGUMENT", str(error)) from None
         except c_api.SessionError as error:
-            code, _, message = str(error).partition(": ")
-            raise Failure(code, message.splitlines()[0] if message else code) from None
+            raise Failure(error.code, (error.message or error.code).splitlines()[0]) from None
 
     def _run(self, name, inputs, deadline, version) -> tuple[int, dict]:
         session = self.loaded(version)

@@ -11,7 +11,7 @@ from export import example_inputs
 from export.files import flatbuffer
 from export.graphs import endpoints
 from export.runtimes import child
-from export.signatures import PRIOR, Call, Signature, TensorInfo
+from export.signatures import PRIOR, Call
 from export.writers.tflite import accelerator, converter
 from export.writers.tflite.parts import Part, prior_error
 
@@ -61,11 +61,7 @@ def _widened(model, part: Part, folder: str, data: bytes) -> bytes:
     """Keeps weights in 32 bits where 16 are too few, the smallest first."""
     if part.precision != "float16":
         return data
-    infos = {
-        spec.name: TensorInfo("float32", (None, *spec.shape[1:])) for spec in part.endpoint.inputs
-    }
-    known = Signature(inputs=infos, outputs={})
-    inputs = example_inputs.inputs(known, _ROWS, model)
+    inputs = example_inputs.for_graph(part.endpoint.inputs, _ROWS, model)
     want = part.endpoint.function(*map(tf.constant, inputs.values()))
     want = {name: np.asarray(value) for name, value in want.items()}
     content = flatbuffer.read(data)

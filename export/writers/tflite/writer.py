@@ -6,10 +6,12 @@ import pathlib
 
 import numpy as np
 
+from export import example_inputs
 from export.files import checksum, flatbuffer
 from export.runtimes import child, litert
 from export.signatures import Call
 from export.writers import metadata
+from export.writers.register import FORMATS, Format
 from export.writers.tflite import accelerator
 from export.writers.tflite import calibration as calibrate
 from kvae.utils import io, names
@@ -153,25 +155,19 @@ def _file(model, parts, precision: str, card) -> bytes:
         **metadata.describe(model, card),
         "precision": precision,
         "signatures": described,
-        "seal": checksum.NAME,
+        "checksum": checksum.NAME,
     }
     flatbuffer.set_metadata(content, litert.METADATA, json.dumps(facts).encode())
-    flatbuffer.set_metadata(content, checksum.NAME, checksum.BLANK.encode())
-    return checksum.sealed(flatbuffer.pack(content))
+    flatbuffer.set_metadata(content, checksum.NAME, checksum.PLACEHOLDER.encode())
+    return checksum.embed(flatbuffer.pack(content))
 
 
 def _check(model, parts, file, path, precision: str, batch: int) -> None:
     """Runs the file once in LiteRT: a converter can write a file that only looks right."""
-    calls = []
-    for part in parts:
-        # Half of what a uniform number can be, and all of the first class.
-        zeros = {
-            spec.name: np.full(spec.shape, 0.5 * spec.name.endswith("uniform"), np.float32)
-            for spec in part.endpoint.inputs
-        }
-        if "label" in zeros:
-            zeros["label"][:, 0] = 1.0
-        calls.append(Call(part.name, zeros))
+    calls = [
+        Call(part.name, example_inputs.for_graph(part.endpoint.inputs, batch, model))
+        for part in parts
+    ]
     answer = child.request("export.runtimes.litert", file, calls, timeout=300.0)
     problem = answer.failure or answer.load_error
     if not problem:
@@ -198,3 +194,15 @@ def _check(model, parts, file, path, precision: str, batch: int) -> None:
             f"The TFLite file of {model.name!r} at precision {precision!r} does not run, so "
             f"{path} was not written: {problem}."
         )
+
+
+FORMATS.add(
+    "tflite",
+    Format(
+        "TFLite",
+        tflite,
+        "{name}.tflite",
+        ("precision", "batch_size", "parts", "calibration", "card"),
+        measured=True,
+    ),
+)

@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from export.writers.register import FORMATS, Format
 from export.writers.tflite.writer import tflite
 from export.writers.web import litert_js
 from kvae.utils import io
@@ -25,6 +26,7 @@ _FILES = (
 )
 _SEEDS = 500
 _SPACES = ("real", "sphere")
+_PRECISIONS = ("float32", "float16")
 
 
 def web(
@@ -82,7 +84,7 @@ def web(
             f"The page shows images of shape (height, width, 1) or (height, width, 3), and the "
             f"events of {model.name!r} have shape {shape}."
         )
-    if precision not in ("float32", "float16"):
+    if precision not in _PRECISIONS:
         raise ValueError(f"`precision` of a page is 'float32' or 'float16', not {precision!r}.")
     folder = io.writable_folder(directory, "write the page")
     (folder / "litert").mkdir(exist_ok=True)
@@ -238,3 +240,18 @@ def _numbers(values) -> list:
     if values.ndim > 1:
         return [_numbers(row) for row in values]
     return [float(str(np.float32(value))) for value in values]  # Shortest that is exact.
+
+
+FORMATS.add(
+    "web",
+    Format(
+        "web page",
+        web,
+        "page/{name}",
+        ("precision", "data", "title"),
+        values={"precision": _PRECISIONS},
+        verified=False,
+        advice="python -m http.server --bind 127.0.0.1 --directory {folder} shows it at "
+        "http://localhost:8000",
+    ),
+)
