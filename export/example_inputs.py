@@ -85,7 +85,7 @@ class _Makers:
         self.event_shape = tuple(event_shape or getattr(model, "event_shape", None) or (8, 8, 1))
 
     def make(self, name: str, info: TensorInfo, count: int) -> np.ndarray:
-        # Both ends of an interpolation have draws of their own.
+        # The two ends of an interpolation get different draws.
         rng = np.random.default_rng(_SEED + (name in _ENDS))
         kind = _kind(name)
         if kind == "image":
@@ -96,11 +96,11 @@ class _Makers:
             return self._labels(info, count)
         integer = np.dtype(info.dtype).kind in "iu"
         if kind == "seed" and integer:
-            # Large ones too, where the type has room for them: both halves of a seed count.
+            # Large seeds too, where the type has room for them, since both halves of a seed count.
             largest = min(np.iinfo(info.dtype).max, INPUTS[name].largest)
             return rng.integers(largest, size=count).astype(info.dtype)
         if kind == "number" and integer:
-            # The work for a row grows with its number: little of it will do.
+            # The work for a row grows with its number, so the numbers are small.
             return (np.arange(count) % INPUTS[name].example + 1).astype(info.dtype)
         if kind == "number":
             return np.linspace(1.0, 0.5, count).astype(info.dtype)
@@ -126,7 +126,7 @@ class _Makers:
         return np.clip(self._drawn(count, rng), 0, 255).astype(np.uint8)
 
     def _intensities(self) -> bool:
-        """Whether any numbers from 0 to 1 will do."""
+        """Checks whether the model takes any numbers from 0 to 1."""
         if self.model is None:
             return True
         likelihood = self.model.likelihood

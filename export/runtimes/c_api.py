@@ -92,7 +92,7 @@ def library_path() -> pathlib.Path:
 
 
 def _load_library() -> ctypes.CDLL:
-    # Local symbols (the default): global ones clash with other copies of protobuf.
+    # Symbols are local, as by default, since global ones clash with other copies of protobuf.
     library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_LOCAL)
     pointer, integer, size, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_char_p
     array = ctypes.POINTER
@@ -315,7 +315,7 @@ class Session:
         return range(first, first + self._library.TF_TensorByteSize(handle), _STRING_SIZE)
 
     def _delete(self, handle: int) -> None:
-        # A tensor of strings owns its bytes, and not what they point to.
+        # A tensor of strings does not free what its bytes point to.
         if self._library.TF_TensorType(handle) == _STRING:
             for place in self._string_places(handle):
                 self._library.TF_StringDealloc(place)

@@ -53,7 +53,7 @@ class Model:
         if data[4:8] != b"TFL3":
             raise ValueError("it is not a TFLite file (no TFL3 mark)")
         checksum.check(data)
-        # The interpreter maps the file and keeps it; it checks the structure before anything else.
+        # The interpreter maps the file, and checks its structure before anything else.
         self._interpreter = Interpreter(model_path=str(path))
         self.signatures = {
             name: self._describe(name) for name in self._interpreter.get_signature_list()
@@ -136,7 +136,7 @@ class Model:
 
 
 def facts(model: Model) -> dict:
-    """What another process is told of a file."""
+    """Returns what the process tells of a file."""
     return {
         "runtime": f"LiteRT {importlib.metadata.version('ai-edge-litert')}",
         "signatures": model.signatures,

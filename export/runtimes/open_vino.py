@@ -26,7 +26,7 @@ def _open(path: pathlib.Path):
     import openvino
 
     core = openvino.Core()
-    # In full precision, which is not its first choice on every processor.
+    # Full precision is not OpenVINO's first choice on every processor.
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
 

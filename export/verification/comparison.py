@@ -23,13 +23,13 @@ class Comparison:
         self.tolerance, self.runtime, self.unit = tolerance, runtime, unit
         # The model in float32, where its networks compute in less and can be made again.
         self.precise = half_precision.in_float32(model) if unit and model is not None else None
-        # By signature and output: what the rounding of half precision may do to it.
+        # By signature and output, how far the rounding of half precision may move it.
         self.rounding: dict[str, dict[str, float]] = {}
         self.optional = False
         self.rows: list[Row] = []
-        # By signature: how far its images may be from the model's for the rounding of their codes.
+        # By signature, how far the rounding of codes may move the images decoded from them.
         self.moved: dict[str, float] = {}
-        # By signature: the result of the largest batch, what the model says to it, and why not.
+        # By signature, the result of the largest batch, the model's answer, and why there is none.
         self.largest: dict[str, tuple[child.Result, dict, str]] = {}
 
     def batch(self, call: Call, result: child.Result) -> None:
@@ -63,7 +63,7 @@ class Comparison:
         if result.error:
             return {}, ""
         if self.model is None:
-            # What another runtime says is compared with this.
+            # A second runtime is compared with these outputs.
             rounding = tolerances.rounding(self.unit, result.outputs, None)
             self.rounding[call.signature] = rounding
             return {}, ""
@@ -132,7 +132,7 @@ class Comparison:
             other.batch(call, result)
 
     def runs(self, call: Call, kind: str, result: child.Result) -> None:
-        """Says whether a request runs and returns finite numbers."""
+        """Adds a row that says whether a request ran and returned finite numbers."""
         bad = sum(int((~np.isfinite(array)).sum()) for array in result.outputs.values())
         error = result.error or (f"{bad} numbers are not finite" if bad else "")
         self.add(call.signature, f"({kind})", _rows(call), error=error)

@@ -1,4 +1,4 @@
-"""The model's own answers to the inputs of its exported signatures, and their precision."""
+"""The model's own answers to the inputs of its exported signatures."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
         outputs = _interpolation(model, *ends, inputs["steps"], label)
     elif name == "score" and name not in left_out(model):
-        # Its numbers have a test of their own; here it is whether they are the same elsewhere.
+        # A test holds these numbers against the model's; here another runtime has to agree.
         kind = kind_of_images(inputs)
         endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
@@ -48,13 +48,13 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
 
 
 def _label(inputs) -> np.ndarray | None:
-    """The classes of a request, whatever form they have."""
+    """Returns the classes of a request, which may be one-hot; `None` without any."""
     label = inputs.get("label")
     return np.argmax(label, axis=-1) if label is not None and label.ndim == 2 else label
 
 
 def _events(model, inputs) -> dict[str, np.ndarray]:
-    """The images of a request as the model takes them."""
+    """Returns the images of a request as the model takes them."""
     import tensorflow as tf
 
     from export.graphs import preprocessing
@@ -120,7 +120,7 @@ def _draws(model, seeds, temperatures, label):
 
 
 def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
-    """Rows with fewer steps than the longest stay at their end."""
+    """Returns the way of each row; one with fewer steps than the longest stays at its end."""
     from kvae.utils import interpolation
 
     most = int(max(steps))

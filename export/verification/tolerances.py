@@ -7,16 +7,16 @@ __all__ = ["OWN_ERROR", "TOLERANCES", "effective_sample_sizes", "rounding"]
 # The largest difference from the model that is accepted, by precision. Eight-bit files are lossy on
 # purpose: their bounds (of images in [0, 1]) catch broken files, not small losses of quality.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.1, "int8": 0.25}
-# Runtimes round at other places: some of them compute in 32 bits between two layers, or in all. Two
-# of them differ by at most so many times what rounding does to the model itself, and a few units in
-# the last place more.
+# Runtimes round half precision at different places: some compute in 32 bits between two layers, or
+# everywhere. Two of them may differ by this many times what rounding does to the model itself, and
+# by this many units in the last place more.
 _TIMES, _UNITS_MORE = 3.0, 2.0
-# The same in units in the last place, where it is not known what rounding does to the model.
+# What they may differ by, in units in the last place, where nobody knows what rounding does.
 _UNITS_UNKNOWN = 16.0
-# Of an effective sample size: sums of tens of numbers in float32.
+# The rounding of an effective sample size, which is made of sums of tens of numbers in float32.
 _ROUNDING = 1e-6
-# Of the error that log p(x) may have: what is not common to all log-weights of a row, and does not
-# cancel. In float32 that is the rounding of a sum over the pixels, here 17 units in the last place.
+# The share of the error of log p(x) that is not common to all log-weights of a row, and does not
+# cancel. In float32 it is the rounding of a sum over the pixels, here 17 units in the last place.
 OWN_ERROR = 0.2
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from export.verification.results import Report, Row
 from kvae.utils import io, names
 from kvae.utils.register import import_modules
 
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
+
 __all__ = ["verify"]
 
 import_modules("export.runtimes")
@@ -23,7 +27,7 @@ import_modules("export.runtimes")
 
 def verify(
     path: str | os.PathLike,
-    model=None,
+    model: "VAE | None" = None,
     batch_sizes: tuple[int, ...] = (1, 7, 64),
     tolerance: float | None = None,
     timeout: float = 300.0,
@@ -221,7 +225,7 @@ def _failed(path, runtime: str, failure: str) -> Report:
 
 
 def _obstacle(signature: Signature) -> str:
-    """Says why a signature cannot be tried; nothing when it can."""
+    """Returns why a signature cannot be tried; an empty text when it can."""
     for key, info in signature.inputs.items():
         known = specified_input(key)
         unknown = info.dtype == "string" and (known is None or known.kind != "image")
@@ -233,7 +237,7 @@ def _obstacle(signature: Signature) -> str:
 
 
 def _plan(available, model, batch_sizes, known) -> list[tuple[Call, str]]:
-    """Lists what to run: each signature at each batch size, the largest first, and variations."""
+    """Returns what to run: each signature at each batch size, the largest first, and variations."""
     count = batch_sizes[-1]
     plan = []
     for name, signature in available.items():

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +15,20 @@ from export.writers import metadata
 from export.writers.register import FORMATS, Format
 from kvae.utils import io, names
 
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
+
 __all__ = ["PARTS", "onnx"]
 
 PARTS = {"decoder": DECODE, "encoder": ENCODE}
 
 
 def onnx(
-    model, path: str | os.PathLike, part: str = "decoder", opset: int = 17, card=None
+    model: "VAE",
+    path: str | os.PathLike,
+    part: str = "decoder",
+    opset: int = 17,
+    card: Any = None,
 ) -> pathlib.Path:
     """Writes a model's decoder or encoder as an ONNX file.
 

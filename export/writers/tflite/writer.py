@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,22 +17,25 @@ from export.writers.tflite import accelerator
 from export.writers.tflite import calibration as calibrate
 from kvae.utils import io, names
 
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
+
 __all__ = ["PARTS", "PRECISIONS", "tflite"]
 
-# Bytes of one weight.
+# The bytes of a weight, by precision.
 PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 PARTS = ("decoder", "encoder", "both")
 
 
 def tflite(
-    model,
+    model: "VAE",
     path: str | os.PathLike,
     precision: str = "float32",
     batch_size: int = 1,
-    calibration=None,
+    calibration: Any = None,
     parts: str = "decoder",
     prior: bool = True,
-    card=None,
+    card: Any = None,
 ) -> pathlib.Path:
     """Writes a model's decoder, encoder or both as a TFLite file.
 
@@ -128,8 +132,8 @@ def tflite(
     if parts != "decoder":
         samples = calibrate.encoder_inputs(model, calibration) if int8 else None
         written.append(built.encoder(model, precision, size, samples))
-    # The file's folder comes first: a conversion takes long, a path that cannot be written is
-    # known at once.
+    # The file's folder is opened first: a path that cannot be written is known at once, while a
+    # conversion takes long.
     with io.atomic_write(path) as temporary:
         temporary.write_bytes(_file(model, written, precision, card))
         _check(model, written, temporary, path, precision, size)
@@ -175,7 +179,7 @@ def _check(model, parts, file, path, precision: str, batch: int) -> None:
     if not problem:
         operators = answer.facts["operators"]
         foreign = [n for n in operators if n.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
-        # Vectors (biases, normalisation) may be folded away; matrices and kernels stay.
+        # Vectors (biases, normalisation) may be folded away, but matrices and kernels stay.
         networks = [part.network for part in parts if part.network is not None]
         kept = [v for network in networks for v in network.weights if len(v.shape) > 1]
         weights = sum(int(np.prod(v.shape)) for v in kept)

@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from export.writers.register import FORMATS, Format
 from export.writers.tflite.writer import tflite
 from export.writers.web import litert_js
 from kvae.utils import io
+
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
 
 __all__ = ["describe", "web"]
 
@@ -30,9 +34,9 @@ _PRECISIONS = ("float32", "float16")
 
 
 def web(
-    model,
+    model: "VAE",
     directory: str | os.PathLike,
-    data=None,
+    data: Any = None,
     title: str | None = None,
     precision: str = "float32",
     points: int = 2000,
@@ -91,7 +95,7 @@ def web(
     facts = describe(model, data, points)
     facts["title"] = title or model.name
     litert_js.copy(folder / "litert")
-    # The page has draws from the prior, and needs no network for them.
+    # The page holds draws from the prior, and needs no network to make them.
     tflite(model, folder / "decoder.tflite", precision, prior=False)
     if facts["encoder"]:
         tflite(model, folder / "encoder.tflite", precision, parts="encoder")
@@ -153,7 +157,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
 
 
 def _fill(images) -> float:
-    """Which part of the frame what is drawn fills, in the typical image: 20/28 for MNIST."""
+    """Returns the part of the frame that the drawing of a typical image fills: 20/28 for MNIST."""
     drawn = images.max(axis=-1) > 0.1 * images.max()
     heights, widths = drawn.any(axis=2), drawn.any(axis=1)
 
@@ -173,10 +177,10 @@ def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _encodes(model) -> bool:
-    """Whether the encoder's `z_mean` is the posterior's mean: not so for flows, for example."""
+    """Checks whether the encoder's `z_mean` is the posterior's mean, which is not so for flows."""
     if model.likelihood.whole_numbers:
         return False  # The page reads intensities from 0 to 1, which such an encoder never saw.
-    # Zeros and ones: every likelihood of images takes them.
+    # Every likelihood of images takes zeros and ones.
     noise = np.random.default_rng(0).integers(2, size=(2, *model.event_shape)).astype(np.float32)
     label = np.zeros(2, int) if model.conditional else None
     params = model.encode(noise, label)
@@ -212,7 +216,7 @@ def _seeds(model) -> np.ndarray | None:
 
 
 def _plane(codes: np.ndarray) -> dict:
-    """The plane that the page shows: z itself, or the first two principal components."""
+    """Returns the plane that the page shows: z itself, or its first two principal components."""
     size = codes.shape[1]
     if size <= 2:
         centre, axes = np.zeros(size), np.eye(2, size)
@@ -220,7 +224,7 @@ def _plane(codes: np.ndarray) -> dict:
         centre = codes.mean(axis=0, dtype=np.float64)
         _, _, axes = np.linalg.svd(codes - centre, full_matrices=False)
         axes = axes[:2]
-        # The sign is arbitrary: the largest component is positive.
+        # The sign is arbitrary, so the largest component is made positive.
         largest = np.abs(axes).argmax(axis=1)
         axes = axes * np.sign(axes[np.arange(2), largest])[:, None]
     placed = (codes - centre) @ axes.T
