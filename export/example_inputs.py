@@ -8,6 +8,7 @@ import numpy as np
 from export.signatures import (
     FILE_SUFFIX,
     INPUTS,
+    UNIFORM_SUFFIX,
     Signature,
     TensorInfo,
     matches,
@@ -104,7 +105,7 @@ class _Makers:
             return (np.arange(count) % INPUTS[name].example + 1).astype(info.dtype)
         if kind == "number":
             return np.linspace(1.0, 0.5, count).astype(info.dtype)
-        if name.endswith("uniform"):  # The noise of a prior; other noise is Gaussian.
+        if name.endswith(UNIFORM_SUFFIX):
             return rng.random(_shape(info, count)).astype(info.dtype)
         return self._anything(info, count, rng)
 
