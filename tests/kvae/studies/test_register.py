@@ -26,13 +26,11 @@ class HowWide(studies.Study):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    before = dict(registry.STUDIES._things)
     (tmp_path / "study_of_mine.py").write_text(FILE)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("KVAE_PLUGINS", "study_of_mine")
     yield
-    registry.STUDIES._things.clear()
-    registry.STUDIES._things.update(before)
+    registry.STUDIES._things.pop("how-wide", None)
 
 
 def test_a_file_outside_of_the_package_adds_a_study(plugin, run_study, capsys):
