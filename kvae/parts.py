@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import keras
 
@@ -9,6 +10,8 @@ from kvae.utils import arguments, plugins
 from kvae.utils.register import Register, import_modules
 
 __all__ = ["Part", "PartRegister", "SharesLatentDim", "import_parts", "load_plugins", "resolve"]
+
+Class = TypeVar("Class", bound=type)
 
 
 class Part(keras.layers.Layer):
@@ -89,7 +92,7 @@ class PartRegister(Register):
         *names: str,
         package: str | None = None,
         variants: Mapping[str, dict] | None = None,
-    ) -> Callable[[type], type]:
+    ) -> Callable[[Class], Class]:
         """Returns a decorator that registers a class of parts, in Keras and by name.
 
         Args:

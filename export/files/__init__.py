@@ -1,1 +1,1 @@
-"""Reads and changes the insides of exported files, without TensorFlow."""
+"""The insides of exported files, read and changed without TensorFlow."""

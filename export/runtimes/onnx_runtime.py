@@ -13,7 +13,6 @@ import numpy as np
 
 from export.files import checksum
 from export.runtimes import child
-from export.runtimes.register import RUNTIMES, Runtime
 
 __all__ = ["METADATA", "Model", "require"]
 
@@ -43,7 +42,7 @@ class Model:
         metadata: dict. What `export.onnx` wrote into the file about the model; empty in others.
 
     Raises:
-        ValueError: if the file is not the one that `export.onnx` wrote.
+        ValueError: if the file is not the one that `export.onnx` sealed.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -92,10 +91,6 @@ def _open(path: pathlib.Path):
     }
     return model.run, facts
 
-
-RUNTIMES.add(
-    "onnx_runtime", Runtime("ONNX Runtime", "export.runtimes.onnx_runtime", ".onnx", require)
-)
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

@@ -1,4 +1,4 @@
-"""The limits of what clients may ask of a server."""
+"""What a client may ask of a server."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ __all__ = ["Limits"]
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The limits of what clients may ask for.
+    """What a client may ask for.
 
     Attributes:
         timeout: float. Seconds for one request, from its first line to its answer.

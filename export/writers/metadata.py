@@ -1,4 +1,4 @@
-"""The metadata of an exported model, which clients read."""
+"""What a client has to know of an exported model, as plain data."""
 
 import math
 

@@ -3,24 +3,19 @@
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from export import example_inputs, half_precision
 from export.files import meta_graph, warmup
 from export.files.versions import METADATA, checksums, versions
 from export.signatures import WARMUP_BATCH_SIZES, Call, Signature, TensorInfo, left_out
 from export.writers import metadata
-from export.writers.register import FORMATS, Format
 from kvae.utils import io
-
-if TYPE_CHECKING:
-    from kvae.models.vae import VAE
 
 __all__ = ["saved_model"]
 
 
 def saved_model(
-    model: "VAE",
+    model,
     directory: str | os.PathLike,
     version: int | None = None,
     preprocessing: str | None = None,
@@ -125,7 +120,7 @@ def saved_model(
         except FileExistsError:
             if number not in versions(directory):
                 raise
-            # Another process has published this number meanwhile, so take the next one.
+            # Another process published this number meanwhile: take the next.
 
 
 def _write(model, made, directory: pathlib.Path, version: int, sent: dict) -> pathlib.Path:
@@ -147,7 +142,7 @@ def _write(model, made, directory: pathlib.Path, version: int, sent: dict) -> pa
 
 
 def _warmup_calls(model, found) -> list:
-    """Returns requests of each size for each signature, so that no first client has to wait."""
+    """One request of each size for each signature, so that a server's first clients do not wait."""
     return [
         Call(name, example_inputs.inputs(signature, rows, model))
         for name, signature in found.items()
@@ -177,9 +172,3 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
         },
         "left_out": left_out(model),
     }
-
-
-FORMATS.add(
-    "saved_model",
-    Format("SavedModel", saved_model, "serving/{name}", ("version", "preprocessing", "fit")),
-)

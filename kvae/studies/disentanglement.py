@@ -4,22 +4,21 @@ import dataclasses
 
 import numpy as np
 
-from kvae import objectives
+import kvae
 from kvae.datasets import Sprites
 from kvae.evaluation.disentanglement import SCORES, disentanglement
-from kvae.plots import style
-from kvae.plots.walk import kl_per_dimension
 from kvae.studies.findings import Difference, signed
-from kvae.studies.registry import Study, register
 
-__all__ = ["Disentanglement", "gap", "of_seeds"]
+__all__ = ["Study", "gap", "of_seeds"]
 
 METHODS = {
-    "VAE": (lambda: objectives.ELBO(), "the ELBO as it is"),
-    "β-VAE": (lambda: objectives.ELBO(beta=4.0), "the KL weighted by 4"),
-    "β-TCVAE": (lambda: objectives.BetaTCVAE(beta=6.0), "the total correlation weighted by 6"),
+    "VAE": (lambda: kvae.objectives.ELBO(), "the ELBO as it is"),
+    "β-VAE": (lambda: kvae.objectives.ELBO(beta=4.0), "the KL weighted by 4"),
+    "β-TCVAE": (lambda: kvae.objectives.BetaTCVAE(beta=6.0), "the total correlation weighted by 6"),
     "FactorVAE": (
-        lambda: objectives.FactorVAE(gamma=35.0, discriminator_width=300, discriminator_depth=4),
+        lambda: kvae.objectives.FactorVAE(
+            gamma=35.0, discriminator_width=300, discriminator_depth=4
+        ),
         "the total correlation, as a discriminator estimates it, weighted by 35 besides",
     ),
 }
@@ -56,8 +55,7 @@ def gap(first, second) -> Difference:
     return Difference(a.value - b.value, float(np.hypot(a.error, b.error)))
 
 
-@register("disentanglement")
-class Disentanglement(Study):
+class Study:
     question = "Does a price on the total correlation disentangle, and how much of it is luck?"
     datasets = ("sprites",)
 
@@ -83,7 +81,7 @@ class Disentanglement(Study):
 
 def _measure(lab, method, objective, seed) -> _Row:
     # A loss that a discriminator estimates is another in every epoch.
-    monitor = "val_elbo" if isinstance(objective, objectives.FactorVAE) else "val_loss"
+    monitor = "val_elbo" if isinstance(objective, kvae.objectives.FactorVAE) else "val_loss"
     run = lab.fit(
         f"{method}, seed {seed}", objective=objective, binarize=None, seed=seed, monitor=monitor
     )
@@ -155,6 +153,8 @@ def _pictures(lab, rows) -> None:
 
 
 def _walks(lab, run) -> dict:
+    from kvae.plots.walk import kl_per_dimension
+
     params = run.vae.encode(lab.data("test", None).examples[:1000])
     kl = kl_per_dimension(run.vae, {name: np.asarray(part) for name, part in params.items()})
     start = np.asarray(run.vae.posterior.mean(params))[0]
@@ -167,6 +167,8 @@ def _walks(lab, run) -> dict:
 
 
 def _plot(lab, rows) -> None:
+    from kvae.plots import style
+
     @style.styled
     def draw(path):
         figure = style.new_figure(9.0, 3.2)

@@ -5,11 +5,13 @@ import inspect
 import pkgutil
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from kvae.utils import names, plugins
 
 __all__ = ["Register", "import_modules"]
+
+Thing = TypeVar("Thing")
 
 
 class Register(Mapping):
@@ -49,7 +51,7 @@ class Register(Mapping):
             raise ValueError(f"There is a {self.kind} {name!r} already: {present!r}.")
         self._things[name] = thing
 
-    def register(self, *names: str) -> Callable:
+    def register(self, *names: str) -> Callable[[Thing], Thing]:
         """Returns a decorator that registers a class or a function under one or more names."""
 
         def decorate(thing):

@@ -73,9 +73,14 @@ def stub(package: str) -> str:
 
 
 def _formatted(text: str) -> str:
-    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "stub.pyi", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=True)
-    return done.stdout
+    """Returns the text as `make lint` wants it."""
+    for command in (["check", "--quiet", "--select", "I", "--fix"], ["format"]):
+        line = [sys.executable, "-m", "ruff", *command, "--stdin-filename", "stub.pyi", "-"]
+        done = subprocess.run(
+            line, input=text, capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        text = done.stdout
+    return text
 
 
 def main() -> None:
