@@ -8,13 +8,14 @@ import numpy as np
 from export.signatures import (
     FILE_SUFFIX,
     INPUTS,
+    UNIFORM_SUFFIX,
     Signature,
     TensorInfo,
     matches,
     specified_input,
 )
 
-__all__ = ["inputs", "png"]
+__all__ = ["for_graph", "inputs", "png"]
 
 _SEED = 20
 _ENDS = ("z_end", "image_end", "image_end" + FILE_SUFFIX)
@@ -47,6 +48,20 @@ def inputs(
     return {name: make(name, info) for name, info in signature.inputs.items()}
 
 
+def for_graph(specs, count: int, model) -> dict[str, np.ndarray]:
+    """Makes `count` rows of every input of a graph.
+
+    Args:
+        specs: sequence of `tf.TensorSpec`. The inputs, whose first axis is the batch.
+        count: int.
+        model: `kvae.VAE`.
+    """
+    infos = {
+        spec.name: TensorInfo(spec.dtype.name, (None, *spec.shape.as_list()[1:])) for spec in specs
+    }
+    return inputs(Signature(infos, {}), count, model)
+
+
 def png(pixels: np.ndarray) -> bytes:
     """Encodes uint8 pixels `[height, width, channels]` of 1, 3 or 4 channels as a PNG file."""
     height, width, channels = pixels.shape
@@ -71,7 +86,7 @@ class _Makers:
         self.event_shape = tuple(event_shape or getattr(model, "event_shape", None) or (8, 8, 1))
 
     def make(self, name: str, info: TensorInfo, count: int) -> np.ndarray:
-        # Both ends of an interpolation have draws of their own.
+        # The two ends of an interpolation get different draws.
         rng = np.random.default_rng(_SEED + (name in _ENDS))
         kind = _kind(name)
         if kind == "image":
@@ -82,15 +97,15 @@ class _Makers:
             return self._labels(info, count)
         integer = np.dtype(info.dtype).kind in "iu"
         if kind == "seed" and integer:
-            # Large ones too, where the type has room for them: both halves of a seed count.
+            # Large seeds too, where the type has room for them, since both halves of a seed count.
             largest = min(np.iinfo(info.dtype).max, INPUTS[name].largest)
             return rng.integers(largest, size=count).astype(info.dtype)
         if kind == "number" and integer:
-            # The work for a row grows with its number: little of it will do.
+            # The work for a row grows with its number, so the numbers are small.
             return (np.arange(count) % INPUTS[name].example + 1).astype(info.dtype)
         if kind == "number":
             return np.linspace(1.0, 0.5, count).astype(info.dtype)
-        if name.endswith("uniform"):  # The noise of a prior; other noise is Gaussian.
+        if name.endswith(UNIFORM_SUFFIX):
             return rng.random(_shape(info, count)).astype(info.dtype)
         return self._anything(info, count, rng)
 
@@ -112,7 +127,7 @@ class _Makers:
         return np.clip(self._drawn(count, rng), 0, 255).astype(np.uint8)
 
     def _intensities(self) -> bool:
-        """Whether any numbers from 0 to 1 will do."""
+        """Checks whether the model takes any numbers from 0 to 1."""
         if self.model is None:
             return True
         likelihood = self.model.likelihood

@@ -2,7 +2,7 @@
 
 __all__ = ["UNITS", "half_type", "in_float32"]
 
-# The largest relative error of rounding a number, by the types of half precision.
+# The largest relative error of rounding a number to each type of half precision.
 UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 

@@ -1,30 +1,34 @@
-"""What a TFLite file costs and what it loses: size, operators, latency, error, nats."""
+"""Measures what a TFLite file costs and loses: size, operators, latency, error, nats."""
 
 import dataclasses
 import os
 import pathlib
 import tempfile
 import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.runtimes import litert
 from export.signatures import DECODE
 
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
+
 __all__ = ["Profile", "profile"]
 
-# What a file may lose: the error of an image in [0, 1], and nats of reconstruction.
+# What a file may lose: the largest error of an image in [0, 1], and nats of reconstruction.
 MAX_ERROR = {"float32": 1e-5, "float16": 1e-3}
 MAX_NATS = 1.0
-# Probabilities of pixels are kept so far from 0 and 1, the model's as the file's: in eight bits
-# they are multiples of 1/256, and the logarithm of an exact 0 would say nothing of the picture.
+# The model's and the file's probabilities of pixels are kept this far from 0 and 1. In eight bits
+# they are multiples of 1/256, and the logarithm of an exact 0 says nothing about the image.
 _CLOSEST = 1e-4
 _DRAWS = 200
 
 
 @dataclasses.dataclass
 class Profile:
-    """What `export.profile` measured. Prints as a table; true when the file is good enough.
+    """What `export.profile` measured. It prints as a table, and is true when the file passes.
 
     Attributes:
         path: Path. The file.
@@ -56,7 +60,7 @@ class Profile:
 
     @property
     def problems(self) -> list[str]:
-        """What is not good enough, a line each."""
+        """Returns a line for each thing that is not good enough."""
         lines = []
         allowed = MAX_ERROR.get(self.precision)
         if allowed is not None and not self.max_abs_error <= allowed:
@@ -67,7 +71,7 @@ class Profile:
 
     @property
     def ok(self) -> bool:
-        """Whether float16 is within 1e-3 of the model, and no precision costs over a nat."""
+        """Checks whether the errors and the nats lost are within what is allowed."""
         return not self.problems
 
     def __bool__(self) -> bool:
@@ -102,8 +106,8 @@ class Profile:
 
 def profile(
     path: str | os.PathLike,
-    model,
-    data=None,
+    model: "VAE",
+    data: Any = None,
     batch_sizes: tuple[int, ...] = (1, 32),
     seconds: float = 0.3,
 ) -> Profile:
@@ -183,7 +187,7 @@ def profile(
 
 
 def _latents(model, data):
-    """Gives examples (`None` without data), labels (`None` without classes) and latents."""
+    """Returns examples (`None` without data), labels (`None` without classes) and latents."""
     if data is None:
         if model.prior is None:
             raise ValueError(f"{model.name!r} has no prior to draw latents from: give `data`.")
@@ -209,7 +213,7 @@ def _latents(model, data):
 
 
 def _reconstruction(model, z, label, x, mean) -> float | None:
-    """−E log p(x|z) in nats for a likelihood of this mean; `None` where that is not enough."""
+    """Returns −E log p(x|z) in nats for this mean of p(x|z); `None` if that is not enough."""
     import kvae
 
     params = dict(model.conditioned_on(label).decode_params(z))
@@ -258,7 +262,7 @@ def _latencies(model, file, inputs, label, batch_sizes, seconds) -> list[dict]:
 
 
 def _median(function, seconds: float) -> float:
-    """The median of what `function` takes, in milliseconds."""
+    """Returns the median time that a call of `function` takes, in milliseconds."""
     function()  # The first call traces, allocates and reads weights.
     times, end = [], time.perf_counter() + seconds
     while len(times) < 3 or (time.perf_counter() < end and len(times) < 1000):

@@ -17,8 +17,10 @@ __all__ = [
     "ENCODE",
     "FILE_SUFFIX",
     "INPUTS",
+    "PREPROCESSING",
     "PRIOR",
     "SIGNATURES",
+    "UNIFORM_SUFFIX",
     "WARMUP_BATCH_SIZES",
     "Call",
     "Input",
@@ -40,6 +42,11 @@ ENCODE = "encode"
 # TFLite files alone have this one, since they draw no random numbers: base noise to z.
 PRIOR = "prior"
 
+# The ending of the names of a prior's uniform noise, on [0, 1); other noise is N(0, 1).
+UNIFORM_SUFFIX = "uniform"
+
+# How clients may send images: as the model takes them, as intensities, or as files.
+PREPROCESSING = ("float32", "uint8", "png")
 # An input of image files is called so: `image_bytes`.
 FILE_SUFFIX = "_bytes"
 

@@ -59,7 +59,6 @@ def test_imports_are_absolute():
     assert relative == []
 
 
-@NOT_YET
 def test_nothing_inside_kvae_imports_its_root():
     """`import kvae` is for users: it would hide from which layer a name comes."""
     found = [

@@ -1,1 +1,1 @@
-"""The insides of exported files, read and changed without TensorFlow."""
+"""Reads and changes the insides of exported files, without TensorFlow."""

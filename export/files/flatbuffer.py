@@ -50,7 +50,7 @@ def pack(model) -> bytes:
 
 
 def _number(code) -> int:
-    # Codes up to 127 are also in the older, narrower field; the larger of both is meant.
+    # Codes up to 127 are also in the older, narrower field, so the larger of both counts.
     return max(code.builtinCode, code.deprecatedBuiltinCode)
 
 
@@ -113,7 +113,7 @@ def halves(model) -> list[tuple]:
 
 
 def widen(model, half: tuple, full) -> bool:
-    """Gives weights in 16 bits back the 32 bits that they have in the file `full`.
+    """Replaces weights in 16 bits by the same weights in 32 bits, of the file `full`.
 
     Args:
         model: `ModelT`, which is changed.
@@ -146,7 +146,7 @@ def widen(model, half: tuple, full) -> bool:
 
 
 def _values(model, tensor):
-    """The bytes of a constant; `None` for what is computed."""
+    """Returns the bytes of a constant; `None` for a tensor that is computed."""
     data = model.buffers[tensor.buffer].data
     return None if data is None or not len(data) else data
 
@@ -166,7 +166,7 @@ def join(models):
         first.buffers += other.buffers
         for graph in other.subgraphs:
             for tensor in graph.tensors:
-                # Buffer 0 is the empty one, of tensors without content.
+                # Buffer 0 is the empty one, which tensors without content share.
                 tensor.buffer = tensor.buffer and tensor.buffer + buffers
             for operator in graph.operators or ():
                 operator.opcodeIndex += codes
@@ -217,7 +217,7 @@ def split(model, name: str, version: int) -> int:
             after = schema.OperatorT()
             after.opcodeIndex = _code(model, apart[activation], 1)
             after.outputs = operator.outputs
-            # The numbers between both: of the same shape and, in eight bits, on the same scale.
+            # The tensor between both has the same shape and, in eight bits, the same scale.
             between = copy.copy(graph.tensors[operator.outputs[0]])
             between.name = between.name + b"/before_activation"
             graph.tensors.append(between)

@@ -13,7 +13,7 @@ from export.signatures import Signature, TensorInfo
 
 __all__ = ["DTYPES", "messages", "parse_meta_graph", "read_signatures"]
 
-# TensorFlow's DataType enumeration, as far as NumPy can hold it: strings are arrays of bytes.
+# The part of TensorFlow's DataType enumeration that NumPy can hold; strings are bytes.
 DTYPES = {
     1: "float32",
     2: "float64",
@@ -132,18 +132,18 @@ def _signatures(meta_graph) -> dict[str, Signature]:
             tuple(sorted(signature.defaults)),
         )
         for name, signature in sorted(meta_graph.signature_def.items())
-        # The loader's own bookkeeping entries (`__saved_model_init_op`) are not for callers.
+        # The loader's own entries (`__saved_model_init_op`) are not for callers.
         if not name.startswith("__")
     }
 
 
 def parse_meta_graph(data: bytes) -> dict[str, Signature]:
-    """Gives the signatures of a serialized `MetaGraphDef`, by name."""
+    """Returns the signatures of a serialized `MetaGraphDef`, by name."""
     return _signatures(messages()["MetaGraph"].FromString(data))
 
 
 def read_signatures(path: str | os.PathLike) -> dict[str, Signature]:
-    """Gives the signatures of a SavedModel folder, by name.
+    """Returns the signatures of a SavedModel folder, by name.
 
     Args:
         path: str or path. The version folder, the one that holds `saved_model.pb`.

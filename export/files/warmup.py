@@ -96,7 +96,7 @@ def _array(tensor) -> np.ndarray:
 
 
 def _checksum(data: bytes) -> bytes:
-    """The masked CRC-32C of the TFRecord format."""
+    """Returns the masked CRC-32C of the TFRecord format."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)

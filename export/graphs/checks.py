@@ -1,4 +1,4 @@
-"""Checks of requests within the graph, in the words of the model's own errors."""
+"""Checks requests within the graph, and refuses them in the words of the model's own errors."""
 
 import tensorflow as tf
 
@@ -8,9 +8,9 @@ __all__ = ["Checks"]
 
 
 class Checks:
-    """The checks of one request to a model.
+    """Checks one request to a model.
 
-    Each method returns its tensor, which is then known to be what the model takes.
+    Each method returns its tensor, which has then been checked.
 
     Args:
         model: `kvae.VAE`.
@@ -107,7 +107,7 @@ class Checks:
             with tf.control_dependencies([tf.debugging.Assert(valid, [words()])]):
                 return tf.identity(valid)
 
-        # The words are made when they are needed, which costs valid requests nothing.
+        # The words are only made when they are needed, so they cost valid requests nothing.
         with tf.control_dependencies([tf.cond(valid, lambda: tf.identity(valid), fail)]):
             return tf.identity(value)
 

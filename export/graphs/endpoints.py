@@ -19,10 +19,13 @@ __all__ = ["Endpoint", "endpoints", "exportable", "mean", "write"]
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """A signature to be: `function` takes one tensor for each of `inputs`, returns a dict.
+    """A signature as a graph.
 
-    `defaults` are the values of inputs that may be left out, by name: one row, which stands for
-    all of them.
+    Attributes:
+        inputs: tuple of `tf.TensorSpec`.
+        function: callable. Takes a tensor for each input, and returns a dict of tensors.
+        defaults: dict of str to float. The values of inputs that may be left out, the same for
+            every row.
     """
 
     inputs: tuple[tf.TensorSpec, ...]
@@ -59,14 +62,14 @@ def endpoints(
     fit: str = "stretch",
     refuse: bool = True,
 ) -> dict[str, Endpoint]:
-    """Gives what `model` can be asked, by signature name.
+    """Returns the graphs of a model's signatures, by name.
 
     Args:
         model: `kvae.VAE`. Built.
         batch: int or `None`. A fixed batch size; any size by default.
         images: str or `None`. How images are sent: the name of a `preprocessing`.
-        signatures: sequence of str or `None`. Which, beside `serving_default`, without which no
-            SavedModel is written. Defaults to `None`: all that the model has.
+        signatures: sequence of str or `None`. The names; `serving_default` is always among the
+            graphs. Defaults to `None`: all that the model has.
         fit: str. How files of images are brought to the model's size.
         refuse: bool. Whether a request with a row that the model does not take is an error; else
             (`serving_default` and `encode`) that row's outputs are NaN. Defaults to `True`.
@@ -74,17 +77,17 @@ def endpoints(
     Raises:
         ValueError: for an unknown name, and for a signature that the model cannot have.
     """
-    images = preprocessing.images(model, images, fit)
+    sent = preprocessing.images(model, images, fit)
     reasons = specification.left_out(model)
     if signatures is None:
         signatures = [name for name in specification.SIGNATURES if name not in reasons]
-    signatures = dict.fromkeys((specification.DECODE, *signatures))
-    for name in signatures:
+    wanted = dict.fromkeys((specification.DECODE, *signatures))
+    for name in wanted:
         if name not in specification.SIGNATURES:
             raise names.unknown_name("signature", name, specification.SIGNATURES)
         if name in reasons:
             raise ValueError(f"{model.name!r} has no signature {name!r}: {reasons[name]}.")
-    return {name: _endpoint(model, name, batch, images, refuse) for name in signatures}
+    return {name: _endpoint(model, name, batch, sent, refuse) for name in wanted}
 
 
 def write(endpoints: dict[str, Endpoint], path) -> None:
@@ -101,11 +104,11 @@ def write(endpoints: dict[str, Endpoint], path) -> None:
 
 
 def _with_defaults(endpoint: Endpoint) -> Callable:
-    """The function with the arguments that its inputs are, for TensorFlow to find their defaults.
+    """Returns the endpoint's function with named arguments, in which TensorFlow finds defaults.
 
-    It pairs the last defaults with the last inputs, so that a function whose further arguments are
-    not used would have them mixed up. It also traces what it is given twice: this is a single call
-    of a graph that is traced once.
+    TensorFlow pairs the last defaults with the last inputs, and would confuse them where a function
+    has further arguments. It also traces twice what it is given; here it finds a single call of a
+    graph that has been traced already.
     """
     graph = tf.function(endpoint.function, input_signature=endpoint.inputs, autograph=False)
     traced = graph.get_concrete_function()
@@ -148,12 +151,12 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
         given = dict(zip(keys, tensors, strict=True))
         return compute(model, images, Checks(model, refuse), **given)
 
-    defaults = {key: item.default for key, item in known.items() if item.optional}
+    defaults = {key: item.default for key, item in known.items() if item.default is not None}
     return Endpoint(tuple(spec(key, item) for key, item in known.items()), function, defaults)
 
 
 def _for_every_row(values, like):
-    """One value for all rows, or one for each, to one for each."""
+    """Returns one value for each row, of one value for all rows or one for each."""
     return tf.broadcast_to(values, tf.shape(like)[:1])
 
 
@@ -196,8 +199,8 @@ def _generate(model, images, check, seed, temperature, label=None):
         # As in `VAE.sample`, which needs the second half for drawing x.
         return given.sample(1, random.split(seed)[0], temperature)[0]
 
-    # Row by row: a server may put the rows of several clients into one batch, and a row's latent
-    # must not depend on its neighbours.
+    # Latents are drawn row by row, because a server may put the rows of several clients into one
+    # batch, and a row must not depend on its neighbours.
     rows = (scoring.halves(seed), _for_every_row(temperature, seed))
     rows += (label,) if model.conditional else ()
     spec = tf.TensorSpec((model.latent_dim,), tf.float32)
@@ -206,7 +209,7 @@ def _generate(model, images, check, seed, temperature, label=None):
 
 
 def _between(model, check, start, end, steps, label) -> dict:
-    """Latents and images on the way from `start` to `end`, `[batch, most steps, ...]`.
+    """Returns latents and images on the way from `start` to `end`, `[batch, most steps, ...]`.
 
     Rows with fewer steps than others stay at their end.
     """
@@ -215,7 +218,7 @@ def _between(model, check, start, end, steps, label) -> dict:
     last = tf.cast(tf.maximum(steps - 1, 1), tf.float32)
     position = tf.cast(tf.range(most), tf.float32) / last[:, None]
     z = interpolation.interpolate(model, start, end, tf.minimum(position, 1.0))
-    # Time first: labels are those of the last of the leading axes.
+    # Steps come first, since labels belong to the last of the leading axes.
     image = mean(model, tf.transpose(z, (1, 0, 2)), label)
     image = tf.transpose(image, (1, 0, *range(2, 2 + len(model.event_shape))))
     return check.outputs({"image": image, "z": z})

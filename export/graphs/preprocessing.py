@@ -1,4 +1,4 @@
-"""What clients send as an image, and how it becomes what the model takes, within the graph."""
+"""The ways in which clients may send images, and the graphs that turn them into events."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,15 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from export.signatures import FILE_SUFFIX
+from export.signatures import FILE_SUFFIX, PREPROCESSING
 from kvae.datasets.decoding import MODES, decode_image
 from kvae.utils import names
 
-__all__ = ["PREPROCESSING", "Images", "images"]
+__all__ = ["Images", "images"]
 
-PREPROCESSING = ("float32", "uint8", "png")
-
-# A file of a few bytes may promise more pixels than there is memory.
+# The largest image: a file of a few bytes may promise more pixels than there is memory.
 MAX_PIXELS = 1 << 24
 
 
@@ -23,9 +21,9 @@ class Images:
     """A way to send images.
 
     Attributes:
-        suffix: str. What the name of an input of this kind ends in.
+        suffix: str. The ending of the name of an input of this kind.
         spec: `tf.TensorSpec` of one image.
-        decode: callable. A batch of them to events, float32 `[batch, *event]`.
+        decode: callable. Turns a batch of them into events, float32 `[batch, *event]`.
     """
 
     suffix: str
@@ -38,15 +36,15 @@ class Images:
 
 
 def images(model, preprocessing: str | None = None, fit: str = "stretch") -> Images:
-    """Gives the way to send images to `model` that `preprocessing` names.
+    """Returns the way to send images that `preprocessing` names.
 
     Args:
         model: `kvae.VAE`. Built.
         preprocessing: str or `None`. `"float32"` (`None`): events as the model takes them.
             `"uint8"`: intensities from 0 to 255, divided by 255; the numbers themselves where the
             likelihood is one of whole numbers. `"png"`: PNG or JPEG files, which are read as
-            `kvae.datasets.from_folder` reads them, and whose intensities are then treated like
-            that.
+            `kvae.datasets.from_folder` reads them, and whose intensities are then treated as
+            those of `"uint8"`.
         fit: str. As of `kvae.datasets.from_folder`, for `"png"`. Defaults to `"stretch"`.
 
     Raises:
@@ -60,7 +58,7 @@ def images(model, preprocessing: str | None = None, fit: str = "stretch") -> Ima
     event = tuple(model.event_shape)
     if preprocessing in (None, "float32"):
         return Images("", tf.TensorSpec(event, tf.float32), lambda values: values)
-    # The quotients are looked up: an optimized graph would multiply by 1 / 255, to other bits.
+    # The quotients are looked up, since an optimized graph would multiply by 1 / 255.
     levels = np.arange(256, dtype=np.float32)
     levels = levels if model.likelihood.whole_numbers else levels / np.float32(255.0)
 

@@ -1,4 +1,4 @@
-"""The likelihood of images, one row at a time, so that a row's numbers are its own."""
+"""Estimates log p(x) row by row, so that no row's numbers depend on its neighbours."""
 
 import math
 
@@ -9,7 +9,7 @@ from kvae.evaluation.marginal_likelihood.importance import log_weight_terms
 
 __all__ = ["halves", "score"]
 
-# Samples that are decoded at once: a row draws whole chunks, and leaves out what is too much.
+# The samples that are decoded at once. A row draws whole chunks, and drops the surplus.
 _CHUNK = 16
 
 
@@ -77,7 +77,7 @@ def _add(state, log_px, log_ratio, kept):
     largest, total, squares, sum_px, sum_ratio = state
     log_weight = tf.where(kept, log_px + log_ratio, -math.inf)
     new = tf.maximum(largest, tf.reduce_max(log_weight))
-    # Of an impossible image all weights are 0.
+    # All weights of an impossible image are 0.
     unit = tf.where(tf.math.is_finite(new), new, 0.0)
     weight, shrink = tf.exp(log_weight - unit), tf.exp(largest - unit)
     return (

@@ -18,6 +18,7 @@ import numpy as np
 
 from export.files import meta_graph
 from export.runtimes import child
+from export.runtimes.register import RUNTIMES, Runtime
 from export.signatures import Signature, matches
 
 __all__ = ["Session", "SessionError", "library_path"]
@@ -47,7 +48,16 @@ _NUMBERS = {
 
 
 class SessionError(RuntimeError):
-    """An error status of the C++ runtime, e.g. `FAILED_PRECONDITION: Could not find variable`."""
+    """An error status of the C++ runtime, e.g. `FAILED_PRECONDITION: Could not find variable`.
+
+    Attributes:
+        code: str. The status, e.g. `"INVALID_ARGUMENT"`.
+        message: str. What the runtime says.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
 
 
 class _Output(ctypes.Structure):
@@ -82,7 +92,7 @@ def library_path() -> pathlib.Path:
 
 
 def _load_library() -> ctypes.CDLL:
-    # Local symbols (the default): global ones clash with other copies of protobuf.
+    # Symbols are local, as by default, since global ones clash with other copies of protobuf.
     library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_LOCAL)
     pointer, integer, size, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_char_p
     array = ctypes.POINTER
@@ -269,7 +279,7 @@ class Session:
         code = self._library.TF_GetCode(self._status)
         if code:
             message = self._library.TF_Message(self._status).decode(errors="replace")
-            raise SessionError(f"{_CODES.get(code, code)}: {message}")
+            raise SessionError(str(_CODES.get(code, code)), message)
 
     def _places(self, infos):
         places = []
@@ -277,7 +287,7 @@ class Session:
             operation, _, index = info.tensor.partition(":")
             found = self._library.TF_GraphOperationByName(self._graph, operation.encode())
             if not found:
-                raise SessionError(f"NOT_FOUND: the graph has no operation {operation!r}")
+                raise SessionError("NOT_FOUND", f"the graph has no operation {operation!r}")
             places.append(_Output(found, int(index or 0)))
         return (_Output * len(places))(*places)
 
@@ -305,7 +315,7 @@ class Session:
         return range(first, first + self._library.TF_TensorByteSize(handle), _STRING_SIZE)
 
     def _delete(self, handle: int) -> None:
-        # A tensor of strings owns its bytes, and not what they point to.
+        # A tensor of strings does not free what its bytes point to.
         if self._library.TF_TensorType(handle) == _STRING:
             for place in self._string_places(handle):
                 self._library.TF_StringDealloc(place)
@@ -315,7 +325,7 @@ class Session:
         library = self._library
         number = library.TF_TensorType(handle)
         if number not in meta_graph.DTYPES or number == _STRING:
-            raise SessionError(f"UNIMPLEMENTED: an output has type {number}, which is not numeric")
+            raise SessionError("UNIMPLEMENTED", f"an output has type {number}, no number")
         shape = [library.TF_Dim(handle, axis) for axis in range(library.TF_NumDims(handle))]
         data = ctypes.string_at(library.TF_TensorData(handle), library.TF_TensorByteSize(handle))
         return np.frombuffer(data, meta_graph.DTYPES[number]).reshape(shape).copy()
@@ -325,6 +335,13 @@ def _open(path: pathlib.Path):
     session = Session(path)
     return session.run, {"runtime": f"C++ {session.version}"}
 
+
+RUNTIMES.add(
+    "tensorflow",
+    Runtime(
+        "C++", "export.runtimes.c_api", "", library_path, signatures=meta_graph.read_signatures
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

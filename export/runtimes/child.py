@@ -1,4 +1,4 @@
-"""Requests to a process of its own: a runtime that crashes or hangs takes nobody with it.
+"""Runs a runtime in a process of its own, so that a crash or a hang ends nothing else.
 
 A request is a folder: `request.json` (`{"path", "calls": [{"signature", ...}]}`) and, for call
 number i, its inputs as `i.inputs.npz`. The process answers with `response.json` and
@@ -27,7 +27,7 @@ _PREFIX = "array "  # `savez` has argument names of its own, which an output may
 
 @dataclasses.dataclass
 class Result:
-    """What one call gave: `outputs`, or an `error` in one line."""
+    """What one call returned: its `outputs`, or an `error` in one line."""
 
     outputs: dict[str, np.ndarray]
     error: str = ""
@@ -35,7 +35,7 @@ class Result:
 
 @dataclasses.dataclass
 class Answer:
-    """What the process said.
+    """What the process answered.
 
     Attributes:
         results: list of `Result`, one per call, empty when the file could not be loaded.
@@ -103,13 +103,13 @@ def _run(module: str, folder: pathlib.Path, timeout: float) -> str:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
-        # Errors come back in the answer; the runtime's log would only repeat them.
+        # The answer holds the errors, which the runtime's log would only repeat.
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     try:
         done = subprocess.run(
             [sys.executable, "-m", module, str(folder)],
-            # Python puts the working folder first on its path: let it be one without modules.
+            # Python puts the working folder first on its path, so it is one without modules.
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -167,6 +167,6 @@ def serve(arguments: Sequence[str], load: Callable) -> int:
 
 
 def _line(error: Exception) -> str:
-    """An error in one line; the runtime's own come with a stack of graph nodes below."""
+    """Returns an error in one line; below it, the runtime's own list the nodes of a graph."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:500]

@@ -14,6 +14,7 @@ import numpy as np
 
 from export.files import checksum, flatbuffer
 from export.runtimes import child
+from export.runtimes.register import RUNTIMES, Runtime
 
 __all__ = ["METADATA", "Model", "facts", "require"]
 
@@ -41,7 +42,7 @@ class Model:
         metadata: dict. What `export.tflite` wrote into the file about the model; empty in others.
 
     Raises:
-        ValueError: if the file is damaged, is not the one that `export.tflite` sealed, or has no
+        ValueError: if the file is damaged, is not the one that `export.tflite` wrote, or has no
             named signature.
     """
 
@@ -52,7 +53,7 @@ class Model:
         if data[4:8] != b"TFL3":
             raise ValueError("it is not a TFLite file (no TFL3 mark)")
         checksum.check(data)
-        # The interpreter maps the file and keeps it; it checks the structure before anything else.
+        # The interpreter maps the file, and checks its structure before anything else.
         self._interpreter = Interpreter(model_path=str(path))
         self.signatures = {
             name: self._describe(name) for name in self._interpreter.get_signature_list()
@@ -135,7 +136,7 @@ class Model:
 
 
 def facts(model: Model) -> dict:
-    """What another process is told of a file."""
+    """Returns what the process tells of a file."""
     return {
         "runtime": f"LiteRT {importlib.metadata.version('ai-edge-litert')}",
         "signatures": model.signatures,
@@ -149,6 +150,8 @@ def _open(path: pathlib.Path):
     model = Model(path)
     return model.run, facts(model)
 
+
+RUNTIMES.add("litert", Runtime("LiteRT", "export.runtimes.litert", ".tflite", require))
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

@@ -11,12 +11,13 @@ import sys
 import numpy as np
 
 from export.runtimes import child, litert
+from export.runtimes.register import RUNTIMES, Runtime
 
 __all__ = ["Model"]
 
 
 class Model(litert.Model):
-    """A loaded file of a fixed batch size, on the GPU and in 32 bits. As `litert.Model`.
+    """A loaded TFLite file that runs on the GPU, in 32 bits, with the methods of `litert.Model`.
 
     Raises:
         ValueError: if the file is damaged, or the accelerator leaves out a part of it.
@@ -28,7 +29,7 @@ class Model(litert.Model):
 
         super().__init__(path)
         options = compiled_model.Options(
-            # No other one to fall back on.
+            # There is no other accelerator to fall back on.
             hardware_accelerators=compiled_model.HardwareAccelerator.GPU,
             gpu_options=compiled_model.GpuOptions(enforce_f32=True),
         )
@@ -62,6 +63,11 @@ def _open(path: pathlib.Path):
     facts = litert.facts(model)
     return model.run, {**facts, "runtime": f"{facts['runtime']}, GPU"}
 
+
+RUNTIMES.add(
+    "litert_gpu",
+    Runtime("LiteRT", "export.runtimes.litert_gpu", ".tflite", litert.require, accelerator="gpu"),
+)
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

@@ -13,6 +13,7 @@ import numpy as np
 
 from export.files import checksum
 from export.runtimes import child
+from export.runtimes.register import RUNTIMES, Runtime
 
 __all__ = ["METADATA", "Model", "require"]
 
@@ -42,7 +43,7 @@ class Model:
         metadata: dict. What `export.onnx` wrote into the file about the model; empty in others.
 
     Raises:
-        ValueError: if the file is not the one that `export.onnx` sealed.
+        ValueError: if the file is not the one that `export.onnx` wrote.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -91,6 +92,10 @@ def _open(path: pathlib.Path):
     }
     return model.run, facts
 
+
+RUNTIMES.add(
+    "onnx_runtime", Runtime("ONNX Runtime", "export.runtimes.onnx_runtime", ".onnx", require)
+)
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

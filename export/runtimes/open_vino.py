@@ -10,34 +10,39 @@ import sys
 import numpy as np
 
 from export.runtimes import child
+from export.runtimes.register import RUNTIMES, Runtime
 from export.signatures import DECODE
 
-__all__ = ["SIGNATURE", "installed"]
-
-SIGNATURE = DECODE  # The only one that OpenVINO reads.
+__all__ = ["require"]
 
 
-def installed() -> bool:
-    """Tells whether OpenVINO is there, without importing it."""
-    return importlib.util.find_spec("openvino") is not None
+def require() -> None:
+    """Raises `FileNotFoundError` when OpenVINO is not installed."""
+    if importlib.util.find_spec("openvino") is None:
+        raise FileNotFoundError("OpenVINO is not installed: run `pip install openvino`.")
 
 
 def _open(path: pathlib.Path):
     import openvino
 
     core = openvino.Core()
-    # In full precision, which is not its first choice on every processor.
+    # Full precision is not OpenVINO's first choice on every processor.
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
 
     def run(signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if signature != SIGNATURE:
-            raise ValueError(f"OpenVINO runs {SIGNATURE!r} alone, not {signature!r}.")
+        if signature != DECODE:
+            raise ValueError(f"OpenVINO runs {DECODE!r} alone, not {signature!r}.")
         outputs = compiled(inputs)
         return {name: values for key, values in outputs.items() for name in key.get_names()}
 
     return run, {"runtime": f"OpenVINO {openvino.__version__.partition('-')[0]}"}
 
+
+RUNTIMES.add(
+    "openvino",
+    Runtime("OpenVINO", "export.runtimes.open_vino", "", require, only=DECODE, second=True),
+)
 
 if __name__ == "__main__":
     sys.exit(child.serve(sys.argv[1:], _open))

@@ -1,4 +1,4 @@
-"""Checks the address that a server is to listen at, and says what to change where it cannot."""
+"""Checks the addresses that servers are to listen at, and advises where they cannot."""
 
 import errno
 import ipaddress
@@ -6,7 +6,7 @@ import socket
 
 __all__ = ["OPEN", "check", "everywhere", "family", "joined", "refused", "resolved"]
 
-# Said of a port that everybody reaches.
+# The advice for a port that everybody can reach.
 OPEN = (
     "every interface of this machine listens: whoever reaches it may ask, for there are neither "
     "users nor TLS. Put a firewall or a reverse proxy before it"
@@ -24,7 +24,7 @@ def resolved(host: str) -> str:
     except ValueError:
         pass
     try:
-        # IPv4 first, as servers that know nothing else do.
+        # IPv4 comes first, because some servers know nothing else.
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         return min(found, key=lambda item: item[0] != socket.AF_INET)[4][0]
     except (OSError, UnicodeError):
@@ -34,7 +34,7 @@ def resolved(host: str) -> str:
 
 
 def everywhere(host: str) -> bool:
-    """Tells whether an IP address stands for all interfaces of the machine."""
+    """Checks whether an IP address stands for all interfaces of the machine."""
     return ipaddress.ip_address(host).is_unspecified
 
 

@@ -1,5 +1,4 @@
-"""The servers that `kvae serve` runs: TensorFlow Serving where there is one, else the development
-server."""
+"""The backends of `kvae serve`: TensorFlow Serving, its Docker image, the development server."""
 
 import contextlib
 import os
@@ -24,7 +23,7 @@ __all__ = [
 BACKENDS = ("model_server", "docker", "development")
 
 _EXECUTABLE = "tensorflow_model_server"
-# Flag to the repository's file that it names.
+# Each flag of TensorFlow Serving, and the file of the repository that it names.
 _FILES = {
     "--batching_parameters_file": "batching_params.pbtxt",
     "--monitoring_config_file": "monitoring.config",
@@ -61,7 +60,7 @@ def choose(backend: str = "auto") -> str:
 
 
 def _docker_answers() -> bool:
-    # The command alone is not enough: its daemon may not run, or not be for this user.
+    # The command alone is not enough: the daemon may not run, or refuse this user.
     if shutil.which("docker") is None:
         return False
     command = ["docker", "version", "--format", "{{.Server.Version}}"]
@@ -89,7 +88,7 @@ def check_host(backend: str, host: str) -> None:
 
 @contextlib.contextmanager
 def model_server_command(models: dict, port: int, grpc_port: int, limits: Limits):
-    """Gives the command that serves these models with an installed TensorFlow Serving.
+    """Yields the command that serves these models with an installed TensorFlow Serving.
 
     It listens on every interface of the machine (see `check_host`).
 
@@ -103,7 +102,7 @@ def model_server_command(models: dict, port: int, grpc_port: int, limits: Limits
     with tempfile.TemporaryDirectory(prefix="kvae-serve-") as folder:
         config = pathlib.Path(folder) / "models.config"
         if repository is not None:
-            # With what the operator changed in it, e.g. the versions to serve.
+            # The operator may have changed it, e.g. to choose the versions to serve.
             text = (repository / "models.config").read_text("utf-8")
             config.write_text(text.replace('"/repository/', f'"{repository}/'), "utf-8")
         else:
@@ -131,7 +130,7 @@ def docker_command(
     limits: Limits,
     image: str = repository.IMAGE,
 ):
-    """Gives the command that serves these models with the official image.
+    """Yields the command that serves these models with the official image.
 
     Args:
         models: dict of str to path, as `model_server_command` takes them.
@@ -199,7 +198,7 @@ def run_command(command: list[str]) -> int:
     """Runs a server until it ends, or until this process is told to; returns its status."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "1", **os.environ}
     process = subprocess.Popen(command, env=environment)
-    # Ctrl-C reaches it by itself: it is in the terminal's group.
+    # The server is in the terminal's group, so Ctrl-C reaches it by itself.
     previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         while True:
@@ -207,7 +206,7 @@ def run_command(command: list[str]) -> int:
                 status = process.wait()
             except KeyboardInterrupt:
                 continue
-            # Told to stop, it did.
+            # A server that stops when it is told to has succeeded.
             return 0 if status in (-signal.SIGTERM, -signal.SIGINT, 130, 143) else status
     finally:
         signal.signal(signal.SIGTERM, previous)

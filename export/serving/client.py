@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from export.serving.transports import Grpc, Rest, ServingError
 from export.signatures import DECODE, FILE_SUFFIX, INPUTS, Signature, TensorInfo
 
 __all__ = ["Client", "Generated", "Interpolated", "Score", "ServingError"]
 
-# Answers after which the same request may fare better. Every signature is a function of its inputs,
-# so that asking twice does no harm.
+# The errors after which the same request may succeed. Every signature is a function of its inputs,
+# so asking twice does no harm.
 _TRANSIENT = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 _STEPS, _SAMPLES = int(INPUTS["steps"].default), int(INPUTS["num_samples"].default)
 _TEMPERATURE = INPUTS["temperature"].default
+
+# Events, or the contents of image files.
+Images = ArrayLike | bytes | Sequence[bytes]
+Labels = int | Sequence[int] | np.ndarray | None
 
 
 class Generated(NamedTuple):
@@ -105,9 +110,11 @@ class Client:
         """Ends the connection."""
         self._transport.close()
 
-    # What every exported model can be asked.
+    # A method for each signature of `export.signatures`.
 
-    def encode(self, image, label=None, timeout: float | None = None) -> dict[str, np.ndarray]:
+    def encode(
+        self, image: Images, label: Labels = None, timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
         """Returns the posterior's parameters, e.g. `z_mean` and `z_log_var`, `[batch, …]`.
 
         Args:
@@ -118,22 +125,28 @@ class Client:
         """
         return self._ask("encode", {"image": image}, label, timeout)
 
-    def decode(self, z, label=None, timeout: float | None = None) -> np.ndarray:
+    def decode(
+        self, z: ArrayLike, label: Labels = None, timeout: float | None = None
+    ) -> np.ndarray:
         """Returns the mean of p(x|z), `[batch, *event]`, of latents `[batch, latent_dim]`."""
         return self._ask(DECODE, {"z": z}, label, timeout)["image"]
 
-    def reconstruct(self, image, label=None, timeout: float | None = None) -> np.ndarray:
+    def reconstruct(
+        self, image: Images, label: Labels = None, timeout: float | None = None
+    ) -> np.ndarray:
         """Returns the images, through the posterior mean and back, `[batch, *event]`."""
         return self._ask("reconstruct", {"image": image}, label, timeout)["image"]
 
-    def embed(self, image, label=None, timeout: float | None = None) -> np.ndarray:
+    def embed(
+        self, image: Images, label: Labels = None, timeout: float | None = None
+    ) -> np.ndarray:
         """Returns the posterior means, `[batch, latent_dim]`."""
         return self._ask("embed", {"image": image}, label, timeout)["embedding"]
 
     def generate(
         self,
         seed: int | Sequence[int],
-        label=None,
+        label: Labels = None,
         temperature: float | Sequence[float] = _TEMPERATURE,
         timeout: float | None = None,
     ) -> Generated:
@@ -144,7 +157,12 @@ class Client:
         return Generated(outputs["image"], outputs["z"])
 
     def interpolate(
-        self, z_start, z_end, steps: int = _STEPS, label=None, timeout: float | None = None
+        self,
+        z_start: ArrayLike,
+        z_end: ArrayLike,
+        steps: int = _STEPS,
+        label: Labels = None,
+        timeout: float | None = None,
     ) -> Interpolated:
         """Returns the way from each `z_start` to its `z_end`, both `[batch, latent_dim]`."""
         inputs = {"z_start": z_start, "z_end": z_end}
@@ -152,7 +170,12 @@ class Client:
         return Interpolated(outputs["image"], outputs["z"])
 
     def interpolate_images(
-        self, image_start, image_end, steps: int = _STEPS, label=None, timeout: float | None = None
+        self,
+        image_start: Images,
+        image_end: Images,
+        steps: int = _STEPS,
+        label: Labels = None,
+        timeout: float | None = None,
     ) -> Interpolated:
         """Returns the way from each `image_start` to its `image_end`, `[batch, *event]`."""
         inputs = {"image_start": image_start, "image_end": image_end}
@@ -161,10 +184,10 @@ class Client:
 
     def score(
         self,
-        image,
+        image: Images,
         seed: int | Sequence[int] = 0,
         num_samples: int = _SAMPLES,
-        label=None,
+        label: Labels = None,
         timeout: float | None = None,
     ) -> Score:
         """Estimates log p(x) of each image, in nats.
@@ -183,7 +206,7 @@ class Client:
         outputs = self._ask("score", inputs, label, timeout, {"num_samples": num_samples})
         return Score(outputs["elbo"], outputs["log_prob"], outputs["effective_sample_size"])
 
-    # What all of these are made of.
+    # What these methods are made of.
 
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], timeout: float | None = None
@@ -257,7 +280,7 @@ class Client:
             try:
                 return function(deadline, *arguments)
             except ServingError as error:
-                # Half of the pause is random, so that clients do not come back all at once.
+                # Half of the pause is random, so that clients do not all come back at once.
                 wait = pause * random.uniform(0.5, 1.0)
                 late = time.monotonic() + wait >= deadline
                 if error.code not in _TRANSIENT or attempt == self.attempts or late:
@@ -278,7 +301,7 @@ class Client:
     def _ask(self, signature: str, inputs: dict, label, timeout, optional=None) -> dict:
         deadline = self._deadline(timeout)
         known = self._signature(signature, deadline).inputs
-        # A model that takes files calls its images so, and one file is a row.
+        # A model that takes image files names its inputs so; a single file is one row.
         inputs = {
             name + FILE_SUFFIX * (name + FILE_SUFFIX in known): [value]
             if isinstance(value, bytes)
@@ -286,7 +309,7 @@ class Client:
             for name, value in inputs.items()
         }
         rows = len(next(iter(inputs.values())))
-        # All inputs are sent: a server that joins requests to batches wants them alike.
+        # All inputs are sent, since a server that merges requests wants them alike.
         for name, value in (optional or {}).items():
             if name in known:
                 inputs[name] = _rows(value, rows)
@@ -305,7 +328,7 @@ def _rows(value, rows: int) -> np.ndarray:
 
 
 def _array(name: str, value, tensor: TensorInfo) -> np.ndarray:
-    """The array that an input takes, or an error before anything is sent."""
+    """Returns the array that an input takes, or raises an error before anything is sent."""
     if tensor.dtype == "string":
         array = np.asarray(value, object)
         if not all(isinstance(item, bytes) for item in array.ravel()):

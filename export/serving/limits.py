@@ -1,4 +1,4 @@
-"""What a client may ask of a server."""
+"""The limits of what clients may ask of a server."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ __all__ = ["Limits"]
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a client may ask for.
+    """The limits of what clients may ask for.
 
     Attributes:
         timeout: float. Seconds for one request, from its first line to its answer.

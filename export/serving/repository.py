@@ -1,4 +1,4 @@
-"""A model repository that TensorFlow Serving runs: versions, configuration, manifests."""
+"""Model repositories for TensorFlow Serving: versions, configuration, manifests."""
 
 import contextlib
 import dataclasses
@@ -11,26 +11,32 @@ import pathlib
 import re
 import string
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.files import meta_graph
 from export.files.versions import versions
 from export.signatures import BATCH_SIZES, DECODE, specified_input
+from export.verification.results import Report
 from export.verification.verify import verify as run_elsewhere
+from export.writers.register import FORMATS, Format
 from export.writers.saved_model import saved_model
 from kvae.utils import io, locks
 
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
+
 __all__ = ["IMAGE", "MODELS", "Publication", "models", "publish"]
 
-# The release of the TensorFlow that exports; no tag that moves by design, such as `latest`.
+# The release of the TensorFlow that exports, and no tag such as `latest`, which moves.
 IMAGE = "tensorflow/serving:2.21.0"
 MODELS = "models"
 
-# A file that has this line was written here and is written again; one without it is left alone.
+# A file with this line is written anew by each publication; one without it is left alone.
 MARK = "Written by kvae export. Take this line out to keep your own version of the file."
 
-# What the server's REST paths, its text files and every file system allow.
+# The names that the server's REST paths, its text files and every file system allow.
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _TYPED = ("float32", "int64")
 _FULL = "Free some space, e.g. with --keep, or publish elsewhere."
@@ -40,7 +46,7 @@ _LARGEST_LITERAL = 64  # Numbers. Larger inputs are not written out in the READM
 
 @dataclasses.dataclass(frozen=True)
 class Publication:
-    """What `publish` did.
+    """The version that `publish` has published.
 
     Attributes:
         path: path. The version folder.
@@ -52,16 +58,16 @@ class Publication:
     path: pathlib.Path
     version: int
     pruned: tuple[int, ...]
-    report: object
+    report: Report | None
 
 
 def publish(
-    model,
+    model: "VAE",
     repository: str | os.PathLike,
     name: str,
     keep: int | None = None,
     verify: bool = True,
-    **options,
+    **options: Any,
 ) -> Publication:
     """Publishes a model in a repository that TensorFlow Serving runs as it is.
 
@@ -126,7 +132,7 @@ def publish(
     folder = io.writable_folder(home / name, f"publish in {repository}")
     lock = locks.Lock(repository, "a publication", wait=_PATIENCE)
     try:
-        # Beside the models and not in their folders: no server looks for versions here.
+        # The scratch folder is beside the models, where no server looks for versions.
         with (
             io.disk_errors(repository, "nothing was published", _FULL),
             io.scratch_folder(home, "publish") as staging,
@@ -139,7 +145,7 @@ def publish(
                     _configure(repository)
                 pruned = () if keep is None else _prune(folder, keep)
     finally:
-        # The first publication of a model failed: a server would look for versions in vain.
+        # If a model's first publication failed, a server would look for its versions in vain.
         with contextlib.suppress(OSError):
             folder.rmdir()
     return Publication(path, int(path.name), pruned, report)
@@ -235,7 +241,7 @@ def _numbered(written: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
             os.rename(written, path)
             return path
         except OSError as error:
-            # A process that does not ask for the lock has taken this number: take the next.
+            # A process that ignores the lock has taken this number, so take the next one.
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
 
@@ -246,7 +252,7 @@ def _prune(folder: pathlib.Path, keep: int) -> tuple[int, ...]:
     for version in versions(folder)[:-keep]:
         for path in folder.iterdir():
             if path.name.isdigit() and path.name.isascii() and int(path.name) == version:
-                # The server's own user may own it: an old version that stays is no reason to fail.
+                # The server's user may own it. An old version that stays is no reason to fail.
                 with io.scratch_folder(folder.parent, "pruned") as trash:
                     with contextlib.suppress(OSError):
                         os.rename(path, trash / path.name)
@@ -254,15 +260,15 @@ def _prune(folder: pathlib.Path, keep: int) -> tuple[int, ...]:
     return tuple(pruned)
 
 
-# The files beside the models.
-
+_GPU_MANIFEST = "kubernetes/gpu.yaml"
+# The files beside the models, by their paths, and the templates that they are made of.
 _FILES = {
     "batching_params.pbtxt": "batching_params.pbtxt",
     "models.config": "models.config",
     "monitoring.config": "monitoring.config",
     "docker-compose.yml": "docker-compose.yml",
     "kubernetes/cpu.yaml": "kubernetes.yaml",
-    "kubernetes/gpu.yaml": "kubernetes.yaml",
+    _GPU_MANIFEST: "kubernetes.yaml",
     "kubernetes/copy.yaml": "copy.yaml",
     "README.md": "README.md",
 }
@@ -282,7 +288,7 @@ def _configure(repository: pathlib.Path) -> None:
         "sections": "\n".join(_section(name, folder) for name, folder in found.items()),
     }
     for path, template in _FILES.items():
-        gpu = path.endswith("gpu.yaml")
+        gpu = path == _GPU_MANIFEST
         own = {
             "image": f"{IMAGE}-gpu" if gpu else IMAGE,
             "memory": "8Gi" if gpu else "2Gi",
@@ -308,7 +314,7 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 
 def _section(name: str, folder: pathlib.Path) -> str:
-    """The README's words on one model: its signatures, and calls that can be copied."""
+    """Returns the README's section on a model: its signatures, and calls to copy."""
     found = meta_graph.read_signatures(folder / str(versions(folder)[-1]))
     rows = ["| signature | inputs | outputs |", "|---|---|---|"]
     calls = []
@@ -368,3 +374,15 @@ def _example(signature) -> dict | None:
         if key == "seed":
             example[key] = [1, 2]
     return example
+
+
+FORMATS.add(
+    "repository",
+    Format(
+        "model repository",
+        publish,
+        "repository",
+        ("name", "keep", "verify", "preprocessing", "fit"),
+        verified=False,  # `publish` does it itself.
+    ),
+)

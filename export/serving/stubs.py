@@ -9,12 +9,12 @@ NEEDS = "pip install grpcio && pip install --no-deps tensorflow-serving-api"
 
 
 def installed() -> bool:
-    """Tells whether the packages are there, without importing them."""
+    """Checks whether the packages are there, without importing them."""
     return all(importlib.util.find_spec(name) for name in ("grpc", "tensorflow_serving"))
 
 
 def modules():
-    """Imports what gRPC takes: `grpc` and, of the stubs, a function from name to module.
+    """Imports the package `grpc`, and returns it with a function that imports a stub by name.
 
     Raises:
         ImportError: with what to install.

@@ -1,4 +1,4 @@
-"""How a client's calls travel: TensorFlow Serving's REST and gRPC APIs."""
+"""The transports of a client's calls: TensorFlow Serving's REST and gRPC APIs."""
 
 import base64
 import http.client
@@ -33,7 +33,7 @@ _NAMES = {"float": "float32", "double": "float64", "half": "float16"}
 
 
 class ServingError(RuntimeError):
-    """What the server said, or that it did not answer.
+    """An error that the server answered, or that it did not answer.
 
     Attributes:
         code: str. `"INVALID_ARGUMENT"`, `"NOT_FOUND"`, `"UNAVAILABLE"`, `"DEADLINE_EXCEEDED"` or

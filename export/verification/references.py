@@ -1,17 +1,10 @@
-"""The model's own answers to the inputs of its exported signatures, and their precision."""
+"""The model's own answers to the inputs of its exported signatures."""
 
 import numpy as np
 
 from export.signatures import DECODE, ENCODE, FILE_SUFFIX, PRIOR, left_out, specified_input
 
-__all__ = ["answers", "kind_of_images", "moved", "rounding"]
-
-# Runtimes round at other places: some of them compute in 32 bits between two layers, or in all. Two
-# of them differ by at most so many times what rounding does to the model itself, and a few units in
-# the last place more.
-_TIMES, _UNITS_MORE = 3.0, 2.0
-# The same in units in the last place, where it is not known what rounding does to the model.
-_UNITS_UNKNOWN = 16.0
+__all__ = ["answers", "kind_of_images", "moved"]
 
 
 def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
@@ -44,7 +37,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
         outputs = _interpolation(model, *ends, inputs["steps"], label)
     elif name == "score" and name not in left_out(model):
-        # Its numbers have a test of their own; here it is whether they are the same elsewhere.
+        # A test holds these numbers against the model's; here another runtime has to agree.
         kind = kind_of_images(inputs)
         endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
@@ -55,13 +48,13 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
 
 
 def _label(inputs) -> np.ndarray | None:
-    """The classes of a request, whatever form they have."""
+    """Returns the classes of a request, which may be one-hot; `None` without any."""
     label = inputs.get("label")
     return np.argmax(label, axis=-1) if label is not None and label.ndim == 2 else label
 
 
 def _events(model, inputs) -> dict[str, np.ndarray]:
-    """The images of a request as the model takes them."""
+    """Returns the images of a request as the model takes them."""
     import tensorflow as tf
 
     from export.graphs import preprocessing
@@ -127,7 +120,7 @@ def _draws(model, seeds, temperatures, label):
 
 
 def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
-    """Rows with fewer steps than the longest stay at their end."""
+    """Returns the way of each row; one with fewer steps than the longest stays at its end."""
     from kvae.utils import interpolation
 
     most = int(max(steps))
@@ -136,25 +129,3 @@ def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
     labels = None if label is None else np.repeat(label, most)
     images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
     return {"image": images.reshape(*z.shape[:2], *images.shape[1:]), "z": z}
-
-
-def rounding(unit: float, wanted: dict, precise: dict | None) -> dict[str, float]:
-    """Returns by how much runtimes may differ in each output, for the rounding of half precision.
-
-    An output that rounding does not change, such as the draws of a prior, may not differ for it.
-
-    Args:
-        unit: float. The relative error of rounding one number.
-        wanted: dict of arrays. The model's outputs.
-        precise: dict of arrays or `None`. Those of the model in float32, where they are known.
-    """
-    allowed = {}
-    for name, array in wanted.items() if unit else ():
-        last_place = unit * max(1.0, float(np.abs(array).max(initial=0.0)))
-        if precise is None:
-            allowed[name] = _UNITS_UNKNOWN * last_place
-        elif difference := float(
-            np.abs(np.subtract(array, precise[name], dtype="f8")).max(initial=0.0)
-        ):
-            allowed[name] = _TIMES * difference + _UNITS_MORE * last_place
-    return allowed

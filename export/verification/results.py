@@ -1,4 +1,4 @@
-"""The result of a verification."""
+"""What a verification found: a row for each comparison, and the report of all of them."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ __all__ = ["Report", "Row"]
 
 @dataclasses.dataclass
 class Row:
-    """One comparison.
+    """One comparison of an output at one batch size.
 
     Attributes:
         signature: str. The exported function.
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether it ran and agrees."""
+        """Checks whether the signature ran, and its numbers agree."""
         if self.error:
             return False
         if self.max_abs_error is None or self.tolerance is None:
@@ -49,7 +49,7 @@ class Row:
 
 @dataclasses.dataclass
 class Report:
-    """What `export.verify` found. Prints as a table; true when everything agrees.
+    """What `export.verify` found. It prints as a table, and is true when everything agrees.
 
     Attributes:
         path: Path. The file or folder that ran.
@@ -64,7 +64,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every row is fine, and there is one."""
+        """Checks whether there are rows, and all of them are fine."""
         return bool(self.rows) and all(row.ok for row in self.rows)
 
     @property
@@ -78,7 +78,7 @@ class Report:
 
     @property
     def max_abs_error(self) -> float | None:
-        """The largest difference of all; `None` when nothing was compared."""
+        """Returns the largest difference of all rows; `None` when nothing was compared."""
         errors = [row.max_abs_error for row in self.rows if row.max_abs_error is not None]
         return max(errors, key=lambda e: (math.isnan(e), e)) if errors else None
 
@@ -97,7 +97,7 @@ class Report:
         }
 
     def _merged(self) -> list[tuple[Row, list[int]]]:
-        """One row for all batch sizes at which an output is fine: that of the largest error."""
+        """Returns one row, of the largest error, for all batch sizes at which an output is fine."""
         found: dict[tuple, tuple[Row, list[int]]] = {}
         for index, row in enumerate(self.rows):
             key = (row.signature, row.output, row.runtime)

@@ -1,4 +1,4 @@
-"""What a client has to know of an exported model, as plain data."""
+"""The metadata of an exported model, which clients read."""
 
 import math
 

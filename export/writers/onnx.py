@@ -3,15 +3,20 @@
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export import half_precision
+from export import example_inputs, half_precision
 from export.files import checksum
 from export.runtimes import child, onnx_runtime
 from export.signatures import DECODE, ENCODE, Call
 from export.writers import metadata
+from export.writers.register import FORMATS, Format
 from kvae.utils import io, names
+
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
 
 __all__ = ["PARTS", "onnx"]
 
@@ -19,7 +24,11 @@ PARTS = {"decoder": DECODE, "encoder": ENCODE}
 
 
 def onnx(
-    model, path: str | os.PathLike, part: str = "decoder", opset: int = 17, card=None
+    model: "VAE",
+    path: str | os.PathLike,
+    part: str = "decoder",
+    opset: int = 17,
+    card: Any = None,
 ) -> pathlib.Path:
     """Writes a model's decoder or encoder as an ONNX file.
 
@@ -94,20 +103,19 @@ def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     content, _ = tf2onnx.convert.from_function(
         tf.function(endpoint.function), input_signature=endpoint.inputs, opset=opset
     )
-    facts = {**metadata.describe(model, card), "signature": signature, "seal": checksum.NAME}
-    for key, value in ((onnx_runtime.METADATA, json.dumps(facts)), (checksum.NAME, checksum.BLANK)):
+    facts = {**metadata.describe(model, card), "signature": signature, "checksum": checksum.NAME}
+    for key, value in (
+        (onnx_runtime.METADATA, json.dumps(facts)),
+        (checksum.NAME, checksum.PLACEHOLDER),
+    ):
         entry = content.metadata_props.add()
         entry.key, entry.value = key, value
-    return checksum.sealed(content.SerializeToString())
+    return checksum.embed(content.SerializeToString())
 
 
 def _check(model, endpoint, signature: str, file: pathlib.Path, path: pathlib.Path) -> None:
     rows = 3
-    zeros = {
-        spec.name: np.zeros((rows, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
-        for spec in endpoint.inputs
-    }
-    call = Call(signature, zeros)
+    call = Call(signature, example_inputs.for_graph(endpoint.inputs, rows, model))
     answer = child.request("export.runtimes.onnx_runtime", file, [call], timeout=300.0)
     problem = answer.failure or answer.load_error
     if not problem:
@@ -120,3 +128,8 @@ def _check(model, endpoint, signature: str, file: pathlib.Path, path: pathlib.Pa
         raise ValueError(
             f"The ONNX file of {model.name!r} does not run, so {path} was not written: {problem}."
         )
+
+
+FORMATS.add(
+    "onnx", Format("ONNX", onnx, "{name}.onnx", ("part", "card"), values={"part": tuple(PARTS)})
+)

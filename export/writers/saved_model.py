@@ -3,19 +3,24 @@
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from export import example_inputs, half_precision
 from export.files import meta_graph, warmup
 from export.files.versions import METADATA, checksums, versions
 from export.signatures import WARMUP_BATCH_SIZES, Call, Signature, TensorInfo, left_out
 from export.writers import metadata
+from export.writers.register import FORMATS, Format
 from kvae.utils import io
+
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
 
 __all__ = ["saved_model"]
 
 
 def saved_model(
-    model,
+    model: "VAE",
     directory: str | os.PathLike,
     version: int | None = None,
     preprocessing: str | None = None,
@@ -120,7 +125,7 @@ def saved_model(
         except FileExistsError:
             if number not in versions(directory):
                 raise
-            # Another process published this number meanwhile: take the next.
+            # Another process has published this number meanwhile, so take the next one.
 
 
 def _write(model, made, directory: pathlib.Path, version: int, sent: dict) -> pathlib.Path:
@@ -142,7 +147,7 @@ def _write(model, made, directory: pathlib.Path, version: int, sent: dict) -> pa
 
 
 def _warmup_calls(model, found) -> list:
-    """One request of each size for each signature, so that a server's first clients do not wait."""
+    """Returns requests of each size for each signature, so that no first client has to wait."""
     return [
         Call(name, example_inputs.inputs(signature, rows, model))
         for name, signature in found.items()
@@ -172,3 +177,9 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
         },
         "left_out": left_out(model),
     }
+
+
+FORMATS.add(
+    "saved_model",
+    Format("SavedModel", saved_model, "serving/{name}", ("version", "preprocessing", "fit")),
+)

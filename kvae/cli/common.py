@@ -31,6 +31,7 @@ __all__ = [
     "print_json",
     "progress",
     "quiet_tensorflow",
+    "stem",
     "table",
 ]
 
@@ -155,6 +156,11 @@ def add_seed(parser, default: int | None) -> None:
     parser.add_argument(
         "--seed", type=from_0, default=default, help=f"Draw by this seed (default: {shown})."
     )
+
+
+def stem(model: str) -> str:
+    """Returns what a model is called, by its zoo name, its address or its file."""
+    return model.rsplit("/", 1)[-1].removesuffix(".keras")
 
 
 def add_sampler(parser) -> None:

@@ -3,37 +3,39 @@
 import numpy as np
 from keras import ops
 
-import kvae
+from kvae import likelihoods
 from kvae.evaluation import importance_log_prob, latent_summary, linear_probe
 from kvae.likelihoods import Likelihood
+from kvae.models import VAE
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.registry import Study, register
 
-__all__ = ["Binned", "Study", "sharpness"]
+__all__ = ["Binned", "BernoulliOrMSE", "sharpness"]
 
 LIKELIHOODS = {
-    "Bernoulli (BCE)": (lambda: kvae.likelihoods.Bernoulli(), "binary cross-entropy"),
+    "Bernoulli (BCE)": (lambda: likelihoods.Bernoulli(), "binary cross-entropy"),
     "Gaussian, σ = 1 (MSE)": (
-        lambda: kvae.likelihoods.Gaussian(scale=1.0),
+        lambda: likelihoods.Gaussian(scale=1.0),
         "½ squared error + ½ log 2π for each pixel",
     ),
     "Gaussian, σ = 0.1": (
-        lambda: kvae.likelihoods.Gaussian(scale=0.1),
+        lambda: likelihoods.Gaussian(scale=0.1),
         "50 times the squared error − 1.38 for each pixel",
     ),
     "Gaussian, one learned σ": (
-        lambda: kvae.likelihoods.Gaussian("global", scale=0.3),
+        lambda: likelihoods.Gaussian("global", scale=0.3),
         "the weight of the squared error is learned",
     ),
     "Gaussian, optimal σ": (
-        lambda: kvae.likelihoods.Gaussian("optimal", scale=0.3),
+        lambda: likelihoods.Gaussian("optimal", scale=0.3),
         "½ log of the mean squared error for each pixel",
     ),
     "Gaussian, σ of each pixel": (
-        lambda: kvae.likelihoods.Gaussian("per_pixel", log_var_bound=8.0),
+        lambda: likelihoods.Gaussian("per_pixel", log_var_bound=8.0),
         "the decoder weighs each pixel's squared error",
     ),
     "continuous Bernoulli": (
-        lambda: kvae.likelihoods.ContinuousBernoulli(),
+        lambda: likelihoods.ContinuousBernoulli(),
         "binary cross-entropy − log C(λ)",
     ),
 }
@@ -43,7 +45,8 @@ _PROBE = 10_000
 _MARGIN = 0.03  # Of accuracies that count as equal.
 
 
-class Study:
+@register("bernoulli-or-mse")
+class BernoulliOrMSE(Study):
     question = "Binary cross-entropy or mean squared error?"
 
     def run(self, lab) -> None:
@@ -154,7 +157,7 @@ def _binned_log_prob(lab, run, x, levels, tails) -> np.ndarray:
 
     def measure():
         vae = run.vae
-        model = kvae.VAE(
+        model = VAE(
             vae.encoder,
             vae.decoder,
             vae.latent_dim,
@@ -165,7 +168,7 @@ def _binned_log_prob(lab, run, x, levels, tails) -> np.ndarray:
         estimate = importance_log_prob(model, x, num_samples=samples, seed=lab.seed)
         return {"value": estimate.value}
 
-    gaussian = isinstance(run.vae.likelihood, kvae.likelihoods.Gaussian)
+    gaussian = isinstance(run.vae.likelihood, likelihoods.Gaussian)
     name = "binned" if tails or not gaussian else "inside"
     return run.measured(f"{name}_{levels}", measure)["value"]
 

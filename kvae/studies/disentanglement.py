@@ -4,21 +4,22 @@ import dataclasses
 
 import numpy as np
 
-import kvae
+from kvae import objectives
 from kvae.datasets import Sprites
 from kvae.evaluation.disentanglement import SCORES, disentanglement
+from kvae.plots import style
+from kvae.plots.walk import kl_per_dimension
 from kvae.studies.findings import Difference, signed
+from kvae.studies.registry import Study, register
 
-__all__ = ["Study", "gap", "of_seeds"]
+__all__ = ["Disentanglement", "gap", "of_seeds"]
 
 METHODS = {
-    "VAE": (lambda: kvae.objectives.ELBO(), "the ELBO as it is"),
-    "β-VAE": (lambda: kvae.objectives.ELBO(beta=4.0), "the KL weighted by 4"),
-    "β-TCVAE": (lambda: kvae.objectives.BetaTCVAE(beta=6.0), "the total correlation weighted by 6"),
+    "VAE": (lambda: objectives.ELBO(), "the ELBO as it is"),
+    "β-VAE": (lambda: objectives.ELBO(beta=4.0), "the KL weighted by 4"),
+    "β-TCVAE": (lambda: objectives.BetaTCVAE(beta=6.0), "the total correlation weighted by 6"),
     "FactorVAE": (
-        lambda: kvae.objectives.FactorVAE(
-            gamma=35.0, discriminator_width=300, discriminator_depth=4
-        ),
+        lambda: objectives.FactorVAE(gamma=35.0, discriminator_width=300, discriminator_depth=4),
         "the total correlation, as a discriminator estimates it, weighted by 35 besides",
     ),
 }
@@ -55,7 +56,8 @@ def gap(first, second) -> Difference:
     return Difference(a.value - b.value, float(np.hypot(a.error, b.error)))
 
 
-class Study:
+@register("disentanglement")
+class Disentanglement(Study):
     question = "Does a price on the total correlation disentangle, and how much of it is luck?"
     datasets = ("sprites",)
 
@@ -81,7 +83,7 @@ class Study:
 
 def _measure(lab, method, objective, seed) -> _Row:
     # A loss that a discriminator estimates is another in every epoch.
-    monitor = "val_elbo" if isinstance(objective, kvae.objectives.FactorVAE) else "val_loss"
+    monitor = "val_elbo" if isinstance(objective, objectives.FactorVAE) else "val_loss"
     run = lab.fit(
         f"{method}, seed {seed}", objective=objective, binarize=None, seed=seed, monitor=monitor
     )
@@ -153,8 +155,6 @@ def _pictures(lab, rows) -> None:
 
 
 def _walks(lab, run) -> dict:
-    from kvae.plots.walk import kl_per_dimension
-
     params = run.vae.encode(lab.data("test", None).examples[:1000])
     kl = kl_per_dimension(run.vae, {name: np.asarray(part) for name, part in params.items()})
     start = np.asarray(run.vae.posterior.mean(params))[0]
@@ -167,8 +167,6 @@ def _walks(lab, run) -> dict:
 
 
 def _plot(lab, rows) -> None:
-    from kvae.plots import style
-
     @style.styled
     def draw(path):
         figure = style.new_figure(9.0, 3.2)

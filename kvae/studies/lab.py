@@ -12,14 +12,19 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from kvae import datasets, objectives, posteriors, priors, training
+import zoo
+from kvae import datasets, objectives, posteriors, priors, random, training
 from kvae.evaluation import LogProb, importance_log_prob
 from kvae.evaluation.terms import batch_terms
 from kvae.likelihoods import get as get_likelihood
+from kvae.plots.grid import draw_grid
+from kvae.plots.style import styled
 from kvae.studies.findings import Finding
-from kvae.utils import io, names
+from kvae.utils import io
 from kvae.utils.pages import Page
+from kvae.version import __version__
 
 __all__ = ["Lab", "Run", "Scale"]
 
@@ -118,10 +123,6 @@ class Run:
         """The objective's terms on the test set in nats, `[n]` each: elbo, reconstruction, kl, …"""
 
         def measure():
-            import tensorflow as tf
-
-            from kvae import random
-
             x = tf.constant(self.lab.test_images(self))
             seeds = {first: random.fold_in(self.lab.seed, first) for first in range(0, len(x), 500)}
             parts = [
@@ -163,7 +164,7 @@ class Lab:
     Args:
         study: str. Its name.
         question: str. What it asks, the title of its report.
-        dataset: `"digits"`, `"mnist"` or `"sprites"`.
+        dataset: str. One of `kvae.datasets.names()`, of images. Defaults to `"digits"`.
         quick: bool. A few epochs on a few examples. Defaults to `False`.
         seed: int. Of weights, noise, data order and measurements. Defaults to `0`.
         folder: path. Where the report goes.
@@ -190,11 +191,10 @@ class Lab:
         cache="runs/studies",
         say=print,
     ):
-        if dataset not in SCALES:
-            raise names.unknown_name("dataset", dataset, SCALES)
+        datasets.info(dataset)  # An unknown name is refused here.
         self.study, self.question, self.dataset = study, question, dataset
         self.quick, self.seed, self.say = quick, seed, say
-        self.scale = SCALES[dataset]
+        self.scale = SCALES.get(dataset, SCALES["digits"])
         if quick:
             self.scale = dataclasses.replace(self.scale, **_QUICK)
         self.folder = pathlib.Path(folder or f"studies/{study}-{dataset}")
@@ -255,8 +255,6 @@ class Lab:
         Returns:
             `Run`.
         """
-        import zoo
-
         scale = self.scale
         seed = self.seed if seed is None else seed
         parts = {
@@ -331,8 +329,6 @@ class Lab:
             title, subtitle: str. Of the picture.
             **options: further arguments of `kvae.plots.grid.draw_grid`.
         """
-        from kvae.plots.grid import draw_grid
-        from kvae.plots.style import styled
 
         @styled
         def draw(path):
@@ -352,10 +348,6 @@ class Lab:
 
     def write(self) -> pathlib.Path:
         """Writes `README.md` and `index.html` with the conclusion first; returns the folder."""
-        import tensorflow as tf
-
-        from kvae import __version__
-
         report = Page(self.question, f"Made by: {self.command}")
         report.heading("Conclusion")
         report.items(*(str(found) for found in self.findings))

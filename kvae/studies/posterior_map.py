@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from kvae import plots
 from kvae.evaluation import knn_probe
 from kvae.plots.posteriors import moments
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.registry import Study, register
 
-__all__ = ["Study", "coverage"]
+__all__ = ["PosteriorMap", "coverage"]
 
 _DRAWS = 5000
 _CODES = 10_000
@@ -31,12 +33,11 @@ def coverage(means, covariances, z, sigmas: float = 2.0) -> float:
     return float(np.concatenate(inside).mean())
 
 
-class Study:
+@register("posterior-map")
+class PosteriorMap(Study):
     question = "The map of posteriors: where does each image lie, and how surely?"
 
     def run(self, lab) -> None:
-        from kvae import plots
-
         lab.likelihood_images = _LIKELIHOODS
         plane = lab.fit("2 latents", latent_dim=2)
         wide = lab.fit(f"{lab.scale.latent_dim} latents")

@@ -6,14 +6,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import kvae
-from kvae import divergences
+from kvae import divergences, objectives, posteriors, random
 from kvae.evaluation import active_units, annealed_log_prob
+from kvae.models import VAE
+from kvae.plots import style
 from kvae.plots.posteriors import add_ellipses, moments
 from kvae.studies.classifier import Classifier, sample_distances
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.registry import Study, register
 
-__all__ = ["MistakenNoise", "Study", "WideNoise", "decompose", "gaussian_kl", "honest"]
+__all__ = ["MistakenNoise", "WhatTheKLCompares", "WideNoise", "decompose", "gaussian_kl", "honest"]
 
 _BETAS = (0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 10.0)
 _CODES = 2000  # Codes that are compared with the posteriors of all training images.
@@ -29,7 +31,7 @@ def gaussian_kl(mean, covariance) -> float:
 
 
 @keras.saving.register_keras_serializable(package="kvae_study")
-class MistakenNoise(kvae.posteriors.DiagonalGaussian):
+class MistakenNoise(posteriors.DiagonalGaussian):
     """The mistake `z = μ + log(0.5 σ) ε`, with the KL of N(μ, σ²) all the same.
 
     The noise is 0 at σ = 2: the model can buy a code without noise at the price of a wide one.
@@ -40,7 +42,7 @@ class MistakenNoise(kvae.posteriors.DiagonalGaussian):
 
 
 @keras.saving.register_keras_serializable(package="kvae_study")
-class WideNoise(kvae.posteriors.DiagonalGaussian):
+class WideNoise(posteriors.DiagonalGaussian):
     """N(μ, σ²) with a σ of at least `least`."""
 
     def __init__(self, latent_dim=None, least: float = 1e-3, **kwargs):
@@ -74,7 +76,7 @@ def honest(vae, least: float = 1e-3):
     """
     mistaken = isinstance(vae.posterior, MistakenNoise)
     posterior = (HonestNoise if mistaken else WideNoise)(vae.latent_dim, least)
-    copy = kvae.VAE(vae.encoder, vae.decoder, vae.latent_dim, posterior, likelihood=vae.likelihood)
+    copy = VAE(vae.encoder, vae.decoder, vae.latent_dim, posterior, likelihood=vae.likelihood)
     posterior.set_weights(vae.posterior.get_weights())
     return copy
 
@@ -101,7 +103,7 @@ def decompose(vae, x, codes: int, seed) -> dict[str, float]:
     params = vae.encode(x)
     rate = np.asarray(divergences.closed_form_kl(vae.posterior, vae.prior)(params), np.float64)
     some = {name: value[:codes] for name, value in params.items()}
-    z, log_q = vae.posterior.sample_and_log_prob(some, seed=kvae.random.as_seed(seed))
+    z, log_q = vae.posterior.sample_and_log_prob(some, seed=random.as_seed(seed))
     rows = max(1, 2**22 // len(x))
     aggregate = [
         tf.reduce_logsumexp(vae.posterior.cross_log_prob(params, z[k : k + rows]), axis=1)
@@ -121,7 +123,8 @@ def decompose(vae, x, codes: int, seed) -> dict[str, float]:
     }
 
 
-class Study:
+@register("what-the-kl-compares")
+class WhatTheKLCompares(Study):
     question = "What does the KL term compare: the posterior with the prior, or μ with σ?"
 
     def run(self, lab) -> None:
@@ -131,7 +134,7 @@ class Study:
         latents = lab.scale.latent_dim
         runs = {
             f"β = {beta:g}": lab.fit(
-                f"β = {beta:g}", objective=kvae.objectives.ELBO(beta=beta), epochs=epochs
+                f"β = {beta:g}", objective=objectives.ELBO(beta=beta), epochs=epochs
             )
             for beta in _BETAS
         }
@@ -141,7 +144,7 @@ class Study:
             "pixels summed, latents averaged": 1.0 / latents,
         }
         mistakes = {
-            name: lab.fit(name, objective=kvae.objectives.ELBO(beta=beta), epochs=epochs)
+            name: lab.fit(name, objective=objectives.ELBO(beta=beta), epochs=epochs)
             for name, beta in averaged.items()
         }
         wrong = lab.fit("z = μ + log(0.5 σ) ε", posterior=MistakenNoise(), epochs=epochs)
@@ -189,8 +192,6 @@ def _log_prob(lab, run) -> np.ndarray:
 
 
 def _picture(lab, run) -> None:
-    from kvae.plots import style
-
     @style.styled
     def draw(path):
         from matplotlib.colors import to_rgba

@@ -6,12 +6,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import kvae
-from kvae import random
+from kvae import objectives, random
+from kvae.models import VAE
+from kvae.plots import style
 from kvae.studies.findings import difference, signed
 from kvae.studies.lab import Run
+from kvae.studies.registry import Study, register
 
-__all__ = ["Study", "expectation_gap", "gradient_noise", "second_order_gap", "with_fitted_prior"]
+__all__ = [
+    "WhySample",
+    "expectation_gap",
+    "gradient_noise",
+    "second_order_gap",
+    "with_fitted_prior",
+]
 
 _SAMPLES = (1, 5, 50)
 _LIKELIHOODS = 2000  # Test images whose log p(x) is estimated.
@@ -19,7 +27,8 @@ _IMAGES, _DRAWS = 1000, 200  # For the gap between E[f(z)] and f(E[z]).
 _NOISE_SAMPLES, _REPEATS, _BATCH = (1, 2, 5, 10, 20, 50), 60, 128
 
 
-class Study:
+@register("why-sample")
+class WhySample(Study):
     question = "Why sample z? The mean would be simpler, and one sample is little"
 
     def run(self, lab) -> None:
@@ -30,11 +39,11 @@ class Study:
             name = f"L = {num}, equal compute"
             runs[name] = lab.fit(
                 name,
-                objective=kvae.objectives.ELBO(num_samples=num),
+                objective=objectives.ELBO(num_samples=num),
                 epochs=max(1, round(epochs / num)),
             )
         name = f"L = {_SAMPLES[1]}, equal epochs"
-        runs[name] = lab.fit(name, objective=kvae.objectives.ELBO(num_samples=_SAMPLES[1]))
+        runs[name] = lab.fit(name, objective=objectives.ELBO(num_samples=_SAMPLES[1]))
         mean_only = lab.fit("mean only", posterior="delta")
         fitted = with_fitted_prior(lab, mean_only)
         sampled = runs["sampled, L = 1"]
@@ -144,7 +153,7 @@ def with_fitted_prior(lab, run: Run) -> Run:
         width = dense(np.zeros((vae.latent_dim,) * 2), np.full(vae.latent_dim, log_var), "width")
         z = keras.Input((vae.latent_dim,))
         outputs = vae.decoder(dense(factor.T, mean, "unwhiten")(z))
-        return kvae.VAE(
+        return VAE(
             keras.Model(image, {"z_mean": white, "z_log_var": width(white)}),
             keras.Model(z, outputs),
             latent_dim=vae.latent_dim,
@@ -211,13 +220,11 @@ def _noise(lab, run, x):
     def measure():
         return {
             "by_samples": [
-                gradient_noise(
-                    run.vae, kvae.objectives.ELBO(num_samples=num), x, _REPEATS, lab.seed
-                )
+                gradient_noise(run.vae, objectives.ELBO(num_samples=num), x, _REPEATS, lab.seed)
                 for num in _NOISE_SAMPLES
             ],
             "by_estimator": [
-                gradient_noise(run.vae, kvae.objectives.ELBO(**settings), x, _REPEATS, lab.seed)
+                gradient_noise(run.vae, objectives.ELBO(**settings), x, _REPEATS, lab.seed)
                 for settings in ({"kl": "analytic"}, {"kl": "monte_carlo"}, {"gradient": "path"})
             ],
         }
@@ -324,8 +331,6 @@ def _write(lab, runs, mean_only, fitted, at_mean, gap, second, noise, estimators
 
 
 def _plot(lab, gap, second, noise) -> None:
-    from kvae.plots import style
-
     @style.styled
     def draw(path):
         figure = style.new_figure(9.0, 3.9)

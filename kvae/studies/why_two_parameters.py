@@ -5,8 +5,9 @@ import numpy as np
 from kvae.evaluation import active_units, frechet_distance, linear_probe
 from kvae.studies.classifier import Classifier, sample_count, sample_distances
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.registry import Study, register
 
-__all__ = ["Study"]
+__all__ = ["WhyTwoParameters"]
 
 RUNGS = {
     "Delta": ("delta", "z = μ, no KL: the ordinary autoencoder"),
@@ -20,7 +21,8 @@ _FEW, _DRAWS = 10, 5  # Labels of each class, and how often they are drawn.
 _CODES = 10_000  # Training codes for probes.
 
 
-class Study:
+@register("why-two-parameters")
+class WhyTwoParameters(Study):
     question = "Why both μ and σ: what does each parameter of the posterior buy?"
 
     def run(self, lab) -> None:

@@ -10,7 +10,7 @@ import kvae
 from export.files import flatbuffer
 from export.runtimes import child, litert
 from export.signatures import Call
-from export.verification import verify
+from export.verification import tolerances
 from export.writers.tflite import converter
 from export.writers.tflite.calibration import decoder_inputs
 
@@ -70,7 +70,7 @@ def test_verify_runs_a_file_of_each_precision(files, conv):
         assert [(row.signature, row.output, row.batch) for row in report.rows] == [
             ("serving_default", "image", size) for size in (64, 7, 1)
         ]
-        assert {row.tolerance for row in report.rows} == {verify.TOLERANCES[precision]}
+        assert {row.tolerance for row in report.rows} == {tolerances.TOLERANCES[precision]}
         assert all("LiteRT" in row.runtime for row in report.rows)
     assert not export.verify(files["int8"], conv, tolerance=1e-5).ok
 
@@ -282,7 +282,7 @@ def test_a_changed_bit_anywhere_is_noticed(files, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_other_interpreters_run_a_sealed_file(files, conv):
+def test_other_interpreters_run_a_file_with_a_checksum(files, conv):
     from ai_edge_litert.interpreter import Interpreter
 
     assert b"kvae.sha256:" in files["float32"].read_bytes()
@@ -292,7 +292,7 @@ def test_other_interpreters_run_a_sealed_file(files, conv):
         np.testing.assert_allclose(image, conv.decode(z), atol=1e-5)
 
 
-def test_a_file_without_a_seal_is_not_checked(files, tmp_path):
+def test_a_file_without_a_checksum_is_not_checked(files, tmp_path):
     content = flatbuffer.read(files["float32"].read_bytes())
     content.metadata = [entry for entry in content.metadata if b"kvae" not in entry.name]
     content.buffers = content.buffers[:-2]  # The two of the metadata.

@@ -13,8 +13,10 @@ import export
 import kvae
 from export.files import versions
 from export.runtimes import child
+from export.runtimes.register import RUNTIMES
 from export.signatures import Call, Signature, TensorInfo
-from export.verification import references, verify
+from export.verification import references, tolerances, verify
+from export.verification.comparison import Comparison
 from export.verification.results import Report, Row
 
 
@@ -157,12 +159,12 @@ def test_half_precision_in_onnx_runtime(half, part, tmp_path):
 def test_a_further_runtime_keeps_nothing_from_being_published(dense, tmp_path, monkeypatch):
     (tmp_path / "bad_runtime.py").write_text("raise SystemExit('out of luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(verify, "_OPENVINO", "bad_runtime")
-    monkeypatch.setattr(verify.open_vino, "installed", lambda: True)
+    monkeypatch.setattr(RUNTIMES["openvino"], "module", "bad_runtime")
+    monkeypatch.setattr(RUNTIMES["openvino"], "require", lambda: None)
     with pytest.warns(RuntimeWarning, match="a further runtime disagrees(.|\n)*out of luck"):
         done = export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
     assert not done.report.ok and done.report.required_ok and done.path.is_dir()
-    monkeypatch.setattr(verify, "_SAVED_MODEL", "bad_runtime")
+    monkeypatch.setattr(RUNTIMES["tensorflow"], "module", "bad_runtime")
     with pytest.raises(ValueError, match="nothing was published"):
         export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
 
@@ -277,7 +279,7 @@ def test_a_runtime_that_dies_or_hangs_is_a_failed_row(
 ):
     (tmp_path / "bad_runtime.py").write_text(body)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(verify, "_SAVED_MODEL", "bad_runtime")
+    monkeypatch.setattr(RUNTIMES["tensorflow"], "module", "bad_runtime")
     report = export.verify(path, dense, timeout=2 if "sleep" in body else 60)
     assert not report.ok
     with pytest.raises(AssertionError, match=message):
@@ -348,15 +350,19 @@ def test_effective_sample_sizes_may_differ_by_what_log_weights_do(error):
     split = np.arange(20) < rng.integers(1, 20, size=(3000, 1))
     off = np.where(split, -error, error) * rng.choice([-1, 1], size=(3000, 1))
     before, after = ess(logs), ess(logs + off)
-    bounds = verify._allowed(before, after, np.full(3000, error))
+    bounds = tolerances.effective_sample_sizes(before, after, np.full(3000, error))
     assert np.all(np.abs(before - after) <= bounds)
     # The worst of all comes near to the bound: one weight against many that are small.
     logs = np.log([1.0] + [1e-3] * 20_000)
     off = np.where(logs < -1, error, -error)
     before, after = ess(logs), ess(logs + off)
-    assert 0.8 < (after - before) / verify._allowed(before, after, np.array(error)) <= 1.0
+    assert (
+        0.8
+        < (after - before) / tolerances.effective_sample_sizes(before, after, np.array(error))
+        <= 1.0
+    )
     # As often as one weight is nearly all, the log-weights may be off by nats.
-    (narrow,) = verify._allowed(np.array([1.0]), np.array([1.1]), np.array([3.0]))
+    (narrow,) = tolerances.effective_sample_sizes(np.array([1.0]), np.array([1.1]), np.array([3.0]))
     assert narrow < 0.01
 
 
@@ -373,7 +379,7 @@ def test_one_wrong_effective_sample_size_is_noticed(factor, row, fine):
     have["effective_sample_size"][row] *= factor
     kinds = dict.fromkeys(want, TensorInfo("float32", (None,)))
     available = {"score": Signature({}, kinds)}
-    comparison = verify._Comparison(None, available, 1e-5, "")
+    comparison = Comparison(None, available, 1e-5, "")
     result = child.Result(have)
     comparison.largest["score"] = result, want, ""
     comparison.batch(Call("score", {"seed": np.arange(3)}), result)
@@ -405,7 +411,7 @@ def test_images_of_images_may_differ_by_what_their_codes_do_besides(
     inputs = {"image": images[:5]} if of_codes else {"z": np.zeros((5, 2), "float32")}
     image = references.answers(dense, signature, inputs)["image"]
     available = {signature: Signature({}, {"image": None})}
-    comparison = verify._Comparison(dense, available, 1e-5, "here")
+    comparison = Comparison(dense, available, 1e-5, "here")
     comparison.batch(
         Call(signature, inputs), child.Result({"image": image + np.float32(error)}, "")
     )

@@ -5,7 +5,7 @@ import pytest
 
 import export
 import zoo
-from export.runtimes import open_vino
+from export.runtimes.register import RUNTIMES
 from export.verification import verify
 
 QUICK = "dense_vae.digits"
@@ -32,7 +32,7 @@ def check(name, folder, signatures=None, **options):
         assert sum(row.output == "(warm-up)" for row in rows) == 2
     assert {row.signature for row in report.rows} == wanted
     seconds = [row for row in report.rows if row.runtime.startswith("OpenVINO")]
-    assert bool(seconds) == open_vino.installed()
+    assert bool(seconds) == RUNTIMES["openvino"].installed()
     return report
 
 

@@ -11,12 +11,12 @@ _STATUS = {
     "RESOURCE_EXHAUSTED": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-# Characters of a message. Longer ones quote a request, of which the two ends are enough.
+# The characters that are kept of a message. Longer ones quote a request, whose ends suffice.
 _BEGINNING, _END = 160, 80
 
 
 class Failure(Exception):
-    """An answer that says what is wrong: a canonical code, a short message, and HTTP's status."""
+    """An error that a client is told: a canonical code, a short message and HTTP's status."""
 
     def __init__(self, code: str, message: str, status: int | None = None):
         if len(message) > _BEGINNING + _END + 3:
@@ -26,5 +26,5 @@ class Failure(Exception):
 
 
 def late() -> Failure:
-    """The answer to a request whose time is up."""
+    """Returns the error of a request whose time is up."""
     return Failure("DEADLINE_EXCEEDED", "The request's time is up.")

@@ -20,7 +20,7 @@ __all__ = ["serve"]
 
 @contextlib.contextmanager
 def serve(rest: DevelopmentServer, host: str, port: int):
-    """Serves the models of a development server by gRPC too; gives the port."""
+    """Serves the models of a development server by gRPC too; yields the port."""
     grpc, stub = stubs.modules()
     import tensorflow as tf
 
@@ -118,14 +118,14 @@ def serve(rest: DevelopmentServer, host: str, port: int):
     )
     service = grpc.server(
         concurrent.futures.ThreadPoolExecutor(8),
-        # More are answered with RESOURCE_EXHAUSTED.
+        # Further calls are answered with RESOURCE_EXHAUSTED.
         maximum_concurrent_rpcs=rest.limits.max_pending,
         options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)],
     )
     services.add_PredictionServiceServicer_to_server(prediction_service(), service)
     models.add_ModelServiceServicer_to_server(model_service(), service)
     host = addresses.resolved(host)
-    # Before gRPC tries, which writes lines of its own to standard error.
+    # The port is checked before gRPC tries it and writes lines of its own to standard error.
     addresses.check(host, port, "--grpc-port")
     try:
         bound = service.add_insecure_port(addresses.joined(host, port))
@@ -136,12 +136,12 @@ def serve(rest: DevelopmentServer, host: str, port: int):
     try:
         yield bound
     finally:
-        # What was taken is answered before its time is up.
+        # Calls that were accepted are answered before their time is up.
         service.stop(rest.limits.timeout + 5.0).wait()
 
 
 def _array(name: str, tensor, limit: int) -> np.ndarray:
-    """The array of a `TensorProto`, whose shape may promise more than it brings."""
+    """Returns the array of a `TensorProto`, whose shape may promise more than its bytes hold."""
     import tensorflow as tf
 
     def bad(text):

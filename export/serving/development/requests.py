@@ -1,4 +1,4 @@
-"""Requests and answers in TensorFlow Serving's JSON, and the arrays in them, checked.
+"""Reads and checks requests in TensorFlow Serving's JSON, and writes the answers.
 
 msgspec skips through a body without making objects of it. What a request holds is looked at as text
 first: its brackets give the shape, and the numbers are then read some thousands at a time, so that
@@ -29,9 +29,9 @@ __all__ = [
     "state",
 ]
 
-# The size of an output that a file leaves open: the steps of an interpolation.
+# The size of an output that is open in a file is the number of steps of an interpolation.
 _STEPS = INPUTS["steps"]
-# Bytes that the objects of Python take for a row of `instances` by name, or for a string.
+# The bytes of Python's objects for a row of `instances` with named inputs, or for a string.
 _ROW = 256
 _CHUNK = 1 << 16  # Characters that are turned into numbers at once.
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[],"))
@@ -40,7 +40,7 @@ _BYTES = re.compile(rb'\{\s*"b64"\s*:')
 
 
 class _Request(msgspec.Struct):
-    """A request, with what it holds as it was written."""
+    """A request, whose contents are still the text that was sent."""
 
     signature_name: str | None = None
     instances: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -175,7 +175,7 @@ def _shape(name: str, text: bytes) -> tuple[int, ...]:
         raise Failure("INVALID_ARGUMENT", text)
     if re.search(rb"\[\s*\]", text):
         raise Failure("INVALID_ARGUMENT", f"Input {name!r} has no rows, or an empty list in them")
-    # The lists that close first, one in the other, say how long all of them have to be.
+    # The innermost lists that close first say how long all others have to be.
     shape, item = (), b""
     for depth in range(1, rank + 1):
         inside = marks.find(b"]" * depth) + 2 * depth - rank - 2
@@ -262,7 +262,7 @@ def _misfit(name: str, dtype: str, shape, info: TensorInfo) -> Failure:
 
 
 def byte_strings(values: list[bytes], shape=None) -> np.ndarray:
-    """An array of objects: one of NumPy's strings would give each the room of the longest."""
+    """Returns an array of objects; in one of NumPy's strings each would take the longest's room."""
     array = np.empty(len(values), object)
     array[:] = values
     return array if shape is None else array.reshape(shape)
@@ -322,7 +322,7 @@ _DTYPES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
 
 
 def metadata(model: Model, version: int | None) -> dict:
-    """What TensorFlow Serving says about signatures, in its JSON."""
+    """Returns what TensorFlow Serving says about signatures, in its JSON."""
 
     def tensors(infos):
         return {
@@ -359,7 +359,7 @@ def metadata(model: Model, version: int | None) -> dict:
 
 
 def state(model: Model, version: int | None) -> dict:
-    """What TensorFlow Serving says about versions, in its JSON."""
+    """Returns what TensorFlow Serving says about versions, in its JSON."""
     model.loaded(version)
     status = {"error_code": "OK", "error_message": ""}
     state = {"version": str(model.version), "state": "AVAILABLE", "status": status}

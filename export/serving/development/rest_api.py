@@ -22,7 +22,7 @@ _PATHS = "The paths are /v1/models/NAME[/versions/N] and, after it, /metadata, :
 _LENGTHS = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*([^\r\n]*)")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _REASON = b'{"error": "Too many connections."}'
-# The answer to a connection that is one too many.
+# The answer to a connection beyond the limit.
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s"
@@ -30,7 +30,7 @@ FULL = (
 
 
 class Handler(socketserver.BaseRequestHandler):
-    """One connection, whose requests are read and answered one after the other."""
+    """A connection, whose requests are read and answered one after the other."""
 
     def handle(self):
         self._http = h11.Connection(h11.SERVER)
@@ -40,7 +40,7 @@ class Handler(socketserver.BaseRequestHandler):
 
     def _exchange(self) -> bool:
         """Reads a request and answers it; returns whether another one may follow."""
-        # A client that says nothing, or a byte now and then, is let go.
+        # A client that sends nothing, or a byte now and then, is disconnected.
         self._end = time.monotonic() + self.server.limits.timeout
         self._head = bytearray(self._http.trailing_data[0])
         self.server.waits(self.request, True)
@@ -82,7 +82,7 @@ class Handler(socketserver.BaseRequestHandler):
         """
         while (event := self._http.next_event()) is h11.NEED_DATA:
             before_body = self._http.their_state is h11.IDLE
-            # Little at a time of the head, so that h11 sees when it gets too long.
+            # The head is read in small parts, so that h11 sees when it gets too long.
             data = self._receive(1 << (14 if before_body else 18))
             if before_body:
                 self.server.waits(self.request, False)
@@ -175,12 +175,12 @@ class Handler(socketserver.BaseRequestHandler):
         reason = http.HTTPStatus(status).phrase
         head = self._http.send(h11.Response(status_code=status, headers=headers, reason=reason))
         body = b"" if method == b"HEAD" else self._http.send(h11.Data(data=data))
-        # A client that does not read its answer is let go as well.
+        # A client that does not read its answer is disconnected as well.
         self.request.settimeout(max(1.0, self._end - time.monotonic()))
         self.request.sendall(head + body + self._http.send(h11.EndOfMessage()))
 
     def _linger(self) -> None:
-        # Closing on unread bytes would reset the connection, and the client lose the answer.
+        # Closing with unread bytes would reset the connection and lose the answer.
         self.request.shutdown(socket.SHUT_WR)
         self._end = time.monotonic() + 2.0
         while self._receive():

@@ -4,10 +4,12 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Mapping
 
 from export.serving import addresses
 from export.serving.development import grpc_api
 from export.serving.development.server import DevelopmentServer
+from export.serving.limits import Limits
 from kvae.utils.terminal import say
 
 __all__ = ["NOTICE", "run"]
@@ -15,7 +17,13 @@ __all__ = ["NOTICE", "run"]
 NOTICE = "development server: one request at a time; use TensorFlow Serving in production"
 
 
-def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int:
+def run(
+    models: Mapping[str, str | os.PathLike],
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    grpc_port: int | None = None,
+    limits: Limits | None = None,
+) -> int:
     """Serves until SIGINT or SIGTERM; returns the exit status.
 
     Args:
@@ -28,7 +36,7 @@ def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int
     stop = threading.Event()
 
     def told(number, _):
-        if stop.is_set():  # Told twice: at once.
+        if stop.is_set():  # A second signal ends the server at once.
             os._exit(128 + number)
         stop.set()
 
@@ -45,7 +53,7 @@ def run(models, host="127.0.0.1", port=8501, grpc_port=None, limits=None) -> int
             if addresses.everywhere(server.server_address[0]):
                 print(f"  {addresses.OPEN}")
             print(f"({NOTICE}; stop with Ctrl-C)", flush=True)
-            # Not for ever: a signal that another thread received does not wake this one.
+            # The wait is short: a signal that another thread receives does not wake this one.
             while not stop.wait(0.2):
                 pass
             print("stopping", flush=True)

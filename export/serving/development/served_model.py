@@ -1,4 +1,4 @@
-"""What the development server runs: a model's newest version, in a thread of its own."""
+"""A model as the development server runs it: its newest version, in a thread of its own."""
 
 import concurrent.futures
 import pathlib
@@ -13,19 +13,19 @@ from export.signatures import Signature
 
 __all__ = ["Model"]
 
-# Rows that are run at once. Between two such parts a request whose time is up is given up.
+# The rows that are run at once. Between two such parts a request whose time is up is dropped.
 _ROWS = 64
 
 
 class Model:
-    """One model: its newest version, loaded, and the thread that runs it."""
+    """A model's newest version, loaded, and the thread that runs it."""
 
     def __init__(self, name: str, folder: pathlib.Path, max_pending: int):
         self.name, self.folder = name, folder
         self.version, self.session, self.error = 0, None, ""
         self._failed = None
         self._places = threading.BoundedSemaphore(max_pending)
-        # A session is run by one thread; the kernels use all cores.
+        # One thread runs the session; the kernels use all cores.
         self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"run-{name}")
 
     def refresh(self) -> None:
@@ -41,7 +41,7 @@ class Model:
         except (c_api.SessionError, OSError, ValueError) as error:
             self.error, self._failed = f"version {newest}: {error}", newest
             return
-        # By the worker, so that no request is running in the one that is closed.
+        # The worker replaces the session, so that no request runs in the one that is closed.
         self._worker.submit(self._replace, newest, session).result()
 
     def _replace(self, version, session) -> None:
@@ -94,8 +94,7 @@ class Model:
         except ValueError as error:
             raise Failure("INVALID_ARGUMENT", str(error)) from None
         except c_api.SessionError as error:
-            code, _, message = str(error).partition(": ")
-            raise Failure(code, message.splitlines()[0] if message else code) from None
+            raise Failure(error.code, (error.message or error.code).splitlines()[0]) from None
 
     def _run(self, name, inputs, deadline, version) -> tuple[int, dict]:
         session = self.loaded(version)
@@ -103,7 +102,7 @@ class Model:
         if name in session.signatures:
             optional, outputs = session.signatures[name].optional, session.signatures[name].outputs
         rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
-        # Parts of an interpolation could differ in their steps.
+        # The parts of an interpolation could differ in their numbers of steps.
         free = any(None in info.shape[1:] for info in outputs.values())
         if rows <= _ROWS or free:
             return self.version, session.run(name, inputs)

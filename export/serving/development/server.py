@@ -8,12 +8,14 @@ answer and of all of them together, and the time from the first byte to the last
 """
 
 import contextlib
+import os
 import pathlib
 import socket
 import socketserver
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
 from export.serving import addresses
 from export.serving.development import rest_api
@@ -24,13 +26,13 @@ from kvae.utils.terminal import say
 
 __all__ = ["DevelopmentServer"]
 
-# Larger bodies are turned into arrays, and arrays into answers, one at a time: that takes several
-# times their bytes.
+# Bodies beyond this size are turned into arrays, and arrays into answers, one at a time, because
+# that takes several times their bytes.
 _LARGE = 1 << 20
 
 
 class _Budget:
-    """So many bytes may be taken at once."""
+    """The bytes that all requests together may take at once."""
 
     def __init__(self, free: int):
         self.free, self._lock = free, threading.Lock()
@@ -77,7 +79,14 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
     daemon_threads, block_on_close = True, False
     allow_reuse_address, request_queue_size = True, 128
 
-    def __init__(self, models, host="127.0.0.1", port=8501, limits=None, poll=2.0):
+    def __init__(
+        self,
+        models: Mapping[str, str | os.PathLike],
+        host: str = "127.0.0.1",
+        port: int = 8501,
+        limits: Limits | None = None,
+        poll: float = 2.0,
+    ):
         self.limits = limits or Limits()
         self.models = {
             name: Model(name, pathlib.Path(folder), self.limits.max_pending)
@@ -87,7 +96,7 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
         self.budget = _Budget(4 * self.limits.max_bytes if total is None else total)
         self._large = threading.Lock()
         self._busy, self._idle = 0, threading.Condition()
-        # The connections, and whether each waits for a request.
+        # Each connection, and whether it waits for a request.
         self._connections: dict[socket.socket, bool] = {}
         self._stopping = threading.Event()
         self._poll = poll
@@ -212,7 +221,7 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
                 self._idle.notify_all()
 
     def handle_error(self, request, client_address):
-        """A connection that breaks is no news."""
+        """Reports errors, but not that a connection broke."""
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""What LiteRT's GPU accelerator takes, and blocks of a network written so that it takes them."""
+"""The operators that LiteRT's GPU accelerator runs, and networks rewritten to use no others."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from export.files import flatbuffer
 __all__ = ["OPERATORS", "obstacles", "rewritten", "split_activations"]
 
 # Operators and the largest version of each with which LiteRT 2.3 ran a whole graph on its GPU
-# accelerator (the WebGPU one, of ML Drift). What is not here may run there as well.
+# accelerator (the WebGPU one, of ML Drift). Others may run there as well.
 OPERATORS = {
     "ADD": 3,
     "CONCATENATION": 2,
@@ -55,7 +55,7 @@ OPERATORS = {
 
 
 def obstacles(content) -> list[str]:
-    """Says what keeps the accelerator from running all of a graph, a line each.
+    """Returns what keeps the accelerator from running all of a graph, a line each.
 
     Args:
         content: `ModelT` of `export.files.flatbuffer`, with one signature.
@@ -95,10 +95,10 @@ def split_activations(content) -> int:
 
 @contextlib.contextmanager
 def rewritten(network) -> Iterator[None]:
-    """Has blocks of a Keras model compute the same by other operators, within the block.
+    """Makes layers of a Keras model compute the same by other operators, within a `with` block.
 
-    Group normalisation (of channels that come last) and nearest up-sampling go by tensors of five
-    axes in Keras, and by four here.
+    In Keras, group normalisation (of channels that come last) and nearest up-sampling use tensors
+    of five axes. Here they use four.
 
     Args:
         network: keras.Model, or any layer. Built.
@@ -150,7 +150,7 @@ def _grouped(layer):
         rank = inputs.shape.rank
         if layer.axis not in (-1, rank - 1) or rank not in (3, 4):
             return type(layer).call(layer, inputs)
-        # Averages over the channels of a group: a product with a matrix of blocks.
+        # A product with a matrix of blocks averages over the channels of a group.
         groups = np.arange(channels) * layer.groups // channels
         average = (groups[:, None] == groups) * (layer.groups / channels)
         kernel = tf.constant(average[None, None], tf.float32)

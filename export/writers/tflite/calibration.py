@@ -8,7 +8,7 @@ _ROWS = 256
 
 
 def decoder_inputs(model, calibration) -> dict[str, np.ndarray]:
-    """Gives inputs of the decoder as it will meet them: latents, a conditional model's labels."""
+    """Returns inputs that a decoder typically meets: latents, and labels of a conditional model."""
     if calibration is None:
         if model.prior is None:
             raise ValueError(
@@ -28,13 +28,13 @@ def decoder_inputs(model, calibration) -> dict[str, np.ndarray]:
     if model.prior is None:
         return _latents_and_label(model, latents, label)
     drawn = np.asarray(known.prior.sample(len(latents), 1), np.float32)
-    # In turn, so that a prefix of the rows has both.
+    # They take turns, so that the first rows hold both.
     both = np.stack([latents, drawn], axis=1).reshape(-1, model.latent_dim)
     return _latents_and_label(model, both, None if label is None else np.repeat(label, 2))
 
 
 def encoder_inputs(model, calibration) -> dict[str, np.ndarray]:
-    """Gives inputs of the encoder."""
+    """Returns inputs that an encoder typically meets: images, and labels of a conditional model."""
     events = False
     if calibration is not None:
         given, label, events = _given(model, calibration)

@@ -11,13 +11,13 @@ from export import example_inputs
 from export.files import flatbuffer
 from export.graphs import endpoints
 from export.runtimes import child
-from export.signatures import PRIOR, Call, Signature, TensorInfo
+from export.signatures import PRIOR, Call
 from export.writers.tflite import accelerator, converter
 from export.writers.tflite.parts import Part, prior_error
 
 __all__ = ["convert"]
 
-# What weights in 16 bits may change, of an image in [0, 1]; relative to larger numbers.
+# How far weights in 16 bits may move an image in [0, 1], or, relatively, larger numbers.
 _HALF_ERROR = 1e-3
 _ROWS = 256  # Of inputs by which that is measured.
 
@@ -25,7 +25,7 @@ _ROWS = 256  # Of inputs by which that is measured.
 def convert(model, part: Part) -> bytes:
     network = part.network
     rewriting = contextlib.nullcontext() if network is None else accelerator.rewritten(network)
-    # Through a SavedModel: `from_concrete_functions` can lose a Keras model's weights silently.
+    # `from_concrete_functions` can lose a Keras model's weights silently; a SavedModel does not.
     with tempfile.TemporaryDirectory(prefix="kvae-tflite-") as folder:
         try:
             with rewriting:
@@ -36,8 +36,8 @@ def convert(model, part: Part) -> bytes:
         except Exception as error:
             why = converter.reason(error)
         else:
-            # Calibration runs the network in TensorFlow's old interpreter, which can crash (a
-            # loop is enough, such as an LSTM's): not in this process.
+            # Calibration runs the network in TensorFlow's old interpreter, which crashes on a loop
+            # such as an LSTM's, so it runs in another process.
             inputs = {"signature": np.array(part.name), **part.samples}
             call = Call(part.precision, inputs)
             answer = child.request(
@@ -61,11 +61,7 @@ def _widened(model, part: Part, folder: str, data: bytes) -> bytes:
     """Keeps weights in 32 bits where 16 are too few, the smallest first."""
     if part.precision != "float16":
         return data
-    infos = {
-        spec.name: TensorInfo("float32", (None, *spec.shape[1:])) for spec in part.endpoint.inputs
-    }
-    known = Signature(inputs=infos, outputs={})
-    inputs = example_inputs.inputs(known, _ROWS, model)
+    inputs = example_inputs.for_graph(part.endpoint.inputs, _ROWS, model)
     want = part.endpoint.function(*map(tf.constant, inputs.values()))
     want = {name: np.asarray(value) for name, value in want.items()}
     content = flatbuffer.read(data)

@@ -36,7 +36,7 @@ class Part:
 def _label(model, batch: int) -> list:
     if not model.conditional:
         return []
-    # One-hot: the converter's own operator for it comes out wrong in eight bits.
+    # Labels are one-hot, since the converter's own operator is wrong in eight bits.
     return [tf.TensorSpec((batch, model.num_classes), tf.float32, name="label")]
 
 

@@ -3,33 +3,39 @@
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export import example_inputs
 from export.files import checksum, flatbuffer
 from export.runtimes import child, litert
 from export.signatures import Call
 from export.writers import metadata
+from export.writers.register import FORMATS, Format
 from export.writers.tflite import accelerator
 from export.writers.tflite import calibration as calibrate
 from kvae.utils import io, names
 
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
+
 __all__ = ["PARTS", "PRECISIONS", "tflite"]
 
-# Bytes of one weight.
+# The bytes of a weight, by precision.
 PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 PARTS = ("decoder", "encoder", "both")
 
 
 def tflite(
-    model,
+    model: "VAE",
     path: str | os.PathLike,
     precision: str = "float32",
     batch_size: int = 1,
-    calibration=None,
+    calibration: Any = None,
     parts: str = "decoder",
     prior: bool = True,
-    card=None,
+    card: Any = None,
 ) -> pathlib.Path:
     """Writes a model's decoder, encoder or both as a TFLite file.
 
@@ -126,8 +132,8 @@ def tflite(
     if parts != "decoder":
         samples = calibrate.encoder_inputs(model, calibration) if int8 else None
         written.append(built.encoder(model, precision, size, samples))
-    # The file's folder comes first: a conversion takes long, a path that cannot be written is
-    # known at once.
+    # The file's folder is opened first: a path that cannot be written is known at once, while a
+    # conversion takes long.
     with io.atomic_write(path) as temporary:
         temporary.write_bytes(_file(model, written, precision, card))
         _check(model, written, temporary, path, precision, size)
@@ -153,25 +159,19 @@ def _file(model, parts, precision: str, card) -> bytes:
         **metadata.describe(model, card),
         "precision": precision,
         "signatures": described,
-        "seal": checksum.NAME,
+        "checksum": checksum.NAME,
     }
     flatbuffer.set_metadata(content, litert.METADATA, json.dumps(facts).encode())
-    flatbuffer.set_metadata(content, checksum.NAME, checksum.BLANK.encode())
-    return checksum.sealed(flatbuffer.pack(content))
+    flatbuffer.set_metadata(content, checksum.NAME, checksum.PLACEHOLDER.encode())
+    return checksum.embed(flatbuffer.pack(content))
 
 
 def _check(model, parts, file, path, precision: str, batch: int) -> None:
     """Runs the file once in LiteRT: a converter can write a file that only looks right."""
-    calls = []
-    for part in parts:
-        # Half of what a uniform number can be, and all of the first class.
-        zeros = {
-            spec.name: np.full(spec.shape, 0.5 * spec.name.endswith("uniform"), np.float32)
-            for spec in part.endpoint.inputs
-        }
-        if "label" in zeros:
-            zeros["label"][:, 0] = 1.0
-        calls.append(Call(part.name, zeros))
+    calls = [
+        Call(part.name, example_inputs.for_graph(part.endpoint.inputs, batch, model))
+        for part in parts
+    ]
     answer = child.request("export.runtimes.litert", file, calls, timeout=300.0)
     problem = answer.failure or answer.load_error
     if not problem:
@@ -179,7 +179,7 @@ def _check(model, parts, file, path, precision: str, batch: int) -> None:
     if not problem:
         operators = answer.facts["operators"]
         foreign = [n for n in operators if n.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
-        # Vectors (biases, normalisation) may be folded away; matrices and kernels stay.
+        # Vectors (biases, normalisation) may be folded away, but matrices and kernels stay.
         networks = [part.network for part in parts if part.network is not None]
         kept = [v for network in networks for v in network.weights if len(v.shape) > 1]
         weights = sum(int(np.prod(v.shape)) for v in kept)
@@ -198,3 +198,15 @@ def _check(model, parts, file, path, precision: str, batch: int) -> None:
             f"The TFLite file of {model.name!r} at precision {precision!r} does not run, so "
             f"{path} was not written: {problem}."
         )
+
+
+FORMATS.add(
+    "tflite",
+    Format(
+        "TFLite",
+        tflite,
+        "{name}.tflite",
+        ("precision", "batch_size", "parts", "calibration", "card"),
+        measured=True,
+    ),
+)

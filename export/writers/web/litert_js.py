@@ -1,6 +1,7 @@
-"""LiteRT.js, which runs TFLite files in browsers: fetched once, checked, and copied beside a page.
+"""Copies LiteRT.js, which runs TFLite files in browsers, beside a page.
 
-It is Google's, under the Apache License 2.0, and comes from the npm registry.
+It is Google's, under the Apache License 2.0. It is downloaded once from the npm registry, and
+checked.
 """
 
 import hashlib
@@ -15,13 +16,13 @@ __all__ = ["cache_folder", "copy"]
 
 VERSION = "2.5.3"
 
-# Each package with the SHA-256 of its archive, and which of its files go where.
+# Each package with the SHA-256 of its archive, and the places of its files.
 _PACKAGES = {
     "core": (
         "a97660833e9e7e1063c95e12016718881240b14f7438728a2f62785e912d30fd",
         {
             "dist/index.js": "litert.js",
-            # With relaxed SIMD instructions, and for browsers that do not have them.
+            # The first pair uses relaxed SIMD instructions; the second works without.
             "wasm/litert_wasm_internal.js": "litert_wasm_internal.js",
             "wasm/litert_wasm_internal.wasm": "litert_wasm_internal.wasm",
             "wasm/litert_wasm_compat_internal.js": "litert_wasm_compat_internal.js",
@@ -63,7 +64,7 @@ def copy(folder: str | os.PathLike) -> list[pathlib.Path]:
             for name, target in files.items():
                 content = archive.extractfile(f"package/{name}").read()
                 if target == "litert.js":
-                    # Browsers know addresses, not names of packages. No map of the sources either.
+                    # Browsers know addresses, not names of packages.
                     content = content.replace(b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"')
                 content = content.replace(b"//# sourceMappingURL=index.js.map", b"")
                 with io.atomic_write(folder / target) as temporary:
@@ -76,7 +77,7 @@ def _archive(package: str, digest: str) -> pathlib.Path:
     path = cache_folder() / f"litertjs-{package}-{VERSION}.tgz"
     if not path.is_file():
         io.writable_folder(path.parent, f"download {path.name}")
-        # One process downloads; those that want the same file wait for it.
+        # One process downloads the file, and those that want the same one wait.
         with locks.Lock(path, "a download", wait=_PATIENCE):
             if not path.is_file():
                 with io.atomic_write(path) as temporary:

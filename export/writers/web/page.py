@@ -4,12 +4,17 @@ import importlib.resources
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.writers.register import FORMATS, Format
 from export.writers.tflite.writer import tflite
 from export.writers.web import litert_js
 from kvae.utils import io
+
+if TYPE_CHECKING:
+    from kvae.models.vae import VAE
 
 __all__ = ["describe", "web"]
 
@@ -25,12 +30,13 @@ _FILES = (
 )
 _SEEDS = 500
 _SPACES = ("real", "sphere")
+_PRECISIONS = ("float32", "float16")
 
 
 def web(
-    model,
+    model: "VAE",
     directory: str | os.PathLike,
-    data=None,
+    data: Any = None,
     title: str | None = None,
     precision: str = "float32",
     points: int = 2000,
@@ -82,14 +88,14 @@ def web(
             f"The page shows images of shape (height, width, 1) or (height, width, 3), and the "
             f"events of {model.name!r} have shape {shape}."
         )
-    if precision not in ("float32", "float16"):
+    if precision not in _PRECISIONS:
         raise ValueError(f"`precision` of a page is 'float32' or 'float16', not {precision!r}.")
     folder = io.writable_folder(directory, "write the page")
     (folder / "litert").mkdir(exist_ok=True)
     facts = describe(model, data, points)
     facts["title"] = title or model.name
     litert_js.copy(folder / "litert")
-    # The page has draws from the prior, and needs no network for them.
+    # The page holds draws from the prior, and needs no network to make them.
     tflite(model, folder / "decoder.tflite", precision, prior=False)
     if facts["encoder"]:
         tflite(model, folder / "encoder.tflite", precision, parts="encoder")
@@ -151,7 +157,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
 
 
 def _fill(images) -> float:
-    """Which part of the frame what is drawn fills, in the typical image: 20/28 for MNIST."""
+    """Returns the part of the frame that the drawing of a typical image fills: 20/28 for MNIST."""
     drawn = images.max(axis=-1) > 0.1 * images.max()
     heights, widths = drawn.any(axis=2), drawn.any(axis=1)
 
@@ -171,10 +177,10 @@ def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _encodes(model) -> bool:
-    """Whether the encoder's `z_mean` is the posterior's mean: not so for flows, for example."""
+    """Checks whether the encoder's `z_mean` is the posterior's mean, which is not so for flows."""
     if model.likelihood.whole_numbers:
         return False  # The page reads intensities from 0 to 1, which such an encoder never saw.
-    # Zeros and ones: every likelihood of images takes them.
+    # Every likelihood of images takes zeros and ones.
     noise = np.random.default_rng(0).integers(2, size=(2, *model.event_shape)).astype(np.float32)
     label = np.zeros(2, int) if model.conditional else None
     params = model.encode(noise, label)
@@ -210,7 +216,7 @@ def _seeds(model) -> np.ndarray | None:
 
 
 def _plane(codes: np.ndarray) -> dict:
-    """The plane that the page shows: z itself, or the first two principal components."""
+    """Returns the plane that the page shows: z itself, or its first two principal components."""
     size = codes.shape[1]
     if size <= 2:
         centre, axes = np.zeros(size), np.eye(2, size)
@@ -218,7 +224,7 @@ def _plane(codes: np.ndarray) -> dict:
         centre = codes.mean(axis=0, dtype=np.float64)
         _, _, axes = np.linalg.svd(codes - centre, full_matrices=False)
         axes = axes[:2]
-        # The sign is arbitrary: the largest component is positive.
+        # The sign is arbitrary, so the largest component is made positive.
         largest = np.abs(axes).argmax(axis=1)
         axes = axes * np.sign(axes[np.arange(2), largest])[:, None]
     placed = (codes - centre) @ axes.T
@@ -238,3 +244,18 @@ def _numbers(values) -> list:
     if values.ndim > 1:
         return [_numbers(row) for row in values]
     return [float(str(np.float32(value))) for value in values]  # Shortest that is exact.
+
+
+FORMATS.add(
+    "web",
+    Format(
+        "web page",
+        web,
+        "page/{name}",
+        ("precision", "data", "title"),
+        values={"precision": _PRECISIONS},
+        verified=False,
+        advice="python -m http.server --bind 127.0.0.1 --directory {folder} shows it at "
+        "http://localhost:8000",
+    ),
+)

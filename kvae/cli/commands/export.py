@@ -1,27 +1,43 @@
 """`kvae export MODEL`."""
 
+import pathlib
+
 from kvae.cli import common
 from kvae.cli.command import command
+from kvae.utils.register import import_modules
 from kvae.utils.terminal import say
 
-_FORMATS = ("saved_model", "repository", "tflite", "onnx", "web")
 _ROWS = 300  # Images for calibration, and as many for the report.
-# Options that some formats have no use for: what they are by default, and the formats that have.
+# For each option its default, and the arguments of a format's writer that it fills in.
 _OPTIONS = {
-    "name": (None, ("repository",)),
-    "keep": (None, ("repository",)),
-    "version": (None, ("saved_model",)),
-    "preprocessing": (None, ("saved_model", "repository")),
-    "fit": ("stretch", ("saved_model", "repository")),
-    "precision": ("float32", ("tflite", "web")),
-    "batch_size": (1, ("tflite",)),
-    "parts": ("decoder", ("tflite", "onnx")),
-    "calibrate": (None, ("tflite",)),
-    "dataset": (None, ("web", "tflite")),
+    "name": (None, ("name",)),
+    "keep": (None, ("keep",)),
+    "version": (None, ("version",)),
+    "preprocessing": (None, ("preprocessing",)),
+    "fit": ("stretch", ("fit",)),
+    "precision": ("float32", ("precision",)),
+    "batch_size": (1, ("batch_size",)),
+    "parts": ("decoder", ("parts", "part")),
+    "calibrate": (None, ("calibration",)),
+    "dataset": (None, ("data", "calibration")),
 }
 
 
+def _formats():
+    """Returns the register of formats, with all that register themselves."""
+    from export.writers.register import FORMATS
+
+    import_modules("export.writers")
+    import_modules("export.serving")
+    return FORMATS
+
+
 def add_arguments(parser) -> None:
+    from export.signatures import PREPROCESSING
+    from export.writers.tflite.writer import PARTS, PRECISIONS
+
+    formats = _formats()
+    outputs = [f"{item.output.format(name='MODEL')} ({item.title})" for item in formats.values()]
     parser.intermixed = True  # kvae export MODEL --format tflite PATH
     common.add_model(parser)
     parser.add_argument(
@@ -33,7 +49,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "-f",
         "--format",
-        choices=_FORMATS,
+        choices=tuple(formats),
         default="saved_model",
         help="What to write (default: saved_model). A repository is a folder that TensorFlow "
         "Serving runs as it is; web is a page for the browser.",
@@ -42,8 +58,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="PATH",
-        help="Where to write (default: serving/MODEL for a SavedModel, repository for a "
-        "repository, MODEL.tflite, MODEL.onnx, page/MODEL for the web).",
+        help=f"Where to write (default: {', '.join(outputs)}).",
     )
     parser.add_argument(
         "--name",
@@ -62,7 +77,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--preprocessing",
-        choices=("float32", "uint8", "png"),
+        choices=PREPROCESSING,
         help="Take images from clients in this form (default: float32); png takes PNG and JPEG "
         "files. For SavedModels and repositories.",
     )
@@ -76,7 +91,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--precision",
         default="float32",
-        choices=("float32", "float16", "dynamic", "int8"),
+        choices=tuple(PRECISIONS),
         help="Store weights in this precision (default: float32). For TFLite files and pages.",
     )
     parser.add_argument(
@@ -87,7 +102,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--parts",
-        choices=("decoder", "encoder", "both"),
+        choices=PARTS,
         default="decoder",
         help="Write these networks (default: decoder). For TFLite and ONNX files.",
     )
@@ -123,77 +138,77 @@ def run(arguments) -> int:
     """
     if arguments.output and arguments.directory:
         raise ValueError("Give the path once: after the model, or with --output.")
-    for option, (default, formats) in _OPTIONS.items():
-        if getattr(arguments, option) != default and arguments.format not in formats:
-            raise ValueError(
-                f"--{option.replace('_', '-')} is for --format {' or '.join(formats)}, not "
-                f"{arguments.format}: leave it out, or choose another format."
-            )
-    if arguments.format == "onnx" and arguments.parts == "both":
-        raise ValueError("An ONNX file holds one part: --parts decoder or --parts encoder.")
-    if arguments.format == "web" and arguments.precision not in ("float32", "float16"):
-        raise ValueError("A page computes in float32 or float16: choose one with --precision.")
+    formats = _formats()
+    chosen = formats[arguments.format]
+    _check(arguments, formats)
     model = common.load_model(arguments.model)
     import export
 
-    stem = arguments.model.rsplit("/", 1)[-1].removesuffix(".keras")
-    output = arguments.output or arguments.directory
-    if arguments.format == "repository":
-        return _publish(arguments, model, output or "repository", arguments.name or stem)
-    if arguments.format == "web":
-        return _page(arguments, model, output or f"page/{stem}")
-    if arguments.format == "saved_model":
-        path = export.saved_model(
-            model,
-            output or f"serving/{stem}",
-            version=arguments.version,
-            preprocessing=arguments.preprocessing,
-            fit=arguments.fit,
-        )
-    elif arguments.format == "onnx":
-        card = common.card_of(arguments.model)
-        path = export.onnx(model, output or f"{stem}.onnx", part=arguments.parts, card=card)
-    else:
-        path = _tflite(arguments, model, output or f"{stem}.tflite")
+    name = common.stem(arguments.model)
+    output = arguments.output or arguments.directory or chosen.output.format(name=name)
+    options = {key: _argument(key, arguments, model) for key in chosen.options}
+    written = chosen.write(model, output, **options)
+    if isinstance(written, export.Publication):
+        return _published(arguments, written, output, options["name"])
+
     reports = {}
-    if not arguments.no_verify:
-        reports["verification"] = export.verify(path, model)
-        if arguments.format == "tflite" and arguments.parts != "encoder":
+    if chosen.verified and not arguments.no_verify:
+        reports["verification"] = export.verify(written, model)
+        if chosen.measured and arguments.parts != "encoder":
             data = _images(arguments, model, "test")
             if data is not None or model.prior is not None:
-                reports["profile"] = export.profile(path, model, data)
+                reports["profile"] = export.profile(written, model, data)
     if arguments.json:
-        found = {name: report.to_dict() for name, report in reports.items()}
-        common.print_json({"path": str(path), "verification": None, **found})
+        found = {key: report.to_dict() for key, report in reports.items()}
+        common.print_json({"path": str(written), "verification": None, **found})
     else:
-        say(f"wrote {path}")
+        say(f"wrote {written}")
         for report in reports.values():
             say(report)
+        if chosen.advice:
+            say(chosen.advice.format(folder=pathlib.Path(written).parent))
     return 0 if all(report.ok for report in reports.values()) else 1
 
 
-def _tflite(arguments, model, path: str):
-    import export
+def _check(arguments, formats) -> None:
+    """Raises a ValueError for an option that the chosen format has no use for."""
+    chosen = formats[arguments.format]
+    for option, (default, keys) in _OPTIONS.items():
+        value, flag = getattr(arguments, option), f"--{option.replace('_', '-')}"
+        taking = [name for name, item in formats.items() if set(keys) & set(item.options)]
+        if value != default and arguments.format not in taking:
+            raise ValueError(
+                f"{flag} is for --format {' or '.join(taking)}, not {arguments.format}: leave it "
+                "out, or choose another format."
+            )
+        for key in keys:
+            if value not in chosen.values.get(key, (value,)):
+                allowed = " or ".join(f"{flag} {each}" for each in chosen.values[key])
+                raise ValueError(f"--format {arguments.format} takes {allowed}, not {value}.")
 
-    calibration = None
-    if arguments.precision == "int8":
-        calibration = _images(arguments, model, "train")
-    return export.tflite(
-        model,
-        path,
-        precision=arguments.precision,
-        batch_size=arguments.batch_size,
-        calibration=calibration,
-        parts=arguments.parts,
-        card=common.card_of(arguments.model),
-    )
+
+def _argument(key: str, arguments, model):
+    """Returns the argument of a writer that the command line gives."""
+    if key == "calibration":
+        return _images(arguments, model, "train") if arguments.precision == "int8" else None
+    if key == "data":
+        return common.load_data(model, arguments.model, arguments)
+    if key == "card":
+        return common.card_of(arguments.model)
+    if key == "title":
+        return arguments.model
+    if key == "name":
+        return arguments.name or common.stem(arguments.model)
+    if key == "verify":
+        return not arguments.no_verify
+    return getattr(arguments, "parts" if key == "part" else key)
 
 
 def _images(arguments, model, split: str):
-    """A few hundred images of the named data, or of the zoo model's own; `None` without any."""
-    from kvae import datasets
-
+    """Returns some hundred images of the named data, or of the zoo model's own; `None` if none."""
     if arguments.calibrate:
+        from kvae import datasets
+
         return datasets.load(arguments.calibrate, split)[:_ROWS]
     if common.card_of(arguments.model) is None:
         return None
@@ -203,18 +218,8 @@ def _images(arguments, model, split: str):
         return None
 
 
-def _publish(arguments, model, repository: str, name: str) -> int:
-    import export
-
-    done = export.publish(
-        model,
-        repository,
-        name,
-        keep=arguments.keep,
-        verify=not arguments.no_verify,
-        preprocessing=arguments.preprocessing,
-        fit=arguments.fit,
-    )
+def _published(arguments, done, repository: str, name: str) -> int:
+    """Says what was published."""
     if arguments.json:
         common.print_json(
             {
@@ -232,18 +237,4 @@ def _publish(arguments, model, repository: str, name: str) -> int:
     if done.report is not None:
         say(done.report)
     say(f"{repository}/README.md says how to serve it; `kvae serve {repository}` does it here")
-    return 0
-
-
-def _page(arguments, model, folder: str) -> int:
-    import export
-
-    data = common.load_data(model, arguments.model, arguments)
-    path = export.web(model, folder, data, title=arguments.model, precision=arguments.precision)
-    if arguments.json:
-        common.print_json({"path": str(path), "verification": None})
-        return 0
-    say(f"wrote {path}")
-    server = f"python -m http.server --bind 127.0.0.1 --directory {path.parent}"
-    say(f"{server} shows it at http://localhost:8000")
     return 0

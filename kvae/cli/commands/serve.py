@@ -21,6 +21,9 @@ _port.__name__ = "port from 0 (a free one) to 65535"
 
 
 def add_arguments(parser) -> None:
+    from export.serving.backends import BACKENDS
+    from export.serving.repository import IMAGE
+
     parser.add_argument(
         "model",
         metavar="MODEL",
@@ -54,14 +57,12 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--backend",
-        choices=("auto", "model_server", "docker", "development"),
+        choices=("auto", *BACKENDS),
         default="auto",
         help="Serve with this program (default: TensorFlow Serving on the PATH, else its Docker "
         "image, else a server for development).",
     )
-    parser.add_argument(
-        "--image", help="Run this Docker image (default: tensorflow/serving:2.21.0)."
-    )
+    parser.add_argument("--image", help=f"Run this Docker image (default: {IMAGE}).")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -137,10 +138,9 @@ def _models(arguments):
     model = common.load_model(arguments.model)
     import export
 
-    stem = arguments.model.rsplit("/", 1)[-1].removesuffix(".keras")
     with tempfile.TemporaryDirectory(prefix="kvae-serve-") as folder:
         os.chmod(folder, 0o755)  # A server in a container may be another user.
-        export.publish(model, folder, arguments.name or stem, verify=False)
+        export.publish(model, folder, arguments.name or common.stem(arguments.model), verify=False)
         yield repository.find_models(folder)
 
 

@@ -9,19 +9,16 @@ from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
-    from kvae.studies import DATASETS, STUDIES
-
     parser.add_argument(
         "name",
-        choices=[*STUDIES, "all"],
         metavar="NAME",
-        help=f"One of {', '.join(STUDIES)}, or all.",
+        help="The study, all for each of them, or list for their names and questions.",
     )
     parser.add_argument(
         "--dataset",
-        choices=(*DATASETS, "sprites"),
-        help="Use this data set (default: digits, but sprites for disentanglement). With all, "
-        "studies that do not know it are left out.",
+        metavar="NAME",
+        help="Use this dataset (default: the study's usual one). With all, studies that are not "
+        "made on it are left out.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="Take seconds instead of minutes, for a first look."
@@ -44,11 +41,7 @@ def add_arguments(parser) -> None:
     common.add_json(parser)
 
 
-def _names(studies) -> str:
-    return f"{', '.join(studies)}, or all"
-
-
-@command("study", add_arguments, "kvae study why-sample --quick", "kvae study all")
+@command("study", add_arguments, "kvae study list", "kvae study why-sample --quick")
 def run(arguments) -> int:
     """Answers a question about variational autoencoders by an experiment.
 
@@ -59,12 +52,15 @@ def run(arguments) -> int:
 
     from kvae.studies.lab import Lab
 
+    if arguments.name == "list":
+        return _list(arguments.json)
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
+    chosen = _chosen(arguments.name, arguments.dataset)
     output = io.writable_folder(arguments.output)
     io.writable_folder(arguments.cache)
     results = []
-    for name, study, dataset in _chosen(arguments.name, arguments.dataset):
+    for name, study, dataset in chosen:
         start = time.monotonic()
         if not arguments.json:
             say(f"{name}: {study.question}", flush=True)
@@ -100,23 +96,41 @@ def run(arguments) -> int:
     return 0
 
 
+def _list(as_json: bool) -> int:
+    """Prints the name, the question and the datasets of each study."""
+    from kvae import studies
+
+    found = {name: studies.get(name) for name in studies.names()}
+    if as_json:
+        common.print_json(
+            [
+                {"study": name, "question": study.question, "datasets": list(study.datasets)}
+                for name, study in found.items()
+            ]
+        )
+        return 0
+    rows = [(name, study.question, ", ".join(study.datasets)) for name, study in found.items()]
+    common.table("Studies", ("name", "question", "datasets"), rows)
+    return 0
+
+
 def _chosen(name: str, dataset: str | None) -> list[tuple]:
-    """Name, study and data set of what is to be made.
+    """Returns the name, the study and the dataset of each study that is to be made.
 
     Raises:
-        ValueError: for one study, and a data set that it does not know.
+        ValueError: for an unknown study, and for one study and a dataset that it is not made on.
     """
     from kvae import studies
 
     several = name == "all"
-    found = [(each, studies.get(each)) for each in (studies.STUDIES if several else [name])]
-    known = {each: studies.datasets_of(study) for each, study in found}
-    if not several and dataset not in (None, *known[name]):
-        raise ValueError(f"{name} is made on {' or '.join(known[name])}, not on {dataset}.")
+    found = [(each, studies.get(each)) for each in (studies.names() if several else [name])]
+    if not several and dataset not in (None, *found[0][1].datasets):
+        known = " or ".join(found[0][1].datasets)
+        raise ValueError(f"{name} is made on {known}, not on {dataset}.")
     return [
-        (each, study, dataset or known[each][0])
+        (each, study, dataset or study.datasets[0])
         for each, study in found
-        if dataset in (None, *known[each])
+        if dataset in (None, *study.datasets)
     ]
 
 

@@ -14,7 +14,9 @@ from kvae import evaluation, plots
 from kvae.datasets import Dataset
 from kvae.evaluation import frechet_distance, sample_quality
 from kvae.evaluation import precision_recall_density_coverage as prdc
+from kvae.evaluation.samples import features
 from kvae.utils import io
+from kvae.utils.register import Register
 from zoo import classifiers, weights
 
 
@@ -140,6 +142,38 @@ def test_a_shipped_classifier_is_what_its_card_says(name):
     )
 
 
+def test_a_fresh_process_finds_the_classifier_of_the_data(run_python):
+    """By the entry point of the group kvae.features; the evaluation itself imports no zoo."""
+    run_python(
+        "import sys, types, kvae\n"
+        "test, train = (kvae.datasets.load('digits', split) for split in ('test', 'train'))\n"
+        "sample = lambda n, seed, output: train.examples[:n]\n"
+        "vae = types.SimpleNamespace(name='generator', conditional=False, sample=sample)\n"
+        "import kvae.evaluation\n"
+        "assert 'zoo' not in sys.modules\n"
+        "found = kvae.evaluation.sample_quality(vae, test, 20)\n"
+        "assert found['settings']['features'] == 'classifier of digits', found['settings']"
+    )
+
+
+def test_features_of_ones_own_have_a_name(splits, monkeypatch):
+    monkeypatch.setattr(features, "_FEATURES", Register("features"))
+
+    @evaluation.register_features("digits")
+    def features_of_rows():
+        def mean_of_rows(images):
+            return np.mean(images, axis=(2, 3))
+
+        return mean_of_rows
+
+    assert evaluation.registered_features() == ["digits"]
+    vae, test = generator(splits["train"].examples), splits["test"]
+    found = sample_quality(vae, test, 20)
+    assert found["settings"]["features"] == "mean_of_rows"
+    same = sample_quality(vae, test, 20, features=features_of_rows())
+    assert found["frechet_distance"] == same["frechet_distance"]
+
+
 def test_classifiers_are_known():
     assert zoo.list_classifiers() == ["digits", "mnist"]
     assert not any("classifier" in name for name in zoo.list_models())
@@ -174,7 +208,7 @@ def test_inception_is_given_what_it_expects(monkeypatch):
         return lambda x, training: tf.reduce_mean(x, axis=(1, 2))
 
     monkeypatch.setattr(keras.applications, "InceptionV3", network)
-    features = evaluation.inception_features(weights="file.h5", batch_size=2)
+    inception = evaluation.inception_features(weights="file.h5", batch_size=2)
     assert seen == {
         "include_top": False,
         "pooling": "avg",
@@ -182,10 +216,10 @@ def test_inception_is_given_what_it_expects(monkeypatch):
         "input_shape": (299, 299, 3),
     }
     levels = np.array([0.0, 0.25, 1.0], np.float32)[:, None, None, None]
-    found = features(np.broadcast_to(levels, (3, 8, 8, 1)))  # Grey, in two batches.
+    found = inception(np.broadcast_to(levels, (3, 8, 8, 1)))  # Grey, in two batches.
     np.testing.assert_allclose(found, np.repeat([[-1.0], [-0.5], [1.0]], 3, axis=1), atol=1e-6)
     with pytest.raises(ValueError, match="1 or 3"):
-        features(np.zeros((2, 8, 8, 2)))
+        inception(np.zeros((2, 8, 8, 2)))
 
     def offline(**options):
         raise Exception("URL fetch failure")

@@ -53,7 +53,7 @@ def test_each_study_knows_its_data(tmp_path, capsys):
 def test_all_are_made_on_their_own_data_or_the_one_that_is_named():
     from kvae.cli.commands.study import _chosen
 
-    others = [name for name in studies.STUDIES if name != "disentanglement"]
+    others = [name for name in studies.names() if name != "disentanglement"]
     found = {name: dataset for name, _, dataset in _chosen("all", None)}
     assert found == {**dict.fromkeys(others, "digits"), "disentanglement": "sprites"}
     assert {name: data for name, _, data in _chosen("all", "mnist")} == dict.fromkeys(
