@@ -145,7 +145,8 @@ class Posterior(Part):
         """
         z = self.transform(params, self.draw_noise(params, num_samples, seed))
         if self.deterministic and num_samples is not None:
-            z = z + tf.zeros([num_samples, 1, 1])  # Equal copies.
+            # Equal copies. An added zero would let TensorFlow reorder sums in graphs, and round.
+            z = tf.broadcast_to(z, tf.concat([[num_samples], tf.shape(z)], axis=0))
         return z
 
     def draw_noise(self, params, num_samples: int | None, seed) -> dict[str, tf.Tensor]:

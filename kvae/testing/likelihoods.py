@@ -10,7 +10,7 @@ from kvae.testing.parts import check_part, copied
 
 __all__ = ["check_likelihood"]
 
-_DRAWS = 20_000
+_DRAWS = 6000
 
 
 def check_likelihood(likelihood, *, event_shape=(3,), xla: bool = True) -> None:

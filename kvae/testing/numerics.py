@@ -11,6 +11,7 @@ __all__ = [
     "agree_in_graphs",
     "agree_with_draws",
     "close",
+    "finite_gradients",
     "gradients_are_right",
     "no_nan",
     "same",
@@ -18,6 +19,22 @@ __all__ = [
 
 # How many standard errors an average may be off: by chance once in two million.
 _ERRORS = 5.0
+
+
+def finite_gradients(loss, tape: tf.GradientTape, variables, what: str) -> None:
+    """Asserts that a loss is finite, and its gradients where there are some.
+
+    Args:
+        loss: tensor. It may have any shape.
+        tape: `tf.GradientTape`, which has seen the loss.
+        variables: list of Keras variables.
+        what: str. For the message.
+    """
+    assert np.isfinite(loss).all(), f"{what}: the loss is not finite."
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    for variable, gradient in zip(variables, gradients, strict=True):
+        finite = gradient is None or np.isfinite(tf.convert_to_tensor(gradient)).all()
+        assert finite, f"{what}: the gradient of {variable.path} is not finite."
 
 
 def _flat(values) -> list[np.ndarray]:
