@@ -75,7 +75,7 @@ def make_strategy(place: str):
 
 
 def slurm_config() -> dict:
-    """Returns what `TF_CONFIG` holds, from the environment of a task that `srun` started.
+    """Returns the value of `TF_CONFIG` for a task that `srun` started, from its environment.
 
     Raises:
         ValueError: outside of a job step of Slurm.
@@ -100,7 +100,7 @@ def slurm_config() -> dict:
 
 
 def num_workers(strategy) -> int:
-    """The number of processes that the replicas are in."""
+    """Returns the number of processes that hold the replicas."""
     import tensorflow as tf
 
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -109,17 +109,17 @@ def num_workers(strategy) -> int:
 
 
 def is_multi_worker(strategy) -> bool:
-    """Whether the replicas are in several processes."""
+    """Checks whether several processes hold the replicas."""
     return num_workers(strategy) > 1
 
 
 def is_chief(strategy) -> bool:
-    """Whether this process writes what one of them has to write."""
+    """Checks whether this process is the one that writes files for all of them."""
     return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
 
 
 def agree(strategy, flag: bool) -> bool:
-    """Whether `flag` is true in any of the processes; all of them have to ask."""
+    """Checks whether `flag` is true in any of the processes; all of them have to call this."""
     if not is_multi_worker(strategy):
         return flag
     import tensorflow as tf
@@ -129,7 +129,7 @@ def agree(strategy, flag: bool) -> bool:
 
 @functools.cache
 def _count(strategy):
-    """The sum over all replicas, as a graph: eagerly a strategy warns of its overhead."""
+    """Returns a graph of the sum over all replicas; eagerly a strategy warns of its overhead."""
     import tensorflow as tf
 
     return tf.function(

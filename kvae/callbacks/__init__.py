@@ -1,4 +1,4 @@
-"""What users hand to `fit`: trainings that resume, stop at NaN, or watch their latents."""
+"""Callbacks for `fit`: exact resuming, a stop at NaN, and a watch on the latents."""
 
 from kvae.callbacks.checkpoint import Checkpoint
 from kvae.callbacks.finite_loss import FiniteLoss

@@ -1,4 +1,4 @@
-"""A training whose loss is no number any more ends, before anything is overwritten."""
+"""The end of a training whose loss is NaN or infinite, before anything is overwritten."""
 
 import math
 

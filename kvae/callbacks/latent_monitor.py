@@ -170,7 +170,7 @@ class LatentMonitor(keras.callbacks.Callback):
         )
 
     def _wanted(self) -> str | None:
-        """Why the objective asks for this, or None where it does not."""
+        """Returns a sentence if the objective asks for such a posterior, and `None` otherwise."""
         objective, found = self.model.objective, self.summary
         beta = float(schedules.at(getattr(objective, "beta", 1.0), self.model))
         capacity = getattr(objective, "capacity", None)

@@ -1,4 +1,4 @@
-"""SIGTERM as a request to end at a point from which the training can go on."""
+"""SIGTERM as a request to stop at a point from which the training can go on."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""The model."""
+"""The model, `kvae.VAE`: its networks and parts, training, inference and files."""
 
 from kvae.models.vae import VAE
 

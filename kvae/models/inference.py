@@ -1,4 +1,4 @@
-"""Using a trained model: arrays in, tensors out."""
+"""The methods of a trained model, which take arrays and return tensors."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,7 +6,8 @@ import tensorflow as tf
 from kvae import random
 from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb
-from kvae.models.inputs import concatenated, in_batches
+from kvae.models.inputs import concatenated, in_batches, latent_tensors, require_built
+from kvae.models.labels import checked_label
 from kvae.utils import arguments, names
 
 __all__ = ["Inference"]
@@ -15,7 +16,7 @@ _OUTPUTS = ("mean", "mode", "sample")
 
 
 class Inference:
-    """The part of `kvae.VAE` that encodes, decodes, samples and estimates densities."""
+    """The methods of `kvae.VAE` that encode, decode, sample and estimate densities."""
 
     def encode(self, x, label=None, batch_size: int = 1024) -> dict[str, tf.Tensor]:
         """Returns the posterior's parameters for `x`, deterministically.
@@ -25,7 +26,8 @@ class Inference:
                 and a `Stream`, `tf.data.Dataset` or generator, which is read batch by batch.
             label: int array or tensor `[n]`, for a conditional model alone. Defaults to `None`:
                 the labels of the data.
-            batch_size: int. Examples at once; bounds the memory. Defaults to `1024`.
+            batch_size: int. The number of examples that are encoded at once, which bounds the
+                memory. Defaults to `1024`.
 
         Returns:
             dict of tensors, e.g. `{"z_mean": [n, latent_dim], "z_log_var": [n, latent_dim]}`.
@@ -35,7 +37,9 @@ class Inference:
         """
         return self.encode_data(x, label, batch_size)[0]
 
-    def encode_data(self, x, label=None, batch_size: int = 1024) -> tuple:
+    def encode_data(
+        self, x, label=None, batch_size: int = 1024
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
         """Returns what `encode` does, and the labels int32 `[n]` of the examples or `None`.
 
         The arguments are those of `encode`.
@@ -47,25 +51,35 @@ class Inference:
         return concatenated(params), concatenated(labels) if self.conditional else None
 
     def decode(self, z, label=None, batch_size: int = 1024) -> tf.Tensor:
-        """Returns E[x|z], `[n, *event]`, for `z` `[n, latent_dim]`.
+        """Returns the mean E[x|z] of the likelihood for given latents.
 
         Args:
             z: array or tensor `[n, latent_dim]`.
             label: int array or tensor `[n]`, for a conditional model alone.
-            batch_size: int. Latents at once. Defaults to `1024`.
+            batch_size: int. The number of latents that are decoded at once. Defaults to `1024`.
+
+        Returns:
+            Tensor `[n, *event]`, on the scale of the data.
 
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return self._decoded(*self._latents(z, label), batch_size, "mean")
+        return self._decoded(*latent_tensors(self, z, label), batch_size, "mean")
 
     def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024) -> tf.Tensor:
-        """Returns the reconstruction E[x|z] of `x`, `[n, *event]`.
+        """Encodes examples, and decodes their codes to reconstructions E[x|z].
 
         Args:
             x, label: as in `encode`.
-            seed: `None` takes z at the posterior's mean; with a seed z is drawn from q(z|x).
-            batch_size: int. Examples at once. Defaults to `1024`.
+            seed: int, `SeedGenerator` or int32 tensor `[2]`. With a seed z is drawn from q(z|x).
+                Defaults to `None`: z is the posterior's mean.
+            batch_size: int. The number of examples at once. Defaults to `1024`.
+
+        Returns:
+            Tensor `[n, *event]`, on the scale of the data.
+
+        Raises:
+            ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
         params, label = self.encode_data(x, label, batch_size)
         if seed is None:
@@ -83,18 +97,18 @@ class Inference:
         batch_size: int = 1024,
         label=None,
     ) -> tf.Tensor:
-        """Generates `n` examples from the prior.
+        """Generates examples: draws z from the prior, and decodes it.
 
         Args:
-            n: int. How many.
+            n: int. The number of examples.
             seed: int, `SeedGenerator` or int32 tensor `[2]`; the same seed gives the same bits.
                 `None` continues the model's own stream.
             output: str. `"mean"` returns E[x|z], `"mode"` its most probable x, `"sample"` a draw
                 from p(x|z). Defaults to `"mean"`.
             temperature: float. Scales the prior's noise; at least 0. Defaults to `1.0`.
-            batch_size: int. Examples at once. Defaults to `1024`.
-            label: int or int array `[n]`, for a conditional model alone: the class of all, or of
-                each.
+            batch_size: int. The number of examples at once. Defaults to `1024`.
+            label: int or int array `[n]`, for a conditional model alone: one class for all
+                examples, or the class of each.
 
         Returns:
             Tensor `[n, *event]`.
@@ -111,14 +125,14 @@ class Inference:
                 "Fit a prior to its codes with kvae.samplers, decode codes of your own with "
                 "`decode(z)`, or train a VAE."
             )
-        self._require_built()
+        require_built(self)
         if not tf.is_symbolic_tensor(n):
             n = arguments.whole("n", n)
         if not tf.is_symbolic_tensor(temperature):
             temperature = arguments.number("temperature", temperature, least=0.0)
         if isinstance(label, int) or getattr(label, "shape", None) == ():
             label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
-        label = self._labels(label, None if tf.is_tensor(n) else n)
+        label = checked_label(self, label, None if tf.is_tensor(n) else n)
         z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
         z = self.run_compiled(
             "draw from the prior",
@@ -147,22 +161,27 @@ class Inference:
     ) -> LogProb:
         """Estimates log p(x) in nats by importance sampling from the posterior.
 
-        Of a conditional model it is log p(x|y).
-
-        See `kvae.evaluation.importance_log_prob` for the estimator, its bias and its error.
+        For a conditional model it estimates log p(x|y). The documentation of
+        `kvae.evaluation.importance_log_prob` describes the estimator, its bias and its error.
 
         Args:
             x: as in `encode`, in the likelihood's support.
-            num_samples: int. Importance samples for each example. Defaults to `100`.
-            batch_size: int. Examples at once. Defaults to `100`.
-            seed: int. Defaults to `0`.
+            num_samples: int. The number of importance samples for each example. Defaults to `100`.
+            batch_size: int. The number of examples at once. Defaults to `100`.
+            seed: int. The seed of the samples: the same seed gives the same estimate. Defaults to
+                `0`.
             progress: optional callable, called with the number of finished examples.
             label: as in `encode`.
             **options: `cache`, a file that keeps finished batches, and `max_rows`, which bounds the
                 memory.
 
         Returns:
-            `LogProb` with arrays `[n]`: `value`, `standard_error`, `effective_sample_size`.
+            `LogProb` with arrays `[n]`, in nats: `value`, `standard_error` and others; and
+            `effective_sample_size`.
+
+        Raises:
+            ValueError: for an autoencoder, which has no density; for a wrong shape and values
+                outside the likelihood's support; and for a missing, wrong or superfluous label.
         """
         return importance_log_prob(
             self,
@@ -175,16 +194,16 @@ class Inference:
             **options,
         )
 
-    def quantize(self, *arguments, **options):
-        """Quantizes the layers; see `keras.Model.quantize`."""
+    def quantize(self, *arguments, **options) -> None:
+        """Quantizes the layers as `keras.Model.quantize` does."""
         super().quantize(*arguments, **options)
-        self._functions.clear()  # They are of the layers as they were.
+        self._functions.clear()  # They were made with the layers as they were.
 
     def _encoded(self, x, label, batch_size: int) -> dict:
         return self._in_batches("encode", self.encode_params, (x, label), batch_size)
 
     def _decoded(self, z, label, batch_size: int, output: str):
-        """What `output` names of p(x|z)."""
+        """Returns the mean, the mode or another function of p(x|z), `[n, *event]`."""
         read = getattr(self.likelihood, output)
         return self._in_batches(
             f"decode to the {output}",
@@ -203,13 +222,13 @@ class Inference:
     def run_compiled(self, name, function, rows: tuple, *others):
         """Returns `function(*rows, *others)`, of a graph that is made once and kept.
 
-        For what else is computed of a model again and again; the model's methods use it. With
-        `compile(run_eagerly=True)` the function is called as it is.
+        The model's methods use it, and so may whatever else is computed with a model again and
+        again. With `compile(run_eagerly=True)` the function is called as it is.
 
         Args:
-            name: str, or a tuple that begins with one. What `function` does; the same name stands
-                for the same function.
-            function: callable, of tensors. It closes over the model and its parts at most.
+            name: str, or a tuple that begins with one. The name of the function: the same name
+                stands for the same function.
+            function: callable, of tensors. It closes over nothing but the model and its parts.
             rows: tuple of tensors `[n, ...]`, dicts or tuples of them, or `None`s.
             *others: tensors and numbers, or dicts of them, of other shapes.
         """

@@ -1,4 +1,4 @@
-"""Conditional models: labels in, and the model for given labels."""
+"""Labels of conditional models: their checks, and the model conditioned on them."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,15 @@ import tensorflow as tf
 
 from kvae.datasets import kinds
 
-__all__ = ["Conditioned", "Labels", "joined"]
+__all__ = [
+    "Conditioned",
+    "check_label_inputs",
+    "checked_label",
+    "joined",
+    "one_hot_label",
+    "split_label",
+    "split_label_and_target",
+]
 
 
 class Conditioned:
@@ -33,132 +41,111 @@ class Conditioned:
         return getattr(self._vae, name)
 
     def encode_params(self, x, training: bool = False) -> dict:
-        """As `kvae.VAE.encode_params`, for the labels."""
+        """Does what `kvae.VAE.encode_params` does, for the labels."""
         return self._vae.encode_params(x, self.label, training=training)
 
     def decode_params(self, z, training: bool = False) -> dict:
-        """As `kvae.VAE.decode_params`, for the labels; `z` is `[..., batch, latent_dim]`."""
+        """Does what `kvae.VAE.decode_params` does, for labels; z is `[..., batch, latent_dim]`."""
         return self._vae.decode_params(z, self.label, training=training)
 
 
-class Labels:
-    """The part of `kvae.VAE` that knows of labels."""
-
-    @property
-    def conditional(self) -> bool:
-        """Whether the model is one of p(x|y), so that it takes labels."""
-        return self.num_classes is not None
-
-    def conditioned_on(self, label):
-        """Returns the model for these labels, with the same graph-level interface.
-
-        Args:
-            label: int array or tensor `[batch]` of classes, or `None` for a model without labels,
-                which is returned as it is.
-
-        Returns:
-            `Conditioned`, with `encode_params`, `decode_params`, `prior`, `posterior` and others.
-
-        Raises:
-            ValueError: for a missing label, a wrong one, or one given to an unconditional model.
-        """
-        label = self._labels(label)
-        return self if label is None else Conditioned(self, label)
-
-    def _labels(self, label, rows: int | None = None, name: str = "label"):
-        """Checks labels; returns them as an int32 tensor `[batch]`, `None` without classes."""
-        if not self.conditional:
-            if label is None:
-                return None
-            raise ValueError(
-                f"{self.name} is not conditional and takes no labels. Make a conditional model "
-                "with kvae.VAE(..., num_classes=…)."
-            )
-        wanted = f"one class number from 0 to {self.num_classes - 1} for each example"
+def checked_label(vae, label, rows: int | None = None, name: str = "label"):
+    """Checks labels; returns them as an int32 tensor `[batch]`, `None` without classes."""
+    if not vae.conditional:
         if label is None:
+            return None
+        raise ValueError(
+            f"{vae.name} is not conditional and takes no labels. Make a conditional model "
+            "with kvae.VAE(..., num_classes=…)."
+        )
+    wanted = f"one class number from 0 to {vae.num_classes - 1} for each example"
+    if label is None:
+        raise ValueError(
+            f"{vae.name} is conditional and needs labels, {wanted}: fit((x, labels)), a "
+            "Dataset with labels, batches ((x, label),) or ((x, label), target), encode(x, "
+            "label), sample(n, label=…)."
+        )
+    if not tf.is_symbolic_tensor(label):
+        label = kinds.as_array(label, name, only_numbers=False)
+    if _rank(label) not in (None, 1):
+        raise ValueError(f"`{name}` has shape {tuple(label.shape)}; it is [n], {wanted}.")
+    if not tf.as_dtype(label.dtype).is_integer:
+        raise ValueError(
+            f"`{name}` holds {tf.as_dtype(label.dtype).name}; it is whole numbers, {wanted}."
+        )
+    if isinstance(label, np.ndarray):
+        if rows is not None and len(label) != rows:
+            raise ValueError(f"`{name}` has {len(label)} rows for {rows} examples.")
+        if label.size and not 0 <= label.min() <= label.max() < vae.num_classes:
             raise ValueError(
-                f"{self.name} is conditional and needs labels, {wanted}: fit((x, labels)), a "
-                "Dataset with labels, batches ((x, label),) or ((x, label), target), encode(x, "
-                "label), sample(n, label=…)."
+                f"`{name}` has values from {label.min()} to {label.max()}; it is {wanted}."
             )
-        if not tf.is_symbolic_tensor(label):
-            label = kinds.as_array(label, name, only_numbers=False)
-        if _rank(label) not in (None, 1):
-            raise ValueError(f"`{name}` has shape {tuple(label.shape)}; it is [n], {wanted}.")
-        if not tf.as_dtype(label.dtype).is_integer:
+    return tf.cast(label, tf.int32)
+
+
+def split_label(vae, x):
+    """Splits `(x, label)`, or a dict of both; what is neither has no label.
+
+    x becomes one of the kinds that models work with, see `kvae.datasets.kinds`. A model without
+    classes ignores the label of a dict, where its name says that it is one.
+    """
+    label = None
+    if isinstance(x, Mapping):
+        x, label = kinds.entries(x)
+        label = label if vae.conditional else None
+    elif isinstance(x, tuple):
+        if len(x) != 2:
+            raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
+        x, label = x
+    return kinds.recognize(x), label
+
+
+def split_label_and_target(vae, x, y):
+    """Returns x, its label and its target, the last two or `None`.
+
+    For a conditional model class numbers in the place of the target, as in `(x, label)` batches
+    of TensorFlow Datasets, are the labels: no target has one number for each example.
+    """
+    x, label = split_label(vae, x)
+    y = None if y is None else kinds.recognize(y, "y")
+    if vae.conditional and label is None and _are_classes(y):
+        label, y = y, None
+    return x, label, y
+
+
+def one_hot_label(vae, label):
+    """Returns labels as one-hot vectors `[batch, num_classes]`; such vectors stay as they are."""
+    if not vae.conditional or label is None:
+        return checked_label(vae, label)
+    label = tf.convert_to_tensor(label)
+    return label if label.dtype.is_floating else tf.one_hot(label, vae.num_classes)
+
+
+def check_label_inputs(vae) -> None:
+    """Refuses networks that do not fit `num_classes`, once both are built."""
+    used = vae.prior is not None and vae.prior.conditional
+    for name in ("encoder", "decoder"):
+        inputs = _declared(getattr(vae, name))
+        used = used or len(inputs) == 2
+        if len(inputs) > 2:
+            raise ValueError(f"The {name} takes {len(inputs)} inputs; it is one, or two.")
+        if len(inputs) < 2:
+            continue
+        if not vae.conditional:
             raise ValueError(
-                f"`{name}` holds {tf.as_dtype(label.dtype).name}; it is whole numbers, {wanted}."
+                f"The {name} takes two inputs, of which the second is a label: give `num_classes`."
             )
-        if isinstance(label, np.ndarray):
-            if rows is not None and len(label) != rows:
-                raise ValueError(f"`{name}` has {len(label)} rows for {rows} examples.")
-            if label.size and not 0 <= label.min() <= label.max() < self.num_classes:
-                raise ValueError(
-                    f"`{name}` has values from {label.min()} to {label.max()}; it is {wanted}."
-                )
-        return tf.cast(label, tf.int32)
-
-    def _pair(self, x):
-        """Splits `(x, label)`, or a dict of both; what is neither has no label.
-
-        x becomes one of the kinds that models work with, see `kvae.datasets.kinds`. A model without
-        classes ignores the label of a dict, where its name says that it is one.
-        """
-        label = None
-        if isinstance(x, Mapping):
-            x, label = kinds.entries(x)
-            label = label if self.conditional else None
-        elif isinstance(x, tuple):
-            if len(x) != 2:
-                raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
-            x, label = x
-        return kinds.recognize(x), label
-
-    def _pair_and_target(self, x, y):
-        """Returns x, its label and its target, the last two or `None`.
-
-        For a conditional model class numbers in the place of the target, as in `(x, label)` batches
-        of TensorFlow Datasets, are the labels: no target has one number for each example.
-        """
-        x, label = self._pair(x)
-        y = None if y is None else kinds.recognize(y, "y")
-        if self.conditional and label is None and _are_classes(y):
-            label, y = y, None
-        return x, label, y
-
-    def _one_hot(self, label):
-        """One-hot labels of integers `[batch]`; float32 `[batch, num_classes]` are so already."""
-        if not self.conditional or label is None:
-            return self._labels(label)
-        label = tf.convert_to_tensor(label)
-        return label if label.dtype.is_floating else tf.one_hot(label, self.num_classes)
-
-    def _check_networks(self) -> None:
-        """Refuses networks that do not fit `num_classes`, once both are built."""
-        used = self.prior is not None and self.prior.conditional
-        for name in ("encoder", "decoder"):
-            inputs = _declared(getattr(self, name))
-            used = used or len(inputs) == 2
-            if len(inputs) > 2:
-                raise ValueError(f"The {name} takes {len(inputs)} inputs; it is one, or two.")
-            if len(inputs) < 2:
-                continue
-            if not self.conditional:
-                raise ValueError(
-                    f"The {name} takes two inputs, of which the second is a label: give "
-                    "`num_classes`."
-                )
-            if tuple(inputs[1].shape[1:]) != (self.num_classes,):
-                raise ValueError(
-                    f"The second input of the {name} has shape {tuple(inputs[1].shape)}; one-hot "
-                    f"labels have {(None, self.num_classes)}."
-                )
-        if self.conditional and not used:
+        if tuple(inputs[1].shape[1:]) != (vae.num_classes,):
             raise ValueError(
-                "With `num_classes` something has to depend on the label: an encoder or a decoder "
-                "of two inputs, [x, one-hot label] or [z, one-hot label], or the prior "
-                "'class_conditional'."
+                f"The second input of the {name} has shape {tuple(inputs[1].shape)}; one-hot "
+                f"labels have {(None, vae.num_classes)}."
             )
+    if vae.conditional and not used:
+        raise ValueError(
+            "With `num_classes` something has to depend on the label: an encoder or a decoder "
+            "of two inputs, [x, one-hot label] or [z, one-hot label], or the prior "
+            "'class_conditional'."
+        )
 
 
 def _are_classes(y) -> bool:

@@ -1,4 +1,6 @@
-"""Data of every kind as the batches that a model is used, measured and fitted on."""
+"""Reading of data of every kind, for inference, evaluation and samplers."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -7,12 +9,15 @@ from kvae.datasets import kinds
 from kvae.datasets.batches import BaseDataset
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.stream import Stream
+from kvae.models.fit.data import batches_of
+from kvae.models.inputs import checked_events, event_tensors, require_built
+from kvae.models.labels import split_label, split_label_and_target
 
 __all__ = ["Reading"]
 
 
 class Reading:
-    """The part of `kvae.VAE` that reads data of every kind, see `kvae.datasets.kinds`."""
+    """The methods of `kvae.VAE` that read data of every kind (see `kvae.datasets.kinds`)."""
 
     def as_dataset(self, data) -> BaseDataset:
         """Returns data of every kind as a `Dataset` or `Stream`, which can be read several times.
@@ -23,13 +28,13 @@ class Reading:
         Raises:
             ValueError: for a generator, which can be read once, and for a wrong shape or NaN.
         """
-        x, label = self._pair(data)
+        x, label = split_label(self, data)
         if isinstance(x, BaseDataset):
             if label is None:
                 return x
             raise ValueError("Labels of a Dataset are its own: Dataset(x, labels).")
         if not kinds.gives_batches(x):
-            x, label = self._events(x, label)
+            x, label = event_tensors(self, x, label)
             return Dataset(x.numpy(), None if label is None else label.numpy())
         if kinds.read_once(x):
             raise ValueError(
@@ -38,7 +43,9 @@ class Reading:
             )
         return _BatchStream(self, x)
 
-    def event_batches(self, x, label=None, batch_size: int = 1024, *, support: bool = False):
+    def event_batches(
+        self, x, label=None, batch_size: int = 1024, *, support: bool = False
+    ) -> Iterator[tuple[tf.Tensor, tf.Tensor | None]]:
         """Yields data as tensors: x and, for a conditional model, labels (else `None`).
 
         What is in memory comes as a whole, so that its caller may cut it; a `Stream` is read in
@@ -54,34 +61,31 @@ class Reading:
             ValueError: for a wrong shape or NaN, labels beside data that have their own, and data
                 without an end or without a batch.
         """
-        x, own = self._pair(x)
+        x, own = split_label(self, x)
         if not kinds.gives_batches(x):
-            yield self._events(x, own if label is None else label, support)
+            yield event_tensors(self, x, own if label is None else label, support)
             return
-        self._require_built()
+        require_built(self)
         if label is not None:
             raise ValueError("Labels of data in batches stand in the batches: leave out `label`.")
         empty = True
-        for events, own, _ in self._triples(x, batch_size):
-            yield self._events(events, own, support)
+        for events, own, _ in _triples(self, x, batch_size):
+            yield event_tensors(self, events, own, support)
             empty = False
         if empty:
             raise ValueError(f"This {type(x).__name__} gives no batch.")
 
-    def event_rows(self, x, label=None, batch_size: int = 100, *, support: bool = True):
-        """As `event_batches`, in batches of `batch_size` examples of which the last may be smaller.
+    def event_rows(
+        self, x, label=None, batch_size: int = 100, *, support: bool = True
+    ) -> Iterator[tuple[tf.Tensor, tf.Tensor | None]]:
+        """Yields what `event_batches` does, in batches of `batch_size` rows; the last may be less.
 
-        Estimates whose noise depends on the batches are thus the same for every kind of data.
+        Estimates whose noise depends on the batches are thus the same for every kind of data. The
+        arguments are those of `event_batches`.
         """
         if batch_size < 1:
             raise ValueError(f"`batch_size` is at least 1, not {batch_size}.")
         yield from _rebatched(self.event_batches(x, label, batch_size, support=support), batch_size)
-
-    def _triples(self, x, batch_size: int):
-        """Yields x, label and target of the batches of a stream, the last two or `None`."""
-        for batch in self._batches(x, batch_size) if isinstance(x, Stream) else kinds.batches(x):
-            events, y, _ = kinds.unpacked(batch)
-            yield self._pair_and_target(events, y)
 
 
 class _BatchStream(Stream):
@@ -121,10 +125,10 @@ class _BatchStream(Stream):
             yield x, tf.zeros(len(x), tf.int32) if label is None else label
 
     def _checked(self):
-        for x, label, target in self._model._triples(self._source, 0):
+        for x, label, target in _triples(self._model, self._source, 0):
             if target is not None:
-                target = tf.constant(self._model._check_events(np.asarray(target), "y"))
-            yield *self._model._events(x, label), target
+                target = tf.constant(checked_events(self._model, np.asarray(target), "y"))
+            yield *event_tensors(self._model, x, label), target
 
 
 def _rebatched(parts, batch_size: int):
@@ -150,3 +154,10 @@ def _after(first: tuple, second: tuple) -> tuple:
     """Returns the rows of some tensors, and then those of others."""
     pairs = zip(first, second, strict=True)
     return tuple(None if a is None else tf.concat([a, b], axis=0) for a, b in pairs)
+
+
+def _triples(vae, x, batch_size: int):
+    """Yields x, label and target of the batches of a stream, the last two or `None`."""
+    for batch in batches_of(vae, x, batch_size) if isinstance(x, Stream) else kinds.batches(x):
+        events, y, _ = kinds.unpacked(batch)
+        yield split_label_and_target(vae, events, y)

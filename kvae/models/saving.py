@@ -1,18 +1,19 @@
-"""What is in a model's files, and how they are written."""
+"""The files of a model: their contents, and how they are written."""
 
 import os
 
 import keras
 
+from kvae.models.inputs import require_built
 from kvae.utils import io
 
-__all__ = ["Saving"]
+__all__ = ["Saving", "seed_states"]
 
 
 class Saving:
-    """The part of `kvae.VAE` that writes files: whole, or not at all."""
+    """The methods of `kvae.VAE` that write files, each of them whole or not at all."""
 
-    def save(self, filepath, overwrite: bool = True, zipped: bool | None = None, **kwargs):
+    def save(self, filepath, overwrite: bool = True, zipped: bool | None = None, **kwargs) -> None:
         """Saves the model as `keras.Model.save` does.
 
         A `.keras` file is written beside its place and renamed, after a look at whether the disk
@@ -36,7 +37,7 @@ class Saving:
         with io.atomic_weights(filepath, self._saved_variables()) as temporary:
             super().save(temporary, zipped=zipped, **kwargs)
 
-    def save_weights(self, filepath, overwrite: bool = True, **kwargs):
+    def save_weights(self, filepath, overwrite: bool = True, **kwargs) -> None:
         """Saves the weights as `keras.Model.save_weights` does; the file is written as by `save`.
 
         Raises:
@@ -49,7 +50,9 @@ class Saving:
         with io.atomic_weights(filepath, self._saved_variables()) as temporary:
             super().save_weights(temporary, **kwargs)
 
-    def export(self, filepath, format: str = "tf_saved_model", *, input_signature=None, **kwargs):
+    def export(
+        self, filepath, format: str = "tf_saved_model", *, input_signature=None, **kwargs
+    ) -> None:
         """Exports the forward pass as `keras.Model.export` does: x to the mean of p(x|z).
 
         The package `export` writes files with all that a model can do; see `export.saved_model`.
@@ -62,7 +65,7 @@ class Saving:
         Raises:
             ValueError: for a model that is not built yet.
         """
-        self._require_built()
+        require_built(self)
         if input_signature is None:
             x = keras.InputSpec(shape=(None, *self.event_shape), dtype="float32", name="image")
             label = keras.InputSpec(shape=(None,), dtype="int32", name="label")
@@ -73,11 +76,11 @@ class Saving:
 
     def save_own_variables(self, store):
         # Keras leaves the state of generators out; without it a resumed run repeats its noise.
-        for name, state in self._seed_states().items():
+        for name, state in seed_states(self).items():
             store[name] = state.numpy()
 
     def load_own_variables(self, store):
-        for name, state in self._seed_states().items():
+        for name, state in seed_states(self).items():
             if name in store.keys():
                 state.assign(store[name])
         self.weights_are_known = True
@@ -86,11 +89,12 @@ class Saving:
         optimizer = getattr(self, "optimizer", None)
         return [*self.variables, *([] if optimizer is None else optimizer.variables)]
 
-    def _seed_states(self) -> dict:
-        """The states of the model's generator and of those of its networks (dropout), by name."""
-        own = self.seed_generator.state
-        others = (v for v in self.variables if v.name == own.name and v is not own)
-        return {"seed_state": own, **{f"seed_state_{i}": v for i, v in enumerate(others, start=1)}}
+
+def seed_states(model) -> dict:
+    """Returns the states of the model's seed generator and of its networks' (dropout), by name."""
+    own = model.seed_generator.state
+    others = (v for v in model.variables if v.name == own.name and v is not own)
+    return {"seed_state": own, **{f"seed_state_{i}": v for i, v in enumerate(others, start=1)}}
 
 
 def _one_row(spec):
@@ -98,6 +102,6 @@ def _one_row(spec):
 
 
 def _is_replaced(path, suffix: str, overwrite: bool) -> bool:
-    """Whether a path names a local file of this kind that nobody is to be asked about."""
+    """Checks whether a path names a local file of this kind that may be replaced without asking."""
     path = os.fspath(path)
     return path.endswith(suffix) and "://" not in path and (overwrite or not os.path.exists(path))

@@ -1,4 +1,4 @@
-"""Which weights train: those that are frozen do not, and the optimizer knows the others."""
+"""Freezing of parts, and the optimizer's knowledge of the weights that train."""
 
 from kvae.utils import keras_internals, names
 
@@ -15,7 +15,7 @@ _FROZEN_WITH = {
 
 
 class Trainable:
-    """The part of `kvae.VAE` that says which of its weights train."""
+    """The methods of `kvae.VAE` that say which of its weights train."""
 
     def freeze(self, *parts: str) -> None:
         """Keeps parts of the model as they are in training.
@@ -45,7 +45,14 @@ class Trainable:
         self._set_trainable(parts, False)
 
     def unfreeze(self, *parts: str) -> None:
-        """Lets parts of the model train again; the arguments are those of `freeze`."""
+        """Lets parts of the model train again.
+
+        Args:
+            *parts: str. As for `freeze`.
+
+        Raises:
+            ValueError: for other names, and for none.
+        """
         self._set_trainable(parts, True)
 
     def _set_trainable(self, parts, value: bool) -> None:
@@ -63,8 +70,9 @@ class Trainable:
     def prepare_optimizer(self) -> None:
         """Gives the optimizer the variables that train at present.
 
-        Not inside the step: one that fails would spoil the next `fit`, and an optimizer without its
-        variables is not saved whole. Graphs that were traced for other variables are let go of.
+        This happens before the first step: a step that fails while it makes variables would spoil
+        the next `fit`, and an optimizer without its variables is not saved whole. Graphs that were
+        traced for other variables are dropped.
 
         Raises:
             ValueError: where nothing trains.

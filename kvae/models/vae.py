@@ -6,13 +6,19 @@ import tensorflow as tf
 from kvae import likelihoods, objectives, posteriors, priors, random
 from kvae.datasets import kinds
 from kvae.likelihoods.scale import EncoderInput
-from kvae.models import networks
+from kvae.models import network_checks
+from kvae.models.compiled_functions import Functions
 from kvae.models.fit.guard import Guard
-from kvae.models.fit.training import Training
-from kvae.models.functions import Functions
+from kvae.models.fit.trainer import Trainer
 from kvae.models.inference import Inference
-from kvae.models.inputs import Inputs
-from kvae.models.labels import Labels, joined
+from kvae.models.labels import (
+    Conditioned,
+    check_label_inputs,
+    checked_label,
+    joined,
+    one_hot_label,
+    split_label,
+)
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.trainable import Trainable
@@ -25,7 +31,7 @@ _PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras.Model):
+class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
     """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
 
     The networks are yours; the four parts say what their outputs mean. A new method is a new part,
@@ -114,8 +120,8 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
         if latent_dim is None or latent_dim < 1:
             raise ValueError(f"`latent_dim` is a whole number of at least 1, not {latent_dim}.")
         self.num_classes = num_classes
-        networks.check_kind("encoder", encoder)
-        networks.check_kind("decoder", decoder)
+        network_checks.check_kind("encoder", encoder)
+        network_checks.check_kind("decoder", decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dim = latent_dim
@@ -140,7 +146,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
                 f"A model with a {type(self.posterior).__name__} posterior needs a prior; only an "
                 "autoencoder (posterior='delta') may have prior=None."
             )
-        for part in self._parts():
+        for part in self.parts:
             part.attach(self)
         self.reproducible = False
         # True where a seed or a file determines the weights; the user's networks may be seeded too.
@@ -168,7 +174,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
             )
         self.event_shape = tuple(int(size) for size in shape[1:])
         label = keras.KerasTensor((None, self.num_classes)) if self.conditional else None
-        self._check_networks()
+        check_label_inputs(self)
         features = self.encoder(
             joined(self.encoder, keras.KerasTensor((None, *self.event_shape)), label)
         )
@@ -191,10 +197,10 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
                 f"{type(self.likelihood).__name__} needs {(None, *expected)} for inputs of shape "
                 f"{(None, *self.event_shape)}.{self._channels_hint(outputs.shape[1:], expected)}"
             )
-        networks.check_ending(self.decoder, self.likelihood, inputs)
+        network_checks.check_ending(self.decoder, self.likelihood, inputs)
         self.likelihood(outputs)
         self.objective.prepare(self)
-        for layer in (self.encoder, self.decoder, *self._parts()):
+        for layer in (self.encoder, self.decoder, *self.parts):
             if not layer.trainable:  # So are the layers that were made since, e.g. heads.
                 keras_internals.set_trainable(layer, False)
         self.built = True
@@ -263,7 +269,7 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
         return {**self._settings(), **parts}
 
     def _settings(self) -> dict:
-        """The configuration but for the networks and the parts."""
+        """Returns the configuration without the networks and the parts."""
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,
@@ -303,27 +309,64 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
         return self._model_of(self.decoder, self.likelihood, z, "decoder_model", z)
 
     def _model_of(self, network, part, values, name, seen) -> keras.Model:
-        """The network and the part of it, from `values`, which the network sees as `seen`."""
+        """Returns a model of a network and a part; the network gets `seen`, and not `values`."""
         label = keras.Input((self.num_classes,), name="label") if self.conditional else None
         outputs = part(network(joined(network, seen, label)))
         return keras.Model(joined(network, values, label), outputs, name=name)
 
+    @property
+    def conditional(self) -> bool:
+        """True for a model of p(x|y), which takes labels."""
+        return self.num_classes is not None
+
+    def conditioned_on(self, label):
+        """Returns the model for these labels, with the same graph-level interface.
+
+        Args:
+            label: int array or tensor `[batch]` of classes, or `None` for a model without labels,
+                which is returned as it is.
+
+        Returns:
+            `Conditioned`, with `encode_params`, `decode_params`, `prior`, `posterior` and others.
+
+        Raises:
+            ValueError: for a missing label, a wrong one, or one given to an unconditional model.
+        """
+        label = checked_label(self, label)
+        return self if label is None else Conditioned(self, label)
+
     # Graph-level pieces, for objectives, evaluation and export: tensors in, tensors out.
 
-    def encode_params(self, x, label=None, training: bool = False) -> dict:
-        """Returns the posterior's parameters for a batch of tensors, without any checks."""
+    def encode_params(self, x, label=None, training: bool = False) -> dict[str, tf.Tensor]:
+        """Returns the posterior's parameters for a batch of tensors, without any checks.
+
+        Args:
+            x: tensor `[batch, *event]`, on the scale of the data.
+            label: for a conditional model int `[batch]`, or float32 `[batch, num_classes]`.
+            training: bool. Whether layers such as dropout act as in training. Defaults to `False`.
+
+        Returns:
+            dict of tensors, e.g. `{"z_mean": [batch, latent_dim], …}`.
+        """
         x = self.likelihood.encoder_input(tf.convert_to_tensor(x))
-        inputs = joined(self.encoder, x, self._one_hot(label))
+        inputs = joined(self.encoder, x, one_hot_label(self, label))
         return self.posterior(self.encoder(inputs, training=training), training=training)
 
-    def decode_params(self, z, label=None, training: bool = False) -> dict:
-        """Returns the likelihood's parameters for `z` `[..., latent_dim]`, each `[..., *event]`.
+    def decode_params(self, z, label=None, training: bool = False) -> dict[str, tf.Tensor]:
+        """Returns the likelihood's parameters for a batch of latents, without any checks.
 
-        Labels are those of the batch, the last of the leading axes.
+        Args:
+            z: tensor `[..., batch, latent_dim]`.
+            label: as in `encode_params`: the labels of the batch, whatever axes precede it.
+            training: bool. As in `encode_params`. Defaults to `False`.
+
+        Returns:
+            dict of tensors `[..., batch, *event]`, e.g. `{"logits": …}`; some likelihoods have
+            parameters of other shapes.
         """
         z = tf.convert_to_tensor(z, tf.float32)
         lead = tf.shape(z)[:-1]
-        one_hot = self._one_hot(label)
+        one_hot = one_hot_label(self, label)
         if one_hot is not None and z.shape.rank != 2:
             one_hot = tf.broadcast_to(one_hot, tf.concat([lead, [self.num_classes]], axis=0))
             one_hot = tf.reshape(one_hot, (-1, self.num_classes))
@@ -340,17 +383,19 @@ class VAE(Inputs, Reading, Labels, Inference, Training, Trainable, Saving, keras
     def __call__(self, inputs, *arguments, **options):
         # Not in `call`, whose errors Keras wraps, and which is given tensors alone.
         forks.check()
-        x, label = self._pair(inputs)
+        x, label = split_label(self, inputs)
         if label is not None:
             x = x, kinds.recognize(label, "label")
         return super().__call__(x, *arguments, **options)
 
     def call(self, inputs, training=False):
-        x, label = self._pair(inputs)
+        x, label = split_label(self, inputs)
         model = self.conditioned_on(label)
         z = model.posterior.mean(model.encode_params(x, training=training))
         return self.likelihood.mean(model.decode_params(z, training=training))
 
-    def _parts(self) -> list:
+    @property
+    def parts(self) -> list:
+        """The posterior, the prior (where there is one), the likelihood and the objective."""
         parts = (self.posterior, self.prior, self.likelihood, self.objective)
         return [part for part in parts if part is not None]

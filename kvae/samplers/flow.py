@@ -1,4 +1,4 @@
-"""The normalizing flow, trained on codes by maximum likelihood."""
+"""A normalizing flow that is trained on codes by maximum likelihood."""
 
 import keras
 from keras import ops
@@ -60,7 +60,7 @@ class Flow(TrainedSampler):
 
 
 class _Likelihood(keras.Model):
-    """What `fit` trains: −log p(z), averaged over the batch."""
+    """A model whose loss is −log p(z) in nats, averaged over the batch."""
 
     def __init__(self, prior):
         super().__init__(name="likelihood_of_codes", dtype="float32")

@@ -1,4 +1,4 @@
-"""The mixture of Gaussians, fitted to codes."""
+"""A mixture of Gaussians that is fitted to codes."""
 
 import numpy as np
 

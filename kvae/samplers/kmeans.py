@@ -1,4 +1,4 @@
-"""Clusters of codes, each with a density of its own."""
+"""K-means clusters of codes, each with a density of its own."""
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class KMeans(Sampler):
 
 
 def _spherical(weights, means, counts) -> priors.SphericalMixture:
-    """The mixture whose components have these weights and means, the latter within the sphere."""
+    """Returns the mixture whose components have these weights and means within the sphere."""
     latent_dim = means.shape[1]
     lengths = np.linalg.norm(means, axis=1)
     pooled = weights @ lengths

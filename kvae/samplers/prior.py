@@ -1,4 +1,4 @@
-"""The sampler that leaves everything as it is."""
+"""The model's own prior as a sampler, for comparison."""
 
 from kvae.samplers.sampler import Sampler, register
 
@@ -7,9 +7,9 @@ __all__ = ["Prior"]
 
 @register("prior")
 class Prior(Sampler):
-    """The model's own prior: what the other samplers are compared with.
+    """The model's own prior, with which the other samplers are compared.
 
-    It takes every model that has a prior, conditional ones too; the data are not looked at.
+    It works with every model that has a prior, conditional ones too, and ignores the data.
 
     Example:
 

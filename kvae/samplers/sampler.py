@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kvae import random
 from kvae.models import VAE
-from kvae.models.inputs import in_batches
+from kvae.models.inputs import in_batches, latent_tensors
 from kvae.parts import resolve
 from kvae.priors.prior import Prior
 from kvae.utils import arguments
@@ -94,7 +94,7 @@ class Sampler:
             ValueError: before `fit`, and for a wrong shape or NaN.
         """
         prior = self.as_prior().precomputed()
-        z, _ = self.model._latents(z)
+        z, _ = latent_tensors(self.model, z)
         return in_batches(prior.log_prob, (z,), batch_size)
 
     def _check(self, vae) -> None:

@@ -1,4 +1,4 @@
-"""What the samplers that are trained have in common."""
+"""The base of samplers that are trained by gradient descent."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The second VAE, whose data are the codes of the first."""
+"""A second VAE, whose data are the codes of the first."""
 
 import keras
 from keras import layers

@@ -1,4 +1,4 @@
-"""All directions alike."""
+"""The uniform distribution on the sphere."""
 
 import numpy as np
 

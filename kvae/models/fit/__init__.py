@@ -1,1 +1,1 @@
-"""What happens in `fit`: its checks, its steps, and blocks of steps in one call."""
+"""Training: `fit` and its checks, the training step, and blocks of steps in one call."""

@@ -1,84 +1,20 @@
-"""Blocks of steps: what `kvae.VAE.fit` runs in one call into the runtime, where it can."""
+"""Blocks of steps, which `kvae.VAE.fit` runs in one call into the runtime where it can."""
 
-import dataclasses
-import math
-
-import keras
 import tensorflow as tf
 
 from kvae.datasets.batches import Batches, ordered_blocks
 from kvae.datasets.dataset import Dataset
 from kvae.models.fit import fused_adam
-from kvae.utils import keras_internals
+from kvae.models.fit.plan import Plan
 
-__all__ = ["LEAST_STEPS", "Blocks", "Cache", "Plan", "plan"]
+__all__ = ["Blocks", "Cache"]
 
-# `fit` runs shorter trainings step by step: compiling costs some seconds, as much as 2,000 steps of
-# a dense model gain by it.
-LEAST_STEPS = 2000
-# Enough for what a call costs to disappear, few enough for the progress bar to move.
-_MOST_STEPS = 128
-_MOST_BYTES = 2**25  # Of a block's data.
 _XLA_FAILURES = (
     tf.errors.InvalidArgumentError,
     tf.errors.UnimplementedError,
     tf.errors.InternalError,
     tf.errors.NotFoundError,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How `fit` runs its steps.
-
-    Attributes:
-        steps: int. Of a call; 1 leaves the loop to Keras.
-        jit: bool. Whether a call is compiled by XLA.
-        reason: str. Why it is one step, where one may ask; else empty.
-    """
-
-    steps: int = 1
-    jit: bool = False
-    reason: str = ""
-
-
-def plan(vae, data, batch_size: int, epochs: int, steps_per_epoch: int | None, callbacks) -> Plan:
-    """Chooses the number of steps in each call, where `compile` was not told.
-
-    Dense networks are compiled by XLA, which also makes their results the same bits on every run;
-    networks with convolutions are many times slower under XLA on a CPU, and repeat without it.
-    Others, those with noise of their own such as dropout, and short trainings run step by step.
-
-    Args:
-        vae: `kvae.VAE`, compiled.
-        data: `kvae.datasets.Dataset`, or other data.
-        batch_size, epochs: int, of the whole training.
-        steps_per_epoch: int or `None`, as `fit` was given.
-        callbacks: list of those given to `fit`.
-    """
-    obstacle = _obstacle(vae, data, batch_size, steps_per_epoch)
-    if vae.steps_chosen is not None:
-        leave = obstacle or vae.steps_chosen == 1
-        return Plan() if leave else Plan(vae.steps_chosen, bool(vae.jit_compile))
-    steps = steps_per_epoch or (data.steps(batch_size) if isinstance(data, Dataset) else 0)
-    if steps * epochs < LEAST_STEPS:
-        return Plan()
-    if obstacle:
-        return Plan(reason=obstacle)
-    for callback in callbacks:
-        if keras_internals.acts_on_batches(callback):
-            return Plan(reason=f"the callback {type(callback).__name__} is called at every step")
-    draws = len(vae._seed_states()) > 1  # Keras's layers draw other noise under XLA.
-    jit = bool(vae.jit_compile) or (not vae.jit_chosen and not draws and _is_dense(vae))
-    if vae.reproducible and not jit:
-        return Plan()
-    if not jit and not _convolves(vae):
-        if draws and _is_dense(vae):
-            return Plan(reason="layers of the networks draw noise, which differs under XLA")
-        return Plan(reason="several steps of these networks repeat bit for bit only under XLA")
-    row = data.x[:1].nbytes * batch_size
-    most = max(1, min(_MOST_STEPS, _MOST_BYTES // max(1, row)))
-    return Plan(math.ceil(steps / math.ceil(steps / most)), jit)
 
 
 class Cache:
@@ -112,7 +48,7 @@ class Cache:
         )
 
     def end(self) -> None:
-        """Lets go of the present ones and their data."""
+        """Drops the present blocks and their data."""
         self.present.stored = None
         self.present = None
 
@@ -182,7 +118,7 @@ class Blocks:
         return self._logs(sums + more)
 
     def _filled(self, rows, full):
-        """The rows of whole batches; under XLA, whose shapes are fixed, filled up with zeros."""
+        """Returns the rows of whole batches; under XLA they are padded to a fixed number."""
         size = self._batch_size
         rows = rows[: full * size]
         if not self._plan.jit:
@@ -240,36 +176,3 @@ class Blocks:
             logs = self._single(stored, batch, epoch_seed, first)
             first += 1
         return logs
-
-
-def _obstacle(vae, data, batch_size, steps_per_epoch) -> str:
-    """Why the steps are Keras's to run; empty where they are not."""
-    from kvae.models.vae import VAE
-
-    if not isinstance(data, Dataset):
-        return "the data are not arrays or a kvae.datasets.Dataset in memory"
-    if steps_per_epoch not in (None, data.steps(batch_size)):
-        return "steps_per_epoch is not the number of batches"
-    for method in ("train_step", "optimize", "make_train_function"):
-        if getattr(type(vae), method) is not getattr(VAE, method):
-            return f"{type(vae).__name__} has a {method} of its own"
-    if vae.run_eagerly:
-        return "it runs eagerly"
-    present = tf.distribute.get_strategy()
-    if tf.distribute.has_strategy() or vae.distribute_strategy is not present:
-        return "a distribution strategy runs the steps"
-    return ""
-
-
-def _layers(vae) -> list:
-    return keras_internals.flat_layers(vae, include_self=False)
-
-
-def _convolves(vae) -> bool:
-    return any("Conv" in type(layer).__name__ for layer in _layers(vae))
-
-
-def _is_dense(vae) -> bool:
-    layers = _layers(vae)
-    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in layers)
-    return not recurrent and not _convolves(vae) and all(layer.supports_jit for layer in layers)

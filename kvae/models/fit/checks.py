@@ -11,6 +11,7 @@ from kvae.utils import keras_internals
 
 __all__ = [
     "check_packages",
+    "refuse_class_weight",
     "warn_of_backups",
     "warn_of_monitors",
     "warn_of_unseeded_weights",
@@ -115,3 +116,13 @@ def warn_of_monitors(vae, callbacks, steps: int | None) -> None:
 
 def _warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=4)  # Where `fit` is called.
+
+
+def refuse_class_weight(class_weight) -> None:
+    """Refuses weights of classes.
+
+    Raises:
+        ValueError: for anything but `None`.
+    """
+    if class_weight is not None:
+        raise ValueError("A VAE has no classes: use `sample_weight` to weight examples.")

@@ -1,4 +1,4 @@
-"""Batches are checked inside the step that they are for, before anything is learnt from them."""
+"""Checks of batches inside the step, before anything is learnt from them."""
 
 import contextlib
 import itertools
@@ -6,6 +6,8 @@ import weakref
 
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
+
+from kvae.models.inputs import check_values
 
 __all__ = ["Guard"]
 
@@ -153,7 +155,7 @@ class Guard:
             ValueError: always.
         """
         try:
-            self._vae.check_values(**batch, support=support)
+            check_values(self._vae, **batch, support=support)
             raise ValueError(
                 "Another replica was given a batch that does not fit; its own error says why."
             )

@@ -1,4 +1,4 @@
-"""Several steps in each call, where they do not divide an epoch."""
+"""The last call of an epoch, where the steps of a call do not divide those of the epoch."""
 
 import keras
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras import callbacks
 
 import kvae
-from kvae.models.fit import blocks
+from kvae.models.fit import blocks, plan
 from kvae.utils import keras_internals
 
 EPOCHS, STEPS, BATCH = 3, 4, 8
@@ -283,7 +283,7 @@ def test_every_class_of_keras_has_a_case():
 def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, regime):
     case = CASES[name]
     if regime == "blocks":  # As in a long training.
-        monkeypatch.setattr(blocks, "LEAST_STEPS", 1)
+        monkeypatch.setattr(plan, "LEAST_STEPS", 1)
     if name.startswith("OrbaxCheckpoint") and not hasattr(callbacks, "OrbaxCheckpoint"):
         pytest.skip("younger than this Keras")
     begun, begin = [], blocks.Cache.begin

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import kvae
 from kvae.datasets.batches import ordered_batches, ordered_blocks
-from kvae.models.fit import blocks, fused_adam
+from kvae.models.fit import fused_adam, plan
 
 EVENT = (8, 8, 1)
 N, BATCH = 60, 16  # Batches of 16, 16, 16, 12.
@@ -16,7 +16,7 @@ N, BATCH = 60, 16  # Batches of 16, 16, 16, 12.
 @pytest.fixture
 def always(monkeypatch):
     """Makes no training too short for blocks."""
-    monkeypatch.setattr(blocks, "LEAST_STEPS", 1)
+    monkeypatch.setattr(plan, "LEAST_STEPS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_blocks_name_the_rows_of_the_batches():
 
 
 def plan_of(vae, data, callbacks=(), epochs=2, steps=None):
-    return blocks.plan(vae, data, BATCH, epochs, steps, list(callbacks))
+    return plan.plan_steps(vae, data, BATCH, epochs, steps, list(callbacks))
 
 
 class EveryStep(keras.callbacks.Callback):
@@ -113,16 +113,16 @@ class OwnStep(kvae.VAE):
 
 def test_what_fits_is_chosen(make_vae, make_encoder, data, monkeypatch):
     dense = compiled(make_vae)
-    assert plan_of(dense, data, epochs=499) == blocks.Plan()  # 1,996 steps.
-    assert plan_of(dense, data, epochs=500) == blocks.Plan(4, jit=True)
-    monkeypatch.setattr(blocks, "LEAST_STEPS", 1)
+    assert plan_of(dense, data, epochs=499) == plan.Plan()  # 1,996 steps.
+    assert plan_of(dense, data, epochs=500) == plan.Plan(4, jit=True)
+    monkeypatch.setattr(plan, "LEAST_STEPS", 1)
     assert plan_of(dense, data, steps=4).steps == 4
     convolution = [keras.layers.Reshape(EVENT), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
     encoder = make_encoder(width=64, extra=convolution)
-    assert plan_of(compiled(make_vae, encoder=encoder), data) == blocks.Plan(4, jit=False)
+    assert plan_of(compiled(make_vae, encoder=encoder), data) == plan.Plan(4, jit=False)
     kept = keras.callbacks.ModelCheckpoint("weights.keras")
     assert plan_of(dense, data, [kept, keras.callbacks.History()]).steps == 4
-    monkeypatch.setattr(blocks, "_MOST_BYTES", 256 * BATCH * 3)
+    monkeypatch.setattr(plan, "_MOST_BYTES", 256 * BATCH * 3)
     assert plan_of(dense, data).steps == 2  # Two calls of two steps rather than of 3 and 1.
 
 

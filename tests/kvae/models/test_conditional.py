@@ -12,6 +12,7 @@ from keras.initializers import Constant
 import kvae
 from kvae import divergences, priors
 from kvae.datasets import Dataset
+from kvae.models.fit.data import prepared_validation
 from kvae.priors import ClassConditional
 
 K, D = 3, 2
@@ -297,7 +298,7 @@ def test_validation_and_evaluation_take_labels_in_every_form(vae, digits, labels
         tf.data.Dataset.from_tensor_slices(((x, y),)).batch(20),
     ]
     for form in forms:
-        whole = vae._prepare_validation(form, 20)
+        whole = prepared_validation(vae, form, 20)
         data = whole if isinstance(whole, tf.data.Dataset) else Dataset(*whole[0], target=whole[1])
         np.testing.assert_allclose(vae.evaluate(data, verbose=0, batch_size=20), truth, rtol=1e-5)
     np.testing.assert_allclose(vae.evaluate((x, y), batch_size=20, verbose=0), truth, rtol=1e-5)

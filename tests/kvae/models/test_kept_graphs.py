@@ -15,7 +15,7 @@ from kvae import evaluation, objectives, samplers
 from kvae.distributions.straight_through import with_gradient_of
 from kvae.evaluation.disentanglement.representation import Representation
 from kvae.likelihoods.bernoulli import _log_prob
-from kvae.models import functions
+from kvae.models import compiled_functions
 from kvae.priors.vamp import _within
 
 AIS = {"num_chains": 2, "num_steps": 3, "num_leapfrog": 2}
@@ -146,7 +146,7 @@ def test_a_dropped_model_goes_with_its_graphs_and_keeps_no_data(make_vae, x):
 
 
 def test_the_number_of_graphs_is_bounded(vae, x, monkeypatch):
-    monkeypatch.setattr(functions, "_MOST", 4)
+    monkeypatch.setattr(compiled_functions, "_MOST", 4)
     for num_samples in range(5, 9):
         vae.log_prob(x, num_samples=num_samples)
     assert len(vae._functions._made) <= 4

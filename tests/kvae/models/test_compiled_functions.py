@@ -1,11 +1,11 @@
-"""Compiled functions of a model (kvae.models.functions)."""
+"""Compiled functions of a model (kvae.models.compiled_functions)."""
 
 import gc
 
 import numpy as np
 import tensorflow as tf
 
-from kvae.models.functions import Functions
+from kvae.models.compiled_functions import Functions
 
 
 def test_any_number_of_rows_has_one_graph():

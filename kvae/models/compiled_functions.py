@@ -15,7 +15,7 @@ _MOST = 64
 
 
 class Functions:
-    """The graphs of what a model does in use: each is made when it is first needed.
+    """The graphs of a model's methods: each is made when it is first needed.
 
     A graph takes any number of rows, so that neither the last batch of some data nor data of
     another length makes a new one. Weights are read at every call; what a model's parts are told by

@@ -1,0 +1,115 @@
+"""The methods `evaluate` and `predict`, and those that take one batch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kvae.datasets.dataset import Dataset
+from kvae.datasets.stream import Stream
+from kvae.likelihoods.scale import learn_scale
+from kvae.models.fit import checks
+from kvae.models.fit.data import batches_as_tuples, batches_of, prepared_batch, prepared_data
+from kvae.models.inputs import checked_events, dataset_labels, event_tensors, is_concrete
+from kvae.models.labels import checked_label, split_label
+from kvae.utils import arguments, forks, keras_internals
+
+__all__ = ["Evaluate"]
+
+
+class Evaluate:
+    """The methods of `kvae.VAE` that test and predict on data, and train on one batch."""
+
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        """Evaluates the objective on data, as `keras.Model.evaluate` does.
+
+        The same data, batch size and seed of the model give the same figures.
+
+        Args:
+            x, y: data of any kind that `fit` takes.
+            batch_size: int. Defaults to `128`; not for `tf.data` and generators.
+            **kwargs: further arguments of `keras.Model.evaluate`, e.g. `return_dict=True`.
+
+        Returns:
+            The figures in nats, averaged over the examples: a list, or a dict by name with
+            `return_dict=True`.
+
+        Raises:
+            ValueError: for a model that is not compiled, and for what `fit` refuses.
+        """
+        forks.check()
+        keras_internals.require_compiled(self, "evaluate")
+        if kwargs.get(keras_internals.VALIDATION_IN_FIT):  # `fit` has checked the data.
+            return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
+        batch_size = arguments.whole_or_none("batch_size", batch_size)
+        x, y, _ = prepared_data(self, x, y, kwargs.pop("sample_weight", None))
+        if isinstance(x, (Dataset, Stream)):
+            x, y, batch_size = batches_of(self, x, batch_size or 128), None, None
+        return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
+
+    def predict(self, x, batch_size=None, **kwargs) -> np.ndarray:
+        """Returns the mean reconstructions of data, as `keras.Model.predict` does.
+
+        Args:
+            x: data of any kind that `fit` takes; for a conditional model with labels.
+            batch_size: int. Defaults to Keras's; not for `tf.data` and generators.
+            **kwargs: further arguments of `keras.Model.predict`.
+
+        Returns:
+            Array `[n, *event]`, on the scale of the data.
+
+        Raises:
+            ValueError: for a wrong shape, NaN, and a missing, wrong or superfluous label.
+        """
+        forks.check()
+        batch_size = arguments.whole_or_none("batch_size", batch_size)
+        x, label = split_label(self, x)
+        if isinstance(x, Dataset):
+            x, label = x.examples, dataset_labels(self, x)
+        elif isinstance(x, Stream):
+            x, batch_size = batches_of(self, x, batch_size or 128), None
+        elif isinstance(x, Iterator):
+            x = batches_as_tuples(self, x)
+        if is_concrete(x):
+            x = checked_events(self, np.asarray(x), "x", support=False)
+            label = checked_label(self, label, len(x))
+        x = x if label is None else (x, label.numpy())
+        return super().predict(x, batch_size=batch_size, **kwargs)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """Takes one step of the optimizer on a batch, as `keras.Model.train_on_batch` does.
+
+        Args:
+            x, y, sample_weight: arrays, as for `fit`.
+            class_weight: has to be `None`.
+            return_dict: bool. Whether a dict is returned. Defaults to `False`.
+
+        Returns:
+            The means of the logs in nats since the metrics were reset, a list or a dict by name.
+
+        Raises:
+            ValueError: for what `fit` refuses, and for data in batches.
+        """
+        learn_scale(self.likelihood, None)  # A batch is not the data, of which it takes statistics.
+        checks.refuse_class_weight(class_weight)
+        batch = prepared_batch(self, x, y, sample_weight)
+        return super().train_on_batch(*batch, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Evaluates the objective on one batch, as `keras.Model.test_on_batch` does.
+
+        Arguments, results and errors are those of `train_on_batch`.
+        """
+        batch = prepared_batch(self, x, y, sample_weight)
+        return super().test_on_batch(*batch, return_dict=return_dict)
+
+    def predict_on_batch(self, x) -> np.ndarray:
+        """Returns the mean reconstructions `[n, *event]` of one batch.
+
+        Args:
+            x: array `[n, *event]`, or a pair `(x, label)` for a conditional model.
+
+        Raises:
+            ValueError: for what `predict` refuses, and for data in batches.
+        """
+        x, label = event_tensors(self, *split_label(self, x))
+        return super().predict_on_batch(x if label is None else (x, label))

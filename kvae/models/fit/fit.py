@@ -1,0 +1,196 @@
+"""The method `fit`: it checks, plans the steps, and calls Keras's own `fit`."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae.callbacks import Checkpoint, FiniteLoss
+from kvae.datasets.dataset import Dataset
+from kvae.datasets.stream import Stream
+from kvae.likelihoods.scale import learn_scale
+from kvae.models.fit import checks
+from kvae.models.fit.data import (
+    batches_of,
+    prepared_data,
+    prepared_validation,
+    split_for_validation,
+    steps_of,
+)
+from kvae.models.fit.last_steps import LastSteps
+from kvae.models.fit.plan import plan_steps
+from kvae.utils import arguments, forks, keras_internals
+
+__all__ = ["Fit"]
+
+
+class Fit:
+    """The method of `kvae.VAE` that trains on data."""
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """Trains the model as `keras.Model.fit` does, with checks and an order that repeats.
+
+        Arrays are checked before the training begins, and data that come in batches are checked in
+        each step: a batch with values that the likelihood does not take changes nothing, and ends
+        the training.
+
+        Arrays are shuffled by the model's seed and the number of the epoch (Keras's own shuffle
+        repeats one order after `keras.utils.set_random_seed`). `keras.callbacks.BackupAndRestore`
+        goes on with the order, the noise and the optimizer that a training had;
+        `kvae.callbacks.Checkpoint` also survives a kill while it writes.
+
+        While β or a capacity follows a schedule, losses of different epochs do not compare: give
+        `EarlyStopping`, `ReduceLROnPlateau` and checkpoints `monitor="val_elbo", mode="max"`.
+
+        A long training on data in memory runs many steps in each call into the runtime, under XLA
+        where the networks are dense. Then `on_train_batch_end` is called once for each call. The
+        call has one step where a callback of your own is called at every step, and with `tf.data`,
+        generators, a `train_step` of a subclass's own, a distribution strategy and `run_eagerly`;
+        `verbose=1` prints the reason. With `compile(steps_per_execution=n)` it has n steps, and the
+        last call of an epoch runs the steps that are left.
+
+        Args:
+            x: array `[n, *event]`, `kvae.datasets.Dataset` or `Stream` (which is read while the
+                model trains), `tf.data.Dataset` or generator. For a conditional model it is
+                `(x, labels)`, a `Dataset` or `Stream` with labels, or batches `((x, label),)` or
+                `((x, label), target)`.
+            y: array of the shape of `x`, which is to be reconstructed. Defaults to `None`: `x`.
+            batch_size: int. Defaults to `128`; not for `tf.data` and generators.
+            epochs: int. The epoch to end with. Defaults to `1`.
+            verbose, steps_per_epoch: as in `keras.Model.fit`.
+            callbacks: list of `keras.callbacks.Callback`.
+            validation_split: float. The share of the last rows of arrays that is validated on.
+                Defaults to `0.0`.
+            validation_data: like `x`, or a tuple `(x, y)` or `(x, y, sample_weight)` (conditional:
+                `((x, labels), y)`), where `y` may be `None`.
+            shuffle: bool. Whether arrays and a `Dataset` are shuffled. Defaults to `True`.
+            class_weight: has to be `None`.
+            sample_weight: array `[n]`. The weights of the examples, for arrays and a `Dataset`.
+                Batches have weights of their own, `(x, y, sample_weight)`.
+            initial_epoch: int. The epoch to begin with. Defaults to `0`.
+            **kwargs: further arguments of `keras.Model.fit`.
+
+        Returns:
+            `keras.callbacks.History` with `loss`, `elbo`, `reconstruction` and `kl`, in nats.
+
+        Raises:
+            ValueError: for a wrong shape, NaN, values outside the likelihood's support, and wrong
+                labels or weights, in any batch.
+            FloatingPointError: after an epoch whose loss is not finite.
+
+        Example:
+
+        ```python
+        train, validation = (kvae.datasets.load("digits", name) for name in ("train", "validation"))
+        vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2)
+        vae.compile("adam")
+        history = vae.fit(train, validation_data=validation, epochs=2, verbose=0).history
+        history["val_elbo"]     # nats per image, a value for each epoch
+        ```
+        """
+        forks.check()
+        keras_internals.require_compiled(self, "fit")
+        if x is None:
+            raise ValueError(
+                "`fit` takes an array `x`, a Dataset, a tf.data.Dataset or a generator."
+            )
+        batch_size = arguments.whole_or_none("batch_size", batch_size)
+        epochs = arguments.whole("epochs", epochs, 0)
+        initial_epoch = arguments.whole("initial_epoch", initial_epoch, 0)
+        steps_per_epoch = arguments.whole_or_none("steps_per_epoch", steps_per_epoch)
+        checks.refuse_class_weight(class_weight)
+        if validation_split and validation_data is None:
+            x, y, sample_weight, validation_data = split_for_validation(
+                self, x, y, sample_weight, validation_split
+            )
+        x, y, sample_weight = prepared_data(
+            self, x, y, sample_weight, in_memory=steps_per_epoch is None
+        )
+        learn_scale(self.likelihood, x)
+        self.prepare_optimizer()
+        # Keras makes a list of its own kind anew, which knows what each callback overrides.
+        given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
+        initial_epoch = keras_internals.first_epoch(self, given, initial_epoch)
+        checks.check_packages(given)
+        checks.warn_of_backups(given, x)
+        steps = steps_per_epoch
+        if steps is None and isinstance(x, (Dataset, Stream)):
+            steps = steps_of(self, x, batch_size or 128)
+        checks.warn_of_monitors(self, given, steps and steps * (epochs - initial_epoch))
+        plan = plan_steps(self, x, batch_size or 128, epochs, steps_per_epoch, given)
+        if plan.reason and verbose in (1, "auto"):
+            print(
+                f"{self.name}: one step in each call, because {plan.reason}. "
+                "compile(steps_per_execution=…) sets another number."
+            )
+        last, before = None, self.train_function
+        if isinstance(x, (Dataset, Stream)):
+            batch_size = batch_size or 128
+            steps_per_epoch = steps_per_epoch or steps_of(self, x, batch_size)
+            if plan.steps > 1:
+                x = self._blocks.begin(self, x, batch_size, plan, initial_epoch, shuffle)
+                self.steps_per_execution = plan.steps
+            else:
+                x = batches_of(
+                    self, x, batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True
+                )
+                last = self._last_steps(steps_per_epoch)
+            batch_size, y, shuffle = None, None, False
+        elif isinstance(x, (np.ndarray, tuple)):
+            batch_size = batch_size or 128
+        elif not isinstance(x, keras.utils.PyDataset):
+            shuffle = False  # Such data comes in an order of its own, and Keras would warn.
+        if validation_data is not None:
+            size = kwargs.pop("validation_batch_size", None)
+            size = arguments.whole_or_none("validation_batch_size", size) or 128
+            validation_data = prepared_validation(self, validation_data, size)
+            kwargs["validation_batch_size"] = size
+        if self.reproducible:
+            checks.warn_of_unseeded_weights(self)
+            tf.config.experimental.enable_op_determinism()
+        callbacks = [FiniteLoss(), *given, *([] if last is None else [last])]
+        try:
+            return super().fit(
+                x=x,
+                y=y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                sample_weight=sample_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                **kwargs,
+            )
+        finally:
+            if last is not None:
+                last.restore()
+            if self._blocks.present is not None:
+                self._blocks.end()
+                self.train_function = before
+                self.steps_per_execution = self.steps_chosen or 1
+            for callback in given:
+                if isinstance(callback, Checkpoint):
+                    callback.release()
+
+    def _last_steps(self, steps: int) -> LastSteps | None:
+        """Returns the callback that cuts the last call of an epoch short, if one is needed."""
+        left = steps % self.steps_per_execution
+        return LastSteps(steps, left, self._last_calls) if left else None
