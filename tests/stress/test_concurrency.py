@@ -15,7 +15,7 @@ _DRIVER = """
 import hashlib, json, os, pathlib, random, signal, sys, time, traceback
 import keras, numpy as np, kvae, export, zoo
 from kvae import io, locks
-from kvae.training import Checkpoint
+from kvae.callbacks import Checkpoint
 
 root = pathlib.Path(sys.argv[1])
 

@@ -31,7 +31,8 @@ def train(directory, epochs, callbacks=(), **options):
         [keras.Input((2,)), layers.Dense(64), layers.Reshape((8, 8, 1))]
     )
     vae = kvae.VAE(encoder, decoder, 2)
-    vae.compile(keras.optimizers.SGD(0.001, momentum=0.9))
+    # Eagerly: to trace the steps would take longer than they do. test_resuming.py has graphs.
+    vae.compile(keras.optimizers.SGD(0.001, momentum=0.9), run_eagerly=True)
     # The largest loss is the first: best is not last, and tests can tell them apart.
     options = {"mode": "max", "every_seconds": 0.0, **options}
     checkpoint = kvae.callbacks.Checkpoint(directory, "test", **options)

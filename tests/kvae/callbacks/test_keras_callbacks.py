@@ -255,6 +255,9 @@ CASES = {
 }
 
 
+STEP_BY_STEP = {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "SwapEMAWeights-epoch"}
+
+
 @pytest.fixture(scope="module")
 def vae(make_vae):
     return make_vae(optimizer=keras.optimizers.Adam(0.01, use_ema=True))
@@ -274,7 +277,10 @@ def test_every_class_of_keras_has_a_case():
 @pytest.mark.parametrize(
     "name, regime",
     [
-        (name, regime)
+        # One step in each call is Keras's own loop: a few of each kind by default.
+        pytest.param(name, regime, marks=pytest.mark.slow)
+        if regime == "steps" and name not in STEP_BY_STEP
+        else (name, regime)
         for name, case in CASES.items()
         for regime in ("steps", "blocks")
         if case.blocks or regime == "blocks"

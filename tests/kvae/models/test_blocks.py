@@ -49,7 +49,8 @@ def one_by_one(make_vae, data):
     return first, history, vae.get_weights()
 
 
-@pytest.mark.parametrize("jit", [True, False])
+# Without XLA `test_whatever_is_trained_a_block_is_its_steps` says the same by default.
+@pytest.mark.parametrize("jit", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_block_is_its_steps(make_vae, data, one_by_one, jit):
     after_two, history, after_more = one_by_one
     vae = compiled(make_vae, steps_per_execution=3, jit_compile=jit)

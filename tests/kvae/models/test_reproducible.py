@@ -133,6 +133,7 @@ def drive(run_python, folder, **settings):
     return json.loads(finished.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow  # Three trainings, each in a process of its own.
 def test_killed_and_resumed_it_ends_with_the_same_bits(run_python, tmp_path):
     result = drive(run_python, tmp_path, epochs=8, kills=1)
     assert result["while_writing"] == 1
@@ -162,7 +163,6 @@ def test_every_run_of_many_steps_gives_the_same_bits(run_python, tmp_path, epoch
 _TWICE = """
 import hashlib, os, pathlib, sys
 import keras, numpy as np, kvae, zoo
-from kvae.training import Checkpoint
 
 def run(folder):
     folder.mkdir()

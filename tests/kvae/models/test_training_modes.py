@@ -83,7 +83,13 @@ def test_weights_in_float16_are_not_trained(make_vae, policy, x):
     vae.compile("adam")
 
 
-@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mixed_float16",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_bfloat16", "float16")),
+    ],
+)
 def test_densities_of_parts_with_a_policy_of_their_own_stay_float32(make_vae, x, name):
     parts = {
         "posterior": kvae.posteriors.DiagonalGaussian,
