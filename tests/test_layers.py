@@ -40,7 +40,6 @@ def private(word: str) -> bool:
     return word.startswith("_") and not (word.startswith("__") and word.endswith("__"))
 
 
-@NOT_YET
 def test_contracts():
     """The contracts of pyproject.toml, as `make lint` checks them."""
     code = "from importlinter import cli; print(cli.lint_imports(no_cache=True, no_logo=True))"
