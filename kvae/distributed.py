@@ -7,11 +7,17 @@
 | `"slurm"` | the same | `srun` |
 """
 
+from __future__ import annotations
+
 import functools
 import json
 import os
+from typing import TYPE_CHECKING
 
 from kvae.utils import names
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = [
     "PLACES",
@@ -27,14 +33,14 @@ PLACES = ("gpus", "cluster", "slurm")
 _PORT = 29500
 
 
-def make_strategy(place: str):
-    """Makes the strategy under whose `scope()` a model is built and compiled.
+def make_strategy(place: str) -> tf.distribute.Strategy:
+    """Makes the strategy in whose `scope()` a model is built and compiled.
 
-    Processes of several machines have to call it before TensorFlow computes anything. It waits
-    for all of them.
+    Processes on several machines have to call it before TensorFlow computes anything. It waits
+    until all of them have called it.
 
     Args:
-        place: `"gpus"`, `"cluster"` or `"slurm"`.
+        place: str. `"gpus"`, `"cluster"` or `"slurm"`: see the table of this module.
 
     Returns:
         `tf.distribute.Strategy`.
@@ -49,7 +55,7 @@ def make_strategy(place: str):
     with strategy.scope():
         vae = zoo.build("conv_vae")
         vae.compile("adam")
-    vae.fit(data, batch_size=512)  # Of all replicas together.
+    vae.fit(data, batch_size=512)  # The batch of all replicas together.
     ```
     """
     import tensorflow as tf
@@ -99,7 +105,7 @@ def slurm_config() -> dict:
     }
 
 
-def num_workers(strategy) -> int:
+def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Returns the number of processes that hold the replicas."""
     import tensorflow as tf
 
@@ -108,18 +114,23 @@ def num_workers(strategy) -> int:
     return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", [None]))
 
 
-def is_multi_worker(strategy) -> bool:
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
     """Checks whether several processes hold the replicas."""
     return num_workers(strategy) > 1
 
 
-def is_chief(strategy) -> bool:
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Checks whether this process is the one that writes files for all of them."""
     return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
 
 
-def agree(strategy, flag: bool) -> bool:
-    """Checks whether `flag` is true in any of the processes; all of them have to call this."""
+def agree(strategy: tf.distribute.Strategy, flag: bool) -> bool:
+    """Checks whether a flag is true in any of the processes, all of which have to call this.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        flag: bool. The flag of this process.
+    """
     if not is_multi_worker(strategy):
         return flag
     import tensorflow as tf

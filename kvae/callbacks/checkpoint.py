@@ -27,18 +27,29 @@ class Checkpoint(keras.callbacks.Callback):
     it is refused and told who holds it. Other processes may read it meanwhile, by `restore`, and
     see one whole checkpoint.
 
-    Of several workers the first one writes, all read, and the folder is one that they share.
+    Several workers share the folder: the first one writes to it, and all of them read.
 
-    A SIGTERM (a batch system's or a cluster's) lets the epoch end, saves, and ends the process; a
-    second one ends it at once, with the last checkpoint whole.
+    After a SIGTERM (from a batch system or a cluster) the epoch ends, a checkpoint is saved, and
+    the process ends. A second SIGTERM ends it at once, with the last checkpoint whole.
 
     Args:
-        directory: str or path. One folder for one training.
-        fingerprint: str. Names the training; a folder of another one is refused.
-        monitor: str. The logged quantity that chooses the best weights; without validation data,
-            that of the training. Defaults to `"val_loss"`.
-        mode: `"min"` or `"max"`. Which is best, e.g. `"max"` for `"val_elbo"`. Defaults to `"min"`.
-        every_seconds: float. Least time between two checkpoints. Defaults to `30.0`.
+        directory: str or path. A folder for this training alone.
+        fingerprint: str. A name for the training; a folder of another training is refused. Defaults
+            to `""`.
+        monitor: str. The logged quantity that chooses the best weights; without validation data it
+            is that of the training. Defaults to `"val_loss"`.
+        mode: str. `"min"` where the least value is the best, `"max"` where the largest is, e.g. for
+            `"val_elbo"`. Defaults to `"min"`.
+        every_seconds: float. The least time between two checkpoints. Defaults to `30.0`.
+
+    Attributes:
+        history: dict of lists. The logs by name, with a value for each finished epoch.
+        seconds: float. The time of all finished epochs, of all runs together.
+        best: float or `None`. The best value of `monitor`.
+        best_epoch: int or `None`. The number of the best epoch, counted from 1.
+
+    Raises:
+        ValueError: for an unknown `mode`.
 
     Example:
 
@@ -65,7 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.monitor, self.mode = monitor, mode
         self.every_seconds = every_seconds
         self.history: dict[str, list[float]] = {}
-        self.seconds = 0.0  # Time spent in finished epochs, of all runs together.
+        self.seconds = 0.0
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._best_weights = None
@@ -77,9 +88,15 @@ class Checkpoint(keras.callbacks.Callback):
         self._known = _UNREAD
 
     def restore(self, model) -> int:
-        """Loads the last checkpoint into a compiled model; returns the epoch to go on with.
+        """Loads the last checkpoint into a compiled model.
 
-        Another process may be training in the folder: what is loaded is one checkpoint of it.
+        Another process may be training in the folder meanwhile: one whole checkpoint is loaded.
+
+        Args:
+            model: `kvae.VAE` or another `keras.Model`, built and compiled.
+
+        Returns:
+            int. The epoch to go on with, the `initial_epoch` of `fit`; 0 without a checkpoint.
 
         Raises:
             ValueError: when the folder belongs to another training, or a file was altered.
@@ -145,7 +162,11 @@ class Checkpoint(keras.callbacks.Callback):
         self.history, self.best, self.best_epoch, self.seconds = facts
 
     def load_best(self, model) -> None:
-        """Puts the best weights into the model."""
+        """Sets the weights of a model to those of the best epoch, if there has been any.
+
+        Args:
+            model: the model that was trained or restored.
+        """
         if self._best_weights is not None:
             model.set_weights(self._best_weights)
 

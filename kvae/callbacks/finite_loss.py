@@ -11,12 +11,13 @@ __all__ = ["FiniteLoss"]
 class FiniteLoss(keras.callbacks.Callback):
     """Stops a training at the end of an epoch in which a loss was NaN or infinite.
 
-    `kvae.VAE.fit` has it before all other callbacks, so no checkpoint is written of what was
-    spoilt. The loss of an epoch is an average over its steps: one that is not finite shows.
+    `kvae.VAE.fit` calls it before all other callbacks, so that no checkpoint is written of spoilt
+    weights. The loss of an epoch is an average over its steps, so that a single step whose loss is
+    not finite shows in it.
 
     Raises:
-        FloatingPointError: with the epoch, its steps, the quantities and the weights that are not
-            finite, and what to do.
+        FloatingPointError: at the end of the epoch, with its steps, the quantities and the weights
+            that are not finite, and with advice.
     """
 
     def on_epoch_end(self, epoch, logs=None):

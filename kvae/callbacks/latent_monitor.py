@@ -14,35 +14,41 @@ __all__ = ["LatentMonitor"]
 
 
 class LatentMonitor(keras.callbacks.Callback):
-    """Puts `kvae.evaluation.latent_summary` into the logs, and warns of a posterior's collapse.
+    """Adds `kvae.evaluation.latent_summary` to the logs, and warns of posterior collapse.
 
     The logs get `latent_kl`, `active_units`, `mutual_information`, `aggregate_kl`,
     `total_correlation` and the KL of each dimension, `kl_z0`, `kl_z1`, … (`marginal_kl_z0`, … for a
-    Gaussian with correlations), in nats and as far as the posterior has them; those of an
-    autoencoder get `active_units` alone. The examples and the noise are the same each time.
-    Training is left as it is: no random stream of the model advances, so a resumed training still
+    Gaussian with correlations), in nats, for posteriors that have these figures; for an autoencoder
+    they get `active_units` alone. The examples and the noise are the same each time. The training
+    is left as it is: no random stream of the model advances, so that a resumed training still
     repeats what it would have done.
 
-    Give it before a `Checkpoint` that is to keep these figures in its history.
+    In the list of callbacks it stands before a `Checkpoint` that keeps its figures in the history.
 
     Args:
         data: array `[n, *event]`, `kvae.datasets.Dataset`, `Stream` or `tf.data.Dataset`, e.g.
             validation data; for a conditional model with labels, e.g. `(x, labels)`.
-        num_examples: int. How many, at even distances over `data`. The cost grows with the square
-            of it; the mutual information is at most its logarithm. Defaults to `500`.
-        every: int. Epochs from one look to the next. Defaults to `1`.
-        seed: int. Of the codes drawn. Defaults to `0`.
-        log_dir: optional path. A folder for TensorBoard: the scalars, what the parts report (`beta`
-            and the like), and histograms of the KLs and of the means' variances over dimensions.
-        per_dimension: bool. Whether the logs get the KL of each dimension; TensorBoard does in any
-            case. Defaults to `True`.
-        min_kl: float. A posterior with less, in nats, has collapsed. Defaults to `0.1`.
-        patience: int. Looks in a row that have to find a posterior collapsed before a warning,
-            because many training runs begin like that; at the end of the training one is enough.
+        num_examples: int. The number of examples, taken at even distances from `data`. The cost
+            grows with its square, and the mutual information is at most its logarithm. Defaults to
+            `500`.
+        every: int. The number of epochs between two measurements. Defaults to `1`.
+        seed: int. Seeds the codes that are drawn. Defaults to `0`.
+        log_dir: path. A folder for TensorBoard, which gets the scalars, the reports of the parts
+            (such as `beta`), and histograms of the KLs and of the variances of the means over the
+            dimensions. Defaults to `None`.
+        per_dimension: bool. Whether the logs get the KL of each dimension, which TensorBoard gets
+            in any case. Defaults to `True`.
+        min_kl: float. The KL in nats below which a posterior counts as collapsed. Defaults to
+            `0.1`.
+        patience: int. The number of measurements in a row that have to find a collapse before a
+            warning, because many trainings begin with one; at the end of a training one is enough.
             Each kind of collapse is warned of once. Defaults to `3`.
 
     Attributes:
-        summary: the last `kvae.evaluation.LatentSummary`.
+        summary: `kvae.evaluation.LatentSummary`. The last one.
+
+    Raises:
+        ValueError: for fewer than two examples, and for a number that is out of its range.
 
     Example:
 

@@ -52,18 +52,20 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
             posterior's parameters (a dict, e.g. `{"z_mean": …, "z_log_var": …}`).
         decoder: keras.Model. `z` `[batch, latent_dim]` to the likelihood's parameters, e.g. logits
             `[batch, *event]` for a Bernoulli.
-        latent_dim: int. Size of `z`.
+        latent_dim: int. The size of `z`.
         posterior: str or `kvae.posteriors.Posterior`. Defaults to `"diagonal_gaussian"`.
         prior: str, `kvae.priors.Prior` or `None` (an autoencoder without a prior does not sample).
             Defaults to `"standard_normal"`.
         likelihood: str or `kvae.likelihoods.Likelihood`. Defaults to `"bernoulli"`.
         objective: str or `kvae.objectives.Objective`. Defaults to `"elbo"`.
-        num_classes: int or `None`. Classes of a conditional model. Defaults to `None`: no labels.
-        seed: int. Seeds the noise of training and of unseeded draws. Its state is saved with the
-            weights, so a resumed training goes on with the same stream. Defaults to `0`.
+        seed: int. Seeds the noise of training and of draws without a seed. The state of the
+            generator is saved with the weights, so that a resumed training goes on with the same
+            stream. Defaults to `0`.
+        num_classes: int or `None`. The number of classes of a conditional model. Defaults to
+            `None`: the model takes no labels.
 
     Call arguments:
-        inputs: tensor `[batch, *event]`, of a conditional model the pair `(x, label)`.
+        inputs: tensor `[batch, *event]`, for a conditional model the pair `(x, label)`.
 
     Returns:
         Tensor `[batch, *event]`: the mean of p(x|z) at the posterior's mean.
@@ -220,16 +222,19 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
     def with_prior(self, prior, objective=None) -> "VAE":
         """Returns a model `p(x|z) p(z)` with another prior, which shares everything else.
 
-        The networks, the posterior and the likelihood are the same objects: what trains one model
-        trains the other. The new one has a stream of noise of its own, is not compiled
+        The networks, the posterior and the likelihood are the same objects, so that a training of
+        one model trains the other. The new model has a stream of noise of its own, is not compiled,
         and saves, loads, samples and exports like any other. An autoencoder becomes a model that
         samples; `kvae.samplers` fits priors for it.
 
         Args:
             prior: str, `kvae.priors.Prior` or `None`, as in the constructor. A prior whose
                 variables exist already keeps their values.
-            objective: str, `kvae.objectives.Objective` or `None`. Defaults to `None`: one with the
-                settings and the weights of this model's, and a state of its own.
+            objective: str, `kvae.objectives.Objective` or `None`. Defaults to `None`: an objective
+                with the settings and the weights of this model's, and a state of its own.
+
+        Returns:
+            `kvae.VAE`, built where this model is.
 
         Raises:
             ValueError: where the prior does not go with the posterior or the objective.

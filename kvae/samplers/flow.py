@@ -20,10 +20,11 @@ class Flow(TrainedSampler):
     Args:
         flows: str or sequence, as in `kvae.priors.Flow`. Defaults to `"maf"`.
         num_flows: int. Defaults to `4`.
-        steps: int. Of training; the best weights are kept, by the likelihood of a tenth of the
-            codes. Defaults to `5000`.
+        steps: int. The number of steps of the training. The weights are kept that give a tenth of
+            the codes, which is held out, the best likelihood. Defaults to `5000`.
         batch_size: int. Defaults to `256`.
-        learning_rate: float. Where the half cosine to 0 starts. Defaults to `1e-3`.
+        learning_rate: float. The rate at the first step, from which it falls to 0 by a half cosine.
+            Defaults to `1e-3`.
 
     Raises:
         ValueError: by `fit`, for fewer than two codes, and where training diverges.
@@ -55,7 +56,7 @@ class Flow(TrainedSampler):
             prior = priors.Rescaled(priors.Flow(codes.shape[1], self.flows, self.num_flows))
             prior.build()
         model = _Likelihood(prior.base)
-        self.train(model, prior.standardize(codes), seed)
+        self.train_density(model, prior.standardize(codes), seed)
         return prior
 
 

@@ -22,10 +22,11 @@ class GaussianMixture(Sampler):
     Args:
         num_components: int. Defaults to `10`.
         covariance: str. `"full"` or `"diagonal"`. Defaults to `"full"`.
-        num_starts: int. Fits from different starts, of which the best is kept. Defaults to `1`.
-        max_iterations: int. Defaults to `100`.
-        regularization: float. Added to the variances of the components, relative to those of the
-            codes. Defaults to `1e-6`.
+        num_starts: int. The number of fits from different starts, of which the best is kept.
+            Defaults to `1`.
+        max_iterations: int. The largest number of iterations of a fit. Defaults to `100`.
+        regularization: float. A number that is added to the variances of the components, relative
+            to those of the codes. Defaults to `1e-6`.
 
     Raises:
         ValueError: by `fit`, for fewer codes than components.

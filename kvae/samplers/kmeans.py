@@ -11,7 +11,7 @@ __all__ = ["KMeans"]
 
 @register("kmeans")
 class KMeans(Sampler):
-    """K-means clusters: one is drawn in proportion to its codes, then z around its centre.
+    """K-means clusters: one is drawn in proportion to its size, and then z around its centre.
 
     In R^latent_dim a cluster is a Gaussian with the variance of its codes in each dimension, a
     cheap relative of `GaussianMixture`. On the unit sphere, where clusters are found by
@@ -23,7 +23,8 @@ class KMeans(Sampler):
 
     Args:
         num_clusters: int. Defaults to `10`.
-        num_starts: int. Fits from different starts, of which the best is kept. Defaults to `4`.
+        num_starts: int. The number of fits from different starts, of which the best is kept.
+            Defaults to `4`.
 
     Raises:
         ValueError: by `fit`, for fewer codes than clusters.

@@ -18,9 +18,9 @@ class Sampler:
     """A density of the latents that is estimated ex post, from the codes of a trained model.
 
     A VAE samples badly where its aggregate posterior `q(z) = E_x q(z|x)` is not its prior, and an
-    autoencoder has no prior at all. A sampler fits p(z) to q(z) and leaves the networks as they
-    are. What it finds is a `kvae.priors.Prior`: `model` is the VAE with that prior, which shares
-    the networks, and saves, evaluates and exports like any other.
+    autoencoder has no prior at all. A sampler fits p(z) to q(z), and leaves the networks as they
+    are. The result is a `kvae.priors.Prior`. The VAE with that prior, `model`, shares the networks,
+    and saves, evaluates and exports like any other.
 
     ```python
     sampler = kvae.samplers.GaussianMixture(num_components=10).fit(autoencoder, train)
@@ -28,7 +28,7 @@ class Sampler:
     sampler.model.save("autoencoder_that_samples.keras")
     ```
 
-    A new sampler gives `prior_of`; `spaces` says where the codes may lie.
+    A new sampler defines `prior_of`, and says in `spaces` where the codes may lie.
 
     Reference:
         - [Ghosh et al., From Variational to Deterministic Autoencoders, section 4](
@@ -50,11 +50,11 @@ class Sampler:
 
         Args:
             vae: `kvae.VAE`, trained. It stays as it is.
-            data: array `[n, *event]` or other data that `vae.encode` takes. What it was trained on.
-            num_samples: int. Codes drawn from q(z|x) for each example; those of an autoencoder
-                are its codes. Defaults to `1`.
-            seed: int. The same seed finds the same density. Defaults to `0`.
-            batch_size: int. Examples encoded at once. Defaults to `1024`.
+            data: array `[n, *event]` or other data that `vae.encode` takes: the training data.
+            num_samples: int. The number of codes that are drawn from q(z|x) for each example; an
+                autoencoder has one. Defaults to `1`.
+            seed: int. The same seed gives the same density. Defaults to `0`.
+            batch_size: int. The number of examples that are encoded at once. Defaults to `1024`.
 
         Returns:
             The sampler.
@@ -74,7 +74,7 @@ class Sampler:
 
     @property
     def model(self) -> VAE:
-        """The `kvae.VAE` with the fitted prior, its objective the plain ELBO."""
+        """The `kvae.VAE` with the fitted prior, whose objective is the plain ELBO."""
         if self._model is None:
             raise ValueError(f"{type(self).__name__} is not fitted: call fit(vae, data) first.")
         return self._model
@@ -137,10 +137,10 @@ def aggregate_codes(
     Args:
         vae: `kvae.VAE`.
         data: array `[n, *event]` or other data that `vae.encode` takes.
-        num_samples: int. Codes for each example. Those of an autoencoder are all the same, and
-            drawn once. Defaults to `1`.
+        num_samples: int. The number of codes for each example. Those of an autoencoder are all the
+            same, so that there is one. Defaults to `1`.
         seed: int. Defaults to `0`.
-        batch_size: int. Examples encoded at once. Defaults to `1024`.
+        batch_size: int. The number of examples that are encoded at once. Defaults to `1024`.
 
     Returns:
         float64 array `[num_samples * n, latent_dim]`.

@@ -42,7 +42,7 @@ class TrainedSampler(Sampler):
             global_clipnorm=10.0,
         )
 
-    def train(self, model, codes: np.ndarray, seed: int) -> None:
+    def train_density(self, model, codes: np.ndarray, seed: int) -> None:
         """Trains a Keras model whose data are batches of codes `[n, latent_dim]`.
 
         Raises:

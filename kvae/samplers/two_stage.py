@@ -13,20 +13,22 @@ __all__ = ["TwoStage"]
 
 @register("two_stage")
 class TwoStage(TrainedSampler):
-    """A second VAE, dense and with a learned Gaussian noise, trained on the codes of the first.
+    """A second, dense VAE with a learned Gaussian scale, trained on the codes of the first.
 
     Where the data lie near a surface of fewer dimensions, the codes fill their space, so that the
     second VAE has an easier task than the first. The prior is a `kvae.priors.TwoStage` in the units
     of the codes (`kvae.priors.Rescaled`); its density is a lower bound.
 
     Args:
-        latent_dim: int or `None`. Of the second VAE. Defaults to `None`: that of the first.
-        hidden: sequence of int. Widths of both of its networks. Defaults to `(256, 256)`.
-        steps: int. Of training; the best weights are kept, by the ELBO of a tenth of the codes.
-            Defaults to `5000`.
+        latent_dim: int or `None`. The size of the second VAE's z. Defaults to `None`: that of the
+            first.
+        hidden: sequence of int. The widths of both of its networks. Defaults to `(256, 256)`.
+        steps: int. The number of steps of the training. The weights are kept that give a tenth of
+            the codes, which is held out, the best ELBO. Defaults to `5000`.
         batch_size: int. Defaults to `256`.
-        learning_rate: float. Where the half cosine to 0 starts. Defaults to `1e-3`.
-        num_samples: int. Importance samples of the density. Defaults to `32`.
+        learning_rate: float. The rate at the first step, from which it falls to 0 by a half cosine.
+            Defaults to `1e-3`.
+        num_samples: int. The number of importance samples for the density. Defaults to `32`.
 
     Raises:
         ValueError: by `fit`, for fewer than two codes, and where training diverges.
@@ -72,7 +74,7 @@ class TwoStage(TrainedSampler):
             priors.TwoStage(vae.with_prior(vae.prior), num_samples=self.num_samples)
         )
         prior.build()
-        self.train(vae, prior.standardize(codes), seed)
+        self.train_density(vae, prior.standardize(codes), seed)
         return prior
 
     def _network(self, inputs: int, name: str, outputs: int | None = None) -> keras.Model:

@@ -72,7 +72,7 @@ class Fit:
             y: array of the shape of `x`, which is to be reconstructed. Defaults to `None`: `x`.
             batch_size: int. Defaults to `128`; not for `tf.data` and generators.
             epochs: int. The epoch to end with. Defaults to `1`.
-            verbose, steps_per_epoch: as in `keras.Model.fit`.
+            verbose: as in `keras.Model.fit`. Defaults to `"auto"`.
             callbacks: list of `keras.callbacks.Callback`.
             validation_split: float. The share of the last rows of arrays that is validated on.
                 Defaults to `0.0`.
@@ -83,6 +83,8 @@ class Fit:
             sample_weight: array `[n]`. The weights of the examples, for arrays and a `Dataset`.
                 Batches have weights of their own, `(x, y, sample_weight)`.
             initial_epoch: int. The epoch to begin with. Defaults to `0`.
+            steps_per_epoch: int. The number of steps in an epoch, as in `keras.Model.fit`. Defaults
+                to `None`: all batches of the data.
             **kwargs: further arguments of `keras.Model.fit`.
 
         Returns:
