@@ -9,6 +9,7 @@ from kvae import schedules
 from kvae.callbacks.summaries import SummaryWriter
 from kvae.datasets import Dataset, kinds
 from kvae.datasets.batches import BaseDataset
+from kvae.evaluation.latents.summary import latent_summary
 
 __all__ = ["LatentMonitor"]
 
@@ -107,8 +108,6 @@ class LatentMonitor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:
             return
-        from kvae.evaluation.latents.summary import latent_summary
-
         self.summary = latent_summary(self.model, self._data, seed=self.seed)
         if logs is not None:  # The reports of the parts are there already.
             logs.update(self.summary.scalars(self.per_dimension))

@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from kvae.utils import forks
 
-__all__ = ["Functions"]
+__all__ = ["CompiledFunctions"]
 
 # Graphs that are kept, at most. A model in use needs some ten; what changes from call to call (a
 # number of samples, the type of the inputs) makes others, of which those not used for longest go.
 _MOST = 64
 
 
-class Functions:
+class CompiledFunctions:
     """The graphs of a model's methods: each is made when it is first needed.
 
     A graph takes any number of rows, so that neither the last batch of some data nor data of

@@ -7,7 +7,7 @@ from kvae import likelihoods, objectives, posteriors, priors, random
 from kvae.datasets import kinds
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import network_checks
-from kvae.models.compiled_functions import Functions
+from kvae.models.compiled_functions import CompiledFunctions
 from kvae.models.fit.guard import Guard
 from kvae.models.fit.trainer import Trainer
 from kvae.models.inference import Inference
@@ -153,7 +153,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         self.reproducible = False
         # True where a seed or a file determines the weights; the user's networks may be seeded too.
         self.weights_are_known = random.weights_are_seeded()
-        self._functions = Functions()
+        self._functions = CompiledFunctions()
         self.guard = Guard(self)
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()

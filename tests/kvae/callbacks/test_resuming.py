@@ -24,7 +24,7 @@ class Fail(callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def data(digits):
-    return kvae.datasets.Dataset(digits[:20], binarize="dynamic")
+    return kvae.datasets.Dataset(digits[:12], binarize="dynamic")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def train(vae, data, *given, **options):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"run_eagerly": True}, {"steps_per_execution": 5, "jit_compile": False}], ids=str
+    "settings", [{"run_eagerly": True}, {"steps_per_execution": 3, "jit_compile": False}], ids=str
 )
 def test_a_backup_is_restored_to_the_same_bits(make, data, tmp_path, settings):
     whole = make(**settings)

@@ -112,6 +112,27 @@ class OwnStep(kvae.VAE):
         return super().train_step(data)
 
 
+class Steps:
+    def optimize(self, data):
+        return super().optimize(data)
+
+
+class StepsOfAMixin(Steps, kvae.VAE):
+    pass
+
+
+class Conversion(keras.layers.Layer):
+    """No convolution, whatever its name begins with."""
+
+    def call(self, x):
+        return x
+
+
+def test_a_class_says_whether_it_has_a_step_of_its_own():
+    kinds = kvae.VAE, OwnStep, StepsOfAMixin
+    assert [kind.own_step() for kind in kinds] == [None, "train_step", "optimize"]
+
+
 def test_what_fits_is_chosen(make_vae, make_encoder, data, monkeypatch):
     dense = compiled(make_vae)
     assert plan_of(dense, data, epochs=499) == plan.Plan()  # 1,996 steps.
@@ -121,6 +142,7 @@ def test_what_fits_is_chosen(make_vae, make_encoder, data, monkeypatch):
     convolution = [keras.layers.Reshape(EVENT), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
     encoder = make_encoder(width=64, extra=convolution)
     assert plan_of(compiled(make_vae, encoder=encoder), data) == plan.Plan(4, jit=False)
+    assert plan_of(compiled(make_vae, encoder=make_encoder(extra=[Conversion()])), data).jit
     kept = keras.callbacks.ModelCheckpoint("weights.keras")
     assert plan_of(dense, data, [kept, keras.callbacks.History()]).steps == 4
     monkeypatch.setattr(plan, "_MOST_BYTES", 256 * BATCH * 3)

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import tensorflow as tf
 
-from kvae.models.compiled_functions import Functions
+from kvae.models.compiled_functions import CompiledFunctions
 
 
 def test_any_number_of_rows_has_one_graph():
@@ -15,7 +15,7 @@ def test_any_number_of_rows_has_one_graph():
         traces.append(x.shape)
         return 2 * x
 
-    functions = Functions()
+    functions = CompiledFunctions()
     for rows in 1, 7, 64:
         x = np.arange(3.0 * rows, dtype="float32").reshape(rows, 3)
         np.testing.assert_array_equal(functions("double", double, (tf.constant(x),)), 2 * x)
@@ -29,7 +29,7 @@ def test_any_number_of_rows_has_one_graph():
 def test_models_one_after_another_warn_of_no_retracing(caplog):
     """A function that is gone leaves its `id` to the next one, which is not the same function."""
     for number in range(8):
-        functions = Functions()
+        functions = CompiledFunctions()
         assert functions("add", lambda x, number=number: x + number, (tf.ones((2, 3)),))[0, 0] == (
             number + 1
         )

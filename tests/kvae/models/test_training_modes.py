@@ -225,7 +225,7 @@ def test_a_fit_that_fails_does_not_spoil_the_next(make_vae, x):
 
 # Replicas.
 
-_REPLICAS = """
+_STRATEGY = """
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -241,6 +241,10 @@ def make(objective="elbo"):
 x = np.random.default_rng(0).random((8, 7)).astype("float32")
 # One for all: the collectives of two in one process can be taken for each other.
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+seed = kvae.random.as_seed(keras.random.SeedGenerator(0))
+"""
+
+_NOISE = """
 with strategy.scope():
     vae = make()
     vae.compile(keras.optimizers.SGD(0.1))
@@ -248,7 +252,6 @@ history = vae.fit(x, batch_size=8, shuffle=False, verbose=0).history
 
 # By hand: half of the batch and a noise of its own for each replica, one step on the mean of all.
 one = make()
-seed = kvae.random.as_seed(keras.random.SeedGenerator(0))
 with tf.GradientTape() as tape:
     halves = [
         one.objective.terms(one, x[rows], x[rows], training=True, seed=kvae.random.fold_in(seed, i))
@@ -263,7 +266,9 @@ for a, b in zip(vae.get_weights(), one.get_weights(), strict=True):
 for name in ("loss", "elbo", "reconstruction", "kl"):
     mean = np.mean([half[name] for half in halves])
     np.testing.assert_allclose(history[name], [mean], rtol=1e-5)
+"""
 
+_DISCRIMINATOR = """
 # The optimizer of a discriminator sums over replicas as well, and both copies stay the same.
 with strategy.scope():
     vae = make(kvae.objectives.FactorVAE(discriminator_width=8, discriminator_depth=1))
@@ -287,7 +292,9 @@ expected = [v - 0.5 * g for v, g in zip(values, tape.gradient(loss, values))]
 for variable, wanted in zip(vae.objective.discriminator.variables, expected):
     for copy in variable.value.values:
         np.testing.assert_allclose(copy, wanted, rtol=1e-5, atol=1e-6)
+"""
 
+_UNEVEN = """
 # Without noise: all of a training, also where a batch leaves fewer examples than replicas take.
 def train(strategy):
     with strategy.scope():
@@ -306,9 +313,15 @@ for a, b in zip(two.get_weights(), one.get_weights(), strict=True):
 assert set(history) == set(expected)
 for name in history:
     np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
-print("replicas agree")
 """
 
 
 def test_two_replicas_train_like_one_device_with_noise_of_their_own(run_python):
-    assert "replicas agree" in run_python(_REPLICAS).stdout
+    run = run_python(_STRATEGY + _NOISE + _UNEVEN + "print('replicas agree')")
+    assert "replicas agree" in run.stdout
+
+
+@pytest.mark.slow  # Another process.
+def test_two_replicas_train_one_discriminator(run_python):
+    run = run_python(_STRATEGY + _DISCRIMINATOR + "print('replicas agree')")
+    assert "replicas agree" in run.stdout
