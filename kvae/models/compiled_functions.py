@@ -9,8 +9,9 @@ from kvae.utils import forks
 
 __all__ = ["CompiledFunctions"]
 
-# Graphs that are kept, at most. A model in use needs some ten; what changes from call to call (a
-# number of samples, the type of the inputs) makes others, of which those not used for longest go.
+# The largest number of graphs that are kept. A model in use needs some ten. Arguments that change
+# from call to call (a number of samples, the type of the inputs) make others, and those that have
+# not been used for longest are dropped.
 _MOST = 64
 
 
@@ -28,7 +29,7 @@ class CompiledFunctions:
         self._lock = threading.RLock()
 
     def clear(self) -> None:
-        """Lets go of all graphs."""
+        """Drops all graphs."""
         with self._lock:
             self._made = collections.OrderedDict()
 

@@ -1,4 +1,4 @@
-"""Model files, and what to do with a path that is none."""
+"""Loading of model files, with advice where a path is no model file."""
 
 import os
 import pathlib
@@ -13,9 +13,9 @@ from kvae.utils import configs, forks
 __all__ = ["load_model"]
 
 _SUFFIX = ".keras"
-# What Keras says of a name, somewhere in an error that holds the whole configuration.
+# Keras names what is not registered in an error that holds the whole configuration.
 _UNKNOWN = re.compile(r"Could not locate (class|function) '([^']+)'")
-# What `keras.Model.save(path, zipped=False)` writes into a folder.
+# `keras.Model.save(path, zipped=False)` writes this file into a folder.
 _FOLDER = "config.json"
 
 

@@ -90,7 +90,7 @@ def _ending(network, inputs) -> str | None:
     """Returns the name of the operation that makes a network's outputs, where it is known."""
     if isinstance(network, keras.Sequential):
         steps = network.layers
-    elif hasattr(network, "operations"):  # Of a functional model, from its inputs on.
+    elif hasattr(network, "operations"):  # Those of a functional model begin at its inputs.
         steps = network.operations
     elif isinstance(network, keras.Model):
         return _traced_ending(network, inputs)

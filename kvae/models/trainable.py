@@ -4,7 +4,8 @@ from kvae.utils import keras_internals, names
 
 __all__ = ["Trainable"]
 
-# What `freeze` takes, and the parts that it means: a network alone leaves those that read it.
+# The names that `freeze` takes, and the layers that they stand for: a network alone would leave
+# the heads of the part that reads it.
 _FROZEN_WITH = {
     "encoder": ("encoder", "posterior"),
     "decoder": ("decoder", "likelihood"),

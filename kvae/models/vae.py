@@ -1,4 +1,4 @@
-"""The one model: a variational autoencoder out of replaceable parts."""
+"""The model: a variational autoencoder that is made of replaceable parts."""
 
 import keras
 import tensorflow as tf
@@ -169,7 +169,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         forks.check()
         shape = tuple(input_shape)
         if shape and isinstance(shape[0], (list, tuple)):
-            shape = tuple(shape[0])  # Of a pair (x, label).
+            shape = tuple(shape[0])  # The shapes are those of a pair (x, label).
         if len(shape) < 2 or None in shape[1:]:
             raise ValueError(
                 f"Inputs have the shape (n, *event), each size of the event known, not {shape}."
@@ -203,7 +203,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         self.likelihood(outputs)
         self.objective.prepare(self)
         for layer in (self.encoder, self.decoder, *self.parts):
-            if not layer.trainable:  # So are the layers that were made since, e.g. heads.
+            if not layer.trainable:  # Layers made since, e.g. heads, are frozen as well.
                 keras_internals.set_trainable(layer, False)
         self.built = True
 
@@ -386,7 +386,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         }
 
     def __call__(self, inputs, *arguments, **options):
-        # Not in `call`, whose errors Keras wraps, and which is given tensors alone.
+        # This is not done in `call`, whose errors Keras wraps and which gets tensors alone.
         forks.check()
         x, label = split_label(self, inputs)
         if label is not None:

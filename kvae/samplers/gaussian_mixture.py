@@ -80,7 +80,7 @@ class GaussianMixture(Sampler):
             reg_covar=self.regularization,
             random_state=seed % 2**32,
         )
-        # In one thread, for the order of its sums is otherwise another one in every run.
+        # Several threads would add up in another order in every run.
         with threadpoolctl.threadpool_limits(1):
             mixture.fit((codes - shift) / scale)
         factors = mixture.covariances_

@@ -60,7 +60,7 @@ class KMeans(Sampler):
         kmeans = sklearn.cluster.KMeans(
             self.num_clusters, n_init=self.num_starts, random_state=seed % 2**32
         )
-        # In one thread, for the order of its sums is otherwise another one in every run. Distances
+        # Several threads would add up in another order in every run. Distances
         # between points of the sphere grow with the angle between them.
         with threadpoolctl.threadpool_limits(1):
             cluster = kmeans.fit_predict(codes)
@@ -72,7 +72,7 @@ class KMeans(Sampler):
             return _spherical(weights, means, counts)
         squares = np.square(codes - means[cluster])
         pooled = squares.mean(axis=0)
-        # Where nothing varies the Gaussian is narrow, and not a point.
+        # A dimension that does not vary gets a narrow Gaussian, and not a point.
         pooled = np.maximum(pooled, 1e-12 * max(codes.var(axis=0).max(), 1e-12))
         variances = (one_hot.T @ squares + pooled) / (counts + 1)[:, None]
         return mixture_prior(weights, means, np.sqrt(variances))

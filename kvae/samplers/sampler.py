@@ -35,8 +35,8 @@ class Sampler:
           https://arxiv.org/abs/1903.12436): ex-post density estimation
     """
 
-    spaces = ("real",)  # Those of the posteriors that it works with.
-    takes_labels = False  # Whether it works with conditional models.
+    spaces = ("real",)  # The spaces of the posteriors that it works with.
+    takes_labels = False  # True where it works with conditional models.
 
     def __init__(self):
         self._model: VAE | None = None

@@ -69,7 +69,7 @@ class TwoStage(TrainedSampler):
                 seed=seed,
                 name="second_stage",
             )
-        # Without the optimizer, which would be saved with every model of this prior.
+        # A model without an optimizer, which would be saved with every model of this prior.
         prior = priors.Rescaled(
             priors.TwoStage(vae.with_prior(vae.prior), num_samples=self.num_samples)
         )

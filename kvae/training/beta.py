@@ -18,19 +18,19 @@ def train_over_beta(
     """Trains one architecture for several β of the β-VAE, and compares rates and distortions.
 
     Args:
-        build: function of an objective, which returns a new `kvae.VAE` with it, e.g.
+        build: function of `objective` that returns a new `kvae.VAE` with it, e.g.
             `lambda objective: zoo.build("dense_vae", objective=objective)`.
-        betas: sequence of float. Weights of the KL.
+        betas: sequence of float. The weights of the KL.
         train: `kvae.datasets.Dataset` to train on.
         data: `kvae.datasets.Dataset` to measure on.
-        epochs: int. For each β.
+        epochs: int. The number of epochs for each β.
         batch_size: int. Defaults to `128`.
-        seed: int. Of the initial weights, which are the same for all, and of the evaluation.
+        seed: int. Seeds the initial weights, which are the same for all, and the evaluation.
             Defaults to `0`.
         progress: optional callable, called with the number of finished trainings.
 
     Returns:
-        `Result` as that of `rate_distortion`, named `"β = …"`.
+        `Result` like that of `kvae.evaluation.rate_distortion`, with the names `"β = …"`.
 
     Raises:
         ValueError: without betas.

@@ -53,7 +53,7 @@ class Settings:
     compile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        for name, least in (("epochs", 0), ("batch_size", 1), ("warmup_epochs", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("warmup_epochs", 0)):
             arguments.whole(name, getattr(self, name), least)
         if not self.learning_rate > 0:
             raise ValueError(f"`learning_rate` is more than 0, not {self.learning_rate!r}.")
@@ -184,9 +184,9 @@ def train(
 
 
 def _warm_up(model, steps: int) -> None:
-    """Lets the objective's β rise from 0 to its own value."""
-    objective = model.objective
-    scheduled = objective.scheduled()
+    """Gives the objective's β a schedule that rises from 0 to its own value."""
+    objective = getattr(model, "objective", None)
+    scheduled = {} if objective is None else objective.scheduled()
     if "beta" not in scheduled:
         raise ValueError(
             f"The objective {type(objective).__name__} has no `beta`: leave out `warmup_epochs`."

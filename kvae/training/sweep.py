@@ -32,30 +32,30 @@ def sweep(
 ) -> Result:
     """Trains an architecture for several β and sizes of z, and compares rates and distortions.
 
-    Keras Tuner (`pip install kvae[sweep]`) chooses what to try next and keeps what was found in
+    Keras Tuner (`pip install kvae[sweep]`) chooses the next trial and keeps the results in
     `folder`: a sweep that was interrupted and is started again goes on after the last finished
-    trial. What is searched
-    for is the greatest ELBO, with the weight 1 for the KL whatever β is; all points are returned.
+    trial. The search is for the greatest ELBO, in which the KL has the weight 1 whatever β is; all
+    points are returned.
 
     Args:
         build: function of `objective` and `latent_dim`, which returns a new `kvae.VAE`, e.g.
             `lambda **settings: zoo.build("dense_vae", **settings)`.
-        betas: sequence of float. Weights of the KL.
-        latent_dims: sequence of int.
+        betas: sequence of float. The weights of the KL.
+        latent_dims: sequence of int. The sizes of z.
         train: `kvae.datasets.Dataset` to train on.
         data: `kvae.datasets.Dataset` to measure on: validation data.
-        epochs: int. Of each trial.
-        folder: path. One for each sweep.
+        epochs: int. The number of epochs of each trial.
+        folder: path. A folder for this sweep alone.
         search: `"grid"` (all pairs), `"random"` or `"bayesian"`. Defaults to `"grid"`.
-        trials: int. Trials at most. Defaults to `None`: as many as there are pairs.
+        trials: int. The largest number of trials. Defaults to `None`: as many as there are pairs.
         batch_size: int. Defaults to `128`.
-        seed: int. Of the search, of the initial weights, which are the same for the same
-            `latent_dim`, and of the evaluation. Defaults to `0`.
+        seed: int. Seeds the search, the initial weights (which are the same for the same
+            `latent_dim`), and the evaluation. Defaults to `0`.
         progress: optional callable, called with the number of finished trials.
 
     Returns:
-        `Result` as that of `rate_distortion`, named `"β = …, z …"`, with its picture. `write`
-        writes them.
+        `Result` like that of `kvae.evaluation.rate_distortion`, with the names `"β = …, z …"`. Its
+        `write` writes the figures and a picture.
 
     Raises:
         BlockingIOError: if another sweep runs in the folder (see `kvae.utils.locks.Lock`).
@@ -103,7 +103,7 @@ def sweep(
                     batch_size=batch_size,
                     seed=seed,
                 )
-            except ValueError as error:  # Of others it prints the traceback and tries again.
+            except ValueError as error:  # After other errors it tries again.
                 raise keras_tuner.errors.FatalValueError(str(error)) from error
             terms = mean_terms(vae, data, seed=seed)
             kl, reconstruction = float(terms["kl"]), float(terms["reconstruction"])
@@ -119,7 +119,7 @@ def sweep(
         locks.Lock(folder, "a sweep"),
         full,
         io.utf8_path(folder) as place,
-        contextlib.redirect_stdout(sys.stderr),  # Where it says what it does.
+        contextlib.redirect_stdout(sys.stderr),  # Its progress is no result.
     ):
         tuner = Tuner(
             hyperparameters=space,

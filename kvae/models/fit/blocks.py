@@ -72,7 +72,7 @@ class Blocks:
     def __init__(self, vae, batches: Batches, stored: dict, batch_size: int, plan: Plan):
         self._vae, self._batches, self._batch_size = vae, batches, batch_size
         self._plan, self.stored = plan, stored
-        self._whole = len(stored["x"]) % batch_size == 0  # Whether all batches are of that size.
+        self._whole = len(stored["x"]) % batch_size == 0  # True without a smaller last batch.
         rows, seed, number = (tf.TensorSpec(shape, tf.int32) for shape in ([None], [2], []))
         examples = {
             name: tf.TensorSpec([None, *values.shape[1:]], values.dtype)

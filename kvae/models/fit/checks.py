@@ -91,7 +91,7 @@ def warn_of_monitors(vae, callbacks, steps: int | None) -> None:
         callback
         for callback in callbacks
         if getattr(callback, "monitor", None) in ("loss", "val_loss")
-        and getattr(callback, "save_best_only", True)  # Of a ModelCheckpoint.
+        and getattr(callback, "save_best_only", True)  # A ModelCheckpoint may keep all.
     ]
     if not watching:
         return
@@ -115,7 +115,7 @@ def warn_of_monitors(vae, callbacks, steps: int | None) -> None:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=4)  # Where `fit` is called.
+    warnings.warn(text, UserWarning, stacklevel=4)  # The line that calls `fit`.
 
 
 def refuse_class_weight(class_weight) -> None:

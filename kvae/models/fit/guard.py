@@ -94,7 +94,7 @@ class Guard:
 
         def refuse():
             present = [name in batch for name in _NAMES]
-            # In double precision, so that what is too large for float32 is still a number.
+            # Double precision holds values that are too large for float32.
             values = [tf.cast(batch.get(name, []), tf.float64) for name in _NAMES]
             return _refuse_in_graph(self._number, support, present, *values)
 
@@ -148,8 +148,8 @@ class Guard:
         """Raises the error that says what is wrong with a batch, and remembers it.
 
         Args:
-            batch: dict of arrays, as of `step`.
-            support: bool, as of `step`.
+            batch: dict of arrays, with the keys that `step` takes.
+            support: bool. As in `step`.
 
         Raises:
             ValueError: always.

@@ -15,9 +15,9 @@ __all__ = ["LEAST_STEPS", "Plan", "plan_steps"]
 # `fit` runs shorter trainings step by step: compiling costs some seconds, as much as 2,000 steps of
 # a dense model gain by it.
 LEAST_STEPS = 2000
-# Enough for what a call costs to disappear, few enough for the progress bar to move.
+# So many steps make the cost of a call disappear, and let the progress bar move.
 _MOST_STEPS = 128
-_MOST_BYTES = 2**25  # Of a block's data.
+_MOST_BYTES = 2**25  # The size of a block's data.
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv1DTranspose,

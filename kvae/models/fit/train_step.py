@@ -111,7 +111,7 @@ class TrainStep:
         return list(self._trackers.values())
 
     def get_metrics_result(self):
-        # With the names of the logs Keras takes these, which are those of all replicas together.
+        # Where the names are those of the logs, Keras takes these: they are of all replicas.
         return {**super().get_metrics_result(), **self.report()}
 
     @property

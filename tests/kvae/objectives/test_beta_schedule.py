@@ -47,3 +47,15 @@ def test_without_an_optimizer_the_schedule_is_over(make_vae, digits):
 def test_bad_weights(beta):
     with pytest.raises(ValueError, match="at least 0"):
         kvae.objectives.ELBO(beta=beta)
+
+
+@pytest.mark.parametrize("objective", [kvae.objectives.ELBO, kvae.objectives.BetaTCVAE])
+def test_settings_that_follow_a_schedule_can_be_exchanged(objective):
+    objective = objective(beta=2.0)
+    objective.set_scheduled("beta", PolynomialDecay(0.0, 4, 2.0))
+    assert float(objective.scheduled()["beta"](2)) == 1.0
+    assert objective.get_config()["beta"]["config"]["decay_steps"] == 4
+    with pytest.raises(ValueError, match="Unknown setting 'betta'.*'beta'"):
+        objective.set_scheduled("betta", 1.0)
+    with pytest.raises(ValueError, match="`beta` is at least 0 or a schedule"):
+        objective.set_scheduled("beta", -1.0)

@@ -113,7 +113,7 @@ def test_a_warm_up_keeps_the_rest_of_the_objective(make_vae, data, eagerly):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", -1),
+        ("epochs", 0),
         ("batch_size", 0),
         ("warmup_epochs", 1.5),
         ("learning_rate", 0.0),
