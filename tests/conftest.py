@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -154,3 +155,55 @@ def check_confined():
             assert image and tag and not tag.startswith("latest")
 
     return check
+
+
+@pytest.fixture
+def remembered_runtimes(monkeypatch):
+    """Lets runtimes answer from memory when they are asked the same of the same file again.
+
+    For tests of what is done with the answers. Each process takes a second or two to start.
+    """
+    from export.runtimes import child
+
+    request, known = child.request, {}
+
+    def remembered(module, path, calls, timeout):
+        digest = hashlib.sha256(module.encode())
+        path = pathlib.Path(path)
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes() if file.is_file() else b"")
+        for call in calls:
+            digest.update(call.signature.encode())
+            for name, array in call.inputs.items():
+                digest.update(repr((name, array.dtype, array.shape)).encode() + array.tobytes())
+        key = digest.digest()
+        if key not in known:
+            known[key] = request(module, path, calls, timeout)
+        return known[key]
+
+    monkeypatch.setattr(child, "request", remembered)
+    return known
+
+
+@pytest.fixture(scope="module")
+def calibration_in_this_process():
+    """Converts to int8 in this process, which has imported TensorFlow already."""
+    from export.runtimes import child
+    from export.writers.tflite import converter
+
+    request = child.request
+
+    def here(module, path, calls, timeout):
+        if module != "export.writers.tflite.converter":
+            return request(module, path, calls, timeout)
+        results = []
+        for call in calls:
+            samples = dict(call.inputs)
+            name = str(samples.pop("signature"))
+            data = converter.convert(path, call.signature, name, samples)
+            results.append(child.Result({"file": np.frombuffer(data, np.uint8)}))
+        return child.Answer(results, {})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child, "request", here)
+        yield

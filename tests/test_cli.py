@@ -250,7 +250,7 @@ def test_train_a_recipe_makes_a_card(capsys, folder):
     assert "another training" in error(capsys, *arguments, "--seed", "4")
 
 
-def test_export_and_verify(capsys, folder):
+def test_export_and_verify(capsys, folder, remembered_runtimes, calibration_in_this_process):
     result = json.loads(output(capsys, "export", VAE, "-o", "serving/x", "--json"))
     assert result["path"].endswith("serving/x/1") and result["verification"]["ok"]
     assert json.loads(output(capsys, "verify", "serving/x/1", "--model", VAE, "--json"))["ok"]

@@ -52,7 +52,7 @@ def test_every_signature_has_the_models_numbers_outside_python(model, path):
         assert "label" not in signature.optional
 
 
-def test_a_wrong_label_would_be_noticed(model, path):
+def test_a_wrong_label_would_be_noticed(model, path, tmp_path):
     """Another label gives another answer, which is that of the public methods."""
     loaded = tf.saved_model.load(str(path)).signatures
     seed, label = np.array([3, 3, 4], np.int64), np.array([0, 2, 1], np.int64)
@@ -70,6 +70,7 @@ def test_a_wrong_label_would_be_noticed(model, path):
     with pytest.raises(tf.errors.InvalidArgumentError, match="`label` is a class number from 0 to"):
         loaded["embed"](image=tf.constant(x), label=tf.constant(label + 1))
     again = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2)
+    path = export.saved_model(model, tmp_path / "encoder", signatures=["encode"])
     assert not export.verify(path, again, batch_sizes=(1,)).ok
 
 

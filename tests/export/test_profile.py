@@ -22,7 +22,7 @@ def test_images():
 
 
 @pytest.fixture(scope="module")
-def profiles(trained, test_images, tmp_path_factory):
+def profiles(trained, test_images, tmp_path_factory, calibration_in_this_process):
     """Of the trained decoder in three precisions."""
     folder = tmp_path_factory.mktemp("profiles")
     train = kvae.datasets.load("digits", "train")[:200]

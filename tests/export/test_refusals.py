@@ -96,18 +96,20 @@ def test_numbers_out_of_range(dense_path):
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "value", "good"),
-    [("poisson", -1.0, 7.0), ("poisson", 0.5, 7.0), ("gaussian", np.inf, -50.0)],
+    ("likelihood", "values", "good"),
+    [("poisson", (-1.0, 0.5), 7.0), ("gaussian", (np.inf,), -50.0)],
 )
-def test_supports_of_other_likelihoods(likelihood, value, good, tmp_path):
+def test_supports_of_other_likelihoods(likelihood, values, good, tmp_path):
     model = zoo.build(
         "dense_vae", event_shape=(4, 4, 1), latent_dim=2, hidden=(4,), likelihood=likelihood
     )
     path = export.saved_model(model, tmp_path / "m", signatures=["encode"])
     x = np.full((2, 4, 4, 1), good, np.float32)
-    bad = spoiled(x, 1, value)
-    fine, wrong = ask(path, ("encode", {"image": x}), ("encode", {"image": bad}))
-    assert not fine.error and wrong.error == f"{PREFIX}{refused_by(model, bad)}]"
+    bad = [spoiled(x, 1, value) for value in values]
+    fine, *wrong = ask(path, *(("encode", {"image": image}) for image in (x, *bad)))
+    assert not fine.error
+    for image, result in zip(bad, wrong, strict=True):
+        assert result.error == f"{PREFIX}{refused_by(model, image)}]"
     # Without the model it is known from the warm-up requests what the graph takes.
     assert export.verify(path, batch_sizes=(5,)).ok
 

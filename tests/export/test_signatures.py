@@ -193,7 +193,7 @@ def test_whole_numbers_are_not_divided():
 def test_images_as_clients_have_them(dense, tmp_path, kind):
     wanted = ["encode", "interpolate_images"] + ["score"] * (kind == "png")
     path = export.saved_model(dense, tmp_path / "m", preprocessing=kind, signatures=wanted)
-    report = export.verify(path, dense, batch_sizes=(1, 3))
+    report = export.verify(path, dense, batch_sizes=(3,))
     assert report.ok, str(report)
     assert {row.signature for row in report.rows if row.max_abs_error is not None} == {
         "serving_default",

@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -49,33 +50,17 @@ def test_a_written_model_is_what_is_specified(conditional_path):
         assert bool(set(found.outputs) - set(specified.outputs)) == bool(specified.parameters)
 
 
-def test_the_largest_and_smallest_numbers_are_taken_and_no_others(dense, images):
-    from export.graphs import endpoints
-
-    one = images[:1]
-    ends = {"z_start": np.zeros((1, 2), np.float32), "z_end": np.ones((1, 2), np.float32)}
-    required = {
-        "seed": ("generate", {}),
-        "temperature": ("generate", {"seed": [3]}),
-        "steps": ("interpolate", ends),
-        "num_samples": ("score", {"image": one, "seed": [3]}),
-    }
+def test_errors_name_the_limits():
     limited = {key for key, item in signatures.INPUTS.items() if np.isfinite(item.smallest)}
-    assert set(required) == limited - {"label"}  # Whose limit is the model's.
-    for key, (name, inputs) in required.items():
-        item, endpoint = signatures.INPUTS[key], endpoints.endpoints(dense, signatures=[name])[name]
-        defaults = {known: [value] for known, value in endpoint.defaults.items()}
-
-        def ask(value, name=key, endpoint=endpoint, given=defaults | inputs):
-            given = given | {name: [value]}
-            rows = [keras.ops.convert_to_tensor(given[s.name], s.dtype) for s in endpoint.inputs]
-            return endpoint.function(*rows)
-
-        for value in (item.smallest, item.largest):
-            assert all(np.isfinite(array).all() for array in ask(value).values() if value < 1e9)
-        for value in (item.smallest - 1, item.largest + 1 if key != "temperature" else np.inf):
-            with pytest.raises(Exception, match=item.rule.replace("*", r"\*")):
-                ask(value)
+    assert limited == {"label", "seed", "temperature", "steps", "num_samples"}
+    for key in limited - {"label"}:  # Whose limits are the model's.
+        item = signatures.INPUTS[key]
+        assert re.search(rf"\b{item.smallest:g}\b", item.rule), item.rule
+        if key in ("steps", "num_samples"):
+            assert item.rule.endswith(f" to {item.largest}")
+            assert item.smallest <= item.example <= item.default <= item.largest
+    assert signatures.INPUTS["seed"].largest == 2**62 - 1
+    assert "2**62 - 1" in signatures.INPUTS["seed"].rule
 
 
 def test_the_client_has_the_specified_inputs_and_defaults():
