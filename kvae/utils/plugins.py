@@ -1,7 +1,8 @@
 """Finds modules of other packages, so that what they register has a name here.
 
 A package announces its modules in its own `pyproject.toml`, in the group of what they register
-(`kvae.commands`, `kvae.datasets`, `kvae.features`, `kvae.studies`):
+(`kvae.commands`, `kvae.datasets`, `kvae.features`, `kvae.studies`, `export.formats`,
+`export.runtimes`):
 
 ```toml
 [project.entry-points."kvae.datasets"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.signatures import DECODE, ENCODE, SIGNATURES
 from export.writers.register import FORMATS, Format
 from export.writers.tflite.writer import tflite
 from export.writers.web import litert_js
@@ -30,6 +31,7 @@ _FILES = (
 )
 _SEEDS = 500
 _SPACES = ("real", "sphere")
+_MEAN = "z_mean"  # The output of an encoder that the page shows.
 _PRECISIONS = ("float32", "float16")
 
 
@@ -109,17 +111,26 @@ def web(
 
 
 def describe(model, data=None, points: int = 2000) -> dict:
-    """Gathers what the page must know of a model: its latents as plain numbers.
+    """Returns what the page must know of a model: its latents as plain numbers.
+
+    Args:
+        model: `kvae.VAE`. Built.
+        data: optional `kvae.datasets.Dataset`. Defaults to `None`.
+        points: int. How many examples of `data` are encoded, at most. Defaults to `2000`.
 
     Returns:
-        dict, ready for JSON. `event_shape`, `latent_dim`, `num_classes` (or `None`), `space`
-        (`"real"` or `"sphere"`); `plane` with its `centre` `[latent_dim]`, two orthonormal `axes`
-        and the `extent` that it shows around the centre; `spread`, the standard deviation of each
-        dimension; `points` (or `None`) with the mean codes `z` of the data and their `labels` (or
-        `None`); `seeds` (or `None`), the z that the signature `generate` of the exported SavedModel
-        gives for the seeds 0, 1, … (for each class, where the model is conditional); `encoder`,
-        whether the page can encode images; `fill`, which part of the frame what is drawn fills in
-        the typical image of the data.
+        dict, ready for JSON:
+
+        - `event_shape`, `latent_dim`, `num_classes` (or `None`), `space` (`"real"` or `"sphere"`);
+        - `names` of the inputs and outputs of the networks;
+        - `plane`, with its `centre` `[latent_dim]`, two orthonormal `axes` and the `extent` that it
+          shows around the centre;
+        - `spread`, the standard deviation of each dimension;
+        - `points` (or `None`), with the mean codes `z` of the data and their `labels` (or `None`);
+        - `seeds` (or `None`), the z that the signature `generate` gives for the seeds 0, 1, … (for
+          each class of a conditional model);
+        - `encoder`, whether the page can encode images;
+        - `fill`, the part of the frame that the drawing of a typical image of the data fills.
     """
     seeds = _seeds(model)
     codes, labels = (None, None) if data is None else _codes(model, data[:points])
@@ -128,6 +139,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
             f"The page moves z continuously, but the z of {model.name!r} is "
             f"{model.posterior.space}."
         )
+    (latents,), (image,) = SIGNATURES[DECODE].inputs, SIGNATURES[ENCODE].inputs
     known = codes
     if known is None:
         if seeds is None:
@@ -140,6 +152,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
         "event_shape": [int(size) for size in model.event_shape],
         "latent_dim": int(model.latent_dim),
         "num_classes": int(model.num_classes) if model.conditional else None,
+        "names": {"latents": latents, "image": image, "label": "label", "mean": _MEAN},
         "space": model.posterior.space,
         "plane": _plane(known),
         "spread": _numbers(known.std(axis=0)),
@@ -184,10 +197,10 @@ def _encodes(model) -> bool:
     noise = np.random.default_rng(0).integers(2, size=(2, *model.event_shape)).astype(np.float32)
     label = np.zeros(2, int) if model.conditional else None
     params = model.encode(noise, label)
-    if "z_mean" not in params:
+    if _MEAN not in params:
         return False
     mean = np.asarray(model.conditioned_on(label).posterior.mean(params))
-    shown = np.asarray(params["z_mean"])
+    shown = np.asarray(params[_MEAN])
     return mean.shape == shown.shape and np.allclose(mean, shown, atol=1e-6)
 
 

@@ -72,12 +72,14 @@ class Page {
   }
 
   async decode(z) {
-    return (await this.decoder.run({ z: Float32Array.from(z), ...this.given() })).image;
+    const { latents, image } = this.facts.names;
+    return (await this.decoder.run({ [latents]: Float32Array.from(z), ...this.given() }))[image];
   }
 
   given() {
-    const { num_classes: count } = this.facts;
-    return count ? { label: Float32Array.from({ length: count }, (_, i) => +(i === this.label)) } : {};
+    const { num_classes: count, names } = this.facts;
+    if (!count) return {};
+    return { [names.label]: Float32Array.from({ length: count }, (_, i) => +(i === this.label)) };
   }
 
   report(milliseconds) {
@@ -220,7 +222,8 @@ class Page {
         const image = this.drawn;
         this.drawn = null;
         show(byId('input'), image, this.shape);
-        const z = [...(await this.encoder.run({ image, ...this.given() })).z_mean];
+        const { names } = this.facts;
+        const z = [...(await this.encoder.run({ [names.image]: image, ...this.given() }))[names.mean]];
         const again = await this.decode(z);
         show(byId('output'), again, this.shape);
         const squares = again.reduce((sum, v, i) => sum + (v - image[i]) ** 2, 0);
