@@ -113,10 +113,10 @@ def profile(
 ) -> Profile:
     """Measures a TFLite file with a decoder against the model that it was made of.
 
-    Latencies are medians on this machine, of the file in LiteRT on one thread, of the SavedModel's
-    signature in TensorFlow and of Keras's `predict`. Error and nats are those of latents drawn from
-    the posteriors of `data`, the same for both, and for probabilities that are kept 1e-4 away from
-    0 and 1.
+    Latencies are medians on this machine: of the file in LiteRT on one thread, of the SavedModel's
+    signature in TensorFlow, and of Keras's `predict`. The errors and the nats are those of latents
+    drawn from the posteriors of `data`, the same for both. Probabilities are kept 1e-4 away from 0
+    and 1.
 
     Args:
         path: str or path. A file of `export.tflite`.

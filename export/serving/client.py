@@ -51,8 +51,8 @@ class Score(NamedTuple):
 class Client:
     """Asks one model of a TensorFlow Serving server, or of `kvae serve`.
 
-    Inputs are checked against what the server says of the model, and cast to the types that it
-    takes. A request that meets a server which is starting, overloaded or not reachable is sent
+    The client checks inputs against the server's description of the model, and casts them to the
+    types that it takes. While a server is starting, overloaded or unreachable, a request is sent
     again, with growing pauses, until it is answered or its time is up. Threads may share a client.
 
     Args:
@@ -150,7 +150,7 @@ class Client:
         temperature: float | Sequence[float] = _TEMPERATURE,
         timeout: float | None = None,
     ) -> Generated:
-        """Draws an image for each seed; the same seed gives the same image on every server."""
+        """Draws an image for each seed. The same seed gives the same image on every server."""
         inputs = {"seed": np.atleast_1d(seed)}
         optional = {"temperature": temperature}
         outputs = self._ask("generate", inputs, label, timeout, optional)
@@ -194,8 +194,8 @@ class Client:
 
         Args:
             image: as `encode` takes them.
-            seed: int, or `[batch]`. One integer stands for itself and the ones that follow it, so
-                that rows are independent.
+            seed: int, or `[batch]`. One integer stands for itself and its successors, so that rows
+                are independent.
             num_samples: int. Importance samples for each image, at most 1000.
             label: int or `[batch]`.
             timeout: float. Seconds.

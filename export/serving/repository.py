@@ -74,27 +74,27 @@ def publish(
     The repository holds `models/NAME/VERSION/` for each of its models, and beside them
     `models.config`, `batching_params.pbtxt`, `monitoring.config`, `docker-compose.yml`, Kubernetes
     manifests (`kubernetes/cpu.yaml`, `gpu.yaml`, `copy.yaml`) and a `README.md` with the commands
-    that start the server and the calls that ask it. These are written anew with each publication;
-    one whose first line you take out is yours and is kept.
+    that start the server and calls to it. Each publication writes these files anew, except those
+    whose first line you have taken out.
 
     A version gets the number after the largest one there, and appears at once and whole: it is
     written (and verified) in a hidden folder of the repository and then renamed, so that a server
     that polls never sees half of it, nor one that does not run. No version is ever overwritten.
-    Several processes may publish in a repository at the same time: each takes its number, and
-    writes the files beside the models, while it holds the repository's lock (see
-    `kvae.utils.locks.Lock`). What one that was killed has left is removed by the next.
+    Several processes may publish in a repository at the same time: each holds the repository's lock
+    (`kvae.utils.locks.Lock`) while it takes its number and writes the files beside the models. The
+    next publication removes what a killed process left.
 
     Args:
         model: `kvae.VAE`. Built.
         repository: str or path. The repository's folder; made when it is not there.
         name: str. What clients call the model: letters, digits, `.`, `_` and `-`.
-        keep: int. Keeps the newest `keep` versions of this model and removes older ones. Each is
-            renamed out of the server's sight before it is deleted. With 1, a server that is still
-            loading the version before may lose it under its hands; give 2 or more where versions
-            follow each other within seconds. Defaults to `None`: all are kept.
+        keep: int. The number of this model's newest versions to keep; older ones are removed. Each
+            is renamed out of the server's sight before it is deleted. With 1, a server that is
+            still loading the previous version may lose it, so give 2 or more where versions follow
+            each other within seconds. Defaults to `None`: all are kept.
         verify: bool. Whether to run the version in TensorFlow's C++ runtime and to compare it with
-            the model before it is published. Defaults to `True`. What OpenVINO says, where it is
-            installed, is in the report, but keeps nothing from being published: a disagreement is a
+            the model before it is published. Defaults to `True`. Where OpenVINO is installed, its
+            answers are in the report too; if they disagree, the version is published with a
             `RuntimeWarning`.
         **options: Passed on to `export.saved_model`.
 

@@ -36,22 +36,22 @@ def verify(
     """Runs an exported file outside the Python that wrote it, and compares it with the model.
 
     A SavedModel runs in TensorFlow's C++ runtime, through its C API and in a process that never
-    imports TensorFlow: the loader that TensorFlow Serving uses. (A reload in Python is no proof:
-    it accepts files that this loader cannot run.) A TFLite file runs in LiteRT, an ONNX file in
-    ONNX Runtime. Each signature is run at each batch size, and once without its optional inputs.
+    imports TensorFlow. That is the loader of TensorFlow Serving; a reload in Python proves nothing,
+    because it accepts files that this loader cannot run. A TFLite file runs in LiteRT, an ONNX file
+    in ONNX Runtime. Each signature is run at each batch size, and once without its optional inputs.
     `generate` is compared with the model's draws from the same seeds, and the `z` of a row has to
     keep its bits when the row stands elsewhere in the batch, and alone; so do the numbers of
-    `score`. The requests that a server warms up with are run too, and `serving_default` in OpenVINO
-    as well, where that is installed: a second opinion on what the graph says.
+    `score`. The requests that a server warms up with are run too. Where OpenVINO is installed, it
+    runs `serving_default` as a second opinion on the graph.
 
-    The files of a SavedModel that are not those that `export.saved_model` wrote, by the SHA-256
-    that it noted, are refused before they are loaded.
+    `export.saved_model` notes the SHA-256 of its files. Files that differ are refused before they
+    are loaded.
 
     Args:
         path: str or path. A SavedModel's version folder, a folder of versions (its newest is
             taken), or a `.tflite` or `.onnx` file.
-        model: `kvae.VAE` to compare with. `None` checks only that every signature runs and returns
-            finite numbers.
+        model: `kvae.VAE` to compare with, or `None`, to check only that every signature runs and
+            returns finite numbers. Defaults to `None`.
         batch_sizes: tuple of int. Defaults to `(1, 7, 64)`. A TFLite file has a fixed batch
             size, and so many rows are run through it in turn.
         tolerance: float. The largest difference allowed, relative to the largest absolute value of

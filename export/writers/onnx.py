@@ -32,24 +32,24 @@ def onnx(
 ) -> pathlib.Path:
     """Writes a model's decoder or encoder as an ONNX file.
 
-    Inputs and outputs are those of `export.saved_model`, for any batch size: of a decoder `z` to
-    `image` and the likelihood's parameters, of an encoder `image` to the posterior's parameters,
-    both with an int64 `label` where the model is conditional. Sampling stays with the caller. The
-    metadata `kvae.json` say what the file is, and `kvae.sha256` holds a SHA-256 of it, by which
-    `export.verify` refuses a file that was altered.
+    Inputs and outputs are those of `export.saved_model`, for any batch size. A decoder turns `z`
+    into `image` and the likelihood's parameters, an encoder turns `image` into the posterior's
+    parameters; both take an int64 `label` where the model is conditional. Sampling stays with the
+    caller. The metadata `kvae.json` describe the file, and `kvae.sha256` is a SHA-256 of it, by
+    which `export.verify` refuses a file that was altered.
 
     The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
     appears under its name: converters can write files that no runtime takes. It needs `tf2onnx`,
     `onnx` and `onnxruntime` (`pip install 'kvae[onnx]'`). OpenVINO reads the same file. Networks
     that compute in bfloat16 compute in float32 there.
 
-    ONNX knows no errors: rows that the model does not take (an image outside the likelihood's
+    ONNX has no errors, so rows that the model does not take (an image outside the likelihood's
     support, z that is not finite, a label that is no class) come back as NaN.
 
     Args:
         model: `kvae.VAE`. Built.
         path: str or path. The file, usually `*.onnx`. An older one is replaced.
-        part: str. `"decoder"` or `"encoder"`: an ONNX file holds one graph. Defaults to
+        part: str. `"decoder"` or `"encoder"`, since an ONNX file holds one graph. Defaults to
             `"decoder"`.
         opset: int. The version of ONNX's operators. Defaults to `17`.
         card: optional `zoo.Card`, for the metadata.

@@ -29,7 +29,7 @@ def saved_model(
 ) -> pathlib.Path:
     """Writes a model as `directory/VERSION/`, a SavedModel that TensorFlow Serving can load.
 
-    The signatures, with their inputs and outputs:
+    `export/signatures.py` specifies the signatures:
 
     - `serving_default` (decode): `z` `[batch, latent_dim]` to `image` `[batch, *event]`, the mean
       of p(x|z), and the likelihood's parameters, e.g. `logits`.
@@ -37,30 +37,32 @@ def saved_model(
     - `reconstruct`: `image` to `image`, through the posterior mean.
     - `embed`: `image` to `embedding` `[batch, latent_dim]`, the posterior mean.
     - `generate`: `seed`, and optionally `temperature`, to `image` and `z`, drawn from the prior.
-      Each row has its own seed. Its `z` has the same bits whatever it is batched with; its `image`
+      Each row has its own seed. Its `z` has the same bits whatever it is batched with. Its `image`
       is `model.sample(1, seed=seed)`, with the row's label and temperature, up to the rounding of a
-      batched product, which depends on the batch (about 1e-6).
+      batched product (about 1e-6).
     - `interpolate`: `z_start` and `z_end`, and optionally `steps`, to `image`
       `[batch, steps, *event]` and `z` `[batch, steps, latent_dim]`, both ends included. Rows with
       fewer steps than the longest of the batch stay at their end.
-    - `interpolate_images`: the same from `image_start` to `image_end`, by their posterior means.
+    - `interpolate_images`: the same from `image_start` to `image_end`, through their posterior
+      means.
     - `score`: `image` and `seed`, and optionally `num_samples`, to `elbo`, `log_prob` (the
       importance-sampled estimate of log p(x), a lower bound in expectation; both in nats) and
-      `effective_sample_size`, which says how many samples decide it. A row's numbers have the same
+      `effective_sample_size`, the number of samples that decide it. A row's numbers have the same
       bits whatever it is batched with.
 
-    All take any batch size, and every input has one value for each row: seeds, steps, numbers of
-    samples and labels are int64 `[batch]`, all other numbers float32. Those of a conditional model
-    take a `label` too, the class of each row. Without the optional inputs the temperature is 1, the
-    steps are 8 (of at most 64), the samples 64 (of at most 1000). A server that merges the requests
-    of several clients (`--enable_batching`) needs the optional inputs from all of them.
+    All of them take any batch size, and every input has one value for each row: seeds, steps,
+    numbers of samples and labels are int64 `[batch]`, all other numbers float32. The signatures of
+    a conditional model also take a `label`, the class of each row. Without the optional inputs the
+    temperature is 1, the number of steps 8 (of at most 64), and the number of samples 64 (of at
+    most 1000). A server that merges the requests of several clients (`--enable_batching`) needs the
+    optional inputs from all of them.
 
-    What `VAE.log_prob` refuses the graph refuses too, in the same words: images outside of the
+    The graph refuses what `VAE.log_prob` refuses, in the same words: images outside the
     likelihood's support, NaN, z that is not finite, labels that are no classes, and seeds,
-    temperatures, steps and numbers of samples out of range. The request is answered with the error
-    `INVALID_ARGUMENT`, never with a number. It fails as a whole: where a server merges the requests
-    of several clients, one wrong row fails the batch that it is in. The development server runs
-    each request alone.
+    temperatures, steps and numbers of samples out of range. The answer is the error
+    `INVALID_ARGUMENT`, never a number. A request fails as a whole: where a server merges the
+    requests of several clients, one wrong row fails its batch. The development server runs each
+    request alone.
 
     A model without a prior has no `generate`, and one whose posterior has no density (an
     autoencoder) no `score`.
@@ -68,23 +70,23 @@ def saved_model(
     `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each
     signature, which TensorFlow Serving runs before it takes the version into service.
 
-    The version appears at once and whole: it is written beside and then renamed, so a server that
-    polls the folder never sees half of it. `assets.extra/kvae.json` describes it for clients, with
-    the SHA-256 of every file, which `export.verify` and `kvae serve` check.
+    The version appears at once and whole: it is written beside its place and then renamed, so a
+    server that polls the folder never sees half of it. `assets.extra/kvae.json` describes it for
+    clients, with the SHA-256 of every file, which `export.verify` and `kvae serve` check.
 
     Args:
         model: `kvae.VAE`. Built.
         directory: str or path. The model's folder; made when it is not there.
         version: int. At least 1. Defaults to the number after the largest one there.
-        preprocessing: str or `None`. What the inputs `image…` are. `"float32"` (`None`): events as
-            the model takes them. `"uint8"`: intensities from 0 to 255, divided by 255 (the numbers
-            themselves for a likelihood of whole numbers). `"png"`: PNG or JPEG files, `image_bytes`
-            and so on, read as `kvae.datasets.from_folder` reads them, to the bit, and then as
-            `"uint8"`.
-        signatures: sequence of str or `None`. Which to write beside `serving_default`. Defaults to
-            `None`: all that the model has.
+        preprocessing: str or `None`. How clients send images. `"float32"` (`None`): events as the
+            model takes them. `"uint8"`: intensities from 0 to 255, divided by 255 (or as they are
+            for a likelihood of whole numbers). `"png"`: PNG or JPEG files, in inputs called
+            `image_bytes` and so on, which are read to the same bits as
+            `kvae.datasets.from_folder` reads them, and then treated as `"uint8"`.
+        signatures: sequence of str or `None`. The signatures to write beside `serving_default`.
+            Defaults to `None`: all that the model has.
         fit: str. How files are brought to the model's size: `"stretch"`, or `"crop"` for a model
-            that was trained on images that were read so. Defaults to `"stretch"`.
+            whose training images were cropped. Defaults to `"stretch"`.
 
     Returns:
         Path of the version folder.

@@ -44,23 +44,24 @@ def tflite(
     - `serving_default` (decode): `z` `[batch_size, latent_dim]` to `image` `[batch_size, *event]`,
       the mean of p(x|z).
     - `encode`: `image` to the posterior's parameters, e.g. `z_mean` and `z_log_var`.
-    - `prior`, beside a decoder whose prior is no standard Gaussian: plain noise to `z`. An input
-      whose name ends in `uniform` takes numbers uniform on [0, 1), any other (`noise`) takes
-      N(0, 1). It is float32 at every precision.
+    - `prior`, beside a decoder whose prior is not the standard Gaussian: base noise to `z`. An
+      input whose name ends in `uniform` takes numbers uniform on [0, 1), any other takes N(0, 1).
+      This signature is float32 at every precision.
 
-    All inputs and outputs are float32. Those of a conditional model take a second input `label`,
-    one-hot, float32 `[batch_size, num_classes]`. The file uses TFLite's built-in operators only and
-    a fixed batch size (accelerators reject others). Sampling stays with the caller: random
-    operators do not convert, so draw the noise on the device.
+    All inputs and outputs are float32. The signatures of a conditional model also take a one-hot
+    `label`, float32 `[batch_size, num_classes]`. The file uses TFLite's built-in operators only and
+    has a fixed batch size, since accelerators reject others. Random operators do not convert, so
+    the device draws the noise.
 
-    Blocks that LiteRT's GPU accelerator rejects are written otherwise: a ReLU after a transposed
-    convolution, group normalisation, nearest up-sampling. Metadata called `kvae.json` say what the
-    file is: the range of the inputs, the prior, the signatures and what, if anything, keeps each
-    from running on the GPU as a whole (`gpu`); with a card the preprocessing and the licence too.
+    Blocks that LiteRT's GPU accelerator rejects are written with other operators: a ReLU after a
+    transposed convolution, group normalisation, nearest up-sampling. The metadata `kvae.json`
+    describe the file: the range of the inputs, the prior, the signatures and what, if anything,
+    keeps each from running wholly on the GPU (`gpu`); with a card also the preprocessing and the
+    licence.
 
-    A SHA-256 of the file is in its metadata too (`kvae.sha256`): `export.verify` and the loader of
-    this package, `export.runtimes.litert.Model`, refuse a file that was cut off or altered. Other
-    interpreters read over it.
+    The metadata `kvae.sha256` hold a SHA-256 of the file. `export.verify` and this package's
+    loader, `export.runtimes.litert.Model`, refuse a file that was cut off or altered. Other
+    interpreters ignore it.
 
     The finished file is loaded and run once in LiteRT, in a process of its own, before it appears
     under its name.
@@ -81,7 +82,7 @@ def tflite(
             `kvae.datasets.Dataset` with labels. Defaults to 256 draws from the prior (of all
             classes in turn); an encoder needs images.
         parts: str. `"decoder"`, `"encoder"` or `"both"`. Defaults to `"decoder"`.
-        prior: bool. Whether a prior other than the standard Gaussian goes with the decoder.
+        prior: bool. Whether to write a prior other than the standard Gaussian beside the decoder.
             Defaults to `True`.
         card: optional `zoo.Card`, for the metadata.
 

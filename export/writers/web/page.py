@@ -51,7 +51,7 @@ def web(
     WebAssembly where there is none, with LiteRT.js, which is downloaded once into a cache (12 MB)
     and copied beside the page: the page asks no other host for anything.
 
-    Any web server can serve the folder, e.g. `python -m http.server -b 127.0.0.1 -d DIRECTORY`; a
+    Any web server can serve the folder, e.g. `python -m http.server -b 127.0.0.1 -d DIRECTORY`. A
     page that is opened as a file cannot load its parts.
 
     Args:
