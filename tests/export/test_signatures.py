@@ -1,7 +1,6 @@
 """The signatures beyond encoding and decoding, against closed forms and the public methods."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -189,9 +188,15 @@ def test_whole_numbers_are_not_divided():
     np.testing.assert_array_equal(preprocessing.images(model, "png").decode(file), x)
 
 
-@pytest.mark.parametrize("kind", ["uint8", "png"])
-def test_images_as_clients_have_them(dense, tmp_path, kind):
-    wanted = ["encode", "interpolate_images"] + ["score"] * (kind == "png")
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("uint8", ["encode", "interpolate_images"]),
+        ("png", ["encode", "score"]),
+        pytest.param("png", ["encode", "interpolate_images", "score"], marks=pytest.mark.slow),
+    ],
+)
+def test_images_as_clients_have_them(dense, tmp_path, kind, wanted):
     path = export.saved_model(dense, tmp_path / "m", preprocessing=kind, signatures=wanted)
     report = export.verify(path, dense, batch_sizes=(3,))
     assert report.ok, str(report)
@@ -277,8 +282,8 @@ def test_damaged_warmup_requests_are_named(tmp_path):
         warmup.write(tmp_path, "m", [Call("a", {})] * 1001)
 
 
-def test_a_warmup_request_that_fails_is_a_failed_row(dense_path, tmp_path):
-    path = shutil.copytree(dense_path, tmp_path / "1")
+def test_a_warmup_request_that_fails_is_a_failed_row(dense, tmp_path):
+    path = export.saved_model(dense, tmp_path, signatures=["encode"])
     warmup.write(path, "m", [Call("encode", {"image": np.zeros((1, 2), np.float32)})])
     report = export.verify(path, batch_sizes=(1,))
     failed = [row for row in report.rows if not row.ok]

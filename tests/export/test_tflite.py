@@ -225,6 +225,26 @@ def test_an_operator_that_does_not_convert_is_named(dense, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.fixture
+def crashing(monkeypatch):
+    """The converter's process crashes, as TensorFlow 2.21's does on an LSTM."""
+    request = child.request
+
+    def crash(module, *arguments, **options):
+        if module == "export.writers.tflite.converter":
+            return child.Answer([], {}, failure="the process crashed (SIGSEGV)")
+        return request(module, *arguments, **options)
+
+    monkeypatch.setattr(child, "request", crash)
+
+
+def test_a_crash_of_the_converter_is_an_error_with_advice(dense, tmp_path, crashing):
+    with pytest.raises(ValueError, match=r"crashed \(SIGSEGV\) while calibrating .*unroll=True"):
+        export.tflite(dense, tmp_path / "x.tflite", "int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_calibration_that_crashes_does_not_take_this_process_along(dense, tmp_path):
     model = with_decoder(
         dense, keras.layers.RepeatVector(8), keras.layers.LSTM(8, return_sequences=True)
