@@ -41,6 +41,8 @@ def _label(model, batch: int) -> list:
 
 
 def decoder(model, precision: str, batch: int, samples) -> Part:
+    """Returns the decoder: `z` to `image`, the mean of p(x|z)."""
+
     def decode(z, label=None):
         return {"image": tf.cast(endpoints.mean(model, z, label), tf.float32)}
 
@@ -54,6 +56,8 @@ def decoder(model, precision: str, batch: int, samples) -> Part:
 
 
 def encoder(model, precision: str, batch: int, samples) -> Part:
+    """Returns the encoder: `image` to the posterior's parameters."""
+
     def encode(image, label=None):
         params = model.encode_params(image, label)
         return {name: tf.cast(value, tf.float32) for name, value in params.items()}
@@ -68,10 +72,12 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
 
 
 def has_transform(prior) -> bool:
+    """Checks whether draws from a prior are more than its base noise."""
     return prior is not None and not prior.standard_normal
 
 
 def prior(model, batch: int) -> Part:
+    """Returns the prior: base noise to `z`, in float32."""
     # What depends on no noise is computed here, not on the device.
     known = model.prior.precomputed()
     sizes = {name: noise.size for name, noise in known.base_noise().items()}
@@ -89,6 +95,7 @@ def prior(model, batch: int) -> Part:
 
 
 def prior_error(model, why: str) -> ValueError:
+    """Returns the error of a prior that does not convert."""
     return ValueError(
         f"The prior of {model.name!r} ({type(model.prior).__name__}) does not convert to TFLite's "
         f"built-in operators: {why}. Leave it out with prior=False, and draw z elsewhere."
