@@ -16,6 +16,7 @@ from . import random as random
 from . import samplers as samplers
 from . import schedules as schedules
 from . import studies as studies
+from . import testing as testing
 from . import training as training
 from . import utils as utils
 from .layers import Sampling as Sampling

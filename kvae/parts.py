@@ -1,4 +1,4 @@
-"""What posteriors, priors, likelihoods, objectives and flows have in common."""
+"""The base of posteriors, priors, likelihoods, objectives and flows, and their registers."""
 
 import functools
 from collections.abc import Callable, Mapping

@@ -27,17 +27,17 @@ __all__ = [
     "serialize",
 ]
 
-# Without an optimizer there is no training: every schedule has come to its end.
+# The step of a model without an optimizer, in which every schedule has come to its end.
 LAST_STEP = 2**31 - 1
 _SHAPES = ("linear", "cosine", "sigmoid")
 
 
-# What an argument may be that is constant, or follows the optimizer's step.
+# An argument that is constant, or follows the optimizer's step.
 Number: TypeAlias = float | LearningRateSchedule
 
 
 class _Schedule(LearningRateSchedule):
-    """Checks and keeps the settings, all of them numbers or names."""
+    """A schedule whose settings are numbers or names, which are checked and kept."""
 
     def __init__(self, **settings):
         super().__init__()
@@ -175,14 +175,19 @@ class Cyclical(_Schedule):
 
 
 def is_schedule(value) -> bool:
+    """Checks whether a value is a schedule."""
     return isinstance(value, LearningRateSchedule)
 
 
 def resolve(name: str, value):
-    """Checks a number of at least 0, or a schedule (a serialized one is made anew).
+    """Checks an argument that is a number of at least 0 or a schedule, and returns it.
+
+    Args:
+        name: str. The name of the argument, for the error.
+        value: number, schedule or the serialized config of one, which is made anew.
 
     Raises:
-        ValueError: for anything else; `name` says of what.
+        ValueError: for anything else.
     """
     value = arguments.plain(value)
     if isinstance(value, dict):

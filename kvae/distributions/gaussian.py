@@ -1,4 +1,4 @@
-"""Diagonal Gaussians and their mixtures: densities, and draws out of plain Gaussian noise."""
+"""Densities of diagonal Gaussians and of their mixtures, and the choice of a component."""
 
 import math
 
@@ -11,7 +11,13 @@ __all__ = [
     "gaussian_log_prob",
     "mixture_log_prob",
     "pick_component",
+    "standard_log_density",
 ]
+
+
+def standard_log_density(z):
+    """Computes log N(z; 0, 1) in nats, elementwise."""
+    return -0.5 * (ops.square(z) + math.log(2 * math.pi))
 
 
 def gaussian_log_density(mean, log_var, z):

@@ -1,4 +1,4 @@
-"""Groups of latents of which each is Gaussian given those before it."""
+"""Groups of latents, each of which is Gaussian given the groups before it."""
 
 import tensorflow as tf
 from keras import ops
@@ -19,7 +19,7 @@ def group_sizes(latent_dim: int, groups) -> tuple[int, ...]:
         groups: int, for groups of about equal size, or a sequence of sizes.
 
     Raises:
-        ValueError: where the sizes do not add up, or a group would be empty.
+        ValueError: when the sizes do not add up, or a group would be empty.
     """
     if isinstance(groups, int):
         if not 2 <= groups <= latent_dim:
@@ -40,7 +40,8 @@ def group_sizes(latent_dim: int, groups) -> tuple[int, ...]:
 class GaussianChain(Part):
     """`Π_l N(z_l; mean_l, exp(log_var_l))`, both functions of z_1 … z_{l−1} and a context.
 
-    The first group belongs to its owner. Each function is a dense network of its own.
+    The posterior or prior that has the chain draws the first group. Each function is a dense
+    network of its own.
 
     Args:
         sizes: sequence of int. Sizes of all groups, the first one included.
@@ -97,7 +98,7 @@ class GaussianChain(Part):
         return tf.split(noise, self.sizes[1:], axis=-1)
 
     def _after(self, index, before, context):
-        """Mean and log-variance of group `index + 1`, given the latents before it."""
+        """Returns mean and log-variance of group `index + 1`, given the latents before it."""
         inputs = before
         if context is not None:
             lead = tf.broadcast_dynamic_shape(tf.shape(before)[:-1], tf.shape(context)[:-1])

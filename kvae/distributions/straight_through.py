@@ -1,4 +1,4 @@
-"""Values that are exact forward and have the gradient of others backward."""
+"""The straight-through estimator: exact values with the gradient of others."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Differences of distributions: KL divergences in closed form, and the maximum mean discrepancy."""
+"""Divergences of distributions: closed-form KL, and the maximum mean discrepancy."""
 
 from kvae.divergences.kl import (
     closed_form_kl,

@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy: how far apart two samples are, as a kernel sees them."""
+"""The maximum mean discrepancy between two samples."""
 
 import tensorflow as tf
 from keras import ops
@@ -72,7 +72,11 @@ def mmd(x, y, kernel: str = "imq", bandwidth=None, scales=SCALES, unbiased: bool
 
 
 def check_kernel(kernel, bandwidth, scales) -> None:
-    """Refuses what is no kernel; see `mmd`."""
+    """Checks the arguments of `mmd` that describe the kernel.
+
+    Raises:
+        ValueError: for an unknown kernel, and for scales or a bandwidth that are not positive.
+    """
     if kernel not in _KERNELS:
         raise names.unknown_name("kernel", kernel, _KERNELS)
     if bandwidth is not None and not bandwidth > 0:

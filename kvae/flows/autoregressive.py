@@ -1,4 +1,4 @@
-"""Flows whose Jacobian is triangular: IAF, MAF and RealNVP, one map in two directions."""
+"""Autoregressive flows, whose Jacobian is triangular: IAF, MAF and RealNVP."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +13,8 @@ __all__ = ["Autoregressive", "InverseAutoregressive", "MaskedAutoregressive", "R
 class Autoregressive(Flow):
     """`y_i = exp(s_i) z_i + t_i`, with s and t functions of the coordinates before i.
 
-    All coordinates at once in this direction; in the other one after another, each step a pass
-    through the network.
+    This direction computes all coordinates at once. The other one computes them one after another,
+    with a pass through the network for each.
 
     Args:
         latent_dim: int or `None`.
@@ -33,7 +33,7 @@ class Autoregressive(Flow):
         self.context_dim = context_dim
 
     def degrees(self) -> np.ndarray:
-        """The place of each coordinate in the order, from 1."""
+        """Returns the place of each coordinate in the order, from 1."""
         order = np.arange(1, self.latent_dim + 1)
         return order[::-1] if self.reverse else order
 
@@ -57,12 +57,12 @@ class Autoregressive(Flow):
         self.built = True
 
     def parallel(self, params, z):
-        """The affine map of all coordinates at once."""
+        """Computes the affine map of all coordinates at once."""
         shift, log_scale = self._read(params, z)
         return ops.exp(log_scale) * z + shift, ops.sum(log_scale, axis=-1)
 
     def sequential(self, params, y):
-        """Its inverse: each pass gets the coordinates of one more degree right."""
+        """Computes the inverse. Each pass finds the coordinates of one more degree."""
         y = tf.convert_to_tensor(y, tf.float32)
         passes = len(np.unique(self.degrees()))
 
@@ -134,7 +134,7 @@ class InverseAutoregressive(Autoregressive):
 
 
 class _BoundedAffine(Autoregressive):
-    """Log-scales within ±`log_scale_bound`, starting at the identity."""
+    """An affine map with log-scales within ±`log_scale_bound`, which starts as the identity."""
 
     def __init__(
         self,
@@ -161,8 +161,8 @@ class _BoundedAffine(Autoregressive):
 class MaskedAutoregressive(_BoundedAffine):
     """MAF: the density of a given z takes one pass, a draw `latent_dim` of them.
 
-    The opposite trade of IAF, and the right one for a prior, whose density training evaluates.
-    As a posterior's flow it is slow.
+    It makes the opposite trade of IAF, the right one for a prior, whose density training evaluates.
+    As the flow of a posterior it is slow.
 
     Args:
         latent_dim: int or `None`.
@@ -193,8 +193,8 @@ class MaskedAutoregressive(_BoundedAffine):
 class RealNVP(_BoundedAffine):
     """Affine coupling: one half of z stays, and shifts and scales the other half.
 
-    It is the autoregressive map with two degrees only, so both directions are fast: two passes
-    instead of `latent_dim`. Flows in a chain alternate between the halves.
+    It is the autoregressive map with only two degrees, so both directions are fast: they take two
+    passes and not `latent_dim`. Flows in a chain alternate between the halves.
 
     Args:
         latent_dim: int or `None`; at least 2.

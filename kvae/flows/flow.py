@@ -8,16 +8,16 @@ __all__ = ["REGISTER", "Flow", "chain", "get", "names", "register"]
 class Flow(Part):
     """A map `z' = f(z)` of R^latent_dim onto itself, smooth, with a smooth inverse.
 
-    Then `log q(z') = log q(z) − log |det ∂f/∂z|`. What a flow needs to know of `x` are amortised
-    parameters, which the encoder gives for each example, like those of a posterior.
+    Then `log q(z') = log q(z) − log |det ∂f/∂z|`. A flow may depend on `x` by amortised parameters,
+    which the encoder gives for each example, like those of a posterior.
 
     A new flow gives `forward` and, where it has amortised parameters, `parameter_shapes`; where the
     inverse is known, `inverse`, and `invertible = True`. Networks of its own are made in `build`.
 
     Args:
-        latent_dim: int or `None`. Set by what the flow is a part of when `None`.
-        reverse: bool. Takes the coordinates in the opposite order, where there is one. Flows in a
-            chain alternate. Defaults to `False`.
+        latent_dim: int or `None`. When `None`, the posterior or prior that has the flow sets it.
+        reverse: bool. Whether to take the coordinates in the opposite order, if there is an order.
+            Flows in a chain alternate. Defaults to `False`.
 
     Shapes: parameters `[batch, ...]`, `z` `[..., batch, latent_dim]`, log-determinants
     `[..., batch]`, in nats.
@@ -33,7 +33,7 @@ class Flow(Part):
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each amortised parameter for one example, by name.
 
-        `context` is shared by the flows of a chain.
+        The flows of a chain share the parameter `context`.
         """
         return {}
 

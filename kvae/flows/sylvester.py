@@ -70,6 +70,6 @@ class Sylvester(Flow):
 
 
 def _triangle(raw):
-    """The upper triangle of `raw` with its diagonal in (−1, 1), and that diagonal."""
+    """Returns the upper triangle of `raw`, with a diagonal in (−1, 1), and that diagonal."""
     diagonal = ops.tanh(tf.linalg.diag_part(raw))
     return tf.linalg.set_diag(tf.linalg.band_part(raw, 0, -1), diagonal), diagonal

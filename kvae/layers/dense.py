@@ -9,13 +9,13 @@ __all__ = ["dense_network", "hidden_layers"]
 def hidden_layers(x, widths, activation: str, dtype=None):
     """Applies dense layers; with `activation="gated"` each is `(Wx + b) · sigmoid(Vx + c)`.
 
-    The gate is made of two plain layers, which every export knows.
+    A gated layer consists of two plain ones, which every export format knows.
 
     Args:
         x: Keras tensor `[..., features]`.
-        widths: sequence of int.
+        widths: sequence of int. Units of each layer.
         activation: str. A Keras activation, or `"gated"`.
-        dtype: of the layers. Defaults to Keras's policy.
+        dtype: str, Keras dtype policy or `None`. Of the layers. Defaults to `None`: Keras's policy.
 
     Reference:
         - [Dauphin et al., Language Modeling with Gated Convolutional Networks, eq. 1](

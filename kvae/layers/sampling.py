@@ -19,11 +19,11 @@ class Sampling(keras.layers.Layer):
     """Draws `z ~ N(z_mean, exp(z_log_var))` by the reparameterisation trick.
 
     `z = z_mean + exp(0.5 * z_log_var) * epsilon` with `epsilon ~ N(0, I)`: the noise does not
-    depend on the parameters, so gradients flow through both of them. Why draw at all? The ELBO
-    holds an expectation over `z`, and `E[f(z)]` is not `f(E[z])`.
+    depend on the parameters, so gradients flow through both of them. The draw is needed because the
+    ELBO is an expectation over `z`, and `E[f(z)]` is not `f(E[z])`.
 
-    The computation runs in float32, the result has the layer's compute dtype. The state of the
-    generator is saved with the weights, so a reloaded layer continues its stream.
+    The layer computes in float32 and returns its compute dtype. The state of its generator is saved
+    with the weights, so that a reloaded layer continues its stream.
 
     Args:
         num_samples: int or `None`. With an integer the output has a leading axis of that many
@@ -51,7 +51,7 @@ class Sampling(keras.layers.Layer):
     """
 
     def __init__(self, num_samples: int | None = None, seed: int = 0, **kwargs):
-        # Not cast by Keras: under mixed precision half the bits of the parameters would be lost.
+        # A cast by Keras under mixed precision would lose half the bits of the parameters.
         super().__init__(autocast=False, **kwargs)
         if num_samples is not None and num_samples < 1:
             raise ValueError(f"`num_samples` is None or at least 1, not {num_samples}.")

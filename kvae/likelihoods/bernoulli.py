@@ -40,12 +40,13 @@ class Bernoulli(Likelihood):
         return _log_prob(params["logits"], ops.cast(x, params["logits"].dtype))
 
     def log_prob_of_many(self, params, x):
-        if type(self) is not Bernoulli:  # Whose log_prob may be another.
+        own = type(self)
+        if (own.log_prob, own.element_log_prob) != (Bernoulli.log_prob, Bernoulli.element_log_prob):
             return self.log_prob(params, x)
         logits = params["logits"]
         event = x.shape[1:]
         size = math.prod(event)
-        # Of so many values one logarithm is taken: a product of at most 2**32.
+        # One logarithm is taken for so many values together: their product is at most 2**32.
         group = max(number for number in range(1, 33) if size % number == 0)
         lead = tf.shape(logits)[: logits.shape.rank - len(event)]
         logits = tf.reshape(logits, tf.concat([lead, [size // group, group]], axis=0))

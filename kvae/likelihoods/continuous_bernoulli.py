@@ -78,7 +78,7 @@ class ContinuousBernoulli(Likelihood):
 
 
 def _large_part(logits):
-    """Where the series holds, and |logits| with a harmless number there: no NaN in gradients."""
+    """Returns where the series holds, and |logits| with a harmless 1 there, against NaN."""
     small = ops.abs(logits) < _SERIES_BELOW
     return small, ops.abs(ops.where(small, ops.ones_like(logits), logits))
 

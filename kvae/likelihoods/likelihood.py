@@ -27,7 +27,7 @@ class Likelihood(Part):
     """
 
     num_parameters = 1  # Decoder outputs for each value of x, along the last axis.
-    # What the decoder returns, where any numbers are meant: no activation belongs at its end then.
+    # What the decoder returns, if it may be any numbers: no activation belongs at its end then.
     decoder_outputs: str | None = None
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
     standardize = False  # Whether it keeps location and scale of the data; see `Standardized`.
@@ -59,13 +59,13 @@ class Likelihood(Part):
         return ops.sum(self.element_log_prob(params, x), axis=event_axes)
 
     def log_prob_of_many(self, params, x):
-        """As `log_prob`, for very many parameters and without a gradient. By default the same."""
+        """Returns the same as `log_prob`, faster for very many parameters, without a gradient."""
         return self.log_prob(params, x)
 
-    # What the encoder sees of x, and the scale of the data.
+    # The scale of the data, and of x as the encoder sees it.
 
     def encoder_input(self, x):
-        """Returns x as the encoder sees it, `[batch, *event]`. By default as it is.
+        """Returns x as the encoder sees it, `[batch, *event]`. By default it is x itself.
 
         Every way into the encoder goes through this: training, `encode`, `log_prob`, exports. A
         likelihood that changes x here gives `from_encoder_input`, too.
@@ -84,7 +84,7 @@ class Likelihood(Part):
     def adapt(self, data) -> None:
         """Takes the location and the scale of the data from a training set.
 
-        `fit` does it where nobody has done it before. Weights that were trained with other
+        `fit` calls it unless it has been called before. Weights that were trained with other
         statistics lose their meaning.
 
         Args:
@@ -144,7 +144,7 @@ class Likelihood(Part):
         return not own and not self.whole_numbers
 
     def values_taken(self) -> str:
-        """Says which values between the lowest and the highest are meant, for errors."""
+        """Returns which values between the lowest and the highest are meant, for error messages."""
         return f"whole numbers. {self.support()[2]}"
 
     def check(self, x: np.ndarray, name: str = "x", support: bool = True) -> np.ndarray:

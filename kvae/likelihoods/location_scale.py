@@ -1,4 +1,4 @@
-"""What the Gaussian and the Laplace likelihood share: a mean and a bounded logarithmic spread."""
+"""The base of the Gaussian and the Laplace likelihood: a mean and a bounded log-spread."""
 
 import math
 
@@ -61,11 +61,11 @@ class LocationScale(Standardized):
         return {"mean": self._in_units(mean), self.spread: self._spread_in_units(spread)}
 
     def _in_units(self, mean):
-        """The mean in the units of the data."""
+        """Returns the mean in the units of the data."""
         return self.from_encoder_input(mean)
 
     def _spread_in_units(self, spread):
-        """The logarithmic spread in the units of the data."""
+        """Returns the log-spread in the units of the data."""
         return spread + self.power * ops.log(self.data_scale) if self.standardize else spread
 
     def _bounded(self, spread):

@@ -122,7 +122,7 @@ class MixedTabular(ScaledInput, Standardized):
         return self._changed(lambda part, own: part.from_encoder_input(own), values)
 
     def _changed(self, function, x):
-        """As `_of_columns`, but x itself where no part changes its columns."""
+        """Returns the same as `_of_columns`, but x itself if no part changes its columns."""
         own = [ops.take(x, group, axis=-1) for group in self._groups]
         seen = [function(part, columns) for part, columns in zip(self._parts, own, strict=True)]
         if all(new is old for new, old in zip(seen, own, strict=True)):
@@ -189,7 +189,7 @@ class MixedTabular(ScaledInput, Standardized):
         return ops.take(ops.concatenate(list(blocks), axis=-1), self._back, axis=-1)
 
     def support(self):
-        """The widest range of any column; `check` looks at each column by its own."""
+        """Returns the widest range of any column; `check` checks each column by its own range."""
         ranges = [part.support() for part in self._parts]
         return min(r[0] for r in ranges), max(r[1] for r in ranges), "See the columns."
 

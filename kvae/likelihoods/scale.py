@@ -1,4 +1,4 @@
-"""The scale of the data: what the encoder sees of x, and statistics of a training set."""
+"""The scale of the data: x as the encoder sees it, and statistics of a training set."""
 
 import math
 import warnings
@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kvae.datasets import kinds
+from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.likelihood import Likelihood
 
 __all__ = ["EncoderInput", "ScaledInput", "Standardized", "learn_scale"]
@@ -113,12 +115,12 @@ class Standardized(Likelihood):
         self.set_statistics(mean, deviation)
 
     def ensure_built(self, event_shape) -> None:
-        """Makes the weights before the first call, for who needs the statistics earlier."""
+        """Makes the weights before the first call, for callers that need the statistics earlier."""
         if not self.built:
             self.build((None, *self.output_shape(tuple(event_shape))))
 
     def set_statistics(self, mean, deviation) -> None:
-        """Stores what follows from the columns' means and standard deviations, float64 `[c]`."""
+        """Stores location and scale, given the columns' means and deviations, float64 `[c]`."""
         location, scale = self.location_and_scale(mean, deviation)
         self.data_location.assign(location)
         self.data_scale.assign(scale)
@@ -137,7 +139,7 @@ class Standardized(Likelihood):
         return (np.hypot(mean, deviation) > _FAR) | close
 
     def advice(self) -> str:
-        """Says what to do about them."""
+        """Returns what to do about such columns, for the warning."""
         return f"Standardise them, or use {type(self).__name__}(standardize=True)."
 
     def get_config(self):
@@ -149,8 +151,8 @@ class Standardized(Likelihood):
 def learn_scale(likelihood, data) -> None:
     """Prepares a likelihood for a training on `data`.
 
-    One that standardizes takes the statistics that it has not got yet. Of others, data in memory
-    that are far from unit scale are worth a warning.
+    A likelihood that standardizes takes the statistics that it does not have yet. For others, data
+    in memory that are far from unit scale cause a warning.
 
     Args:
         likelihood: `Likelihood` of a built model.
@@ -160,8 +162,6 @@ def learn_scale(likelihood, data) -> None:
     Raises:
         ValueError: where there are no statistics, and the data come batch by batch.
     """
-    from kvae.datasets.dataset import Dataset
-
     x = data[0] if isinstance(data, tuple) else data
     in_memory = isinstance(x, (np.ndarray, Dataset))
     if likelihood.needs_data:
@@ -219,9 +219,6 @@ def _moments(likelihood, data):
 
 def _blocks(data):
     """Yields arrays of examples, each of bounded size."""
-    from kvae.datasets import kinds
-    from kvae.datasets.dataset import Dataset
-
     data = kinds.recognize(data)
     if kinds.gives_batches(data):
         stream = hasattr(data, "batches")

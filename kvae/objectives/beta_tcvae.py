@@ -87,7 +87,7 @@ class BetaTCVAE(Bound):
                 "The stratified estimator weights by the number of training examples: give "
                 "`dataset_size`, or use estimator='minibatch_weighted'."
             )
-        # Not as attributes: `beta` is elsewhere the weight of the whole KL.
+        # These are no attributes, because `beta` elsewhere is the weight of the whole KL.
         weights = {"alpha": alpha, "beta": beta, "gamma": gamma}
         self._weights = {name: schedules.resolve(name, value) for name, value in weights.items()}
         self.dataset_size, self.estimator = dataset_size, estimator
@@ -140,7 +140,7 @@ class BetaTCVAE(Bound):
         return {**super().get_config(), **weights, **own}
 
     def _log_weights(self, batch):
-        """The logarithms of the posteriors' weights, `[batch, batch]`: row i for draws of i."""
+        """Returns the posteriors' log-weights, `[batch, batch]`: row i for draws of i."""
         size = ops.cast(batch, "float32")
         if self.estimator == "minibatch_weighted":
             return tf.fill([batch, batch], -ops.log(size))

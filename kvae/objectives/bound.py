@@ -1,4 +1,4 @@
-"""What objectives that reconstruct from one draw of z have in common."""
+"""The base of objectives that consist of a reconstruction and a cost of the codes."""
 
 from keras import ops
 
@@ -14,7 +14,7 @@ _KL = ("auto", "analytic", "monte_carlo")
 class Bound(Objective):
     """Objectives of the form `−E_q log p(x|z) + cost`, which report the ELBO whatever the cost is.
 
-    A new one says in `cost` what its loss holds besides the reconstruction. `elbo` and `kl` stay
+    A new one gives `cost`, the rest of its loss besides the reconstruction. `elbo` and `kl` remain
     those of the plain bound, so that models can be compared.
 
     Args:
@@ -33,7 +33,7 @@ class Bound(Objective):
         self.num_samples, self.kl = num_samples, kl
 
     def cost(self, vae, params, z, kl, *, seed) -> tuple:
-        """Returns what the loss holds besides the reconstruction, and what else is reported.
+        """Returns the rest of the loss besides the reconstruction, and what else is reported.
 
         Args:
             vae: `kvae.VAE`.

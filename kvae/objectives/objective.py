@@ -8,7 +8,7 @@ __all__ = ["REGISTER", "Objective", "get", "names", "register"]
 
 
 class Objective(Part):
-    """What training minimises, and the quantities that it reports.
+    """A training objective: the loss, and the quantities that are reported with it.
 
     `terms(vae, x, target, training, seed)` returns a dict of tensors of shape `[batch]`, in nats
     per example: `loss` is minimised; `elbo`, `reconstruction` (−E_q log p(x|z)) and `kl` are
@@ -34,7 +34,7 @@ class Objective(Part):
         raise NotImplementedError
 
     def metric_names(self) -> tuple[str, ...]:
-        """The keys of the returned dict that the logs show, `loss` first."""
+        """Returns the keys of the dict of `terms` that the logs show, `loss` first."""
         return ("loss", "elbo", "reconstruction", "kl")
 
     def update(self, vae, x, target, terms, seed) -> None:
@@ -55,7 +55,7 @@ class Objective(Part):
         return []
 
     def prepare(self, vae) -> None:
-        """Runs once when the model is built, to make networks that depend on its shapes."""
+        """Makes networks that depend on the model's shapes, once, when the model is built."""
         self.built = True
 
     def scheduled(self) -> dict:
@@ -77,7 +77,7 @@ class Objective(Part):
         setattr(self, name, schedules.resolve(name, value))
 
     def report(self):
-        """The present values of the settings that follow a schedule."""
+        """Returns the present values of the settings that follow a schedule."""
         return {
             name: schedules.at(value, self._vae())
             for name, value in self.scheduled().items()

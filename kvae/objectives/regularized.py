@@ -1,4 +1,4 @@
-"""What every objective with a KL can do to it: weigh it, aim at a capacity, leave bits free."""
+"""Settings for the KL of an objective: a weight, a target capacity, free bits."""
 
 from keras import ops
 
@@ -80,7 +80,7 @@ class Regularized(Objective):
         """
         beta = schedules.at(self.beta, vae)
         if self.capacity is not None:
-            # Its mean over the batch is |mean KL − C|, with that gradient.
+            # The mean over the batch is |mean KL − C|, and has its gradient.
             excess = kl - schedules.at(self.capacity, vae)
             return beta * ops.sign(ops.stop_gradient(ops.mean(excess))) * excess
         if not self.free_bits:

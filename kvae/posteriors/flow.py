@@ -1,4 +1,4 @@
-"""Posteriors that a flow has bent."""
+"""Posteriors that are transformed by normalizing flows."""
 
 import keras
 from keras import ops

@@ -65,7 +65,7 @@ class FullCovariance(Posterior):
         diagonal = tf.linalg.diag(ops.exp(0.5 * params["z_log_var"]))
         if "z_lower" not in params:
             return diagonal
-        # Where each entry of the matrix comes from; those on and above the diagonal from a zero.
+        # The index of each entry of the matrix; those on and above the diagonal take a zero.
         d, lower = self.latent_dim, params["z_lower"]
         source = np.full((d, d), d * (d - 1) // 2)
         source[np.tril_indices(d, -1)] = np.arange(d * (d - 1) // 2)

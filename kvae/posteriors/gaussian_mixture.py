@@ -1,4 +1,4 @@
-"""The posterior with several modes."""
+"""The mixture of Gaussians as a posterior, which may have several modes."""
 
 import math
 

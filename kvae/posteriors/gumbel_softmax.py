@@ -145,7 +145,7 @@ class GumbelSoftmax(Posterior):
         return ops.maximum(ops.cast(schedules.at(self.temperature, self._vae()), "float32"), 1e-3)
 
     def _scores(self, params, noise):
-        """The logits with Gumbel noise: the largest of each group names the class."""
+        """Returns the logits with Gumbel noise; the largest of each group names the class."""
         return self._flat(params["z_logits"]) + random.to_gumbel(noise["uniform"])
 
     def _flat(self, values):

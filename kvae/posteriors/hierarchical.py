@@ -1,4 +1,4 @@
-"""The posterior of several stochastic layers."""
+"""The hierarchical posterior, with several stochastic layers."""
 
 from keras import ops
 

@@ -1,4 +1,4 @@
-"""Posteriors `z = z_mean + exp(z_log_scale) * t` with noise t that is not Gaussian."""
+"""Posteriors `z = z_mean + exp(z_log_scale) * t`, where t is not Gaussian."""
 
 import math
 

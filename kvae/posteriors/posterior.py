@@ -51,7 +51,7 @@ class Posterior(Part):
         super().__init__(**kwargs)
         self.latent_dim = latent_dim
 
-    # What a posterior defines.
+    # A subclass defines these.
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each parameter for one example, by name."""
@@ -81,7 +81,7 @@ class Posterior(Part):
         raise NotImplementedError
 
     def constrain(self, params):
-        """Brings raw parameters into their range. By default they pass unchanged."""
+        """Brings raw parameters into their range. By default it returns them unchanged."""
         return params
 
     def attach(self, vae):
@@ -103,7 +103,7 @@ class Posterior(Part):
         """A regulariser in nats per example that is no divergence, `[batch]`; None for none."""
         return None
 
-    # What follows from it.
+    # These follow from them.
 
     @property
     def has_density(self) -> bool:

@@ -223,7 +223,7 @@ class VonMisesFisher(Spherical):
         high_slope = at(slope, cell + 1) * step[:, None]
 
         def curve(t, low, high, low_slope, high_slope):
-            """The cubic with these ends and slopes, at t from 0 to 1; and its derivative."""
+            """Returns the cubic with these ends and slopes at t in [0, 1], and its derivative."""
             gap = high - low
             c2, c3 = 3 * gap - 2 * low_slope - high_slope, low_slope + high_slope - 2 * gap
             value = low + t * (low_slope + t * (c2 + t * c3))
@@ -262,7 +262,7 @@ class VonMisesFisher(Spherical):
         return log_area + tf.math.log(total) + self._log_peak(concentration)[1]
 
     def _log_peak(self, concentration):
-        """The angle of the largest density and its logarithm, constants to gradients: `[batch]`."""
+        """Returns the angle of the largest density and its logarithm `[batch]`, as constants."""
         kappa = tf.stop_gradient(concentration)
         power = self.latent_dim - 2.0
         # κ sin² θ = (D − 2) cos θ.

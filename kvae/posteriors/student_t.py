@@ -1,4 +1,4 @@
-"""The posterior with polynomial tails."""
+"""Student's t-distribution as a posterior, with polynomial tails."""
 
 import math
 

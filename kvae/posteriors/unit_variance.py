@@ -1,10 +1,9 @@
 """The Gaussian posterior whose only parameter is its mean."""
 
-import math
-
 import tensorflow as tf
 from keras import ops
 
+from kvae.distributions.gaussian import standard_log_density
 from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["UnitVariance"]
@@ -48,7 +47,7 @@ class UnitVariance(Posterior):
 
     def marginal_log_prob(self, params, z):
         """Returns log q(z_i|x) of each coordinate alone in nats, `[..., batch, latent_dim]`."""
-        return -0.5 * (ops.square(z - params["z_mean"]) + math.log(2 * math.pi))
+        return standard_log_density(z - params["z_mean"])
 
     def covariance(self, params):
         """Returns the covariance, `[batch, latent_dim, latent_dim]`."""

@@ -195,7 +195,7 @@ class VectorQuantized(Posterior):
         }
 
     def _nearest(self, outputs):
-        """The entry of the codebook nearest to each of `outputs` `[n, embedding_dim]`."""
+        """Returns the number of the entry nearest to each of `outputs` `[n, embedding_dim]`."""
         codebook = tf.convert_to_tensor(self.embeddings)
         # Far from 0 the squares below would cancel.
         centre = ops.mean(codebook, axis=0)
@@ -207,17 +207,17 @@ class VectorQuantized(Posterior):
         return tf.argmin(distance, axis=-1, output_type=tf.int32)
 
     def _some_of(self, outputs):
-        """K of the batch's outputs at random, by the seed and the number of the step."""
+        """Returns K of the batch's outputs, chosen by the seed and the number of the step."""
         step = tf.cast(self.steps, tf.int32)
         uniform = random.uniform([self.num_embeddings], random.fold_in(self.seed, step))
         rows = tf.cast(uniform * tf.cast(tf.shape(outputs)[0], tf.float32), tf.int32)
         return tf.gather(outputs, tf.minimum(rows, tf.shape(outputs)[0] - 1))
 
     def _start(self, outputs) -> None:
-        """Puts the codebook on outputs of the first batch, all of it if that is large enough."""
+        """Moves the codebook to outputs of the first batch."""
         first = tf.equal(self.steps, 0.0)
         drawn = self._some_of(outputs)
-        # Outputs drawn twice would be one code for ever.
+        # Without noise, two codes that start at the same output would stay equal.
         noise = random.normal(drawn.shape, random.fold_in(self.seed, 2**30))
         drawn = self._shared(drawn + 1e-2 * tf.math.reduce_std(outputs) * noise, of_first=True)
         for variable in (self.embeddings, self.sums):
@@ -247,7 +247,7 @@ class VectorQuantized(Posterior):
 
     @staticmethod
     def _shared(values, of_first: bool = False):
-        """The sum over the replicas of a distribution strategy, or the values of the first one."""
+        """Returns the sum over the replicas of a strategy, or the values of the first one."""
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
             return values

@@ -15,7 +15,7 @@ __all__ = ["CodesPrior", "UniformCategorical", "UniformCodes"]
 
 @register("uniform_categorical")
 class UniformCategorical(Prior):
-    """All one-hot vectors alike: `log p(z) = −N log K`, for `GumbelSoftmax`.
+    """The uniform distribution over one-hot vectors, for `GumbelSoftmax`: `log p(z) = −N log K`.
 
     `temperature` has nothing to scale.
 
@@ -104,10 +104,10 @@ class CodesPrior(Prior):
 
 @register("uniform_codes")
 class UniformCodes(CodesPrior):
-    """All entries of the codebook of the model's `VectorQuantized` posterior alike.
+    """The uniform distribution over the codebook of the model's `VectorQuantized` posterior.
 
-    `log p(z) = −N log K`. Good for training, where it is a constant; images are sampled better
-    from `PixelCNN`. `temperature` has nothing to scale.
+    `log p(z) = −N log K`. It serves for training, where it is a constant; samples are better from
+    `PixelCNN`. `temperature` has nothing to scale.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.

@@ -1,11 +1,10 @@
 """The prior that a flow makes out of Gaussian noise."""
 
-import math
-
 import keras
 from keras import ops
 
 from kvae import flows as flow_parts
+from kvae.distributions.gaussian import standard_log_density
 from kvae.parts import SharesLatentDim
 from kvae.priors.prior import Prior, register
 
@@ -71,7 +70,7 @@ class Flow(SharesLatentDim, Prior):
         for flow in reversed(self.flows):
             z, change = flow.inverse({}, z)
             log_det = log_det + change
-        return -0.5 * ops.sum(ops.square(z) + math.log(2 * math.pi), axis=-1) + log_det
+        return ops.sum(standard_log_density(z), axis=-1) + log_det
 
     def get_config(self):
         return {

@@ -1,4 +1,4 @@
-"""The prior of several stochastic layers."""
+"""The hierarchical prior, with several stochastic layers."""
 
 import keras
 
@@ -68,12 +68,7 @@ class Hierarchical(Prior):
         return self.top.uses_posterior
 
     def attach(self, vae):
-        size = self.sizes[0]
-        if self.top.latent_dim not in (None, size):
-            raise ValueError(
-                f"The top prior has latent_dim={self.top.latent_dim}, the top group {size}."
-            )
-        self.top.latent_dim = size
+        size = self._set_size_of_top()
         if self.top.uses_posterior:
             if getattr(vae.posterior, "sizes", (None,))[0] != size:
                 raise ValueError(
@@ -89,7 +84,7 @@ class Hierarchical(Prior):
     def build(self, input_shape=None):
         if self.built:
             return
-        self.top.build((None, self.sizes[0]))
+        self.top.build((None, self._set_size_of_top()))
         self.lower = GaussianChain(
             self.sizes, self.hidden, self.activation, log_var_bound=self.log_var_bound
         )
@@ -131,9 +126,18 @@ class Hierarchical(Prior):
             "log_var_bound": self.log_var_bound,
         }
 
+    def _set_size_of_top(self) -> int:
+        size = self.sizes[0]
+        if self.top.latent_dim not in (None, size):
+            raise ValueError(
+                f"The top prior has latent_dim={self.top.latent_dim}, the top group {size}."
+            )
+        self.top.latent_dim = size
+        return size
+
 
 class _Precomputed(Hierarchical):
-    """The same prior on top of another top, one that is precomputed."""
+    """The same prior with a precomputed top."""
 
     def __init__(self, prior, top):
         Prior.__init__(self, prior.latent_dim)
@@ -146,7 +150,7 @@ class _Precomputed(Hierarchical):
 
 
 class _TopOfModel:
-    """The model as far as the prior of its top latents is concerned."""
+    """The model as the prior of its top latents sees it."""
 
     def __init__(self, vae):
         self._vae = vae

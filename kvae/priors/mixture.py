@@ -27,7 +27,7 @@ class Mixture(Prior):
         seed: int. The means start as draws from N(0, I) with this seed.
     """
 
-    # What the variables are called, by the component's parameters; the others start at 0.
+    # The names of the variables by the parameters of a component. All but the means start at 0.
     variable_names = {"z_mean": "means"}
 
     def __init__(self, num_components: int, latent_dim: int | None, seed: int, **kwargs):

@@ -17,7 +17,7 @@ class Prior(Part):
         latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
     """
 
-    # Where z lies; a posterior's has to be the same. `None` is wherever the posterior's is.
+    # Where z lies, which has to be the space of the posterior. `None` is any space.
     space = "real"
     # Whether p(z) is N(0, I), so that z is its own base noise. A class says so for itself: those
     # that derive from it may change `transform`.

@@ -1,9 +1,8 @@
 """The standard Gaussian prior."""
 
-import math
-
 from keras import ops
 
+from kvae.distributions.gaussian import standard_log_density
 from kvae.priors.prior import Prior, register
 
 __all__ = ["StandardNormal"]
@@ -28,4 +27,4 @@ class StandardNormal(Prior):
         return temperature * noise["noise"]
 
     def log_prob(self, z):
-        return -0.5 * ops.sum(ops.square(z) + math.log(2 * math.pi), axis=-1)
+        return ops.sum(standard_log_density(z), axis=-1)

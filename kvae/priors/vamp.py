@@ -1,4 +1,4 @@
-"""The mixture of posteriors of trainable inputs."""
+"""The VampPrior: a mixture of the posteriors of trainable inputs."""
 
 import math
 
@@ -97,7 +97,7 @@ class Vamp(Prior):
     def attach(self, vae):
         if self.built and self._vae() is not vae:
             raise ValueError(
-                "This VampPrior belongs to another model, whose encoder it uses. Make a new one."
+                "This Vamp prior belongs to another model, whose encoder it uses. Make a new one."
             )
         if not vae.posterior.has_density:
             raise ValueError(
@@ -186,7 +186,7 @@ class Vamp(Prior):
         vae = self._vae()
         if vae is None:
             raise ValueError(
-                "A VampPrior works within a model, whose encoder it uses: kvae.VAE(..., prior=…)."
+                "A Vamp prior works within a model, whose encoder it uses: kvae.VAE(..., prior=…)."
             )
         return vae
 
@@ -234,8 +234,8 @@ class _PosteriorMixture(Prior):
         plain = isinstance(temperature, (int, float)) and temperature == 1.0
         if plain or self.space != "real":
             return z
-        # Not by the noise, which need not be one around zero. A temperature may be a tensor, and
-        # one of 1 leaves the bits as they are.
+        # Scaling the noise would not do, because it need not be centred at zero. The temperature
+        # may be a tensor, and one of 1 must leave the bits as they are.
         mean = posterior.mean(own)
         return tf.where(tf.equal(temperature, 1.0), z, mean + temperature * (z - mean))
 
@@ -254,7 +254,7 @@ def _base_noise(posterior) -> dict[str, Noise]:
 
 
 def _within(values, low: float, high: float):
-    """Clips `values`, but with the gradient of the identity where it leads back into the range."""
+    """Clips `values`; a gradient that leads back into the range passes unchanged."""
     return tf.reshape(_clip(tf.reshape(values, [-1]), low, high), values.shape)
 
 

@@ -18,7 +18,7 @@ def check_flow(flow, *, latent_dim: int = 3, xla: bool = True) -> None:
     - The log-determinant is that of the Jacobian, by automatic differentiation.
     - `inverse` takes `forward` back, with the opposite log-determinant, where there is an inverse.
     - Both are the same in eager mode, in a graph and compiled by XLA.
-    - Extreme parameters and latents give no NaN.
+    - Extreme parameters and latents give finite numbers.
 
     Args:
         flow: `kvae.flows.Flow`, new. It is not changed.
@@ -63,8 +63,8 @@ def check_flow(flow, *, latent_dim: int = 3, xla: bool = True) -> None:
         numerics.agree_in_graphs(own.inverse, (params, moved), f"{name}: inverse", xla)
     for size in (-1e4, 1e4):
         far = {key: tf.fill(value.shape, np.float32(size)) for key, value in params.items()}
-        numerics.no_nan(own.forward(far, z), f"{name}: forward with parameters of {size:g}")
-        numerics.no_nan(own.forward(params, size * z), f"{name}: forward of latents of {size:g}")
+        numerics.finite(own.forward(far, z), f"{name}: forward with parameters of {size:g}")
+        numerics.finite(own.forward(params, size * z), f"{name}: forward of latents of {size:g}")
 
 
 def _log_determinant(own, params, z) -> np.ndarray:

@@ -11,9 +11,9 @@ __all__ = [
     "agree_in_graphs",
     "agree_with_draws",
     "close",
+    "finite",
     "finite_gradients",
     "gradients_are_right",
-    "no_nan",
     "same",
 ]
 
@@ -53,10 +53,10 @@ def close(first, second, what: str, rtol: float = 1e-4, atol: float = 1e-4) -> N
         np.testing.assert_allclose(one, other, rtol=rtol, atol=atol, err_msg=what)
 
 
-def no_nan(values, what: str) -> None:
-    """Asserts that no number of a structure is NaN; infinite ones may be."""
+def finite(values, what: str) -> None:
+    """Asserts that no number of a structure is NaN or infinite."""
     for value in _flat(values):
-        assert not np.isnan(value).any(), f"{what}: NaN."
+        assert np.isfinite(value).all(), f"{what}: not finite."
 
 
 def agree_in_graphs(function: Callable, arguments: tuple, what: str, xla: bool) -> None:

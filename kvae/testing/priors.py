@@ -11,7 +11,7 @@ from kvae.testing.parts import check_part, copied
 
 __all__ = ["check_prior"]
 
-_DRAWS = 6000
+_DRAWS = 4000
 
 
 def check_prior(
@@ -24,7 +24,7 @@ def check_prior(
       and are the same in eager mode, in a graph, compiled by XLA and from `precomputed`.
     - A temperature of 1, as a tensor, leaves the bits as they are.
     - The density has one number for each z, integrates to 1 and is that of the draws.
-    - The gradient of the density is that of finite differences, and no latents far out give NaN.
+    - The gradient of the density is that of finite differences, and it is finite far out.
     - A model with it has a finite loss and finite gradients.
 
     Args:
@@ -64,7 +64,9 @@ def check_prior(
     log_p = given.log_prob(z)
     assert log_p.shape == (BATCH,), f"{name}: log p has shape {log_p.shape}, not {(BATCH,)}."
     both = given.log_prob(tf.stack([z, z]))
-    numerics.close(both, tf.stack([log_p, log_p]), f"{name}: log p of two leading axes")
+    assert both.shape == (2, BATCH), f"{name}: log p of two leading axes has shape {both.shape}."
+    if exact:
+        numerics.close(both, tf.stack([log_p, log_p]), f"{name}: log p of two leading axes")
     numerics.close(given(z), log_p, f"{name}: a call")
     numerics.close(given.precomputed().log_prob(z), log_p, f"{name}: log p of `precomputed`")
     assert np.shape(given.mean())[-1] == latent_dim, f"{name}: the shape of its mean."
@@ -77,7 +79,7 @@ def check_prior(
     if own.space == "real":
         numerics.gradients_are_right(lambda v: given.log_prob(v["z"]), {"z": z}, f"{name}: log p")
         for far in (-1e4, 1e4):
-            numerics.no_nan(given.log_prob(tf.fill(z.shape, far)), f"{name}: log p at {far:g}")
+            numerics.finite(given.log_prob(tf.fill(z.shape, far)), f"{name}: log p at {far:g}")
 
 
 def _check_model(vae, label, name) -> None:
@@ -111,7 +113,7 @@ def _check_draws(given, name, xla) -> None:
     numerics.same(given.transform(noise), z, f"{name}: `sample` and `transform` of the base noise")
     one = tf.constant(1.0)
     numerics.same(given.transform(noise, one), z, f"{name}: a temperature of 1, as a tensor")
-    numerics.no_nan(given.transform(noise, 0.0), f"{name}: draws at a temperature of 0")
+    numerics.finite(given.transform(noise, 0.0), f"{name}: draws at a temperature of 0")
     numerics.close(given.precomputed().transform(noise), z, f"{name}: draws of `precomputed`")
     many = [given.sample(16 * BATCH, seed=seed) for seed in (1, 2)]
     assert not np.array_equal(*many), f"{name}: draws do not depend on the seed."

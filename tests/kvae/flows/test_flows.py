@@ -85,13 +85,6 @@ def test_context_reaches_what_it_may(name):
     )
 
 
-@pytest.mark.parametrize("name", list(flows.REGISTER))
-def test_extreme_parameters_stay_finite(name):
-    flow, params, z = make(name, 3, scale=300.0)
-    moved, log_det = flow.forward(params, 100.0 * z)
-    assert np.isfinite(moved).all() and np.isfinite(log_det).all()
-
-
 def test_planar_can_be_inverted_whatever_its_parameters():
     """In one dimension that is: strictly increasing."""
     flow = flows.Planar(1)
@@ -183,14 +176,6 @@ def test_config_round_trip(name):
     assert copy.get_config() == posterior.get_config()
     assert [flow.reverse for flow in copy.flows] == [False, True, False, True]
     assert copy.parameter_shapes() == posterior.parameter_shapes()
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_compiled_draws(jit_compile):
-    prior = kvae.priors.Flow(3, num_flows=2)
-    prior.build()
-    draw = tf.function(lambda: prior.sample(4, kvae.random.as_seed(1)), jit_compile=jit_compile)
-    np.testing.assert_allclose(draw(), prior.sample(4, 1), rtol=1e-5, atol=1e-5)
 
 
 def test_what_cannot_be():

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
-from kvae import posteriors, random
+from kvae import posteriors
 from kvae.posteriors import (
     Delta,
     GaussianMixture,
@@ -95,33 +95,6 @@ def test_every_variable_that_the_loss_uses_has_a_finite_gradient(vae, digits, kl
     assert not missing or (noise_of_mixture and {p.split("/")[-1] for p in missing} == {"logits"})
     assert all(np.isfinite(g).all() for g in gradients.values() if g is not None)
     assert loss.shape == (8,) and np.isfinite(loss).all()
-
-
-# Discrete draws have tests of their own; the noise of these comes from the same few functions.
-DRAWN = ("diagonal_gaussian", "gaussian_mixture", "hierarchical", "iaf", "student_t")
-CONTINUOUS = [
-    name if name in (*DRAWN, "power_spherical") else pytest.param(name, marks=pytest.mark.slow)
-    for name, kind in posteriors.REGISTER.items()
-    if getattr(kind, "space", "real") == "real" or name == "power_spherical"
-]
-
-
-@pytest.mark.parametrize("name", CONTINUOUS)
-def test_draws_are_the_same_in_a_graph_and_under_xla(name, make_vae, digits):
-    prior = "uniform_sphere" if name == "power_spherical" else "standard_normal"
-    vae = make_vae(posterior=name, prior=prior)
-    params = vae.encode_params(digits[:4])
-
-    def draw(params, seed):
-        if not vae.posterior.has_density:
-            return (vae.posterior.sample(params, 2, seed=seed),)
-        return vae.posterior.sample_and_log_prob(params, 2, seed=seed)
-
-    eager = draw(params, random.as_seed(1))
-    for compiled in (False, True):
-        graph = tf.function(draw, jit_compile=compiled)
-        for here, there in zip(eager, graph(params, random.as_seed(1)), strict=True):
-            np.testing.assert_allclose(here, there, rtol=2e-3, atol=1e-4)
 
 
 def test_prior_noise_teaches_the_encoder_nothing(make_vae, digits):

@@ -1,0 +1,137 @@
+"""Every registered part keeps the promises of its kind, and passes Keras's own test of layers."""
+
+import functools
+
+import keras
+import pytest
+from keras.src import testing as keras_testing
+
+import kvae
+import kvae.testing
+from kvae import flows, likelihoods, objectives, posteriors, priors
+from kvae.testing.models import tiny_vae
+
+# As small as they can be; the other parts have their defaults.
+SMALL = {
+    "categorical": {"num_classes": 3},
+    "discretized_logistic": {"levels": 4},
+    "discretized_logistic_mixture": {"num_components": 2, "levels": 4},
+    "factor_vae": {"discriminator_width": 8, "discriminator_depth": 1},
+    "gumbel_softmax": {"num_categories": 2},
+    "mixed_tabular": {"columns": [("gaussian",), ("bernoulli",), ("categorical", 3)]},
+    "pixel_cnn": {"filters": 4, "num_layers": 1},
+    "uniform_categorical": {"num_categories": 2},
+    "vamp": {"num_components": 3},
+    "vector_quantized": {"num_embeddings": 5, "embedding_dim": 2},
+}
+VARIANTS = {
+    (likelihoods, "gaussian"): [{"variance": "global"}, {"variance": "per_pixel"}],
+    (likelihoods, "laplace"): [{"variance": "global"}, {"variance": "per_pixel"}],
+    (posteriors, "low_rank"): [{"rank": 2}],
+    (posteriors, "student_t"): [{"df": None}],
+    (posteriors, "gumbel_softmax"): [{"straight_through": True}],
+    (posteriors, "vector_quantized"): [{"ema": False}],
+    (priors, "gaussian_mixture"): [{"covariance": "full"}],
+}
+# Compiling takes long: by default those whose draws are made in ways of their own.
+COMPILED = {"gaussian_mixture", "hierarchical", "iaf", "poisson", "power_spherical", "student_t"}
+
+
+def cases(module):
+    """The names of a module's parts with the arguments of each; those that compile at the end."""
+    for name in module.names():
+        for settings in ({}, *VARIANTS.get((module, name), ())):
+            words = "-".join([name, *(f"{key}={value}" for key, value in settings.items())])
+            make = functools.partial(module.REGISTER[name], **{**SMALL.get(name, {}), **settings})
+            yield name, words, make
+
+
+def parametrized(module):
+    """Each part, with XLA where it is among `COMPILED`; all others with XLA are slow."""
+    quick, slow = [], []
+    for name, words, make in cases(module):
+        quick.append(pytest.param(make, name in COMPILED, id=words))
+        if name not in COMPILED:
+            slow.append(pytest.param(make, True, id=f"{words}-xla", marks=pytest.mark.slow))
+    return pytest.mark.parametrize("make, xla", quick + slow)
+
+
+@parametrized(posteriors)
+def test_posterior(make, xla):
+    kvae.testing.check_posterior(make(), xla=xla)
+
+
+@parametrized(priors)
+def test_prior(make, xla):
+    kvae.testing.check_prior(make(), xla=xla)
+
+
+@parametrized(likelihoods)
+def test_likelihood(make, xla):
+    kvae.testing.check_likelihood(make(), xla=xla)
+
+
+@parametrized(flows)
+def test_flow(make, xla):
+    kvae.testing.check_flow(make(), xla=xla)
+
+
+@pytest.mark.parametrize(
+    "make", [pytest.param(make, id=words) for _, words, make in cases(objectives)]
+)
+def test_objective(make):
+    kvae.testing.check_objective(make())
+
+
+def test_parts_without_a_name():
+    prior = priors.Rescaled("standard_normal", latent_dim=2)
+    kvae.testing.check_prior(prior, xla=False)
+    second = tiny_vae(2, likelihood=likelihoods.Gaussian("global"), event_shape=(2,))
+    second.build((None, 2))
+    kvae.testing.check_prior(priors.TwoStage(second, num_samples=2), exact=False, xla=False)
+
+
+# Keras's own test of layers.
+
+
+def in_a_model(kind):
+    """A class of priors that know a model, in which alone their density is defined."""
+
+    @keras.saving.register_keras_serializable(package="tests", name=f"{kind.__name__}InAModel")
+    class InAModel(kind):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            parts = {}
+            if issubclass(kind, priors.CodesPrior):
+                quantized = posteriors.VectorQuantized(**SMALL["vector_quantized"])
+                parts = {"posterior": quantized, "prior": "uniform_codes"}
+            vae = tiny_vae(4, **parts)
+            vae.build((None, 6))
+            self._vae = lambda: vae
+
+    return InAModel
+
+
+def layers():
+    """Names, classes, arguments and shapes of inputs."""
+    yield "sampling", kvae.Sampling, {}, ((2, 3), (2, 3))
+    for name, kind in posteriors.REGISTER.items():
+        yield name, kind, {"latent_dim": 4, **SMALL.get(name, {})}, (2, 5)
+    for name, kind in priors.REGISTER.items():
+        if name == "class_conditional":  # Its density is one of z and a label.
+            continue
+        if name in ("vamp", "uniform_codes", "pixel_cnn"):
+            kind = in_a_model(kind)
+        yield name, kind, {"latent_dim": 4, **SMALL.get(name, {})}, (2, 4)
+    for name, kind in likelihoods.REGISTER.items():
+        settings = SMALL.get(name, {})
+        yield name, kind, settings, (2, *kind(**settings).output_shape((3,)))
+
+
+@pytest.mark.parametrize(
+    "kind, settings, shape", [pytest.param(*case, id=name) for name, *case in layers()]
+)
+def test_keras_test_of_layers(kind, settings, shape):
+    keras_testing.TestCase().run_layer_test(
+        kind, settings, input_shape=shape, run_training_check=False, run_mixed_precision_check=True
+    )
