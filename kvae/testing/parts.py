@@ -1,6 +1,7 @@
 """What is asked of every part: configurations, saved files, float32."""
 
 import contextlib
+import inspect
 import json
 
 import keras
@@ -44,6 +45,13 @@ def check_part(part) -> None:
     assert remade.get_config() == config, (
         f"{name}.from_config(config) makes {remade.get_config()} of {config}."
     )
+    for argument in inspect.signature(type(part)).parameters.values():
+        value = getattr(part, argument.name, argument.default)
+        if argument.name not in config and argument.default is not argument.empty:
+            assert value is argument.default or value == argument.default, (
+                f"The configuration of {name} lacks its argument `{argument.name}`, which is "
+                f"{value!r}: add it to get_config()."
+            )
     registered = keras.saving.get_registered_name(type(part))
     assert registered != name, (
         f"{name} is not registered with Keras, so no saved model can have it: decorate the class "

@@ -188,7 +188,7 @@ CASES = {
         (TooWide(), "is not that of the draws"),
         (Halted(), "gradient of draws in 'z_mean' is off"),
         (Unbounded(), "not finite"),
-        (Forgetful(shift=1.0), "makes"),
+        (Forgetful(shift=1.0), "lacks its argument `shift`"),
         (Unregistered(), "not registered with Keras"),
         (Stuck(), "do not depend on the seed"),
     ),
@@ -205,7 +205,7 @@ CASES = {
         (OneWay(), "from_encoder_input"),
     ),
     "flow": ((Silent(), "log-determinant"), (Astray(), "inverse after forward")),
-    "objective": ((Unreported(), "the parts of the ELBO"), (Averaged(), "not \\[batch\\]")),
+    "objective": ((Unreported(), "the parts of the ELBO"), (Averaged(), "has shape \\(\\)")),
 }
 
 
