@@ -1,6 +1,7 @@
 """The user's own arrays, and the split of any dataset in two."""
 
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,10 @@ _BLOCK = 1 << 22  # elements checked at once, to bound the memory of the check
 
 
 def from_array(
-    x,
-    labels=None,
+    x: Any,
+    labels: Any = None,
     *,
-    target=None,
+    target: Any = None,
     add_channel: bool = False,
     name: str = "array",
     split: str = "all",

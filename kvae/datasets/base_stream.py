@@ -1,11 +1,17 @@
 """What all data have in common that is read while a model trains."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from kvae.datasets.batches import BaseDataset, Batches
 from kvae.datasets.dataset import Dataset
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["PARALLEL", "Stream"]
 
@@ -32,7 +38,18 @@ class Stream(BaseDataset):
     kind, binarizations = "stream", ("dynamic",)
     has_labels = False
 
-    def __init__(self, event_shape, dtype, labels, *, name, split, binarize, noise, seed):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        dtype: DTypeLike,
+        labels: bool,
+        *,
+        name: str,
+        split: str,
+        binarize: str | None,
+        noise: float,
+        seed: int,
+    ):
         super().__init__(name=name, split=split, binarize=binarize, noise=noise, seed=seed)
         self.event_shape, self.dtype = tuple(event_shape), np.dtype(dtype)
         self.has_labels = labels
@@ -49,7 +66,9 @@ class Stream(BaseDataset):
             labels=labels,
         )
 
-    def distributed(self, strategy, batch_size: int, **order):
+    def distributed(
+        self, strategy: "tf.distribute.Strategy", batch_size: int, **order
+    ) -> "tf.data.Dataset | tf.distribute.DistributedDataset":
         """Makes what `fit` takes under a strategy: of several workers each reads its own part."""
         import tensorflow as tf
 
@@ -82,7 +101,7 @@ class Stream(BaseDataset):
         """Reads the first examples, or all of them, into memory: a `Dataset`."""
         return self.take(slice(limit))
 
-    def take(self, rows) -> Dataset:
+    def take(self, rows: slice | ArrayLike) -> Dataset:
         """Reads some examples into memory, with their labels, and no more than these.
 
         Args:

@@ -2,8 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from kvae.utils import arguments, forks, names
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["Batches", "BaseDataset", "ordered_batches", "ordered_blocks", "steady"]
 
@@ -55,7 +60,7 @@ class BaseDataset:
         repeat: bool = False,
         labels: bool = False,
         part: tuple[int, int] = (0, 1),
-    ):
+    ) -> "tf.data.Dataset":
         """Makes a `tf.data.Dataset` of float32 batches `x`, or `(x, target)` where they differ.
 
         With weights the batches are `(x, target, weights)`.
@@ -120,13 +125,15 @@ class Batches:
     labels: bool
     weights: bool = False
 
-    def gather(self, stored: dict, rows) -> dict:
+    def gather(self, stored: dict, rows: "tf.Tensor") -> dict:
         """Returns the rows of each tensor."""
         import tensorflow as tf
 
         return {name: tf.gather(values, rows) for name, values in stored.items()}
 
-    def make(self, gathered: dict, epoch_seed, step):
+    def make(
+        self, gathered: dict, epoch_seed: "tf.Tensor", step: "tf.Tensor"
+    ) -> "tf.Tensor | tuple":
         """Returns the batch of gathered rows as models take it; see `BaseDataset.batches`."""
         import tensorflow as tf
 
@@ -155,7 +162,7 @@ class Batches:
 def ordered_batches(
     n: int,
     batch_size: int,
-    batch,
+    batch: Callable,
     *,
     seed: int,
     shuffle: bool,
@@ -163,7 +170,7 @@ def ordered_batches(
     repeat: bool = False,
     part: tuple[int, int] = (0, 1),
     parallel: int | None = None,
-):
+) -> "tf.data.Dataset":
     """Makes a `tf.data.Dataset` of batches of `n` examples, in an order that repeats.
 
     Args:
@@ -203,7 +210,7 @@ def ordered_batches(
 
 def ordered_blocks(
     n: int, batch_size: int, steps: int, *, seed: int, shuffle: bool, first_epoch: int = 0
-):
+) -> "tf.data.Dataset":
     """Makes a `tf.data.Dataset` that names, without end, the rows of `steps` batches at a time.
 
     The last block of an epoch has what is left. An element is `(rows, epoch_seed, first)`: the
@@ -242,7 +249,7 @@ def _order(n: int, seed: int, epoch, shuffle: bool):
     return order, epoch_seed
 
 
-def steady(batches):
+def steady(batches: "tf.data.Dataset") -> "tf.data.Dataset":
     """Returns a `tf.data.Dataset` of batches, made ahead, without surprises."""
     import tensorflow as tf
 

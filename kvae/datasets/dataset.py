@@ -1,8 +1,10 @@
 """Data in memory, and its binarization."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.datasets import kinds, weighting
 from kvae.datasets.batches import BaseDataset, Batches, ordered_batches
@@ -53,11 +55,11 @@ class Dataset(BaseDataset):
 
     def __init__(
         self,
-        x,
-        labels=None,
+        x: Any,
+        labels: Any = None,
         *,
-        target=None,
-        weights=None,
+        target: Any = None,
+        weights: ArrayLike | None = None,
         name: str = "array",
         split: str = "all",
         binarize: str | None = None,
@@ -99,7 +101,7 @@ class Dataset(BaseDataset):
             raise TypeError("A Dataset is indexed by a slice, e.g. data[:100].")
         return self.take(rows)
 
-    def take(self, rows, split: str | None = None) -> "Dataset":
+    def take(self, rows: slice | ArrayLike, split: str | None = None) -> "Dataset":
         """Returns the examples `rows` (a slice or indices), with their labels, targets and draw.
 
         Args:
@@ -123,7 +125,7 @@ class Dataset(BaseDataset):
             part.weights = self.weights[rows]
         return part
 
-    def weighted(self, weights) -> "Dataset":
+    def weighted(self, weights: ArrayLike) -> "Dataset":
         """Returns the same examples with these weights, an array `[n]`."""
         part = self.take(slice(None))
         part.weights = weighting.checked(weights, len(self))

@@ -1,10 +1,17 @@
 """The one reading of an image file: what a model trains on is what an exported one is served."""
 
 import functools
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kvae.utils import forks
 from kvae.utils.names import unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
 
 __all__ = ["FITS", "MAX_PIXELS", "MODES", "decode_image", "read_images"]
 
@@ -20,7 +27,12 @@ _ORIENTATION = 0x0112
 _LUMA = (19595, 38470, 7471)
 
 
-def decode_image(contents, shape: tuple[int, int, int], fit="stretch", max_pixels=MAX_PIXELS):
+def decode_image(
+    contents: "tf.Tensor",
+    shape: tuple[int, int, int],
+    fit: str = "stretch",
+    max_pixels: int | None = MAX_PIXELS,
+) -> "tf.Tensor":
     """Turns the contents of a PNG or JPEG file into pixels, by operations of a TensorFlow graph.
 
     The reading is the same wherever it happens, to the bit:
@@ -72,7 +84,9 @@ def decode_image(contents, shape: tuple[int, int, int], fit="stretch", max_pixel
     return _resized(pixels, shape, fit)
 
 
-def read_images(paths, shape: tuple[int, int, int], fit: str = "stretch"):
+def read_images(
+    paths: Sequence[str | os.PathLike], shape: tuple[int, int, int], fit: str = "stretch"
+) -> "np.ndarray":
     """Reads files with `decode_image`; returns a uint8 array `[n, height, width, channels]`.
 
     Raises:

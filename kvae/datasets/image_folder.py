@@ -1,8 +1,11 @@
 """Image files that are read while a model trains."""
 
+import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import ordered_batches
@@ -44,12 +47,12 @@ class ImageFolder(Stream):
 
     def __init__(
         self,
-        path,
-        image_shape,
+        path: str | os.PathLike,
+        image_shape: Sequence[int],
         labels: str = "none",
         *,
         fit: str = "stretch",
-        rows=None,
+        rows: ArrayLike | None = None,
         split: str = "all",
         binarize: str | None = None,
         noise: float = 0.0,

@@ -14,7 +14,8 @@ Everything else is refused with a `ValueError` that says how to give it.
 
 import numbers
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ _IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/file
 _MISSING = ("NAType", "NaTType", "MaskedConstant")  # Of pandas and numpy, by their types.
 
 
-def recognize(x, name: str = "x"):
+def recognize(x: Any, name: str = "x") -> Any:
     """Returns data as an array, a tensor, or something that gives batches.
 
     Args:
@@ -56,7 +57,7 @@ def recognize(x, name: str = "x"):
     return as_array(x, name) if _is_no_tensor(x) else _dense(x, name)
 
 
-def gives_batches(x) -> bool:
+def gives_batches(x: Any) -> bool:
     """Checks whether `x` gives batches one after the other, and does not hold its values itself."""
     import keras
     import tensorflow as tf
@@ -67,7 +68,7 @@ def gives_batches(x) -> bool:
     return isinstance(x, batched) or type(x).__name__ == "DataLoader"
 
 
-def blocks(data):
+def blocks(data: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yields arrays x `[batch, *event]` and labels (or `None`) of data of every kind.
 
     A list holds blocks. Arrays are cut, so that a file of HDF5 may be larger than the memory.
@@ -99,7 +100,7 @@ def _holds_blocks(data) -> bool:
     return isinstance(data, (list, tuple)) or bool(_no_data(data))
 
 
-def unpacked(batch) -> tuple:
+def unpacked(batch: Any) -> tuple:
     """Returns x, y and weights of a batch, as `keras.utils.unpack_x_y_sample_weight` does.
 
     Keras takes every list for such a tuple; here a list of numbers or rows is an array.
@@ -111,12 +112,12 @@ def unpacked(batch) -> tuple:
     return keras.utils.unpack_x_y_sample_weight(batch)
 
 
-def read_once(x) -> bool:
+def read_once(x: Any) -> bool:
     """Checks whether `x` is a generator or another iterator, whose batches come once."""
     return isinstance(x, Iterator)
 
 
-def batches(x):
+def batches(x: Any) -> Iterable:
     """Returns one epoch of what `gives_batches`, but for a `Stream`, as an iterable of batches.
 
     Raises:
@@ -139,7 +140,7 @@ def batches(x):
     return found
 
 
-def entries(data: Mapping, name: str = "x"):
+def entries(data: Mapping, name: str = "x") -> tuple:
     """Returns `(x, label)` of a dict of arrays or tensors; the label is `None` where there is none.
 
     Raises:
@@ -160,7 +161,7 @@ def entries(data: Mapping, name: str = "x"):
     return data[found[0]], label[0] if label else None
 
 
-def as_array(values, name: str = "x", only_numbers: bool = True) -> np.ndarray:
+def as_array(values: Any, name: str = "x", only_numbers: bool = True) -> np.ndarray:
     """Returns what holds values as an array of numbers.
 
     Args:

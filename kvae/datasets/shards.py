@@ -4,6 +4,8 @@ import contextlib
 import math
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,9 +54,9 @@ class Shards(Stream):
 
     def __init__(
         self,
-        path,
+        path: str | os.PathLike,
         *,
-        only=None,
+        only: Sequence[int] | None = None,
         window: int = 16384,
         verify: bool = True,
         split: str = "all",
@@ -207,7 +209,7 @@ def _damaged(folder: pathlib.Path, error: Exception) -> ValueError:
     return ValueError(f"{folder / INDEX} is damaged ({error}). Write it again.")
 
 
-def write_shards(data, path, num_shards: int = 16) -> pathlib.Path:
+def write_shards(data: Any, path: str | os.PathLike, num_shards: int = 16) -> pathlib.Path:
     """Writes examples to a folder of TFRecord files, for `Shards`.
 
     Examples are dealt to the files in turn, so that the files differ by one example at most, and

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,9 +20,9 @@ _HELD_OUT = 0.05  # Of a folder without splits, for validation and for testing e
 
 
 def stream(
-    path,
+    path: str | os.PathLike,
     split: str = "train",
-    image_shape=None,
+    image_shape: Sequence[int] | None = None,
     *,
     binarize: str | None = None,
     seed: int = 0,

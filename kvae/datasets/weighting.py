@@ -1,13 +1,16 @@
 """Weights of examples: one for each, finite, and not negative."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.datasets import kinds
 
 __all__ = ["check_shape", "checked"]
 
 
-def check_shape(shape, name: str = "sample_weight") -> None:
+def check_shape(shape: Sequence[int | None], name: str = "sample_weight") -> None:
     """Raises `ValueError` unless a shape is `[n]` or `[n, 1]`; unknown sizes are `None`."""
     if len(shape) == 1 or (len(shape) == 2 and shape[1] in (1, None)):
         return
@@ -17,7 +20,9 @@ def check_shape(shape, name: str = "sample_weight") -> None:
     )
 
 
-def checked(weights, n: int, name: str = "sample_weight", batch: bool = False) -> np.ndarray:
+def checked(
+    weights: ArrayLike, n: int, name: str = "sample_weight", batch: bool = False
+) -> np.ndarray:
     """Returns the weights of `n` examples as float32 `[n]`.
 
     Args:

@@ -1,14 +1,19 @@
 """One call that measures a model on a data set."""
 
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
 from kvae import plots
 from kvae.datasets.dataset import Dataset
 from kvae.evaluation.latents.probes import knn_probe, linear_probe
-from kvae.evaluation.latents.summary import latent_summary
+from kvae.evaluation.latents.summary import LatentSummary, latent_summary
+from kvae.evaluation.marginal_likelihood.log_prob import LogProb
 from kvae.evaluation.rate_distortion import rate_distortion_curve
 from kvae.evaluation.result import Result
-from kvae.evaluation.samples.quality import sample_quality
+from kvae.evaluation.samples.quality import SampleQuality, sample_quality
 from kvae.evaluation.terms import mean_terms
 from kvae.likelihoods import Bernoulli
 from kvae.utils.eager import evaluated_eagerly
@@ -29,26 +34,33 @@ class Evaluation(Result):
         quality: `SampleQuality` or `None`.
     """
 
-    def __init__(self, *arguments, log_prob=None, latents=None, quality=None, **options):
+    def __init__(
+        self,
+        *arguments,
+        log_prob: LogProb | None = None,
+        latents: LatentSummary | None = None,
+        quality: SampleQuality | None = None,
+        **options,
+    ):
         super().__init__(*arguments, **options)
         self.log_prob, self.latents, self.quality = log_prob, latents, quality
 
 
 @evaluated_eagerly
 def evaluate(
-    model,
-    data,
+    model: Any,
+    data: Any,
     *,
     num_samples: int = 100,
     batch_size: int = 100,
     seed: int = 0,
-    progress=None,
-    cache=None,
+    progress: Callable[[int], object] | None = None,
+    cache: str | os.PathLike | None = None,
     latents: bool = False,
     quality: bool = False,
     probes: bool = False,
     rate_distortion: bool = False,
-    train=None,
+    train: Any = None,
     name: str | None = None,
 ) -> Evaluation:
     """Measures a model: its objective's terms, log p(x) or the reconstruction error, and more.
@@ -146,7 +158,7 @@ def evaluate(
     )
 
 
-def figure_rows(values) -> list[tuple[str, str, str]]:
+def figure_rows(values: Mapping) -> list[tuple[str, str, str]]:
     """Returns the figures of an evaluation or a card as rows of a table."""
     rows = []
     for name, value in values.items():

@@ -1,7 +1,8 @@
 """What models pay for their codes, and what they get for it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from kvae.utils.eager import evaluated_eagerly
 __all__ = ["RateDistortionCurve", "rate_distortion", "rate_distortion_curve"]
 
 _POINTS = 8
+_Kind = TypeVar("_Kind", bound=Result)
 
 
-def rate_distortion(models, data=None, *, batch_size: int = 100, seed: int = 0) -> Result:
+def rate_distortion(
+    models: Mapping[str, Any], data: Any = None, *, batch_size: int = 100, seed: int = 0
+) -> Result:
     """Compares models by rate and distortion, whose sum is −ELBO.
 
     The rate is R = E KL(q(z|x) ‖ p(z)), the distortion D = −E log p(x|z), both in nats per example.
@@ -86,15 +90,15 @@ class RateDistortionCurve(Result):
         curve: dict of arrays `[num_steps]`: `beta`, `rate`, `distortion`.
     """
 
-    def __init__(self, *arguments, curve, **options):
+    def __init__(self, *arguments, curve: dict[str, np.ndarray], **options):
         super().__init__(*arguments, **options)
         self.curve = curve
 
 
 @evaluated_eagerly
 def rate_distortion_curve(
-    model,
-    data,
+    model: Any,
+    data: Any,
     *,
     max_beta: float = 2.0,
     num_chains: int = 16,
@@ -102,7 +106,7 @@ def rate_distortion_curve(
     num_leapfrog: int = 10,
     batch_size: int = 100,
     seed: int = 0,
-    progress=None,
+    progress: Callable[[int], object] | None = None,
 ) -> RateDistortionCurve:
     """Measures the rates and distortions that a trained decoder and its prior can reach.
 
@@ -195,7 +199,7 @@ def rate_distortion_curve(
     return with_picture(result)
 
 
-def with_picture(result):
+def with_picture(result: _Kind) -> _Kind:
     """Gives a result with points of rate and distortion their picture, and returns it."""
 
     result.pictures["rate_distortion"] = (

@@ -1,8 +1,10 @@
 """Figures that print as a table and are written as JSON or Markdown."""
 
 import json
+import os
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from kvae.utils import arguments, io
 from kvae.utils.pages import Page
@@ -50,7 +52,7 @@ class Result(Mapping):
         self._values, self._columns = arguments.plain(dict(values)), [str(name) for name in columns]
         self._rows = [[_cell(value) for value in row] for row in rows]
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -76,16 +78,16 @@ class Result(Mapping):
         """Returns the figures as plain data."""
         return dict(self._values)
 
-    def to_json(self, path=None) -> str:
+    def to_json(self, path: str | os.PathLike | None = None) -> str:
         """Returns the figures as JSON, and writes them to `path` where one is given."""
         facts = {"title": self.title, "note": self.note, **self._values}
         return _written(json.dumps(io.without_nan(facts), indent=2) + "\n", path)
 
-    def to_markdown(self, path=None) -> str:
+    def to_markdown(self, path: str | os.PathLike | None = None) -> str:
         """Returns the tables as Markdown, and writes them to `path` where one is given."""
         return _written(self._report(()).to_markdown(), path)
 
-    def plots(self, folder, suffix: str = ".png") -> list[pathlib.Path]:
+    def plots(self, folder: str | os.PathLike, suffix: str = ".png") -> list[pathlib.Path]:
         """Draws the pictures of this result and of its parts into a folder; returns their paths.
 
         Args:
@@ -98,7 +100,7 @@ class Result(Mapping):
             draw(paths[-1])
         return paths
 
-    def write(self, folder) -> list[pathlib.Path]:
+    def write(self, folder: str | os.PathLike) -> list[pathlib.Path]:
         """Writes `result.json`, `result.md` and the pictures into a folder; returns their paths.
 
         The figures are written before anything is drawn. A picture that cannot be drawn is a

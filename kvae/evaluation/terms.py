@@ -1,5 +1,7 @@
 """The means of what an objective reports."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -10,7 +12,7 @@ from kvae.utils.eager import evaluated_eagerly
 __all__ = ["batch_terms", "mean_terms"]
 
 
-def batch_terms(model, x, label, target, seed) -> dict[str, tf.Tensor]:
+def batch_terms(model: Any, x: Any, label: Any, target: Any, seed: Any) -> dict[str, tf.Tensor]:
     """Returns the objective's terms of a batch, each `[batch]`, as in validation."""
 
     def terms(x, label, target, seed):
@@ -22,7 +24,7 @@ def batch_terms(model, x, label, target, seed) -> dict[str, tf.Tensor]:
 
 
 @evaluated_eagerly
-def mean_terms(model, data, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
+def mean_terms(model: Any, data: Any, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
     """Returns the means of what the objective reports over a data set, in nats per example.
 
     That is `elbo`, `reconstruction`, `kl` and whatever else its `metric_names` list. Other entries

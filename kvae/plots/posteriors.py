@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.plots import checked, style
 from kvae.plots.grid import as_images, tile, value_bounds
@@ -48,7 +49,9 @@ def ellipses(covariances: np.ndarray, sigmas: float = 1.0) -> tuple[np.ndarray, 
     return axes[:, 1], axes[:, 0], angles
 
 
-def add_ellipses(ax: Axes, means, covariances, sigmas: float = 1.0, **look: Any) -> None:
+def add_ellipses(
+    ax: Axes, means: ArrayLike, covariances: ArrayLike, sigmas: float = 1.0, **look: Any
+) -> None:
     """Draws Gaussians in the plane as ellipses, all of them as one collection, in data units.
 
     Args:

@@ -1,13 +1,17 @@
 """Binary cross-entropy or mean squared error? Each is a likelihood, with its own constants."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from kvae import likelihoods
 from kvae.evaluation import importance_log_prob, latent_summary, linear_probe
 from kvae.likelihoods import Likelihood
 from kvae.models import VAE
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 
 __all__ = ["Binned", "BernoulliOrMSE", "sharpness"]
@@ -49,7 +53,7 @@ _MARGIN = 0.03  # Of accuracies that count as equal.
 class BernoulliOrMSE(Study):
     question = "Binary cross-entropy or mean squared error?"
 
-    def run(self, lab) -> None:
+    def run(self, lab: Lab) -> None:
         epochs = max(1, lab.scale.epochs // 2)
         runs, rows = {}, {}
         for name, (make, _) in LIKELIHOODS.items():
@@ -63,7 +67,7 @@ class BernoulliOrMSE(Study):
         _conclude(lab, runs, rows)
 
 
-def sharpness(images) -> np.ndarray:
+def sharpness(images: ArrayLike) -> np.ndarray:
     """Returns the mean absolute difference of neighbouring pixels, `[n]`, of images in [0, 1]."""
     images = np.clip(np.asarray(images, np.float64), 0.0, 1.0)
     across, down = (np.abs(np.diff(images, axis=axis)) for axis in (2, 1))
@@ -91,16 +95,16 @@ class Binned(Likelihood):
         self.base, self.levels, self.tails = base, levels, tails
         self.num_parameters = base.num_parameters
 
-    def call(self, outputs):
+    def call(self, outputs: Any) -> dict[str, Any]:
         return self.base(outputs)
 
-    def mean(self, params):
+    def mean(self, params: dict[str, Any]) -> Any:
         return self.base.mean(params)
 
-    def support(self):
+    def support(self) -> Any:
         return 0.0, 1.0, "Divide images of 0–255 by 255."
 
-    def element_log_prob(self, params, x):
+    def element_log_prob(self, params: dict[str, Any], x: Any) -> Any:
         half = 0.5 / (self.levels - 1)
         if "logits" in params:
             low, high = ops.maximum(x - half, 0.0), ops.minimum(x + half, 1.0)

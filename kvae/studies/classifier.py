@@ -1,10 +1,14 @@
 """A small classifier whose features and confidence judge what models generate."""
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.evaluation import frechet_distance
+from kvae.studies.lab import Lab
 
 __all__ = ["Classifier", "sample_count", "sample_distances"]
 
@@ -20,7 +24,7 @@ class Classifier:
         seed: int.
     """
 
-    def __init__(self, data, seed: int):
+    def __init__(self, data: Any, seed: int):
         from sklearn.neural_network import MLPClassifier
 
         x = _flat(data.examples[:_EXAMPLES])
@@ -32,15 +36,15 @@ class Classifier:
             warnings.simplefilter("ignore")
             self._model.fit(x, data.labels[: len(x)])
 
-    def accuracy(self, data) -> float:
+    def accuracy(self, data: Any) -> float:
         return float(self._model.score(_flat(data.examples), data.labels))
 
-    def features(self, images) -> np.ndarray:
+    def features(self, images: ArrayLike) -> np.ndarray:
         """The hidden layer, `[n, 64]`."""
         weights, biases = self._model.coefs_[0], self._model.intercepts_[0]
         return np.maximum(_flat(images) @ weights + biases, 0.0)
 
-    def confidence(self, images) -> np.ndarray:
+    def confidence(self, images: ArrayLike) -> np.ndarray:
         """The probability of the most probable class, `[n]`."""
         return self._model.predict_proba(_flat(images)).max(axis=-1)
 
@@ -50,12 +54,14 @@ def _flat(images) -> np.ndarray:
     return images.reshape(len(images), -1)
 
 
-def sample_count(lab) -> int:
+def sample_count(lab: Lab) -> int:
     """How many samples are compared with as many test images."""
     return min(2000, len(lab.data("test")))
 
 
-def sample_distances(lab, judge: Classifier, draw) -> np.ndarray:
+def sample_distances(
+    lab: Lab, judge: Classifier, draw: Callable[[int, int], ArrayLike]
+) -> np.ndarray:
     """Fréchet distances between generated and test images, one for each of four seeds.
 
     Args:

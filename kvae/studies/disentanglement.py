@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae import objectives
 from kvae.datasets import Sprites
@@ -10,6 +11,7 @@ from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.plots import style
 from kvae.plots.walk import kl_per_dimension
 from kvae.studies.findings import Difference, signed
+from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 
 __all__ = ["Disentanglement", "gap", "of_seeds"]
@@ -44,13 +46,13 @@ class _Row:
         return {**terms, **self.scores}
 
 
-def of_seeds(values) -> Difference:
+def of_seeds(values: ArrayLike) -> Difference:
     """The mean over trainings, with its standard error."""
     values = np.asarray(values, np.float64)
     return Difference(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
 
 
-def gap(first, second) -> Difference:
+def gap(first: ArrayLike, second: ArrayLike) -> Difference:
     """The difference of two methods' means over their trainings, which are independent."""
     a, b = of_seeds(first), of_seeds(second)
     return Difference(a.value - b.value, float(np.hypot(a.error, b.error)))
@@ -61,7 +63,7 @@ class Disentanglement(Study):
     question = "Does a price on the total correlation disentangle, and how much of it is luck?"
     datasets = ("sprites",)
 
-    def run(self, lab) -> None:
+    def run(self, lab: Lab) -> None:
         lab.likelihood_images = 0
         seeds = range(lab.seed, lab.seed + (2 if lab.quick else _SEEDS))
         rows = [

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["Finding", "difference", "signed"]
 
@@ -49,7 +50,7 @@ class Difference:
         return f"{signed(self.value)} ± {self.error:.2f}"
 
 
-def difference(first, second) -> Difference:
+def difference(first: ArrayLike, second: ArrayLike) -> Difference:
     """Compares two measurements of the same examples, `[n]` each: first − second."""
     paired = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     return Difference(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))

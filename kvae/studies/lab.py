@@ -9,10 +9,14 @@ import os
 import pathlib
 import platform
 import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 import zoo
 from kvae import datasets, objectives, posteriors, priors, random, training
@@ -80,11 +84,23 @@ class Run:
         seconds: float. Time of the training.
     """
 
-    def __init__(self, lab: "Lab", name: str, folder, vae, *, history, seconds, binarize):
+    def __init__(
+        self,
+        lab: "Lab",
+        name: str,
+        folder: pathlib.Path,
+        vae: Any,
+        *,
+        history: dict[str, list],
+        seconds: float,
+        binarize: str | None,
+    ):
         self.lab, self.name, self.folder, self.vae = lab, name, folder, vae
         self.history, self.seconds, self.binarize = history, seconds, binarize
 
-    def measured(self, name: str, function) -> dict[str, np.ndarray]:
+    def measured(
+        self, name: str, function: Callable[[], Mapping[str, ArrayLike]]
+    ) -> dict[str, np.ndarray]:
         """Returns `function()`, a dict of arrays, or what it gave when it was last called."""
         path = self.folder / f"{name}.npz"
         if path.exists():
@@ -187,9 +203,9 @@ class Lab:
         dataset: str = "digits",
         quick: bool = False,
         seed: int = 0,
-        folder=None,
-        cache="runs/studies",
-        say=print,
+        folder: str | os.PathLike | None = None,
+        cache: str | os.PathLike = "runs/studies",
+        say: Callable[[str], object] = print,
     ):
         datasets.info(dataset)  # An unknown name is refused here.
         self.study, self.question, self.dataset = study, question, dataset
@@ -214,7 +230,7 @@ class Lab:
     # Data.
 
     @functools.cache  # noqa: B019 - one lab lives as long as its process.
-    def data(self, split: str, binarize: str | None = "dynamic"):
+    def data(self, split: str, binarize: str | None = "dynamic") -> datasets.Dataset:
         """Returns a split as a `kvae.datasets.Dataset`, with labels."""
         data = datasets.load(self.dataset, split, binarize=binarize, seed=self.seed)
         return data if self.scale.limit is None else data[: self.scale.limit]
@@ -229,16 +245,16 @@ class Lab:
         self,
         name: str,
         *,
-        posterior="diagonal_gaussian",
-        prior="standard_normal",
-        likelihood="bernoulli",
-        objective="elbo",
+        posterior: Any = "diagonal_gaussian",
+        prior: Any = "standard_normal",
+        likelihood: Any = "bernoulli",
+        objective: Any = "elbo",
         binarize: str | None = "dynamic",
         latent_dim: int | None = None,
         epochs: int | None = None,
         seed: int | None = None,
         monitor: str = "val_loss",
-        callbacks=(),
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Run:
         """Trains a dense VAE with `model.fit`, or loads it when it was trained before.
 
@@ -312,7 +328,7 @@ class Lab:
 
     # The report.
 
-    def drawing(self, name: str):
+    def drawing(self, name: str) -> AbstractContextManager[pathlib.Path]:
         """Gives a block the path of a picture of the report; its `name` ends in `.png`.
 
         A picture that cannot be drawn is a warning, and a line in the report in its place.

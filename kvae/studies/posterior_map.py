@@ -1,11 +1,13 @@
 """What do the posteriors of a data set look like, and what does their plane decode to?"""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae import plots
 from kvae.evaluation import knn_probe
 from kvae.plots.posteriors import moments
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 
 __all__ = ["PosteriorMap", "coverage"]
@@ -15,7 +17,7 @@ _CODES = 10_000
 _LIKELIHOODS = 2000  # Test images whose log p(x) is estimated.
 
 
-def coverage(means, covariances, z, sigmas: float = 2.0) -> float:
+def coverage(means: ArrayLike, covariances: ArrayLike, z: ArrayLike, sigmas: float = 2.0) -> float:
     """Returns the share of the points `z` within `sigmas` standard deviations of some Gaussian.
 
     Args:
@@ -37,7 +39,7 @@ def coverage(means, covariances, z, sigmas: float = 2.0) -> float:
 class PosteriorMap(Study):
     question = "The map of posteriors: where does each image lie, and how surely?"
 
-    def run(self, lab) -> None:
+    def run(self, lab: Lab) -> None:
         lab.likelihood_images = _LIKELIHOODS
         plane = lab.fit("2 latents", latent_dim=2)
         wide = lab.fit(f"{lab.scale.latent_dim} latents")

@@ -1,6 +1,7 @@
 """What does the KL term compare? The posterior with the prior, image by image."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from kvae.plots import style
 from kvae.plots.posteriors import add_ellipses, moments
 from kvae.studies.classifier import Classifier, sample_distances
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 
 __all__ = ["MistakenNoise", "WhatTheKLCompares", "WideNoise", "decompose", "gaussian_kl", "honest"]
@@ -24,7 +26,7 @@ _DRAWN = 60
 _ANNEALED, _LEAST = 100, 0.1
 
 
-def gaussian_kl(mean, covariance) -> float:
+def gaussian_kl(mean: np.ndarray, covariance: np.ndarray) -> float:
     """Returns KL(N(mean, covariance) ‖ N(0, I)) in nats: `mean` `[d]`, `covariance` `[d, d]`."""
     log_det = np.linalg.slogdet(covariance)[1]
     return float(0.5 * (np.trace(covariance) + mean @ mean - len(mean) - log_det))
@@ -37,7 +39,7 @@ class MistakenNoise(posteriors.DiagonalGaussian):
     The noise is 0 at σ = 2: the model can buy a code without noise at the price of a wide one.
     """
 
-    def transform(self, params, noise):
+    def transform(self, params: dict[str, Any], noise: Any) -> Any:
         return params["z_mean"] + (math.log(0.5) + 0.5 * params["z_log_var"]) * noise["noise"]
 
 
@@ -45,19 +47,19 @@ class MistakenNoise(posteriors.DiagonalGaussian):
 class WideNoise(posteriors.DiagonalGaussian):
     """N(μ, σ²) with a σ of at least `least`."""
 
-    def __init__(self, latent_dim=None, least: float = 1e-3, **kwargs):
+    def __init__(self, latent_dim: int | None = None, least: float = 1e-3, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.least = least
 
-    def constrain(self, params):
+    def constrain(self, params: dict[str, Any]) -> dict[str, Any]:
         params = super().constrain(params)
         spread = keras.ops.maximum(self.spread(params["z_log_var"]), self.least)
         return {**params, "z_log_var": 2.0 * keras.ops.log(spread)}
 
-    def spread(self, log_var):
+    def spread(self, log_var: Any) -> Any:
         return keras.ops.exp(0.5 * log_var)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "least": self.least}
 
 
@@ -65,11 +67,11 @@ class WideNoise(posteriors.DiagonalGaussian):
 class HonestNoise(WideNoise):
     """The draws of `MistakenNoise` with the density that they have: N(μ, log(0.5 σ)²)."""
 
-    def spread(self, log_var):
+    def spread(self, log_var: Any) -> Any:
         return keras.ops.abs(math.log(0.5) + 0.5 * log_var)
 
 
-def honest(vae, least: float = 1e-3):
+def honest(vae: Any, least: float = 1e-3) -> VAE:
     """Returns the model with the density of what its posterior draws, and a σ of `least` or more.
 
     Of a point there is no density, and from a narrow one the estimate of log p(x) is too low.
@@ -81,7 +83,7 @@ def honest(vae, least: float = 1e-3):
     return copy
 
 
-def decompose(vae, x, codes: int, seed) -> dict[str, float]:
+def decompose(vae: Any, x: Any, codes: int, seed: int) -> dict[str, float]:
     """Splits the mean KL of the images `x` into mutual information and the KL of their aggregate.
 
     The aggregate is the mean of the posteriors of all n images, so the figures are those of exactly
@@ -127,7 +129,7 @@ def decompose(vae, x, codes: int, seed) -> dict[str, float]:
 class WhatTheKLCompares(Study):
     question = "What does the KL term compare: the posterior with the prior, or μ with σ?"
 
-    def run(self, lab) -> None:
+    def run(self, lab: Lab) -> None:
         epochs = max(1, lab.scale.epochs * 3 // 8)
         judge = Classifier(lab.data("train", None), lab.seed)
         pixels = int(np.prod(lab.data("train").event_shape))

@@ -1,6 +1,7 @@
 """Why draw z from q(z|x) instead of taking its mean, and how many draws does it take?"""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from kvae import objectives, random
 from kvae.models import VAE
 from kvae.plots import style
 from kvae.studies.findings import difference, signed
-from kvae.studies.lab import Run
+from kvae.studies.lab import Lab, Run
 from kvae.studies.registry import Study, register
 
 __all__ = [
@@ -31,7 +32,7 @@ _NOISE_SAMPLES, _REPEATS, _BATCH = (1, 2, 5, 10, 20, 50), 60, 128
 class WhySample(Study):
     question = "Why sample z? The mean would be simpler, and one sample is little"
 
-    def run(self, lab) -> None:
+    def run(self, lab: Lab) -> None:
         epochs = lab.scale.epochs
         lab.likelihood_images = _LIKELIHOODS
         runs = {"sampled, L = 1": lab.fit("sampled, L = 1")}
@@ -55,7 +56,9 @@ class WhySample(Study):
         _conclude(lab, runs, mean_only, fitted, at_mean, gap, second, noise)
 
 
-def expectation_gap(vae, params, x, num_samples: int, seed) -> np.ndarray:
+def expectation_gap(
+    vae: Any, params: dict[str, Any], x: Any, num_samples: int, seed: int
+) -> np.ndarray:
     """Returns E_q[log p(x|z)] − log p(x|E[z]) in nats, `[batch]`, by Monte Carlo.
 
     Args:
@@ -71,7 +74,7 @@ def expectation_gap(vae, params, x, num_samples: int, seed) -> np.ndarray:
     return np.asarray(tf.reduce_mean(drawn, axis=0) - at_mean)
 
 
-def second_order_gap(vae, params, x) -> np.ndarray:
+def second_order_gap(vae: Any, params: dict[str, Any], x: Any) -> np.ndarray:
     """Returns `½ Σ_i σ_i² ∂² log p(x|z) / ∂z_i²` at the posterior's mean, in nats, `[batch]`.
 
     The second-order term of the Taylor series of E[f(z)] − f(E[z]) for a `DiagonalGaussian`; the
@@ -93,7 +96,9 @@ def second_order_gap(vae, params, x) -> np.ndarray:
     return total.numpy()
 
 
-def gradient_noise(vae, objective, x, repeats: int, seed) -> float:
+def gradient_noise(
+    vae: Any, objective: objectives.Objective, x: Any, repeats: int, seed: int
+) -> float:
     """Returns the variance of the encoder's gradient, summed over its weights.
 
     Args:
@@ -122,7 +127,7 @@ def gradient_noise(vae, objective, x, repeats: int, seed) -> float:
     return float(np.sum(squares - mean**2) * repeats / (repeats - 1))
 
 
-def with_fitted_prior(lab, run: Run) -> Run:
+def with_fitted_prior(lab: Lab, run: Run) -> Run:
     """Makes a likelihood model out of an autoencoder: a Gaussian fitted to its codes is the prior.
 
     The decoder stays; its latents are scaled and rotated so that the fitted Gaussian becomes

@@ -5,6 +5,7 @@ import numpy as np
 from kvae.evaluation import active_units, frechet_distance, linear_probe
 from kvae.studies.classifier import Classifier, sample_count, sample_distances
 from kvae.studies.findings import Difference, difference, signed
+from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 
 __all__ = ["WhyTwoParameters"]
@@ -25,7 +26,7 @@ _CODES = 10_000  # Training codes for probes.
 class WhyTwoParameters(Study):
     question = "Why both μ and σ: what does each parameter of the posterior buy?"
 
-    def run(self, lab) -> None:
+    def run(self, lab: Lab) -> None:
         runs = {name: lab.fit(name, posterior=kind) for name, (kind, _) in RUNGS.items()}
         judge = Classifier(lab.data("train", None), lab.seed)
         rows = {name: _measure(lab, run, judge) for name, run in runs.items()}

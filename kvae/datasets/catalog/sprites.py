@@ -4,15 +4,20 @@ import functools
 import math
 import operator
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.datasets.batches import ordered_batches
 from kvae.datasets.dataset_info import DatasetInfo
 from kvae.datasets.registry import register
 from kvae.datasets.splits import Splits, fixed_permutation
 from kvae.utils.names import unknown_name
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["Sprites"]
 
@@ -70,19 +75,19 @@ class Sprites:
     def __len__(self) -> int:
         return math.prod(self.factor_sizes)
 
-    def factors(self, index) -> np.ndarray:
+    def factors(self, index: ArrayLike) -> np.ndarray:
         """Returns the factors of images, int64 `[..., 5]`, for their indices `[...]`."""
         index = _whole("index", index)
         if index.size and not (0 <= index.min() and index.max() < len(self)):
             raise ValueError(f"An index is from 0 to {len(self) - 1}.")
         return np.stack(np.unravel_index(index, self.factor_sizes), axis=-1).astype(np.int64)
 
-    def index(self, factors) -> np.ndarray:
+    def index(self, factors: ArrayLike) -> np.ndarray:
         """Returns the indices of images, int64 `[...]`, for their factors `[..., 5]`."""
         factors = self._checked(factors)
         return np.ravel_multi_index(np.moveaxis(factors, -1, 0), self.factor_sizes)
 
-    def render(self, factors) -> np.ndarray:
+    def render(self, factors: ArrayLike) -> np.ndarray:
         """Draws images as they are stored: uint8 `[n, 64, 64, 1]`, 0 or 255.
 
         Args:
@@ -93,11 +98,13 @@ class Sprites:
         """
         return self._placed(_stamps(), factors)
 
-    def images(self, factors) -> np.ndarray:
+    def images(self, factors: ArrayLike) -> np.ndarray:
         """Draws images in [0, 1]: float32 `[n, 64, 64, 1]`, 0 or 1; arguments as `render`'s."""
         return self._placed(_stamps() / np.float32(255), factors)
 
-    def sample_factors(self, n: int, seed, fixed: Mapping | None = None) -> np.ndarray:
+    def sample_factors(
+        self, n: int, seed: int | Sequence[int], fixed: Mapping | None = None
+    ) -> np.ndarray:
         """Draws factors, each uniformly and independently.
 
         Args:
@@ -123,7 +130,9 @@ class Sprites:
             factors[:, self._number(name)] = value
         return self._checked(factors)
 
-    def sample(self, n: int, seed, fixed: Mapping | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def sample(
+        self, n: int, seed: int | Sequence[int], fixed: Mapping | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draws `n` images at random: their factors and `images`; see `sample_factors`."""
         factors = self.sample_factors(n, seed, fixed)
         return factors, self.images(factors)
@@ -151,7 +160,7 @@ class Sprites:
         split: str = "train",
         first_epoch: int = 0,
         repeat: bool = False,
-    ):
+    ) -> "tf.data.Dataset":
         """Makes a `tf.data.Dataset` of shuffled batches in [0, 1], drawn when they are needed.
 
         An epoch is every image of the split once, in an order that depends on `seed` and the number

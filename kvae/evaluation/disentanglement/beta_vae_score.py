@@ -1,5 +1,7 @@
 """The β-VAE score: can the difference of codes tell which factor was the same?"""
 
+from typing import Any
+
 import numpy as np
 
 from kvae.evaluation.disentanglement.groups import choose_factors, fixed_values
@@ -9,8 +11,8 @@ __all__ = ["beta_vae_score"]
 
 
 def beta_vae_score(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     num_train: int = 10_000,
     num_test: int = 5_000,

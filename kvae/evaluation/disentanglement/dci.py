@@ -1,8 +1,10 @@
 """DCI: disentanglement, completeness and informativeness, from what a classifier relies on."""
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.evaluation.disentanglement.representation import Representation, checked, varying
 from kvae.utils import names
@@ -11,8 +13,8 @@ __all__ = ["dci", "dci_from_codes", "dci_from_importance"]
 
 
 def dci(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     num_train: int = 10_000,
     num_test: int = 5_000,
@@ -59,7 +61,13 @@ def dci(
 
 
 def dci_from_codes(
-    codes, factors, test_codes, test_factors, *, seed: int = 0, classifier: str = "random_forest"
+    codes: ArrayLike,
+    factors: ArrayLike,
+    test_codes: ArrayLike,
+    test_factors: ArrayLike,
+    *,
+    seed: int = 0,
+    classifier: str = "random_forest",
 ) -> dict[str, float]:
     """Returns what `dci` does, for codes `[n, latent_dim]` of factors `[n, K]`.
 
@@ -83,7 +91,7 @@ def dci_from_codes(
     }
 
 
-def dci_from_importance(importance) -> dict[str, float]:
+def dci_from_importance(importance: ArrayLike) -> dict[str, float]:
     """Returns disentanglement and completeness of importances `[latent_dim, K]`, at least 0.
 
     Both are 0 where nothing is of importance, and 1 where there is a single factor or code to

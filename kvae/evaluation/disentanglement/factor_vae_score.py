@@ -1,5 +1,7 @@
 """The FactorVAE score: does the code that varies least tell which factor was fixed?"""
 
+from typing import Any
+
 import numpy as np
 
 from kvae.evaluation.disentanglement.groups import choose_factors, fixed_values
@@ -9,8 +11,8 @@ __all__ = ["factor_vae_score"]
 
 
 def factor_vae_score(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     num_train: int = 10_000,
     num_test: int = 5_000,

@@ -1,11 +1,13 @@
 """Groups of images in which one factor is fixed."""
 
+from typing import Any
+
 import numpy as np
 
 __all__ = ["choose_factors", "fixed_values"]
 
 
-def choose_factors(data, n: int, seed) -> np.ndarray:
+def choose_factors(data: Any, n: int, seed: Any) -> np.ndarray:
     """Draws which factor is fixed in each of `n` groups, among those with several values."""
     several = np.flatnonzero(np.array(data.factor_sizes) > 1)
     if not len(several):
@@ -13,7 +15,9 @@ def choose_factors(data, n: int, seed) -> np.ndarray:
     return np.random.default_rng(seed).choice(several, n)
 
 
-def fixed_values(data, chosen, group_size: int, values, seed) -> np.ndarray:
+def fixed_values(
+    data: Any, chosen: np.ndarray, group_size: int, values: np.ndarray, seed: Any
+) -> np.ndarray:
     """Draws factors for groups, with the chosen one of each group as in `values`.
 
     Args:

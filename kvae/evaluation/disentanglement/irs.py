@@ -1,6 +1,9 @@
 """IRS: how little a code moves when the factors that it does not stand for are changed."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.evaluation.disentanglement.representation import Representation, checked, varying
 
@@ -8,8 +11,8 @@ __all__ = ["irs", "irs_from_codes"]
 
 
 def irs(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     num_train: int = 10_000,
     num_test: int = 5_000,
@@ -44,7 +47,9 @@ def irs(
     return irs_from_codes(*representation.sample(data, num_train, (seed, 0)))
 
 
-def irs_from_codes(codes, factors, quantile: float = 0.99) -> dict[str, float]:
+def irs_from_codes(
+    codes: ArrayLike, factors: ArrayLike, quantile: float = 0.99
+) -> dict[str, float]:
     """Returns what `irs` does, for codes `[n, latent_dim]` of factors `[n, K]`."""
     codes, factors = checked(codes, factors)
     codes = codes[:, np.ptp(codes, axis=0) > 0]  # A code that never moves stands for nothing.

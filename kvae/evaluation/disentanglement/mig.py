@@ -1,6 +1,9 @@
 """MIG: by how much the code that knows a factor best knows it better than the next."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.evaluation.disentanglement.representation import (
     BINS,
@@ -14,8 +17,8 @@ __all__ = ["mig", "mig_from_codes"]
 
 
 def mig(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     num_train: int = 10_000,
     num_test: int = 5_000,
@@ -60,7 +63,7 @@ def mig(
     return mig_from_codes(*representation.sample(data, num_train, (seed, 0)))
 
 
-def mig_from_codes(codes, factors, bins: int = BINS) -> dict[str, float]:
+def mig_from_codes(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> dict[str, float]:
     """Returns what `mig` does, for codes `[n, latent_dim]` of factors `[n, K]`."""
     codes, factors = checked(codes, factors)
     factors = factors[:, varying(factors)]

@@ -1,6 +1,9 @@
 """Modularity: does each code speak of one factor? Explicitness: can a linear model read it?"""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.evaluation.disentanglement.representation import (
     BINS,
@@ -14,8 +17,8 @@ __all__ = ["modularity", "modularity_from_codes"]
 
 
 def modularity(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     num_train: int = 10_000,
     num_test: int = 5_000,
@@ -53,7 +56,11 @@ def modularity(
 
 
 def modularity_from_codes(
-    codes, factors, test_codes=None, test_factors=None, bins: int = BINS
+    codes: ArrayLike,
+    factors: ArrayLike,
+    test_codes: ArrayLike | None = None,
+    test_factors: ArrayLike | None = None,
+    bins: int = BINS,
 ) -> dict[str, float]:
     """Returns what `modularity` does, for codes `[n, latent_dim]` of factors `[n, K]`.
 

@@ -1,6 +1,10 @@
 """Codes of images with known factors, and what they say about the factors."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.utils import arguments
 
@@ -23,17 +27,22 @@ class Representation:
         ValueError: for a conditional model.
     """
 
-    def __init__(self, representation, batch_size: int = 1000, progress=None):
+    def __init__(
+        self,
+        representation: Any,
+        batch_size: int = 1000,
+        progress: Callable[[int], object] | None = None,
+    ):
         batch_size = arguments.whole("batch_size", batch_size)
         self.encode = _function(representation)
         self.batch_size, self.progress, self.done = batch_size, progress, 0
 
     @classmethod
-    def of(cls, representation, batch_size: int) -> "Representation":
+    def of(cls, representation: Any, batch_size: int) -> "Representation":
         given = isinstance(representation, cls)
         return representation if given else cls(representation, batch_size)
 
-    def __call__(self, data, factors) -> np.ndarray:
+    def __call__(self, data: Any, factors: np.ndarray) -> np.ndarray:
         """Returns the codes of the images of `factors` `[n, K]`, float64 `[n, latent_dim]`."""
         parts = []
         for start in range(0, len(factors), self.batch_size):
@@ -50,13 +59,13 @@ class Representation:
                 self.progress(self.done)
         return np.concatenate(parts)
 
-    def sample(self, data, n: int, seed) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, data: Any, n: int, seed: Any) -> tuple[np.ndarray, np.ndarray]:
         """Returns codes `[n, latent_dim]` and factors `[n, K]` of images drawn at random."""
         factors = data.sample_factors(n, seed)
         return self(data, factors), factors
 
 
-def checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
+def checked(codes: ArrayLike, factors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns codes as float64 `[n, latent_dim]` and factors as int64 `[n, K]`.
 
     Raises:
@@ -77,19 +86,19 @@ def checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
     return codes, factors.astype(np.int64)
 
 
-def varying(factors) -> np.ndarray:
+def varying(factors: np.ndarray) -> np.ndarray:
     """Returns which factors have more than one value, bool `[K]`: the scores are about those."""
     return np.ptp(factors, axis=0) > 0
 
 
-def discretize(codes, bins: int = BINS) -> np.ndarray:
+def discretize(codes: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Returns the bin of each code, int `[n, latent_dim]`: equal parts of its range."""
     edges = [np.histogram_bin_edges(column, bins)[1:-1] for column in codes.T]
     columns = [np.digitize(column, inner) for column, inner in zip(codes.T, edges, strict=True)]
     return np.stack(columns, axis=1)
 
 
-def mutual_information(codes, factors, bins: int = BINS) -> np.ndarray:
+def mutual_information(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> np.ndarray:
     """Returns I(z_j; v_k) of discretized codes in nats, `[latent_dim, K]`.
 
     It is the mutual information of the counts of these examples, which is too high by about

@@ -1,6 +1,10 @@
 """SAP: by how much one code alone predicts a factor better than any other code alone."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.evaluation.disentanglement.representation import Representation, checked, varying
 
@@ -8,8 +12,8 @@ __all__ = ["sap", "sap_from_codes"]
 
 
 def sap(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     num_train: int = 10_000,
     num_test: int = 5_000,
@@ -46,7 +50,13 @@ def sap(
 
 
 def sap_from_codes(
-    codes, factors, test_codes, test_factors, *, continuous=(), seed: int = 0
+    codes: ArrayLike,
+    factors: ArrayLike,
+    test_codes: ArrayLike,
+    test_factors: ArrayLike,
+    *,
+    continuous: Sequence[int] = (),
+    seed: int = 0,
 ) -> dict[str, float]:
     """Returns what `sap` does, for codes `[n, latent_dim]` of factors `[n, K]`.
 

@@ -1,6 +1,8 @@
 """All scores of disentanglement in one result."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from kvae.evaluation.disentanglement.beta_vae_score import beta_vae_score
 from kvae.evaluation.disentanglement.dci import dci_from_codes
@@ -29,8 +31,8 @@ SCORES = {
 
 
 def disentanglement(
-    representation,
-    data,
+    representation: Any,
+    data: Any,
     *,
     seed: int = 0,
     num_train: int = 10_000,
@@ -38,7 +40,7 @@ def disentanglement(
     num_groups: int = 1_000,
     group_size: int = 64,
     batch_size: int = 1000,
-    progress=None,
+    progress: Callable[[int], object] | None = None,
 ) -> Result:
     """Measures how well the dimensions of a code stand for the factors that made the data.
 

@@ -1,13 +1,21 @@
 """How much of the labels simple classifiers find in codes."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.datasets import kinds
 
 __all__ = ["knn_probe", "linear_probe"]
 
 
-def linear_probe(train, labels, test, test_labels, per_class: int | None = None, seed: int = 0):
+def linear_probe(
+    train: ArrayLike,
+    labels: ArrayLike,
+    test: ArrayLike,
+    test_labels: ArrayLike,
+    per_class: int | None = None,
+    seed: int = 0,
+) -> float:
     """Returns the test accuracy of a logistic regression on codes.
 
     Args:
@@ -42,14 +50,14 @@ def linear_probe(train, labels, test, test_labels, per_class: int | None = None,
 
 
 def knn_probe(
-    train,
-    labels,
-    test,
-    test_labels,
+    train: ArrayLike,
+    labels: ArrayLike,
+    test: ArrayLike,
+    test_labels: ArrayLike,
     per_class: int | None = None,
     seed: int = 0,
     neighbors: int = 5,
-):
+) -> float:
     """Returns the test accuracy of the nearest neighbours' vote; arguments as `linear_probe`'s."""
     from sklearn.neighbors import KNeighborsClassifier
 

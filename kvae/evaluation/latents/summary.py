@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kvae import divergences, random
 from kvae.utils import arguments
@@ -87,7 +89,13 @@ class LatentSummary:
 
 @evaluated_eagerly
 def latent_summary(
-    vae, data, *, num_samples: int = 1, batch_size: int = 1000, seed=0, label=None
+    vae: Any,
+    data: Any,
+    *,
+    num_samples: int = 1,
+    batch_size: int = 1000,
+    seed: int = 0,
+    label: ArrayLike | None = None,
 ) -> LatentSummary:
     """Measures what the latent variables carry of `data`: rate, active units, mutual information.
 
@@ -176,7 +184,9 @@ def latent_summary(
     return LatentSummary(**found)
 
 
-def active_units(means, label=None, *, threshold: float = _ACTIVE) -> int:
+def active_units(
+    means: ArrayLike, label: ArrayLike | None = None, *, threshold: float = _ACTIVE
+) -> int:
     """Counts the dimensions of z in which the posterior's mean varies over the data.
 
     Args:

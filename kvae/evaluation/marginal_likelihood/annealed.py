@@ -1,7 +1,11 @@
 """Annealed importance sampling: a second estimate of log p(x)."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kvae import random
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb, log_mean
@@ -20,17 +24,17 @@ _SIGMOID = 4.0
 
 @evaluated_eagerly
 def annealed_log_prob(
-    model,
-    x,
+    model: Any,
+    x: Any,
     *,
     num_chains: int = 16,
     num_steps: int = 200,
     num_leapfrog: int = 10,
     start: str = "posterior",
     batch_size: int = 100,
-    seed=0,
-    progress=None,
-    label=None,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+    label: ArrayLike | None = None,
 ) -> LogProb:
     """Estimates log p(x) by annealed importance sampling (AIS), to check `importance_log_prob`.
 
@@ -114,18 +118,18 @@ def annealed_log_prob(
 
 
 def anneal(
-    model,
-    x,
-    betas,
+    model: Any,
+    x: Any,
+    betas: np.ndarray,
     *,
     num_chains: int,
     num_leapfrog: int,
     start: str,
     batch_size: int,
-    seed,
-    progress,
-    label,
-):
+    seed: int,
+    progress: Callable[[int], object] | None,
+    label: ArrayLike | None,
+) -> Iterator[tuple]:
     """Runs the chains through the inverse temperatures `betas`, `[T + 1]` from 0, in batches.
 
     Yields:

@@ -1,8 +1,11 @@
 """Bits per dimension, the unit in which densities of images are compared."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae import random
 from kvae.datasets import kinds
@@ -10,7 +13,7 @@ from kvae.datasets import kinds
 __all__ = ["bits_per_dim", "dequantize"]
 
 
-def bits_per_dim(nats, event_shape, bins: int | None = 256):
+def bits_per_dim(nats: ArrayLike, event_shape: Sequence[int], bins: int | None = 256) -> Any:
     """Turns −log p(x) in nats into bits per dimension.
 
     A density of `x = (k + u) / bins`, with whole numbers k from 0 to `bins` − 1 and u from
@@ -57,7 +60,7 @@ def bits_per_dim(nats, event_shape, bins: int | None = 256):
     return float(bits) if bits.ndim == 0 else bits
 
 
-def dequantize(x, seed, bins: int = 256) -> np.ndarray:
+def dequantize(x: ArrayLike, seed: int, bins: int = 256) -> np.ndarray:
     """Turns whole numbers k into `(k + u) / bins` with uniform noise u, float32 in `[0, 1)`.
 
     Args:

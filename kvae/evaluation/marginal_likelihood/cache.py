@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +36,7 @@ class BatchCache:
         ValueError: for a file of other keys, and for one that is not whole.
     """
 
-    def __init__(self, path, keys: dict[str, str], names):
+    def __init__(self, path: str | os.PathLike | None, keys: dict[str, str], names: Iterable[str]):
         self.path = None if path is None else pathlib.Path(path)
         self.keys = {**keys, "version": __version__}
         self.rows = {name: [] for name in names}
@@ -118,7 +121,7 @@ def data_fingerprint(*arrays) -> str:
     return digest.hexdigest()
 
 
-def weights_fingerprint(model) -> str:
+def weights_fingerprint(model: Any) -> str:
     """SHA-256 of a model's configuration and weights, but not of the names of its layers.
 
     Keras numbers them by what was built before in the process.

@@ -1,9 +1,13 @@
 """The importance-sampled estimate of log p(x)."""
 
 import math
+import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kvae import random
 from kvae.evaluation.marginal_likelihood.cache import (
@@ -24,16 +28,16 @@ _NAMES = ("value", "standard_error", "effective_sample_size", "bias", "pareto_k"
 
 @evaluated_eagerly
 def importance_log_prob(
-    model,
-    x,
+    model: Any,
+    x: Any,
     *,
     num_samples: int = 100,
     batch_size: int = 100,
-    seed=0,
-    progress=None,
-    label=None,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+    label: ArrayLike | None = None,
     max_rows: int = 4000,
-    cache=None,
+    cache: str | os.PathLike | None = None,
 ) -> LogProb:
     """Estimates `log p(x) = log E_q[p(x|z) p(z) / q(z|x)]` with samples `z ~ q(z|x)`.
 
@@ -144,7 +148,15 @@ def _adder(model, num: int, many: bool):
     return add
 
 
-def log_weight_terms(model, prior, x, params, num_samples, seed, many: bool = False):
+def log_weight_terms(
+    model: Any,
+    prior: Any,
+    x: Any,
+    params: dict[str, Any],
+    num_samples: int,
+    seed: Any,
+    many: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws z from q(z|x) and returns the two terms of the logarithms of its weights, in nats.
 
     Args:

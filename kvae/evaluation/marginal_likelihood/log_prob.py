@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,9 @@ def num_kept(num_samples: int) -> int:
     return min(2 ** math.ceil(math.log2(wanted)), _MOST_KEPT)
 
 
-def log_mean(largest, total, squares, kept, num_samples: int) -> dict[str, np.ndarray]:
+def log_mean(
+    largest: Any, total: Any, squares: Any, kept: Any, num_samples: int
+) -> dict[str, np.ndarray]:
     """Returns the logarithm of the mean of the weights of each example, and what is known of it.
 
     The error is that of the delete-one jackknife. Leaving out a sample that has the share p of the
@@ -136,7 +139,7 @@ def log_mean(largest, total, squares, kept, num_samples: int) -> dict[str, np.nd
     }
 
 
-def pareto_k(kept, num_samples: int) -> np.ndarray:
+def pareto_k(kept: np.ndarray, num_samples: int) -> np.ndarray:
     """Returns the shape k̂ of a generalized Pareto distribution of the largest weights, `[n]`.
 
     Of the fifth of the samples, or of the 3√K, that have the largest weights. It is 0 where weights

@@ -2,13 +2,14 @@
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import ArrayLike
 
 from kvae.datasets import kinds
 
 __all__ = ["frechet_distance"]
 
 
-def frechet_distance(first, second) -> float:
+def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
     """Returns the squared Fréchet distance between Gaussians fitted to two sets of features.
 
     `‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½)`, the squared 2-Wasserstein distance of the two

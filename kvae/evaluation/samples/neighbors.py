@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.datasets import kinds
 
@@ -15,7 +16,9 @@ _BLOCK = 2**22
 _TIE = 1e-12
 
 
-def precision_recall_density_coverage(real, generated, neighbors: int = 5) -> dict[str, float]:
+def precision_recall_density_coverage(
+    real: ArrayLike, generated: ArrayLike, neighbors: int = 5
+) -> dict[str, float]:
     """Compares two sets of features by the balls of their nearest neighbours.
 
     Around each example lies a ball that reaches to its k-th nearest neighbour of the same set.
@@ -128,7 +131,9 @@ class TrainingNeighbors:
         }
 
 
-def training_neighbors(generated, train, held_out) -> TrainingNeighbors:
+def training_neighbors(
+    generated: ArrayLike, train: ArrayLike, held_out: ArrayLike
+) -> TrainingNeighbors:
     """Finds the nearest training examples: are samples new, or remembered?
 
     A model that remembers its training set gives samples that are nearer to it than held-out data

@@ -1,5 +1,9 @@
 """One call that measures what a model generates."""
 
+from collections.abc import Callable
+from typing import Any
+
+import keras
 import numpy as np
 
 from kvae import plots
@@ -7,7 +11,11 @@ from kvae.datasets.batches import BaseDataset
 from kvae.evaluation.result import Result
 from kvae.evaluation.samples.features import default_features, image_features
 from kvae.evaluation.samples.frechet import frechet_distance
-from kvae.evaluation.samples.neighbors import precision_recall_density_coverage, training_neighbors
+from kvae.evaluation.samples.neighbors import (
+    TrainingNeighbors,
+    precision_recall_density_coverage,
+    training_neighbors,
+)
 
 __all__ = ["SampleQuality", "sample_quality"]
 
@@ -24,19 +32,26 @@ class SampleQuality(Result):
         neighbors: `TrainingNeighbors` or `None`, for `kvae.plots.training_neighbors`.
     """
 
-    def __init__(self, *arguments, reference, generated, neighbors, **options):
+    def __init__(
+        self,
+        *arguments,
+        reference: dict[str, float],
+        generated: np.ndarray,
+        neighbors: TrainingNeighbors | None,
+        **options,
+    ):
         super().__init__(*arguments, **options)
         self.reference, self.generated, self.neighbors = reference, generated, neighbors
 
 
 def sample_quality(
-    vae,
-    data,
+    vae: Any,
+    data: Any,
     n: int | None = None,
-    seed=0,
+    seed: int = 0,
     *,
-    train=None,
-    features=None,
+    train: Any = None,
+    features: str | keras.Model | Callable | None = None,
     neighbors: int = 5,
     output: str | None = None,
 ) -> SampleQuality:
