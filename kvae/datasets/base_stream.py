@@ -1,4 +1,4 @@
-"""What all data have in common that is read while a model trains."""
+"""The common base of all data that is read while a model trains."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARALLEL", "Stream"]
 
-PARALLEL = 8  # Batches or files that are read at the same time.
+PARALLEL = 8  # The number of batches or files that are read at the same time.
 
 
 class Stream(BaseDataset):
@@ -25,14 +25,15 @@ class Stream(BaseDataset):
     `kvae train --data`. The order of an epoch depends on `seed` and the epoch's number alone. Under
     a strategy of several workers each reads its own part.
 
-    What is common to `Shards` and `ImageFolder`, which say how examples are read.
+    This is the base of `Shards` and `ImageFolder`, which say how examples are read.
 
     Args:
         event_shape: tuple of int. The shape of one example.
-        dtype: of the stored values; uint8 is divided by 255.
+        dtype: dtype of the stored values; uint8 is divided by 255.
         labels: bool. Whether there are labels.
-        name, split, binarize, noise, seed: as of `Dataset`; of `binarize` only `None` and
-            `"dynamic"`. Batches that are not shuffled are drawn once, for a given batch size.
+        name, split, noise, seed: as for `Dataset`.
+        binarize: `None` or `"dynamic"`. Batches that are not shuffled are binarized in the same
+            way each time, for a given batch size.
     """
 
     kind, binarizations = "stream", ("dynamic",)
@@ -69,7 +70,7 @@ class Stream(BaseDataset):
     def distributed(
         self, strategy: "tf.distribute.Strategy", batch_size: int, **order
     ) -> "tf.data.Dataset | tf.distribute.DistributedDataset":
-        """Makes what `fit` takes under a strategy: of several workers each reads its own part."""
+        """Makes the data that `fit` takes under a strategy; each worker reads its part of it."""
         import tensorflow as tf
 
         from kvae import distributed
@@ -102,10 +103,11 @@ class Stream(BaseDataset):
         return self.take(slice(limit))
 
     def take(self, rows: slice | ArrayLike) -> Dataset:
-        """Reads some examples into memory, with their labels, and no more than these.
+        """Reads some examples, and only these, into memory, with their labels.
 
         Args:
-            rows: slice or int array. Their numbers in the order of batches that are not shuffled.
+            rows: slice or int array. The numbers of the examples, in the order of batches that are
+                not shuffled.
         """
         rows = np.arange(len(self))[rows]
         order = np.argsort(rows, kind="stable")
@@ -135,5 +137,5 @@ class Stream(BaseDataset):
         return self.take(rows)
 
     def _stored(self, batch_size: int):
-        """One epoch of pairs: x as it is stored, and labels (0 where there are none)."""
+        """Yields one epoch of pairs: x as it is stored, and labels (0 where there are none)."""
         raise NotImplementedError

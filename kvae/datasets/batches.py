@@ -1,4 +1,4 @@
-"""Batches: how rows become one, and the order in which a model sees them."""
+"""Batches: how rows become a batch, and the order in which a model sees them."""
 
 import dataclasses
 import math
@@ -14,16 +14,16 @@ __all__ = ["Batches", "BaseDataset", "ordered_batches", "ordered_blocks", "stead
 
 
 class BaseDataset:
-    """What a `Dataset` in memory and a `Stream` from disk have in common.
+    """The common base of a `Dataset` in memory and a `Stream` from disk.
 
     Args:
-        name, split, binarize, noise, seed: as of `Dataset`.
+        name, split, binarize, noise, seed: as for `Dataset`.
 
     Raises:
         ValueError: for an unknown `binarize`.
     """
 
-    kind = "dataset"  # For messages.
+    kind = "dataset"  # The word for it in messages.
     binarizations: tuple[str, ...] = ("static", "dynamic")
 
     def __init__(self, *, name: str, split: str, binarize: str | None, noise: float, seed: int):
@@ -44,11 +44,11 @@ class BaseDataset:
 
     @property
     def has_labels(self) -> bool:
-        """Whether each example has a class number."""
+        """True if each example has a class number."""
         raise NotImplementedError
 
     def steps(self, batch_size: int, workers: int = 1) -> int:
-        """The number of batches in an epoch, `batch_size` being that of all workers together."""
+        """Returns the number of batches in an epoch; `batch_size` counts all workers together."""
         return math.ceil(len(self) / arguments.whole("batch_size", batch_size))
 
     def batches(
@@ -67,16 +67,18 @@ class BaseDataset:
 
         Args:
             batch_size: int. The last batch of an epoch may be smaller.
-            shuffle: bool. An order (and with `"dynamic"` a binarization) of each epoch's own.
-            first_epoch: int. The number of the first epoch, for a training that resumes.
-            repeat: bool. Endless epochs instead of one.
+            shuffle: bool. Whether each epoch has an order (and with `"dynamic"` a binarization) of
+                its own. Defaults to `False`.
+            first_epoch: int. The number of the first epoch, for a training that resumes. Defaults
+                to `0`.
+            repeat: bool. Whether there are endless epochs instead of one. Defaults to `False`.
             labels: bool. Whether the label stands beside each `x`, as conditional models need:
                 `((x, label),)` or `((x, label), target)`, labels int32.
-            part: pair of int. `(i, k)`: what worker i of k takes of each batch, `batch_size / k`
-                examples or fewer.
+            part: pair of int. With `(i, k)` the batches hold the part of worker i of k, which is
+                `batch_size / k` examples or fewer. Defaults to `(0, 1)`, whole batches.
 
         Raises:
-            ValueError: when there are no `labels` to give.
+            ValueError: when labels are asked for and there are none.
         """
         forks.check()
         if labels and not self.has_labels:
@@ -96,13 +98,13 @@ class BaseDataset:
         raise NotImplementedError
 
     def _ordered(self, batch_size: int, maker: "Batches", part: tuple[int, int], **order):
-        """The batches that `maker` makes, in this order."""
+        """Makes a `tf.data.Dataset` of the batches of `maker`, in this order."""
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """How stored rows become a batch, in a graph.
+    """The making of a batch from stored rows, in a graph.
 
     It holds no data, so equal ones make the same graph.
 
@@ -112,7 +114,7 @@ class Batches:
         redraw: bool. Whether each batch is binarized anew.
         scaled, target_scaled: bool. Whether stored values are divided by 255.
         noise: float. Standard deviation of the noise on the inputs.
-        target, labels, weights: bool. Whether there are such.
+        target, labels, weights: bool. Whether the batches have targets, labels and weights.
     """
 
     event_shape: tuple[int, ...]
@@ -175,11 +177,11 @@ def ordered_batches(
 
     Args:
         n, batch_size: int. The last batch of an epoch may be smaller.
-        batch: callable. From the numbers of the examples `[batch]`, the seed of the epoch and the
-            number of the step, all of them tensors, to the batch.
+        batch: callable. Makes a batch from the numbers of its examples `[batch]`, the seed of the
+            epoch and the number of the step, all of them tensors.
         seed, shuffle, first_epoch, repeat: see `BaseDataset.batches`.
         part: pair of int. `(i, k)` gives piece i of k of each batch, which may be empty.
-        parallel: int. Batches made at the same time. Defaults to `None`: one by one.
+        parallel: int. The number of batches made at once. Defaults to `None`: one by one.
     """
     import tensorflow as tf
 
@@ -211,11 +213,11 @@ def ordered_batches(
 def ordered_blocks(
     n: int, batch_size: int, steps: int, *, seed: int, shuffle: bool, first_epoch: int = 0
 ) -> "tf.data.Dataset":
-    """Makes a `tf.data.Dataset` that names, without end, the rows of `steps` batches at a time.
+    """Makes an endless `tf.data.Dataset` of the rows of `steps` batches at a time.
 
-    The last block of an epoch has what is left. An element is `(rows, epoch_seed, first)`: the
-    numbers of the examples, the seed of the epoch and the number of the block's first step, with
-    which `ordered_batches` calls its `batch`.
+    The last block of an epoch has the rows that are left. An element is `(rows, seed, first)`:
+    the numbers of the examples, the seed of the epoch and the number of the block's first step,
+    with which `ordered_batches` calls its `batch`.
     """
     import tensorflow as tf
 
@@ -227,7 +229,7 @@ def ordered_blocks(
         return tf.data.Dataset.range(calls, output_type=tf.int32).map(
             lambda call: (
                 order[call * size : tf.minimum((call + 1) * size, n)],
-                tf.cast(epoch_seed, tf.int32),  # As `random` takes it.
+                tf.cast(epoch_seed, tf.int32),  # The dtype that `random` takes.
                 call * steps,
             )
         )
@@ -237,7 +239,7 @@ def ordered_blocks(
 
 
 def _order(n: int, seed: int, epoch, shuffle: bool):
-    """The order of an epoch, int32 `[n]`, and its seed."""
+    """Returns the order of an epoch, int32 `[n]`, and its seed."""
     import tensorflow as tf
 
     from kvae import random
@@ -250,19 +252,19 @@ def _order(n: int, seed: int, epoch, shuffle: bool):
 
 
 def steady(batches: "tf.data.Dataset") -> "tf.data.Dataset":
-    """Returns a `tf.data.Dataset` of batches, made ahead, without surprises."""
+    """Returns a `tf.data.Dataset` of batches that are made ahead, with fixed options."""
     import tensorflow as tf
 
     options = tf.data.Options()
     options.autotune.enabled = False  # Its thread can stall the end of every epoch.
-    # Of several workers each makes a batch whole and takes its part of it.
+    # Each of several workers makes the whole batch and takes its part of it.
     policy = tf.data.experimental.AutoShardPolicy.DATA
     options.experimental_distribute.auto_shard_policy = policy
     return batches.prefetch(2).with_options(options)
 
 
 def _to_float(x, scaled: bool):
-    """The tensor as float32, divided by 255 where `scaled`."""
+    """Returns the tensor as float32, divided by 255 when `scaled`."""
     import tensorflow as tf
 
     x = tf.cast(x, tf.float32)

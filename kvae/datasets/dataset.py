@@ -27,23 +27,24 @@ class Dataset(BaseDataset):
         x: array `[n, *event]`. uint8 stands for intensities of 0–255 and is divided by 255 (but see
             `intensities`); floats are taken as they are.
         labels: optional array `[n]` of class numbers. Only conditional models see them in `fit`.
-        target: optional array of the shape of `x`: what to reconstruct, when it is not `x` itself
-            (a denoising autoencoder).
+            Defaults to `None`.
+        target: optional array of the shape of `x`. What to reconstruct, when it is not `x` itself
+            (for a denoising autoencoder). Defaults to `None`.
         weights: optional array `[n]` of how much each example counts in the averages of `fit`,
-            `validation_data` and `kvae.VAE.evaluate`: finite, and not negative.
-        name: str. For messages and model cards.
-        split: str. For messages and model cards.
+            `validation_data` and `kvae.VAE.evaluate`: finite, and not negative. Defaults to `None`.
+        name: str. The name in messages and model cards. Defaults to `"array"`.
+        split: str. The name of the split in messages and model cards. Defaults to `"all"`.
         binarize: `None`, `"static"` or `"dynamic"`. Defaults to `None`.
         noise: float. Standard deviation of Gaussian noise on the inputs of the batches (clipped to
             [0, 1]), whose target is the clean `x`: a denoising autoencoder. Defaults to `0.0`.
-        seed: int. Seed of the order and of the binarization. Defaults to `0`.
+        seed: int. The seed of the order and of the binarization. Defaults to `0`.
         intensities: bool. Whether uint8 is divided by 255. `False` takes its numbers as they are:
             the class numbers and counts that likelihoods over whole numbers need. Defaults to
             `True`.
 
     Raises:
-        ValueError: for arrays of unequal length, or with `binarize` or `noise` for what are no
-            intensities in [0, 1].
+        ValueError: when the arrays differ in length, and when `binarize` or `noise` is given for
+            values that are not intensities in [0, 1].
 
     Example:
 
@@ -96,7 +97,7 @@ class Dataset(BaseDataset):
         return len(self.x)
 
     def __getitem__(self, rows: slice) -> "Dataset":
-        """A slice of rows, e.g. `data[:1000]`; a fixed draw is the slice of the whole's draw."""
+        """Returns a slice of the examples, e.g. `data[:1000]`, with their part of a fixed draw."""
         if not isinstance(rows, slice):
             raise TypeError("A Dataset is indexed by a slice, e.g. data[:100].")
         return self.take(rows)
@@ -105,8 +106,8 @@ class Dataset(BaseDataset):
         """Returns the examples `rows` (a slice or indices), with their labels, targets and draw.
 
         Args:
-            rows: slice or int array.
-            split: str. The new one's name of its split. Defaults to `None`: this one's.
+            rows: slice or int array. The examples to take.
+            split: str. The name of the new dataset's split. Defaults to `None`: this one's.
         """
         part = Dataset(
             self.x[rows],
@@ -146,9 +147,9 @@ class Dataset(BaseDataset):
         return self._to_float(self._draw() if self.binarize else self.x, drawn=bool(self.binarize))
 
     def levels(self) -> np.ndarray:
-        """The values that are to be reconstructed, as a likelihood's `check_support` takes them.
+        """Returns the values to be reconstructed, as a likelihood's `check_support` takes them.
 
-        Of bytes each value once, `[m, 1]`, unless columns differ (a table, `[n, columns]`).
+        Bytes give each value once, `[m, 1]`, unless columns differ (a table, `[n, columns]`).
         """
         stored = self.x if self.target is None else self.target
         if self.binarize:
@@ -210,7 +211,7 @@ class Dataset(BaseDataset):
         )
 
     def _draw(self) -> np.ndarray:
-        """The fixed binary draw, uint8 of 0 and 1."""
+        """Returns the fixed binary draw, uint8 of 0 and 1."""
         if self._fixed_draw is None:
             generator = np.random.Generator(np.random.Philox(self.seed))
             draw = np.empty(self.x.shape, np.uint8)
@@ -222,7 +223,7 @@ class Dataset(BaseDataset):
         return self._fixed_draw
 
     def _to_float(self, x, drawn: bool = False) -> np.ndarray:
-        """Stored values as float32; `drawn` are 0 and 1."""
+        """Returns stored values as float32; `drawn` ones are 0 and 1 already."""
         scale = x.dtype == np.uint8 and self.intensities and not drawn
         return x.astype(np.float32) / 255.0 if scale else x.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The one reading of an image file: what a model trains on is what an exported one is served."""
+"""The reading of image files, which is the same in training and in an exported model."""
 
 import functools
 import os
@@ -138,7 +138,7 @@ def _reason(message: str) -> str:
 
 
 def _head(contents, size: int):
-    """The first `size` bytes, with zeros where there are fewer."""
+    """Returns the first `size` bytes, filled up with zeros."""
     import tensorflow as tf
 
     padded = tf.strings.join([tf.strings.substr(contents, 0, size), tf.constant(b"\0" * size)])
@@ -222,7 +222,7 @@ def _orientation(exif):
     big = tf.strings.regex_full_match(_head(exif, 4), r"MM\x00\*")
     data = tf.cast(tf.io.decode_raw(tf.strings.substr(exif, 0, 1 << 16), tf.uint8), tf.int32)
     size = tf.size(data)
-    data = tf.concat([data, [0]], axis=0)  # Where they end, zeros are read: no tag is 0.
+    data = tf.concat([data, [0]], axis=0)  # Behind the end, zeros are read: no tag is 0.
 
     def numbers(places, count: int):
         at = places[:, None] + tf.range(count)

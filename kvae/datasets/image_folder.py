@@ -31,11 +31,11 @@ class ImageFolder(Stream):
         image_shape, labels, fit: as in `from_folder`.
         rows: optional int array. Which of the files, in the order of their paths. Defaults to
             `None`: all.
-        split, binarize, noise, seed: as of `Dataset`.
+        split, binarize, noise, seed: as for `Dataset`.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: as `from_folder`; a file that cannot be read is named when its turn comes.
+        ValueError: as in `from_folder`; a file that cannot be read is named when its turn comes.
 
     Example:
 

@@ -32,23 +32,23 @@ __all__ = [
     "unpacked",
 ]
 
-# The names under which TensorFlow Datasets and Hugging Face keep images and classes ...
+# The names under which TensorFlow Datasets and Hugging Face keep images and classes,
 _EVENTS = ("x", "image", "images", "img", "pixel_values")
 _LABELS = ("label", "labels")
-# ... and what may stand beside them without a meaning for a model.
+# and the names of entries beside them that mean nothing to a model.
 _IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/filename")
-_MISSING = ("NAType", "NaTType", "MaskedConstant")  # Of pandas and numpy, by their types.
+_MISSING = ("NAType", "NaTType", "MaskedConstant")  # Missing values of pandas and NumPy.
 
 
 def recognize(x: Any, name: str = "x") -> Any:
     """Returns data as an array, a tensor, or something that gives batches.
 
     Args:
-        x: anything. What a user has given.
-        name: str. How errors call it.
+        x: data of any kind.
+        name: str. The name of the argument in errors.
 
     Raises:
-        ValueError: for what is no data, with a word that says how to give it.
+        ValueError: for anything that is not data; the message says how to give it.
     """
     if type(x) is np.ndarray and x.dtype.kind in "buif" or isinstance(x, BaseDataset):
         return x
@@ -94,7 +94,7 @@ def blocks(data: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
 
 
 def _holds_blocks(data) -> bool:
-    """Checks whether `data` is a list, or what can be iterated over and is no kind of array."""
+    """Checks whether `data` is a list, or can be iterated over without being an array."""
     if isinstance(data, (str, bytes, BaseDataset)) or not hasattr(data, "__iter__"):
         return False
     return isinstance(data, (list, tuple)) or bool(_no_data(data))
@@ -212,7 +212,7 @@ def _unchecked(values, name: str) -> np.ndarray:
             f"({error}). Pad or cut them to one shape; a pair of data and labels is a tuple, "
             "(x, labels)."
         ) from None
-    except (RuntimeError, TypeError) as error:  # As torch raises them.
+    except (RuntimeError, TypeError) as error:  # These are torch's errors.
         raise ValueError(
             f"`{name}` is {_described(values)} that gives no array ({error}). A torch tensor is "
             "given as x.detach().cpu().numpy()."

@@ -24,21 +24,21 @@ class Shards(Stream):
     """A folder of TFRecord files that `write_shards` made.
 
     Records are `tf.train.Example`s of `x` (the bytes of one example) and, with labels, `label`.
-    `index.json` holds their shape and type, of each file the number of examples, the size and the
-    SHA-256, and a SHA-256 of itself. Files are read side by side, `window` examples are in memory
-    at a time.
+    `index.json` holds their shape and type, the number of examples, the size and the SHA-256 of
+    each file, and a SHA-256 of itself. Files are read side by side, and `window` examples are in
+    memory at a time.
 
     A shuffled epoch takes the files in an order of its own and shuffles within `window`: examples
     that were written far apart may never meet in a batch, so write them in a random order.
 
     Args:
         path: str or path. The folder.
-        only: optional sequence of int. Numbers of the files to read. Defaults to `None`: all.
-        window: int. Examples among which are shuffled. Defaults to `16384`.
+        only: optional sequence of int. The numbers of the files to read. Defaults to `None`: all.
+        window: int. The number of examples that are shuffled among each other. Defaults to `16384`.
         verify: bool. Whether the files' SHA-256 are checked first, at about a second for each
-            gigabyte. Without it their sizes are, and each record's checksum when it is read.
-            Defaults to `True`.
-        split, binarize, noise, seed: as of `Dataset`.
+            gigabyte. Otherwise their sizes are checked first, and each record's checksum when it is
+            read. Defaults to `True`.
+        split, binarize, noise, seed: as for `Dataset`.
 
     Raises:
         FileNotFoundError: if there is no such folder, or no `index.json` in it.
@@ -108,8 +108,8 @@ class Shards(Stream):
         index, workers = part
         if workers > len(self.files):
             raise ValueError(
-                f"{workers} workers need as many files at least, {self.name} has "
-                f"{len(self.files)}: write it with more of them."
+                f"{workers} workers need at least as many files, but {self.name} has "
+                f"{len(self.files)}. Write it again with more files."
             )
         steps = self.steps(batch_size, workers)
         seed = random.fold_in(self.seed, index) if workers > 1 else random.as_seed(self.seed)
@@ -138,7 +138,7 @@ class Shards(Stream):
         return steady(self._records(batch_size, (0, 1), steps, None).map(self._parsed))
 
     def _records(self, size: int, part, steps: int, epoch_seed):
-        """Batches of serialized examples: one epoch of `steps`, of which the last may be empty."""
+        """Makes one epoch of `steps` batches of serialized examples; the last may be empty."""
         import tensorflow as tf
 
         from kvae import random
@@ -173,7 +173,7 @@ class Shards(Stream):
         return records
 
     def _parsed(self, records):
-        """Values as they are stored `[batch, *event]`, and labels, of serialized examples."""
+        """Returns the stored values `[batch, *event]` and the labels of serialized examples."""
         import tensorflow as tf
 
         features = {"x": tf.io.FixedLenFeature([], tf.string)}
@@ -276,7 +276,7 @@ def write_shards(data: Any, path: str | os.PathLike, num_shards: int = 16) -> pa
 
 
 def _blocks(data):
-    """Arrays `x` and labels (or `None`) of what `write_shards` takes."""
+    """Yields arrays `x` and labels (or `None`) of the data that `write_shards` takes."""
     if isinstance(data, Dataset):
         yield data.x, data.labels
         return

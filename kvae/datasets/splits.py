@@ -17,7 +17,7 @@ __all__ = [
 Arrays = tuple[np.ndarray, np.ndarray | None]  # The examples and their labels.
 Splits = dict[str, Arrays]
 
-# What `DatasetInfo.split_rule` says of the two functions below.
+# The texts of `DatasetInfo.split_rule` for the two functions below.
 LAST_5000 = "validation = the last 5,000 images of the official training files"
 PERMUTED = "a fixed permutation (Philox bits, key 0), cut into train, validation, test"
 

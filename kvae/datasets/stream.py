@@ -16,7 +16,7 @@ from kvae.utils import names
 __all__ = ["ImageFolder", "Shards", "Stream", "is_path", "stream", "write_shards"]
 
 _SPLITS = ("train", "validation", "test")
-_HELD_OUT = 0.05  # Of a folder without splits, for validation and for testing each.
+_HELD_OUT = 0.05  # The share of a folder without splits that validation and test get each.
 
 
 def stream(
@@ -29,19 +29,20 @@ def stream(
 ) -> Stream:
     """Opens a split of a folder: of `Shards` or, for an `image_shape`, of image files.
 
-    Subfolders `train`, `validation` and `test` are the splits. Of a folder without them, a
-    twentieth of the images, or one of the shards, is held out for validation and for testing each.
+    Subfolders `train`, `validation` and `test` are the splits. In a folder without them, a
+    twentieth of the images, or one of the shards, is held out for validation, and as much for
+    testing.
 
     Args:
         path: str or path. The folder.
         split: str. `"train"`, `"validation"` or `"test"`.
         image_shape: tuple `(height, width, channels)` that images are resized to. Defaults to
             `None`: the folder holds shards.
-        binarize, seed: as of `Dataset`.
+        binarize, seed: as for `Dataset`.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: for an unknown split, and where there is too little to hold out.
+        ValueError: for an unknown split, and when there is too little to hold out.
     """
     if split not in _SPLITS:
         raise names.unknown_name("split", split, _SPLITS)
@@ -75,5 +76,5 @@ def stream(
 
 
 def is_path(name: str) -> bool:
-    """Whether a name is a folder's, and not that of a named dataset."""
+    """Checks whether a name is that of a folder, and not that of a named dataset."""
     return os.sep in name

@@ -28,13 +28,13 @@ def checked(
     Args:
         weights: array or list `[n]` or `[n, 1]` of numbers.
         n: int. The number of examples.
-        name: str. How errors call it. Defaults to `"sample_weight"`.
-        batch: bool. Whether they are those of one batch of many, in which all may be zero. Defaults
-            to `False`.
+        name: str. The name of the weights in errors. Defaults to `"sample_weight"`.
+        batch: bool. Whether the weights are those of a single batch, in which all may be zero.
+            Defaults to `False`.
 
     Raises:
-        ValueError: for another shape or number of weights, what are no numbers, weights that are
-            NaN, infinite or negative, and weights that are all zero.
+        ValueError: for another shape or number of weights, for values that are not numbers, for
+            weights that are NaN, infinite or negative, and for weights that are all zero.
     """
     weights = kinds.as_array(weights, name)
     check_shape(weights.shape, name)

@@ -1,4 +1,4 @@
-"""One call that measures a model on a data set."""
+"""One call that measures a model on a dataset."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,13 +20,13 @@ from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["Evaluation", "evaluate", "figure_rows"]
 
-# Examples that are looked at, at most: the cost of the latents grows with their square, and of the
-# curve every example takes seconds.
+# The most examples that are measured: the cost of the latents grows with their square, and every
+# example of the curve takes seconds.
 _LATENTS, _PROBES, _CURVE = 5000, 10_000, 100
 
 
 class Evaluation(Result):
-    """What `evaluate` returns: a mapping, which prints as tables and writes a page with pictures.
+    """The result of `evaluate`: a mapping that prints as tables and writes a page with pictures.
 
     Attributes:
         log_prob: `LogProb` or `None`. The estimates of each example.
@@ -89,11 +89,12 @@ def evaluate(
         a VAE also `nll`, the dict of `LogProb.summary`; not for vector-quantized codes, of which
         all importance samples give the ELBO. For an autoencoder `mse` and, with a Bernoulli
         likelihood, `bce_per_pixel` and its `bce_standard_error` over the examples, all at the
-        code's reconstruction. Dicts `latents`, `quality`, `probes` and `rate_distortion`, as far as
-        asked for.
+        code's reconstruction. The dicts `latents`, `quality`, `probes` and `rate_distortion` are
+        there when they were asked for.
 
     Raises:
-        ValueError: for probes without labels or without `train`, and what the functions raise.
+        ValueError: for probes without labels or without `train`, and for the reasons of the single
+            functions.
 
     Example:
 
@@ -182,7 +183,7 @@ def figure_rows(values: Mapping) -> list[tuple[str, str, str]]:
 
 
 def _latents(model, data, summary) -> Result:
-    """The figures of a `LatentSummary`."""
+    """Returns the figures of a `LatentSummary` as a `Result`."""
     arrays = ("kl_per_dimension", "marginal_kl_per_dimension", "variance_of_means")
     found = {name: getattr(summary, name) for name in arrays}
     values = {
@@ -225,7 +226,7 @@ def _latents(model, data, summary) -> Result:
 
 
 def _probes(model, data, train, seed: int) -> Result:
-    """What classifiers find of the labels in the mean codes."""
+    """Measures how well classifiers find the labels in the mean codes."""
     train = train[:_PROBES]
     if not isinstance(data, Dataset):
         data = data[:_PROBES]

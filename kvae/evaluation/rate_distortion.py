@@ -1,4 +1,4 @@
-"""What models pay for their codes, and what they get for it."""
+"""Rate and distortion: what models pay for their codes, and how well these reconstruct."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,10 +23,11 @@ def rate_distortion(
 ) -> Result:
     """Compares models by rate and distortion, whose sum is −ELBO.
 
-    The rate is R = E KL(q(z|x) ‖ p(z)), the distortion D = −E log p(x|z), both in nats per example.
-    Models of equal ELBO lie on a line R + D = const; where on it says how much the codes carry. A
-    model at R = 0 ignores its latents, one with a small D and a large R is an autoencoder. β-VAEs
-    move along the curve. Distortions compare under one likelihood and one data set only.
+    The rate is R = E KL(q(z|x) ‖ p(z)), the distortion D = −E log p(x|z), both in nats per
+    example. Models of equal ELBO lie on a line R + D = const; where on it says how much the
+    codes carry. A model at R = 0 ignores its latents, one with a small D and a large R is an
+    autoencoder. β-VAEs move along the curve. Distortions compare under the same likelihood and
+    on the same dataset only.
 
     Args:
         models: mapping from names to `kvae.VAE`, or to results: mappings with `kl` and

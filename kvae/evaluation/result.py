@@ -20,7 +20,7 @@ class Result(Mapping):
     Args:
         title: str. What was measured.
         values: dict. The figures by name, as plain data.
-        columns, rows: of the table. Floats are shown to four significant digits.
+        columns, rows: the table. Floats are shown to four significant digits.
         note: str. A line under the title: settings, and how to read the figures.
         parts: sequence of `Result`. Their tables and pictures follow; their figures are among
             `values` where they are to be.
@@ -126,7 +126,7 @@ class Result(Mapping):
         return pictures
 
     def _report(self, names: Collection[str]) -> Page:
-        """The page, with the pictures of these names."""
+        """Returns the page, with the pictures of these names."""
         report = Page(self.title, self.note)
         report.table(self._columns, self._rows)
         shown = [(f"{n}.png", text) for n, (text, _) in self.pictures.items() if n in names]

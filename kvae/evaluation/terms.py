@@ -1,4 +1,4 @@
-"""The means of what an objective reports."""
+"""The terms of an objective, and their means over a dataset."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ def batch_terms(model: Any, x: Any, label: Any, target: Any, seed: Any) -> dict[
 
 @evaluated_eagerly
 def mean_terms(model: Any, data: Any, *, batch_size: int = 100, seed: int = 0) -> dict[str, float]:
-    """Returns the means of what the objective reports over a data set, in nats per example.
+    """Returns the means of the terms that the objective reports, in nats per example.
 
-    That is `elbo`, `reconstruction`, `kl` and whatever else its `metric_names` list. Other entries
-    of its `terms` need be neither numbers of each example nor nats, and are left out.
+    These are `elbo`, `reconstruction`, `kl` and the other `metric_names`. Further entries of its
+    `terms` need not be one number for each example, nor nats, and are left out.
 
-    Of an autoencoder also the `squared_error` at the code's reconstruction, summed over the event,
-    and the `standard_error` of the mean reconstruction term over the examples.
+    For an autoencoder they include the `squared_error` at the code's reconstruction, summed over
+    the event, and the `standard_error` of the mean reconstruction term over the examples.
     """
     reported = {"elbo", "reconstruction", "kl", *model.objective.metric_names()}
     data = model.as_dataset(data)

@@ -1,4 +1,4 @@
-"""What all latents together look like: the KL of each dimension, and the aggregate posterior."""
+"""Pictures of all latents together: the KL of each dimension, and the aggregate posterior."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kl_per_dimension(
 
     Raises:
         ValueError: for a summary without KLs of dimensions: that of an autoencoder, or where the KL
-            is no sum over dimensions.
+            is not a sum over dimensions.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What the pictures need of a model and of data, as checked numpy arrays."""
+"""The inputs of the pictures, from a model and from data, as checked NumPy arrays."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def finite(values: Any, source: str) -> np.ndarray:
 
 
 def given(vae: Any, x: Any, label: Any = None, rows: int = 0) -> tuple:
-    """Returns what a model takes beside `x` or z: a conditional one takes labels.
+    """Returns the further inputs of a model beside `x` or z: a conditional one takes labels.
 
     Args:
         vae: the model; one that is not conditional refuses a `label` when it is called.

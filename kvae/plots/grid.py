@@ -29,9 +29,9 @@ __all__ = [
     "value_bounds",
 ]
 
-# Pixels that a picture may take before its images are no longer enlarged.
+# The pixels of a picture up to which its images are enlarged.
 _WIDTH, _HEIGHT, _CELL = 1200, 960, 160
-# Of a picture without words, in pixels.
+# The width of a picture without words, in pixels.
 THUMBNAIL = 720
 # More variables than this are drawn as a line: bars would be thinner than their gaps.
 _MOST_BARS = 40
@@ -105,7 +105,7 @@ def value_bounds(values: np.ndarray, decoded: bool) -> tuple[float, float]:
     """Returns the (black, white) values of images: [0, 1] or [-1, 1] where they are meant so.
 
     A Gaussian's mean may leave its data's range here and there, which must not wash out the
-    picture: of decoded values, the most extreme hundredth is not looked at.
+    picture: of decoded values, the most extreme hundredth is left out.
     """
     low, high = np.quantile(values, (0.005, 0.995)) if decoded else (values.min(), values.max())
     low, high = float(low), float(high)
@@ -155,7 +155,7 @@ def thumbnail(events: np.ndarray, cols: int, *, width: int = THUMBNAIL, gap: int
         uint8 array [height, width] or [height, width, 3 or 4].
 
     Raises:
-        ValueError: if the events are no images.
+        ValueError: if the events are not images.
     """
     event_kind(events.shape[1:], "image")
     low, high = value_bounds(events, decoded=True)

@@ -1,4 +1,4 @@
-"""Where the examples lie in the latent space."""
+"""Pictures of the examples' places in the latent space."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def slices(
         matplotlib.figure.Figure.
 
     Raises:
-        ValueError: if the model's events are no volumes, or x does not fit it.
+        ValueError: if the model's events are not volumes, or x does not fit it.
 
     Example:
 

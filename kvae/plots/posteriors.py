@@ -59,7 +59,8 @@ def add_ellipses(
         means: array [n, 2].
         covariances: array [n, 2, 2].
         sigmas: float. Semi-axes in standard deviations. Defaults to 1.
-        **look: of `matplotlib.collections.EllipseCollection`: facecolors, edgecolors, linewidths.
+        **look: arguments of `matplotlib.collections.EllipseCollection`, such as `facecolors`,
+            `edgecolors` and `linewidths`.
     """
     from matplotlib.collections import EllipseCollection
 
@@ -83,7 +84,7 @@ def posterior_map(
     """Draws each example's posterior as an ellipse, and beside it the decoded plane.
 
     Both panels show the same part of a plane of two latents. An ellipse's semi-axes are the
-    standard deviations of q(z|x), in the units of the axes; for posteriors that are no Gaussians,
+    standard deviations of q(z|x), in the units of the axes; for posteriors that are not Gaussian,
     those of their draws.
 
     Args:
@@ -188,7 +189,7 @@ def _draw_ellipses(ax: Axes, means, covariances, sigmas, classes) -> None:
 
 
 def _limits(means, covariances) -> list[tuple[float, float]]:
-    """A square that holds nearly all of the posteriors."""
+    """Returns the limits of a square that holds nearly all of the posteriors."""
     spread = np.sqrt(np.einsum("nii->ni", covariances))
     low = np.quantile(means - spread, 0.003, axis=0)
     high = np.quantile(means + spread, 0.997, axis=0)

@@ -102,7 +102,7 @@ def rate_distortion(
     """Draws models by rate and distortion, over lines of equal ELBO.
 
     Args:
-        result: what `kvae.evaluation.rate_distortion` returns, or `rate_distortion_curve`, whose
+        result: the `Result` of `kvae.evaluation.rate_distortion` or `rate_distortion_curve`, whose
             curve is drawn as a line.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         title: str. The figure's title.
@@ -148,6 +148,6 @@ def rate_distortion(
 
 
 def _within(curve: dict, rate: np.ndarray, distortion: np.ndarray) -> tuple:
-    """The part of a curve that is among the points."""
+    """Returns the part of a curve that lies among the points."""
     inside = (curve["rate"] <= rate.max()) & (curve["distortion"] <= distortion.max())
     return curve["rate"][inside], curve["distortion"][inside]

@@ -1,4 +1,4 @@
-"""The manifold: what the decoder makes of a regular grid of codes."""
+"""The manifold: the decoded images of a regular grid of codes."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ LIKELIHOODS = {
 _LEVELS = {"digits": 17, "mnist": 256}
 _IMAGES, _SAMPLES = 1000, 200
 _PROBE = 10_000
-_MARGIN = 0.03  # Of accuracies that count as equal.
+_MARGIN = 0.03  # Accuracies that differ by less count as equal.
 
 
 @register("bernoulli-or-mse")
@@ -80,7 +80,7 @@ class Binned(Likelihood):
 
     The bins of `levels` equal steps from 0 to 1 have their borders half way between the levels.
     What a Gaussian puts below 0 and above 1 goes to the first and to the last, or is lost. The
-    Bernoulli's numbers are no density of grey values; divided by what they integrate to, they are
+    Bernoulli's numbers are not a density of grey values; divided by their integral, they are
     those of the continuous Bernoulli.
 
     Args:
@@ -120,8 +120,8 @@ class Binned(Likelihood):
 
 
 def _continuous_bernoulli_mass(logits, low, high):
-    """log of `∫ exp(l t) dt / ∫₀¹ exp(l t) dt` from `low` to `high`."""
-    # For l < 0 the mirror image; near 0 it is uniform.
+    """Returns the logarithm of `∫ exp(l t) dt / ∫₀¹ exp(l t) dt` from `low` to `high`."""
+    # A negative l is mirrored; near 0 the density is uniform.
     falling = logits < 0
     low, high = ops.where(falling, 1.0 - high, low), ops.where(falling, 1.0 - low, high)
     slope = ops.maximum(ops.abs(logits), 1e-3)
@@ -157,7 +157,7 @@ def _measure(lab, run, levels) -> dict:
 
 
 def _binned_log_prob(lab, run, x, levels, tails) -> np.ndarray:
-    """log P of the images' grey levels, `[n]`, in nats, by importance sampling."""
+    """Estimates log P of the images' grey levels, `[n]`, in nats, by importance sampling."""
 
     def measure():
         vae = run.vae
@@ -178,7 +178,7 @@ def _binned_log_prob(lab, run, x, levels, tails) -> np.ndarray:
 
 
 def _sigma(run, params) -> str:
-    """The Gaussian's standard deviation: one number, or the quartiles over pixels."""
+    """Returns the Gaussian's standard deviation: one number, or the quartiles over pixels."""
     outputs = run.vae.decode_params(params["z_mean"])
     if "log_var" not in outputs:
         return ""

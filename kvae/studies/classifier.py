@@ -12,7 +12,7 @@ from kvae.studies.lab import Lab
 
 __all__ = ["Classifier", "sample_count", "sample_distances"]
 
-# Enough for about 95 % on MNIST, in seconds.
+# These reach an accuracy of about 95 % on MNIST, in seconds.
 _EXAMPLES, _UNITS, _EPOCHS = 10_000, 64, 30
 
 
@@ -32,7 +32,7 @@ class Classifier:
             (_UNITS,), max_iter=_EPOCHS, early_stopping=False, random_state=seed, tol=0.0
         )
         self._model.n_iter_no_change = _EPOCHS
-        with warnings.catch_warnings():  # Of an end by the number of epochs, which is meant.
+        with warnings.catch_warnings():  # It ends by the number of epochs, as it should.
             warnings.simplefilter("ignore")
             self._model.fit(x, data.labels[: len(x)])
 
@@ -40,12 +40,12 @@ class Classifier:
         return float(self._model.score(_flat(data.examples), data.labels))
 
     def features(self, images: ArrayLike) -> np.ndarray:
-        """The hidden layer, `[n, 64]`."""
+        """Returns the hidden layer, `[n, 64]`."""
         weights, biases = self._model.coefs_[0], self._model.intercepts_[0]
         return np.maximum(_flat(images) @ weights + biases, 0.0)
 
     def confidence(self, images: ArrayLike) -> np.ndarray:
-        """The probability of the most probable class, `[n]`."""
+        """Returns the probability of the most probable class, `[n]`."""
         return self._model.predict_proba(_flat(images)).max(axis=-1)
 
 
@@ -55,14 +55,14 @@ def _flat(images) -> np.ndarray:
 
 
 def sample_count(lab: Lab) -> int:
-    """How many samples are compared with as many test images."""
+    """Returns the number of samples, which are compared with as many test images."""
     return min(2000, len(lab.data("test")))
 
 
 def sample_distances(
     lab: Lab, judge: Classifier, draw: Callable[[int, int], ArrayLike]
 ) -> np.ndarray:
-    """Fréchet distances between generated and test images, one for each of four seeds.
+    """Returns Fréchet distances between generated and test images, for each of four seeds.
 
     Args:
         lab: `Lab`.

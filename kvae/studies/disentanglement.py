@@ -28,12 +28,12 @@ METHODS = {
 _SEEDS = 3
 _SHOWN = ("factor_vae_score", "mig", "dci_disentanglement")
 _QUICK = {"num_train": 300, "num_test": 100, "num_groups": 10, "group_size": 8}
-_WALK = 9  # Images of a walk along one latent.
+_WALK = 9  # The number of images of a walk along one latent.
 
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """What was measured of one training."""
+    """The measurements of one training."""
 
     method: str
     seed: int
@@ -47,13 +47,13 @@ class _Row:
 
 
 def of_seeds(values: ArrayLike) -> Difference:
-    """The mean over trainings, with its standard error."""
+    """Returns the mean over trainings, with its standard error."""
     values = np.asarray(values, np.float64)
     return Difference(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
 
 
 def gap(first: ArrayLike, second: ArrayLike) -> Difference:
-    """The difference of two methods' means over their trainings, which are independent."""
+    """Returns the difference of two methods' means over their independent trainings."""
     a, b = of_seeds(first), of_seeds(second)
     return Difference(a.value - b.value, float(np.hypot(a.error, b.error)))
 

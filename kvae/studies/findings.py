@@ -1,4 +1,4 @@
-"""Claims, what the figures say of them, and the words for it."""
+"""Claims, the verdicts of the figures on them, and their words."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ __all__ = ["Finding", "difference", "signed"]
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A claim that people make, held against a table.
+    """A claim that people make, and the verdict of the figures.
 
     Attributes:
         claim: str. A sentence.
@@ -40,7 +40,7 @@ class Difference:
     error: float
 
     def exceeds(self, threshold: float = 0.0, sigmas: float = 2.0) -> bool | None:
-        """Whether the difference is more than `threshold`: `None` within `sigmas` errors of it."""
+        """Checks whether it is more than `threshold`; `None` within `sigmas` errors of that."""
         distance = self.value - threshold
         if not math.isfinite(distance):
             return None
@@ -57,5 +57,5 @@ def difference(first: ArrayLike, second: ArrayLike) -> Difference:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, the minus as people write it."""
+    """Returns a number as text, with its sign and a typographic minus."""
     return f"{value:+.{digits}f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""Where the experiments of a study run: data, cached trainings, measurements, the report."""
+"""The lab of a study: its data, cached trainings, measurements and report."""
 
 import dataclasses
 import functools
@@ -35,12 +35,13 @@ __all__ = ["Lab", "Run", "Scale"]
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How large the experiments are.
+    """The size of the experiments.
 
     Attributes:
         hidden: tuple. Widths of the dense networks (tanh).
         latent_dim: int.
-        epochs, batch_size, learning_rate: the usual; the rate falls by a half cosine to 2 %.
+        epochs, batch_size: int.
+        learning_rate: float. Its first value, which falls by a half cosine to 2 %.
         num_samples: int. Importance samples for log p(x).
         limit: int or `None`. Examples of each split that are used, `None` for all.
         compiled: bool. Whether trainings are compiled by XLA, several steps at a time.
@@ -69,16 +70,16 @@ SCALES = {
         compiled=True,
     ),
 }
-# For a look at what a study does, in seconds: the figures mean little.
+# A quick look at a study takes seconds; its figures mean little.
 _QUICK = {"epochs": 3, "num_samples": 50, "limit": 500, "compiled": False}
 
 
 class Run:
-    """One trained model, and what was measured of it; measurements are cached in its folder.
+    """A trained model with its measurements, which are cached in its folder.
 
     Attributes:
-        name: str. What tables and plots call it.
-        binarize: str or `None`. How the data of its training were binarized.
+        name: str. The model's name in tables and plots.
+        binarize: str or `None`. How the data of its training was binarized.
         vae: `kvae.VAE` with the weights of the best epoch by validation loss.
         history: dict of lists, an entry for each epoch.
         seconds: float. Time of the training.
@@ -101,7 +102,7 @@ class Run:
     def measured(
         self, name: str, function: Callable[[], Mapping[str, ArrayLike]]
     ) -> dict[str, np.ndarray]:
-        """Returns `function()`, a dict of arrays, or what it gave when it was last called."""
+        """Returns `function()`, a dict of arrays, or the cached result of an earlier call."""
         path = self.folder / f"{name}.npz"
         if path.exists():
             try:
@@ -178,22 +179,22 @@ class Lab:
     """The setting of one study.
 
     Args:
-        study: str. Its name.
-        question: str. What it asks, the title of its report.
+        study: str. The study's name.
+        question: str. The study's question, the title of its report.
         dataset: str. One of `kvae.datasets.names()`, of images. Defaults to `"digits"`.
         quick: bool. A few epochs on a few examples. Defaults to `False`.
-        seed: int. Of weights, noise, data order and measurements. Defaults to `0`.
-        folder: path. Where the report goes.
-        cache: path. Where trained models and measurements are kept; a study that is started again
-            goes on where it was, and studies share equal trainings.
-        say: callable that is told the progress in lines of text.
+        seed: int. The seed of weights, noise, data order and measurements. Defaults to `0`.
+        folder: path. The folder of the report. Defaults to `None`: `studies/STUDY-DATASET`.
+        cache: path. The folder that keeps trained models and measurements; a study that is started
+            again goes on where it was, and studies share equal trainings.
+        say: callable. It is given lines of text about the progress. Defaults to `print`.
 
     Attributes:
         scale: `Scale`.
-        likelihood_images: int or `None`. How many test images log p(x) is estimated for, from the
-            first on; a study may set it where the estimate is dear, and to 0 where it has none.
-            Defaults to `None`, all.
-        report: `kvae.utils.pages.Page`. Its body; `write` puts the conclusion before it.
+        likelihood_images: int or `None`. The number of test images, from the first on, for which
+            log p(x) is estimated. A study sets it when the estimate takes long, and to 0 when it
+            makes none. Defaults to `None`: all of them.
+        report: `kvae.utils.pages.Page`. The report's body; `write` puts the conclusion before it.
     """
 
     def __init__(
@@ -236,7 +237,7 @@ class Lab:
         return data if self.scale.limit is None else data[: self.scale.limit]
 
     def test_images(self, run: Run) -> np.ndarray:
-        """The test set as `run`'s model takes it: one fixed binary draw, or intensities."""
+        """Returns the test set as `run`'s model takes it: one fixed binary draw, or intensities."""
         return self.data("test", run.binarize).examples
 
     # Trainings.
@@ -259,14 +260,14 @@ class Lab:
         """Trains a dense VAE with `model.fit`, or loads it when it was trained before.
 
         Args:
-            name: str. What tables and plots call the model.
+            name: str. The model's name in tables and plots.
             posterior, prior, likelihood, objective: parts, or their names, as for `kvae.VAE`.
-            binarize: of the data. Defaults to `"dynamic"`.
-            latent_dim, epochs: instead of the scale's.
+            binarize: str or `None`. The binarization of the data. Defaults to `"dynamic"`.
+            latent_dim, epochs: int. Values that replace the scale's. Default to `None`.
             seed: int. Of the weights and the noise. Defaults to `None`, the lab's.
-            monitor: str. What chooses the best epoch: `"val_loss"` or `"val_elbo"`. Defaults to
-                `"val_loss"`.
-            callbacks: further Keras callbacks; they see nothing of a training that is loaded.
+            monitor: str. The figure that chooses the best epoch, `"val_loss"` or `"val_elbo"`.
+                Defaults to `"val_loss"`.
+            callbacks: further Keras callbacks, which are not called when the training is loaded.
 
         Returns:
             `Run`.
@@ -357,7 +358,7 @@ class Lab:
             draw(path)
 
     def finding(self, claim: str, holds: bool | None, evidence: str) -> Finding:
-        """Notes what the figures say of a claim; the conclusion is the list of these."""
+        """Adds a finding, the verdict of the figures on a claim, to the report's conclusion."""
         found = Finding(claim, holds, evidence)
         self.findings.append(found)
         return found
@@ -398,7 +399,7 @@ class Lab:
 
 
 def _facts(part) -> dict:
-    """What makes a part another part: its class, and the settings that differ from the defaults.
+    """Returns what tells a part from others: its class, and settings that are not defaults.
 
     So the cache outlives new settings, and names, which count up in a process, stay out.
     """
@@ -417,7 +418,7 @@ def _facts(part) -> dict:
 
 
 def _nameless(value):
-    """A configuration without the names of the layers in it; those of types of numbers stay."""
+    """Returns a configuration without the names of layers; those of dtypes stay."""
     if isinstance(value, dict):
         if value.get("class_name") == "DTypePolicy":
             return value

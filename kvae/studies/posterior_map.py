@@ -1,4 +1,4 @@
-"""What do the posteriors of a data set look like, and what does their plane decode to?"""
+"""What do the posteriors of a dataset look like, and what does their plane decode to?"""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,7 +70,7 @@ def _codes(run, data) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _confusion(known, known_labels, means, labels) -> list[tuple[float, str]]:
-    """Pairs of classes by the share of their test images that the neighbours mistake."""
+    """Returns pairs of classes, by the share of their test images that the neighbours mistake."""
     from sklearn.metrics import confusion_matrix
     from sklearn.neighbors import KNeighborsClassifier
 

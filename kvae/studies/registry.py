@@ -1,4 +1,4 @@
-"""What a study is, and the register of all of them."""
+"""The base class of studies, and their register."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar

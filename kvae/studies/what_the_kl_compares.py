@@ -74,7 +74,7 @@ class HonestNoise(WideNoise):
 def honest(vae: Any, least: float = 1e-3) -> VAE:
     """Returns the model with the density of what its posterior draws, and a σ of `least` or more.
 
-    Of a point there is no density, and from a narrow one the estimate of log p(x) is too low.
+    A point has no density, and from a narrow density the estimate of log p(x) is too low.
     """
     mistaken = isinstance(vae.posterior, MistakenNoise)
     posterior = (HonestNoise if mistaken else WideNoise)(vae.latent_dim, least)
@@ -178,7 +178,7 @@ def _decompose(lab, run) -> dict[str, float]:
 
 
 def _log_prob(lab, run) -> np.ndarray:
-    """log p(x) of the first test images, `[n]`, in nats, by annealing.
+    """Estimates log p(x) of the first test images, `[n]`, in nats, by annealing.
 
     Importance samples from a posterior that was trained on the mistake miss most of p(z|x): on
     MNIST they are 5 nats too low with the best of several widths, and 20 with its own.

@@ -66,7 +66,7 @@ def expectation_gap(
         params: dict. The posterior's parameters of `x`.
         x: tensor `[batch, *event]`.
         num_samples: int.
-        seed: as everywhere.
+        seed: int. The seed of the draws.
     """
     at_mean = vae.likelihood.log_prob(vae.decode_params(vae.posterior.mean(params)), x)
     z = vae.posterior.sample(params, num_samples, seed=seed)
@@ -106,10 +106,10 @@ def gradient_noise(
         objective: `kvae.objectives.Objective`.
         x: tensor `[batch, *event]`, the same in each repetition; the noise differs.
         repeats: int.
-        seed: as everywhere.
+        seed: int. The seed of the draws.
     """
     variables = vae.encoder.trainable_variables + vae.posterior.trainable_variables
-    # As plain variables: under a tape those of Keras are their values.
+    # The tape watches plain variables: those of Keras are read as their values under it.
     variables = [variable.value for variable in variables]
 
     @tf.function
@@ -167,7 +167,7 @@ def with_fitted_prior(lab: Lab, run: Run) -> Run:
         )
 
     x = lab.data("validation").examples[:300]
-    with warnings.catch_warnings():  # Of few samples: they only choose a width.
+    with warnings.catch_warnings():  # A few samples suffice, since they only choose a width.
         warnings.simplefilter("ignore")
         bounds = {
             log_var: build(log_var).log_prob(x, num_samples=20, seed=lab.seed).value.mean()
@@ -186,7 +186,7 @@ def with_fitted_prior(lab: Lab, run: Run) -> Run:
 
 
 def _reconstruction_at_mean(lab, run) -> np.ndarray:
-    """−log p(x|E[z]) on the test split in nats, `[n]`."""
+    """Returns −log p(x|E[z]) on the test split in nats, `[n]`."""
 
     def measure():
         x = lab.test_images(run)
@@ -219,7 +219,7 @@ def _gap(lab, run):
 
 
 def _noise(lab, run, x):
-    """The gradient's variance by the number of samples, and by the estimator with one sample."""
+    """Measures the gradient's variance for several numbers of samples and several estimators."""
     x = x[:_BATCH]
 
     def measure():
@@ -240,7 +240,7 @@ def _noise(lab, run, x):
 
 
 def _slope(noise) -> float:
-    """Of the variance against L, both in logarithms."""
+    """Returns the slope of the variance against L, both in logarithms."""
     return float(np.polyfit(np.log(_NOISE_SAMPLES), np.log(noise), 1)[0])
 
 

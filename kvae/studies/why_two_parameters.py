@@ -60,7 +60,7 @@ def _measure(lab, run, judge) -> dict:
 
 
 def _midpoints(lab, run, codes, labels, judge) -> np.ndarray:
-    """The judge's confidence in what lies half way between two test images of unlike classes."""
+    """Returns the judge's confidence in the middle between two test images of unlike classes."""
     rng = np.random.default_rng(lab.seed)
     pairs = rng.integers(0, len(codes), size=(4000, 2))
     pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]][:1000]
@@ -68,7 +68,7 @@ def _midpoints(lab, run, codes, labels, judge) -> np.ndarray:
 
 
 def _fitted_gaussian(lab, run, judge) -> np.ndarray:
-    """Fréchet distances of an autoencoder that draws from a Gaussian fitted to its codes."""
+    """Returns Fréchet distances of an autoencoder, sampled by a Gaussian fitted to its codes."""
     codes, _ = _codes(lab, run, "train")
     mean, covariance = codes.mean(axis=0), np.cov(codes, rowvar=False)
 

@@ -37,11 +37,11 @@ pre { background: var(--card); padding: .75rem 1rem; border-radius: .4rem; overf
 def drawing(path, failed: dict[str, str] | None = None) -> Iterator[pathlib.Path]:
     """Draws a picture within the block; a failure is a `RuntimeWarning`, and the work goes on.
 
-    No picture is worth the numbers that it shows: write those first.
+    Write the numbers first: no picture is worth the numbers that it shows.
 
     Args:
-        path: str or path. Where the picture goes.
-        failed: optional dict, which gets the reason for a failure by the name of the file.
+        path: str or path. The file of the picture.
+        failed: optional dict. It gets the reason for a failure, by the name of the file.
 
     Example:
 
@@ -81,7 +81,7 @@ class Page:
     def __init__(self, title: str, lead: str = ""):
         self.title, self.lead = title, lead
         self._blocks: list[tuple[str, tuple]] = []
-        self._failed: dict[str, str] = {}  # By the name of a picture: why it was not drawn.
+        self._failed: dict[str, str] = {}  # The reasons for failures, by the picture's name.
 
     def heading(self, text: str) -> None:
         self._blocks.append(("heading", (text,)))
@@ -101,7 +101,7 @@ class Page:
         self._blocks.append(("images", pictures))
 
     def drawing(self, path):
-        """As `drawing`; a picture that fails is left out of the page, which says why."""
+        """Does what `drawing` does; the page leaves out a picture that fails, and says why."""
         return drawing(path, self._failed)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
@@ -114,7 +114,7 @@ class Page:
         self._failed.update(other._failed)
 
     def _shown(self) -> Iterator[tuple[str, tuple]]:
-        """The blocks, with words in place of the pictures that were not drawn."""
+        """Yields the blocks, with words in place of the pictures that were not drawn."""
         for kind, content in self._blocks:
             if kind != "images":
                 yield kind, content
@@ -173,7 +173,7 @@ def _html_table(columns, rows) -> str:
 
 
 def _inline(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Returns text that Markdown shows as it is."""
     return re.sub(r"([\\`*_<>\[\]#|~])", r"\\\1", text)
 
 

@@ -26,7 +26,7 @@ _FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
 _SIZE = 64
 _REACH = 16  # Pixels from a sprite's centre to the border of its stamp.
 _STAMP = 2 * _REACH + 1
-_ONE = 2**14  # What 1 pixel is in the whole numbers in which sprites are drawn.
+_ONE = 2**14  # The length of a pixel in the whole numbers in which sprites are drawn.
 _HELD_OUT = {"test": 10_000, "validation": 5_000}
 
 
@@ -123,7 +123,7 @@ class Sprites:
         if n < 0:
             raise ValueError(f"`n` is at least 0, not {n}.")
         # NumPy promises the raw bits of Philox forever, but not those of `Generator.integers`.
-        # 64 bits are so many more than 40 values that the remainder is uniform to 1 in 10**17.
+        # The remainder of 64 random bits by 40 or fewer is uniform to 1 in 10**17.
         bits = np.random.Philox(np.random.SeedSequence(seed)).random_raw(5 * n).reshape(n, 5)
         factors = (bits % np.array(self.factor_sizes, np.uint64)).astype(np.int64)
         for name, value in (fixed or {}).items():
@@ -283,7 +283,7 @@ def _order() -> np.ndarray:
 def _stamps() -> np.ndarray:
     """Every sprite about its centre: uint8 `[3, 6, 40, 33, 33]`, 0 or 255.
 
-    Only the cosines are no whole numbers, and they are rounded to some before they are used.
+    Only the cosines are not whole numbers; they are rounded before they are used.
     """
     down, right = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
     up = -down

@@ -105,7 +105,7 @@ def dci_from_importance(importance: ArrayLike) -> dict[str, float]:
 
 
 def _concentration(weights) -> float:
-    """1 − the entropy of each row in units of its maximum, averaged by the rows' sums."""
+    """Returns 1 − the entropy of each row in units of its maximum, averaged by the rows' sums."""
     rows, total = weights.sum(axis=1, keepdims=True), weights.sum()
     if total == 0:
         return 0.0
@@ -116,7 +116,7 @@ def _concentration(weights) -> float:
 
 
 def _random_forest(codes, factor, seed):
-    """The forest whose leaves, of a size that keeps it from splitting on noise, predict best.
+    """Returns the forest that predicts best, by the size of its leaves, which keeps out noise.
 
     Importances depend on that size: the trees of a code that says little, grown to the last
     example, rely on noise more than on it.

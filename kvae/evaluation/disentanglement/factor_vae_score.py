@@ -57,7 +57,7 @@ def factor_vae_score(
         return {"factor_vae_score": 0.0, "factor_vae_score_train": 0.0}
 
     def votes(n, number):
-        """How many groups each code (in rows) has of each factor (in columns)."""
+        """Counts the groups of each factor (in columns) that each code (in rows) stands for."""
         chosen = choose_factors(data, n, (seed, 6, number))
         values = data.sample_factors(n, (seed, 7, number))[:, None]
         factors = fixed_values(data, chosen, group_size, values, (seed, 8, number))

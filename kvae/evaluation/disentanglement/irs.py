@@ -1,4 +1,4 @@
-"""IRS: how little a code moves when the factors that it does not stand for are changed."""
+"""IRS: the robustness of each code against changes of the factors it does not stand for."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def irs(
     with the largest distances as weights.
 
     Returns:
-        dict: `irs`, from 0 to 1. Codes that know nothing do not come near 0: of 10,000 draws of
+        dict: `irs`, from 0 to 1. Codes without information do not come near 0: of 10,000 draws of
         Gaussian noise the largest distance is half as much again as the quantile, so that it has
         more than a third. Codes that mix two factors alike have about a half.
 

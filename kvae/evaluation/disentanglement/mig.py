@@ -46,7 +46,7 @@ def mig(
         dict: `mig`, from 0 to 1.
 
     Raises:
-        ValueError: for codes that are no finite array `[n, latent_dim]`, or a conditional model.
+        ValueError: for codes that are not a finite array `[n, latent_dim]`, or a conditional model.
 
     Example:
 

@@ -83,7 +83,7 @@ def modularity_from_codes(
 
 
 def _areas(codes, factor, test_codes, test_factor) -> tuple[float, float]:
-    """The mean areas under the ROC curves of a factor's values, in training and in the test."""
+    """Returns the mean areas under the ROC curves of a factor's values, in training and test."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline

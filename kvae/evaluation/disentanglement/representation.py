@@ -1,4 +1,4 @@
-"""Codes of images with known factors, and what they say about the factors."""
+"""Codes of images with known factors, and their information about the factors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ class Representation:
         progress: optional callable, called with the number of images encoded so far.
 
     Raises:
-        TypeError: for what is neither.
+        TypeError: for anything else.
         ValueError: for a conditional model.
     """
 
@@ -69,7 +69,7 @@ def checked(codes: ArrayLike, factors: ArrayLike) -> tuple[np.ndarray, np.ndarra
     """Returns codes as float64 `[n, latent_dim]` and factors as int64 `[n, K]`.
 
     Raises:
-        ValueError: for other shapes, codes that are not finite, factors that are no whole numbers,
+        ValueError: for other shapes, codes that are not finite, factors that are not whole numbers,
             or factors that are all constant.
     """
     codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
@@ -131,7 +131,7 @@ def _function(representation):
     vae = representation
     if vae.conditional:
         raise ValueError(
-            f"{vae.name} is conditional: what its codes leave out, its labels know. Give a "
+            f"{vae.name} is conditional: its labels hold what its codes leave out. Give a "
             "function, e.g. lambda x: vae.encode(x, labels_of(x))['z_mean']."
         )
     return lambda images: vae.posterior.mean(vae.encode(images))

@@ -44,8 +44,8 @@ def disentanglement(
 ) -> Result:
     """Measures how well the dimensions of a code stand for the factors that made the data.
 
-    The scores disagree by design, and differ between seeds of a training more than between most
-    methods: compare several seeds, on the same data, with the same settings.
+    The scores disagree by design, and they differ more between the seeds of a training than between
+    most methods: compare several seeds, on the same data, with the same settings.
 
     Args:
         representation: `kvae.VAE` (its posterior's mean), or a function from images to codes.
@@ -66,7 +66,7 @@ def disentanglement(
         `explicitness` and `irs`, each from 0 to 1, and the settings.
 
     Raises:
-        ValueError: for codes that are no finite array `[n, latent_dim]`, a conditional model, or
+        ValueError: for codes that are not a finite array `[n, latent_dim]`, a conditional model, or
             images that the model does not take.
 
     Example:

@@ -1,4 +1,4 @@
-"""How much of the labels simple classifiers find in codes."""
+"""Probes: simple classifiers that look for the labels in the codes."""
 
 import numpy as np
 from numpy.typing import ArrayLike

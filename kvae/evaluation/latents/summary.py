@@ -1,4 +1,4 @@
-"""How much a model's latent variables say about the data."""
+"""The information about the data in a model's latent variables."""
 
 import dataclasses
 import math
@@ -14,18 +14,18 @@ from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["LatentSummary", "active_units", "latent_summary"]
 
-# Numbers held at once where every code meets every posterior.
+# The most numbers that are held at once when every code is compared with every posterior.
 _NUMBERS = 2**20
 _ACTIVE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentSummary:
-    """What the latent variables of `num_examples` examples carry, in nats.
+    """The information that the latent variables of `num_examples` examples carry, in nats.
 
-    What a posterior or a pair of posterior and prior does not have is `None`. Of a conditional
-    model all of it is given the label y: variances are those within a class, the mutual information
-    is I_q(x; z | y), and the aggregate posterior is that of a class.
+    Quantities that a posterior, or its pair with a prior, does not have are `None`. For a
+    conditional model everything is conditioned on the label y: variances are those within a class,
+    the mutual information is I_q(x; z | y), and the aggregate posterior is that of a class.
 
     Attributes:
         active_units: int. Dimensions whose `variance_of_means` is over 0.01 (of the prior's
@@ -62,7 +62,7 @@ class LatentSummary:
         return len(self.variance_of_means)
 
     def scalars(self, per_dimension: bool = True) -> dict[str, float]:
-        """Returns what is not `None` by name; dimension i of the KL is `kl_z{i}`."""
+        """Returns the numbers that are not `None`, by name; dimension i of the KL is `kl_z{i}`."""
         names = ("active_units", "mutual_information", "aggregate_kl", "total_correlation")
         values = {name: getattr(self, name) for name in names}
         values["latent_kl"] = self.rate
@@ -208,7 +208,7 @@ def active_units(
 
 
 def _variance_of_means(means, label) -> np.ndarray:
-    """The variance of the means `[latent_dim]`, of a conditional model within the classes."""
+    """Returns the variance of the means `[latent_dim]`, within the classes if there are any."""
     means = np.asarray(means, np.float64)
     group, counts = _groups(label, len(means))
     centres = np.zeros((len(counts), means.shape[1]))
@@ -218,7 +218,7 @@ def _variance_of_means(means, label) -> np.ndarray:
 
 
 def _groups(label, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each example's class among those that occur, and the sizes of the classes."""
+    """Returns each example's class, numbered among those that occur, and the classes' sizes."""
     labels = np.zeros(n, int) if label is None else np.asarray(label)
     _, group, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return group, counts
@@ -227,7 +227,8 @@ def _groups(label, n: int) -> tuple[np.ndarray, np.ndarray]:
 def _log_aggregate(posterior, params, z, label) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns log of the mean of q(z|x_j) over the examples j of the class that `z` is of.
 
-    And the logarithm of the product of its marginals, `None` where they are not known.
+    The second result is the logarithm of the product of its marginals, or `None` when they are not
+    known.
 
     Args:
         z: tensor `[num_samples, n, latent_dim]`.

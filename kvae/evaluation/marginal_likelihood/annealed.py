@@ -38,21 +38,21 @@ def annealed_log_prob(
 ) -> LogProb:
     """Estimates log p(x) by annealed importance sampling (AIS), to check `importance_log_prob`.
 
-    Importance samples from q(z|x) miss what q misses. Here each of `num_chains` chains goes from a
-    start density f₀ (the posterior q(z|x), or the prior) to `f₁(z) = p(z) p(x|z)` along
+    Importance samples from q(z|x) miss the regions that q misses. Here each of `num_chains` chains
+    goes from a start density f₀ (the posterior q(z|x), or the prior) to `f₁(z) = p(z) p(x|z)` along
 
         f_β(z) = f₀(z)^(1−β) f₁(z)^β,  0 = β₀ < β₁ < … < β_T = 1,
 
-    moving z by Hamiltonian Monte Carlo that leaves each f_β invariant, and collects the weight
-    `w = Π_t f_βt(z_t) / f_β(t−1)(z_t)`, with E[w] = p(x) whatever the number of steps. Like that of
+    moving z by Hamiltonian Monte Carlo that leaves each f_β invariant, and collects the weight `w =
+    Π_t f_βt(z_t) / f_β(t−1)(z_t)`, with E[w] = p(x) whatever the number of steps. Like that of
     importance sampling, the logarithm of the mean weight is a lower bound of log p(x) in
-    expectation, which more steps and more chains make tighter. Starts from the prior owe nothing to
-    q: where they come out higher than `importance_log_prob` by more than the errors, q is to blame,
-    and they themselves need more steps where they come out lower.
+    expectation, which more steps and more chains make tighter. Chains that start from the prior do
+    not depend on q: an estimate above `importance_log_prob` by more than the errors shows a fault
+    of q, and one below it that the chains need more steps.
 
-    The step sizes, one for each example and temperature, come from chains of their own that are
-    run before and aim at an acceptance of 65 %. They are constants to the chains that are counted,
-    so the weights stay without bias, and all is a function of the seed.
+    The step sizes, one for each example and temperature, come from chains of their own that are run
+    before and aim at an acceptance of 65 %. They are constants for the chains that are counted, so
+    the weights stay unbiased, and the estimate is a function of the seed.
 
     Args:
         model: `kvae.VAE` with latents in R^latent_dim.
@@ -176,13 +176,13 @@ def _check_counts(**counts: int) -> None:
 
 
 def _inverse_temperatures(num_steps: int) -> np.ndarray:
-    """β₀ = 0, …, β_T = 1, `[num_steps + 1]`."""
+    """Returns β₀ = 0, …, β_T = 1, `[num_steps + 1]`."""
     curve = 1.0 / (1.0 + np.exp(-_SIGMOID * np.linspace(-1.0, 1.0, num_steps + 1)))
     return (curve - curve[0]) / (curve[-1] - curve[0])
 
 
 def _log_mean(log_weight) -> LogProb:
-    """The logarithm of the mean weight over the first axis, and what is known of it."""
+    """Returns the logarithm of the mean weight over the first axis, with its diagnostics."""
     num, largest = len(log_weight), log_weight.max(axis=0)
     weight = np.exp(log_weight - largest)
     kept = -np.sort(-log_weight.T, axis=1)
@@ -213,7 +213,7 @@ def _chains(model, start: str):
         )
 
         def densities(z):
-            """log f₀ and log f₁ of z `[num_chains, batch, latent_dim]`."""
+            """Returns log f₀ and log f₁ of z `[num_chains, batch, latent_dim]`."""
             log_prior = prior.log_prob(z)
             log_start = posterior.log_prob(params, z) if start == "posterior" else log_prior
             return log_start, log_prior + model.likelihood.log_prob(given.decode_params(z), x)
@@ -226,7 +226,7 @@ def _chains(model, start: str):
             return log_density, tape.gradient(log_density, z), log_end - log_start
 
         def move(z, beta, size, seed):
-            """One move that leaves f_β invariant; also the share of accepted ones, `[batch]`."""
+            """Makes a move that leaves f_β invariant; returns the accepted share too, `[batch]`."""
             momentum_seed, accept_seed = random.split(seed)
             momentum = random.normal(tf.shape(z), momentum_seed)
             size = size[:, None]
@@ -263,7 +263,7 @@ def _chains(model, start: str):
         course = tf.TensorArray(tf.float64, num_steps, element_shape=[2, None])
 
         def state_of(log_weight, ratio):
-            """log ∫ f_β and the mean of `ratio` under f_β, by the weighted chains, `[2, batch]`."""
+            """Returns log ∫ f_β and the mean of `ratio` under f_β, `[2, batch]`."""
             log_mean = tf.reduce_logsumexp(log_weight, axis=0)
             share = tf.nn.softmax(log_weight, axis=0)
             mean = tf.reduce_sum(share * tf.cast(ratio, tf.float64), axis=0)

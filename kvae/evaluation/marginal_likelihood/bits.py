@@ -19,18 +19,18 @@ def bits_per_dim(nats: ArrayLike, event_shape: Sequence[int], bins: int | None =
     A density of `x = (k + u) / bins`, with whole numbers k from 0 to `bins` − 1 and u from
     `[0, 1)`, is not yet comparable with a probability of k: a bin is `1 / bins` wide in each of the
     d dimensions, so that `−log₂ P(k) ≈ −log₂ p(x) + d log₂(bins)`. This *dequantisation correction*
-    is added here, `log₂(256) = 8` bits by default. What comes out is, on average over u, an upper
-    bound of the −log₂ P(k) / d of the discrete model `P(k) = ∫ p(x) du`, on condition that x has
-    been dequantised (`dequantize`). Of the densities of k / 255 itself no bound is known: a model
-    may put arbitrarily narrow peaks on the 256 levels.
+    is added here, `log₂(256) = 8` bits by default. On average over u, the result is an upper bound
+    of −log₂ P(k) / d for the discrete model `P(k) = ∫ p(x) du`, provided that x has been
+    dequantised (`dequantize`). No such bound is known for densities of k / 255 itself: a model may
+    put arbitrarily narrow peaks on the 256 levels.
 
     Args:
         nats: float or array. −log p(x) of whole examples in nats, e.g. `-vae.log_prob(x).value`, or
             the `value` of a summary.
         event_shape: tuple of int. The shape of one example; every number of it is a dimension.
-        bins: int or `None`. Levels of each number, where p is a density over `[0, 1)`. `None`, for
-            likelihoods that are probabilities already (`Bernoulli`, `Categorical`,
-            `DiscretizedLogistic`, `Poisson`), adds no correction. Defaults to `256`.
+        bins: int or `None`. The number of levels, when p is a density over `[0, 1)`. `None` adds no
+            correction, for likelihoods that are probabilities already (`Bernoulli`, `Categorical`,
+            `DiscretizedLogistic`, `Poisson`). Defaults to `256`.
 
     Returns:
         float or array like `nats`.

@@ -33,7 +33,7 @@ class BatchCache:
 
     Raises:
         BlockingIOError: if another process, or another thread, computes the same estimate.
-        ValueError: for a file of other keys, and for one that is not whole.
+        ValueError: for a file with other keys, and for one that is damaged.
     """
 
     def __init__(self, path: str | os.PathLike | None, keys: dict[str, str], names: Iterable[str]):
@@ -68,7 +68,7 @@ class BatchCache:
                 raise ValueError("its arrays differ in length")
         except io.DAMAGED as error:
             raise ValueError(
-                f"{self.path} is no whole cache of estimates ({error}): it was truncated or "
+                f"{self.path} is not a whole cache of estimates ({error}): it was truncated or "
                 "altered. Delete it, or give another `cache`."
             ) from None
         other = sorted(key for key in {*keys, *self.keys} if keys.get(key) != self.keys.get(key))
@@ -89,7 +89,7 @@ class BatchCache:
             self.write()
 
     def write(self) -> None:
-        """Writes what is not in the file yet."""
+        """Writes the rows that are not in the file yet."""
         if self.path is not None and self.done > self._written:
             with io.atomic_write(self.path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, keys=json.dumps(self.keys), **self.arrays())
@@ -97,7 +97,7 @@ class BatchCache:
         self._time = time.monotonic()
 
     def close(self) -> None:
-        """Writes what is not in the file yet, and unlocks it."""
+        """Writes the rows that are not in the file yet, and unlocks it."""
         try:
             self.write()
         finally:
@@ -109,7 +109,7 @@ class BatchCache:
 
 
 def data_fingerprint(*arrays) -> str:
-    """SHA-256 of arrays, their types and shapes; `None` stands for an array that is not there."""
+    """Returns the SHA-256 of arrays, their types and shapes; an array may be missing (`None`)."""
     digest = hashlib.sha256()
     for values in arrays:
         if values is None:
@@ -122,9 +122,9 @@ def data_fingerprint(*arrays) -> str:
 
 
 def weights_fingerprint(model: Any) -> str:
-    """SHA-256 of a model's configuration and weights, but not of the names of its layers.
+    """Returns the SHA-256 of a model's configuration and weights, without its layers' names.
 
-    Keras numbers them by what was built before in the process.
+    Keras numbers the names by the layers that were built before in the process.
     """
     from kvae.utils import keras_internals
 
@@ -134,6 +134,6 @@ def weights_fingerprint(model: Any) -> str:
         config = ""
     for index, layer in enumerate(keras_internals.flat_layers(model)):
         config = config.replace(json.dumps(layer.name), f'"#{index}"')
-    # The state of the noise of training is no part of the model.
+    # The state of the training's noise does not belong to the model.
     weights = [v.numpy() for v in model.variables if "seed_generator" not in v.name]
     return data_fingerprint(np.frombuffer(config.encode(), np.uint8), *weights)

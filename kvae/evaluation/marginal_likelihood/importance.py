@@ -21,7 +21,7 @@ from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["importance_log_prob", "log_weight_terms"]
 
-# From so many log-probabilities of single values on, compiling their sum pays.
+# From this number of log-probabilities of single values on, compiling their sum pays.
 _MANY = 2 * 10**8
 _NAMES = ("value", "standard_error", "effective_sample_size", "bias", "pareto_k")
 
@@ -165,7 +165,7 @@ def log_weight_terms(
         x: tensor `[batch, *event]`.
         params: dict. The posterior's parameters for `x`.
         num_samples: int. Samples for each example.
-        seed: of the noise.
+        seed: int or tensor. The seed of the noise.
         many: bool. Whether there are so many, and no gradient is needed, that the likelihood's
             `log_prob_of_many` pays.
 

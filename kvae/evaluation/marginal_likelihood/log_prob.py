@@ -1,4 +1,4 @@
-"""The logarithm of a mean of weights, and how far it can be trusted."""
+"""The logarithm of a mean of weights, with its error, its bias and its diagnostics."""
 
 import dataclasses
 import math
@@ -34,8 +34,9 @@ class LogProb:
         effective_sample_size: array `[n]`, from 1 to `num_samples`; near 1, a single sample
             dominates, and neither the value nor its error can be trusted.
         num_samples: int.
-        bias: array `[n]`. What the jackknife finds of the bias of `value`, which is negative: the
-            logarithm of a mean is too low in expectation. For heavy tails it is more than is found.
+        bias: array `[n]`. The jackknife's estimate of the bias of `value`, which is negative: the
+            logarithm of a mean is too low in expectation. For heavy tails the bias is larger than
+            its estimate.
         pareto_k: array `[n]`. The shape k̂ of the tail of the weights (PSIS): below 0.5 their
             variance is finite, above 0.7 estimates converge so slowly that more samples hardly
             help. NaN below 25 samples.
@@ -94,7 +95,7 @@ def log_mean(
         total, squares: arrays `[n]`. The sums of the weights, and of their squares, as multiples of
             the largest one and its square.
         kept: array `[n, m]`. The largest logarithms of weights in descending order, `num_kept` of
-            them; `-inf` stands for what is not there.
+            them; `-inf` fills the places of weights that are not there.
         num_samples: int.
 
     Returns:
@@ -159,7 +160,7 @@ def pareto_k(kept: np.ndarray, num_samples: int) -> np.ndarray:
     if num_samples < _LEAST_FOR_TAIL:
         return np.full(len(kept), math.nan)
     weights = np.exp(kept[:, : size + 1] - kept[:, :1])
-    x = (weights[:, :size] - weights[:, size:])[:, ::-1]  # What exceeds the tail's threshold.
+    x = (weights[:, :size] - weights[:, size:])[:, ::-1]  # The excesses over the tail's threshold.
     equal = x[:, -1] < 1e-5
     x = np.maximum(np.where(equal[:, None], np.arange(1, size + 1), x), 1e-30)
     grid = 30 + int(math.sqrt(size))
@@ -176,7 +177,7 @@ def pareto_k(kept: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def warn_of_few(estimate: LogProb, stacklevel: int) -> None:
-    """Warns where a few samples decide the log p(x) of more than a tenth of the examples.
+    """Warns when a few samples decide the log p(x) of more than a tenth of the examples.
 
     Of less than ten samples nobody expects log p(x).
     """

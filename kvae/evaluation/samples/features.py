@@ -119,8 +119,8 @@ def inception_features(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the pooled features of Keras's InceptionV3, as a function.
 
-    They are for natural images. A Fréchet distance of them is no FID: that is defined by other
-    weights of this network and another scaling of the images, and the figures differ.
+    They are for natural images. A Fréchet distance of these features is not the FID, which is
+    defined by other weights of this network and another scaling of the images; the figures differ.
 
     Args:
         weights: str or path. `"imagenet"`, which Keras downloads when it is first used, or a file

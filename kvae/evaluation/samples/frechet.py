@@ -49,7 +49,9 @@ def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
                 f"{features.shape}."
             )
     if first.shape[1] != second.shape[1]:
-        raise ValueError(f"{first.shape[1]} features are no match for {second.shape[1]}.")
+        raise ValueError(
+            f"The sets have {first.shape[1]} and {second.shape[1]} features: give equal numbers."
+        )
     covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (first, second)]
     # tr (Σ₁ Σ₂)^½ = tr (S Σ₂ S)^½ with S = Σ₁^½: symmetric, so real whatever the rounding.
     values, vectors = scipy.linalg.eigh(covariances[0])

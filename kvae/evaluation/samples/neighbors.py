@@ -1,4 +1,4 @@
-"""Distances to nearest neighbours, and what they say of generated examples."""
+"""Distances to nearest neighbours, by which generated examples are judged."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from kvae.datasets import kinds
 
 __all__ = ["TrainingNeighbors", "precision_recall_density_coverage", "training_neighbors"]
 
-# Numbers of one block of distances.
+# The most numbers in one block of distances.
 _BLOCK = 2**22
-# Squared distances this near to each other, in units of the squared norms, are ties: they are
-# differences of such numbers.
+# Squared distances that differ by less, in units of the squared norms, are ties: they are computed
+# as differences of such norms.
 _TIE = 1e-12
 
 
@@ -82,7 +82,7 @@ def precision_recall_density_coverage(
 
 @dataclasses.dataclass(frozen=True)
 class TrainingNeighbors:
-    """How far generated and held-out examples are from their nearest training examples.
+    """The distances of generated and held-out examples to their nearest training examples.
 
     Attributes:
         generated: array `[n]`. Distances of the generated examples.
@@ -100,8 +100,8 @@ class TrainingNeighbors:
     def copying(self) -> float:
         """The probability that a generated example is nearer than a held-out one, from 0 to 1.
 
-        Ties count half. 1/2 is what new examples of the data's distribution have. Much more means
-        that examples are copied, or that they are smoother than the data; much less, that they are
+        Ties count half. New examples from the data's distribution have 1/2. A much larger figure
+        means that examples are copied, or smoother than the data; a much smaller one, that they are
         unlike the training set.
         """
         import scipy.stats
@@ -171,7 +171,7 @@ def training_neighbors(
 
 
 def _pair(first, second) -> list[np.ndarray]:
-    """Two sets of rows, float64 and flat, moved to a common centre: distances stay the same."""
+    """Returns two sets of rows as flat float64, moved by one vector, which keeps distances."""
     pair = [kinds.as_array(values).astype(np.float64) for values in (first, second)]
     for values in pair:
         if values.ndim < 2 or values.size == 0 or not np.isfinite(values).all():
@@ -180,7 +180,8 @@ def _pair(first, second) -> list[np.ndarray]:
             )
     if pair[0].shape[1:] != pair[1].shape[1:]:
         raise ValueError(
-            f"Examples of the shape {pair[0].shape[1:]} are no match for {pair[1].shape[1:]}."
+            f"The sets have examples of the shapes {pair[0].shape[1:]} and {pair[1].shape[1:]}: "
+            "give equal shapes."
         )
     pair = [values.reshape(len(values), -1) for values in pair]
     centre = pair[1].mean(axis=0)
@@ -199,7 +200,7 @@ def _blocks(first, second):
 
 
 def _radius(values, neighbors: int) -> np.ndarray:
-    """The squared distance of each row to its k-th nearest other row."""
+    """Returns the squared distance of each row to its k-th nearest other row."""
     radius = np.empty(len(values))
     for rows, squared, _ in _blocks(values, values):
         # Itself is the nearest but for rounding: not counted by its place, but by its number.

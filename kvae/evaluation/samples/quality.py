@@ -1,4 +1,4 @@
-"""One call that measures what a model generates."""
+"""One call that measures generated examples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +26,8 @@ class SampleQuality(Result):
     """The figures of `sample_quality`, a mapping that prints as a table.
 
     Attributes:
-        reference: dict. The same figures of as many training images in place of the samples: what
-            a perfect generator reaches. Empty without training images.
+        reference: dict. The same figures for as many training images in place of the samples,
+            which a perfect generator would reach. Empty without training images.
         generated: array `[n, *event]`. The samples.
         neighbors: `TrainingNeighbors` or `None`, for `kvae.plots.training_neighbors`.
     """
@@ -69,7 +69,7 @@ def sample_quality(
         n: int or `None`. Samples, at most `len(data)`. Figures of different n do not compare.
             Defaults to `None`: as many as `data` has, 5000 at most.
         seed: int. Of the samples and of the choice among `data` and `train`. Defaults to `0`.
-        train: data as above, or `None`. What the model was trained on, all of which is read into
+        train: data as above, or `None`. The model's training data, all of which is read into
             memory. Defaults to `None`: no reference and no check for copies.
         features: `"pixels"`, `"inception"`, the name of a dataset that there is a classifier of
             (`"digits"`, `"mnist"`), another registered name (see `register_features`), a Keras
@@ -135,7 +135,7 @@ def sample_quality(
             reference = compared(function(some))
         found = training_neighbors(generated, images, real)
         values |= found.summary()
-        # Of held-out data, by their definitions.
+        # These are the figures of held-out data, by definition.
         reference |= {
             "median_distance": values["median_distance_held_out"],
             "copying": 0.5,

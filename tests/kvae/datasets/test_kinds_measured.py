@@ -250,3 +250,42 @@ def test_pictures_starts_and_features(vae, table, streams):
     }.items():
         with pytest.raises(ValueError, match=message):
             call()
+
+
+# Data that no method takes.
+
+
+def test_batches_without_an_end_and_without_a_batch(vae, table):
+    endless = tf.data.Dataset.from_tensor_slices(table).batch(8).repeat()
+    with pytest.raises(ValueError, match=r"without an end.*take"):
+        vae.encode(endless)
+    with pytest.raises(ValueError, match="gives no batch"):
+        vae.encode(iter([]))
+    for way in (vae.train_on_batch, vae.test_on_batch, vae.predict_on_batch):
+        with pytest.raises(ValueError, match=r"a \w*Dataset"):
+            way(endless)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda x: tf.data.Dataset.from_tensor_slices(x), r"dataset.batch\(128\)"),
+        (lambda x: np.moveaxis(np.concatenate([x] * 3, -1), -1, 1), r"np.moveaxis\(x, 1, -1\)"),
+        (
+            lambda x: np.concatenate([x] * 3, -1).reshape(len(x), -1),
+            r"x.reshape\(\(-1, 8, 8, 3\)\)",
+        ),
+    ],
+)
+def test_data_that_nearly_fits(make, message, make_vae, digits):
+    vae = make_vae((8, 8, 3) if "batch" not in message else (8, 8, 1), optimizer="sgd")
+    for way in (vae.encode, lambda x: vae.fit(x, verbose=0)):
+        with pytest.raises(ValueError, match=message):
+            way(make(digits))
+    if "moveaxis" in message:  # What is advised works.
+        vae.encode(np.moveaxis(make(digits), 1, -1))
+
+
+def test_latents_in_batches_are_refused(vae):
+    with pytest.raises(ValueError, match=r"`z` is an array \[n, 2\], not the batches"):
+        vae.decode(iter([np.zeros((3, 2))]))

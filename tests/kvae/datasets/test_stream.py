@@ -217,7 +217,7 @@ def test_what_does_not_go_together(tmp_path, shards):
     with pytest.raises(ValueError, match="All examples are alike"):
         write_shards([examples(2), examples(2) / 255], tmp_path / "mixed", num_shards=1)
     assert list(pathlib.Path(tmp_path).iterdir()) == []  # Nothing is left of what failed.
-    with pytest.raises(ValueError, match="6 workers need as many files"):
+    with pytest.raises(ValueError, match="6 workers need at least as many files"):
         Shards(shards).batches(12, part=(0, 6))
     with pytest.raises(ValueError, match="Unknown binarization of a stream 'static'"):
         Shards(shards, binarize="static")

@@ -82,7 +82,7 @@ def test_refuses():
     x = np.zeros((5, 2))
     with pytest.raises(ValueError, match="`neighbors` is from 1"):
         prdc(x, x, 5)
-    with pytest.raises(ValueError, match="no match"):
+    with pytest.raises(ValueError, match="give equal shapes"):
         prdc(x, np.zeros((5, 3)))
     with pytest.raises(ValueError, match="finite"):
         prdc(x, np.full((5, 2), np.nan))

@@ -42,7 +42,7 @@ def test_frechet_distance_of_degenerate_features():
 def test_frechet_distance_refuses(bad):
     with pytest.raises(ValueError, match="finite numbers"):
         frechet_distance(bad, np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="2 features are no match for 3"):
+    with pytest.raises(ValueError, match="2 and 3 features: give equal numbers"):
         frechet_distance(np.zeros((4, 2)), np.zeros((4, 3)))
 
 

@@ -7,6 +7,8 @@ from PIL import Image
 import kvae
 from kvae.studies.lab import Lab
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):

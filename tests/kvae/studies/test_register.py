@@ -33,7 +33,7 @@ def plugin(tmp_path, monkeypatch):
     registry.STUDIES._things.pop("how-wide", None)
 
 
-def test_a_file_outside_of_the_package_adds_a_study(plugin, run_study, capsys):
+def test_a_file_outside_of_the_package_adds_a_study(plugin, run_study, eagerly, capsys):
     assert "how-wide" in studies.names()
     findings, page = run_study("how-wide")
     assert [found["claim"] for found in findings] == ["Two latents are better than one"]
