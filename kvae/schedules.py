@@ -160,7 +160,7 @@ class Cyclical(_Schedule):
         )
 
     def __call__(self, step):
-        # Whole numbers: as floats, late steps would lose their place in the cycle.
+        # Whole numbers, because late steps as floats would lose their place in the cycle.
         step = ops.cast(step, "int64")
         place = ops.cast(step % self.period, "float32") / self.period
         done = ops.minimum(place / self.ratio, 1.0)

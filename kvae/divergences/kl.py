@@ -34,7 +34,7 @@ from kvae.priors import (
 
 __all__ = ["closed_form_kl", "kl_per_dimension", "marginal_kl_per_dimension", "register_kl"]
 
-# The function, and whether it gives one KL for each latent dimension.
+# The function, and whether it returns one KL for each latent dimension.
 _CLOSED_FORMS: dict[tuple[type, type], tuple[Callable, bool]] = {}
 
 
@@ -174,7 +174,7 @@ def _(posterior, params, prior):
 
 @register_kl(VectorQuantized, UniformCodes)
 def _(posterior, params, prior):
-    # A certain q among K^N codes.
+    # q is deterministic, and p uniform over K^N codes.
     nats = posterior.num_positions * math.log(posterior.num_embeddings)
     return ops.zeros_like(params["z_e"][..., 0]) + nats
 

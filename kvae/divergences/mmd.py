@@ -86,7 +86,7 @@ def check_kernel(kernel, bandwidth, scales) -> None:
 
 
 def _kernel(x, y, kernel, bandwidth, scales):
-    # Around the centre of `y`, so that the squares are small and little of them cancels.
+    # Relative to the centre of `y` the squares are small, and little of them cancels.
     centre = tf.stop_gradient(tf.reduce_mean(y, axis=-2, keepdims=True))
     x, y = x - centre, y - centre
     products = tf.linalg.matmul(x, y, transpose_b=True)

@@ -70,7 +70,7 @@ class Autoregressive(Flow):
             shift, log_scale = self._read(params, z)
             return index + 1, ops.exp(-log_scale) * (y - shift)
 
-        # From y, whose coordinates of the first degree do not need the others.
+        # The loop starts from y: coordinates of the first degree do not need the others.
         _, z = tf.while_loop(
             lambda index, z: index < passes, step, (0, y), maximum_iterations=passes
         )
@@ -128,7 +128,7 @@ class InverseAutoregressive(Autoregressive):
 
     def shift_and_log_scale(self, raw):
         mean, gate = raw[..., 0], raw[..., 1]
-        # A gate that is shut loses z, and with it the inverse: at least exp(−10) stays open.
+        # A closed gate would lose z and make the inverse impossible, so exp(−10) stays open.
         log_gate = ops.maximum(-tf.math.softplus(-gate), -10.0)
         return -ops.expm1(log_gate) * mean, log_gate
 

@@ -1,4 +1,4 @@
-"""The dense network in which an output sees only the inputs before it."""
+"""MADE, the dense network in which an output depends on the inputs before it only."""
 
 import keras
 import numpy as np
@@ -36,8 +36,8 @@ class MaskedNetwork(Part):
 
     def build(self, input_shape=None):
         lowest, highest = self.degrees.min(), self.degrees.max()
-        # Degrees of hidden units, spread evenly; a unit of degree k sees the inputs up to k. With
-        # one degree of inputs there is nothing to see but the context.
+        # The degrees of hidden units are spread evenly; a unit of degree k sees the inputs up to k.
+        # If all inputs have one degree, the units see the context only.
         spread = max(1, highest - lowest)
         first = lowest if highest > lowest else lowest - 1
         before = self.degrees
@@ -58,10 +58,10 @@ class MaskedNetwork(Part):
             self.add_weight(shape=shape, initializer=kernel, name=f"kernel_{index}")
         )
         self.biases.append(self.add_weight(shape=shape[1:], initializer=bias, name=f"bias_{index}"))
-        # After the weights: of a network that is too large no masks are made.
+        # The weights come first, so that a network that is too large fails before masks are made.
         self.masks.append(sees(after[None, :], before[:, None]).astype("float32"))
         if self.context_dim:
-            # To the outputs too: those of the lowest degree see no hidden unit.
+            # The outputs see the context directly: those of the lowest degree see no hidden unit.
             self.context_kernels.append(
                 self.add_weight(
                     shape=(self.context_dim, shape[1]),
@@ -77,6 +77,6 @@ class MaskedNetwork(Part):
             if self.context_dim:
                 x = x + ops.matmul(context, self.context_kernels[index])
             if index < len(self.hidden):
-                # Bounded, so that inputs which a sequential pass has not filled yet do no harm.
+                # Bounded units make inputs harmless that a sequential pass has not filled yet.
                 x = ops.tanh(x)
         return ops.reshape(x, (*ops.shape(z)[:-1], len(self.degrees), self.num_outputs))

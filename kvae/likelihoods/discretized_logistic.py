@@ -49,7 +49,7 @@ class Discretized(Likelihood):
 
     def _tail_sum(self, tail):
         """E[x] = Σ_k step · P(x > level k), for `tail(edge)` = P(value > edge)."""
-        # A loop: all levels at once would take 256 times the memory of the image.
+        # A loop, because all levels at once would take 256 times the memory of the image.
         start = tail(0.5 * self._step)
         total = ops.fori_loop(
             1,
@@ -147,7 +147,7 @@ class DiscretizedLogistic(Discretized):
         return self._tail_sum(lambda edge: ops.sigmoid((mean - edge) * inverse))
 
     def mode(self, params):
-        # Inside, the cell nearest to the mean; but the tails can make an end more probable.
+        # The cell nearest to the mean is the mode, unless the tails make an end more probable.
         inner = ops.clip(self._rounded(params["mean"]), self._step, 1.0 - self._step)
         inner = inner if self.levels > 2 else ops.zeros_like(inner)
         best, best_log_prob = inner, self.element_log_prob(params, inner)

@@ -76,7 +76,7 @@ class DiscretizedLogisticMixture(Discretized):
         )
 
     def mode(self, params):
-        # Exact: the best of all levels, since the modes of a mixture have no closed form.
+        # All levels are tried, because the mode of a mixture has no closed form.
         first = ops.zeros_like(params["mean"][..., 0])
 
         def better(k, best):
@@ -102,5 +102,5 @@ class DiscretizedLogisticMixture(Discretized):
 
 
 def _log_weights(params):
-    # Keras's softmax warns of a single component.
+    # Keras's softmax would warn if there is a single component.
     return params["logits"] - ops.logsumexp(params["logits"], axis=-1, keepdims=True)

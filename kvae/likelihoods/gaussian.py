@@ -92,7 +92,7 @@ class Gaussian(LocationScale):
         if self.variance != "optimal":
             return super().call(outputs)
         if training:
-            # The variance follows from x, in `element_log_prob`.
+            # `element_log_prob` computes the variance, which depends on x.
             return {"mean": self._in_units(outputs)}
         return {"mean": self._in_units(outputs), "log_var": self._stored_log_var(outputs)}
 
@@ -103,7 +103,7 @@ class Gaussian(LocationScale):
     def _optimal_log_var(self, mean, x):
         error = x - ops.stop_gradient(mean)
         error = ops.mean(ops.square(error / self.data_scale if self.standardize else error))
-        # A plain mean of the first steps, so that the start is forgotten at once.
+        # The first steps are averaged plainly, so that the initial value does not count.
         rate = ops.maximum(1.0 - self.momentum, 1.0 / (self.steps + 1.0))
         self.stored_variance.assign_add(rate * (error - self.stored_variance))
         self.steps.assign_add(1.0)

@@ -179,7 +179,7 @@ class Likelihood(Part):
                 f"`{name}` holds NaN or infinite values {places}. Remove or replace them."
             )
         if support:
-            # The levels of float16 are rounded more coarsely, which the likelihood has to know.
+            # The check has to see float16 as it is, because its levels are rounded more coarsely.
             self.check_support(x if x.dtype == np.float16 else values, name)
         return values
 

@@ -96,7 +96,7 @@ class Poisson(ScaledInput, Standardized):
 
     def location_and_scale(self, mean, deviation):
         location = np.log(np.maximum(mean, math.exp(-self.log_rate_bound)))
-        # The moments are those of log x where counts are large.
+        # For large counts these are the moments of log x.
         scale = np.minimum(deviation / np.maximum(mean, 1.0), 1.0)
         return location, np.where(scale > 0, scale, 1.0)
 
@@ -113,7 +113,7 @@ class Poisson(ScaledInput, Standardized):
     def call(self, outputs):
         if self.standardize:
             outputs = outputs * self.data_scale + self.data_location
-        # The gradient passes the bound: a rate that starts beyond it finds its way back.
+        # The gradient passes the bound, so that a rate that starts beyond it can return.
         bounded = ops.clip(outputs, -self.log_rate_bound, self.log_rate_bound)
         return {"log_rate": ops.stop_gradient(bounded) + (outputs - ops.stop_gradient(outputs))}
 
@@ -141,11 +141,11 @@ class Poisson(ScaledInput, Standardized):
         # float64 for rates in the thousands.
         mean = tf.cast(self.mean(params), tf.float64)
         noise = tf.cast(random.open_uniform(tf.shape(mean), seed), tf.float64)
-        # Where Q is no longer known well, the expansion of Cornish and Fisher is, to 0.01.
+        # For rates at which Q is not known well, the expansion of Cornish and Fisher is, to 0.01.
         w = tf.math.ndtri(noise)
         normal = tf.math.ceil(mean + tf.sqrt(mean) * w + (w**2 - 1.0) / 6.0 - 0.5)
         rate = tf.minimum(mean, _NORMAL)
-        # Beyond 12 σ and more: the noise, at most 1 - 2**-24, never asks for it.
+        # 12 σ are enough, because the noise is at most 1 - 2**-24.
         low, high = tf.fill(tf.shape(rate), -1.0), tf.math.ceil(rate + 12 * tf.sqrt(rate) + 24)
         low = tf.cast(low, tf.float64)
         largest = min(math.exp(self.log_rate_bound), _NORMAL)

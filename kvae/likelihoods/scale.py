@@ -59,7 +59,7 @@ class ScaledInput(Likelihood):
 
     @classmethod
     def from_config(cls, config):
-        # Encoders of files that do not know the argument were trained on x as it is.
+        # Saved configurations without the argument belong to encoders that were trained on x.
         return super().from_config({"scale_input": False, **config})
 
     def get_config(self):
@@ -128,7 +128,7 @@ class Standardized(Likelihood):
 
     def location_and_scale(self, mean, deviation):
         """Returns the statistics of the columns, from their means and standard deviations."""
-        # A column without spread has only a location; float32 leaves noise of this size.
+        # A column without spread has a location only; rounding in float32 leaves such deviations.
         return mean, np.where(deviation > 1e-7 * np.abs(mean), deviation, 1.0)
 
     def far_columns(self, mean, deviation, largest) -> np.ndarray:
@@ -143,7 +143,7 @@ class Standardized(Likelihood):
         return f"Standardise them, or use {type(self).__name__}(standardize=True)."
 
     def get_config(self):
-        # Cards and checkpoints from before know configurations without it.
+        # Cards and checkpoints hold configurations without the argument, and are sealed.
         own = {"standardize": True} if self.standardize else {}
         return {**super().get_config(), **own}
 

@@ -276,7 +276,7 @@ def _with_scaled_gradient(z):
 @gradients.custom_gradient((None, None, None), (None, None), (None, None))
 def _carrying(z, zero, unit):
     def gradient(upstream, factor, weight):
-        # A loss of weight zero has no gradient by z either; others than the loss have no factor.
+        # A loss of weight zero has no gradient in z; only the loss has a factor.
         factor = tf.where(weight == 0.0, tf.ones_like(factor), factor / weight)
         return upstream * factor[..., None], None, None
 

@@ -70,8 +70,8 @@ class DiagonalGaussian(Posterior):
         return tf.linalg.diag(ops.exp(params["z_log_var"]))
 
     def cross_log_prob(self, params, z):
-        # As products of matrices, without a tensor [..., K, latent_dim]. The squares cancel:
-        # double precision.
+        # Products of matrices need no tensor [..., K, latent_dim]. The squares cancel, so they are
+        # in double precision.
         mean, log_var = (tf.cast(params[name], tf.float64) for name in ("z_mean", "z_log_var"))
         z, precision = tf.cast(z, tf.float64), tf.exp(-log_var)
         squared = tf.tensordot(ops.square(z), tf.transpose(precision), 1)

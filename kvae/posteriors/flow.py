@@ -123,7 +123,7 @@ class Flow(SharesLatentDim, Posterior):
         return self.base.log_prob(params, z) + log_det
 
     def cross_log_prob(self, params, z):
-        # The passes of an inverse keep the shape that z begins with.
+        # The loop of an inverse needs z in its final shape from the start.
         count = ops.shape(next(iter(params.values())))[0]
         return self.log_prob(params, z[..., None, :] + ops.zeros((count, 1)))
 

@@ -89,7 +89,7 @@ class FullCovariance(Posterior):
         return self._log_prob_of_noise(params, noise)
 
     def sample_and_log_prob(self, params, num_samples=None, *, seed, training=False):
-        # The noise is known: no system to solve.
+        # The noise is known, so no system has to be solved.
         noise = self.draw_noise(params, num_samples, seed)
         return self.transform(params, noise), self._log_prob_of_noise(params, noise["noise"])
 

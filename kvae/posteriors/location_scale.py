@@ -147,7 +147,7 @@ class Logistic(LocationScale):
         return random.to_logistic(uniform)
 
     def element_log_prob(self, params, t):
-        # Symmetric in t; with |t| nothing overflows.
+        # The density is symmetric in t, and in terms of |t| nothing overflows.
         t = ops.abs(t)
         return -t - 2.0 * tf.math.softplus(-t)
 

@@ -34,17 +34,17 @@ class Posterior(Part):
 
     deterministic = False  # Whether z is a function of x, so that no noise is drawn.
     discrete = False  # Whether z is one of finitely many, and `log_prob` the logarithm of a mass.
-    # Whether `log_prob` takes any z in closed form. Where it does not, `sample_and_log_prob` knows
-    # the density of its own draws only.
+    # Whether `log_prob` takes any z in closed form. If not, the density is known only for draws of
+    # `sample_and_log_prob`.
     tractable = True
-    # Whether all that `log_prob` depends on comes from the encoder. Flows have own weights.
+    # Whether all that `log_prob` depends on comes from the encoder. A flow has weights of its own.
     fully_amortized = True
     ignores_x = False  # Whether q(z|x) is the same for all x.
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
-    # Methods where they are known in closed form, else None. (params, z) to log q(z_i|x) of each
-    # coordinate alone in nats, [..., batch, latent_dim]:
+    # These are methods if there is a closed form, otherwise None. The first takes (params, z) and
+    # returns log q(z_i|x) of each coordinate alone in nats, [..., batch, latent_dim]:
     marginal_log_prob = None
-    # params to the covariance of q(z|x), [batch, latent_dim, latent_dim]:
+    # The second takes params and returns the covariance of q(z|x), [batch, latent_dim, latent_dim]:
     covariance = None
 
     def __init__(self, latent_dim: int | None = None, **kwargs):
@@ -100,7 +100,7 @@ class Posterior(Part):
         return self
 
     def penalty(self, params):
-        """A regulariser in nats per example that is no divergence, `[batch]`; None for none."""
+        """Returns a regularizer that is no divergence, in nats, `[batch]`, or `None`."""
         return None
 
     # These follow from them.

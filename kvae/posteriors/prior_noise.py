@@ -14,9 +14,9 @@ __all__ = ["PriorNoise"]
 class PriorNoise(Posterior):
     """`q(z|x) = p(z)`: z is drawn from the prior, whatever `x` is.
 
-    The bottom of the ladder: what is left of a VAE when the mean is dropped too. The KL is 0, the
-    encoder learns nothing (its gradients are 0), and the decoder can do no better than model the
-    marginal of the data as one cloud. A collapsed posterior is this one.
+    This is what remains of a VAE without the posterior's mean and variance. The KL is 0, the
+    encoder learns nothing (its gradients are 0), and the decoder can at best model the data as one
+    cloud. A collapsed posterior equals this one.
 
     It learns the prior from its model, so it draws nothing before a `kvae.VAE` is made with it.
 
@@ -64,7 +64,7 @@ class PriorNoise(Posterior):
                 f"{type(prior).__name__} is made of the model's posterior, and PriorNoise draws "
                 "from the prior: each would be defined by the other. Choose another of either."
             )
-        # Behind a function: Keras would track the model's prior as a layer of this one.
+        # The prior stands behind a function, so that Keras does not track it as a layer.
         self._prior = lambda: prior
 
     def draws_from(self, prior) -> bool:
@@ -84,8 +84,8 @@ class PriorNoise(Posterior):
         self.built = True
 
     def call(self, features, training=False):
-        # Zero times the features and not zeros: the encoder then has gradients of 0 and not none,
-        # of which Keras would warn as of a forgotten loss.
+        # Zero times the features gives the encoder gradients of 0. Without any gradients, Keras
+        # would warn of a forgotten loss.
         rows = [
             ops.reshape(value, (-1, math.prod(value.shape[1:])))[:, :1]
             for value in keras.tree.flatten(features)

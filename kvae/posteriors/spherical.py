@@ -68,7 +68,7 @@ class Spherical(Posterior):
         super().build(features_shape)
 
     def constrain(self, params):
-        # From the first axis where the direction is undetermined.
+        # The small step decides for the first axis if the direction is undetermined.
         axis = tf.one_hot(0, self.latent_dim) * 1e-6
         concentration = 0.01 + tf.math.softplus(params["z_concentration"])
         return {
@@ -104,7 +104,7 @@ class Spherical(Posterior):
 
     @staticmethod
     def _concentration(params):
-        # Double precision: log-gammas and the like cancel.
+        # Double precision is needed because log-gammas cancel.
         return ops.cast(params["z_concentration"][..., 0], "float64")
 
 
@@ -139,7 +139,7 @@ class PowerSpherical(Spherical):
     def angle(self, concentration, uniform):
         import tensorflow_probability as tfp
 
-        # Half of one minus the cosine: small where the concentration is large, hence precise.
+        # Half of one minus the cosine is small for large concentrations, and so stays precise.
         alpha, beta = self._alpha_beta(concentration)
         gap = ops.clip(tfp.math.betaincinv(beta, alpha, uniform), 1e-12, 1 - 1e-12)
         return 1 - 2 * gap, 2 * ops.sqrt(gap * (1 - gap))
@@ -245,7 +245,7 @@ class VonMisesFisher(Spherical):
 
     def log_density(self, concentration, cosine):
         log_normalizer = ops.cast(self._log_normalizer(concentration), "float32")
-        # Less κ on both sides: nothing large is left to cancel.
+        # κ is subtracted on both sides, so that no large terms cancel.
         return ops.cast(concentration, "float32") * (cosine - 1.0) - log_normalizer
 
     def entropy(self, params):

@@ -96,7 +96,7 @@ class StudentT(LocationScale):
         return {**super().get_config(), "df": self.df}
 
     def _df(self, params):
-        # Double precision: log-gammas of large arguments cancel.
+        # Double precision is needed because log-gammas of large arguments cancel.
         return tf.cast(params["z_df"] if self.df is None else self.df, tf.float64)
 
     @staticmethod

@@ -33,10 +33,10 @@ class VectorQuantized(Posterior):
         num_embeddings: int. K. Defaults to `128`.
         embedding_dim: int. Size of a code. Defaults to `8`.
         ema: bool. Defaults to `True`.
-        decay: float. Of the running means. Defaults to `0.99`.
+        decay: float. Weight of the past in the running means. Defaults to `0.99`.
         commitment: float. Defaults to `0.25`.
         revive_after: int or `None`. Steps; `None` leaves dead codes dead. Defaults to `100`.
-        seed: int. Of the first codes and of the revived ones. Defaults to `0`.
+        seed: int. Chooses the first codes and the revived ones. Defaults to `0`.
 
     Parameters: `z_e`, `[batch, latent_dim]`. Features of that size are taken as they are (a
     convolutional encoder ends in a map of `embedding_dim` channels); others go through a dense
@@ -121,7 +121,7 @@ class VectorQuantized(Posterior):
         self.embeddings = self.add_weight(
             shape=(k, d), initializer=start, name="embeddings", **codebook
         )
-        # Running numbers of outputs for each code, and sums of these outputs.
+        # Running counts of the outputs of each code, and running sums of these outputs.
         self.counts = self.add_weight(shape=(k,), initializer="ones", name="counts", **kept)
         self.sums = self.add_weight(shape=(k, d), initializer=start, name="sums", **kept)
         self.unused = self.add_weight(shape=(k,), initializer="zeros", name="unused", **kept)
@@ -197,7 +197,7 @@ class VectorQuantized(Posterior):
     def _nearest(self, outputs):
         """Returns the number of the entry nearest to each of `outputs` `[n, embedding_dim]`."""
         codebook = tf.convert_to_tensor(self.embeddings)
-        # Far from 0 the squares below would cancel.
+        # Centred codes, because the squares of codes far from 0 would cancel below.
         centre = ops.mean(codebook, axis=0)
         codebook, outputs = codebook - centre, outputs - centre
         # ‖z‖² is the same for all entries.

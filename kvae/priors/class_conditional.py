@@ -98,7 +98,7 @@ class ClassConditional(Prior):
     def transform(self, noise, temperature=1.0):
         mean, log_var = self.parameters()
         noise = temperature * noise["noise"]
-        # Noise of several draws may come in one axis.
+        # The noise of several draws for each label may share one axis.
         rows = tf.reshape(noise, (-1, tf.shape(mean)[0], self.latent_dim))
         return tf.reshape(reparameterize(mean, log_var, rows), tf.shape(noise))
 

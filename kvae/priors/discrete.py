@@ -51,7 +51,7 @@ class UniformCategorical(Prior):
         return {"uniform": Noise(self.latent_dim, "uniform")}
 
     def transform(self, noise, temperature=1.0):
-        # The largest number of each group is as likely to be any.
+        # Each number of a group is the largest with the same probability.
         return one_hot_of_largest(tf.convert_to_tensor(noise["uniform"]), self.num_categories)
 
     def mean(self):

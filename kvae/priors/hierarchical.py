@@ -142,7 +142,7 @@ class _Precomputed(Hierarchical):
     def __init__(self, prior, top):
         Prior.__init__(self, prior.latent_dim)
         self.groups = prior.groups
-        # Behind a function, because none of it is Keras's to track.
+        # They stand behind a function, so that Keras does not track them.
         self._parts = lambda: (top, prior.lower)
 
     top = property(lambda self: self._parts()[0])

@@ -145,7 +145,7 @@ def _network(grid, num_embeddings, filters, num_layers, dtype) -> keras.Model:
     codes = keras.Input((rows * columns,), dtype="int32", name="codes")
     x = layers.Embedding(num_embeddings, filters, name="embedding", dtype=dtype)(codes)
     x = layers.Reshape((rows, columns, filters), name="grid", dtype=dtype)(x)
-    # Shifted by one: down, so that the rows above are seen, and right, for the codes to the left.
+    # Shifts by one, down and to the right, hide the code itself: units see codes above and left.
     above = convolve(x, filters, (3, 5), ((3, 0), (2, 2)), "above")[:, :-1]
     left = convolve(x, filters, (1, 3), ((0, 0), (3, 0)), "left")[:, :, :-1]
     vertical, horizontal = above, left + above

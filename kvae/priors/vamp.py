@@ -21,10 +21,10 @@ __all__ = ["Vamp"]
 class Vamp(Prior):
     """`p(z) = Σ_k w_k q(z|u_k)`: the posteriors of K trainable pseudo-inputs, mixed.
 
-    The prior that makes the ELBO best is the average of the posteriors of all data; this is the
-    same average over a few inputs, which are trained like weights. Prior and posterior share the
-    encoder, so the prior follows the posteriors, and no latent dimension pays for being used. No
-    closed-form KL is known; it is estimated by Monte Carlo.
+    The prior with the best ELBO is the average of the posteriors of all data. This one is the same
+    average over a few inputs, which are trained like weights. Prior and posterior share the
+    encoder, so the prior follows the posteriors. No closed-form KL is known; it is estimated by
+    Monte Carlo.
 
     It works with every posterior that has a density, on whatever space that puts `z`. Pseudo-inputs
     have the shape of an example and stay within the range of the likelihood's support: where a step
@@ -48,7 +48,7 @@ class Vamp(Prior):
             that standardizes takes its statistics from these data, unless it has some.
         learn_weights: bool. Whether the weights w are trained; else they are 1/K. Defaults to
             `False`.
-        seed: int. Of the initial pseudo-inputs. Defaults to `0`.
+        seed: int. Chooses the initial pseudo-inputs. Defaults to `0`.
 
     Raises:
         ValueError: for a posterior without a density, or one that is drawn from the prior
@@ -84,7 +84,7 @@ class Vamp(Prior):
         self.num_components = num_components
         self.learn_weights = learn_weights
         self.seed = seed
-        # Behind a function: an array of data is nothing that Keras should track.
+        # The data stand behind a function, so that Keras does not track them.
         self._initial = lambda: initial
         self._vae = lambda: None
 
@@ -218,7 +218,7 @@ class _PosteriorMixture(Prior):
 
     def __init__(self, posterior, params, logits):
         super().__init__(posterior.latent_dim)
-        # Behind a function, for none of it is Keras's to track.
+        # These stand behind a function, so that Keras does not track them.
         self._known = lambda: (posterior, params, logits)
         self.space = posterior.space
 
