@@ -19,16 +19,18 @@ class Argument:
     Attributes:
         name: str. Without asterisks.
         text: str. What stands behind the colon.
+        shared: bool. True where several arguments have this text.
     """
 
     name: str
     text: str
+    shared: bool = False
 
     @property
     def default(self):
         """The literal that the text states as the default, in a tuple; `()` without one."""
         found = _DEFAULT.search(self.text)
-        if found is None:
+        if found is None or self.shared:
             return ()
         try:
             return (ast.literal_eval(found[1]),)
@@ -56,13 +58,14 @@ class Docstring:
         for line in self.sections.get(section, "").splitlines():
             entry = _ENTRY.match(line)
             if entry:
+                names = entry[1].split(", ")
                 text = line[entry.end() :]
-                found += [[name.lstrip("*"), text] for name in entry[1].split(", ")]
-                shared = len(entry[1].split(", "))
+                group = [Argument(name.lstrip("*"), text, len(names) > 1) for name in names]
+                found += group
             elif found and line.startswith(" "):
-                for one in found[-shared:]:
-                    one[1] += " " + line.strip()
-        return [Argument(*one) for one in found]
+                for argument in group:
+                    argument.text += " " + line.strip()
+        return found
 
 
 def parse(text: str | None) -> Docstring:

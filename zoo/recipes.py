@@ -51,8 +51,9 @@ class Recipe:
         arguments: mapping. Arguments of the architecture that differ from its defaults.
         binarize: str or `None`. Binarization of the data.
         noise: float. Noise on the inputs (denoising).
-        epochs, batch_size, learning_rate, seed: as in Keras. The rate falls by a half cosine to
-            `final_rate` times its start.
+        epochs, batch_size, learning_rate: as in Keras.
+        final_rate: float. The share of the learning rate that is left in the end; it falls by a
+            half cosine.
         warmup_epochs: int. Epochs over which the objective's `beta`, the weight of the KL, rises
             from 0 to its own value, e.g. 1.
         initial_from_data: bool. Whether the pseudo-inputs of a VampPrior start as training images.
@@ -61,6 +62,7 @@ class Recipe:
         initial_weights: str or `None`. The card whose weights the training starts from; weights
             that only the new model has keep their own start.
         compile: mapping. Further arguments of `compile`: XLA and several steps in each call.
+        seed: int. Seeds the initial weights, the order of the data and all noise.
         num_samples: int. Importance samples of the card's NLL.
         paper: str. Where the model comes from.
         published: mapping. The published figure: `metric`, `value`, `source`.

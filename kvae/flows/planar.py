@@ -23,6 +23,7 @@ class Planar(Flow):
 
     Args:
         latent_dim: int or `None`.
+        reverse: bool. Has no effect: no coordinate comes before another. Defaults to `False`.
 
     Parameters: `u` and `w`, `[batch, latent_dim]`; `b`, `[batch, 1]`.
 

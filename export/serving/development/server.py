@@ -211,6 +211,7 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
 
     @contextlib.contextmanager
     def counted(self):
+        """Counts a request while it is answered, so that the server stops after the last one."""
         with self._idle:
             self._busy += 1
         try:

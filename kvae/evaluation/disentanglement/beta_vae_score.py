@@ -20,14 +20,18 @@ def beta_vae_score(
     batch_size: int = 1000,
     group_size: int = 64,
 ) -> dict[str, float]:
-    """Measures the β-VAE score; arguments as `mig`'s.
+    """Measures the β-VAE score.
 
     One example of the classification is a group of pairs of images that share one factor: the mean
     of |z − z′| over the pairs is to tell which factor that is, for a logistic regression. Each
     example costs `2 group_size` images (1.9 million in all by default).
 
     Args:
-        num_train, num_test: int. Groups. Default to `10_000` and `5_000`.
+        representation, data: as in `mig`.
+        num_train: int. Groups to learn from. Defaults to `10_000`.
+        num_test: int. Groups to test what was learned. Defaults to `5_000`.
+        seed: int. The same seed gives the same figures. Defaults to `0`.
+        batch_size: int. Images at once. Defaults to `1000`.
         group_size: int. Pairs of a group. Defaults to `64`.
 
     Returns:

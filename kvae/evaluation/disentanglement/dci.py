@@ -22,7 +22,7 @@ def dci(
     batch_size: int = 1000,
     classifier: str = "random_forest",
 ) -> dict[str, float]:
-    """Measures disentanglement, completeness and informativeness; arguments as `mig`'s.
+    """Measures disentanglement, completeness and informativeness.
 
     A classifier predicts each factor from all codes; the importances that it gives to the codes
     are the matrix R `[latent_dim, K]`. With entropies in units of their maximum:
@@ -34,9 +34,14 @@ def dci(
     - informativeness: the test accuracy, averaged over the factors.
 
     Args:
-        classifier: `"random_forest"`, whose size of leaves is chosen by the examples that each tree
-            has not seen, or `"gradient_boosting"` (as Locatello et al.; many minutes where factors
-            have many values). Defaults to `"random_forest"`.
+        representation, data: as in `mig`.
+        num_train: int. Images to learn from. Defaults to `10_000`.
+        num_test: int. Images to test what was learned. Defaults to `5_000`.
+        seed: int. The same seed gives the same figures. Defaults to `0`.
+        batch_size: int. Images at once. Defaults to `1000`.
+        classifier: str. `"random_forest"`, whose size of leaves is chosen by the examples that each
+            tree has not seen, or `"gradient_boosting"` (as Locatello et al.; many minutes where
+            factors have many values). Defaults to `"random_forest"`.
 
     Returns:
         dict: `dci_disentanglement`, `dci_completeness`, `dci_informativeness` and

@@ -22,7 +22,7 @@ def factor_vae_score(
     num_variance: int = 10_000,
     min_std: float = 0.05,
 ) -> dict[str, float]:
-    """Measures the FactorVAE score; arguments as `mig`'s.
+    """Measures the FactorVAE score.
 
     In a group of images with one value of one factor, the code whose variance is smallest, in units
     of its variance among all images, votes for that factor. The score is how often the vote of
@@ -30,7 +30,11 @@ def factor_vae_score(
     `group_size` images (almost a million in all by default).
 
     Args:
-        num_train, num_test: int. Groups. Default to `10_000` and `5_000`.
+        representation, data: as in `mig`.
+        num_train: int. Groups to learn from. Defaults to `10_000`.
+        num_test: int. Groups to test what was learned. Defaults to `5_000`.
+        seed: int. The same seed gives the same figures. Defaults to `0`.
+        batch_size: int. Images at once. Defaults to `1000`.
         group_size: int. Images of a group. Defaults to `64`.
         num_variance: int. Images for the variance among all. Defaults to `10_000`.
         min_std: float. Codes with a smaller standard deviation have no vote: on the scale of the

@@ -19,8 +19,10 @@ def linear_probe(
     """Returns the test accuracy of a logistic regression on codes.
 
     Args:
-        train, test: arrays `[n, latent_dim]`. Codes; both are scaled by the moments of `train`.
-        labels, test_labels: arrays `[n]` of classes.
+        train: array `[n, latent_dim]`. Codes to learn from; all codes are scaled by their moments.
+        labels: array `[n]`. The classes of `train`.
+        test: array `[m, latent_dim]`. Codes to test on.
+        test_labels: array `[m]`. The classes of `test`.
         per_class: int or `None`. Labelled examples of each class, drawn by `seed`; all of them by
             default.
         seed: int. Defaults to `0`.
