@@ -15,6 +15,8 @@
 # make docs    the documentation as a site, build/site, with tools of its own in .venv-docs
 # make guides  runs the guides and writes their notebooks, docs/guides/*.ipynb (minutes)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
+# make mutations  seeds twenty faults in the core, one at a time; the tests are to catch each
+#              (ARGS="3 schedule" chooses some)
 # make stubs   what editors see of packages whose names follow from a register
 # make .venv   just the environment  make lint    style, layers, types     make clean
 # make audit   known vulnerabilities of what is pinned, and the bill of materials (SBOM)
@@ -24,7 +26,7 @@
 
 .DEFAULT_GOAL := test
 .PHONY: .venv test slow keras-test web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
-	models docs guides audit stubs lint clean
+	models docs guides audit mutations stubs lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -152,6 +154,9 @@ docs: .venv-docs/.installed
 
 guides: .venv
 	.venv/bin/python docs/tools/notebooks.py $(ARGS)
+
+mutations: .venv
+	.venv/bin/python tests/mutations.py $(ARGS)
 
 # The stubs of packages whose names follow from a register.
 stubs: .venv

@@ -1,5 +1,6 @@
 """The examples of the docstrings run, each for itself, with names that readers will have."""
 
+import functools
 import gzip
 import importlib.util
 import pathlib
@@ -7,9 +8,13 @@ import struct
 import time
 import traceback
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
+from PIL import Image
 
+import export
 import kvae
 import zoo
 
@@ -27,7 +32,18 @@ ELSEWHERE = {
     "zoo.pushing.push_to_hub",
 }
 # These train longer, measure many images or write exports.
-SLOW = ("export.", "kvae.evaluation.", "kvae.testing.", "kvae.training.", "kvae.samplers.flow")
+SLOW = (
+    "export.",
+    "kvae.callbacks.",
+    "kvae.datasets.catalog.sprites.",
+    "kvae.datasets.image_folder.",
+    "kvae.evaluation.",
+    "kvae.priors.two_stage.",
+    "kvae.samplers.flow.",
+    "kvae.samplers.two_stage.",
+    "kvae.testing.",
+    "kvae.training.",
+)
 
 
 def examples():
@@ -54,24 +70,32 @@ def digits(split, n):
     return kvae.datasets.load("digits", split)[:n]
 
 
-def network(*widths):
-    import keras
-
-    return keras.Sequential([keras.layers.Flatten(), *map(keras.layers.Dense, widths)])
+def encoder():
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16)])
 
 
 def decoder():
-    import keras
-
-    return keras.Sequential([keras.layers.Dense(64), keras.layers.Reshape((8, 8, 1))])
+    return keras.Sequential([layers.Dense(64), layers.Reshape((8, 8, 1))])
 
 
+def model(**options):
+    return kvae.VAE(encoder(), decoder(), **options)
+
+
+def volumes_model():
+    shape = (4, 8, 8, 1)
+    down = keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(4)])
+    up = keras.Sequential([keras.Input((2,)), layers.Dense(256), layers.Reshape(shape)])
+    return kvae.VAE(down, up, latent_dim=2)
+
+
+loaded = functools.cache(zoo.load)
 MAKERS = {
-    "vae": lambda: zoo.load("dense_vae.digits"),
-    "other": lambda: zoo.load("conv_vae.digits"),
-    "autoencoder": lambda: zoo.load("dense_autoencoder.digits"),
-    "encoder": lambda: network(16),
-    "make_encoder": lambda: lambda: network(16),
+    "vae": lambda: loaded("dense_vae.digits"),
+    "other": lambda: loaded("conv_vae.digits"),
+    "autoencoder": lambda: loaded("dense_autoencoder.digits"),
+    "encoder": encoder,
+    "make_encoder": lambda: encoder,
     "decoder": decoder,
     "make_decoder": lambda: decoder,
     "train": lambda: digits("train", 200),
@@ -83,24 +107,30 @@ MAKERS = {
     "x_test": lambda: digits("test", 50).examples,
     "y_test": lambda: digits("test", 50).labels,
     "images": lambda: np.zeros((4, 8, 8, 1), "uint8"),
+    "volumes": lambda: np.zeros((3, 4, 8, 8, 1), "float32"),
     "codes": lambda: np.random.default_rng(0).normal(size=(100, 2)).astype("float32"),
+}
+# What examples need that are about models of another kind.
+OWN = {
+    "kvae.plots.pictures.slices": {"vae": volumes_model},
+    "kvae.plots.posteriors.posterior_map": {"vae": lambda: model(latent_dim=2)},
+    "kvae.samplers.uniform_sphere.UniformSphere": {
+        "autoencoder": lambda: model(
+            latent_dim=3, posterior="power_spherical", prior="uniform_sphere"
+        )
+    },
 }
 
 
-def run(example: str) -> None:
-    import keras
-
-    import export
-
+def run(name: str, example: str) -> None:
     names = {"keras": keras, "ops": keras.ops, "np": np, "kvae": kvae, "zoo": zoo, "export": export}
+    names |= {variable: make() for variable, make in OWN.get(name, {}).items()}
     exec(compile(example, "<example>", "exec"), Sharing(names))
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with the files that examples read; every training ends after two steps."""
-    from PIL import Image
-
+    """A folder with the files that examples read; every training ends early."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "faces").mkdir()
     for index in range(12):
@@ -112,9 +142,10 @@ def folder(tmp_path, monkeypatch):
     )
     fit = kvae.VAE.fit
 
-    def short(self, *arguments, epochs=1, steps_per_epoch=None, initial_epoch=0, **options):
+    def short(self, *arguments, steps_per_epoch=None, **options):
         steps = None if steps_per_epoch is None else 2
-        return fit(self, *arguments, epochs=1, steps_per_epoch=steps, verbose=0, **options)
+        options |= {"epochs": 1, "initial_epoch": 0, "verbose": 0}
+        return fit(self, *arguments, steps_per_epoch=steps, **options)
 
     monkeypatch.setattr(kvae.VAE, "fit", short)
     return tmp_path
@@ -125,7 +156,7 @@ def check(chosen):
     for name, example in chosen:
         start = time.perf_counter()
         try:
-            run(example)
+            run(name, example)
         except Exception:
             last = traceback.format_exc().splitlines()
             broken.append(f"{name}:\n{example}\n" + "\n".join(last[-6:]))

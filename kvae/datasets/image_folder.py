@@ -41,6 +41,8 @@ class ImageFolder(Stream):
 
     ```python
     faces = kvae.datasets.ImageFolder("faces", (64, 64, 3), fit="crop")
+    vae = zoo.build("conv_vae", event_shape=(64, 64, 3))
+    vae.compile("adam")
     vae.fit(faces, batch_size=128, epochs=20)
     ```
     """

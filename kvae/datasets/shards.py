@@ -47,8 +47,8 @@ class Shards(Stream):
     Example:
 
     ```python
-    kvae.datasets.write_shards(kvae.datasets.load("mnist"), "mnist-shards", num_shards=16)
-    vae.fit(kvae.datasets.Shards("mnist-shards", binarize="dynamic"), batch_size=128, epochs=20)
+    kvae.datasets.write_shards(kvae.datasets.load("digits"), "digits-shards", num_shards=4)
+    vae.fit(kvae.datasets.Shards("digits-shards", binarize="dynamic"), batch_size=128, epochs=20)
     ```
     """
 

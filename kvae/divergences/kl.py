@@ -46,6 +46,9 @@ def register_kl(posterior: type, prior: type, per_dimension: bool = False):
     Example:
 
     ```python
+    class MyPosterior(kvae.posteriors.UnitVariance):
+        pass
+
     @kvae.divergences.register_kl(MyPosterior, kvae.priors.StandardNormal)
     def _(posterior, params, prior):
         return 0.5 * ops.sum(ops.square(params["z_mean"]), axis=-1)

@@ -46,7 +46,7 @@ def mmd(x, y, kernel: str = "imq", bandwidth=None, scales=SCALES, unbiased: bool
 
     ```python
     z = kvae.random.normal([500, 2], seed=0)
-    kvae.divergences.mmd.mmd(z + 1.0, kvae.random.normal([500, 2], seed=1))     # 0.92
+    kvae.divergences.mmd(z + 1.0, kvae.random.normal([500, 2], seed=1))     # 0.92
     ```
 
     References:

@@ -119,7 +119,8 @@ class DiscretizedLogistic(Discretized):
 
     ```python
     likelihood = kvae.likelihoods.DiscretizedLogistic()
-    params = likelihood(decoder(z))                           # [batch, 28, 28, 2]
+    params = likelihood(np.zeros((5, 28, 28, 2), "float32"))     # what a decoder returns
+    x = np.zeros((5, 28, 28, 1), "float32")
     bits = -likelihood.log_prob(params, x) / (784 * np.log(2))
     ```
 

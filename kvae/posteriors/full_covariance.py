@@ -34,7 +34,8 @@ class FullCovariance(Posterior):
 
     ```python
     posterior = kvae.posteriors.FullCovariance(latent_dim=2)
-    params = posterior({"z_mean": [[0.0, 0.0]], "z_log_var": [[0.0, 0.0]], "z_lower": [[1.0]]})
+    zeros = np.zeros((1, 2), "float32")
+    params = posterior({"z_mean": zeros, "z_log_var": zeros, "z_lower": np.float32([[1.0]])})
     posterior.covariance(params)      # [[[1, 1], [1, 2]]]
     ```
 

@@ -34,6 +34,7 @@ class ClassConditional(Prior):
 
     ```python
     vae = kvae.VAE(encoder, decoder, latent_dim=2, prior="class_conditional", num_classes=10)
+    vae.compile("adam")
     vae.fit(kvae.datasets.load("digits", "train"))      # with its labels
     vae.sample(5, label=3, seed=0)
     ```

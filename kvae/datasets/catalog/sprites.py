@@ -60,6 +60,8 @@ class Sprites:
     sprites = kvae.datasets.Sprites()
     factors = sprites.sample_factors(100, seed=0, fixed={"shape": 2})
     sprites.images(factors)     # 100 hearts, float32 (100, 64, 64, 1)
+    vae = zoo.build("beta_vae")
+    vae.compile("adam")
     vae.fit(sprites.batches(64, seed=0, repeat=True), steps_per_epoch=1000, epochs=300)
     ```
 

@@ -1,0 +1,229 @@
+"""`make mutations`: twenty faults, seeded one at a time; the default tests are to catch each.
+
+Each fault is a small change of the text of one file of the core, of the kind that people make. The
+command copies the project, makes the change there and runs the test files that stand nearest; a
+fault is caught when one of their tests fails. Arguments choose faults by number or by a word of
+their description.
+"""
+
+import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TESTS = "tests/kvae"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A fault.
+
+    Attributes:
+        what: str. What is wrong, for the table.
+        file: str. The file below the project's root.
+        right: str. The text of the file, which stands there once.
+        wrong: str. The text that takes its place.
+        tests: tuple of str. The test files that should notice, below `tests/kvae`.
+    """
+
+    what: str
+    file: str
+    right: str
+    wrong: str
+    tests: tuple[str, ...]
+
+
+FAULTS = (
+    Fault(
+        "the sign of the log-variance in the KL",
+        "kvae/divergences/kl.py",
+        "return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1.0 - z_log_var)",
+        "return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1.0 + z_log_var)",
+        ("divergences/test_kl.py",),
+    ),
+    Fault(
+        "the sign of the KL in the loss",
+        "kvae/objectives/regularized.py",
+        "            return beta * kl\n",
+        "            return -beta * kl\n",
+        ("objectives/test_objectives.py",),
+    ),
+    Fault(
+        "the standard deviation is exp(log_var), not exp(log_var / 2)",
+        "kvae/layers/sampling.py",
+        "return z_mean + ops.exp(0.5 * z_log_var) * epsilon",
+        "return z_mean + ops.exp(z_log_var) * epsilon",
+        ("layers/test_sampling.py",),
+    ),
+    Fault(
+        "mean and log-variance are swapped where z is drawn",
+        "kvae/posteriors/diagonal_gaussian.py",
+        'return reparameterize(params["z_mean"], params["z_log_var"], noise["noise"])',
+        'return reparameterize(params["z_log_var"], params["z_mean"], noise["noise"])',
+        ("posteriors/test_posteriors.py",),
+    ),
+    Fault(
+        "the density of a Gaussian lacks its constant",
+        "kvae/distributions/gaussian.py",
+        "return -0.5 * (squared + log_var + math.log(2 * math.pi))",
+        "return -0.5 * (squared + log_var)",
+        ("posteriors/test_posteriors.py",),
+    ),
+    Fault(
+        "log p(x|z) is a mean over the event, not a sum",
+        "kvae/likelihoods/likelihood.py",
+        "return ops.sum(self.element_log_prob(params, x), axis=event_axes)",
+        "return ops.mean(self.element_log_prob(params, x), axis=event_axes)",
+        ("likelihoods/test_likelihoods.py",),
+    ),
+    Fault(
+        "a Poisson likelihood lacks log x!",
+        "kvae/likelihoods/poisson.py",
+        "small = x * log_rate - ops.exp(log_rate) - tf.math.lgamma(x + 1.0)",
+        "small = x * log_rate - ops.exp(log_rate)",
+        ("likelihoods/test_discrete.py",),
+    ),
+    Fault(
+        "the loss of a step is a sum over the batch, not a mean",
+        "kvae/models/fit/train_step.py",
+        "            return tf.reduce_mean\n",
+        "            return tf.reduce_sum\n",
+        ("models/test_fit.py", "models/test_vae.py"),
+    ),
+    Fault(
+        "training ignores the weights of the examples",
+        "kvae/models/fit/train_step.py",
+        "return lambda values: tf.reduce_sum(values * weight) / tf.maximum(total, 1e-12)",
+        "return lambda values: tf.reduce_mean(values)",
+        ("models/test_fit.py", "models/test_training_modes.py"),
+    ),
+    Fault(
+        "validation ignores the weights of the examples",
+        "kvae/models/fit/train_step.py",
+        "tracker.update_state(terms[name], sample_weight=weight)",
+        "tracker.update_state(terms[name])",
+        ("models/test_fit.py", "models/test_training_modes.py"),
+    ),
+    Fault(
+        "validation draws with the same noise for all batches",
+        "kvae/models/fit/train_step.py",
+        "seed = self._step_seed(random.fold_in(self.seed, seen))",
+        "seed = self._step_seed(random.fold_in(self.seed, 0))",
+        ("models/test_vae.py", "models/test_fit.py"),
+    ),
+    Fault(
+        "the weights of IWAE have gradients of their own (a missing stop_gradient)",
+        "kvae/objectives/importance_weighted.py",
+        "log_weights = tf.stop_gradient(log_px + beta * (log_pz - log_q))",
+        "log_weights = log_px + beta * (log_pz - log_q)",
+        ("objectives/test_importance_weighted.py",),
+    ),
+    Fault(
+        "the importance-weighted bound is a sum of weights, not their mean",
+        "kvae/objectives/importance_weighted.py",
+        "return tf.reduce_logsumexp(values, axis=axis) - math.log(values.shape[axis])",
+        "return tf.reduce_logsumexp(values, axis=axis)",
+        ("objectives/test_importance_weighted.py",),
+    ),
+    Fault(
+        "estimates of log p(x) are not divided by the number of samples",
+        "kvae/evaluation/marginal_likelihood/log_prob.py",
+        '"value": largest + np.log(total) - math.log(num_samples),',
+        '"value": largest + np.log(total) - math.log(num_samples + 1),',
+        ("evaluation/test_log_prob.py",),
+    ),
+    Fault(
+        "a schedule is late by one step",
+        "kvae/schedules.py",
+        'done = ops.clip((ops.cast(step, "float32") - self.delay) / self.steps, 0.0, 1.0)',
+        'done = ops.clip((ops.cast(step, "float32") - self.delay - 1) / self.steps, 0.0, 1.0)',
+        ("test_schedules.py",),
+    ),
+    Fault(
+        "a flow prior ignores the temperature",
+        "kvae/priors/flow.py",
+        'z = temperature * noise["noise"]',
+        'z = noise["noise"]',
+        ("priors/test_priors.py",),
+    ),
+    Fault(
+        "the mask of an autoregressive flow is inverted",
+        "kvae/flows/masked_network.py",
+        'self.masks.append(sees(after[None, :], before[:, None]).astype("float32"))',
+        'self.masks.append(1.0 - sees(after[None, :], before[:, None]).astype("float32"))',
+        ("flows/test_flows.py",),
+    ),
+    Fault(
+        "the log-determinant of an autoregressive flow is summed over the wrong axis",
+        "kvae/flows/autoregressive.py",
+        "return ops.exp(log_scale) * z + shift, ops.sum(log_scale, axis=-1)",
+        "return ops.exp(log_scale) * z + shift, ops.sum(log_scale, axis=0)",
+        ("flows/test_flows.py",),
+    ),
+    Fault(
+        "every epoch sees the data in the same order (its number is ignored)",
+        "kvae/datasets/batches.py",
+        "epoch_seed = random.fold_in(random.as_seed(seed), epoch)",
+        "epoch_seed = random.fold_in(random.as_seed(seed), 0)",
+        ("datasets/test_dataset.py",),
+    ),
+    Fault(
+        "draws ignore their seed",
+        "kvae/random.py",
+        "        shape, as_seed(seed), minval=None, maxval=None, dtype=tf.uint32, alg=_PHILOX\n",
+        "        shape, as_seed(0), minval=None, maxval=None, dtype=tf.uint32, alg=_PHILOX\n",
+        ("test_random.py",),
+    ),
+)
+
+
+def wrong_text(fault: Fault, root: pathlib.Path = ROOT) -> str:
+    """Returns the file of a fault with the fault in it.
+
+    Raises:
+        ValueError: where the right text does not stand in the file exactly once.
+    """
+    text = (root / fault.file).read_text(encoding="utf-8")
+    if text.count(fault.right) != 1:
+        raise ValueError(f"{fault.file} holds {fault.right!r} {text.count(fault.right)} times.")
+    return text.replace(fault.right, fault.wrong)
+
+
+def is_caught(fault: Fault) -> bool:
+    """Runs the nearest test files with the fault, in a copy of the project.
+
+    Raises:
+        RuntimeError: where the tests could not run at all.
+    """
+    with tempfile.TemporaryDirectory(prefix="kvae-mutation-") as folder:
+        copy = pathlib.Path(folder)
+        for name in ("kvae", "zoo", "export", "tests"):
+            ignored = shutil.ignore_patterns("__pycache__", "*.h5", "*.pyc")
+            shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        (copy / fault.file).write_text(wrong_text(fault), encoding="utf-8")
+        files = [f"{TESTS}/{file}" for file in fault.tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+        return done.returncode == 1
+
+
+def main(words: list[str]) -> int:
+    """Tries the faults that the words name, or all; returns 1 where one survives."""
+    survived = 0
+    for number, fault in enumerate(FAULTS, 1):
+        if words and not any(word == str(number) or word in fault.what for word in words):
+            continue
+        caught = is_caught(fault)
+        survived += not caught
+        print(f"| {number} | {fault.what} | {'caught' if caught else 'SURVIVED'} |", flush=True)
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
