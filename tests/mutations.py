@@ -192,8 +192,8 @@ def wrong_text(fault: Fault, root: pathlib.Path = ROOT) -> str:
     return text.replace(fault.right, fault.wrong)
 
 
-def is_caught(fault: Fault) -> bool:
-    """Runs the nearest test files with the fault, in a copy of the project.
+def tests_pass(files: list[str], fault: Fault | None = None) -> bool:
+    """Runs test files in a copy of the project, with a fault or without one.
 
     Raises:
         RuntimeError: where the tests could not run at all.
@@ -201,25 +201,35 @@ def is_caught(fault: Fault) -> bool:
     with tempfile.TemporaryDirectory(prefix="kvae-mutation-") as folder:
         copy = pathlib.Path(folder)
         for name in ("kvae", "zoo", "export", "tests"):
-            ignored = shutil.ignore_patterns("__pycache__", "*.h5", "*.pyc")
+            ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, copy / name, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", copy)
-        (copy / fault.file).write_text(wrong_text(fault), encoding="utf-8")
-        files = [f"{TESTS}/{file}" for file in fault.tests]
+        if fault is not None:
+            (copy / fault.file).write_text(wrong_text(fault), encoding="utf-8")
+        files = [f"{TESTS}/{file}" for file in files]
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-        if done.returncode not in (0, 1):
-            raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
-        return done.returncode == 1
+    if done.returncode not in (0, 1):
+        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+    if fault is None and done.returncode:
+        print(done.stdout[-2000:])
+    return done.returncode == 0
 
 
 def main(words: list[str]) -> int:
     """Tries the faults that the words name, or all; returns 1 where one survives."""
+    chosen = [
+        (number, fault)
+        for number, fault in enumerate(FAULTS, 1)
+        if not words or any(word == str(number) or word in fault.what for word in words)
+    ]
+    files = sorted({file for _, fault in chosen for file in fault.tests})
+    if not tests_pass(files):
+        print("The tests fail without any fault.")
+        return 2
     survived = 0
-    for number, fault in enumerate(FAULTS, 1):
-        if words and not any(word == str(number) or word in fault.what for word in words):
-            continue
-        caught = is_caught(fault)
+    for number, fault in chosen:
+        caught = not tests_pass(list(fault.tests), fault)
         survived += not caught
         print(f"| {number} | {fault.what} | {'caught' if caught else 'SURVIVED'} |", flush=True)
     return 1 if survived else 0

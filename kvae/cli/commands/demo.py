@@ -8,7 +8,7 @@ from kvae.cli.command import command
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
-_PRETRAINED = "conv_vae.mnist"
+PRETRAINED = "conv_vae.mnist"  # The model that the demo loads and exports.
 
 
 def add_arguments(parser) -> None:
@@ -129,16 +129,16 @@ def _pretrained(arguments, folder, report) -> bool:
     import zoo
     from kvae import plots
 
-    vae = zoo.load(_PRETRAINED)
-    card = zoo.card(_PRETRAINED)
+    vae = zoo.load(PRETRAINED)
+    card = zoo.card(PRETRAINED)
     with report.drawing(folder / "mnist_samples.png") as path:
         plots.samples(vae, 100, seed=arguments.seed, path=path)
     ends = [vae.sample(5, seed=arguments.seed + shift) for shift in (1, 2)]
     with report.drawing(folder / "mnist_interpolation.png") as path:
         plots.interpolation(vae, *ends, path=path)
-    report.heading(f"2. Pretrained: {_PRETRAINED}")
+    report.heading(f"2. Pretrained: {PRETRAINED}")
     report.text(f"{card.headline}, {card.metrics['nll']['num_samples']} importance samples.")
-    report.code(f'import zoo\nvae = zoo.load("{_PRETRAINED}")\nimages = vae.sample(100, seed=0)')
+    report.code(f'import zoo\nvae = zoo.load("{PRETRAINED}")\nimages = vae.sample(100, seed=0)')
     report.images(
         ("mnist_samples.png", "Samples from the prior"),
         ("mnist_interpolation.png", "Walks between the codes of two samples"),
@@ -151,12 +151,12 @@ def _exports(arguments, folder, report) -> bool:
     import export
     import zoo
 
-    vae = zoo.load(_PRETRAINED)
+    vae = zoo.load(PRETRAINED)
     # A demo that runs again replaces what it made; versions in use are never overwritten.
     shutil.rmtree(folder / "serving", ignore_errors=True)
     reports = [
-        export.verify(export.saved_model(vae, folder / "serving" / _PRETRAINED), vae),
-        export.verify(export.tflite(vae, folder / f"{_PRETRAINED}.tflite"), vae),
+        export.verify(export.saved_model(vae, folder / "serving" / PRETRAINED), vae),
+        export.verify(export.tflite(vae, folder / f"{PRETRAINED}.tflite"), vae),
     ]
     report.heading("3. Exported, and run outside the Python that wrote it")
     for result in reports:
@@ -168,6 +168,6 @@ def _exports(arguments, folder, report) -> bool:
     )
     report.code(
         f"tensorflow_model_server --rest_api_port=8501 --model_name=mnist "
-        f"--model_base_path=$PWD/{folder}/serving/{_PRETRAINED}"
+        f"--model_base_path=$PWD/{folder}/serving/{PRETRAINED}"
     )
     return all(result.ok for result in reports)
