@@ -16,10 +16,10 @@ from keras.optimizers.schedules import LearningRateSchedule
 from kvae.utils import arguments, names
 
 __all__ = [
-    "Number",
     "LAST_STEP",
     "Cyclical",
     "Linear",
+    "Number",
     "Sigmoid",
     "at",
     "is_schedule",

@@ -1,9 +1,9 @@
 """`make mutations`: twenty faults, seeded one at a time; the default tests are to catch each.
 
 Each fault is a small change of the text of one file of the core, of the kind that people make. The
-command copies the project, makes the change there and runs the test files that stand nearest; a
-fault is caught when one of their tests fails. Arguments choose faults by number or by a word of
-their description.
+command copies the project, makes the change there and runs the tests that stand nearest; a fault is
+caught when one of them fails. Without a fault they all have to pass. Arguments choose faults by
+number or by a word of their description.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ class Fault:
         file: str. The file below the project's root.
         right: str. The text of the file, which stands there once.
         wrong: str. The text that takes its place.
-        tests: tuple of str. The test files that should notice, below `tests/kvae`.
+        tests: tuple of str. The tests that should notice, as pytest names them below `tests/kvae`:
+            files, or single tests.
     """
 
     what: str
@@ -49,84 +50,84 @@ FAULTS = (
         "kvae/objectives/regularized.py",
         "            return beta * kl\n",
         "            return -beta * kl\n",
-        ("objectives/test_objectives.py",),
+        ("objectives/test_objectives.py::test_terms_and_gradients_are_unbiased",),
     ),
     Fault(
         "the standard deviation is exp(log_var), not exp(log_var / 2)",
         "kvae/layers/sampling.py",
         "return z_mean + ops.exp(0.5 * z_log_var) * epsilon",
         "return z_mean + ops.exp(z_log_var) * epsilon",
-        ("layers/test_sampling.py",),
+        ("layers/test_sampling.py::test_is_the_formula",),
     ),
     Fault(
         "mean and log-variance are swapped where z is drawn",
         "kvae/posteriors/diagonal_gaussian.py",
         'return reparameterize(params["z_mean"], params["z_log_var"], noise["noise"])',
         'return reparameterize(params["z_log_var"], params["z_mean"], noise["noise"])',
-        ("posteriors/test_posteriors.py",),
+        ("posteriors/test_posteriors.py::test_draws_have_the_posterior_s_moments",),
     ),
     Fault(
         "the density of a Gaussian lacks its constant",
         "kvae/distributions/gaussian.py",
         "return -0.5 * (squared + log_var + math.log(2 * math.pi))",
         "return -0.5 * (squared + log_var)",
-        ("posteriors/test_posteriors.py",),
+        ("posteriors/test_posteriors.py::test_log_prob_is_that_of_tfp_and_scipy",),
     ),
     Fault(
         "log p(x|z) is a mean over the event, not a sum",
         "kvae/likelihoods/likelihood.py",
         "return ops.sum(self.element_log_prob(params, x), axis=event_axes)",
         "return ops.mean(self.element_log_prob(params, x), axis=event_axes)",
-        ("likelihoods/test_likelihoods.py",),
+        ("likelihoods/test_likelihoods.py::test_bernoulli_log_prob_is_that_of_tfp",),
     ),
     Fault(
         "a Poisson likelihood lacks log x!",
         "kvae/likelihoods/poisson.py",
         "small = x * log_rate - ops.exp(log_rate) - tf.math.lgamma(x + 1.0)",
         "small = x * log_rate - ops.exp(log_rate)",
-        ("likelihoods/test_discrete.py",),
+        ("likelihoods/test_discrete.py::test_poisson_log_prob_is_that_of_scipy",),
     ),
     Fault(
         "the loss of a step is a sum over the batch, not a mean",
         "kvae/models/fit/train_step.py",
         "            return tf.reduce_mean\n",
         "            return tf.reduce_sum\n",
-        ("models/test_fit.py", "models/test_vae.py"),
+        ("models/test_fit.py::test_one_step_follows_the_gradient_of_the_mean_loss",),
     ),
     Fault(
         "training ignores the weights of the examples",
         "kvae/models/fit/train_step.py",
         "return lambda values: tf.reduce_sum(values * weight) / tf.maximum(total, 1e-12)",
         "return lambda values: tf.reduce_mean(values)",
-        ("models/test_fit.py", "models/test_training_modes.py"),
+        ("models/test_fit.py::test_weights_of_zero_leave_examples_out",),
     ),
     Fault(
         "validation ignores the weights of the examples",
         "kvae/models/fit/train_step.py",
         "tracker.update_state(terms[name], sample_weight=weight)",
         "tracker.update_state(terms[name])",
-        ("models/test_fit.py", "models/test_training_modes.py"),
+        ("models/test_fit.py::test_weighted_validation",),
     ),
     Fault(
         "validation draws with the same noise for all batches",
         "kvae/models/fit/train_step.py",
         "seed = self._step_seed(random.fold_in(self.seed, seen))",
         "seed = self._step_seed(random.fold_in(self.seed, 0))",
-        ("models/test_vae.py", "models/test_fit.py"),
+        ("models/test_fit.py",),
     ),
     Fault(
         "the weights of IWAE have gradients of their own (a missing stop_gradient)",
         "kvae/objectives/importance_weighted.py",
         "log_weights = tf.stop_gradient(log_px + beta * (log_pz - log_q))",
         "log_weights = log_px + beta * (log_pz - log_q)",
-        ("objectives/test_importance_weighted.py",),
+        ("objectives/test_importance_weighted.py::test_gradients_are_those_of_the_exact_bound",),
     ),
     Fault(
         "the importance-weighted bound is a sum of weights, not their mean",
         "kvae/objectives/importance_weighted.py",
         "return tf.reduce_logsumexp(values, axis=axis) - math.log(values.shape[axis])",
         "return tf.reduce_logsumexp(values, axis=axis)",
-        ("objectives/test_importance_weighted.py",),
+        ("objectives/test_importance_weighted.py::test_bounds_rise_to_the_exact_log_likelihood",),
     ),
     Fault(
         "estimates of log p(x) are not divided by the number of samples",
@@ -140,35 +141,35 @@ FAULTS = (
         "kvae/schedules.py",
         'done = ops.clip((ops.cast(step, "float32") - self.delay) / self.steps, 0.0, 1.0)',
         'done = ops.clip((ops.cast(step, "float32") - self.delay - 1) / self.steps, 0.0, 1.0)',
-        ("test_schedules.py",),
+        ("test_schedules.py::test_linear",),
     ),
     Fault(
         "a flow prior ignores the temperature",
         "kvae/priors/flow.py",
         'z = temperature * noise["noise"]',
         'z = noise["noise"]',
-        ("priors/test_priors.py",),
+        ("priors/test_base_noise.py", "flows/test_flows.py::test_prior_against_its_own_draws"),
     ),
     Fault(
         "the mask of an autoregressive flow is inverted",
         "kvae/flows/masked_network.py",
         'self.masks.append(sees(after[None, :], before[:, None]).astype("float32"))',
         'self.masks.append(1.0 - sees(after[None, :], before[:, None]).astype("float32"))',
-        ("flows/test_flows.py",),
+        ("flows/test_flows.py::test_each_coordinate_depends_on_those_before_it_alone",),
     ),
     Fault(
         "the log-determinant of an autoregressive flow is summed over the wrong axis",
         "kvae/flows/autoregressive.py",
         "return ops.exp(log_scale) * z + shift, ops.sum(log_scale, axis=-1)",
         "return ops.exp(log_scale) * z + shift, ops.sum(log_scale, axis=0)",
-        ("flows/test_flows.py",),
+        ("flows/test_flows.py::test_log_determinant_is_that_of_the_autodiff_jacobian",),
     ),
     Fault(
         "every epoch sees the data in the same order (its number is ignored)",
         "kvae/datasets/batches.py",
         "epoch_seed = random.fold_in(random.as_seed(seed), epoch)",
         "epoch_seed = random.fold_in(random.as_seed(seed), 0)",
-        ("datasets/test_dataset.py",),
+        ("datasets/test_dataset.py::test_the_order_is_a_function_of_seed_and_epoch",),
     ),
     Fault(
         "draws ignore their seed",
@@ -192,8 +193,8 @@ def wrong_text(fault: Fault, root: pathlib.Path = ROOT) -> str:
     return text.replace(fault.right, fault.wrong)
 
 
-def tests_pass(files: list[str], fault: Fault | None = None) -> bool:
-    """Runs test files in a copy of the project, with a fault or without one.
+def tests_pass(tests: list[str], fault: Fault | None = None) -> bool:
+    """Runs tests in a copy of the project, with a fault or without one.
 
     Raises:
         RuntimeError: where the tests could not run at all.
@@ -206,8 +207,8 @@ def tests_pass(files: list[str], fault: Fault | None = None) -> bool:
         shutil.copy(ROOT / "pyproject.toml", copy)
         if fault is not None:
             (copy / fault.file).write_text(wrong_text(fault), encoding="utf-8")
-        files = [f"{TESTS}/{file}" for file in files]
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
+        chosen = [f"{TESTS}/{test}" for test in tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     if done.returncode not in (0, 1):
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
@@ -223,8 +224,7 @@ def main(words: list[str]) -> int:
         for number, fault in enumerate(FAULTS, 1)
         if not words or any(word == str(number) or word in fault.what for word in words)
     ]
-    files = sorted({file for _, fault in chosen for file in fault.tests})
-    if not tests_pass(files):
+    if not tests_pass(sorted({test for _, fault in chosen for test in fault.tests})):
         print("The tests fail without any fault.")
         return 2
     survived = 0

@@ -24,5 +24,7 @@ def test_there_are_twenty():
 def test_a_fault_changes_the_meaning_of_its_file(fault):
     right = (mutations.ROOT / fault.file).read_text(encoding="utf-8")
     assert ast.dump(ast.parse(mutations.wrong_text(fault))) != ast.dump(ast.parse(right))
-    for file in fault.tests:
-        assert (mutations.ROOT / mutations.TESTS / file).is_file()
+    for test in fault.tests:
+        file, _, function = test.partition("::")
+        text = (mutations.ROOT / mutations.TESTS / file).read_text(encoding="utf-8")
+        assert f"def {function or 'test_'}" in text

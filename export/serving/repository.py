@@ -276,7 +276,6 @@ _FILES = {
 
 def _configure(repository: pathlib.Path) -> None:
     """Writes the files that make servers of the models that are there."""
-
     found = models(repository)
     values = {
         "mark": MARK,

@@ -16,7 +16,7 @@ __all__ = ["main"]
 class _Parser(argparse.ArgumentParser):
     intermixed = False  # True where options may stand between the positional arguments.
 
-    def parse_known_args(self, args=None, namespace=None):  # pyright: ignore
+    def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.intermixed:
             return super().parse_known_args(args, namespace)
         self.intermixed = False  # The other method calls this one in its turn.

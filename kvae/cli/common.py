@@ -24,8 +24,8 @@ __all__ = [
     "label_missing",
     "load_data",
     "load_model",
-    "number_from_0",
     "load_sampling_model",
+    "number_from_0",
     "positive",
     "positive_number",
     "print_json",
@@ -254,6 +254,7 @@ def load_data(model, name: str, arguments, split: str = "test"):
 
 
 def print_json(value) -> None:
+    """Prints an object as JSON, with `null` for what is no number."""
     print(json.dumps(io.without_nan(value), indent=2))
 
 

@@ -10,7 +10,7 @@ from kvae.utils import arguments, forks, names
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["Batches", "BaseDataset", "ordered_batches", "ordered_blocks", "steady"]
+__all__ = ["BaseDataset", "Batches", "ordered_batches", "ordered_blocks", "steady"]
 
 
 class BaseDataset:

@@ -50,7 +50,7 @@ def recognize(x: Any, name: str = "x") -> Any:
     Raises:
         ValueError: for anything that is not data; the message says how to give it.
     """
-    if type(x) is np.ndarray and x.dtype.kind in "buif" or isinstance(x, BaseDataset):
+    if (type(x) is np.ndarray and x.dtype.kind in "buif") or isinstance(x, BaseDataset):
         return x
     if gives_batches(x):
         return x

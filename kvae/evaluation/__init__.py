@@ -49,9 +49,9 @@ from kvae.evaluation.samples.quality import SampleQuality, sample_quality
 
 __all__ = [
     "Evaluation",
-    "RateDistortionCurve",
     "LatentSummary",
     "LogProb",
+    "RateDistortionCurve",
     "Result",
     "SampleQuality",
     "TrainingNeighbors",

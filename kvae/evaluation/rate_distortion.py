@@ -202,7 +202,6 @@ def rate_distortion_curve(
 
 def with_picture(result: _Kind) -> _Kind:
     """Gives a result with points of rate and distortion their picture, and returns it."""
-
     result.pictures["rate_distortion"] = (
         "Rate and distortion",
         lambda path: plots.rate_distortion(result, path=path),

@@ -14,7 +14,7 @@ from kvae.studies.findings import Difference, difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 
-__all__ = ["Binned", "BernoulliOrMSE", "sharpness"]
+__all__ = ["BernoulliOrMSE", "Binned", "sharpness"]
 
 LIKELIHOODS = {
     "Bernoulli (BCE)": (lambda: likelihoods.Bernoulli(), "binary cross-entropy"),

@@ -137,7 +137,7 @@ class Run:
 
     @functools.cached_property
     def terms(self) -> dict[str, np.ndarray]:
-        """The objective's terms on the test set in nats, `[n]` each: elbo, reconstruction, kl, …"""
+        """The objective's terms on the test set in nats, `[n]` each, e.g. `elbo` and `kl`."""
 
         def measure():
             x = tf.constant(self.lab.test_images(self))

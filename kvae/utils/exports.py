@@ -29,7 +29,7 @@ def attach_stub(package: str, file: str) -> tuple[Callable, Callable, list[str]]
     """
     load, listed, names = lazy_loader.attach_stub(package, file)
 
-    def __getattr__(name: str):
+    def __getattr__(name: str):  # noqa: N807
         if name not in names:
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}",

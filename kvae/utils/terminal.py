@@ -13,7 +13,7 @@ _CONTROLS = re.compile(
 
 
 def printable(text: object) -> str:
-    """Returns a text in which control characters are written out, e.g. `\\x1b` for an escape.
+    r"""Returns a text in which control characters are written out, e.g. `\x1b` for an escape.
 
     Names, cards and messages of files that others wrote may hold sequences that move the cursor,
     change what was printed before, or show letters in another order. Tabs and newlines stay.

@@ -1,5 +1,6 @@
 """Three tiny models that the export tests share: untrained, so that parity is all there is; and one
-of them in a repository, served for development."""
+of them in a repository, served for development.
+"""
 
 import http.client
 import json

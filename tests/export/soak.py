@@ -270,7 +270,7 @@ def main() -> int:
         if arguments.repository is None:
             command = [sys.executable, "-m", "kvae", "export", MODEL, "--format", "repository"]
             subprocess.run([*command, "--no-verify", repository], check=True, cwd=ROOT)
-        name = sorted(path.name for path in pathlib.Path(repository, "models").iterdir())[0]
+        name = min(path.name for path in pathlib.Path(repository, "models").iterdir())
         process, host, port = start(repository)
         soak = Soak(host, port, name, process.pid)
         found = soak.run(arguments.seconds, arguments.clients)

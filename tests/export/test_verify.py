@@ -126,7 +126,7 @@ def test_half_precision_has_the_bounds_of_its_own_rounding(half, remembered_runt
     model, policy, path = half
     report = export.verify(path, model, batch_sizes=(16,))
     assert report.ok and report.precision == policy, str(report)
-    assert 0 < report.max_abs_error
+    assert report.max_abs_error > 0
     assert export.verify(path, batch_sizes=(16,)).ok  # OpenVINO's numbers with the first's.
     # With a tolerance of the user's own nothing is added.
     assert not export.verify(path, model, batch_sizes=(16,), tolerance=1e-7).ok

@@ -173,7 +173,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def branch(self, name, branch):
         found = self.writable(name)
         if found is None:
-            return
+            return None
         if branch in found.branches:
             return self.send(409, {"error": "Reference already exists"})
         found.branches[branch] = found.branches["main"]
@@ -193,7 +193,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def preupload(self, name, revision):
         found = self.writable(name)
         if found is None:
-            return
+            return None
         if found.find(revision) is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         files = [
@@ -229,7 +229,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def commit(self, name, revision):
         found = self.writable(name)
         if found is None:
-            return
+            return None
         if found.find(revision) is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         files, message = dict(found.commits[found.find(revision)]), ""
@@ -251,7 +251,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def info(self, name, revision="main"):
         found = self.repository(name)
         if found is None:
-            return
+            return None
         sha = found.find(revision)
         if sha is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -273,7 +273,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def resolve(self, name, revision, path):
         found = self.repository(name)
         if found is None:
-            return
+            return None
         sha = found.find(revision)
         if sha is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")

@@ -38,7 +38,7 @@ def refused(name, **arguments):
 def test_no_argument_takes_another_kind_of_value(name):
     own = {key: type(value) for key, value in ARCHITECTURES[name].defaults.items()}
     for argument, kind in {**own, **OTHERS}.items():
-        if argument in PARTS and argument not in OTHERS or kind not in WRONG:
+        if (argument in PARTS and argument not in OTHERS) or kind not in WRONG:
             continue
         if argument == "filters" and argument not in own:
             continue

@@ -8,8 +8,8 @@ from zoo.registry import architecture
 
 __all__ = [
     "conv_autoencoder",
-    "dense_autoencoder",
     "denoising_autoencoder",
+    "dense_autoencoder",
     "lstm_autoencoder",
 ]
 

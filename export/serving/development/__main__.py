@@ -10,6 +10,7 @@ from export.serving.repository import find_models
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Serves until the process is interrupted; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m export.serving.development", description=NOTICE
     )

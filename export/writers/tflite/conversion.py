@@ -23,6 +23,7 @@ _ROWS = 256  # Of inputs by which that is measured.
 
 
 def convert(model, part: Part) -> bytes:
+    """Returns the content of a TFLite file with a part of a model."""
     network = part.network
     rewriting = contextlib.nullcontext() if network is None else accelerator.rewritten(network)
     # `from_concrete_functions` can lose a Keras model's weights silently; a SavedModel does not.

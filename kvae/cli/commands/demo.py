@@ -55,7 +55,7 @@ def run(arguments) -> int:
 
 
 def _train(arguments, folder, report) -> bool:
-    """train a convolutional VAE on the embedded digits, evaluate it and draw it"""
+    """Trains a convolutional VAE on the embedded digits, evaluates it and draws it."""
     import keras
 
     import zoo
@@ -125,7 +125,7 @@ def _train(arguments, folder, report) -> bool:
 
 
 def _pretrained(arguments, folder, report) -> bool:
-    """load pretrained MNIST weights and generate from them"""
+    """Loads pretrained weights and generates from them."""
     import zoo
     from kvae import plots
 
@@ -147,7 +147,7 @@ def _pretrained(arguments, folder, report) -> bool:
 
 
 def _exports(arguments, folder, report) -> bool:
-    """export a SavedModel and a TFLite decoder and run both elsewhere"""
+    """Exports a SavedModel and a TFLite decoder, and runs both elsewhere."""
     import export
     import zoo
 

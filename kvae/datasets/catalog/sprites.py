@@ -80,7 +80,7 @@ class Sprites:
     def factors(self, index: ArrayLike) -> np.ndarray:
         """Returns the factors of images, int64 `[..., 5]`, for their indices `[...]`."""
         index = _whole("index", index)
-        if index.size and not (0 <= index.min() and index.max() < len(self)):
+        if index.size and not (index.min() >= 0 and index.max() < len(self)):
             raise ValueError(f"An index is from 0 to {len(self) - 1}.")
         return np.stack(np.unravel_index(index, self.factor_sizes), axis=-1).astype(np.int64)
 

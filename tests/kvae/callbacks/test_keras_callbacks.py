@@ -61,7 +61,7 @@ class Run:
 
     def tags(self) -> set:
         """The names of all that TensorBoard was given."""
-        files = [path for path in (self.folder / "tb").rglob("events*")]
+        files = list((self.folder / "tb").rglob("events*"))
         return {
             value.tag
             for path in files

@@ -64,7 +64,7 @@ def test_unknown_pairs_have_no_closed_form():
 
 
 def test_registered_pairs_are_found_by_the_nearest_class(monkeypatch):
-    monkeypatch.setattr(divergences, "_CLOSED_FORMS", dict(divergences._CLOSED_FORMS))
+    monkeypatch.setattr(divergences.kl, "_CLOSED_FORMS", dict(divergences.kl._CLOSED_FORMS))
     params = gaussian()
     inherited = divergences.closed_form_kl(WidePosterior(3), StandardNormal(3))
     own = divergences.closed_form_kl(DiagonalGaussian(3), StandardNormal(3))

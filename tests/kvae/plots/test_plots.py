@@ -1,5 +1,6 @@
 """The pictures show what the model computed: their data, pixels and files are checked, not their
-mere existence."""
+mere existence.
+"""
 
 import subprocess
 import sys
