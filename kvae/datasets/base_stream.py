@@ -31,9 +31,10 @@ class Stream(BaseDataset):
         event_shape: tuple of int. The shape of one example.
         dtype: dtype of the stored values; uint8 is divided by 255.
         labels: bool. Whether there are labels.
-        name, split, noise, seed: as for `Dataset`.
+        name, split: as for `Dataset`.
         binarize: `None` or `"dynamic"`. Batches that are not shuffled are binarized in the same
             way each time, for a given batch size.
+        noise, seed: as for `Dataset`.
     """
 
     kind, binarizations = "stream", ("dynamic",)
