@@ -216,9 +216,9 @@ def test_no_file_that_the_state_names_is_overwritten(saved, tmp_path):
     assert Checkpoint(tmp_path, "mine").restore(vae) == 2 and len(names(tmp_path)) == 3
 
 
-def test_a_reader_sees_one_checkpoint_however_often_it_is_replaced(saved, make_vae, tmp_path):
+def test_a_reader_sees_one_checkpoint_however_often_it_is_replaced(saved, other, tmp_path):
     vae, checkpoint = saved
-    other, checked = make_vae(optimizer="adam"), Checkpoint._checked
+    checked = Checkpoint._checked
     left = [3, 4, 5]
 
     def replaced(self, entry):
@@ -236,10 +236,24 @@ def test_a_reader_sees_one_checkpoint_however_often_it_is_replaced(saved, make_v
 # Without a training: what the callback does with what it is told.
 
 
-@pytest.fixture
-def saved(make_vae, tmp_path):
-    """A model, and a folder with the checkpoint of its second epoch."""
+@pytest.fixture(scope="module")
+def model(make_vae):
+    """A model and its first weights; its optimizer takes no step."""
     vae = make_vae(optimizer="adam")
+    return vae, vae.get_weights()
+
+
+@pytest.fixture(scope="module")
+def other(make_vae):
+    """Another model, into which checkpoints are loaded."""
+    return make_vae(optimizer="adam")
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    """A model, and a folder with the checkpoint of its second epoch."""
+    vae, weights = model
+    vae.set_weights(weights)
     checkpoint = Checkpoint(tmp_path, "mine", every_seconds=0.0)
     checkpoint.set_model(vae)
     checkpoint.on_epoch_end(0, {"loss": 3.0, "val_loss": 2.0})
@@ -249,7 +263,7 @@ def saved(make_vae, tmp_path):
 
 
 @pytest.mark.parametrize("failing", ["last", "best", "state"])
-def test_a_full_disk_keeps_the_old_checkpoint(saved, make_vae, tmp_path, monkeypatch, failing):
+def test_a_full_disk_keeps_the_old_checkpoint(saved, other, tmp_path, monkeypatch, failing):
     vae, checkpoint = saved
     before = bits(vae)
     save_weights = vae.save_weights
@@ -275,7 +289,6 @@ def test_a_full_disk_keeps_the_old_checkpoint(saved, make_vae, tmp_path, monkeyp
             checkpoint.on_epoch_end(2, {"loss": 1.0, "val_loss": 3.0})
     for a, b in zip(vae.get_weights(), trained, strict=True):
         np.testing.assert_array_equal(a, b)  # The model has what it trained.
-    other = make_vae(optimizer="adam")
     assert Checkpoint(tmp_path, "mine").restore(other) == 2
     assert bits(other) == before
     # With space again, the next checkpoint is complete and clears away what was left.
@@ -285,20 +298,20 @@ def test_a_full_disk_keeps_the_old_checkpoint(saved, make_vae, tmp_path, monkeyp
     assert names(tmp_path) == ["best-00004.weights.h5", "last-00004.weights.h5", "state.json"]
 
 
-def test_a_new_folder_starts_at_the_beginning(make_vae, tmp_path):
-    assert Checkpoint(tmp_path / "new").restore(make_vae(optimizer="adam")) == 0
+def test_a_new_folder_starts_at_the_beginning(other, tmp_path):
+    assert Checkpoint(tmp_path / "new").restore(other) == 0
     assert not (tmp_path / "new").exists()
 
 
-def test_folders_whose_names_are_no_text(make_vae, tmp_path):
+def test_folders_whose_names_are_no_text(model, other, tmp_path):
     folder = tmp_path / os.fsdecode(b"caf\xe9 \xff")
-    vae = make_vae(optimizer="adam")
+    vae, _ = model
     checkpoint = Checkpoint(folder, "mine", every_seconds=0.0)
     checkpoint.set_model(vae)
     checkpoint.on_train_begin()
     checkpoint.on_epoch_end(0, {"loss": 3.0, "val_loss": 2.0})
     checkpoint.on_train_end()
-    assert Checkpoint(folder, "mine").restore(make_vae(optimizer="adam")) == 1
+    assert Checkpoint(folder, "mine").restore(other) == 1
     vae.save(folder / os.fsdecode(b"\xe9.keras"))
     assert bits(kvae.load_model(folder / os.fsdecode(b"\xe9.keras"))) == bits(vae)
     x = np.zeros((2, 8, 8, 1), "float32")
@@ -347,9 +360,9 @@ def test_a_damaged_state_is_refused(saved, tmp_path, content):
         ("val_loss", "min", [{"loss": 3}, {"loss": 2}, {"loss": 2}], 2, 2),
     ],
 )
-def test_the_best_epoch(make_vae, tmp_path, monitor, mode, logs, best, epoch):
+def test_the_best_epoch(model, tmp_path, monitor, mode, logs, best, epoch):
     checkpoint = Checkpoint(tmp_path, monitor=monitor, mode=mode, every_seconds=3600.0)
-    vae = make_vae(optimizer="adam")
+    vae, _ = model
     checkpoint.set_model(vae)
     weights = []
     for index, values in enumerate(logs):
@@ -362,9 +375,9 @@ def test_the_best_epoch(make_vae, tmp_path, monitor, mode, logs, best, epoch):
     np.testing.assert_array_equal(vae.get_weights()[0], weights[epoch - 1][0])
 
 
-def test_an_unknown_monitor_or_mode_is_named(make_vae, tmp_path):
+def test_an_unknown_monitor_or_mode_is_named(other, tmp_path):
     checkpoint = Checkpoint(tmp_path, monitor="val_los")
-    checkpoint.set_model(make_vae(optimizer="adam"))
+    checkpoint.set_model(other)
     with pytest.raises(ValueError, match="Unknown monitor 'val_los'.*'val_loss'"):
         checkpoint.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
     with pytest.raises(ValueError, match="Unknown mode 'mim'.*'min'"):

@@ -255,6 +255,16 @@ CASES = {
 }
 
 
+# Further settings of classes that have a case by default.
+FURTHER = {
+    "BackupAndRestore-double",
+    "LambdaCallback-on_batch_begin",
+    "ModelCheckpoint-best",
+    "ModelCheckpoint-names",
+    "SwapEMAWeights",
+    "TensorBoard-2",
+    "TensorBoard-seconds",
+}
 STEP_BY_STEP = {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "SwapEMAWeights-epoch"}
 
 
@@ -279,7 +289,7 @@ def test_every_class_of_keras_has_a_case():
     [
         # One step in each call is Keras's own loop: a few of each kind by default.
         pytest.param(name, regime, marks=pytest.mark.slow)
-        if regime == "steps" and name not in STEP_BY_STEP
+        if name in FURTHER or (regime == "steps" and name not in STEP_BY_STEP)
         else (name, regime)
         for name, case in CASES.items()
         for regime in ("steps", "blocks")
