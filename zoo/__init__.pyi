@@ -1,6 +1,7 @@
 from .building import build as build
 from .building import list_architectures as list_architectures
 from .building import list_recipes as list_recipes
+from .building import recipe as recipe
 from .cards import Card as Card
 from .cards import list_models as list_models
 from .classifiers import list_classifiers as list_classifiers
@@ -9,5 +10,4 @@ from .loading import card as card
 from .loading import load as load
 from .pushing import push_to_hub as push_to_hub
 from .recipes import Recipe as Recipe
-from .recipes import recipe as recipe
 from .registry import architecture as architecture

@@ -5,10 +5,18 @@ from typing import Any
 from kvae.models import VAE
 from kvae.utils import forks
 from kvae.utils.register import import_modules
-from zoo.recipes import RECIPES
+from zoo.recipes import RECIPES, recipe
 from zoo.registry import ARCHITECTURES
 
-__all__ = ["ARCHITECTURES", "RECIPES", "build", "list_architectures", "list_recipes", "with_beta"]
+__all__ = [
+    "ARCHITECTURES",
+    "RECIPES",
+    "build",
+    "list_architectures",
+    "list_recipes",
+    "recipe",
+    "with_beta",
+]
 
 import_modules("zoo.architectures")
 

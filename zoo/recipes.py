@@ -98,7 +98,7 @@ class Recipe:
         return f"kvae train --recipe {self.name}"
 
 
-RECIPES: Register = Register("recipe")
+RECIPES: Register = Register("recipe", group="zoo.architectures")
 
 
 def recipe(name: str, dataset: str, arguments: Mapping[str, Any] | None = None, **settings) -> None:

@@ -163,7 +163,7 @@ class Architecture:
         return self.builder(name=self.name, **given, **parts)
 
 
-ARCHITECTURES: Register = Register("architecture")
+ARCHITECTURES: Register = Register("architecture", group="zoo.architectures")
 
 
 def architecture(

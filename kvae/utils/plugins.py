@@ -2,7 +2,7 @@
 
 A package announces its modules in its own `pyproject.toml`, in the group of what they register
 (`kvae.commands`, `kvae.datasets`, `kvae.features`, `kvae.studies`, `export.formats`,
-`export.runtimes`):
+`export.runtimes`, `zoo.architectures`):
 
 ```toml
 [project.entry-points."kvae.datasets"]
