@@ -53,7 +53,7 @@ def test_names_of_code_exist():
         (page, name)
         for page in PAGES
         if page != "CHANGELOG.md"
-        for name in re.findall(r"`((?:kvae|zoo|export)(?:\.\w+)+)(?:\([^`\n]*\))?`", prose(page))
+        for name in re.findall(r"`@?((?:kvae|zoo|export)(?:\.\w+)+)(?:\([^`\n]*\))?`", prose(page))
     }
     assert len(named) > 30
     wrong = [f"{page}: {name}" for page, name in sorted(named) if not exists(name)]

@@ -46,7 +46,7 @@ def on_config(config):
     guides = [f"guides/{path.stem}.md" for path in notebooks.sources()]
     studies = sorted(path.parent.name for path in DOCS.glob("studies/*/README.md"))
     guides = ["guides/README.md", *guides]
-    studies = [f"studies/{name}/README.md" for name in studies]
+    studies = ["studies/README.md", *(f"studies/{name}/README.md" for name in studies)]
     parts = {"Guides": guides, "Studies": studies, "Reference": _reference_nav()}
     for entry in config.nav:
         for title, pages in parts.items():

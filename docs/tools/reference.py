@@ -112,6 +112,8 @@ def _page(module: griffe.Module, names: list[str]) -> str:
         "      show_root_toc_entry: false",
         "",
     ]
+    # The methods of kvae.VAE stand in its base classes, which nobody looks for.
+    inherited = ["    options:", "      inherited_members: true"] if "VAE" in names else []
     for name in names:
-        lines += [f"::: {module.path}.{name}", ""]
+        lines += [f"::: {module.path}.{name}", *inherited, ""]
     return "\n".join(lines)

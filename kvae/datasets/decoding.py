@@ -121,7 +121,7 @@ def _compiled(shape, fit):
         with tf.device("/CPU:0"):  # Decoders have no other place.
             return tf.map_fn(
                 lambda content: decode_image(content, shape, fit),
-                contents,
+                tf.convert_to_tensor(contents),  # A list still, where functions run eagerly.
                 fn_output_signature=tf.TensorSpec(shape, tf.uint8),
                 parallel_iterations=4,
             )

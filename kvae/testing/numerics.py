@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy import special
 
 __all__ = [
     "agree_in_graphs",
@@ -104,7 +105,13 @@ def gradients_are_right(
         )
 
 
-def agree_with_draws(draws: np.ndarray, log_prob: Callable, what: str, space: str = "real"):
+def agree_with_draws(
+    draws: np.ndarray,
+    log_prob: Callable,
+    what: str,
+    space: str = "real",
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+):
     """Asserts that a density integrates to 1 and is that of the draws.
 
     For draws z of the density p and any density r that is 0 wherever p is, `E[r(z) / p(z)] = 1`. It
@@ -117,6 +124,8 @@ def agree_with_draws(draws: np.ndarray, log_prob: Callable, what: str, space: st
         log_prob: function of a float32 array `[n, dim]` to nats `[n]`.
         what: str. For the message.
         space: str. `"real"`, `"sphere"` (of 3 dimensions), or another for discrete draws.
+        bounds: pair of floats. Every value of a draw lies between them, and r is cut off there.
+            Defaults to all numbers.
     """
     draws = np.asarray(draws, np.float32)
     found, inverse, counts = np.unique(draws, axis=0, return_inverse=True, return_counts=True)
@@ -125,7 +134,7 @@ def agree_with_draws(draws: np.ndarray, log_prob: Callable, what: str, space: st
         return
     assert space in ("real", "sphere"), f"{what}: draws in the space {space!r} are not discrete."
     log_p = np.float64(log_prob(draws))
-    for log_r in _inner_densities(np.float64(draws), space):
+    for log_r in _inner_densities(np.float64(draws), space, bounds):
         weights = np.exp(log_r - log_p)
         error = weights.std() / math.sqrt(len(weights))
         assert error < 0.2, f"{what}: the weights vary too much ({error:.2g}) to say anything."
@@ -157,7 +166,7 @@ def _frequencies(found, counts, log_prob, what) -> None:
     )
 
 
-def _inner_densities(draws: np.ndarray, space: str):
+def _inner_densities(draws: np.ndarray, space: str, bounds: tuple[float, float]):
     """Yields log-densities at the draws of distributions that lie within that of the draws."""
     mean = draws.mean(axis=0)
     if space == "sphere":
@@ -170,6 +179,9 @@ def _inner_densities(draws: np.ndarray, space: str):
     low, centre, high = np.quantile(draws, [0.25, 0.5, 0.75], axis=0)
     scale = (high - low) / 1.35
     for shift, width in ((0.0, 0.5), (0.4, 0.4), (-0.4, 0.3)):
-        t = (draws - centre - shift * scale) / (width * scale)
-        log_r = -0.5 * np.square(t) - np.log(width * scale) - 0.5 * math.log(2 * math.pi)
-        yield log_r.sum(axis=1)
+        mean, deviation = centre + shift * scale, width * scale
+        t = (draws - mean) / deviation
+        log_r = -0.5 * np.square(t) - np.log(deviation) - 0.5 * math.log(2 * math.pi)
+        # Its mass between the bounds.
+        below, upto = (special.ndtr((bound - mean) / deviation) for bound in bounds)
+        yield (log_r - np.log(upto - below)).sum(axis=1)
