@@ -12,8 +12,8 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/guides/*.py"))
 )
 CODE = re.compile(r"^ *(`{3,}).*?^ *\1\s*$", flags=re.DOTALL | re.MULTILINE)
-# Entries of an exported file.
-NO_CODE = {"kvae.json", "kvae.sha256"}
+# A group of entry points, and entries of an exported file.
+NO_CODE = {"export.formats", "kvae.json", "kvae.sha256"}
 
 
 def prose(page):

@@ -22,8 +22,8 @@ ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.m
 INSTEAD = {"README.md": "index.md"}
 # Old names are right in the changelog.
 HISTORY = {"changelog.md"}
-# What looks like a name of code: entries of an exported file.
-NO_CODE = {"kvae.json", "kvae.sha256"}
+# What looks like a name of code: a group of entry points, entries of an exported file.
+NO_CODE = {"export.formats", "kvae.json", "kvae.sha256"}
 
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _NAME = re.compile(r"(?<![\[`])`((?:kvae|zoo|export)(?:\.\w+)+)(\([^`\n]*\))?`(?![`\]])")
