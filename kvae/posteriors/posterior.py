@@ -101,7 +101,7 @@ class Posterior(Part):
 
     def penalty(self, params):
         """Returns a regularizer that is no divergence, in nats, `[batch]`, or `None`."""
-        return
+        return None
 
     # These follow from them.
 
