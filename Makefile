@@ -105,7 +105,7 @@ verify-zoo: .venv
 
 # Another Keras goes before that of .venv, which stays as it is.
 KERAS ?= 3.12.0
-keras_tests = callbacks/test_keras_callbacks callbacks/test_resuming layers models/test_blocks \
+keras_tests = callbacks/test_keras_callbacks callbacks/test_resuming layers test_parts models/test_blocks \
 	models/test_training_modes models/test_saving models/test_loading models/test_trainable
 
 keras-test: .venv build/keras-$(KERAS)/.installed
