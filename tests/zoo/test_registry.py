@@ -113,7 +113,8 @@ def test_a_record_says_what_its_function_says(name):
     assert "event_shape" in found.small and set(found.small) <= set(found.defaults)
     documented = found.__doc__.partition("Args:")[2]
     for argument in found.defaults:
-        assert re.search(rf"^ +([a-z_0-9, ]+, )?{argument}(, [a-z_0-9, ]+)?: ", documented, re.M)
+        entry = rf"^ +([a-z_0-9, ]+, )?{argument}(, [a-z_0-9, ]+)?: "
+        assert re.search(entry, documented, re.MULTILINE)
 
 
 def test_autoencoders_are_those_without_a_prior():
