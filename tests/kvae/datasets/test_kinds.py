@@ -227,7 +227,7 @@ def fitted(make_vae):
 
     def history(x, **options):
         vae = make_vae((16,), optimizer="sgd", eager=True)
-        return vae.fit(x, batch_size=32, verbose=0, **options).history
+        return vae.fit(x, batch_size=48, verbose=0, **options).history
 
     return history
 
@@ -450,7 +450,7 @@ def test_labels_in_the_place_of_the_target(conditional, make_conditional, table,
     assert abs(other["loss"] - wanted["loss"]) > 1e-4
 
     def history(*data, **more):
-        return make_conditional("sgd").fit(*data, batch_size=32, verbose=0, **more).history
+        return make_conditional("sgd").fit(*data, batch_size=64, verbose=0, **more).history
 
     _same(
         history(table, labels, validation_split=0.25),
