@@ -224,18 +224,18 @@ def _write(lab, epochs, runs, rows, levels) -> None:
     )
     report.heading("The same data, a common footing")
     report.text(
-        f"Grey images, {epochs} epochs each. The losses themselves cannot be compared: densities "
-        "depend on the unit of x, and the cross-entropy of grey values is no density at all. "
-        f"Comparable is the probability of the {levels} grey levels that the images have: each "
-        f"density's mass on the bins, by {_SAMPLES} importance samples for {_IMAGES} test images "
-        "at most (for the Bernoulli, its numbers divided by what they integrate to). What a "
-        "Gaussian puts below 0 and above 1 is lost in the column “lost outside”, which compares "
-        "the densities as they are; in the other it goes to black and white, which flatters a wide "
-        "Gaussian where most pixels are one of the two. Where σ is small few samples decide, and "
-        "the estimate is too low rather than too high. Squared error "
-        "and PSNR: of the reconstruction at the posterior mean. Probe: accuracy of a logistic "
-        "regression on posterior means. Sharpness: the mean difference of neighbouring pixels in "
-        "the reconstructions, of that in the images."
+        f"The models see grey images, for {epochs} epochs each. The losses themselves cannot be "
+        "compared: densities depend on the unit of x, and the cross-entropy of grey values is not "
+        f"a density at all. The probability of the {levels} grey levels that the images have can "
+        f"be compared: each density's mass on the bins, by {_SAMPLES} importance samples for "
+        f"{_IMAGES} test images at most (for the Bernoulli, its numbers divided by their "
+        "integral). The mass that a Gaussian puts below 0 and above 1 is lost in the column “lost "
+        "outside”, which compares the densities as they are; in the other it goes to black and "
+        "white, which flatters a wide Gaussian when most pixels are one of the two. When σ is "
+        "small, a few samples decide, and the estimate is too low rather than too high. Squared "
+        "error and PSNR are those of the reconstruction at the posterior mean. The probe is the "
+        "accuracy of a logistic regression on posterior means. Sharpness is the mean difference of "
+        "neighbouring pixels in the reconstructions, as a share of that in the images."
     )
     report.table(
         (

@@ -260,9 +260,9 @@ def _write(lab, epochs, runs, rows, parts, averaged, wrong, truth) -> None:
     )
     report.heading("The weight of the KL")
     report.text(
-        f"Models with β from 0 to 10, {epochs} epochs each. Reconstruction, KL and ELBO: nats per "
-        "test image, with β = 1 in the ELBO. Fréchet distance: of prior samples, on a small "
-        "classifier's features, with the spread over four seeds."
+        f"Models with β from 0 to 10 are trained for {epochs} epochs each. Reconstruction, KL and "
+        "ELBO are nats per test image, with β = 1 in the ELBO. The Fréchet distance is that of "
+        "prior samples, on a small classifier's features, with the spread over four seeds."
     )
     columns = ("reconstruction", "KL (rate)", "ELBO", "active", "mean σ", "Fréchet distance")
     report.table(("model", *columns), [(name, *_row(rows[name])) for name in runs])

@@ -260,11 +260,12 @@ def _write(lab, runs, mean_only, fitted, at_mean, gap, second, noise, estimators
     )
     report.heading("Models")
     report.text(
-        "Nats per image on the test split, ± the standard error over the images. At the mean: "
-        "−log p(x|E[z]), what a reconstruction shows. NLL: −log p(x) by importance sampling. Equal "
-        "compute: as many decoder evaluations as L = 1 in all its epochs, hence fewer epochs. The "
-        "model trained on the mean only (Delta) defines no likelihood; in the last row a Gaussian "
-        "is fitted to its codes afterwards and taken as its prior, which makes it a model of x."
+        "All figures are nats per image on the test split, ± the standard error over the images. "
+        "“At the mean” is −log p(x|E[z]), the error of a reconstruction; NLL is −log p(x) by "
+        "importance sampling. “Equal compute” means as many decoder evaluations as L = 1 has in "
+        "all its epochs, hence fewer epochs. The model trained on the mean only (Delta) defines no "
+        "likelihood; in the last row a Gaussian is fitted to its codes afterwards and taken as its "
+        "prior, which makes it a model of x."
     )
     table = []
     for name, run in runs.items():

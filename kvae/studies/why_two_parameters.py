@@ -116,16 +116,16 @@ def _write(lab, runs, rows, fitted, judge) -> None:
         judge.features(lab.data("test", None).examples[: sample_count(lab)]),
     )
     report.text(
-        f"Active units: latents whose posterior mean varies over the test images (variance above "
-        f"0.01). Probe: test accuracy of a logistic regression on posterior means, with "
+        "Active units are latents whose posterior mean varies over the test images (variance above "
+        "0.01). The probe is the test accuracy of a logistic regression on posterior means, with "
         f"{min(_CODES, len(lab.data('train')))} labels and with {_FEW} of each class (mean and "
-        f"standard deviation of {_DRAWS} draws). Fréchet distance: of {sample_count(lab)} prior "
-        f"samples to as many test images, on the hidden layer of a classifier (accuracy "
-        f"{judge.accuracy(lab.data('test', None)):.3f}) trained for this report, not on Inception "
-        f"features; training images stand at {floor:.2f}. Delta's samples are decoded draws from "
-        "N(0, I), which nothing in its training mentions; the last row fits a Gaussian to its "
-        "codes afterwards. Midpoints: the classifier's confidence in the decoded middle between "
-        "two test images of unlike classes."
+        f"standard deviation of {_DRAWS} draws). The Fréchet distance is that of "
+        f"{sample_count(lab)} prior samples to as many test images, on the hidden layer of a "
+        f"classifier (accuracy {judge.accuracy(lab.data('test', None)):.3f}) trained for this "
+        f"report, not on Inception features; training images have {floor:.2f}. Delta's samples are "
+        "decoded draws from N(0, I), which plays no part in its training; the last row fits a "
+        "Gaussian to its codes afterwards. Midpoints give the classifier's confidence in the "
+        "decoded middle between two test images of unlike classes."
     )
     table = [
         (
