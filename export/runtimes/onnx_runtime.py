@@ -14,6 +14,7 @@ import numpy as np
 from export.files import checksum
 from export.runtimes import child
 from export.runtimes.register import RUNTIMES, Runtime
+from export.signatures import DECODE
 
 __all__ = ["METADATA", "Model", "require"]
 
@@ -58,7 +59,7 @@ class Model:
         )
         found = self._session.get_modelmeta().custom_metadata_map
         self.metadata = json.loads(found.get(METADATA, "{}"))
-        name = self.metadata.get("signature", "serving_default")
+        name = self.metadata.get("signature", DECODE)
         self.signatures = {
             name: {
                 "inputs": {item.name: _describe(item) for item in self._session.get_inputs()},

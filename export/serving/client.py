@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from export.serving.transports import Grpc, Rest, ServingError
-from export.signatures import DECODE, FILE_SUFFIX, INPUTS, Signature, TensorInfo
+from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature, TensorInfo
 
 __all__ = ["Client", "Generated", "Interpolated", "Score", "ServingError"]
 
@@ -120,27 +120,45 @@ class Client:
         Args:
             image: `[batch, *event]`; PNG or JPEG files, as bytes or a list of them, where the model
                 was exported with `preprocessing="png"`.
-            label: int or `[batch]`. The classes, for a conditional model.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
-        return self._ask("encode", {"image": image}, label, timeout)
+        return self._ask(ENCODE, {"image": image}, label, timeout)
 
     def decode(
         self, z: ArrayLike, label: Labels = None, timeout: float | None = None
     ) -> np.ndarray:
-        """Returns the mean of p(x|z), `[batch, *event]`, of latents `[batch, latent_dim]`."""
+        """Returns the mean of p(x|z), `[batch, *event]`.
+
+        Args:
+            z: `[batch, latent_dim]`.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
         return self._ask(DECODE, {"z": z}, label, timeout)["image"]
 
     def reconstruct(
         self, image: Images, label: Labels = None, timeout: float | None = None
     ) -> np.ndarray:
-        """Returns the images, through the posterior mean and back, `[batch, *event]`."""
+        """Returns images encoded to the posterior mean and decoded again, `[batch, *event]`.
+
+        Args:
+            image: as `encode` takes it.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
         return self._ask("reconstruct", {"image": image}, label, timeout)["image"]
 
     def embed(
         self, image: Images, label: Labels = None, timeout: float | None = None
     ) -> np.ndarray:
-        """Returns the posterior means, `[batch, latent_dim]`."""
+        """Returns the posterior means, `[batch, latent_dim]`.
+
+        Args:
+            image: as `encode` takes it.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
         return self._ask("embed", {"image": image}, label, timeout)["embedding"]
 
     def generate(
@@ -150,7 +168,14 @@ class Client:
         temperature: float | Sequence[float] = _TEMPERATURE,
         timeout: float | None = None,
     ) -> Generated:
-        """Draws an image for each seed. The same seed gives the same image on every server."""
+        """Draws an image for each seed. The same seed gives the same image on every server.
+
+        Args:
+            seed: int or `[batch]`, from 0 to 2**62 - 1.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            temperature: float or `[batch]`, at least 0. Scales the noise. Defaults to `1.0`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
         inputs = {"seed": np.atleast_1d(seed)}
         optional = {"temperature": temperature}
         outputs = self._ask("generate", inputs, label, timeout, optional)
@@ -164,7 +189,15 @@ class Client:
         label: Labels = None,
         timeout: float | None = None,
     ) -> Interpolated:
-        """Returns the way from each `z_start` to its `z_end`, both `[batch, latent_dim]`."""
+        """Returns the way from each `z_start` to its `z_end`.
+
+        Args:
+            z_start: `[batch, latent_dim]`.
+            z_end: `[batch, latent_dim]`.
+            steps: int. Points on the way, both ends included, at most 64. Defaults to `8`.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
         inputs = {"z_start": z_start, "z_end": z_end}
         outputs = self._ask("interpolate", inputs, label, timeout, {"steps": steps})
         return Interpolated(outputs["image"], outputs["z"])
@@ -177,7 +210,15 @@ class Client:
         label: Labels = None,
         timeout: float | None = None,
     ) -> Interpolated:
-        """Returns the way from each `image_start` to its `image_end`, `[batch, *event]`."""
+        """Returns the way from each `image_start` to its `image_end`, through their posterior means.
+
+        Args:
+            image_start: as `encode` takes it.
+            image_end: as `encode` takes it.
+            steps: int. Points on the way, both ends included, at most 64. Defaults to `8`.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
         inputs = {"image_start": image_start, "image_end": image_end}
         outputs = self._ask("interpolate_images", inputs, label, timeout, {"steps": steps})
         return Interpolated(outputs["image"], outputs["z"])
@@ -193,12 +234,12 @@ class Client:
         """Estimates log p(x) of each image, in nats.
 
         Args:
-            image: as `encode` takes them.
-            seed: int, or `[batch]`. One integer stands for itself and its successors, so that rows
-                are independent.
-            num_samples: int. Importance samples for each image, at most 1000.
-            label: int or `[batch]`.
-            timeout: float. Seconds.
+            image: as `encode` takes it.
+            seed: int or `[batch]`. One integer stands for itself and its successors, so that rows
+                are independent. Defaults to `0`.
+            num_samples: int. Importance samples for each image, at most 1000. Defaults to `64`.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
         """
         image = [image] if isinstance(image, bytes) else image
         seeds = seed + np.arange(len(image)) if np.ndim(seed) == 0 else np.asarray(seed)
@@ -211,7 +252,15 @@ class Client:
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], timeout: float | None = None
     ) -> dict[str, np.ndarray]:
-        """Runs any signature: arrays by name to arrays by name.
+        """Runs any signature of the model.
+
+        Args:
+            signature: str. Its name.
+            inputs: dict of str to array.
+            timeout: float. Seconds. Defaults to the client's.
+
+        Returns:
+            dict of str to array: the outputs.
 
         Raises:
             ServingError: with what the server said, or that it did not answer in time.
@@ -238,16 +287,27 @@ class Client:
             raise
 
     def signatures(self, timeout: float | None = None) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the inputs of every signature."""
+        """Returns the names of the inputs of every signature.
+
+        Args:
+            timeout: float. Seconds. Defaults to the client's.
+        """
         self._signature(None, self._deadline(timeout))
         return {name: tuple(item.inputs) for name, item in self._known.items()}
 
     def status(self, timeout: float | None = None) -> dict[int, str]:
-        """Returns the state of each version the server knows, e.g. `{1: "AVAILABLE"}`."""
+        """Returns the state of each version that the server knows, e.g. `{1: "AVAILABLE"}`.
+
+        Args:
+            timeout: float. Seconds. Defaults to the client's.
+        """
         return self._retry(self._deadline(timeout), self._transport.status)
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Waits until the model is served.
+
+        Args:
+            timeout: float. Seconds to wait at most. Defaults to `60`.
 
         Raises:
             ServingError: if it is not within `timeout` seconds.

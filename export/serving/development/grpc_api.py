@@ -14,6 +14,7 @@ from export.serving.development import requests
 from export.serving.development.failures import Failure
 from export.serving.development.served_model import Model
 from export.serving.development.server import DevelopmentServer
+from export.signatures import DECODE
 
 __all__ = ["serve"]
 
@@ -57,7 +58,7 @@ def serve(rest: DevelopmentServer, host: str, port: int):
 
     def run_predict(request, deadline):
         model, version = find(request.model_spec)
-        name = request.model_spec.signature_name or "serving_default"
+        name = request.model_spec.signature_name or DECODE
         signature = model.signature(name, version)
         wanted = set(request.output_filter) or set(signature.outputs)
         if unknown := sorted(wanted - set(signature.outputs)):

@@ -12,6 +12,7 @@ import msgspec
 
 from export.serving.development import requests
 from export.serving.development.failures import Failure
+from export.signatures import DECODE
 
 __all__ = ["FULL", "Handler"]
 
@@ -153,7 +154,7 @@ class Handler(socketserver.BaseRequestHandler):
         server, limit = self.server, self.server.limits.max_bytes
         with server.one_at_a_time(len(body), self._end):
             content = requests.parse(body)
-            name = content.signature_name or "serving_default"
+            name = content.signature_name or DECODE
             signature = model.signature(name, version)
             columns = requests.columns(content, signature, limit)
             by_rows = content.instances is not msgspec.UNSET
