@@ -210,7 +210,7 @@ class Client:
         label: Labels = None,
         timeout: float | None = None,
     ) -> Interpolated:
-        """Returns the way from each `image_start` to its `image_end`, through their posterior means.
+        """Returns the way from each `image_start` to its `image_end`, by their posterior means.
 
         Args:
             image_start: as `encode` takes it.

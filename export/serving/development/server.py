@@ -56,13 +56,13 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
 
     Args:
         models: dict of str to path. Folders of versions, by the names that clients call.
-        host: str. The address to listen on. Defaults to this host alone.
-        port: int. 0 takes a free one.
-        limits: `Limits`.
-        poll: float. Seconds between looks for new versions.
+        host: str. The address to listen on. Defaults to `"127.0.0.1"`: this machine alone.
+        port: int. The port of the REST API; 0 takes a free one. Defaults to `8501`.
+        limits: `Limits`. Defaults to `None`: those of `Limits()`.
+        poll: float. Seconds between looks for new versions. Defaults to `2.0`.
 
     Attributes:
-        url: str. Where it listens.
+        url: str. The address of its REST API.
 
     Raises:
         OSError: if the port is taken.
@@ -120,6 +120,7 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
 
     @property
     def url(self) -> str:
+        """Returns the address of the REST API."""
         return f"http://{addresses.joined(*self.server_address[:2])}"
 
     def __enter__(self) -> "DevelopmentServer":
@@ -132,10 +133,11 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
 
     @property
     def stopping(self) -> bool:
+        """Checks whether the server takes no more requests."""
         return self._stopping.is_set()
 
     def stop(self, grace: float | None = None) -> None:
-        """Takes no more requests, and waits for the answers to those that were taken.
+        """Takes no more requests, and waits until those that were taken are answered.
 
         Args:
             grace: float. The most seconds to wait. Defaults to `None`: until the time of the last
@@ -211,7 +213,7 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
 
     @contextlib.contextmanager
     def counted(self):
-        """Counts a request while it is answered, so that the server stops after the last one."""
+        """Counts a request while it is worked on, so that `stop` waits for its answer."""
         with self._idle:
             self._busy += 1
         try:
