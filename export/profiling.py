@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Profile", "profile"]
 
-# What a file may lose: the largest error of an image in [0, 1], and nats of reconstruction.
+# The losses that are allowed: the error of an image in [0, 1], and nats of reconstruction.
 MAX_ERROR = {"float32": 1e-5, "float16": 1e-3}
 MAX_NATS = 1.0
 # The model's and the file's probabilities of pixels are kept this far from 0 and 1. In eight bits
@@ -36,7 +36,7 @@ class Profile:
         bytes: int. Its size.
         operators: dict of str to int. Each with its largest version.
         gpu: list of str. What keeps the decoder from running on the GPU as a whole.
-        max_abs_error, mean_abs_error: float. Of the image, against the model's.
+        max_abs_error, mean_abs_error: float. The errors of the image, against the model's.
         nats: float or `None`. By how much the reconstruction −E log p(x|z) of the data rises;
             `None` without data, or for a likelihood that the mean alone does not determine.
         reconstruction: float or `None`. The model's, in nats, to compare with.

@@ -58,7 +58,7 @@ WARMUP_BATCH_SIZES = (1, 8)
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What an input of a signature is. It has one value for each row of a request.
+    """The specification of an input, which has one value for each row of a request.
 
     Attributes:
         kind: str. `"image"`, `"latents"`, `"label"`, `"seed"` or `"number"`.
@@ -134,7 +134,7 @@ INPUTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """What an output of a signature is.
+    """The specification of an output.
 
     Attributes:
         shape: tuple of str. The sizes after the batch: `"latent_dim"`, `"event"`, `"steps"`.
@@ -147,7 +147,7 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Specification:
-    """What a signature takes and returns.
+    """The specification of a signature: its inputs and its outputs.
 
     Attributes:
         summary: str. What it computes.
@@ -253,7 +253,7 @@ def _shape(sizes: tuple[str, ...]) -> str:
     return f"[{', '.join(('batch', *('*event' if size == 'event' else size for size in sizes)))}]"
 
 
-# What a file or a server says of its signatures, which may be those of another tool.
+# The signatures as a file or a server describes them, which may be those of another tool.
 
 
 @dataclasses.dataclass(frozen=True)

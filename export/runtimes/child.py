@@ -35,7 +35,7 @@ class Result:
 
 @dataclasses.dataclass
 class Answer:
-    """What the process answered.
+    """The answer of a process.
 
     Attributes:
         results: list of `Result`, one per call, empty when the file could not be loaded.

@@ -105,8 +105,8 @@ class Model:
 
         The last batch is filled up with its first row, and the surplus dropped.
 
-        A TFLite file has no errors of its own: what it says to inputs that the model does not take
-        are numbers like any others. They are refused here, as far as the metadata tell.
+        A TFLite file has no errors of its own: it answers inputs that the model does not take with
+        numbers like any others. They are refused here where the metadata exclude them.
 
         Raises:
             ValueError: for an unknown signature, inputs of other names or of different numbers of

@@ -94,7 +94,7 @@ def model_server_command(models: dict, port: int, grpc_port: int, limits: Limits
 
     Args:
         models: dict of str to path. Folders of versions, by name (see `repository.find_models`).
-        port: int. Of the REST API.
+        port: int. The port of the REST API.
         grpc_port: int.
         limits: `Limits`, of which TensorFlow Serving knows the time.
     """
@@ -135,7 +135,7 @@ def docker_command(
     Args:
         models: dict of str to path, as `model_server_command` takes them.
         host: str. The IP address to publish the ports on.
-        port: int. Of the REST API.
+        port: int. The port of the REST API.
         grpc_port: int.
         limits: `Limits`.
         image: str.

@@ -16,13 +16,13 @@ class Row:
         output: str. Its output.
         batch: int. Rows in the batch.
         max_abs_error: float or `None`. The largest absolute difference from the model; `None`
-            where there was no model to compare with, or nothing was returned. Of effective sample
-            sizes, each of which has a bound of its own, the difference nearest to its bound.
-        tolerance: float or `None`. What is allowed, relative to `scale`.
-        runtime: str. What ran the file.
+            where there was no model to compare with, or nothing was returned. Each effective sample
+            size has a bound of its own, and the difference nearest to its bound counts.
+        tolerance: float or `None`. The difference that is allowed, relative to `scale`.
+        runtime: str. The runtime that ran the file.
         scale: float. The largest absolute value of the reference, but at least 1. Images in [0, 1]
-            are thus compared absolutely, and large logits relative to their size. Of effective
-            sample sizes what follows for `max_abs_error` from the bound on log-weights.
+            are thus compared absolutely, and large logits relative to their size. For effective
+            sample sizes it turns the tolerance of log-weights into that of `max_abs_error`.
         error: str. Why there is nothing to compare, in one line.
         optional: bool. Whether it is of a further runtime, which nothing is published for.
     """

@@ -53,7 +53,7 @@ def verify(
         model: `kvae.VAE` to compare with, or `None`, to check only that every signature runs and
             returns finite numbers. Defaults to `None`.
         batch_sizes: tuple of int. Defaults to `(1, 7, 64)`. A TFLite file has a fixed batch
-            size, and so many rows are run through it in turn.
+            size, and runs larger batches in parts of that size.
         tolerance: float. The largest difference allowed, relative to the largest absolute value of
             the output where that exceeds 1; images that are decoded from the codes of others may
             differ besides by what the decoder makes of such a difference of the codes (at most

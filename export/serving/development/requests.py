@@ -1,7 +1,6 @@
 """Reads and checks requests in TensorFlow Serving's JSON, and writes the answers.
 
-msgspec skips through a body without making objects of it. What a request holds is looked at as text
-first: its brackets give the shape, and the numbers are then read some thousands at a time, so that
+msgspec skips through a body without making objects of it. The contents are examined as text first: its brackets give the shape, and the numbers are then read some thousands at a time, so that
 a body costs a few times its bytes, and its time is looked at meanwhile.
 """
 

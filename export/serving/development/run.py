@@ -29,8 +29,9 @@ def run(
     Args:
         models: dict of str to path. Folders of versions, by name.
         host: str.
-        port: int. Of the REST API.
-        grpc_port: int or `None`. Of the gRPC API. Needs `grpcio` and `tensorflow-serving-api`.
+        port: int. The port of the REST API.
+        grpc_port: int or `None`. The port of the gRPC API, which needs `grpcio` and
+            `tensorflow-serving-api`. Defaults to `None`: no gRPC.
         limits: `Limits`.
     """
     stop = threading.Event()

@@ -61,7 +61,8 @@ def web(
             plane, and the plane is fitted to them. Defaults to `None`: the plane is that of draws
             from the prior.
         title: str. Heading of the page. Defaults to the model's name.
-        precision: str. Of both files, `"float32"` or `"float16"`. Defaults to `"float32"`.
+        precision: str. The precision of both files, `"float32"` or `"float16"`. Defaults to
+            `"float32"`.
         points: int. How many examples of `data` are encoded, at most. Defaults to `2000`.
 
     Returns:
