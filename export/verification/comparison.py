@@ -87,8 +87,8 @@ class Comparison:
     def row_by_row(self, signature: str, kind: str, result: child.Result) -> None:
         """Compares rows with themselves elsewhere in the batch, and alone.
 
-        Latents and scores keep their bits. Images agree up to the rounding of a product of matrices,
-        whose order of summation depends on the batch.
+        Latents and scores keep their bits. Images agree up to the rounding of a product of
+        matrices, whose order of summation depends on the batch.
         """
         full = self.largest[signature][0]
         if full.error:

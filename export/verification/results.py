@@ -23,8 +23,8 @@ class Row:
         scale: float. The largest absolute value of the reference, but at least 1. Images in [0, 1]
             are thus compared absolutely, and large logits relative to their size. For effective
             sample sizes it turns the tolerance of log-weights into that of `max_abs_error`.
-        error: str. Why there is nothing to compare, in one line.
-        optional: bool. Whether it is of a further runtime, which nothing is published for.
+        error: str. The reason why there is nothing to compare, in one line.
+        optional: bool. Whether a further runtime ran the file, whose answers prevent no publication.
     """
 
     signature: str

@@ -54,15 +54,14 @@ def verify(
             returns finite numbers. Defaults to `None`.
         batch_sizes: tuple of int. Defaults to `(1, 7, 64)`. A TFLite file has a fixed batch
             size, and runs larger batches in parts of that size.
-        tolerance: float. The largest difference allowed, relative to the largest absolute value of
-            the output where that exceeds 1; images that are decoded from the codes of others may
-            differ besides by what the decoder makes of such a difference of the codes (at most
-            1e-5, relatively). Defaults to 1e-5 for float32, 1e-3 for float16, 0.1
-            for dynamic-range and 0.25 for int8 files, where quality is a matter of evaluation.
-            Where a model's networks compute in half precision (`mixed_float16`, `mixed_bfloat16`),
-            runtimes round at other places: by default each output may then differ besides by a few
-            times what rounding does to the model itself, which is compared with a copy of it in
-            float32.
+        tolerance: float or `None`. The largest difference allowed, relative to the largest absolute
+            value of the output where that exceeds 1. Images that are decoded from the codes of
+            others may also differ by what the decoder makes of such a difference of the codes (at
+            most 1e-5, relatively). Defaults to `None`: 1e-5 for float32, 1e-3 for float16, 0.1 for
+            dynamic-range and 0.25 for int8 files, whose quality `export.profile` measures. Where a
+            model's networks compute in half precision (`mixed_float16`, `mixed_bfloat16`), runtimes
+            round at different places. By default each output may then also differ by a few times
+            what rounding does to the model itself, which is compared with a copy in float32.
         timeout: float. Seconds after which the other process is ended. Defaults to `300`.
         accelerator: str. `"gpu"` runs a TFLite file on LiteRT's GPU accelerator, which has to take
             all of it; that needs a Vulkan driver, one in software will do. Defaults to `"cpu"`.

@@ -1,7 +1,8 @@
 """Reads and checks requests in TensorFlow Serving's JSON, and writes the answers.
 
-msgspec skips through a body without making objects of it. The contents are examined as text first: its brackets give the shape, and the numbers are then read some thousands at a time, so that
-a body costs a few times its bytes, and its time is looked at meanwhile.
+msgspec skips through a body without making objects of it. The contents are examined as text first:
+their brackets give the shape, and the numbers are then read some thousands at a time. A body thus
+costs a few times its bytes, and the deadline is checked meanwhile.
 """
 
 import math
