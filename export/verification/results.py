@@ -24,7 +24,7 @@ class Row:
             are thus compared absolutely, and large logits relative to their size. For effective
             sample sizes it turns the tolerance of log-weights into that of `max_abs_error`.
         error: str. The reason why there is nothing to compare, in one line.
-        optional: bool. Whether a further runtime ran the file, whose answers prevent no publication.
+        optional: bool. Whether a further runtime ran the file, whose answers block no publication.
     """
 
     signature: str
