@@ -17,7 +17,8 @@ class Autoregressive(Flow):
     with a pass through the network for each.
 
     Args:
-        latent_dim: int or `None`.
+        latent_dim: int or `None`. Size of z. When `None`, the posterior or prior that has the flow
+            sets it.
         hidden: sequence of int or `None`. Widths of the network; two layers of
             max(32, 4 latent_dim) by default.
         context_dim: int. Size of the amortised `context`; `0` for none.
@@ -103,7 +104,8 @@ class InverseAutoregressive(Autoregressive):
     `latent_dim` passes. The gates start at 0.88, near the identity.
 
     Args:
-        latent_dim: int or `None`.
+        latent_dim: int or `None`. Size of z. When `None`, the posterior or prior that has the flow
+            sets it.
         hidden: sequence of int or `None`. Widths of the network; two layers of
             max(32, 4 latent_dim) by default.
         context_dim: int. Size of the amortised `context`. Defaults to `16`.
@@ -165,7 +167,8 @@ class MaskedAutoregressive(_BoundedAffine):
     As the flow of a posterior it is slow.
 
     Args:
-        latent_dim: int or `None`.
+        latent_dim: int or `None`. Size of z. When `None`, the posterior or prior that has the flow
+            sets it.
         hidden: sequence of int or `None`. Widths of the network; two layers of
             max(32, 4 latent_dim) by default.
         context_dim: int. Size of the amortised `context`. Defaults to `0`, none.
@@ -197,7 +200,8 @@ class RealNVP(_BoundedAffine):
     passes and not `latent_dim`. Flows in a chain alternate between the halves.
 
     Args:
-        latent_dim: int or `None`; at least 2.
+        latent_dim: int or `None`. Size of z, at least 2. When `None`, the posterior or prior that
+            has the flow sets it.
         hidden: sequence of int or `None`. Widths of the network; two layers of
             max(32, 4 latent_dim) by default.
         context_dim: int. Size of the amortised `context`. Defaults to `16`; `0` for none.

@@ -22,8 +22,9 @@ class Planar(Flow):
     `u = 0` is the identity.
 
     Args:
-        latent_dim: int or `None`.
-        reverse: bool. Has no effect: no coordinate comes before another. Defaults to `False`.
+        latent_dim: int or `None`. Size of z. When `None`, the posterior or prior that has the flow
+            sets it.
+        reverse: bool. It has no effect, since a planar flow knows no order. Defaults to `False`.
 
     Parameters: `u` and `w`, `[batch, latent_dim]`; `b`, `[batch, 1]`.
 

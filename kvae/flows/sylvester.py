@@ -18,7 +18,8 @@ class Sylvester(Flow):
     paper orthogonalises by an iteration, which finds another basis for the same purpose.
 
     Args:
-        latent_dim: int or `None`.
+        latent_dim: int or `None`. Size of z. When `None`, the posterior or prior that has the flow
+            sets it.
         num_ortho: int or `None`. Columns of Q, at most `latent_dim`. Defaults to the smaller of
             `latent_dim` and 8.
 

@@ -11,6 +11,7 @@ import pytest
 
 import export
 import kvae
+import kvae.testing
 from kvae import flows, likelihoods, objectives, posteriors, priors, samplers
 from kvae.cli import main
 
@@ -70,6 +71,14 @@ def test_is_trained_asked_saved_and_loaded_like_any_other(kind, make_vae, data, 
         here, there = (m.log_prob(data[:4], num_samples=4).value for m in (vae, model))
         assert np.isfinite(here).all()
         np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.parametrize("kind", ["posterior", "prior", "likelihood", "flow", "objective"])
+def test_keeps_what_parts_promise(kind, parts_of_mine):
+    name = {"posterior": "Triangular", "prior": "LearnedNormal", "likelihood": "Exponential"}
+    part = getattr(parts_of_mine, {**name, "flow": "Shear", "objective": "Halved"}[kind])()
+    options = {} if kind == "objective" else {"xla": False}
+    getattr(kvae.testing, f"check_{kind}")(part, **options)
 
 
 def test_closed_form_kl_of_a_new_pair(make_vae, data):
