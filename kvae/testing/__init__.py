@@ -1,4 +1,4 @@
-"""Checks for people who write parts: does a new posterior keep what every posterior promises?
+"""Checks for authors of parts: whether a new posterior keeps what every posterior promises.
 
 Each check takes a part, asks it for everything that a model may ask, and raises an `AssertionError`
 that says which promise is broken. The library's own parts pass them too.

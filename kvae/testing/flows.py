@@ -1,4 +1,4 @@
-"""What is asked of every flow."""
+"""The checks of every flow."""
 
 import numpy as np
 import tensorflow as tf

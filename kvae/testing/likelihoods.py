@@ -1,4 +1,4 @@
-"""What is asked of every likelihood."""
+"""The checks of every likelihood."""
 
 import numpy as np
 import tensorflow as tf
@@ -99,17 +99,13 @@ def _check_draws(own, outputs, event_shape, name) -> None:
     )
 
     def log_prob(first):
-        """log p of the first value; the others do not change."""
+        """Returns log p of values of the first entry; the others do not count."""
         x = columns.copy()
-        x[:, 0] = first[:, 0]
+        x[:, :1] = np.resize(first, (_DRAWS, 1))
         each = own.element_log_prob(many, tf.constant(x.reshape(draws.shape), tf.float32))
         return np.asarray(each).reshape(_DRAWS, -1)[: len(first), 0]
 
-    def of_values(first):
-        padded = np.resize(first, (_DRAWS, 1))
-        return log_prob(padded)[: len(first)]
-
-    numerics.agree_with_draws(columns[:, :1], of_values, f"{name}: p(x|z)")
+    numerics.agree_with_draws(columns[:, :1], log_prob, f"{name}: p(x|z)")
     mode = np.broadcast_to(np.asarray(own.mode(own(tf.constant(outputs)))), draws.shape)
     best = np.asarray(own.element_log_prob(many, tf.constant(mode, tf.float32)))
     found = np.asarray(own.element_log_prob(many, tf.constant(draws, tf.float32)))

@@ -1,4 +1,4 @@
-"""What the checks measure with: graphs, finite differences, and averages with their errors."""
+"""Comparisons for the checks: graphs, finite differences, and averages with their errors."""
 
 import math
 from collections.abc import Callable

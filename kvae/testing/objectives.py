@@ -1,4 +1,4 @@
-"""What is asked of every objective."""
+"""The checks of every objective."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""What is asked of every part: configurations, saved files, float32."""
+"""The checks of every part: configurations, saved files, float32."""
 
 import contextlib
 import inspect

@@ -1,4 +1,4 @@
-"""What is asked of every posterior."""
+"""The checks of every posterior."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""What is asked of every prior."""
+"""The checks of every prior."""
 
 import numpy as np
 import tensorflow as tf
