@@ -11,7 +11,7 @@ import keras
 
 from kvae import schedules
 from kvae.utils import names
-from kvae.utils.arguments import number, whole
+from kvae.utils.arguments import number, whole, whole_or_none
 
 __all__ = [
     "Activation",
@@ -19,6 +19,7 @@ __all__ = [
     "Check",
     "Count",
     "CountFrom0",
+    "CountOrNone",
     "EventShape",
     "Filters",
     "KerasActivation",
@@ -82,6 +83,9 @@ Widths = Annotated[Sequence[int], functools.partial(_sequence, may_be_empty=True
 
 Count = Annotated[int, whole]
 """A whole number of at least 1."""
+
+CountOrNone = Annotated[int | None, whole_or_none]
+"""A whole number of at least 1, or `None`."""
 
 CountFrom0 = Annotated[int, functools.partial(whole, least=0)]
 """A whole number of at least 0."""

@@ -8,12 +8,13 @@ from typing import Any
 
 from kvae.utils import io, names
 from kvae.utils.terminal import printable
+from kvae.version import __version__
 
-__all__ = ["Card", "list_models", "shipped"]
+__all__ = ["Card", "library_versions", "list_models", "shipped"]
 
 _FOLDER = pathlib.Path(__file__).parent / "cards"
 _NUMBER = (int, float)
-# What is formatted or computed with.
+# The kinds of the facts that others format or compute with.
 _KINDS = {
     "preprocessing": {"shape": (list, tuple)},
     "dataset": {"name": str, "sha256": Mapping},
@@ -21,7 +22,7 @@ _KINDS = {
     "cost": {"parameters": int, "seconds": _NUMBER},
     "weights": {"file": str, "sha256": str, "bytes": int},
 }
-# Figures that stand in a headline.
+# Figures that headlines are made of.
 _FIGURES = ("bce_per_pixel", "elbo", "factor_vae_score", "kl", "mig", "nll", "reconstruction")
 
 
@@ -111,7 +112,7 @@ class Card:
 
     @property
     def trained(self) -> bool:
-        """Whether the model was trained, so that there are weights of it."""
+        """True for a model that was trained, so that there are weights of it."""
         return self.weights is not None
 
     @property
@@ -144,8 +145,22 @@ class Card:
             temporary.write_text(io.sealed(io.without_nan(self.to_dict())), "utf-8")
 
 
+def library_versions() -> dict[str, str]:
+    """Returns the versions of the libraries that made a model, for its card."""
+    import keras
+    import numpy
+    import tensorflow
+
+    return {
+        "kvae": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tensorflow.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
 def _printable(value):
-    """Returns plain data with texts that a terminal may show."""
+    """Returns plain data whose texts have their control characters written out."""
     if isinstance(value, Mapping):
         return {_printable(key): _printable(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -4,20 +4,19 @@
 shipped; the card says how long that took.
 """
 
+import argparse
 import pathlib
 import platform
-from importlib import metadata
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
 
 import kvae
 from kvae.evaluation.samples.features import BATCH_SIZE, register_features
 from kvae.utils import io, names
 from zoo import weights
-from zoo.cards import Card
+from zoo.cards import Card, library_versions
 from zoo.networks import CHANNELS_LAST
 
 __all__ = ["build_classifier", "list_classifiers", "load_classifier", "train_classifier"]
@@ -149,8 +148,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     )
 
     directory = pathlib.Path(directory)
-    file = f"classifier.{name}.weights.h5"
-    path = directory / "weights" / file
+    path = directory / "weights" / f"classifier.{name}.weights.h5"
     bare = build_classifier(info.event_shape, info.classes)  # Without the optimizer.
     bare.set_weights(model.get_weights())
     with io.atomic_write(path) as temporary:
@@ -184,15 +182,10 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
         },
         metrics={key: _accuracy(bare, data) for key, data in tests.items()},
         published=None,
-        weights={"file": file, "sha256": io.sha256_file(path), "bytes": path.stat().st_size},
+        weights=weights.describe(path),
         license="Apache-2.0",
         paper="",
-        versions={
-            "kvae": kvae.__version__,
-            "keras": metadata.version("keras"),
-            "tensorflow": tf.__version__,
-            "numpy": metadata.version("numpy"),
-        },
+        versions=library_versions(),
     )
     card.write(directory / "cards" / "classifiers" / f"{name}.json")
     return card
@@ -219,8 +212,6 @@ def _accuracy(model, data) -> float:
 
 
 def _main() -> None:
-    import argparse
-
     parser = argparse.ArgumentParser(prog="python -m zoo.classifiers", description=__doc__)
     parser.add_argument("name", choices=sorted(_RECIPES))
     parser.add_argument("--directory", type=pathlib.Path, default=_FOLDER)

@@ -15,6 +15,7 @@ from zoo.building import ARCHITECTURES, RECIPES
 from zoo.cards import Card, list_models, shipped
 from zoo.loading import load
 from zoo.markdown import facts, overview_row
+from zoo.registry import Architecture
 
 __all__ = ["draw", "drawn_from", "page", "write"]
 
@@ -35,6 +36,19 @@ NLL is −log p(x) in nats per example, estimated by importance sampling, ± its
 the test examples. BCE is the binary cross-entropy of the reconstruction in nats per pixel, ± its
 standard error likewise. Figures of data that are binarized differently, or not at all, do not
 compare.
+
+`zoo.build(ARCHITECTURE, …)` makes an untrained model of any of the architectures at the end of the
+page, with networks for your own events.
+"""
+_ARCHITECTURES = """\
+## Architectures
+
+Each of them takes the parts of `kvae.VAE` (`posterior`, `prior`, `likelihood`, `objective`), `seed`
+and, unless its row says otherwise, `num_classes`. The modules of `zoo/architectures` explain the
+arguments.
+
+| architecture | what it is | arguments and their defaults |
+|---|---|---|
 """
 
 
@@ -58,7 +72,15 @@ def page(models=None) -> str:
         lines += [f"## {name}", ""]
         for card in members:
             lines += [_section(card), ""]
-    return "\n".join(lines)
+    lines.append(_ARCHITECTURES + "\n".join(map(_architecture_row, ARCHITECTURES.values())))
+    return "\n".join(lines) + "\n"
+
+
+def _architecture_row(found: Architecture) -> str:
+    summary = " ".join((found.__doc__ or "").partition("\n\n")[0].split())
+    defaults = ", ".join(f"`{name}={value!r}`" for name, value in found.defaults.items())
+    labels = "" if found.conditional else " It takes no labels."
+    return f"| `{found.name}` | {summary}{labels} | {defaults} |"
 
 
 def _models() -> list:

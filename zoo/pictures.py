@@ -4,21 +4,22 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from kvae.models import VAE
 from kvae.plots import checked, grid, style
 from kvae.utils import io
 
 __all__ = ["reconstructions", "samples", "save"]
 
 
-def samples(vae) -> Image.Image:
-    """Two rows of samples from the prior; of a conditional model a column for each class."""
+def samples(vae: VAE) -> Image.Image:
+    """Draws two rows of samples from the prior, for a conditional model a column for each class."""
     cols = _columns(vae)
     label = np.tile(np.arange(cols) % vae.num_classes, 2) if vae.conditional else None
     return _draw(np.asarray(vae.sample(2 * cols, seed=0, label=label)), cols)
 
 
-def reconstructions(vae, data) -> Image.Image:
-    """The first examples of `data` as the model is given them, above what it makes of them."""
+def reconstructions(vae: VAE, data) -> Image.Image:
+    """Draws the first examples of `data` as the model is given them, above its reconstructions."""
     cols = _columns(vae)
     batch = next(iter(data.batches(cols)))
     x = np.asarray(batch[0] if isinstance(batch, tuple) else batch)  # Noisy, if so trained.

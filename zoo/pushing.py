@@ -12,15 +12,13 @@ import shutil
 import tempfile
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from kvae.models import VAE
 from kvae.utils import io
 from kvae.utils.pages import drawing
 from kvae.version import __version__
 from zoo import hub, pictures, weights
-from zoo.cards import Card
+from zoo.cards import Card, library_versions
 from zoo.loading import card, load
 from zoo.markdown import facts
 
@@ -153,12 +151,7 @@ def _write_own(model, repo_id: str, folder: pathlib.Path, told: dict):
         published=None,
         weights={},
         paper="",
-        versions={
-            "kvae": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-        },
+        versions=library_versions(),
         **told,
     )
     try:
@@ -176,8 +169,7 @@ def _write_own(model, repo_id: str, folder: pathlib.Path, told: dict):
 
 def _write_config(folder: pathlib.Path, found: Card, description: dict | None) -> Card:
     path = folder / hub.WEIGHTS
-    told = {"file": hub.WEIGHTS, "sha256": io.sha256_file(path), "bytes": path.stat().st_size}
-    found = dataclasses.replace(found, weights=told)
+    found = dataclasses.replace(found, weights=weights.describe(path))
     config = {
         "library_name": "kvae",
         "kvae_format": hub.FORMAT,

@@ -11,7 +11,7 @@ from kvae import likelihoods, objectives, posteriors, priors, random
 from kvae.models import VAE
 from kvae.utils import names
 from kvae.utils.register import Register
-from zoo.arguments import Count, EventShape, Seed, check_of
+from zoo.arguments import CountOrNone, EventShape, Seed, check_of
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture"]
 
@@ -29,12 +29,12 @@ _DEFAULTS = {
     "objective": "elbo",
 }
 # What every model takes beside its parts.
-_COMMON = {"event_shape": EventShape, "seed": Seed, "num_classes": Count | None}
+_COMMON = {"event_shape": EventShape, "seed": Seed, "num_classes": CountOrNone}
 
 
 @dataclasses.dataclass(eq=False)
 class Architecture:
-    """What is known of an architecture.
+    """A registered architecture: how it is built, from which arguments, and what is its own.
 
     Attributes:
         name: str. Its name for `zoo.build`.
@@ -61,7 +61,7 @@ class Architecture:
 
     @property
     def autoencoder(self) -> bool:
-        """Whether it has no prior of its own, and so neither samples nor a log p(x)."""
+        """True without a prior of its own: its models neither sample nor have a log p(x)."""
         return self.parts["prior"] is None
 
     @functools.cached_property

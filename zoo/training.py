@@ -1,20 +1,20 @@
-"""From a recipe to weights and a card."""
+"""Trains the models of the zoo: from a recipe to weights and a card."""
 
+import argparse
 import contextlib
 import dataclasses
+import os
 import pathlib
 import platform
-from importlib import metadata
-
-import tensorflow as tf
 
 import kvae
 from kvae.datasets.stream import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.utils import io
+from zoo import weights
 from zoo.building import ARCHITECTURES, RECIPES, build, list_recipes
-from zoo.cards import Card
+from zoo.cards import Card, library_versions
 from zoo.loading import load
 from zoo.recipes import Recipe
 
@@ -32,7 +32,7 @@ __all__ = [
 
 _LICENSE = "Apache-2.0"
 _TEST = 10_000  # Examples of a stream that figures are measured on, in memory.
-_STARTS = ("initial_from_data", "initial_weights")  # What a training may start from.
+_STARTS = ("initial_from_data", "initial_weights")  # A card names those that a recipe has.
 
 
 def _data(recipe: Recipe, split: str):
@@ -56,10 +56,15 @@ def test_data(recipe: Recipe):
 
 
 def adapted(recipe: Recipe, reproducible: bool = False, strategy=None) -> Recipe:
-    """Returns the recipe with how it is compiled fitted to where and how it is to run.
+    """Returns the recipe, compiled as the place where it is to run allows.
 
-    Several steps in each call do not repeat bit for bit without XLA; under a strategy there is
-    neither.
+    Without XLA several steps in each call do not give the same bits on every run; under a strategy
+    there is neither XLA nor several steps.
+
+    Args:
+        recipe: `Recipe`.
+        reproducible: bool. Whether every run has to give the same bits. Defaults to `False`.
+        strategy: optional `tf.distribute.Strategy` that it is to train under.
     """
     options = dict(recipe.compile)
     if strategy is not None:
@@ -72,14 +77,14 @@ def adapted(recipe: Recipe, reproducible: bool = False, strategy=None) -> Recipe
 
 
 def default_binarize(architecture: str, arguments: dict, intensities: bool) -> str | None:
-    """Returns how a training binarizes its data when nobody says so: `"dynamic"` or `None`.
+    """Returns how a training binarizes its data by default: `"dynamic"`, or `None` for not at all.
 
-    Zeros and ones are what a Bernoulli takes, of a model that has a log p(x); an ordinary
-    autoencoder reconstructs grey levels.
+    A VAE with a Bernoulli likelihood has a log p(x) of zeros and ones alone; an autoencoder without
+    a prior reconstructs grey levels.
 
     Args:
         architecture, arguments: as of `zoo.build`.
-        intensities: bool. Whether the data are such, i.e. uint8.
+        intensities: bool. Whether the data are intensities, i.e. uint8.
     """
     found = ARCHITECTURES[architecture]
     drawn = intensities and found.part("prior", arguments) is not None
@@ -97,16 +102,16 @@ def train(
     strategy=None,
     every_seconds: float = 30.0,
 ):
-    """Trains a recipe, or goes on with it, in `directory`.
+    """Trains a model by a recipe, or resumes its training, in `directory`.
 
     Args:
         recipe: `Recipe`.
-        directory: path. Keeps the checkpoints.
-        verbose: of `fit`.
-        callbacks: further Keras callbacks.
-        limit: optional int. Train on the first examples only (for a trial).
+        directory: path. Folder of the checkpoints.
+        verbose: as of `fit`. Defaults to `2`.
+        callbacks: sequence of further Keras callbacks.
+        limit: optional int. Train on the first examples only, for a trial.
         strategy: optional `tf.distribute.Strategy` to train under.
-        every_seconds: of `Checkpoint`.
+        every_seconds: float. Least time between two checkpoints. Defaults to `30.0`.
 
     Returns:
         `(model, trained)`: the model with the best weights, and its `kvae.training.Trained`.
@@ -146,10 +151,10 @@ def train(
     return model, trained
 
 
-def start_from(model, source) -> None:
+def start_from(model: kvae.VAE, source: kvae.VAE) -> None:
     """Gives a model the weights of another that it extends, e.g. by a VampPrior on top.
 
-    What only the model has, its pseudo-inputs there, keeps its own start.
+    Weights that only the model has, such as pseudo-inputs, keep their own start.
 
     Args:
         model, source: built `kvae.VAE`s, whose common weights are in the same order.
@@ -173,7 +178,7 @@ def start_from(model, source) -> None:
 
 
 def _fingerprint(recipe: Recipe, limit: int | None) -> str:
-    """Everything of a recipe that the weights depend on, and that is not the default."""
+    """Returns a text of all that the weights depend on, as far as it differs from the defaults."""
     facts = {
         field.name: getattr(recipe, field.name)
         for field in dataclasses.fields(recipe)
@@ -187,11 +192,19 @@ def _is_binary(x) -> bool:
     return bool(((x == 0) | (x == 1)).all())
 
 
-def measure(recipe: Recipe, model, **options) -> dict:
+def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`.
 
-    Of sprites also the scores of `kvae.evaluation.disentanglement`. Grey pixels under a Bernoulli
-    have no log p(x), only the bound that is trained: a pixel of 0.4 is no event of it.
+    For sprites the scores of `kvae.evaluation.disentanglement` stand beside the others. Grey pixels
+    have no log p(x) under a Bernoulli, whose events are 0 and 1: only the bound that is trained.
+
+    Args:
+        recipe: `Recipe`.
+        model: `kvae.VAE`.
+        **options: further arguments of `evaluate`.
+
+    Returns:
+        The card's `metrics`.
     """
     options = {"num_samples": recipe.num_samples, "seed": recipe.seed, **options}
     data = test_data(recipe)
@@ -204,21 +217,31 @@ def measure(recipe: Recipe, model, **options) -> dict:
     return metrics
 
 
-def copy_of(recipe: Recipe, model):
-    """Returns a new model with the same weights: not compiled, and under no strategy."""
+def copy_of(recipe: Recipe, model: kvae.VAE) -> kvae.VAE:
+    """Returns a new model with the same weights, which is not compiled and under no strategy."""
     copy = build(recipe.architecture, seed=recipe.seed, **recipe.arguments)
     copy.set_weights(model.get_weights())
     return copy
 
 
-def publish(recipe: Recipe, model, trained, metrics: dict, directory) -> Card:
+def publish(
+    recipe: Recipe, model: kvae.VAE, trained: kvae.training.Trained, metrics: dict, directory
+) -> Card:
     """Writes `weights/NAME.weights.h5` and `cards/NAME.json` below `directory`.
 
     The card is written last, and names the weights by their hash.
+
+    Args:
+        recipe: `Recipe` that the model was trained by.
+        model, trained: as `train` returns them.
+        metrics: dict. As `measure` returns it.
+        directory: path.
+
+    Returns:
+        `Card`.
     """
     directory = pathlib.Path(directory)
-    file = f"{recipe.name}.weights.h5"
-    path = directory / "weights" / file
+    path = directory / "weights" / f"{recipe.name}.weights.h5"
     bare = copy_of(recipe, model)  # The trained one would store its optimizer too.
     with io.atomic_write(path) as temporary:
         bare.save_weights(temporary)
@@ -239,23 +262,18 @@ def publish(recipe: Recipe, model, trained, metrics: dict, directory) -> Card:
         },
         recipe={**card.recipe, "best_epoch": trained.best_epoch},
         metrics=metrics,
-        weights={"file": file, "sha256": io.sha256_file(path), "bytes": path.stat().st_size},
-        versions={
-            "kvae": kvae.__version__,
-            "keras": metadata.version("keras"),
-            "tensorflow": tf.__version__,
-            "numpy": metadata.version("numpy"),
-        },
+        weights=weights.describe(path),
+        versions=library_versions(),
     )
     card.write(directory / "cards" / f"{recipe.name}.json")
     return card
 
 
 def announce(recipe: Recipe, directory) -> Card:
-    """Writes `cards/NAME.json` of a recipe that nobody has run yet: no weights and no figures.
+    """Writes the card of a recipe that has not been run: it has no weights and no figures.
 
-    `python -m zoo.training NAME` does it for the zoo, where `kvae train --recipe NAME` replaces the
-    card by that of the trained model.
+    `python -m zoo.training NAME` does it for the zoo. `kvae train --recipe NAME` replaces the card
+    by that of the trained model.
     """
     card = _untrained(recipe, build(recipe.architecture, seed=recipe.seed, **recipe.arguments))
     card.write(pathlib.Path(directory) / "cards" / f"{recipe.name}.json")
@@ -263,7 +281,7 @@ def announce(recipe: Recipe, directory) -> Card:
 
 
 def _untrained(recipe: Recipe, model) -> Card:
-    """What a recipe and its model say before they are trained."""
+    """Returns the card of a recipe and its model as they are before the training."""
     continuous = not isinstance(model.likelihood, kvae.likelihoods.Bernoulli)
     return Card(
         name=recipe.name,
@@ -302,16 +320,12 @@ def _untrained(recipe: Recipe, model) -> Card:
 
 
 def _cores() -> str:
-    import os
-
     known = hasattr(os, "sched_getaffinity")
     count = len(os.sched_getaffinity(0)) if known else os.cpu_count()
     return f"{count} CPU core{'' if count == 1 else 's'}"
 
 
 def _main() -> None:
-    import argparse
-
     parser = argparse.ArgumentParser(prog="python -m zoo.training", description=announce.__doc__)
     parser.add_argument("names", nargs="+", choices=list_recipes(), metavar="NAME")
     parser.add_argument("--directory", type=pathlib.Path, default=pathlib.Path(__file__).parent)

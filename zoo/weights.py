@@ -1,4 +1,4 @@
-"""Weight files: found, checked, and only then opened."""
+"""Files of weights: where they are found, and how they are checked before anything opens them."""
 
 import os
 import pathlib
@@ -7,18 +7,28 @@ import urllib.error
 import urllib.request
 
 from kvae.utils import io, locks
+from zoo.cards import Card
 
-__all__ = ["find", "verify"]
+__all__ = ["describe", "find", "verify"]
 
 _FOLDER = pathlib.Path(__file__).parent / "weights"
 _PATIENCE = 600.0  # Seconds to wait for another process's download.
 
 
+def describe(path: pathlib.Path) -> dict[str, str | int]:
+    """Returns what a card says of a file of weights: its name, SHA-256 and size in bytes."""
+    return {"file": path.name, "sha256": io.sha256_file(path), "bytes": path.stat().st_size}
+
+
 def verify(path: pathlib.Path, sha256: str) -> None:
-    """Checks a file's content.
+    """Checks that a file has the content that its card names.
+
+    Args:
+        path: path of the file.
+        sha256: str. What the SHA-256 of its content has to be.
 
     Raises:
-        ValueError: when it is not the content that `sha256` names.
+        ValueError: when it is another.
     """
     found = io.sha256_file(path)
     if found != sha256:
@@ -29,14 +39,14 @@ def verify(path: pathlib.Path, sha256: str) -> None:
         )
 
 
-def find(card) -> pathlib.Path:
+def find(card: Card) -> pathlib.Path:
     """Returns the path of a card's weights, checked by SHA-256.
 
     Looks into the package, then into the cache (`KVAE_CACHE_DIR`, by default `~/.cache/kvae`), then
     downloads from `KVAE_WEIGHTS_URL` into the cache where that variable is set.
 
     Raises:
-        FileNotFoundError: when the file is nowhere, or the model has never been trained.
+        FileNotFoundError: when there is no such file, or the model has never been trained.
         ValueError: when its content is not what the card says.
     """
     if not card.trained:
@@ -67,7 +77,7 @@ def find(card) -> pathlib.Path:
     return cached
 
 
-def _download(url: str, path: pathlib.Path, card) -> None:
+def _download(url: str, path: pathlib.Path, card: Card) -> None:
     if not url.startswith(("https://", "http://", "file://")):
         raise ValueError(f"KVAE_WEIGHTS_URL has to be an http(s) or file address, not {url!r}.")
     with io.atomic_write(path) as temporary:
