@@ -69,6 +69,16 @@ print("log p(x) of four of them, in nats:", np.round(scores.log_prob, 1))
 # ```
 #
 # Every server here listens at 127.0.0.1 unless `--host` says otherwise, and none knows users or TLS.
+# `tensorflow_model_server` itself can only listen on every interface, so `kvae serve` starts it with
+# `--host 0.0.0.0` alone ([what is open to whom](../EXPORT.md#serving)).
+#
+# ### Images from clients
+#
+# A client sends numbers in the range of the model. An export with `preprocessing="uint8"` takes whole
+# numbers from 0 to 255, and one with `preprocessing="png"` takes PNG or JPEG files; the exported graph
+# scales the numbers, and reads files as `kvae.datasets.from_folder` does, to the bit: turned upright,
+# transparent parts on white, resized with antialiasing, grey by the weights of ITU-R 601. `fit="crop"` is
+# for models that were trained on images read in this way.
 #
 # ## A phone
 #
@@ -115,6 +125,11 @@ print(export.profile(path, vae, test[:rows]))
 # ```
 #
 # Drag over the plane of the latents and the image follows; draw a digit and see it encoded and decoded.
+#
+# ## Share a model
+#
+# `zoo.push_to_hub` puts a model and its card on the Hugging Face Hub, and `zoo.load("hf://user/repo")` loads
+# it from there; both need the extra `kvae[hub]`. What comes from the Hub is checked before it is loaded.
 #
 # ## ONNX
 #

@@ -287,6 +287,10 @@ again = kvae.load_model("model.keras")
 print(type(again.objective).__name__, again.objective.weight)
 
 # %% [markdown]
+# `vae.freeze("encoder")` keeps q(z|x) as it is during training, the network and the posterior's heads alike;
+# `"decoder"` and `"prior"` do the same for theirs, and `unfreeze` lets them train again. A compiled model
+# follows at once.
+#
 # To contribute a part to kvae, put the class into a file of its own in the package of its kind, with a
 # docstring (equation, shapes, source) and a test against a closed form.
 # [CONTRIBUTING.md](../../CONTRIBUTING.md) has the list for each kind of thing. A package of your own can

@@ -10,7 +10,7 @@
 #    another, or something else?
 #
 # This guide answers them with small experiments on 8 × 8 digits. `kvae study` answers them at full
-# length on MNIST; the reports stand in [docs/studies](../studies/why-sample-mnist/README.md), and
+# length on MNIST; the reports stand under [Studies](../studies/README.md), and
 # their pictures are shown here.
 
 # %%
@@ -102,6 +102,10 @@ for name, model in models.items():
 #   code. Distances in the latent space have to grow until a noise of 1 no longer mixes up the images,
 #   and every nat of that is paid in the KL.
 # - The second parameter lets each image choose its own precision. It buys a better bound.
+#
+# The zoo's `blog_vae.mnist` has two latents as well, and the pictures of the Keras blog post:
+# [the codes by digit](../images/blog_vae_latent.png) and
+# [the decoded plane](../images/blog_vae_manifold.png).
 #
 # The picture draws each test digit's posterior as an ellipse, to scale, beside the images that the
 # decoder makes of the same plane.
