@@ -2,15 +2,18 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from kvae import likelihoods, posteriors, priors, random
 from kvae.models import VAE
+from kvae.testing import numerics
 
 __all__ = [
     "BATCH",
     "CLASSES",
     "DIMENSIONS",
+    "check_loss",
     "default_posterior",
     "default_prior",
     "examples",
@@ -77,3 +80,14 @@ def default_prior(posterior):
     if posterior.ignores_x:
         return priors.GaussianMixture(3)
     return small.get(posterior.space, priors.StandardNormal)()
+
+
+def check_loss(vae: VAE, name: str, label=None) -> None:
+    """Asserts that a model has one finite loss for each example, and finite gradients."""
+    x = examples(vae)
+    with tf.GradientTape() as tape:
+        model = vae.conditioned_on(label)
+        terms = vae.objective.terms(model, x, x, training=True, seed=random.as_seed(0))
+        loss = tf.reduce_mean(terms["loss"])
+    assert terms["loss"].shape == (BATCH,), f"{name}: the loss is not one number for each example."
+    numerics.finite_gradients(loss, tape, vae.trainable_variables, name)

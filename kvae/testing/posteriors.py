@@ -5,7 +5,14 @@ import tensorflow as tf
 
 from kvae import divergences, priors, random
 from kvae.testing import numerics
-from kvae.testing.models import BATCH, DIMENSIONS, default_prior, examples, tiny_vae
+from kvae.testing.models import (
+    BATCH,
+    DIMENSIONS,
+    check_loss,
+    default_prior,
+    examples,
+    tiny_vae,
+)
 from kvae.testing.parts import check_part, copied, policy
 
 __all__ = ["check_posterior"]
@@ -51,7 +58,7 @@ def check_posterior(posterior, *, latent_dim: int = 2, prior=None, xla: bool = T
     latent_dim = DIMENSIONS.get(space, latent_dim)
     vae = tiny_vae(latent_dim, posterior=copied(posterior), prior=prior)
     vae.build((None, *vae.event_shape))
-    _check_model(vae, name)
+    check_loss(vae, name)
     own = vae.posterior
     params = _check_parameters(posterior, own, vae, name)
     _check_draws(own, params, name, xla)
@@ -60,15 +67,6 @@ def check_posterior(posterior, *, latent_dim: int = 2, prior=None, xla: bool = T
     if not own.discrete:
         _check_gradients(own, params, name)
     _check_extremes(own, vae.prior, name)
-
-
-def _check_model(vae, name) -> None:
-    x = examples(vae)
-    with tf.GradientTape() as tape:
-        terms = vae.objective.terms(vae, x, x, training=True, seed=random.as_seed(0))
-        loss = tf.reduce_mean(terms["loss"])
-    assert terms["loss"].shape == (BATCH,), f"{name}: the loss is not one number for each example."
-    numerics.finite_gradients(loss, tape, vae.trainable_variables, name)
 
 
 def _check_parameters(posterior, own, vae, name) -> dict:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from kvae import posteriors, random
 from kvae.distributions import base_noise
 from kvae.testing import numerics
-from kvae.testing.models import BATCH, DIMENSIONS, default_posterior, examples, tiny_vae
+from kvae.testing.models import BATCH, DIMENSIONS, check_loss, default_posterior, tiny_vae
 from kvae.testing.parts import check_part, copied
 
 __all__ = ["check_prior"]
@@ -57,7 +57,7 @@ def check_prior(
     if own.conditional:
         label = tf.constant([0, 1, 2, 0])
     given = own.conditioned_on(label)
-    _check_model(vae, label, name)
+    check_loss(vae, name, label)
     _check_base_noise(given, name)
     _check_draws(given, name, xla)
     z = given.sample(BATCH, seed=1)
@@ -80,15 +80,6 @@ def check_prior(
         numerics.gradients_are_right(lambda v: given.log_prob(v["z"]), {"z": z}, f"{name}: log p")
         for far in (-1e4, 1e4):
             numerics.finite(given.log_prob(tf.fill(z.shape, far)), f"{name}: log p at {far:g}")
-
-
-def _check_model(vae, label, name) -> None:
-    x = examples(vae)
-    model = vae.conditioned_on(label)
-    with tf.GradientTape() as tape:
-        terms = vae.objective.terms(model, x, x, training=True, seed=random.as_seed(0))
-        loss = tf.reduce_mean(terms["loss"])
-    numerics.finite_gradients(loss, tape, vae.trainable_variables, name)
 
 
 def _check_base_noise(given, name) -> None:
