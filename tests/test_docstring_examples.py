@@ -17,6 +17,7 @@ from PIL import Image
 import export
 import kvae
 import zoo
+from zoo.building import ARCHITECTURES, RECIPES
 
 _spec = importlib.util.spec_from_file_location(
     "test_docstrings", pathlib.Path(__file__).with_name("test_docstrings.py")
@@ -148,7 +149,11 @@ def folder(tmp_path, monkeypatch):
         return fit(self, *arguments, steps_per_epoch=steps, **options)
 
     monkeypatch.setattr(kvae.VAE, "fit", short)
-    return tmp_path
+    registers = [(register, dict(register._things)) for register in (ARCHITECTURES, RECIPES)]
+    yield tmp_path
+    for register, things in registers:  # Examples register some of their own.
+        register._things.clear()
+        register._things.update(things)
 
 
 def check(chosen):
