@@ -59,3 +59,22 @@ def test_names_of_code_exist():
     wrong = [f"{page}: {name}" for page, name in sorted(named) if not exists(name)]
     wrong = [line for line in wrong if line.split(": ")[1] not in NO_CODE]
     assert not wrong, wrong
+
+
+def test_paths_exist():
+    """Files and folders that the pages name, such as `kvae/random.py` or `tests/zoo`."""
+    found = {
+        (page, path)
+        for page in PAGES
+        if page != "CHANGELOG.md"
+        for path in re.findall(
+            r"`((?:kvae|zoo|export|tests|docs|deploy)/[\w./-]+)`", prose(page), flags=re.ASCII
+        )
+    }
+    assert len(found) > 40
+    wrong = [
+        f"{page}: {path}"
+        for page, path in sorted(found)
+        if not (ROOT / path).exists() and "NAME" not in path
+    ]
+    assert not wrong, wrong
