@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from kvae import likelihoods, objectives, posteriors, priors
+
 TOOLS = pathlib.Path(__file__).parents[1] / "docs" / "tools"
 
 
@@ -48,11 +50,22 @@ def test_quick_values_replace_those_of_the_reader():
     assert notebooks.quick("epochs = 100  # quick: 1\nx = 2\n") == "epochs = 1\nx = 2\n"
 
 
+@pytest.fixture
+def forgotten():
+    """The names of the parts that a guide writes are forgotten afterwards."""
+    registers = [kind.REGISTER for kind in (likelihoods, objectives, posteriors, priors)]
+    before = [dict(register._things) for register in registers]
+    yield
+    for register, things in zip(registers, before, strict=True):
+        register._things.clear()
+        register._things.update(things)
+
+
 # What the guide of deployment does is done by the README's examples in the default run.
 SLOWLY = {"deployment": pytest.mark.slow}
 
 
-@pytest.mark.usefixtures("eagerly")
+@pytest.mark.usefixtures("eagerly", "forgotten")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=SLOWLY.get(name, ())) for name in GUIDES]
 )
@@ -65,6 +78,7 @@ def test_a_guide_runs(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("name", GUIDES)
 def test_a_guide_runs_in_full(name):
     notebooks.run(source(name))
