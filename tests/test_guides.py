@@ -61,7 +61,7 @@ def forgotten():
         register._things.update(things)
 
 
-# What the guide of deployment does is done by the README's examples in the default run.
+# The tests of `export` do in the default run what this guide does.
 SLOWLY = {"deployment": pytest.mark.slow}
 
 
