@@ -115,6 +115,7 @@ MAKERS = {
 OWN = {
     "kvae.plots.pictures.slices": {"vae": volumes_model},
     "kvae.plots.posteriors.posterior_map": {"vae": lambda: model(latent_dim=2)},
+    "kvae.samplers.flow.Flow": {"codes": lambda: np.zeros((5, 16), "float32")},
     "kvae.samplers.uniform_sphere.UniformSphere": {
         "autoencoder": lambda: model(
             latent_dim=3, posterior="power_spherical", prior="uniform_sphere"

@@ -80,8 +80,8 @@ def annealed_log_prob(
     Example:
 
     ```python
-    check = kvae.evaluation.annealed_log_prob(vae, test[:100], start="prior", num_steps=1000)
-    check.value - vae.log_prob(test[:100], num_samples=5000).value     # near 0
+    check = kvae.evaluation.annealed_log_prob(vae, test[:10], start="prior", num_steps=1000)
+    check.value - vae.log_prob(test[:10], num_samples=5000).value     # near 0
     ```
 
     References:
