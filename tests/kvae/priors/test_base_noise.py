@@ -103,3 +103,13 @@ def test_components_may_have_noise_that_is_not_gaussian(make_vae):
     assert vae.prior.base_noise() == {"uniform": Noise(4, "uniform"), **COMPONENT}
     z = vae.sample(5, seed=0)
     assert np.isfinite(z).all()
+
+
+@pytest.mark.parametrize("name", ["standard_normal", "flow"])
+def test_the_temperature_multiplies_gaussian_noise(name):
+    prior = priors.Flow(DIM, num_flows=2) if name == "flow" else priors.StandardNormal(DIM)
+    prior.build()
+    noise = {"noise": random.normal([7, DIM], 3)}
+    cold = prior.transform(noise, temperature=0.5)
+    np.testing.assert_array_equal(cold, prior.transform({"noise": 0.5 * noise["noise"]}))
+    assert np.abs(cold - prior.transform(noise)).max() > 0.1
