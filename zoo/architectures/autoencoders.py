@@ -25,7 +25,8 @@ def _code(code_activation: KerasActivation = "relu", l1: Amount = 0.0):
     return kvae.posteriors.Delta(activation=code_activation, l1=l1)
 
 
-@architecture(posterior=_code, prior=None, small=_SMALL)
+# A linear code: three units with a ReLU may all be dead from the start.
+@architecture(posterior=_code, prior=None, small={**_SMALL, "code_activation": "linear"})
 def dense_autoencoder(
     event_shape: EventShape = (28, 28, 1),
     latent_dim: Count = 32,
