@@ -1,11 +1,11 @@
 """The Gaussian likelihood."""
 
-import math
-
 import keras
 from keras import ops
 
 from kvae import random
+from kvae.distributions.gaussian import gaussian_log_density
+from kvae.layers.sampling import reparameterize
 from kvae.likelihoods.likelihood import register
 from kvae.likelihoods.location_scale import LocationScale
 
@@ -113,15 +113,14 @@ class Gaussian(LocationScale):
         log_var = params.get("log_var")
         if log_var is None:
             log_var = self._optimal_log_var(params["mean"], x)
-        squared = ops.square(x - params["mean"]) * ops.exp(-log_var)
-        return -0.5 * (squared + log_var + math.log(2 * math.pi))
+        return gaussian_log_density(params["mean"], log_var, x)
 
     def sample(self, params, seed):
         noise = random.normal(ops.shape(params["mean"]), seed)
         log_var = params.get("log_var")
         if log_var is None:
             log_var = self._stored_log_var(params["mean"])
-        return params["mean"] + ops.exp(0.5 * log_var) * noise
+        return reparameterize(params["mean"], log_var, noise)
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum}

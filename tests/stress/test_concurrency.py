@@ -14,7 +14,7 @@ import pytest
 _DRIVER = """
 import hashlib, json, os, pathlib, random, signal, sys, time, traceback
 import keras, numpy as np, kvae, export, zoo
-from kvae import io, locks
+from kvae.utils import io, locks
 from kvae.callbacks import Checkpoint
 
 root = pathlib.Path(sys.argv[1])
@@ -168,7 +168,7 @@ while victims < 3:
     victims += 1
 assert [status(worker) for worker in workers] == [0, 0, 0]
 assert status(start(publish, "d", 1)) == 0
-from export import repository as repositories
+from export.serving import repository as repositories
 from export.files import versions
 found = repositories.models(repository)
 for name, folder in found.items():

@@ -16,7 +16,7 @@ from kvae.utils import io, locks
 # A process that holds a lock, or is in the middle of a write, until it is killed.
 _HOLDER = """
 import sys, time
-from kvae import io, locks
+from kvae.utils import io, locks
 what, path = sys.argv[1:3]
 context = locks.Lock(path, "a test") if what == "lock" else getattr(io, what)(path)
 with context as value:
@@ -115,7 +115,7 @@ def test_a_lock_may_be_waited_for(tmp_path):
 def test_a_forked_child_does_not_keep_its_parents_lock(tmp_path, run_python):
     code = """
 import os, sys, time
-from kvae import locks
+from kvae.utils import locks
 lock = locks.Lock(sys.argv[1], "the parent")
 lock.acquire()
 child = os.fork()
