@@ -160,7 +160,7 @@ def _tasks(options) -> list:
 
 
 def _counts(task, options) -> dict[str, int]:
-    """How much each competitor does in a turn."""
+    """Returns the amount of work that each competitor does in a turn."""
     found = {}
     if options.command == "variants":
         for variant in VARIANTS:

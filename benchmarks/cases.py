@@ -1,4 +1,4 @@
-"""What is measured: the same architectures, data and batch sizes for everyone."""
+"""The cases that are measured: the same architectures, data and batch sizes for everyone."""
 
 import dataclasses
 

@@ -19,7 +19,7 @@ def rates(facts: dict, clock: str) -> list[float]:
 
 
 def ratios(facts: dict, other: dict, clock: str) -> list[float]:
-    """How many times as fast as `other`, round by round."""
+    """Returns how many times as fast as `other` this was, round by round."""
     pairs = zip(rates(facts, clock), rates(other, clock), strict=False)
     return [mine / theirs for mine, theirs in pairs]
 

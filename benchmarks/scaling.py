@@ -26,7 +26,7 @@ _BATCH = 512
 
 
 class _Seconds(keras.callbacks.Callback):
-    """What the last epoch took."""
+    """Measures the time of the last epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self._cpu, self._start = time.process_time(), time.perf_counter()

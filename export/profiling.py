@@ -28,7 +28,7 @@ _DRAWS = 200
 
 @dataclasses.dataclass
 class Profile:
-    """What `export.profile` measured. It prints as a table, and is true when the file passes.
+    """A profile of a file, by `export.profile`: a table, and true when the file passes.
 
     Attributes:
         path: Path. The file.

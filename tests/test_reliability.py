@@ -20,7 +20,7 @@ def test_every_promise_names_its_tests():
 
 @functools.cache
 def marks(file):
-    """Whether each test of a file is slow."""
+    """Returns for each test of a file whether it is slow."""
     tree = ast.parse((TESTS / f"{file}.py").read_text(encoding="utf-8"))
     return {
         node.name: "pytest.mark.slow" in map(ast.unparse, node.decorator_list)

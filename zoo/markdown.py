@@ -1,4 +1,4 @@
-"""What a card says, in Markdown: for the page of all models and for the Hugging Face Hub."""
+"""The facts of a card in Markdown, for the page of all models and for the Hugging Face Hub."""
 
 from collections.abc import Mapping
 

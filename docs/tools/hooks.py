@@ -1,4 +1,4 @@
-"""What mkdocs is told beyond mkdocs.yml: generated pages, links out of docs/, names of code."""
+"""Hooks of mkdocs: generated pages, links that lead out of docs/, and names of code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What each signature of `export.signatures` computes, as functions of TensorFlow."""
+"""The computations of the signatures in `export.signatures`, as functions of TensorFlow."""

@@ -27,7 +27,7 @@ _PREFIX = "array "  # `savez` has argument names of its own, which an output may
 
 @dataclasses.dataclass
 class Result:
-    """What one call returned: its `outputs`, or an `error` in one line."""
+    """The answer to one call: its `outputs`, or an `error` in one line."""
 
     outputs: dict[str, np.ndarray]
     error: str = ""

@@ -1,4 +1,4 @@
-"""What a verification found: a row for each comparison, and the report of all of them."""
+"""The result of a verification: a row for each comparison, and the report of all of them."""
 
 import dataclasses
 import math
@@ -49,7 +49,7 @@ class Row:
 
 @dataclasses.dataclass
 class Report:
-    """What `export.verify` found. It prints as a table, and is true when everything agrees.
+    """The findings of `export.verify`. It prints as a table, and is true when everything agrees.
 
     Attributes:
         path: Path. The file or folder that ran.

@@ -1,4 +1,4 @@
-"""How far a runtime's numbers may be from the model's."""
+"""The largest differences that are allowed between a runtime's numbers and the model's."""
 
 import numpy as np
 

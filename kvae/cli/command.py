@@ -1,4 +1,4 @@
-"""What a command is, and the register of all commands."""
+"""The class of commands, and the register of all of them."""
 
 import argparse
 import dataclasses

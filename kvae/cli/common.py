@@ -1,4 +1,4 @@
-"""What several commands share: quiet start-up, models by name, output, arguments."""
+"""Helpers that several commands share: quiet start-up, models by name, output, arguments."""
 
 import contextlib
 import json

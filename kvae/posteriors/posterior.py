@@ -107,7 +107,7 @@ class Posterior(Part):
 
     @property
     def has_density(self) -> bool:
-        """Whether `log_prob` is defined. A point mass in R^latent_dim has no density."""
+        """True when `log_prob` is defined. A point mass in R^latent_dim has no density."""
         return self.discrete or not self.deterministic
 
     def build(self, features_shape):

@@ -90,7 +90,7 @@ class Vamp(Prior):
 
     @property
     def space(self):
-        """Where the posterior puts z; `None` until the model is known."""
+        """The space into which the posterior puts z; `None` until the model is known."""
         vae = self._vae()
         return None if vae is None else vae.posterior.space
 

@@ -69,7 +69,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What is known of a training that has ended.
+    """The result of a training: its history, its best epoch and its time.
 
     Attributes:
         history: dict of lists. The logs by name, with a value for each epoch.

@@ -1,1 +1,1 @@
-"""What everything else is made with: files, locks, names, errors, and the reach into Keras."""
+"""Tools that every package uses: files, locks, registers, errors, and the reach into Keras."""
