@@ -4,6 +4,7 @@ import functools
 import gzip
 import importlib.util
 import pathlib
+import shutil
 import struct
 import time
 import traceback
@@ -83,6 +84,12 @@ def model(**options):
     return kvae.VAE(encoder(), decoder(), **options)
 
 
+def sprites_model():
+    down = keras.Sequential([keras.Input((64, 64, 1)), layers.Flatten(), layers.Dense(4)])
+    up = keras.Sequential([keras.Input((3,)), layers.Dense(64 * 64), layers.Reshape((64, 64, 1))])
+    return kvae.VAE(down, up, latent_dim=3)
+
+
 def volumes_model():
     shape = (4, 8, 8, 1)
     down = keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(4)])
@@ -127,6 +134,8 @@ OWN = {
 def run(name: str, example: str) -> None:
     names = {"keras": keras, "ops": keras.ops, "np": np, "kvae": kvae, "zoo": zoo, "export": export}
     names |= {variable: make() for variable, make in OWN.get(name, {}).items()}
+    if "Sprites()" in example:
+        names["vae"] = sprites_model()
     exec(compile(example, "<example>", "exec"), Sharing(names))
 
 
@@ -166,6 +175,7 @@ def check(chosen):
         except Exception:
             last = traceback.format_exc().splitlines()
             broken.append(f"{name}:\n{example}\n" + "\n".join(last[-6:]))
+        shutil.rmtree("runs", ignore_errors=True)  # The checkpoints of another example's model.
         print(f"{time.perf_counter() - start:6.1f} s  {name}")
     assert not broken, "\n\n".join(broken)
 
