@@ -224,6 +224,9 @@ def main(words: list[str]) -> int:
         for number, fault in enumerate(FAULTS, 1)
         if not words or any(word == str(number) or word in fault.what for word in words)
     ]
+    if not chosen:
+        print(f"No fault is named by {' '.join(words)}: give a number from 1 to {len(FAULTS)}.")
+        return 2
     if not tests_pass(sorted({test for _, fault in chosen for test in fault.tests})):
         print("The tests fail without any fault.")
         return 2

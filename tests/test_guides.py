@@ -82,3 +82,10 @@ def test_a_guide_runs(name):
 @pytest.mark.parametrize("name", GUIDES)
 def test_a_guide_runs_in_full(name):
     notebooks.run(source(name))
+
+
+def test_an_unknown_guide_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as stop:
+        notebooks.main(["nothing"])
+    shown = capsys.readouterr().err
+    assert stop.value.code == 2 and "no guide 'nothing'" in shown and GUIDES[0] in shown

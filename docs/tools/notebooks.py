@@ -198,6 +198,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--quick", action="store_true", help="run them as the tests do, and write nothing"
     )
     options = parser.parse_args(arguments)
+    known = [path.stem for path in sources()]
+    for name in options.names:
+        if name not in known:
+            parser.error(f"There is no guide {name!r}. Known: {', '.join(known)}.")
     failed = 0
     for path in sources():
         if options.names and path.stem not in options.names:

@@ -196,7 +196,7 @@ def _generate(model, images, check, seed, temperature, label=None):
     def row(own):
         seed, temperature, *label = own
         given = prior.conditioned_on(label[0][None] if label else None)
-        # As in `VAE.sample`, which needs the second half for drawing x.
+        # `VAE.sample` draws z with the first half of the seed as well; the second one draws x.
         return given.sample(1, random.split(seed)[0], temperature)[0]
 
     # Latents are drawn row by row, because a server may put the rows of several clients into one

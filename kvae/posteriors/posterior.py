@@ -34,10 +34,10 @@ class Posterior(Part):
 
     deterministic = False  # Whether z is a function of x, so that no noise is drawn.
     discrete = False  # Whether z is one of finitely many, and `log_prob` the logarithm of a mass.
-    # Whether `log_prob` takes any z in closed form. If not, the density is known only for draws of
-    # `sample_and_log_prob`.
+    # True when `log_prob` takes any z in closed form. Otherwise the density is known only for draws
+    # of `sample_and_log_prob`.
     tractable = True
-    # Whether all that `log_prob` depends on comes from the encoder. A flow has weights of its own.
+    # True when all that `log_prob` depends on comes from the encoder. A flow has own weights.
     fully_amortized = True
     ignores_x = False  # Whether q(z|x) is the same for all x.
     space = "real"  # Where z lies: `check_space` compares it with the prior's.

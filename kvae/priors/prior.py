@@ -19,7 +19,7 @@ class Prior(Part):
 
     # Where z lies, which has to be the space of the posterior. `None` is any space.
     space = "real"
-    # Whether p(z) is N(0, I), so that z is its own base noise. A class says so for itself: those
+    # True when p(z) is N(0, I), so that z is its own base noise. A class says so for itself: those
     # that derive from it may change `transform`.
     standard_normal = False
     factorized = False  # Whether p(z) is a product over the dimensions of z.

@@ -11,7 +11,7 @@ import kvae.testing
 from kvae import flows, likelihoods, objectives, posteriors, priors
 from kvae.testing.models import tiny_vae
 
-# As small as they can be; the other parts have their defaults.
+# Arguments that keep these parts small; the other parts have their defaults.
 SMALL = {
     "categorical": {"num_classes": 3},
     "discretized_logistic": {"levels": 4},

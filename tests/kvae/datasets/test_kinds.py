@@ -198,7 +198,7 @@ def test_the_values_are_those_of_the_array(name, table, tmp_path):
 
 @pytest.fixture(scope="module")
 def used(vae, table):
-    """What the methods of a model give for the array."""
+    """Returns the results of a model's methods for the array."""
     return vae.encode(table), vae.reconstruct(table), vae.predict(table, verbose=0)
 
 
@@ -413,7 +413,7 @@ LABELLED = {
 
 @pytest.fixture(scope="module")
 def with_labels(conditional, table, labels):
-    """What the methods of a conditional model give for the arrays."""
+    """Returns the results of a conditional model's methods for the arrays."""
     pair = table, labels
     return (
         conditional.encode(*pair),

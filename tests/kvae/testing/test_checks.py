@@ -134,7 +134,7 @@ class Overflowing(likelihoods.Bernoulli):
 
 @wrong
 class OneWay(likelihoods.Gaussian):
-    """What the encoder sees is not turned back."""
+    """A likelihood that does not turn back what the encoder sees."""
 
     def encoder_input(self, x):
         return 2.0 * x

@@ -61,7 +61,7 @@ def test_it_is_adam_on_that_schedule(make_vae, data, eagerly):
 @pytest.mark.parametrize("kept_in", ["memory", "files"])
 @pytest.mark.parametrize("posterior", ["diagonal_gaussian", "delta"])
 def test_the_best_epoch_is_kept(make_vae, data, kept_in, posterior, tmp_path, eagerly):
-    """Of a VAE the one with the largest ELBO, of an autoencoder the one with the smallest loss."""
+    """A VAE keeps the epoch of the largest ELBO, an autoencoder that of the smallest loss."""
     prior = None if posterior == "delta" else "standard_normal"
     vae, weights = make_vae(posterior=posterior, prior=prior), Weights()
     found = train(
