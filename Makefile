@@ -48,8 +48,9 @@ endef
 pip = .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
 	--progress-bar off
 
-# Modules of another environment must not shadow the ones in .venv.
-unexport PYTHONHOME PYTHONPATH
+# Modules of another environment must not shadow the ones in .venv. Without kept bytecode each process of
+# the tests would compile all modules anew.
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 # Each stamp is written last: an interrupted or failed install leaves none and is done again.
 .venv: .venv/.installed

@@ -1,8 +1,10 @@
-"""Shared by all tests: the backend, Python in a process of its own, a model that is known."""
+"""Shared by all tests: which cases run by default, what tests cost, and fixtures."""
 
+import collections
 import dataclasses
 import gc
 import hashlib
+import itertools
 import os
 import pathlib
 import subprocess
@@ -19,11 +21,99 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+# A default test that takes more CPU seconds than this is named at the end of a run.
+DEAR = 4.0
+SPENT = pytest.StashKey()
+
+
+def covering(cases, size):
+    """Returns which cases show all combinations of `size` values of different parameters.
+
+    Args:
+        cases: list of dicts. The value of each parameter.
+        size: int. 1 for each value once, 2 for each pair of values.
+
+    Returns:
+        A set of indices of `cases`, as small as a greedy search makes it.
+    """
+
+    def shown(case):
+        values = [(name, v if v.__hash__ else id(v)) for name, v in sorted(case.items())]
+        return set(itertools.combinations(values, min(size, len(values))))
+
+    chosen, rest = set(), [shown(case) for case in cases]
+    while any(rest):
+        best = max(range(len(rest)), key=lambda index: len(rest[index]))
+        chosen.add(best)
+        rest = [new - rest[best] for new in rest]
+    return chosen
+
+
+@pytest.hookimpl(tryfirst=True)  # Before `-m "not slow"` leaves tests out.
+def pytest_collection_modifyitems(config, items):
+    """Marks as slow what `@pytest.mark.default(…)` does not choose of the cases of a test.
+
+    It names the ids of those that run by default, or with `cover=1` as few as show each value of
+    every parameter, with `cover=2` each pair of values of two parameters.
+    """
+    tests = collections.defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("default"):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for name, cases in tests.items():
+        mark = cases[0].get_closest_marker("default")
+        chosen = set(mark.args)
+        if mark.kwargs:
+            indices = covering([item.callspec.params for item in cases], mark.kwargs["cover"])
+            chosen |= {cases[index].callspec.id for index in indices}
+        unknown = chosen - {item.callspec.id for item in cases}
+        if unknown and not any("[" in argument for argument in config.args):
+            raise pytest.UsageError(f"{name} has no case {', '.join(sorted(unknown))}")
+        for item in cases:
+            if item.callspec.id not in chosen:
+                item.add_marker(pytest.mark.slow)
+
+
+def cpu_seconds():
+    """What this process and its children have used; children count when they have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Notes what each phase of a test costs."""
+    report = yield
+    now = cpu_seconds()
+    report.cpu_seconds = now - item.config.stash[SPENT]
+    item.config.stash[SPENT] = now
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says what the tests cost, and names those that are dear and not slow."""
+    costs = collections.Counter()
+    slow = set()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if cost := getattr(report, "cpu_seconds", None):
+            costs[report.nodeid] += cost
+            slow |= {report.nodeid} if "slow" in report.keywords else set()
+    dear = [(name, cost) for name, cost in costs.most_common() if cost > DEAR and name not in slow]
+    terminalreporter.write_line(f"The tests took {sum(costs.values()):.0f} CPU seconds.")
+    if dear:
+        terminalreporter.write_line(
+            f"These took more than {DEAR:.0f} and are not slow (CONTRIBUTING.md, Tests):"
+        )
+    for name, cost in dear:
+        terminalreporter.write_line(f"{cost:6.1f}  {name}")
+
+
 def pytest_collection_finish(session):
     """TensorFlow's million objects stay: looking through them again and again takes a tenth."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+    session.config.stash[SPENT] = cpu_seconds()
 
 
 @pytest.fixture(scope="session")
