@@ -131,7 +131,8 @@ def profile(
         no precision costs more than 1 nat.
 
     Raises:
-        FileNotFoundError: if the file or LiteRT is not there.
+        FileNotFoundError: if the file is not there.
+        ModuleNotFoundError: if LiteRT is not installed.
         ValueError: if the file holds no decoder of such a model, or there is nothing to draw
             latents from.
 

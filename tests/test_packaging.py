@@ -1,5 +1,6 @@
-"""The pins, the Makefile's environment and the built wheel."""
+"""The pins, the extras, the Makefile's environment and the built wheel."""
 
+import ast
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import kvae.version
+from kvae.utils import optional
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,6 +29,19 @@ PLATFORMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
 
 def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def requirements(extra: str = "") -> list[Requirement]:
+    """What the library needs, or what an extra adds, also by the extras that it names itself."""
+    declared = project()
+    lines = declared["optional-dependencies"][extra] if extra else declared["dependencies"]
+    found = []
+    for requirement in map(Requirement, lines):
+        if requirement.name != declared["name"]:
+            found.append(requirement)
+        for inner in requirement.extras if requirement.name == declared["name"] else ():
+            found += requirements(inner)
+    return found
 
 
 def hashed_pins() -> list[str]:
@@ -73,10 +88,8 @@ def test_every_pin_has_its_hashes():
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(("platform", "machine"), PLATFORMS)
 def test_pins_satisfy_the_declared_ranges(python, platform, machine):
-    declared = project()
-    requirements = declared["dependencies"] + declared["optional-dependencies"]["dev"]
     pinned = pins(python, platform, machine)
-    for requirement in map(Requirement, requirements):
+    for requirement in requirements() + requirements("dev"):
         version = pinned.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement.name} is not pinned for Python {python}"
         assert version in requirement.specifier, f"{requirement} against the pin {version}"
@@ -90,6 +103,75 @@ def test_pins_and_classifiers_agree_on_the_pythons():
     requires = Requirement(f"python{declared['requires-python']}").specifier
     around = [f"3.{minor}.0" for minor in range(8, 17)]
     assert [v for v in around if v in requires] == [f"{v}.0" for v in PYTHONS]
+
+
+# ---- Optional packages ----
+
+# Distributions that are called otherwise than what is imported from them.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "grpc": "grpcio",
+    "sklearn": "scikit-learn",
+    "tensorflow_serving": "tensorflow-serving-api",
+}
+# What comes along with a dependency that cannot do without it.
+WITH = {
+    "flatbuffers": "ai-edge-litert",
+    "google": "tensorflow",
+    "scipy": "scikit-learn",
+    "threadpoolctl": "scikit-learn",
+}
+
+
+def distribution(package: str) -> str:
+    """What pip calls a package, by the name that is imported."""
+    return canonicalize_name(WITH.get(package) or DISTRIBUTIONS.get(package, package))
+
+
+def distributions(extra: str = "") -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements(extra)}
+
+
+def test_extras_install_what_the_errors_say():
+    assert project()["name"] == optional.DISTRIBUTION
+    for package, extra in optional.EXTRAS.items():
+        assert distribution(package) in distributions(extra), package
+    extras = set(project()["optional-dependencies"]) - {"all", "dev"}
+    assert extras == set(optional.EXTRAS.values())
+    assert distributions("all") == set.union(*map(distributions, extras))
+
+
+def test_all_that_is_imported_is_declared():
+    imported = set()
+    for path in (path for name in PACKAGES for path in ROOT.glob(f"{name}/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+    others = imported - {*PACKAGES, *sys.stdlib_module_names, *optional.EXTRAS}
+    assert len(others) > 10
+    assert {name for name in others if distribution(name) not in distributions()} == set()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+def test_all_texts_name_the_distribution_and_extras_that_there_are():
+    """`kvae` is another project on the index, and of an unknown extra pip only warns."""
+    extras = set(project()["optional-dependencies"])
+    lines = subprocess.run(
+        ["git", "grep", "--extended-regexp", r"kvae\[|pip install +.?kvae"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    found = 0
+    for line in lines:
+        assert not re.search(r"pip install +[\"']?kvae\b", line), line
+        for name, names in re.findall(r"([\w.-]*kvae)\[([a-z_, ]+)\]", line):
+            found += 1
+            assert name == optional.DISTRIBUTION, line
+            assert {one.strip() for one in names.split(",")} <= extras, line
+    assert found > 5
 
 
 # ---- The Makefile, on a copy with nothing to download ----
@@ -189,7 +271,7 @@ def test_wheel_holds_all_modules_cards_weights_and_the_command(tmp_path):
         stdin=subprocess.DEVNULL,
     )
     (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name == f"kvae-{kvae.version.__version__}-py3-none-any.whl"
+    assert wheel.name == f"keras_kvae-{kvae.version.__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
         info = next(n for n in inside if n.endswith("/entry_points.txt")).rsplit("/", 1)[0]

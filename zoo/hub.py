@@ -10,7 +10,7 @@ import pathlib
 import re
 from typing import TYPE_CHECKING
 
-from kvae.utils import configs, io
+from kvae.utils import configs, io, optional
 from kvae.version import __version__
 from zoo import weights
 from zoo.cards import Card
@@ -142,16 +142,9 @@ def library():
     """Returns huggingface_hub.
 
     Raises:
-        ImportError: where it is not installed, with the command that installs it.
+        ModuleNotFoundError: where it is not installed, with the command that installs it.
     """
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise ImportError(
-            "Models on the Hugging Face Hub need huggingface_hub: pip install 'kvae[hub]' (or "
-            "huggingface_hub alone)."
-        ) from None
-    return huggingface_hub
+    return optional.load("huggingface_hub", purpose="The Hugging Face Hub")
 
 
 @contextlib.contextmanager

@@ -48,8 +48,9 @@ def push_to_hub(
 ) -> str:
     """Puts a model on the Hugging Face Hub, its card becoming the Hub's model card.
 
-    Needs huggingface_hub (`pip install "kvae[hub]"`) and a token that may write (`hf auth login`,
-    `HF_TOKEN`, or `token`). What is there already under the same names is replaced, by a commit.
+    Needs huggingface_hub (`pip install 'keras-kvae[hub]'`) and a token that may write (`hf auth
+    login`, `HF_TOKEN`, or `token`). What is there already under the same names is replaced, by a
+    commit.
 
     Args:
         model: str, a name of `zoo.list_models()`; or a `kvae.VAE` of your own, which is stored
@@ -69,7 +70,7 @@ def push_to_hub(
         The address of exactly what was pushed, `"hf://user/repo@commit"`, for `zoo.load`.
 
     Raises:
-        ImportError: without huggingface_hub.
+        ModuleNotFoundError: without huggingface_hub.
         ValueError: for an unknown name, a model without weights or one that its configuration does
             not describe (with layers that only exist in your program, for instance), or metrics of
             a zoo model.
@@ -219,7 +220,7 @@ def _model_card(library, found: Card, repo_id: str, generates: bool, has_picture
 TensorFlow, made with kvae.
 
 ```python
-import zoo  # pip install "kvae[hub]"
+import zoo  # pip install "keras-kvae[hub]"
 
 vae = zoo.load("{hub.PREFIX}{repo_id}")
 {use}

@@ -129,11 +129,11 @@ print(export.profile(path, vae, test[:rows]))
 # ## Share a model
 #
 # `zoo.push_to_hub` puts a model and its card on the Hugging Face Hub, and `zoo.load("hf://user/repo")` loads
-# it from there; both need the extra `kvae[hub]`. What comes from the Hub is checked before it is loaded.
+# it from there; both need the extra `keras-kvae[hub]`. What comes from the Hub is checked before it is loaded.
 #
 # ## ONNX
 #
-# `export.onnx` needs the extra `kvae[onnx]`. The file has the inputs and outputs of the SavedModel's
+# `export.onnx` needs the extra `keras-kvae[onnx]`. The file has the inputs and outputs of the SavedModel's
 # decoder or encoder, and any batch size.
 
 # %%

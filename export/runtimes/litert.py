@@ -4,7 +4,6 @@
 """
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import pathlib
@@ -15,6 +14,7 @@ import numpy as np
 from export.files import checksum, flatbuffer
 from export.runtimes import child
 from export.runtimes.register import RUNTIMES, Runtime
+from kvae.utils import optional
 
 __all__ = ["METADATA", "Model", "facts", "require"]
 
@@ -22,9 +22,8 @@ METADATA = "kvae.json"
 
 
 def require() -> None:
-    """Raises `FileNotFoundError` when LiteRT is not installed."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise FileNotFoundError("LiteRT is not installed: run `pip install ai-edge-litert`.")
+    """Raises `ModuleNotFoundError` when LiteRT is not installed."""
+    optional.require("ai_edge_litert", purpose="A TFLite file")
 
 
 class Model:

@@ -3,7 +3,6 @@
 `python -m export.runtimes.onnx_runtime FOLDER` answers the request in that folder (see `child`).
 """
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -15,6 +14,7 @@ from export.files import checksum
 from export.runtimes import child
 from export.runtimes.register import RUNTIMES, Runtime
 from export.signatures import DECODE
+from kvae.utils import optional
 
 __all__ = ["METADATA", "Model", "require"]
 
@@ -22,14 +22,9 @@ METADATA = "kvae.json"
 _TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 
 
-def require(*packages: str) -> None:
-    """Raises `FileNotFoundError` when one of the packages is not installed."""
-    for package in packages or ("onnxruntime",):
-        if importlib.util.find_spec(package) is None:
-            raise FileNotFoundError(
-                f"{package} is not installed: run `pip install 'kvae[onnx]'`, or `pip install "
-                "--no-deps tf2onnx onnx onnxruntime` beside another TensorFlow package."
-            )
+def require() -> None:
+    """Raises `ModuleNotFoundError` when ONNX Runtime is not installed."""
+    optional.require("onnxruntime", purpose="Running an ONNX file")
 
 
 class Model:

@@ -3,7 +3,6 @@
 `python -m export.runtimes.open_vino FOLDER` answers the request in that folder (see `child`).
 """
 
-import importlib.util
 import pathlib
 import sys
 
@@ -12,14 +11,14 @@ import numpy as np
 from export.runtimes import child
 from export.runtimes.register import RUNTIMES, Runtime
 from export.signatures import DECODE
+from kvae.utils import optional
 
 __all__ = ["require"]
 
 
 def require() -> None:
-    """Raises `FileNotFoundError` when OpenVINO is not installed."""
-    if importlib.util.find_spec("openvino") is None:
-        raise FileNotFoundError("OpenVINO is not installed: run `pip install openvino`.")
+    """Raises `ModuleNotFoundError` when OpenVINO is not installed."""
+    optional.require("openvino", purpose="Running a SavedModel in OpenVINO")
 
 
 def _open(path: pathlib.Path):

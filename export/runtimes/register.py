@@ -18,7 +18,8 @@ class Runtime:
         title: str. What reports call it, e.g. `"LiteRT"`.
         module: str. `python -m MODULE` answers the requests of `export.runtimes.child`.
         suffix: str. The ending of the files that it runs; empty for a SavedModel's folder.
-        require: callable. Raises FileNotFoundError, with what to install, where it is not there.
+        require: callable. Raises ModuleNotFoundError or FileNotFoundError, with what to install,
+            where it is not there.
         accelerator: str. What it runs on: `"cpu"` or `"gpu"`. Defaults to `"cpu"`.
         signatures: callable or `None`. Reads the signatures of a file at a path. Defaults to
             `None`: the process itself says them, as `signatures` among its facts.
@@ -40,7 +41,7 @@ class Runtime:
         """Checks whether it can run here."""
         try:
             self.require()
-        except FileNotFoundError:
+        except (ModuleNotFoundError, FileNotFoundError):
             return False
         return True
 

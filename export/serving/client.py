@@ -65,7 +65,7 @@ class Client:
         attempts: int. The most attempts at one call. Defaults to `8`.
 
     Raises:
-        ImportError: for gRPC without its packages.
+        ModuleNotFoundError: for gRPC without its packages.
         ValueError: for an address of another kind.
 
     Example:

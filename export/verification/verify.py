@@ -71,7 +71,8 @@ def verify(
         that crashes or hangs, are failed rows of it.
 
     Raises:
-        FileNotFoundError: if there is nothing at `path`, or no library to run it.
+        FileNotFoundError: if there is nothing at `path`.
+        ModuleNotFoundError: if the package that runs it is not installed.
         TypeError: if `model` is no `kvae.VAE`.
         ValueError: if the file cannot be loaded, e.g. because it was cut off or altered.
 

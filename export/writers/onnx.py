@@ -13,7 +13,7 @@ from export.runtimes import child, onnx_runtime
 from export.signatures import DECODE, ENCODE, Call
 from export.writers import metadata
 from export.writers.register import FORMATS, Format
-from kvae.utils import io, names
+from kvae.utils import io, names, optional
 
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
@@ -40,8 +40,8 @@ def onnx(
 
     The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
     appears under its name: converters can write files that no runtime takes. It needs `tf2onnx`,
-    `onnx` and `onnxruntime` (`pip install 'kvae[onnx]'`). OpenVINO reads the same file. Networks
-    that compute in bfloat16 compute in float32 there.
+    `onnx` and `onnxruntime` (`pip install 'keras-kvae[onnx]'`). OpenVINO reads the same file.
+    Networks that compute in bfloat16 compute in float32 there.
 
     ONNX has no errors, so rows that the model does not take (an image outside the likelihood's
     support, z that is not finite, a label that is no class) come back as NaN.
@@ -58,7 +58,7 @@ def onnx(
         Path of the file.
 
     Raises:
-        FileNotFoundError: if one of the packages is not installed.
+        ModuleNotFoundError: if one of the packages is not installed.
         NotADirectoryError, PermissionError: if the folder cannot be written.
         OSError: if the disk is full.
         TypeError: if `model` is no `kvae.VAE`.
@@ -76,7 +76,7 @@ def onnx(
     endpoints.exportable(model)
     if part not in PARTS:
         raise names.unknown_name("part", part, PARTS)
-    onnx_runtime.require("tf2onnx", "onnx", "onnxruntime")
+    optional.require("tf2onnx", "onnx", "onnxruntime", purpose="Writing an ONNX file")
     path, signature = pathlib.Path(path), PARTS[part]
     source = model
     if half_precision.half_type(model) == "bfloat16":

@@ -8,7 +8,7 @@ from kvae.evaluation.rate_distortion import rate_distortion, with_picture
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
 from kvae.training.beta import trained_with_beta
-from kvae.utils import io, locks, names
+from kvae.utils import io, locks, names, optional
 
 __all__ = ["SEARCHES", "sweep"]
 
@@ -32,7 +32,7 @@ def sweep(
 ) -> Result:
     """Trains an architecture for several β and sizes of z, and compares rates and distortions.
 
-    Keras Tuner (`pip install kvae[sweep]`) chooses the next trial and keeps the results in
+    Keras Tuner (`pip install 'keras-kvae[sweep]'`) chooses the next trial and keeps the results in
     `folder`: a sweep that was interrupted and is started again goes on after the last finished
     trial. The search is for the greatest ELBO, in which the KL has the weight 1 whatever β is; all
     points are returned.
@@ -59,7 +59,7 @@ def sweep(
 
     Raises:
         BlockingIOError: if another sweep runs in the folder (see `kvae.utils.locks.Lock`).
-        ImportError: without Keras Tuner.
+        ModuleNotFoundError: without Keras Tuner.
         OSError: if the disk is full.
         ValueError: for an unknown search, and without values.
 
@@ -82,10 +82,7 @@ def sweep(
         raise ValueError("`betas` and `latent_dims` have one value each at least.")
     if search not in SEARCHES:
         raise names.unknown_name("search", search, SEARCHES)
-    try:
-        import keras_tuner
-    except ImportError:
-        raise ImportError("A sweep needs Keras Tuner: pip install 'kvae[sweep]'.") from None
+    keras_tuner = optional.load("keras_tuner", purpose="A sweep")
     folder = io.writable_folder(folder)
     space = keras_tuner.HyperParameters()
     space.Choice("beta", betas)

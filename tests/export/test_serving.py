@@ -81,12 +81,6 @@ def test_round_trip_by_grpc(repository, dense, images):
                 pass
 
 
-def test_grpc_without_its_packages_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "grpc", None)
-    with pytest.raises(ImportError, match="pip install grpcio .*tensorflow-serving-api"):
-        export.Client("grpc://localhost", "dense")
-
-
 def test_png_files_are_sent_as_they_are(dense, tmp_path, post):
     from PIL import Image
 

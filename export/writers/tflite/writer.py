@@ -90,7 +90,7 @@ def tflite(
         Path of the file.
 
     Raises:
-        FileNotFoundError: if LiteRT, which checks the file, is not installed.
+        ModuleNotFoundError: if LiteRT, which checks the file, is not installed.
         NotADirectoryError, PermissionError: if the folder cannot be written.
         OSError: if the disk is full.
         TypeError: if `model` is no `kvae.VAE`.

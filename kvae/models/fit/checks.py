@@ -1,13 +1,12 @@
 """Checks that `kvae.VAE.fit` makes before a training begins."""
 
-import importlib.util
 import warnings
 
 import keras
 import numpy as np
 
 from kvae import schedules
-from kvae.utils import keras_internals
+from kvae.utils import keras_internals, optional
 
 __all__ = [
     "check_packages",
@@ -27,11 +26,8 @@ def check_packages(callbacks) -> None:
         ModuleNotFoundError: for `keras.callbacks.TensorBoard` without the package `tensorboard`.
     """
     boards = [one for one in callbacks if isinstance(one, keras.callbacks.TensorBoard)]
-    if boards and importlib.util.find_spec("tensorboard") is None:
-        raise ModuleNotFoundError(
-            "keras.callbacks.TensorBoard needs the package tensorboard, which TensorFlow does not "
-            "bring along any more: pip install tensorboard."
-        )
+    if boards:
+        optional.require("tensorboard", purpose="keras.callbacks.TensorBoard")
 
 
 def warn_of_unseeded_weights(vae) -> None:

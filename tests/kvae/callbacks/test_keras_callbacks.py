@@ -3,7 +3,6 @@
 import collections
 import csv
 import http.server
-import importlib.util
 import json
 import threading
 
@@ -331,13 +330,3 @@ def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, re
     assert len(run.history["loss"]) in (2, EPOCHS) and np.isfinite(run.history["val_loss"]).all()
     if case.check is not None:
         case.check(run)
-
-
-def test_tensorboard_without_its_package_is_refused_before_the_training(
-    vae, digits, tmp_path, monkeypatch
-):
-    before = int(vae.optimizer.iterations)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
-        vae.fit(digits[:8], callbacks=[callbacks.TensorBoard(tmp_path)])
-    assert int(vae.optimizer.iterations) == before
