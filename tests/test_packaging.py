@@ -1,6 +1,7 @@
 """The pins, the extras, the Makefile's environment and the built wheel."""
 
 import ast
+import importlib.util
 import os
 import re
 import shutil
@@ -172,6 +173,43 @@ def test_all_texts_name_the_distribution_and_extras_that_there_are():
             assert name == optional.DISTRIBUTION, line
             assert {one.strip() for one in names.split(",")} <= extras, line
     assert found > 5
+
+
+# ---- What a release says of itself ----
+
+
+def addresses():
+    path = ROOT / "docs/tools/addresses.py"
+    spec = importlib.util.spec_from_file_location("addresses", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_release_has_the_addresses_of_its_repository():
+    address = "https://example.org/me/kvae"
+    text = (ROOT / "pyproject.toml").read_text() + addresses().urls(address, "v1.2.3")
+    declared = tomllib.loads(text)["project"]
+    assert declared["urls"]["Repository"] == address
+    assert set(declared["urls"].values()) >= {f"{address}/blob/v1.2.3/CHANGELOG.md"}
+    assert declared == {**project(), "urls": declared["urls"]}
+
+
+def test_links_of_a_released_readme_lead_to_the_tagged_state():
+    before = (ROOT / "README.md").read_text()
+    after = addresses().absolute(before, "https://example.org/me/kvae", "v1.2.3")
+    pattern = r"(!?)\[[^\]]*\]\(([^)\s]+)\)"
+    links = re.findall(pattern, before)
+    assert len(links) > 10
+    for (picture, target), (_, found) in zip(links, re.findall(pattern, after), strict=True):
+        place = "raw" if picture else "blob"
+        assert found == f"https://example.org/me/kvae/{place}/v1.2.3/{target}"
+
+
+def test_the_weights_leave_room_in_a_wheel_that_the_index_takes():
+    """It takes 100 MB a file, and weights hardly become smaller in an archive."""
+    sizes = [path.stat().st_size for path in ROOT.glob("zoo/weights/*.weights.h5")]
+    assert len(sizes) > 30 and sum(sizes) < 90e6
 
 
 # ---- The Makefile, on a copy with nothing to download ----
