@@ -16,6 +16,10 @@ __all__ = ["main"]
 class _Parser(argparse.ArgumentParser):
     intermixed = False  # True where options may stand between the positional arguments.
 
+    def __init__(self, *arguments, **options):
+        # Read as abbreviations, options that a command lacks would be taken for others of it.
+        super().__init__(*arguments, allow_abbrev=False, **options)
+
     def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.intermixed:
             return super().parse_known_args(args, namespace)
