@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from kvae.datasets import Schema
 from kvae.utils.register import Register
 from zoo.registry import ARCHITECTURES
 
@@ -47,7 +48,7 @@ class Recipe:
 
     Attributes:
         name: str. `architecture.tag`.
-        dataset: str. Name for `kvae.datasets.load`.
+        dataset: str. Name for `kvae.datasets.load`, or a path for `kvae.datasets.from_path`.
         arguments: mapping. Arguments of the architecture that differ from its defaults.
         binarize: str or `None`. Binarization of the data.
         noise: float. Noise on the inputs (denoising).
@@ -66,6 +67,7 @@ class Recipe:
         num_samples: int. Importance samples of the card's NLL.
         paper: str. Where the model comes from.
         published: mapping. The published figure: `metric`, `value`, `source`.
+        schema: optional `kvae.datasets.Schema`. That of data at a path.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Recipe:
     num_samples: int = 1000
     paper: str = ""
     published: Mapping[str, Any] | None = None
+    schema: Schema | None = None
 
     @property
     def architecture(self) -> str:

@@ -8,7 +8,7 @@ import pathlib
 import platform
 
 import kvae
-from kvae.datasets.stream import is_path
+from kvae.datasets.source import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.utils import io
@@ -39,9 +39,12 @@ def _data(recipe: Recipe, split: str):
     options = {"binarize": recipe.binarize, "seed": recipe.seed}
     if is_path(recipe.dataset):
         shape = recipe.arguments["event_shape"]
-        data = kvae.datasets.stream(recipe.dataset, split, shape, **options)
+        data = kvae.datasets.from_path(
+            recipe.dataset, split, shape, schema=recipe.schema, **options
+        )
     else:
         data = kvae.datasets.load(recipe.dataset, split, **options)
+    if isinstance(data, kvae.datasets.Dataset):
         likelihood = ARCHITECTURES[recipe.architecture].part("likelihood", recipe.arguments)
         whole = likelihood.whole_numbers
         data.intensities = not whole or recipe.binarize is not None
@@ -126,7 +129,7 @@ def train(
     if recipe.initial_from_data:
         settings["initial"] = data
     with contextlib.nullcontext() if strategy is None else strategy.scope():
-        model = build(recipe.architecture, seed=recipe.seed, **settings)
+        model = _built(recipe, settings)
         if recipe.initial_weights is not None:
             start_from(model, load(recipe.initial_weights))
     trained = kvae.training.train(
@@ -149,6 +152,14 @@ def train(
         verbose=verbose,
     )
     return model, trained
+
+
+def _built(recipe: Recipe, settings: dict) -> kvae.VAE:
+    """Returns the model of a recipe, which remembers what its data are."""
+    model = build(recipe.architecture, seed=recipe.seed, **settings)
+    known = recipe.schema or kvae.datasets.Schema(recipe.dataset)
+    model.schema = dataclasses.replace(known, binarize=recipe.binarize, noise=recipe.noise)
+    return model
 
 
 def start_from(model: kvae.VAE, source: kvae.VAE) -> None:
@@ -219,7 +230,7 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
 
 def copy_of(recipe: Recipe, model: kvae.VAE) -> kvae.VAE:
     """Returns a new model with the same weights, which is not compiled and under no strategy."""
-    copy = build(recipe.architecture, seed=recipe.seed, **recipe.arguments)
+    copy = _built(recipe, dict(recipe.arguments))
     copy.set_weights(model.get_weights())
     return copy
 

@@ -37,6 +37,8 @@ def describe(model, card=None) -> dict:
             "tensorflow": tf.__version__,
         },
     }
+    if model.schema is not None:
+        found["schema"] = model.schema.to_dict()
     if card is not None:
         found["preprocessing"] = dict(card.preprocessing)
         found["license"] = card.license

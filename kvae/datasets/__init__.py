@@ -9,7 +9,8 @@
 | `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
 | `train_validation_split(dataset)` | two datasets of one |
 | `Shards(path)`, `ImageFolder(path, image_shape)` | data read while a model trains |
-| `write_shards(data, path)`, `stream(path, split)` | a folder of shards; a split of a folder |
+| `from_path(path, split)` | a split of a folder of images or shards, or of a `.npy`, `.npz`, CSV or Parquet file |
+| `write_shards(data, path)` | a folder of shards |
 | `info(name)`, `names()` | the facts of the named datasets |
 
 Other functions return `Dataset`s. A `tf.data.Dataset` of batches needs no conversion: give it to
@@ -18,33 +19,39 @@ Other functions return `Dataset`s. A `tf.data.Dataset` of batches needs no conve
 
 from kvae.datasets.arrays import from_array, train_validation_split
 from kvae.datasets.catalog.sprites import Sprites
+from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.dataset_info import SPLITS, DatasetInfo
 from kvae.datasets.folders import folder_classes, from_folder
 from kvae.datasets.idx import read_idx
+from kvae.datasets.image_folder import ImageFolder
 from kvae.datasets.registry import info, load, names, register
-from kvae.datasets.stream import ImageFolder, Shards, Stream, stream, write_shards
+from kvae.datasets.schema import Column, Schema
+from kvae.datasets.shards import Shards, write_shards
+from kvae.datasets.source import from_path
 from kvae.utils.register import import_modules
 
 import_modules("kvae.datasets.catalog")
 
 __all__ = [
     "SPLITS",
+    "Column",
     "Dataset",
     "DatasetInfo",
     "ImageFolder",
+    "Schema",
     "Shards",
     "Sprites",
     "Stream",
     "folder_classes",
     "from_array",
     "from_folder",
+    "from_path",
     "info",
     "load",
     "names",
     "read_idx",
     "register",
-    "stream",
     "train_validation_split",
     "write_shards",
 ]

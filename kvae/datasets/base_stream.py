@@ -121,7 +121,7 @@ class Stream(BaseDataset):
             if not len(wanted) or first > wanted[-1]:
                 break
         back = np.argsort(order, kind="stable")
-        return Dataset(
+        part = Dataset(
             np.concatenate(found)[back],
             np.concatenate(numbers)[back] if self.has_labels else None,
             name=self.name,
@@ -130,6 +130,8 @@ class Stream(BaseDataset):
             noise=self.noise,
             seed=self.seed,
         )
+        part.schema = self.schema
+        return part
 
     def __getitem__(self, rows: slice) -> Dataset:
         """Reads a slice of rows into memory, e.g. `stream[:1000]`."""

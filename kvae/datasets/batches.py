@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kvae.datasets.schema import Schema
 from kvae.utils import arguments, forks, names
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class BaseDataset:
     """
 
     kind = "dataset"  # The word for it in messages.
+    schema: Schema | None = None  # What the numbers stand for, where files say it.
     binarizations: tuple[str, ...] = ("static", "dynamic")
 
     def __init__(self, *, name: str, split: str, binarize: str | None, noise: float, seed: int):

@@ -122,6 +122,7 @@ class Dataset(BaseDataset):
         )
         if self.binarize:
             part._fixed_draw = self._draw()[rows]
+        part.schema = self.schema
         if self.weights is not None:  # They may all be zero, in a part.
             part.weights = self.weights[rows]
         return part

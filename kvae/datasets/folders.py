@@ -2,18 +2,25 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kvae.datasets import decoding
 from kvae.datasets.dataset import Dataset
-from kvae.utils.names import unknown_name
+from kvae.datasets.schema import Schema
+from kvae.utils.names import shown_names, unknown_name
 
-__all__ = ["folder_classes", "from_folder"]
+__all__ = ["folder_classes", "from_folder", "image_files", "image_shape_of"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _LABELS = ("none", "folders")
 _FILES = 32  # That are read at once.
+_LOOKED_AT = 500  # Files at least, for the size of the images.
+_LARGE = 256  # Pixels along a side: larger images are brought to a size that is asked for.
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
+_ORIENTATION = 0x0112  # Of Exif: from 5 on, height and width change places.
 
 
 def from_folder(
@@ -22,6 +29,8 @@ def from_folder(
     labels: str = "none",
     *,
     fit: str = "stretch",
+    rows: ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
     name: str | None = None,
     split: str = "all",
     binarize: str | None = None,
@@ -44,6 +53,9 @@ def from_folder(
             subfolder in `folder_classes(path)`. Defaults to `"none"`.
         fit: str. `"stretch"` resizes height and width separately; `"crop"` keeps proportions and
             cuts what sticks out, evenly on both sides. Defaults to `"stretch"`.
+        rows: optional int array. Which of the files, in their order. Defaults to `None`: all.
+        class_names: optional sequence of str. The subfolders that there may be, in the order of
+            their labels, for folders that lack some. Defaults to `None`: `folder_classes(path)`.
         name: str or None. Name of the dataset. Defaults to the folder's name.
         split: str. Name of the split. Defaults to `"all"`.
         binarize: str or None. As in `load`. Defaults to `None`.
@@ -68,12 +80,18 @@ def from_folder(
     check_choices(labels, fit)
     root = pathlib.Path(path)
     files = image_files(root)
-    numbers = labels_of(root, files) if labels == "folders" else None
+    numbers, names = None, ()
+    if labels == "folders":
+        numbers, names = labels_of(root, files, class_names)
+    if rows is not None:
+        chosen = np.asarray(rows)
+        files = [files[row] for row in chosen]
+        numbers = None if numbers is None else numbers[chosen]
     x = np.empty((len(files), height, width, channels), np.uint8)
     for start in range(0, len(files), _FILES):
-        rows = slice(start, start + _FILES)
-        x[rows] = decoding.read_images(files[rows], x.shape[1:], fit)
-    return Dataset(
+        some = slice(start, start + _FILES)
+        x[some] = decoding.read_images(files[some], x.shape[1:], fit)
+    data = Dataset(
         x,
         numbers,
         name=root.resolve().name if name is None else name,
@@ -81,6 +99,8 @@ def from_folder(
         binarize=binarize,
         seed=seed,
     )
+    data.schema = Schema(data.name, class_names=names, fit=fit)
+    return data
 
 
 def folder_classes(path: str | os.PathLike) -> list[str]:
@@ -138,12 +158,56 @@ def image_files(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(found, key=lambda file: file.relative_to(root).parts)
 
 
-def labels_of(root: pathlib.Path, files: list[pathlib.Path]) -> np.ndarray:
-    parts = [file.relative_to(root).parts for file in files]
-    loose = [file for file, part in zip(files, parts, strict=True) if len(part) == 1]
-    if loose:
-        raise ValueError(
-            f'{loose[0]} is in no subfolder, so it has no label. Move it, or use labels="none".'
-        )
-    number = {name: i for i, name in enumerate(sorted({part[0] for part in parts}))}
-    return np.array([number[part[0]] for part in parts], np.int64)
+def image_shape_of(root: pathlib.Path, files: list[pathlib.Path]) -> tuple[int, int, int]:
+    """Returns the shape that all images of a folder have, with 1 channel if none has colours.
+
+    Of many files some are looked at, from all over the folder.
+
+    Raises:
+        ValueError: for images of several sizes, with a shape that could be asked for, and for a
+            file that is none (it is named).
+    """
+    from PIL import Image
+
+    sizes, colour = set(), False
+    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+        try:
+            with Image.open(file) as image:
+                turned = image.getexif().get(_ORIENTATION, 1) >= 5
+                sizes.add(image.size if turned else image.size[::-1])
+                colour = colour or image.mode not in _GREY
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"{file} cannot be read as a PNG or JPEG image ({error}). Repair or remove it."
+            ) from None
+    channels = 3 if colour else 1
+    if len(sizes) == 1 and max(*sizes) <= _LARGE:
+        return (*sizes.pop(), channels)
+    few, many = min(sizes), max(sizes)
+    found = f"images of {few[0]} × {few[1]} pixels"
+    if len(sizes) > 1:
+        found = f"images of {len(sizes)} sizes, from {few[0]} × {few[1]} to {many[0]} × {many[1]}"
+    raise ValueError(
+        f"{root} holds {found}: say to which size they are brought, e.g. --event-shape 64 64 "
+        f"{channels} (height, width, channels)."
+    )
+
+
+def labels_of(
+    root: pathlib.Path, files: list[pathlib.Path], class_names: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the labels of files, int64 `[n]`, and the names of the classes."""
+    tops = [file.relative_to(root).parts for file in files]
+    for file, parts in zip(files, tops, strict=True):
+        if len(parts) == 1:
+            raise ValueError(
+                f'{file} is in no subfolder, so it has no label. Move it, or use labels="none".'
+            )
+        if class_names is not None and parts[0] not in class_names:
+            raise ValueError(
+                f"{file} is in the subfolder {parts[0]!r}, which is none of the classes "
+                f"{shown_names(class_names)}. Move it into one of them."
+            )
+    names = tuple(class_names or sorted({parts[0] for parts in tops}))
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[parts[0]] for parts in tops], np.int64), names

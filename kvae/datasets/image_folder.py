@@ -16,6 +16,7 @@ from kvae.datasets.folders import (
     image_files,
     labels_of,
 )
+from kvae.datasets.schema import Schema
 
 __all__ = ["ImageFolder"]
 
@@ -28,9 +29,7 @@ class ImageFolder(Stream):
 
     Args:
         path: str or path. The folder.
-        image_shape, labels, fit: as in `from_folder`.
-        rows: optional int array. Which of the files, in the order of their paths. Defaults to
-            `None`: all.
+        image_shape, labels, fit, rows, class_names: as in `from_folder`.
         split, binarize, noise, seed: as for `Dataset`.
 
     Raises:
@@ -55,6 +54,7 @@ class ImageFolder(Stream):
         *,
         fit: str = "stretch",
         rows: ArrayLike | None = None,
+        class_names: Sequence[str] | None = None,
         split: str = "all",
         binarize: str | None = None,
         noise: float = 0.0,
@@ -63,9 +63,9 @@ class ImageFolder(Stream):
         root = pathlib.Path(path)
         files = image_files(root)
         check_choices(labels, fit)
-        numbers = np.zeros(len(files), np.int64)
+        numbers, names = np.zeros(len(files), np.int64), ()
         if labels == "folders":
-            numbers = labels_of(root, files)
+            numbers, names = labels_of(root, files, class_names)
         rows = np.arange(len(files)) if rows is None else np.asarray(rows)
         self.files, self.labels = [files[row] for row in rows], numbers[rows]
         self.fit = fit
@@ -79,6 +79,7 @@ class ImageFolder(Stream):
             noise=noise,
             seed=seed,
         )
+        self.schema = Schema(self.name, class_names=names, fit=fit)
 
     def __len__(self) -> int:
         return len(self.files)

@@ -224,7 +224,7 @@ def _no_data(values) -> str:
     if isinstance(values, (str, bytes, os.PathLike)):
         return (
             "give the data themselves, e.g. kvae.datasets.load('mnist'), or "
-            "kvae.datasets.stream(folder) for a folder."
+            "kvae.datasets.from_path(path) for files."
         )
     if isinstance(values, Mapping):
         return f"give one of its entries {', '.join(map(repr, values))}."

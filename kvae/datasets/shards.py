@@ -13,6 +13,7 @@ from kvae.datasets import kinds
 from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import steady
 from kvae.datasets.dataset import Dataset
+from kvae.datasets.schema import Schema
 from kvae.utils import arguments, io
 
 __all__ = ["INDEX", "Shards", "read_index", "write_shards"]
@@ -92,6 +93,10 @@ class Shards(Stream):
             noise=noise,
             seed=seed,
         )
+        try:
+            self.schema = Schema.from_dict({**index.get("schema", {}), "name": self.name})
+        except (TypeError, ValueError) as error:
+            raise _damaged(root, error) from None
 
     def __len__(self) -> int:
         return sum(self.counts)
@@ -271,6 +276,9 @@ def write_shards(data: Any, path: str | os.PathLike, num_shards: int = 16) -> pa
                 for number, file in enumerate(files)
             ],
         }
+        schema = getattr(data, "schema", None)
+        if schema is not None:  # The names of classes and columns go with the numbers.
+            index["schema"] = schema.to_dict()
         (folder / INDEX).write_text(io.sealed(index))
     return path
 

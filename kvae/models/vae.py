@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kvae import likelihoods, objectives, posteriors, priors, random
 from kvae.datasets import kinds
+from kvae.datasets.schema import Schema
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import network_checks
 from kvae.models.compiled_functions import CompiledFunctions
@@ -40,6 +41,9 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
     All losses are in nats, summed over pixels and latents and averaged over the batch. `fit`,
     `validation_data` and `evaluate` report the same quantities: `loss`, `elbo`, `reconstruction`
     (−E_q log p(x|z)) and `kl`.
+
+    `schema`, a `kvae.datasets.Schema` or `None`, names the classes and the columns of the data. It
+    is saved with the model; `kvae train` sets it, and so may you.
 
     With `num_classes` it is the conditional model `p(x|z, y) p(z|y)`, `q(z|x, y)` of labelled data:
     an encoder of two inputs is called on `[x, one_hot(y)]`, a decoder of two on
@@ -101,6 +105,8 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         - with labels: [Sohn et al., Learning Structured Output Representation using Deep
           Conditional Generative Models](https://papers.nips.cc/paper/5775)
     """
+
+    schema: Schema | None = None
 
     @arguments.with_plain_arguments
     def __init__(
@@ -275,11 +281,14 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
 
     def _settings(self) -> dict:
         """Returns the configuration without the networks and the parts."""
+        # Files without a schema stay as they were.
+        own = {} if self.schema is None else {"schema": self.schema.to_dict()}
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,
             "seed": self.seed,
             "num_classes": self.num_classes,
+            **own,
         }
 
     @classmethod
@@ -291,7 +300,11 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
                 config[part] = keras.saving.deserialize_keras_object(
                     config[part], custom_objects=custom_objects
                 )
-        return cls(**config)
+        schema = config.pop("schema", None)
+        model = cls(**config)
+        if schema is not None:
+            model.schema = Schema.from_dict(schema)
+        return model
 
     def encoder_model(self) -> keras.Model:
         """Returns a functional model from `x` to the posterior's parameters, sharing weights.

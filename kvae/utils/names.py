@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from kvae.utils.terminal import printable
 
-__all__ = ["unknown_name"]
+__all__ = ["shown_names", "unknown_name"]
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
@@ -24,3 +24,10 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
     names = printable(", ".join(known))
     return ValueError(f"Unknown {kind} {name!r}. {hint}Known: {names or 'none'}.")
+
+
+def shown_names(names: Iterable[str], most: int = 8) -> str:
+    """Returns names as a sentence lists them, the first `most` of them."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return printable(", ".join(names[:most]) + more)

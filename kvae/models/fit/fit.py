@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kvae.callbacks import Checkpoint, FiniteLoss
 from kvae.datasets.dataset import Dataset
-from kvae.datasets.stream import Stream
+from kvae.datasets.base_stream import Stream
 from kvae.likelihoods.scale import learn_scale
 from kvae.models.fit import checks
 from kvae.models.fit.data import (

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import kvae
-from kvae.datasets import Dataset, ImageFolder, Shards, stream, write_shards
+from kvae.datasets import SPLITS, Dataset, ImageFolder, Shards, from_path, write_shards
 
 EVENT = (8, 8, 1)
 
@@ -120,19 +120,15 @@ def test_fit_takes_a_stream(shards, make_vae):
         vae.fit(data, examples(70))
 
 
-def test_splits_of_a_folder(shards, images, tmp_path):
-    parts = [stream(shards, split) for split in ("train", "validation", "test")]
+def test_splits_of_shards(shards, tmp_path):
+    parts = [from_path(shards, split) for split in SPLITS]
     assert [len(part) for part in parts] == [42, 14, 14]
-    parts = [stream(images, split, EVENT) for split in ("train", "validation", "test")]
-    assert [len(part) for part in parts] == [28, 1, 1]
-    assert len({file for part in parts for file in part.files}) == 30
     for split, n in (("train", 4), ("test", 2)):
-        write_shards(Dataset(examples(n)), tmp_path / "own" / split, num_shards=1)
-    assert len(stream(tmp_path / "own", "train")) == 4
-    with pytest.raises(FileNotFoundError, match="--event-shape"):
-        stream(images, "train")
+        write_shards(Dataset(examples(n)), tmp_path / "own" / split, num_shards=2)
+    parts = [from_path(tmp_path / "own", split) for split in SPLITS]
+    assert [len(part) for part in parts] == [2, 2, 2]  # Validation is held out of the training.
     with pytest.raises(ValueError, match="Unknown split 'tests'"):
-        stream(images, "tests", EVENT)
+        from_path(shards, "tests")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete", "swap", "index"])
@@ -168,13 +164,13 @@ def test_the_index_is_sealed_and_one_of_an_earlier_version_is_read(tmp_path):
     # What would be read as other data, and notice nothing.
     for old, new in (('"uint8"', '"int8"'), ('"labels": false', '"labels": true'), ("8,", "4,")):
         path.write_text(text.replace(old, new, 1))
-        for read in (Shards, stream):
+        for read in (Shards, from_path):
             with pytest.raises(ValueError, match="index.json is damaged .*SHA-256 differs"):
                 read(folder)
     index = json.loads(text)
     assert index.pop("sha256")
     path.write_text(json.dumps(index))
-    assert len(Shards(folder)) == 8 and len(stream(folder)) == 4
+    assert len(Shards(folder)) == 8 and len(from_path(folder)) == 4
     del index["shards"][1]["sha256"]
     path.write_text(json.dumps(index))
     with pytest.raises(ValueError, match="damaged"):
