@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kvae import cli
-from kvae.cli import common, main
+from kvae.cli import data, main
 from kvae.cli.command import COMMANDS, command
 from kvae.utils.register import import_modules
 
@@ -88,7 +88,7 @@ def test_the_list_of_commands_shows_the_first_sentence_of_each(capsys):
 def test_samplers_are_those_of_the_register():
     from kvae import samplers
 
-    assert list(common.SAMPLERS) == list(samplers.names())
+    assert list(data.SAMPLERS) == list(samplers.names())
 
 
 OUTSIDE = '''

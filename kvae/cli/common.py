@@ -12,19 +12,13 @@ from kvae.utils import io
 from kvae.utils.terminal import printable, say
 
 __all__ = [
-    "SAMPLERS",
-    "add_data",
     "add_json",
     "add_limit",
     "add_model",
-    "add_sampler",
     "add_seed",
     "card_of",
     "from_0",
-    "label_missing",
-    "load_data",
     "load_model",
-    "load_sampling_model",
     "number_from_0",
     "positive",
     "positive_number",
@@ -34,9 +28,6 @@ __all__ = [
     "stem",
     "table",
 ]
-
-# Named here, because samplers import TensorFlow; a test holds them to the register.
-SAMPLERS = ("flow", "gaussian_mixture", "gmm", "kmeans", "prior", "two_stage", "uniform_sphere")
 
 
 def quiet_tensorflow(begin=None):
@@ -126,23 +117,6 @@ def add_model(parser) -> None:
     )
 
 
-def add_data(parser, default: str = "the card's, or digits") -> None:
-    """Adds `--dataset`, which names all that there are, and `--binarize`."""
-    from kvae import datasets
-
-    parser.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help=f"Use this data set: {', '.join(datasets.names())} (default: {default}).",
-    )
-    parser.add_argument(
-        "--binarize",
-        choices=("none", "static", "dynamic"),
-        help="Make pixels 0 or 1: once by chance (static), anew in each epoch (dynamic) or not at "
-        "all (none). Defaults to what suits the model.",
-    )
-
-
 def add_limit(parser) -> None:
     """Adds `--limit`, for a quick look."""
     parser.add_argument(
@@ -161,21 +135,6 @@ def add_seed(parser, default: int | None) -> None:
 def stem(model: str) -> str:
     """Returns what a model is called, by its zoo name, its address or its file."""
     return model.rsplit("/", 1)[-1].removesuffix(".keras")
-
-
-def add_sampler(parser) -> None:
-    """Adds `--sampler`."""
-    parser.add_argument(
-        "--sampler",
-        metavar="NAME",
-        help="Fit a density to the codes of the training data and sample from it instead of the "
-        f"model's prior: {', '.join(SAMPLERS)}.",
-    )
-
-
-def label_missing(model, name: str) -> ValueError:
-    """The error of a command that draws one class of a conditional model, and was given none."""
-    return ValueError(f"{name} is conditional: give --label, from 0 to {model.num_classes - 1}.")
 
 
 def load_model(name: str):
@@ -215,42 +174,6 @@ def card_of(name: str):
     from zoo import hub
 
     return zoo.card(name) if hub.is_address(name) or name in zoo.list_models() else None
-
-
-def load_sampling_model(arguments):
-    """Loads the model that is named, with a prior fitted to its codes where a sampler is named."""
-    model = load_model(arguments.model)
-    if arguments.sampler is None:
-        return model
-    from kvae import samplers
-
-    sampler = samplers.get(arguments.sampler)
-    train = load_data(model, arguments.model, arguments, "train")
-    return sampler.fit(model, train, seed=arguments.seed or 0).model
-
-
-def load_data(model, name: str, arguments, split: str = "test"):
-    """Loads the data that goes with a model: its card's, unless the arguments say otherwise."""
-    from kvae import datasets
-
-    dataset = getattr(arguments, "dataset", None)
-    binarize = getattr(arguments, "binarize", None)
-    seed, noise = 0, 0.0
-    card = card_of(name)
-    if card is not None:
-        dataset = dataset or card.dataset.get("name")
-        binarize = binarize or card.preprocessing.get("binarize")
-        seed, noise = card.recipe.get("seed", 0), card.recipe.get("noise", 0.0)
-    binarize = None if binarize == "none" else binarize
-    data = datasets.load(dataset or "digits", split, binarize=binarize, seed=seed)
-    data.intensities = not model.likelihood.whole_numbers or binarize is not None
-    data.noise = noise
-    if data.event_shape != model.event_shape:
-        raise ValueError(
-            f"{name} takes events of shape {model.event_shape}, but {data.name} has "
-            f"{data.event_shape}. Give another --dataset."
-        )
-    return data
 
 
 def print_json(value) -> None:

@@ -9,7 +9,8 @@
 | `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
 | `train_validation_split(dataset)` | two datasets of one |
 | `Shards(path)`, `ImageFolder(path, image_shape)` | data read while a model trains |
-| `from_path(path, split)` | a split of a folder of images or shards, or of a `.npy`, `.npz`, CSV or Parquet file |
+| `from_path(path, split)` | a split of a folder, or of a NumPy, CSV or Parquet file |
+| `Source(path)` | what there is at a path: its shape, its schema, its splits |
 | `write_shards(data, path)` | a folder of shards |
 | `info(name)`, `names()` | the facts of the named datasets |
 
@@ -18,8 +19,8 @@ Other functions return `Dataset`s. A `tf.data.Dataset` of batches needs no conve
 """
 
 from kvae.datasets.arrays import from_array, train_validation_split
-from kvae.datasets.catalog.sprites import Sprites
 from kvae.datasets.base_stream import Stream
+from kvae.datasets.catalog.sprites import Sprites
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.dataset_info import SPLITS, DatasetInfo
 from kvae.datasets.folders import folder_classes, from_folder
@@ -28,7 +29,7 @@ from kvae.datasets.image_folder import ImageFolder
 from kvae.datasets.registry import info, load, names, register
 from kvae.datasets.schema import Column, Schema
 from kvae.datasets.shards import Shards, write_shards
-from kvae.datasets.source import from_path
+from kvae.datasets.source import Source, from_path
 from kvae.utils.register import import_modules
 
 import_modules("kvae.datasets.catalog")
@@ -41,6 +42,7 @@ __all__ = [
     "ImageFolder",
     "Schema",
     "Shards",
+    "Source",
     "Sprites",
     "Stream",
     "folder_classes",

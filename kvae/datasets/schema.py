@@ -56,7 +56,8 @@ class Schema:
         label_column: str. The column of a table that holds the labels, or `""`.
         columns: tuple of `Column`. Those of x in a table that has names for them.
         fit: str. How images are brought to their size, as in `from_folder`.
-        binarize: str or `None`, and noise: float. As of the `Dataset` of the training.
+        binarize: str or `None`. As of the `Dataset` of the training.
+        noise: float. As of the `Dataset` of the training.
 
     Example:
 

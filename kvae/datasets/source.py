@@ -43,7 +43,7 @@ def from_path(
 
     | path | what becomes of it |
     |---|---|
-    | a folder of PNG and JPEG files | images; subfolders are their classes, if no image lies outside of them |
+    | a folder of PNG and JPEG files | images; if each lies in a subfolder, these are the classes |
     | a folder that `write_shards` wrote | what was written, read while a model trains |
     | a `.npy` file | the array `[n, *event]` |
     | a `.npz` file | its array `x` and its `labels`, or `x_train`, `y_train`, `x_test`, … |
@@ -185,7 +185,8 @@ def _places(root: pathlib.Path) -> dict[str, pathlib.Path]:
                 f"{root} holds {' and '.join(path.name for path in here)}, which both may be the "
                 f"{split} split. Leave one of them."
             )
-        found.update({split: path for path in here})
+        if here:
+            found[split] = here[0]
     return found if "train" in found else {"train": root}
 
 

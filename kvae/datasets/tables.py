@@ -166,10 +166,7 @@ class Table:
             return Column(name, "categorical", self._texts(name))
         distinct = np.unique(values)
         if len(distinct) == 1:
-            raise ValueError(
-                f"{self.path}: column {name!r} holds {self.cells[name][0]!r} in all rows, which "
-                f"nothing can be learned from. Leave it out: --columns {name}=ignore."
-            )
+            raise self._constant(name)
         whole = bool((distinct == np.round(distinct)).all() and np.abs(distinct).max() < 2**24)
         binary = set(distinct.tolist()) <= {0.0, 1.0}
         for asked, bad, wanted in (
@@ -185,6 +182,12 @@ class Table:
             return Column(name, "categorical", tuple(str(int(value)) for value in distinct))
         return Column(name, kind or "gaussian", whole=whole)
 
+    def _constant(self, name: str) -> ValueError:
+        return ValueError(
+            f"{self.path}: column {name!r} holds {self.cells[name][0]!r} in all rows, from which "
+            f"nothing can be learned. Leave it out: --columns {name}=ignore."
+        )
+
     def _texts(self, name: str) -> tuple[str, ...]:
         """Returns the different values of a column, in order: of numbers, or else of letters."""
         cells = self.cells[name]
@@ -192,10 +195,7 @@ class Table:
             raise self._bad(name, cells.index(""))
         found = set(map(self._category, cells))
         if len(found) == 1:
-            raise ValueError(
-                f"{self.path}: column {name!r} holds {cells[0]!r} in all rows, which nothing can be "
-                f"learned from. Leave it out: --columns {name}=ignore."
-            )
+            raise self._constant(name)
         if len(found) > _MANY or len(found) > max(_FEW, self.rows // 2):
             raise ValueError(
                 f"{self.path}: column {name!r} holds {len(found)} different texts in {self.rows} "

@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.datasets import kinds
+from kvae.datasets.base_stream import Stream
 from kvae.datasets.batches import BaseDataset
 from kvae.datasets.dataset import Dataset
-from kvae.datasets.base_stream import Stream
 from kvae.models.fit.data import batches_of
 from kvae.models.inputs import checked_events, event_tensors, require_built
 from kvae.models.labels import split_label, split_label_and_target

@@ -1,11 +1,11 @@
 """Errors for names that are not known."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kvae.utils.terminal import printable
 
-__all__ = ["shown_names", "unknown_name"]
+__all__ = ["event_words", "shown_names", "unknown_name"]
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
@@ -31,3 +31,8 @@ def shown_names(names: Iterable[str], most: int = 8) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return printable(", ".join(names[:most]) + more)
+
+
+def event_words(event_shape: Sequence[int]) -> str:
+    """Returns what examples of this shape are called: rows of a table, signals or images."""
+    return {1: "rows", 2: "signals", 3: "images"}.get(len(event_shape), "examples")

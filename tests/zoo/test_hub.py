@@ -14,6 +14,7 @@ import pytest
 import kvae
 import zoo
 from kvae.cli import common, main
+from kvae.cli import data as own
 from kvae.utils import io
 from zoo import hub
 
@@ -163,9 +164,8 @@ class TestZooModel:
         assert main(["info", "hf://me/vae", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["name"] == VAE
         model = common.load_model("hf://me/vae")
-        here, there = (
-            common.load_data(model, name, argparse.Namespace()) for name in (VAE, "hf://me/vae")
-        )
+        given = argparse.Namespace(data=None, dataset=None, binarize=None)
+        here, there = (own.load_data(model, name, given) for name in (VAE, "hf://me/vae"))
         assert (there.name, there.binarize, there.seed) == ("digits", "dynamic", 0)
         np.testing.assert_array_equal(here.examples, there.examples)
 

@@ -1,6 +1,7 @@
 """`kvae evaluate MODEL`."""
 
 from kvae.cli import common
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils import io
 from kvae.utils.terminal import say
@@ -10,7 +11,7 @@ def add_arguments(parser) -> None:
     from kvae.datasets import SPLITS
 
     common.add_model(parser)
-    common.add_data(parser)
+    own.add_data(parser)
     parser.add_argument(
         "--split",
         default="test",
@@ -60,7 +61,7 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="Also draw the decoder's curve of rate and distortion, by annealing.",
     )
-    common.add_sampler(parser)
+    own.add_sampler(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -87,10 +88,10 @@ def run(arguments) -> int:
 
     if arguments.output is not None:
         io.writable_folder(arguments.output)
-    model = common.load_sampling_model(arguments)
+    model = own.load_sampling_model(arguments)
     if arguments.disentanglement:
         return _disentanglement(model, arguments)
-    data = common.load_data(model, arguments.model, arguments, arguments.split)
+    data = own.load_data(model, arguments.model, arguments, arguments.split)
     samples, seed = arguments.samples or 1000, arguments.seed or 0
     card = common.card_of(arguments.model)
     if card is not None:
@@ -104,7 +105,7 @@ def run(arguments) -> int:
         for name in ("latents", "quality", "probes", "rate_distortion")
     }
     if arguments.quality or arguments.probes:
-        asked["train"] = common.load_data(model, arguments.model, arguments, "train")
+        asked["train"] = own.load_data(model, arguments.model, arguments, "train")
     name = arguments.model
     if arguments.sampler is not None:
         name = f"{name} with {arguments.sampler}"

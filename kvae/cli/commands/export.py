@@ -3,6 +3,7 @@
 import pathlib
 
 from kvae.cli import common
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils.register import import_modules
 from kvae.utils.terminal import say
@@ -192,7 +193,7 @@ def _argument(key: str, arguments, model):
     if key == "calibration":
         return _images(arguments, model, "train") if arguments.precision == "int8" else None
     if key == "data":
-        return common.load_data(model, arguments.model, arguments)
+        return own.load_data(model, arguments.model, arguments)
     if key == "card":
         return common.card_of(arguments.model)
     if key == "title":
@@ -213,7 +214,7 @@ def _images(arguments, model, split: str):
     if common.card_of(arguments.model) is None:
         return None
     try:
-        return common.load_data(model, arguments.model, arguments, split)[:_ROWS]
+        return own.load_data(model, arguments.model, arguments, split)[:_ROWS]
     except FileNotFoundError:  # Of a dataset that is not on this machine.
         return None
 

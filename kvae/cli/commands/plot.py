@@ -1,6 +1,7 @@
 """`kvae plot MODEL KIND`."""
 
 from kvae.cli import common
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils.terminal import say
 
@@ -10,7 +11,7 @@ _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "int
 def add_arguments(parser) -> None:
     common.add_model(parser)
     parser.add_argument("kind", choices=_KINDS, help="What to draw.")
-    common.add_data(parser)
+    own.add_data(parser)
     common.add_seed(parser, default=0)
     parser.add_argument(
         "-n",
@@ -50,13 +51,13 @@ def run(arguments) -> int:
         )
     model = common.load_model(arguments.model)
     if arguments.kind == "manifold" and model.conditional and not label:
-        raise common.label_missing(model, arguments.model)
+        raise own.label_missing(model, arguments.model)
     from kvae import plots
 
     if arguments.kind == "samples":
         plots.samples(model, seed=arguments.seed, path=output, **count, **label)
     else:
-        data = common.load_data(model, arguments.model, arguments)
+        data = own.load_data(model, arguments.model, arguments)
         x = data if model.conditional else data.examples
         if arguments.kind == "reconstructions":
             shown = arguments.n or 10

@@ -3,6 +3,7 @@
 import pathlib
 
 from kvae.cli import common
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils.terminal import say
 
@@ -31,8 +32,8 @@ def add_arguments(parser) -> None:
         choices=("mean", "mode", "sample"),
         help="Show the mean or the mode of p(x|z), or draw from it (default: mean).",
     )
-    common.add_sampler(parser)
-    common.add_data(parser)
+    own.add_sampler(parser)
+    own.add_data(parser)
     parser.add_argument(
         "--save",
         metavar="FILE.keras",
@@ -64,7 +65,7 @@ def run(arguments) -> int:
         raise ValueError(f"--output ends in .png or .npy, not {output.name!r}.")
     if arguments.save and not arguments.save.endswith(".keras"):
         raise ValueError(f"--save ends in .keras, not {arguments.save!r}.")
-    model = common.load_sampling_model(arguments)
+    model = own.load_sampling_model(arguments)
     import numpy as np
 
     from kvae import plots
@@ -74,7 +75,7 @@ def run(arguments) -> int:
     if arguments.label is not None:
         options["label"] = arguments.label
     elif output.suffix == ".npy" and model.conditional:
-        raise common.label_missing(model, arguments.model)
+        raise own.label_missing(model, arguments.model)
     if output.suffix == ".npy":
         values = np.asarray(model.sample(arguments.n, output=arguments.kind, **options))
         with io.atomic_write(output) as temporary:

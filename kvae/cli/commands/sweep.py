@@ -1,13 +1,14 @@
 """`kvae sweep ARCHITECTURE`."""
 
 from kvae.cli import common
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils import io
 
 
 def add_arguments(parser) -> None:
     parser.add_argument("architecture", help="An architecture of the zoo, e.g. dense_vae.")
-    common.add_data(parser, default="digits")
+    own.add_data(parser, default="digits")
     parser.add_argument(
         "--beta",
         nargs="+",

@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-import pathlib
 import sys
 
 from kvae.cli import common, launch
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
@@ -25,20 +25,8 @@ def add_arguments(parser) -> None:
         nargs="?",
         help="Train this architecture of the zoo, e.g. conv_vae, as the options say.",
     )
-    common.add_data(parser, default="digits")
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        help="Train on a folder instead of a named data set: on shards that "
-        "kvae.datasets.write_shards wrote, or on images, with --event-shape.",
-    )
-    parser.add_argument(
-        "--event-shape",
-        nargs=3,
-        type=common.positive,
-        metavar=("HEIGHT", "WIDTH", "CHANNELS"),
-        help="Resize the images of --data to this shape.",
-    )
+    own.add_data(parser, default="digits")
+    own.add_reading(parser)
     parser.add_argument(
         "--latent-dim", type=common.positive, help="Use this many latent dimensions."
     )
@@ -130,38 +118,29 @@ def _recipe(arguments):
             "dataset",
             "data",
             "event_shape",
+            "fit",
+            "columns",
+            "conditional",
             "binarize",
             "latent_dim",
             "objective",
             "beta",
             *_PARTS,
         ):
-            if getattr(arguments, option) is not None:
+            if getattr(arguments, option) not in (None, False):
                 raise ValueError(
                     f"--{option.replace('_', '-')} belongs to an architecture; the recipe "
                     f"{arguments.recipe} says it already."
                 )
         return dataclasses.replace(RECIPES[arguments.recipe], **changes)
-    from kvae import datasets, likelihoods, posteriors, priors
+    from kvae import likelihoods, posteriors, priors
     from zoo import training
 
     architecture = ARCHITECTURES[arguments.architecture]
-    dataset, tag = arguments.dataset or "digits", arguments.dataset or "digits"
-    if arguments.data is None:
-        if arguments.event_shape is not None:
-            raise ValueError("--event-shape is of the images of --data: give that, too.")
-        settings = {"event_shape": datasets.info(dataset).event_shape}
-    elif arguments.dataset is not None:
-        raise ValueError("Give --dataset or --data, not both.")
-    else:
-        path = pathlib.Path(arguments.data).resolve()
-        if not path.is_dir():
-            raise FileNotFoundError(
-                f"There is no folder {path}: give --data one of shards or of images."
-            )
-        dataset, tag = str(path), path.name
-        shape = None if arguments.event_shape is None else tuple(arguments.event_shape)
-        settings = {"event_shape": datasets.stream(path, "train", shape).event_shape}
+    data = own.training_data(arguments)
+    settings = data.settings(architecture, arguments.likelihood)
+    if arguments.conditional:
+        settings["num_classes"] = data.num_classes
     if arguments.latent_dim:
         settings["latent_dim"] = arguments.latent_dim
     homes = {"posterior": posteriors, "prior": priors, "likelihood": likelihoods}
@@ -173,12 +152,12 @@ def _recipe(arguments):
     settings = _with_objective(arguments, settings)
     binarize = None if arguments.binarize == "none" else arguments.binarize
     if arguments.binarize is None:
-        intensities = arguments.data is not None or datasets.info(dataset).dtype == "uint8"
-        binarize = training.default_binarize(arguments.architecture, settings, intensities)
+        binarize = training.default_binarize(arguments.architecture, settings, data.intensities)
     return Recipe(
-        f"{arguments.architecture}.{tag}",
-        dataset,
+        f"{arguments.architecture}.{data.name}",
+        data.dataset,
         settings,
+        schema=data.schema,
         binarize=binarize,
         noise=architecture.noise,
         **changes,
@@ -260,7 +239,9 @@ def _leave_workers(error, strategy) -> None:
     "train",
     add_arguments,
     "kvae train dense_vae --dataset digits --epochs 20",
-    "kvae train conv_vae --data photos --event-shape 64 64 3 --prior vamp --output runs/photos",
+    "kvae train conv_vae --data photos --conditional --output runs/photos",
+    "kvae train conv_vae --data photos --event-shape 64 64 3 --fit crop",
+    "kvae train tabular_vae --data people.csv --columns species=label id=ignore",
     "kvae train --recipe dense_vae.digits",
 )
 def run(arguments) -> int:

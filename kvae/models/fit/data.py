@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from kvae import distributed
 from kvae.datasets import kinds, weighting
-from kvae.datasets.dataset import Dataset
 from kvae.datasets.base_stream import Stream
+from kvae.datasets.dataset import Dataset
 from kvae.models.inputs import NO_LABELS, build_for, checked_events, dataset_labels, is_concrete
 from kvae.models.labels import checked_label, split_label_and_target
 from kvae.utils import arguments

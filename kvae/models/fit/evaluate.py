@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kvae.datasets.dataset import Dataset
 from kvae.datasets.base_stream import Stream
+from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.scale import learn_scale
 from kvae.models.fit import checks
 from kvae.models.fit.data import batches_as_tuples, batches_of, prepared_batch, prepared_data

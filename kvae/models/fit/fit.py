@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.callbacks import Checkpoint, FiniteLoss
-from kvae.datasets.dataset import Dataset
 from kvae.datasets.base_stream import Stream
+from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.scale import learn_scale
 from kvae.models.fit import checks
 from kvae.models.fit.data import (

@@ -1,0 +1,325 @@
+"""The data of commands: which they are, how they are read, and the names of their classes."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+from kvae.cli import common
+from kvae.utils.names import event_words, shown_names
+
+if TYPE_CHECKING:
+    from kvae.datasets import Schema
+
+__all__ = [
+    "SAMPLERS",
+    "add_data",
+    "add_label",
+    "add_sampler",
+    "class_number",
+    "columns",
+    "label_missing",
+    "load_data",
+    "load_sampling_model",
+    "path_of",
+]
+
+# Named here, because samplers import TensorFlow; a test holds them to the register.
+SAMPLERS = ("flow", "gaussian_mixture", "gmm", "kmeans", "prior", "two_stage", "uniform_sphere")
+
+
+def add_data(parser, default: str = "the card's or the training's, or digits") -> None:
+    """Adds `--dataset`, which names all that there are, `--data` and `--binarize`."""
+    from kvae import datasets
+
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help=f"Use this data set: {', '.join(datasets.names())} (default: {default}).",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="Use your own data: a folder of images (subfolders are their classes), a folder that "
+        "kvae.datasets.write_shards wrote, or a .npy, .npz, .csv, .tsv or .parquet file. "
+        "Subfolders or files named train, validation and test are the splits; else a tenth each "
+        "is held out for validation and test, the same in every command.",
+    )
+    parser.add_argument(
+        "--binarize",
+        choices=("none", "static", "dynamic"),
+        help="Make pixels 0 or 1: once by chance (static), anew in each epoch (dynamic) or not at "
+        "all (none). Defaults to what suits the model.",
+    )
+
+
+def add_reading(parser) -> None:
+    """Adds what says how the data of a training are read; its model remembers it."""
+    from kvae.datasets.decoding import FITS
+    from kvae.datasets.tables import KINDS
+
+    parser.add_argument(
+        "--event-shape",
+        nargs=3,
+        type=common.positive,
+        metavar=("HEIGHT", "WIDTH", "CHANNELS"),
+        help="Bring the images of --data to this shape (default: the shape that all of them have).",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=FITS,
+        help="Bring images to that shape in this way (default: stretch); crop keeps their "
+        "proportions and cuts off what sticks out.",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        type=columns,
+        metavar="NAME=KIND",
+        help=f"Take these columns of a table as {', '.join(KINDS[:-1])} or {KINDS[-1]} (default: 0 "
+        "and 1 as bernoulli, texts and up to ten different whole numbers as categorical, other "
+        "numbers as gaussian).",
+    )
+    parser.add_argument(
+        "--conditional",
+        action="store_true",
+        help="Train a model of p(x|y), y being the labels: the subfolders of images, the label "
+        "column of a table, or the classes of a data set.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What a training has to know of its data before it reads them.
+
+    Attributes:
+        dataset: str. A data set's name, or an absolute path.
+        name: str. What the data are called.
+        event_shape: tuple of int.
+        intensities: bool. Whether the data are bytes that stand for intensities.
+        num_classes: int. 0 without labels.
+        schema: `kvae.datasets.Schema` or `None`, for named data sets.
+        sizes: dict. The number of examples of each split.
+    """
+
+    dataset: str
+    name: str
+    event_shape: tuple[int, ...]
+    intensities: bool
+    num_classes: int
+    schema: "Schema | None"
+    sizes: dict[str, int]
+
+    def settings(self, architecture, likelihood: str | None) -> dict:
+        """Returns the arguments of an architecture that follow from the data.
+
+        Args:
+            architecture: `zoo.registry.Architecture`.
+            likelihood: str or `None`. That of `--likelihood`.
+        """
+        found = {"event_shape": self.event_shape}
+        if self.schema is None or len(self.event_shape) > 1 or likelihood is not None:
+            return found
+        # Columns have units of their own.
+        columns = [column.description for column in self.schema.columns]
+        if "columns" in architecture.defaults:
+            return {**found, "standardize": True, **({"columns": columns} if columns else {})}
+        if not columns:
+            return found
+        from kvae.likelihoods import MixedTabular
+        from zoo.recipes import config
+
+        mixed = MixedTabular(columns, standardize=True, name="likelihood")
+        return {**found, "likelihood": config(mixed)}
+
+    def __str__(self) -> str:
+        """One line that says what is there."""
+        what = event_words(self.event_shape)
+        parts = ", ".join(f"{n:,} {split}" for split, n in self.sizes.items())
+        text = f"{self.name}: {sum(self.sizes.values()):,} {what} ({parts})"
+        names = self.schema.class_names if self.schema is not None else ()
+        if names:
+            text += f", {len(names)} classes: {shown_names(names)}"
+        return text
+
+
+def training_data(arguments) -> TrainingData:
+    """Looks at the data that a training is asked to use.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path of `--data`.
+        ValueError: for data that cannot be read, options that do not fit them, and `--conditional`
+            without labels.
+    """
+    from kvae import datasets
+
+    path = path_of(arguments)
+    if path is None:
+        for option in ("event_shape", "fit", "columns"):
+            if getattr(arguments, option) is not None:
+                flag = option.replace("_", "-")
+                raise ValueError(f"--{flag} says how --data is read: give that, too.")
+        name = arguments.dataset or "digits"
+        facts = datasets.info(name)
+        found = TrainingData(
+            name,
+            name,
+            facts.event_shape,
+            facts.dtype == "uint8",
+            facts.classes,
+            None,
+            facts.splits,
+        )
+    else:
+        source = datasets.Source(
+            path,
+            arguments.event_shape,
+            fit=arguments.fit or "stretch",
+            columns=dict(arguments.columns or ()),
+        )
+        found = TrainingData(
+            str(path),
+            source.schema.name,
+            source.event_shape,
+            source.intensities,
+            len(source.schema.class_names),
+            source.schema,
+            source.sizes,
+        )
+    if arguments.conditional and not found.num_classes:
+        raise ValueError(
+            f"{found.name} has no labels for --conditional: put images into a subfolder for each "
+            "class, or name the column of a table that holds them, --columns NAME=label."
+        )
+    return found
+
+
+def add_label(parser, text: str) -> None:
+    """Adds `--label`, a class by its name or number."""
+    parser.add_argument("--label", metavar="CLASS", help=text)
+
+
+def add_sampler(parser) -> None:
+    """Adds `--sampler`."""
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="Fit a density to the codes of the training data and sample from it instead of the "
+        f"model's prior: {', '.join(SAMPLERS)}.",
+    )
+
+
+def columns(text: str) -> tuple[str, str]:
+    """An argument that says what a column holds."""
+    name, equals, kind = text.rpartition("=")
+    if not equals or not name:
+        raise ValueError
+    return name, kind
+
+
+columns.__name__ = "NAME=KIND"  # What argparse calls it in its error.
+
+
+def class_number(model, text: str | None, name: str) -> int | None:
+    """Returns the label that `--label` gives of a conditional model; `None` where it is not given.
+
+    Raises:
+        ValueError: for a model without classes, and a class that there is not.
+    """
+    if text is None:
+        return None
+    if not model.conditional:
+        raise ValueError(
+            f"{name} is not conditional: leave --label out, or train a conditional model (kvae "
+            "train --conditional)."
+        )
+    return _schema(model).class_number(text, model.num_classes)
+
+
+def label_missing(model, name: str) -> ValueError:
+    """The error of a command that draws one class of a conditional model, and was given none."""
+    names = ", ".join(_schema(model).class_names)
+    known = f"one of {names}" if names else f"from 0 to {model.num_classes - 1}"
+    return ValueError(f"{name} is conditional: give --label, {known}.")
+
+
+def path_of(arguments) -> pathlib.Path | None:
+    """Returns the path of `--data`, absolute; `None` where it is not given.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+        ValueError: where a data set is named as well.
+    """
+    if arguments.data is None:
+        return None
+    if getattr(arguments, "dataset", None) is not None:
+        raise ValueError("Give --dataset or --data, not both.")
+    path = pathlib.Path(arguments.data).expanduser().resolve()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no {path}: give --data a folder of images or shards, or a file of an array "
+            "or a table."
+        )
+    return path
+
+
+def load_sampling_model(arguments):
+    """Loads the model that is named, with a prior fitted to its codes where a sampler is named."""
+    model = common.load_model(arguments.model)
+    if arguments.sampler is None:
+        return model
+    from kvae import samplers
+
+    sampler = samplers.get(arguments.sampler)
+    train = load_data(model, arguments.model, arguments, "train")
+    return sampler.fit(model, train, seed=arguments.seed or 0).model
+
+
+def load_data(model, name: str, arguments, split: str = "test"):
+    """Loads the data that goes with a model: its card's, unless the arguments say otherwise.
+
+    Returns:
+        `kvae.datasets.Dataset`, or a `Stream` of a folder that is too large for the memory.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path of `--data`.
+        ValueError: for data that the model does not take.
+    """
+    from kvae import datasets
+
+    schema, card, path = _schema(model), common.card_of(name), path_of(arguments)
+    dataset, binarize = arguments.dataset, arguments.binarize or schema.binarize
+    seed, noise = 0, schema.noise
+    if card is not None:
+        dataset = dataset or card.dataset.get("name")
+        binarize = arguments.binarize or card.preprocessing.get("binarize")
+        seed, noise = card.recipe.get("seed", 0), card.recipe.get("noise", 0.0)
+    binarize = None if binarize == "none" else binarize
+    options = {"binarize": binarize, "seed": seed}
+    if path is not None:
+        known = model.schema if schema.columns or schema.class_names else None
+        source = datasets.Source(path, model.event_shape, fit=schema.fit, schema=known)
+        data = source.split(split, **options)
+    else:
+        if dataset is None and schema.name and schema.name not in datasets.names():
+            raise ValueError(f"{name} was trained on {schema.name}: give --data the path of it.")
+        data = datasets.load(dataset or schema.name or "digits", split, **options)
+    if isinstance(data, datasets.Dataset):
+        data.intensities = not model.likelihood.whole_numbers or binarize is not None
+    data.noise = noise
+    if data.event_shape != model.event_shape:
+        raise ValueError(
+            f"{name} takes events of shape {model.event_shape}, but {data.name} has "
+            f"{data.event_shape}. Give another --dataset, or your own --data."
+        )
+    if model.conditional and not data.has_labels:
+        raise ValueError(
+            f"{name} is conditional, and {data.name} has no labels. Put images into a subfolder "
+            "for each class; a table holds the labels in the column of the training."
+        )
+    return data
+
+
+def _schema(model):
+    from kvae.datasets import Schema
+
+    return model.schema or Schema()
