@@ -80,7 +80,7 @@ def from_path(
 
     Raises:
         FileNotFoundError: if there is nothing at the path.
-        ImportError: for a Parquet file, without `pyarrow`.
+        ModuleNotFoundError: for a Parquet file, without `pyarrow`.
         ValueError: for an unknown split, data that cannot be read without a guess (images of
             several sizes, missing or broken cells; the message says what to do), and too few
             examples to hold some out.

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kvae.datasets.schema import Column
+from kvae.utils import optional
 from kvae.utils.names import shown_names, unknown_name
 
 __all__ = ["KINDS", "SUFFIXES", "Table"]
@@ -35,7 +36,7 @@ class Table:
         rows: int.
 
     Raises:
-        ImportError: for a Parquet file, without `pyarrow`.
+        ModuleNotFoundError: for a Parquet file, without `pyarrow`.
         ValueError: for a file that is empty, is no such table, or has rows of other lengths.
     """
 
@@ -254,16 +255,11 @@ def _is_number(cell: str) -> bool:
 
 
 def _parquet(path: pathlib.Path) -> dict[str, list[str]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise ImportError(
-            f"{path} is a Parquet file, which the package pyarrow reads: pip install pyarrow, or "
-            "save the table as CSV."
-        ) from None
+    pyarrow = optional.load("pyarrow", purpose="A Parquet file")
+    parquet = optional.load("pyarrow.parquet", purpose="A Parquet file")
     try:
         table = parquet.read_table(path)
-    except (ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as a Parquet file ({error}).") from None
     return {
         str(name): ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]

@@ -195,8 +195,18 @@ def test_what_new_rows_have_to_hold(tmp_path):
         from_path(tmp_path / "latin.csv")
 
 
-def test_parquet_names_the_package_that_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ImportError, match="pip install pyarrow"):
-        from_path(tmp_path / "t.parquet")
+def test_parquet_is_read_as_csv_is(tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow import csv, parquet
+
+    path = table(tmp_path / "people.csv", [line.replace(",", ".") for line in LINES])
+    parquet.write_table(
+        csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=";")),
+        tmp_path / "people.parquet",
+    )
+    for one, other in zip(parts(path), parts(tmp_path / "people.parquet"), strict=True):
+        assert one.schema.columns == other.schema.columns
+        np.testing.assert_array_equal(one.x, other.x)
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="cannot be read as a Parquet file"):
+        from_path(tmp_path / "broken.parquet")

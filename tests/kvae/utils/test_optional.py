@@ -40,7 +40,7 @@ ASKS = {
         lambda vae, path: onnx_runtime.require(),
     ],
     "openvino": [lambda vae, path: open_vino.require()],
-    "pyarrow": [lambda vae, path: optional.require("pyarrow", purpose="A Parquet file")],
+    "pyarrow": [lambda vae, path: kvae.datasets.from_path(path.parent / "t.parquet")],
     "tensorboard": [
         lambda vae, path: vae.fit(
             np.zeros((2, 4, 4, 1)), callbacks=[keras.callbacks.TensorBoard(path)]
@@ -55,14 +55,17 @@ ASKS = {
 def test_missing_package_is_named_with_its_extra(package, vae, tmp_path, monkeypatch):
     """Before any work is done: nothing is written, and no weight is changed."""
     monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    folder = tmp_path / "written"
+    folder.mkdir()
     command = f"pip install 'keras-kvae[{optional.EXTRAS[package]}]'"
     for ask in ASKS[package]:
         with pytest.raises(ModuleNotFoundError) as error:
-            ask(vae, tmp_path)
+            ask(vae, folder)
         assert str(error.value).endswith(
             f"the package {package}, which is not installed: {command}"
         )
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
     assert int(vae.optimizer.iterations) == 0
 
 
