@@ -23,6 +23,10 @@ __all__ = ["PARTS", "onnx"]
 PARTS = {"decoder": DECODE, "encoder": ENCODE}
 
 
+def _require() -> None:
+    optional.require("tf2onnx", "onnx", "onnxruntime", purpose="Writing an ONNX file")
+
+
 def onnx(
     model: "VAE",
     path: str | os.PathLike,
@@ -76,7 +80,7 @@ def onnx(
     endpoints.exportable(model)
     if part not in PARTS:
         raise names.unknown_name("part", part, PARTS)
-    optional.require("tf2onnx", "onnx", "onnxruntime", purpose="Writing an ONNX file")
+    _require()
     path, signature = pathlib.Path(path), PARTS[part]
     source = model
     if half_precision.half_type(model) == "bfloat16":
@@ -131,5 +135,13 @@ def _check(model, endpoint, signature: str, file: pathlib.Path, path: pathlib.Pa
 
 
 FORMATS.add(
-    "onnx", Format("ONNX", onnx, "{name}.onnx", ("part", "card"), values={"part": tuple(PARTS)})
+    "onnx",
+    Format(
+        "ONNX",
+        onnx,
+        "{name}.onnx",
+        ("part", "card"),
+        values={"part": tuple(PARTS)},
+        require=_require,
+    ),
 )

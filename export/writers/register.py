@@ -24,6 +24,8 @@ class Format:
             not take all. Defaults to `{}`.
         verified: bool. Whether `export.verify` runs what was written. Defaults to `True`.
         measured: bool. Whether `export.profile` measures what was written. Defaults to `False`.
+        require: callable or `None`. Raises ModuleNotFoundError where a package is missing, before
+            a model is loaded. Defaults to `None`: no package is needed.
         advice: str. What `kvae export` says at the end; `{path}` stands for the path. Defaults to
             nothing.
 
@@ -45,6 +47,7 @@ class Format:
     values: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     verified: bool = True
     measured: bool = False
+    require: Callable[[], object] | None = None
     advice: str = ""
 
 

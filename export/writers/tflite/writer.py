@@ -209,5 +209,6 @@ FORMATS.add(
         "{name}.tflite",
         ("precision", "batch_size", "parts", "calibration", "card"),
         measured=True,
+        require=litert.require,
     ),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.runtimes import litert
 from export.signatures import DECODE, ENCODE, SIGNATURES
 from export.writers.register import FORMATS, Format
 from export.writers.tflite.writer import tflite
@@ -269,6 +270,7 @@ FORMATS.add(
         ("precision", "data", "title"),
         values={"precision": _PRECISIONS},
         verified=False,
+        require=litert.require,
         advice="python -m http.server --bind 127.0.0.1 --directory {folder} shows it at "
         "http://localhost:8000",
     ),

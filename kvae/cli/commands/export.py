@@ -142,6 +142,8 @@ def run(arguments) -> int:
     formats = _formats()
     chosen = formats[arguments.format]
     _check(arguments, formats)
+    if chosen.require is not None:
+        chosen.require()
     model = common.load_model(arguments.model)
     import export
 

@@ -3,7 +3,7 @@
 from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
-from kvae.utils import io
+from kvae.utils import io, optional
 
 
 def add_arguments(parser) -> None:
@@ -67,6 +67,7 @@ def run(arguments) -> int:
 
     The report is a table of rates and distortions, and a picture of the plane that they span.
     """
+    optional.require("keras_tuner", purpose="A sweep")
     common.quiet_tensorflow()
     import tensorflow as tf
 

@@ -10,6 +10,7 @@ import export
 import kvae
 import zoo
 from export.runtimes import litert, onnx_runtime, open_vino
+from kvae.cli import main
 from kvae.utils import optional
 
 
@@ -79,3 +80,19 @@ def test_broken_package_says_why_beside_what_to_install(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "keras_tuner", raising=False)
     with pytest.raises(ModuleNotFoundError, match=r"no_such_module.*'keras-kvae\[sweep\]'"):
         optional.load("keras_tuner", purpose="A sweep")
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("tf2onnx", "export MODEL --format onnx"),
+        ("ai_edge_litert", "export MODEL --format tflite"),
+        ("ai_edge_litert", "export MODEL --format web"),
+        ("keras_tuner", "sweep ARCHITECTURE"),
+    ],
+)
+def test_commands_say_it_before_they_load_anything(package, words, monkeypatch, capsys):
+    """Neither the model nor the architecture of these commands exists."""
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(words.split()) == 2
+    assert optional.install(package) in capsys.readouterr().err
