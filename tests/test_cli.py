@@ -347,7 +347,6 @@ def test_no_model_in_the_file(capsys, folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["list", "--nosuch"], "unrecognized arguments: --nosuch"),
         (["info"], "NAME"),

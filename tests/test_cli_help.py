@@ -8,6 +8,7 @@ import pytest
 from kvae import cli
 from kvae.cli import data, main
 from kvae.cli.command import COMMANDS, command
+from kvae.cli.help import Unset
 from kvae.utils.register import import_modules
 
 import_modules("kvae.cli.commands")
@@ -50,14 +51,77 @@ def test_help_is_in_whole_sentences(name, capsys):
     assert summary.split(",")[0].split(":")[0] in " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_defaults_are_the_ones_that_the_help_states(name):
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "train"])
+def test_every_option_shows_its_default(name):
     for action in actions(name):
-        if isinstance(action.default, bool) or not isinstance(action.default, (int, float, str)):
-            continue
-        value = f"{action.default:g}" if isinstance(action.default, float) else action.default
-        stated = f"default: {value}" in action.help % {"default": value}
-        assert stated or value == "auto", action.dest  # What auto means stands there in words.
+        assert "efault" not in action.help, action.dest  # The formatter alone tells it.
+        if action.option_strings and not action.required:
+            assert action.default is not None, action.dest
+
+
+def test_the_default_in_the_help_is_that_of_the_parser(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = cli._Parser(prog="tool")
+    for flag, default in {
+        "--number": 7,
+        "--ratio": 0.5,
+        "--several": [0.25, 4.0],
+        "--text": "100%",
+        "--unset": Unset("the card's, or 0"),
+    }.items():
+        parser.add_argument(flag, default=default, help="Use this.")
+    parser.add_argument("--flag", action="store_true", help="Do it.")
+    parser.add_argument("--kind", choices=("a", "b"), default="b", help="Take this.")
+    text = " ".join(parser.format_help().split())
+    for line in (
+        "--number NUMBER Use this. Default: 7.",
+        "--ratio RATIO Use this. Default: 0.5.",
+        "--several SEVERAL Use this. Default: 0.25 4.",
+        "--text TEXT Use this. Default: 100%.",
+        "--unset UNSET Use this. Default: the card's, or 0.",
+        "--flag Do it. Default: off.",
+        "--kind KIND Take this. One of: a, b. Default: b.",
+    ):
+        assert line in text
+    assert parser.parse_args([]).unset is None and parser.parse_args([]).number == 7
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_terminals_of_any_width_split_no_name(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setattr("kvae.cli.help._WIDEST", 1000)
+    lines = [[], *([name] for name in NAMES)]
+    wide = [words(shown(capsys, *line)) for line in lines]
+    monkeypatch.setenv("COLUMNS", str(width))
+    for line, expected in zip(lines, wide, strict=True):
+        text = shown(capsys, *line)
+        assert words(text) == expected
+        assert max(map(len, text.splitlines())) <= width
+    monkeypatch.setenv("TERM", "dumb")  # Letters alone.
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["list", "*.mnist*"]) == 0
+    text = capsys.readouterr().out
+    assert {"denoising_autoencoder.mnist", "conv_vae.mnist_hierarchical"} <= set(text.split())
+    assert max(map(len, text.splitlines())) <= width
+
+
+def words(text):
+    """The words of a help text in any order, with the usage and the ends of lines left out."""
+    return sorted(text.partition("\n\n")[2].replace(" \\\n", " ").split())
+
+
+def test_names_keep_their_capitals(capsys):
+    text = shown(capsys)
+    assert all(word in text for word in ("ELBO", "REST", "gRPC", "TensorFlow Serving", "log p(x)"))
+    assert "SavedModel" in shown(capsys, "export") and "p(x|z)" in shown(capsys, "sample")
+
+
+def test_kvae_alone_shows_the_help(capsys):
+    wanted = shown(capsys)
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == wanted
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,7 +160,7 @@ from kvae.cli.command import command
 
 
 def add_arguments(parser):
-    parser.add_argument("--name", default="you", help="Whom to greet (default: you).")
+    parser.add_argument("--name", default="you", help="Whom to greet.")
 
 
 @command("hello", add_arguments, "kvae hello --name Ada")

@@ -6,6 +6,7 @@ import os
 import sys
 
 from kvae.cli.command import COMMANDS
+from kvae.cli.help import HelpFormatter, without_unset
 from kvae.utils.register import import_modules
 from kvae.utils.terminal import printable, say
 from kvae.version import __version__
@@ -18,11 +19,14 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments, **options):
         # Read as abbreviations, options that a command lacks would be taken for others of it.
-        super().__init__(*arguments, allow_abbrev=False, **options)
+        options |= {"allow_abbrev": False, "add_help": False, "formatter_class": HelpFormatter}
+        super().__init__(*arguments, **options)
+        self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
 
     def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.intermixed:
-            return super().parse_known_args(args, namespace)
+            found, rest = super().parse_known_args(args, namespace)
+            return without_unset(found), rest
         self.intermixed = False  # The other method calls this one in its turn.
         try:
             return self.parse_known_intermixed_args(args, namespace)
@@ -56,7 +60,6 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
             help=command.summary,
             description=command.description,
             epilog=command.epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == chosen:
             command.add_arguments(subparser)
@@ -68,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        argv: list of str. The words of the command line. Defaults to those of the process.
+        argv: list of str. The words of the command line. Defaults to those of the process. Without
+            any, the help is shown.
 
     Returns:
         The exit status: 0, or 1 for a check that failed, or 2 for bad input.
@@ -76,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         SystemExit: for `--help`, and for a command line that is wrong.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    argv = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     chosen = next((word for word in argv if not word.startswith("-")), None)

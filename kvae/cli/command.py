@@ -69,7 +69,7 @@ def command(
     from kvae.cli.command import command
 
     def add_arguments(parser):
-        parser.add_argument("--name", default="you", help="Whom to greet (default: you).")
+        parser.add_argument("--name", default="you", help="Whom to greet.")
 
     @command("hello", add_arguments, "kvae hello --name Ada")
     def run(arguments):

@@ -5,9 +5,11 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
+from kvae.cli.help import Unset, wrapped
 from kvae.utils import io
 from kvae.utils.terminal import printable, say
 
@@ -28,6 +30,10 @@ __all__ = [
     "stem",
     "table",
 ]
+
+# Letters, in the first column of a table and in the others. Longer words, such as hashes, may be
+# split.
+_WHOLE = (40, 24)
 
 
 def quiet_tensorflow(begin=None):
@@ -120,16 +126,17 @@ def add_model(parser) -> None:
 def add_limit(parser) -> None:
     """Adds `--limit`, for a quick look."""
     parser.add_argument(
-        "--limit", type=positive, help="Use only the first examples, this many of them."
+        "--limit",
+        type=positive,
+        default=Unset("all"),
+        help="Use only the first examples, this many of them.",
     )
 
 
 def add_seed(parser, default: int | None) -> None:
     """Adds `--seed`; without a default it is the card's."""
-    shown = "the card's, or 0" if default is None else default
-    parser.add_argument(
-        "--seed", type=from_0, default=default, help=f"Draw by this seed (default: {shown})."
-    )
+    shown = Unset("the card's, or 0") if default is None else default
+    parser.add_argument("--seed", type=from_0, default=shown, help="Draw by this seed.")
 
 
 def stem(model: str) -> str:
@@ -201,21 +208,41 @@ def show(result, folder, facts: dict | None) -> None:
 
 
 def table(title: str, columns, rows) -> None:
-    """Prints a table; numbers are right-aligned."""
+    """Prints a table; numbers are right-aligned.
+
+    Where it would have to split names to fit into the terminal, it prints a list instead.
+    """
     from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    view = Table(box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        numeric = rows and all(isinstance(row[index], (int, float)) for row in rows)
-        view.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        view.add_row(*("" if cell is None else escape(printable(cell)) for cell in row))
+    cells = [["" if cell is None else printable(cell) for cell in row] for row in rows]
+    needed = [
+        min(max(len(word) for text in column for word in text.split() or [""]), _WHOLE[index > 0])
+        for index, column in enumerate(zip(columns, *cells, strict=True))
+    ]
     # A pipe has no width: give it enough that no cell wraps.
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
+    console = Console(width=width, highlight=False)
     console.print(f"[bold]{escape(printable(title))}[/bold]")
+    if sum(needed) + 3 * len(needed) > width:
+        for name, *values in cells:
+            texts = [f"{name}: {values[0]}"]
+            if len(values) > 1:
+                console.print(f"\n[bold]{escape(name)}[/bold]", soft_wrap=True)
+                pairs = zip(columns[1:], values, strict=True)
+                texts = [f"{key}: {value}" if key else value for key, value in pairs if value]
+            for line in (line for text in texts for line in wrapped(text, width - 2)):
+                console.print(line, markup=False, soft_wrap=True)
+        return
+    view = Table(box=box.SIMPLE_HEAD)
+    for index, (column, least) in enumerate(zip(columns, needed, strict=True)):
+        numeric = rows and all(isinstance(row[index], (int, float)) for row in rows)
+        justify = "right" if numeric else "left"
+        view.add_column(column, justify=justify, overflow="fold", min_width=least)
+    for row in cells:
+        view.add_row(*map(escape, row))
     console.print(view)
 
 

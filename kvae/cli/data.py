@@ -5,6 +5,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from kvae.cli import common
+from kvae.cli.help import Unset
 from kvae.utils.names import event_words, shown_names
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ def add_data(parser, default: str = "the card's or the training's, or digits") -
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help=f"Use this data set: {', '.join(datasets.names())} (default: {default}).",
+        default=Unset(default),
+        help=f"Use this data set: {', '.join(datasets.names())}.",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
+        default=Unset("the data set"),
         help="Use your own data: a folder of images (subfolders are their classes), a folder that "
         "kvae.datasets.write_shards wrote, or a .npy, .npz, .csv, .tsv or .parquet file. "
         "Subfolders or files named train, validation and test are the splits; else a tenth each "
@@ -47,8 +50,9 @@ def add_data(parser, default: str = "the card's or the training's, or digits") -
     parser.add_argument(
         "--binarize",
         choices=("none", "static", "dynamic"),
+        default=Unset("what suits the model"),
         help="Make pixels 0 or 1: once by chance (static), anew in each epoch (dynamic) or not at "
-        "all (none). Defaults to what suits the model.",
+        "all (none).",
     )
 
 
@@ -62,12 +66,14 @@ def add_reading(parser) -> None:
         nargs=3,
         type=common.positive,
         metavar=("HEIGHT", "WIDTH", "CHANNELS"),
-        help="Bring the images of --data to this shape (default: the shape that all of them have).",
+        default=Unset("the shape that all of them have"),
+        help="Bring the images of --data to this shape.",
     )
     parser.add_argument(
         "--fit",
         choices=FITS,
-        help="Bring images to that shape in this way (default: stretch); crop keeps their "
+        default=Unset(FITS[0]),
+        help="Bring images to that shape in this way; crop keeps their "
         "proportions and cuts off what sticks out.",
     )
     parser.add_argument(
@@ -75,9 +81,11 @@ def add_reading(parser) -> None:
         nargs="+",
         type=columns,
         metavar="NAME=KIND",
-        help=f"Take these columns of a table as {', '.join(KINDS[:-1])} or {KINDS[-1]} (default: 0 "
-        "and 1 as bernoulli, texts and up to ten different whole numbers as categorical, other "
-        "numbers as gaussian).",
+        default=Unset(
+            "0 and 1 are bernoulli, texts and up to ten different whole numbers categorical, other "
+            "numbers gaussian"
+        ),
+        help=f"Take these columns of a table as {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
     )
     parser.add_argument(
         "--conditional",
@@ -195,7 +203,7 @@ def training_data(arguments) -> TrainingData:
 
 def add_label(parser, text: str) -> None:
     """Adds `--label`, a class by its name or number."""
-    parser.add_argument("--label", metavar="CLASS", help=text)
+    parser.add_argument("--label", metavar="CLASS", default=Unset("every class"), help=text)
 
 
 def add_sampler(parser) -> None:
@@ -203,6 +211,7 @@ def add_sampler(parser) -> None:
     parser.add_argument(
         "--sampler",
         metavar="NAME",
+        default=Unset("the model's prior"),
         help="Fit a density to the codes of the training data and sample from it instead of the "
         f"model's prior: {', '.join(SAMPLERS)}.",
     )

@@ -12,14 +12,12 @@ PRETRAINED = "conv_vae.mnist"  # The model that the demo loads and exports.
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument(
-        "-o", "--output", default="demo", help="Write into this folder (default: demo)."
-    )
+    parser.add_argument("-o", "--output", default="demo", help="Write into this folder.")
     parser.add_argument(
         "--epochs",
         type=common.positive,
         default=80,
-        help="Train for this many epochs (default: 80).",
+        help="Train for this many epochs.",
     )
     common.add_seed(parser, default=0)
 

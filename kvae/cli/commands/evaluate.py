@@ -3,6 +3,7 @@
 from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils import io
 from kvae.utils.terminal import say
 
@@ -16,24 +17,26 @@ def add_arguments(parser) -> None:
         "--split",
         default="test",
         choices=SPLITS,
-        help="Measure on this part of the data (default: test).",
+        help="Measure on this part of the data.",
     )
     parser.add_argument(
         "--samples",
         type=common.positive,
-        help="Use this many importance samples (default: as many as the card, or 1000).",
+        default=Unset("as many as for the card, or 1000"),
+        help="Use this many importance samples.",
     )
     common.add_limit(parser)
     parser.add_argument(
         "--batch-size",
         type=common.positive,
         default=100,
-        help="Evaluate this many examples at a time (default: 100).",
+        help="Evaluate this many examples at a time.",
     )
     common.add_seed(parser, default=None)
     parser.add_argument(
         "--cache",
         metavar="FILE",
+        default=Unset("no file"),
         help="Keep finished batches of log p(x) in this file. The same command goes on from there "
         "when it was stopped.",
     )
@@ -66,6 +69,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="DIR",
+        default=Unset("no files"),
         help="Also write result.json, result.md and pictures into this folder.",
     )
     common.add_json(parser)

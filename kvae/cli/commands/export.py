@@ -5,6 +5,7 @@ import pathlib
 from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils.register import import_modules
 from kvae.utils.terminal import say
 
@@ -45,78 +46,82 @@ def add_arguments(parser) -> None:
         "directory",
         nargs="?",
         metavar="PATH",
-        help="Where to write. This is the same as --output.",
+        help="The file or folder to write. This is the same as --output.",
     )
     parser.add_argument(
         "-f",
         "--format",
         choices=tuple(formats),
         default="saved_model",
-        help="What to write (default: saved_model). A repository is a folder that TensorFlow "
+        help="What to write. A repository is a folder that TensorFlow "
         "Serving runs as it is; web is a page for the browser.",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
-        help=f"Where to write (default: {', '.join(outputs)}).",
+        default=Unset(", ".join(outputs)),
+        help="Write into this file or folder.",
     )
     parser.add_argument(
         "--name",
-        help="Call the model by this name in the repository (default: MODEL). For repositories.",
+        default=Unset("that of MODEL"),
+        help="Call the model by this name in the repository. For repositories.",
     )
     parser.add_argument(
         "--keep",
         metavar="N",
         type=common.positive,
+        default=Unset("all are kept"),
         help="Remove all but the newest N versions. For repositories.",
     )
     parser.add_argument(
         "--version",
         type=common.positive,
-        help="Write this version (default: the next one). For SavedModels.",
+        default=Unset("the next one"),
+        help="Write this version. For SavedModels.",
     )
     parser.add_argument(
         "--preprocessing",
         choices=PREPROCESSING,
-        help="Take images from clients in this form (default: float32); png takes PNG and JPEG "
+        default=Unset(PREPROCESSING[0]),
+        help="Take images from clients in this form; png takes PNG and JPEG "
         "files. For SavedModels and repositories.",
     )
     parser.add_argument(
         "--fit",
         choices=("stretch", "crop"),
         default="stretch",
-        help="Bring image files to the model's size in this way (default: stretch). For "
-        "--preprocessing png.",
+        help="Bring image files to the model's size in this way. For --preprocessing png.",
     )
     parser.add_argument(
         "--precision",
         default="float32",
         choices=tuple(PRECISIONS),
-        help="Store weights in this precision (default: float32). For TFLite files and pages.",
+        help="Store weights in this precision. For TFLite files and pages.",
     )
     parser.add_argument(
         "--batch-size",
         type=common.positive,
         default=1,
-        help="Fix the number of rows of a call (default: 1). For TFLite files.",
+        help="Fix the number of rows of a call. For TFLite files.",
     )
     parser.add_argument(
         "--parts",
         choices=PARTS,
         default="decoder",
-        help="Write these networks (default: decoder). For TFLite and ONNX files.",
+        help="Write these networks. For TFLite and ONNX files.",
     )
     parser.add_argument(
         "--calibrate",
         metavar="DATASET",
-        help="Set the ranges of int8 by images of this data set (default: the zoo model's own, or "
-        "samples of the prior). For TFLite files.",
+        default=Unset("that of the zoo's model, or samples of the prior"),
+        help="Set the ranges of int8 by images of this data set. For TFLite files.",
     )
     parser.add_argument(
         "--dataset",
-        help="Show images of this data set on the page, or measure the TFLite file with them "
-        "(default: the model's own).",
+        default=Unset("the model's own"),
+        help="Show images of this data set on the page, or measure the TFLite file with them.",
     )
     parser.add_argument(
         "--no-verify", action="store_true", help="Do not run what was written to check its numbers."

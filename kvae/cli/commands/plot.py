@@ -3,6 +3,7 @@
 from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
 _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "interpolation")
@@ -16,15 +17,21 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "-n",
         type=common.positive,
+        default=Unset("what suits the picture"),
         help="Draw this many images, or this many along each side.",
     )
     parser.add_argument(
         "--label",
         type=int,
+        default=Unset("every class"),
         help="Draw this class. For samples, interpolation and manifold of conditional models.",
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="Write this .png file (default: KIND.png)."
+        "-o",
+        "--output",
+        metavar="FILE",
+        default=Unset("KIND.png"),
+        help="Write this .png file.",
     )
     common.add_json(parser)
 

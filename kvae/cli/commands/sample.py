@@ -5,38 +5,38 @@ import pathlib
 from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
     common.add_model(parser)
-    parser.add_argument(
-        "-n", type=common.positive, default=100, help="Make this many samples (default: 100)."
-    )
+    parser.add_argument("-n", type=common.positive, default=100, help="Make this many samples.")
     common.add_seed(parser, default=0)
     parser.add_argument(
         "--temperature",
         type=common.number_from_0,
         default=1.0,
-        help="Multiply the prior's noise by this number (default: 1).",
+        help="Multiply the prior's noise by this number.",
     )
     parser.add_argument(
         "--label",
         type=int,
-        help="Sample this class of a conditional model. A picture shows a row of each class by "
-        "default.",
+        default=Unset("a row of each class in a picture"),
+        help="Sample this class of a conditional model.",
     )
     parser.add_argument(
         "--kind",
         default="mean",
         choices=("mean", "mode", "sample"),
-        help="Show the mean or the mode of p(x|z), or draw from it (default: mean).",
+        help="Show the mean or the mode of p(x|z), or draw from it.",
     )
     own.add_sampler(parser)
     own.add_data(parser)
     parser.add_argument(
         "--save",
         metavar="FILE.keras",
+        default=Unset("no file"),
         help="Save the model with the prior that --sampler fits.",
     )
     parser.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(parser) -> None:
         "--output",
         metavar="FILE",
         default="samples.png",
-        help="Write a .png picture or a .npy array (default: samples.png).",
+        help="Write a .png picture or a .npy array.",
     )
     common.add_json(parser)
 

@@ -7,6 +7,7 @@ import tempfile
 
 from kvae.cli import common
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
 
@@ -30,25 +31,27 @@ def add_arguments(parser) -> None:
         help="A zoo name, a .keras file, a model repository or a folder of SavedModel versions.",
     )
     parser.add_argument(
-        "--name", help="Call the model by this name in requests (default: as it is called)."
+        "--name",
+        default=Unset("its own"),
+        help="Call the model by this name in requests.",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="Listen on this address (default: %(default)s). 0.0.0.0 is every interface, and the "
+        help="Listen on this address. 0.0.0.0 is every interface, and the "
         "only address that tensorflow_model_server knows.",
     )
     parser.add_argument(
         "--port",
         type=_port,
         default=8501,
-        help="Answer REST calls on this port (default: %(default)s).",
+        help="Answer REST calls on this port.",
     )
     parser.add_argument(
         "--grpc-port",
         type=_port,
         default=8500,
-        help="Answer gRPC calls on this port (default: %(default)s).",
+        help="Answer gRPC calls on this port.",
     )
     parser.add_argument(
         "--no-grpc",
@@ -59,23 +62,23 @@ def add_arguments(parser) -> None:
         "--backend",
         choices=("auto", *BACKENDS),
         default="auto",
-        help="Serve with this program (default: TensorFlow Serving on the PATH, else its Docker "
-        "image, else a server for development).",
+        help="Serve with this program; auto is TensorFlow Serving on the PATH, else its Docker "
+        "image, else a server for development.",
     )
-    parser.add_argument("--image", help=f"Run this Docker image (default: {IMAGE}).")
+    parser.add_argument("--image", default=IMAGE, help="Run this Docker image.")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=common.positive_number,
         default=30.0,
-        help="Give up on a request after this time (default: 30).",
+        help="Give up on a request after this time.",
     )
     parser.add_argument(
         "--max-request-mb",
         metavar="MB",
         type=common.positive_number,
         default=64.0,
-        help="Refuse larger requests (default: 64). For the development server.",
+        help="Refuse larger requests. For the development server.",
     )
 
 
@@ -90,7 +93,7 @@ def run(arguments) -> int:
 
     The command prints the addresses and serves until it is interrupted.
     """
-    from export.serving import addresses, backends, repository, stubs
+    from export.serving import addresses, backends, stubs
     from export.serving.limits import Limits
 
     # Before the model is loaded, which takes longer.
@@ -107,9 +110,8 @@ def run(arguments) -> int:
         if backend == "development":
             return _development(arguments, models, host, limits, grpc)
         if backend == "docker":
-            image = arguments.image or repository.IMAGE
             manager = backends.docker_command(
-                models, host, arguments.port, arguments.grpc_port, limits, image
+                models, host, arguments.port, arguments.grpc_port, limits, arguments.image
             )
         else:
             manager = backends.model_server_command(

@@ -4,6 +4,7 @@ import time
 
 from kvae.cli import common
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils import io
 from kvae.utils.terminal import say
 
@@ -17,8 +18,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="Use this dataset (default: the study's usual one). With all, studies that are not "
-        "made on it are left out.",
+        default=Unset("the study's usual one"),
+        help="Use this data set. With all, studies that are not made on it are left out.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="Take seconds instead of minutes, for a first look."
@@ -29,14 +30,14 @@ def add_arguments(parser) -> None:
         "--output",
         metavar="DIR",
         default="studies",
-        help="Write the reports into this folder (default: studies).",
+        help="Write the reports into this folder.",
     )
     parser.add_argument(
         "--cache",
         metavar="DIR",
         default="runs/studies",
         help="Keep trained models in this folder, so that the same command goes on where it was "
-        "stopped (default: runs/studies).",
+        "stopped.",
     )
     common.add_json(parser)
 

@@ -3,6 +3,8 @@
 from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
+from kvae.cli.help import Unset
+from kvae.utils import io
 from kvae.utils import io, optional
 
 
@@ -14,35 +16,38 @@ def add_arguments(parser) -> None:
         nargs="+",
         type=common.number_from_0,
         default=[0.25, 0.5, 1.0, 2.0, 4.0],
-        help="Try these weights of the KL (default: 0.25 0.5 1 2 4).",
+        help="Try these weights of the KL.",
     )
     parser.add_argument(
         "--latent-dim",
         nargs="+",
         type=common.positive,
         default=[2, 8],
-        help="Try these numbers of latent dimensions (default: 2 8).",
+        help="Try these numbers of latent dimensions.",
     )
     parser.add_argument(
         "--search",
         choices=("grid", "random", "bayesian"),
         default="grid",
-        help="Choose the pairs to try in this way (default: grid).",
+        help="Choose the pairs to try in this way.",
     )
     parser.add_argument(
-        "--trials", type=common.positive, help="Try at most this many pairs (default: all)."
+        "--trials",
+        type=common.positive,
+        default=Unset("all"),
+        help="Try at most this many pairs.",
     )
     parser.add_argument(
         "--epochs",
         type=common.positive,
         default=20,
-        help="Train each model for this many epochs (default: 20).",
+        help="Train each model for this many epochs.",
     )
     parser.add_argument(
         "--batch-size",
         type=common.positive,
         default=128,
-        help="Use this many examples in each step (default: 128).",
+        help="Use this many examples in each step.",
     )
     common.add_limit(parser)
     common.add_seed(parser, default=0)
@@ -50,8 +55,8 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="DIR",
-        help="Keep the sweep in this folder. The same command goes on from there (default: "
-        "sweeps/NAME).",
+        default=Unset("sweeps/NAME"),
+        help="Keep the sweep in this folder. The same command goes on from there.",
     )
     common.add_json(parser)
 

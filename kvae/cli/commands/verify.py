@@ -2,6 +2,7 @@
 
 from kvae.cli import common
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
 
@@ -9,7 +10,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("path", help="A SavedModel folder, or a .tflite or .onnx file.")
     parser.add_argument(
         "--model",
-        help="Compare with this model, a zoo name or a .keras file (default: only run the file).",
+        default=Unset("none, so the file is only run"),
+        help="Compare with this model, a zoo name or a .keras file.",
     )
     parser.add_argument(
         "--gpu",
