@@ -44,7 +44,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _format_usage(self, usage, actions, groups, prefix):
         """Leaves the options out where they have no room; they follow below in any case."""
-        if usage is None and self._width < _NARROW:
+        if usage is None and prefix is None and self._width < _NARROW:
             places = [action for action in actions if not action.option_strings]
             values = (
                 self._format_args(action, self._get_default_metavar_for_positional(action))

@@ -4,7 +4,6 @@ from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
-from kvae.utils import io
 from kvae.utils import io, optional
 
 
@@ -20,6 +19,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--latent-dim",
+        metavar="SIZE",
         nargs="+",
         type=common.positive,
         default=[2, 8],
