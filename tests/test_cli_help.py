@@ -1,12 +1,16 @@
 """The register of commands, and what their help says."""
 
+import io
+import pathlib
+import re
 import shlex
 import sys
 
 import pytest
 
+import zoo
 from kvae import cli
-from kvae.cli import data, main
+from kvae.cli import checks, common, main
 from kvae.cli.command import COMMANDS, command
 from kvae.cli.help import Unset
 from kvae.utils.register import import_modules
@@ -125,10 +129,14 @@ def test_kvae_alone_shows_the_help(capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_examples_parse(name):
+def test_examples_parse(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for example in COMMANDS[name].examples:
         program, *words = shlex.split(example)
         assert program == "kvae" and words[0] == name
+        for path in map(pathlib.Path, set(words) - set(zoo.list_models(untrained=True))):
+            path.parent.mkdir(parents=True, exist_ok=True)  # What the example is of.
+            path.write_text("") if path.suffix else path.mkdir(exist_ok=True)
         assert cli._parser(name).parse_args(words).run is COMMANDS[name].run
 
 
@@ -149,10 +157,124 @@ def test_the_list_of_commands_shows_the_first_sentence_of_each(capsys):
     assert all(f"{name} {COMMANDS[name].summary}" in text for name in NAMES)
 
 
-def test_samplers_are_those_of_the_register():
-    from kvae import samplers
+def test_names_that_are_read_from_sources_are_those_of_the_registers():
+    from kvae import likelihoods, objectives, posteriors, priors, samplers, studies
 
-    assert list(data.SAMPLERS) == list(samplers.names())
+    found = {
+        "architecture": zoo.list_architectures(),
+        "likelihood": likelihoods.names(),
+        "objective": objectives.names(),
+        "posterior": posteriors.names(),
+        "prior": priors.names(),
+        "sampler": samplers.names(),
+        "study": studies.names(),
+    }
+    assert {kind: checks.registered(kind) for kind in found} == {
+        kind: tuple(names) for kind, names in found.items()
+    }
+    assert zoo.list_recipes() == zoo.list_models(untrained=True)  # By which recipes are checked.
+
+
+# Every command that loads TensorFlow, and what it is told at once.
+LOADING = (
+    "demo",
+    "evaluate dense_vae.digits",
+    "export dense_vae.digits",
+    "plot dense_vae.digits samples",
+    "sample dense_vae.digits",
+    "serve dense_vae.digits --port 0 --no-grpc --backend development",
+    "study why-sample",
+    "sweep dense_vae",
+    "train dense_vae",
+    "verify .",
+)
+WRONG = {
+    "evaluate dense_vae.digit": "Unknown model 'dense_vae.digit'. Did you mean 'dense_vae.digits'",
+    "evaluate none.keras": "There is no model file none.keras",
+    "evaluate dense_vae.digits --dataset digit": "Unknown dataset 'digit'. Did you mean 'digits'",
+    "evaluate dense_vae.digits --data none": "There is no none: give --data a folder of images",
+    "evaluate dense_vae.digits --sampler gnn": "Unknown sampler 'gnn'. Known: flow, ",
+    "evaluate dense_vae.digits -o file/below": "file is a file, not a folder",
+    "evaluate dense_vae.digits --cache folder": "folder is a folder: give a file",
+    "export folder": "folder is a folder, not a model",
+    "export dense_vae.digits -f pdf": "invalid choice: 'pdf'",
+    "export dense_vae.digits -o file/below": "file is a file, not a folder",
+    "plot dense_vae.digits samples -o file/a.png": "file is a file, not a folder",
+    "sample none/model": "There is no none/model",
+    "serve none": "Unknown model 'none'",
+    "study why-sampl": "Unknown study 'why-sampl'. Did you mean 'why-sample'",
+    "sweep dense": "Unknown architecture 'dense'. Did you mean 'dense_vae'",
+    "verify none.tflite": "There is no none.tflite",
+    "verify file --model none.keras": "There is no model file none.keras",
+}
+
+
+def test_arguments_are_checked_before_tensorflow_is_imported(run_python, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    run_python(
+        f"""
+import contextlib, io, os, shlex, sys
+from kvae.cli import main
+
+class Blocked:
+    def find_spec(self, name, *_):
+        if name in ("tensorflow", "keras"):
+            raise ImportError("TensorFlow is not for this test")
+
+sys.meta_path.insert(0, Blocked())
+os.chdir({str(tmp_path)!r})
+
+def told(line):
+    with contextlib.redirect_stderr(io.StringIO()) as text:
+        try:
+            status = main(shlex.split(line))
+        except SystemExit as stop:
+            status = stop.code
+    assert status == 2, line
+    return text.getvalue()
+
+for line, message in {WRONG!r}.items():
+    text = told(line)
+    assert message in text and text.count("\\n") == 1, (line, text)
+for line in {LOADING!r}:
+    first, last = told(line).splitlines()
+    assert first == "Loading TensorFlow …", (line, first)
+    assert "is not for this test" in last, (line, last)
+"""
+    )
+
+
+class _Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_on_a_terminal_shows_the_epoch_and_the_figures(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", _Screen())
+    figures = "loss 98.123, validation 99.012"
+    with common.progress("training conv_vae.mnist_hierarchical", 20, "epoch") as update:
+        update(3, figures)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sys.stderr.getvalue())
+    lines = re.split(r"[\r\n]+", text)
+    assert any(line.startswith("epoch 3/20 ") and figures in line for line in lines)
+    assert max(map(len, lines)) <= 60
+
+
+def test_progress_without_a_terminal_is_a_line_an_epoch(monkeypatch, capsys):
+    with common.progress("training x", 2, "epoch") as update:
+        update(1, "loss 2.000")
+        update(2, "loss 1.000")
+    lines = ["training x", "epoch 1/2: loss 2.000", "epoch 2/2: loss 1.000"]
+    assert capsys.readouterr().err.splitlines() == lines
+    with common.progress("evaluating x", 3000) as update:
+        update(1000)  # Nobody waits long for it.
+        monkeypatch.setattr(common, "_SILENCE", 0.0)
+        update(2000)
+    lines = ["evaluating x", "evaluating x: 2,000/3,000"]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 OUTSIDE = '''

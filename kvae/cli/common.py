@@ -8,7 +8,9 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 
+from kvae.cli import checks
 from kvae.cli.help import Unset, wrapped
 from kvae.utils import io
 from kvae.utils.terminal import printable, say
@@ -19,6 +21,7 @@ __all__ = [
     "add_model",
     "add_seed",
     "card_of",
+    "epochs",
     "from_0",
     "load_model",
     "number_from_0",
@@ -29,15 +32,22 @@ __all__ = [
     "quiet_tensorflow",
     "stem",
     "table",
+    "tell",
 ]
 
 # Letters, in the first column of a table and in the others. Longer words, such as hashes, may be
 # split.
 _WHOLE = (40, 24)
+_SILENCE = 10.0  # Seconds between two lines of progress without figures.
+# In columns: the time that remains with the gaps around it, and the lengths of a bar of progress.
+_CLOCK, _SHORTEST, _LONGEST = 11, 4, 30
+_NARROW = 50  # Columns. Below, progress has no bar.
 
 
 def quiet_tensorflow(begin=None):
     """Imports TensorFlow and runs a first operation without the noise of its start-up.
+
+    It says so first, on standard error, because that takes from five seconds to a minute.
 
     Its C++ side writes to file descriptor 2 before any log level applies; the descriptor points to
     a temporary file meanwhile, which is shown if the import fails.
@@ -48,7 +58,7 @@ def quiet_tensorflow(begin=None):
     if "tensorflow" in sys.modules:
         return None if begin is None else begin()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
+    tell("Loading TensorFlow …")
     with tempfile.TemporaryFile() as log:
         saved = os.dup(2)
         os.dup2(log.fileno(), 2)
@@ -66,6 +76,11 @@ def quiet_tensorflow(begin=None):
                 log.seek(0)
                 sys.stderr.write(log.read().decode(errors="replace"))
     return result
+
+
+def tell(text: str) -> None:
+    """Says at once, on standard error, what a command does."""
+    say(text, file=sys.stderr, flush=True)
 
 
 def positive(text: str) -> int:
@@ -119,6 +134,7 @@ def add_model(parser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
+        type=checks.model,
         help="A name of `kvae list`, a .keras file, or hf://user/repo for the Hugging Face Hub.",
     )
 
@@ -146,32 +162,19 @@ def stem(model: str) -> str:
 
 def load_model(name: str):
     """Loads a zoo model by its name, or a `.keras` file by its path."""
+    checks.check_model(name)
     quiet_tensorflow()
     path = pathlib.Path(name)
     if path.suffix == ".keras" or path.exists():
         from kvae.models import VAE
         from kvae.models.loading import load_model as load_file
 
-        if path.is_dir():
-            raise ValueError(
-                f"{path} is a folder, not a model: give a .keras file or a name of `kvae list`."
-            )
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no model file {path}. Give the path of a .keras file, or a name of "
-                "`kvae list`."
-            )
         model = load_file(path)
         if not isinstance(model, VAE):
             raise ValueError(f"{path} holds a {type(model).__name__}, not a kvae.VAE.")
         return model
     import zoo
-    from zoo import hub
 
-    if os.sep in name and not hub.is_address(name):
-        raise FileNotFoundError(
-            f"There is no {name}. Give the path of a .keras file, or a name of `kvae list`."
-        )
     return zoo.load(name)
 
 
@@ -247,25 +250,79 @@ def table(title: str, columns, rows) -> None:
 
 
 @contextlib.contextmanager
-def progress(text: str, total: int):
-    """Gives a function that moves a progress bar (on standard error) to a number of steps."""
+def progress(text: str, total: int, unit: str = ""):
+    """Gives a function that tells, on standard error, how many steps are done.
+
+    On a terminal it moves a bar. Elsewhere it prints a line for each step that has figures, such as
+    an epoch, and for others a line now and then.
+
+    Args:
+        text: str. What is done, e.g. `"evaluating conv_vae.mnist"`.
+        total: int. The number of steps.
+        unit: str. What a step is, e.g. `"epoch"`. Defaults to nothing.
+
+    Yields:
+        `update(done, figures=None)`. The figures are a text such as `"loss 98.123"`.
+    """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(printable(text), total=total)
-
-        def update(done: int, description: str | None = None) -> None:
-            bar.update(task, completed=done, description=description and printable(description))
-
+    with (_bar if console.is_terminal else _lines)(console, text, total, unit) as update:
         yield update
+
+
+def _count(done: int, total: int, unit: str) -> str:
+    return f"{unit} {done:,}/{total:,}".lstrip()
+
+
+@contextlib.contextmanager
+def _lines(console, text: str, total: int, unit: str):
+    told = time.monotonic()
+    tell(text)
+
+    def update(done: int, figures: str | None = None) -> None:
+        nonlocal told
+        if figures or time.monotonic() - told >= _SILENCE:
+            told = time.monotonic()
+            tell(
+                f"{_count(done, total, unit) if figures else text}: "
+                f"{figures or _count(done, total, unit)}"
+            )
+
+    yield update
+
+
+@contextlib.contextmanager
+def _bar(console, text: str, total: int, unit: str):
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar, words = BarColumn(), TextColumn("{task.fields[words]}", markup=False)
+    # What has room in a narrow terminal: the count, and the figures.
+    between = () if console.width < _NARROW else (bar, TimeRemainingColumn())
+    taken = 1 if console.width < _NARROW else _CLOCK + _SHORTEST
+    count = TextColumn("{task.description}", markup=False)
+
+    def fields(done: int, figures: str | None = None) -> dict:
+        counted, told = _count(done, total, unit), printable(figures or text)
+        room = console.width - len(counted) - taken
+        if len(told) > room:
+            told = f"{told[: max(room - 1, 0)]}…"
+        bar.bar_width = min(_SHORTEST + room - len(told), _LONGEST)
+        return {"completed": done, "description": counted, "words": told}
+
+    with Progress(count, *between, words, console=console) as view:
+        task = view.add_task(total=total, **fields(0))
+        yield lambda done, figures=None: view.update(task, **fields(done, figures))
+
+
+def epochs(update):
+    """Returns a Keras callback that tells each epoch, and its losses, to `progress`."""
+    import keras
+
+    def told(epoch, logs):
+        figures = f"loss {logs['loss']:.3f}"
+        if "val_loss" in logs:
+            figures += f", validation {logs['val_loss']:.3f}"
+        update(epoch + 1, figures)
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=told)

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli.help import Unset
 from kvae.utils.names import event_words, shown_names
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from kvae.datasets import Schema
 
 __all__ = [
-    "SAMPLERS",
     "add_data",
     "add_label",
     "add_sampler",
@@ -24,9 +23,6 @@ __all__ = [
     "path_of",
 ]
 
-# Named here, because samplers import TensorFlow; a test holds them to the register.
-SAMPLERS = ("flow", "gaussian_mixture", "gmm", "kmeans", "prior", "two_stage", "uniform_sphere")
-
 
 def add_data(parser, default: str = "the card's or the training's, or digits") -> None:
     """Adds `--dataset`, which names all that there are, `--data` and `--binarize`."""
@@ -35,12 +31,14 @@ def add_data(parser, default: str = "the card's or the training's, or digits") -
     parser.add_argument(
         "--dataset",
         metavar="NAME",
+        type=checks.dataset,
         default=Unset(default),
         help=f"Use this data set: {', '.join(datasets.names())}.",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
+        type=checks.data,
         default=Unset("the data set"),
         help="Use your own data: a folder of images (subfolders are their classes), a folder that "
         "kvae.datasets.write_shards wrote, or a .npy, .npz, .csv, .tsv or .parquet file. "
@@ -211,9 +209,10 @@ def add_sampler(parser) -> None:
     parser.add_argument(
         "--sampler",
         metavar="NAME",
+        type=checks.named("sampler"),
         default=Unset("the model's prior"),
         help="Fit a density to the codes of the training data and sample from it instead of the "
-        f"model's prior: {', '.join(SAMPLERS)}.",
+        f"model's prior: {', '.join(checks.registered('sampler'))}.",
     )
 
 
@@ -255,20 +254,13 @@ def path_of(arguments) -> pathlib.Path | None:
     """Returns the path of `--data`, absolute; `None` where it is not given.
 
     Raises:
-        FileNotFoundError: if there is nothing.
         ValueError: where a data set is named as well.
     """
     if arguments.data is None:
         return None
     if getattr(arguments, "dataset", None) is not None:
         raise ValueError("Give --dataset or --data, not both.")
-    path = pathlib.Path(arguments.data).expanduser().resolve()
-    if not path.exists():
-        raise FileNotFoundError(
-            f"There is no {path}: give --data a folder of images or shards, or a file of an array "
-            "or a table."
-        )
-    return path
+    return pathlib.Path(arguments.data).expanduser().resolve()
 
 
 def load_sampling_model(arguments):

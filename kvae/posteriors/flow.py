@@ -10,7 +10,14 @@ from kvae.posteriors.posterior import Posterior, get, register
 __all__ = ["Flow"]
 
 
-@register(variants={name: {"flows": name} for name in ("iaf", "planar", "real_nvp", "sylvester")})
+@register(
+    variants={
+        "iaf": {"flows": "iaf"},
+        "planar": {"flows": "planar"},
+        "real_nvp": {"flows": "real_nvp"},
+        "sylvester": {"flows": "sylvester"},
+    }
+)
 class Flow(SharesLatentDim, Posterior):
     """`z = f_K(… f_1(z_0))` with `z_0` from a simple posterior, the base.
 

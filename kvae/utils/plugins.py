@@ -18,7 +18,7 @@ import importlib
 import os
 from importlib import metadata
 
-__all__ = ["ENVIRONMENT", "load"]
+__all__ = ["ENVIRONMENT", "announced", "load"]
 
 ENVIRONMENT = "KVAE_PLUGINS"
 _loading: set[str] = set()
@@ -33,11 +33,7 @@ def load(group: str) -> None:
     Raises:
         ImportError: for a module that cannot be imported; the message says who named it.
     """
-    announced = dict(_entry_points(group))
-    for module in os.environ.get(ENVIRONMENT, "").split(","):
-        if module.strip():
-            announced.setdefault(module.strip(), f"the environment variable {ENVIRONMENT}")
-    for module, who in announced.items():
+    for module, who in announced(group).items():
         if module in _loading:  # It looks a name up while it is being imported.
             continue
         _loading.add(module)
@@ -49,6 +45,19 @@ def load(group: str) -> None:
             ) from error
         finally:
             _loading.discard(module)
+
+
+def announced(group: str) -> dict[str, str]:
+    """Returns the modules that are announced for a group, and who named each of them.
+
+    Args:
+        group: str. The group of the entry points, e.g. `"kvae.datasets"`.
+    """
+    found = dict(_entry_points(group))
+    for module in os.environ.get(ENVIRONMENT, "").split(","):
+        if module.strip():
+            found.setdefault(module.strip(), f"the environment variable {ENVIRONMENT}")
+    return found
 
 
 @functools.cache

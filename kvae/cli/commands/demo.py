@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli.command import command
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
@@ -12,7 +12,14 @@ PRETRAINED = "conv_vae.mnist"  # The model that the demo loads and exports.
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("-o", "--output", default="demo", help="Write into this folder.")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=checks.output_folder,
+        default="demo",
+        help="Write into this folder.",
+    )
     parser.add_argument(
         "--epochs",
         type=common.positive,
@@ -29,8 +36,8 @@ def run(arguments) -> int:
     The result is one page, index.html, with figures, pictures and the reports of the exports.
     """
     start = time.monotonic()
-    common.quiet_tensorflow()
     folder = io.writable_folder(arguments.output)
+    common.quiet_tensorflow()
 
     from kvae.utils.pages import Page
 
@@ -54,8 +61,6 @@ def run(arguments) -> int:
 
 def _train(arguments, folder, report) -> bool:
     """Trains a convolutional VAE on the embedded digits, evaluates it and draws it."""
-    import keras
-
     import zoo
     from kvae import datasets, plots, training
     from kvae.evaluation import evaluate
@@ -80,9 +85,14 @@ def _train(arguments, folder, report) -> bool:
         final_rate=0.02,
         monitor=None,
     )
-    with common.progress("training", arguments.epochs) as update:
-        bar = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: update(epoch + 1))
-        trained = training.train(vae, train, settings, validation_data=validation, callbacks=[bar])
+    with common.progress("training", arguments.epochs, "epoch") as update:
+        trained = training.train(
+            vae,
+            train,
+            settings,
+            validation_data=validation,
+            callbacks=[common.epochs(update)],
+        )
     with common.progress("evaluating", len(test)) as update:
         result = evaluate(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
     rows = figure_rows(result)

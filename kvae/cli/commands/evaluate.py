@@ -1,6 +1,6 @@
 """`kvae evaluate MODEL`."""
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -36,6 +36,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--cache",
         metavar="FILE",
+        type=checks.output_file,
         default=Unset("no file"),
         help="Keep finished batches of log p(x) in this file. The same command goes on from there "
         "when it was stopped.",
@@ -69,6 +70,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="DIR",
+        type=checks.output_folder,
         default=Unset("no files"),
         help="Also write result.json, result.md and pictures into this folder.",
     )
@@ -87,11 +89,11 @@ def run(arguments) -> int:
     Figures are in nats per example. Without options, a model of the zoo is measured as its card
     was, so that the figures agree.
     """
+    if arguments.output is not None:
+        io.writable_folder(arguments.output)
     common.quiet_tensorflow()
     from kvae.evaluation import evaluate
 
-    if arguments.output is not None:
-        io.writable_folder(arguments.output)
     model = own.load_sampling_model(arguments)
     if arguments.disentanglement:
         return _disentanglement(model, arguments)

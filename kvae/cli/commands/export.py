@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -46,6 +46,7 @@ def add_arguments(parser) -> None:
         "directory",
         nargs="?",
         metavar="PATH",
+        type=checks.output,
         help="The file or folder to write. This is the same as --output.",
     )
     parser.add_argument(
@@ -60,6 +61,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="PATH",
+        type=checks.output,
         default=Unset(", ".join(outputs)),
         help="Write into this file or folder.",
     )
@@ -115,11 +117,13 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--calibrate",
         metavar="DATASET",
+        type=checks.dataset,
         default=Unset("that of the zoo's model, or samples of the prior"),
         help="Set the ranges of int8 by images of this data set. For TFLite files.",
     )
     parser.add_argument(
         "--dataset",
+        type=checks.dataset,
         default=Unset("the model's own"),
         help="Show images of this data set on the page, or measure the TFLite file with them.",
     )

@@ -1,6 +1,6 @@
 """`kvae plot MODEL KIND`."""
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -30,6 +30,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="FILE",
+        type=checks.output_file,
         default=Unset("KIND.png"),
         help="Write this .png file.",
     )
@@ -40,7 +41,7 @@ def add_arguments(parser) -> None:
     "plot",
     add_arguments,
     "kvae plot conv_vae.mnist reconstructions",
-    "kvae plot dense_vae.mnist_2d manifold -n 20 --output plane.png",
+    "kvae plot blog_vae.mnist manifold -n 20 --output plane.png",
 )
 def run(arguments) -> int:
     """Draws reconstructions, samples, the latent space or ways through it.

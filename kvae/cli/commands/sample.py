@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -36,6 +36,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--save",
         metavar="FILE.keras",
+        type=checks.output_file,
         default=Unset("no file"),
         help="Save the model with the prior that --sampler fits.",
     )
@@ -43,6 +44,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="FILE",
+        type=checks.output_file,
         default="samples.png",
         help="Write a .png picture or a .npy array.",
     )

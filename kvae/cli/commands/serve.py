@@ -5,7 +5,7 @@ import os
 import pathlib
 import tempfile
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli.command import command
 from kvae.cli.help import Unset
 from kvae.utils.terminal import say
@@ -28,6 +28,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
+        type=checks.servable,
         help="A zoo name, a .keras file, a model repository or a folder of SavedModel versions.",
     )
     parser.add_argument(
@@ -140,9 +141,11 @@ def _models(arguments):
     model = common.load_model(arguments.model)
     import export
 
+    name = arguments.name or common.stem(arguments.model)
+    common.tell(f"Exporting {name} …")
     with tempfile.TemporaryDirectory(prefix="kvae-serve-") as folder:
         os.chmod(folder, 0o755)  # A server in a container may be another user.
-        export.publish(model, folder, arguments.name or common.stem(arguments.model), verify=False)
+        export.publish(model, folder, name, verify=False)
         yield repository.find_models(folder)
 
 

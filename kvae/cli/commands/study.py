@@ -2,7 +2,7 @@
 
 import time
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli.command import command
 from kvae.cli.help import Unset
 from kvae.utils import io
@@ -13,6 +13,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "name",
         metavar="NAME",
+        type=_study,
         help="The study, all for each of them, or list for their names and questions.",
     )
     parser.add_argument(
@@ -29,17 +30,24 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="DIR",
+        type=checks.output_folder,
         default="studies",
         help="Write the reports into this folder.",
     )
     parser.add_argument(
         "--cache",
         metavar="DIR",
+        type=checks.output_folder,
         default="runs/studies",
         help="Keep trained models in this folder, so that the same command goes on where it was "
         "stopped.",
     )
     common.add_json(parser)
+
+
+def _study(text: str) -> str:
+    """The name of a study, or a word for several."""
+    return text if text in ("all", "list") else checks.named("study")(text)
 
 
 @command("study", add_arguments, "kvae study list", "kvae study why-sample --quick")

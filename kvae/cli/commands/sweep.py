@@ -1,6 +1,6 @@
 """`kvae sweep ARCHITECTURE`."""
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -8,7 +8,11 @@ from kvae.utils import io, optional
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("architecture", help="An architecture of the zoo, e.g. dense_vae.")
+    parser.add_argument(
+        "architecture",
+        type=checks.named("architecture"),
+        help="An architecture of the zoo, e.g. dense_vae.",
+    )
     own.add_data(parser, default="digits")
     parser.add_argument(
         "--beta",
@@ -55,6 +59,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="DIR",
+        type=checks.output_folder,
         default=Unset("sweeps/NAME"),
         help="Keep the sweep in this folder. The same command goes on from there.",
     )

@@ -1,15 +1,18 @@
 """`kvae verify PATH`."""
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli.command import command
 from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("path", help="A SavedModel folder, or a .tflite or .onnx file.")
+    parser.add_argument(
+        "path", type=checks.existing, help="A SavedModel folder, or a .tflite or .onnx file."
+    )
     parser.add_argument(
         "--model",
+        type=checks.model,
         default=Unset("none, so the file is only run"),
         help="Compare with this model, a zoo name or a .keras file.",
     )
