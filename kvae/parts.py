@@ -1,12 +1,14 @@
 """The base of posteriors, priors, likelihoods, objectives and flows, and their registers."""
 
+import ast
 import functools
+import inspect
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import keras
 
-from kvae.utils import arguments, plugins
+from kvae.utils import arguments, names, plugins
 from kvae.utils.register import Register, import_modules
 
 __all__ = ["Part", "PartRegister", "SharesLatentDim", "import_parts", "load_plugins", "resolve"]
@@ -21,7 +23,12 @@ class Part(keras.layers.Layer):
     included, because densities lose their meaning in half precision. Keras casts their inputs.
 
     Constructors of subclasses get NumPy scalars as Python numbers (`kvae.utils.arguments`).
+
+    A class may give `words`, by which its settings are chosen in names of the form `NAME:WORD`, as
+    of `"gaussian:learned"`: a dict from each word to the arguments that it stands for.
     """
+
+    words: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -145,15 +152,18 @@ def resolve(register: Register, identifier, base: type):
 
     Args:
         register: `Register`. What the names stand for.
-        identifier: str, an instance of `base`, or its serialized config.
+        identifier: str, an instance of `base`, or its serialized config. A name may be followed by
+            arguments, `"NAME:ARGUMENT,…"`: a word of the class (`"gaussian:learned"`), values in
+            the order of the constructor (`"vamp:50"`), or values by name (`"iwae:num_samples=5"`,
+            `"sylvester:activation=gated"`).
         base: type. The class that the part has to derive from.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, word or argument, with those that exist.
         TypeError: for an object of another kind.
     """
     if isinstance(identifier, str):
-        return register[identifier]()
+        return _named(register, identifier)
     if isinstance(identifier, dict):
         if register.group is not None:
             plugins.load(register.group)  # The class may be one of theirs.
@@ -164,6 +174,53 @@ def resolve(register: Register, identifier, base: type):
             f"{', '.join(map(repr, register))}, not {identifier!r}."
         )
     return identifier
+
+
+def _named(register: Register, text: str):
+    """Makes the part that `"NAME"` or `"NAME:ARGUMENT,…"` stands for."""
+    name, colon, given = text.partition(":")
+    make = register[name]
+    if not colon:
+        return make()
+    kind = f"argument of the {register.kind} {name}"
+    try:
+        call = ast.parse(f"f({given})", mode="eval").body
+        assert isinstance(call, ast.Call) and call.args + call.keywords
+        values = [_value(one) for one in call.args]
+        settings = {str(one.arg or "**"): _value(one.value) for one in call.keywords}
+    except (AssertionError, SyntaxError, ValueError):
+        raise ValueError(
+            f"{text!r} is not understood: arguments follow a name as in NAME:WORD or "
+            "NAME:KEY=VALUE, with commas between them."
+        ) from None
+    words = getattr(make, "words", {})
+    known = [
+        key
+        for key, one in inspect.signature(make).parameters.items()
+        if one.kind is one.POSITIONAL_OR_KEYWORD and key != "latent_dim"  # That of the model.
+    ]
+    for place, value in enumerate(values):
+        if words and isinstance(value, str):
+            if value not in words:
+                raise names.unknown_name(kind, value, words)
+            settings = {**words[value], **settings}
+        elif place < len(known):
+            settings.setdefault(known[place], value)
+        else:
+            most = f"{len(known)} arguments at most" if known else "no arguments"
+            raise ValueError(f"The {register.kind} {name} takes {most}, not {given!r}.")
+    for key in settings:
+        if key not in known:
+            raise names.unknown_name(kind, key, known)
+    try:
+        return make(**settings)
+    except TypeError as error:
+        raise ValueError(f"{text!r} has a value of another kind: {error}.") from error
+
+
+def _value(node: ast.expr):
+    """Returns what an argument says: a literal of Python, or a word."""
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
 def import_parts(package: str, base: type) -> dict[str, type]:

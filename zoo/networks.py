@@ -26,6 +26,7 @@ __all__ = [
     "dense_encoder",
     "dense_model",
     "down",
+    "filters_for",
     "grid",
     "join_label",
     "lstm_decoder",
@@ -38,6 +39,8 @@ __all__ = [
 # Every layer with a data format gets this one, whatever keras.json says: the zoo's weights need it.
 CHANNELS_LAST = {"data_format": "channels_last"}
 _STRIDED = {"strides": 2, "padding": "same", **CHANNELS_LAST}
+# The most places that convolutions leave of an image, as of 28 × 28 pixels, and of a signal.
+_LEFT = {3: 49, 2: 16}
 _KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
 _Shape = Sequence[int]
 
@@ -149,6 +152,35 @@ def check_image(event_shape: _Shape, filters: _Shape) -> None:
             f"{2 ** len(filters)} pixels a side, not {tuple(event_shape[:2])}. Give fewer "
             "`filters`, or use a dense model."
         )
+
+
+def filters_for(event_shape: _Shape, widths: _Shape) -> tuple[int, ...]:
+    """Returns the channels of the convolutions that an image or a signal of this size is given.
+
+    They are `widths`, the last of which is repeated until the convolutions leave 7 × 7 places of an
+    image, or 16 steps of a signal, at most. The dense layer behind them, which has most of the
+    weights, then stays small however large the event is.
+
+    Args:
+        event_shape: tuple `(height, width, channels)` or `(steps, channels)`.
+        widths: sequence of int. The channels of the first convolutions, which every event gets.
+
+    Example:
+
+    ```python
+    filters_for((28, 28, 1), (32, 64))  # (32, 64)
+    filters_for((96, 96, 3), (32, 64))  # (32, 64, 64, 64), which leave 6 × 6 places
+    ```
+    """
+    filters, sizes = tuple(widths), event_shape[:-1]
+    most = _LEFT.get(len(event_shape), math.inf)  # Other events are refused by the architectures.
+
+    def left(count: int) -> int:
+        return math.prod(math.ceil(size / 2**count) for size in sizes)
+
+    while left(len(filters)) > most and min(sizes) >= 2 ** (len(filters) + 1):
+        filters += filters[-1:]
+    return filters
 
 
 def grid(event_shape: _Shape, filters: _Shape) -> tuple[int, int]:

@@ -6,6 +6,8 @@ import dataclasses
 import os
 import pathlib
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import kvae
 from kvae.datasets.source import is_path
@@ -22,20 +24,32 @@ __all__ = [
     "adapted",
     "announce",
     "copy_of",
-    "default_binarize",
+    "data_of",
     "measure",
     "publish",
     "start_from",
     "test_data",
     "train",
+    "without_improper",
 ]
 
 _LICENSE = "Apache-2.0"
 _TEST = 10_000  # Examples of a stream that figures are measured on, in memory.
+# What else decides to which training weights belong.
+_IDENTITY = (
+    "binarize",
+    "noise",
+    "warmup_epochs",
+    "initial_from_data",
+    "initial_weights",
+    "monitor",
+    "seed",
+)
 _STARTS = ("initial_from_data", "initial_weights")  # A card names those that a recipe has.
 
 
-def _data(recipe: Recipe, split: str):
+def data_of(recipe: Recipe, split: str):
+    """Returns a split of the data of a recipe, `"train"`, `"validation"` or `"test"`."""
     options = {"binarize": recipe.binarize, "seed": recipe.seed}
     if is_path(recipe.dataset):
         shape = recipe.arguments["event_shape"]
@@ -54,7 +68,7 @@ def _data(recipe: Recipe, split: str):
 
 def test_data(recipe: Recipe):
     """Returns the data that a card's metrics are measured on."""
-    data = _data(recipe, "test")
+    data = data_of(recipe, "test")
     return data.dataset(_TEST) if isinstance(data, kvae.datasets.Stream) else data
 
 
@@ -79,22 +93,6 @@ def adapted(recipe: Recipe, reproducible: bool = False, strategy=None) -> Recipe
     return dataclasses.replace(recipe, compile=options)
 
 
-def default_binarize(architecture: str, arguments: dict, intensities: bool) -> str | None:
-    """Returns how a training binarizes its data by default: `"dynamic"`, or `None` for not at all.
-
-    A VAE with a Bernoulli likelihood has a log p(x) of zeros and ones alone; an autoencoder without
-    a prior reconstructs grey levels.
-
-    Args:
-        architecture, arguments: as of `zoo.build`.
-        intensities: bool. Whether the data are intensities, i.e. uint8.
-    """
-    found = ARCHITECTURES[architecture]
-    drawn = intensities and found.part("prior", arguments) is not None
-    bernoulli = isinstance(found.part("likelihood", arguments), kvae.likelihoods.Bernoulli)
-    return "dynamic" if drawn and bernoulli else None
-
-
 def train(
     recipe: Recipe,
     directory,
@@ -104,8 +102,11 @@ def train(
     limit: int | None = None,
     strategy=None,
     every_seconds: float = 30.0,
+    begin: Callable[[kvae.VAE, Any, Any], object] | None = None,
 ):
-    """Trains a model by a recipe, or resumes its training, in `directory`.
+    """Trains a model by a recipe, or goes on with its training, in `directory`.
+
+    More epochs than a finished training had extend it; see `kvae.training.train`.
 
     Args:
         recipe: `Recipe`.
@@ -115,11 +116,17 @@ def train(
         limit: optional int. Train on the first examples only, for a trial.
         strategy: optional `tf.distribute.Strategy` to train under.
         every_seconds: float. Least time between two checkpoints. Defaults to `30.0`.
+        begin: optional callable. Gets the model, the training and the validation data before the
+            training begins.
 
     Returns:
         `(model, trained)`: the model with the best weights, and its `kvae.training.Trained`.
+
+    Raises:
+        ValueError: if the folder holds weights that cannot go on: of another architecture, of
+            another part, seed or start, or of other data. It says which of these differ.
     """
-    data, validation = _data(recipe, "train"), _data(recipe, "validation")
+    data, validation = data_of(recipe, "train"), data_of(recipe, "validation")
     if limit is not None:
         data, validation = (
             part.dataset(limit) if isinstance(part, kvae.datasets.Stream) else part[:limit]
@@ -132,6 +139,8 @@ def train(
         model = _built(recipe, settings)
         if recipe.initial_weights is not None:
             start_from(model, load(recipe.initial_weights))
+    if begin is not None:
+        begin(model, data, validation)
     trained = kvae.training.train(
         model,
         data,
@@ -146,7 +155,7 @@ def train(
         ),
         validation_data=validation,
         directory=directory,
-        fingerprint=_fingerprint(recipe, limit),
+        fingerprint=_identity(recipe, limit),
         every_seconds=every_seconds,
         callbacks=callbacks,
         verbose=verbose,
@@ -188,26 +197,42 @@ def start_from(model: kvae.VAE, source: kvae.VAE) -> None:
         place.assign(weight)
 
 
-def _fingerprint(recipe: Recipe, limit: int | None) -> str:
-    """Returns a text of all that the weights depend on, as far as it differs from the defaults."""
-    facts = {
-        field.name: getattr(recipe, field.name)
-        for field in dataclasses.fields(recipe)
-        if field.name not in ("num_samples", "paper", "published")
-        and getattr(recipe, field.name) not in (field.default, {})
+def _identity(recipe: Recipe, limit: int | None) -> dict:
+    """Returns what a training in a folder must have in common with that which goes on there.
+
+    Epochs, batches and learning rates may change: weights go on from where they are.
+    """
+    return {
+        "architecture": recipe.architecture,
+        **recipe.arguments,
+        "dataset": recipe.dataset,
+        **({} if recipe.schema is None else {"data": recipe.schema.to_dict()}),
+        "limit": limit,
+        **{name: getattr(recipe, name) for name in _IDENTITY},
     }
-    return repr({**facts, "limit": limit})
 
 
-def _is_binary(x) -> bool:
-    return bool(((x == 0) | (x == 1)).all())
+def without_improper(model: kvae.VAE, data, metrics: dict) -> dict:
+    """Returns metrics without the log p(x) that grey pixels do not have under a Bernoulli.
+
+    Its events are 0 and 1: for others there is only the bound that is trained.
+
+    Args:
+        model: `kvae.VAE`.
+        data: `kvae.datasets.Dataset` that was measured.
+        metrics: dict. As `kvae.evaluation.evaluate` returns it.
+    """
+    x = data.examples
+    proper = not isinstance(model.likelihood, kvae.likelihoods.Bernoulli)
+    if proper or bool(((x == 0) | (x == 1)).all()):
+        return metrics
+    return {name: value for name, value in metrics.items() if name != "nll"}
 
 
 def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`.
 
-    For sprites the scores of `kvae.evaluation.disentanglement` stand beside the others. Grey pixels
-    have no log p(x) under a Bernoulli, whose events are 0 and 1: only the bound that is trained.
+    For sprites the scores of `kvae.evaluation.disentanglement` stand beside the others.
 
     Args:
         recipe: `Recipe`.
@@ -220,8 +245,7 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     options = {"num_samples": recipe.num_samples, "seed": recipe.seed, **options}
     data = test_data(recipe)
     metrics = evaluate(model, data, **options).to_dict()
-    if isinstance(model.likelihood, kvae.likelihoods.Bernoulli) and not _is_binary(data.examples):
-        metrics.pop("nll", None)
+    metrics = without_improper(model, data, metrics)
     if recipe.dataset == "sprites":
         found = disentanglement(model, kvae.datasets.Sprites(), seed=recipe.seed)
         metrics = {**metrics, **{name: found[name] for name in SCORES}}

@@ -1,13 +1,17 @@
 """Checkpoints from which a training goes on as if it had never stopped."""
 
+import json
 import pathlib
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
 from kvae import distributed
 from kvae.callbacks.termination import Termination
 from kvae.utils import io, keras_internals, locks, names
+from kvae.utils.differences import differences
 
 __all__ = ["Checkpoint"]
 
@@ -29,13 +33,14 @@ class Checkpoint(keras.callbacks.Callback):
 
     Several workers share the folder: the first one writes to it, and all of them read.
 
-    After a SIGTERM (from a batch system or a cluster) the epoch ends, a checkpoint is saved, and
-    the process ends. A second SIGTERM ends it at once, with the last checkpoint whole.
+    After Ctrl-C, or a SIGTERM from a batch system or a cluster, the epoch ends, a checkpoint is
+    saved, and then the signal has its effect: it raises `KeyboardInterrupt`, or ends the process. A
+    second one has it at once, with the last checkpoint whole.
 
     Args:
         directory: str or path. A folder for this training alone.
-        fingerprint: str. A name for the training; a folder of another training is refused. Defaults
-            to `""`.
+        fingerprint: str or dict. A name for the training, or facts of it that JSON can hold. A
+            folder of another training is refused, with the facts that differ. Defaults to `""`.
         monitor: str. The logged quantity that chooses the best weights; without validation data it
             is that of the training. Defaults to `"val_loss"`.
         mode: str. `"min"` where the least value is the best, `"max"` where the largest is, e.g. for
@@ -47,6 +52,7 @@ class Checkpoint(keras.callbacks.Callback):
         seconds: float. The time of all finished epochs, of all runs together.
         best: float or `None`. The best value of `monitor`.
         best_epoch: int or `None`. The number of the best epoch, counted from 1.
+        saved_epoch: int. The number of epochs that the last checkpoint holds.
 
     Raises:
         ValueError: for an unknown `mode`.
@@ -63,14 +69,15 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(
         self,
         directory,
-        fingerprint: str = "",
+        fingerprint: str | Mapping[str, Any] = "",
         monitor: str = "val_loss",
         mode: str = "min",
         every_seconds: float = 30.0,
     ):
         super().__init__()
         self.directory = pathlib.Path(directory)
-        self.fingerprint = fingerprint
+        # As JSON gives it back, to compare it with what is in the folder.
+        self.fingerprint = json.loads(json.dumps(fingerprint))
         if mode not in ("min", "max"):
             raise names.unknown_name("mode", mode, ("min", "max"))
         self.monitor, self.mode = monitor, mode
@@ -79,11 +86,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds = 0.0
         self.best: float | None = None
         self.best_epoch: int | None = None
+        self.saved_epoch = 0
         self._best_weights = None
         self._last_saved = time.monotonic()
         self._epoch_start = time.monotonic()
+        self._epoch_seconds: float | None = None
         self._pending: int | None = None
-        self._termination = Termination()
+        self._termination = Termination(self._notice)
         self._lock = locks.Lock(self.directory, "a training")
         self._known = _UNREAD
 
@@ -114,7 +123,8 @@ class Checkpoint(keras.callbacks.Callback):
             else:
                 break
         self._known = None if state is None else state["files"]
-        return 0 if state is None else state["epoch"]
+        self.saved_epoch = 0 if state is None else state["epoch"]
+        return self.saved_epoch
 
     def _read(self) -> dict | None:
         """Returns what `state.json` says, or `None` where there is none.
@@ -139,10 +149,25 @@ class Checkpoint(keras.callbacks.Callback):
             raise self._damaged()
         if fingerprint != self.fingerprint:
             raise ValueError(
-                f"{self.directory} holds another training ({fingerprint!r}, not "
-                f"{self.fingerprint!r}). Choose another folder or delete it."
+                f"{self.directory} holds another training{self._differing(fingerprint)}. Choose "
+                "another folder or delete it."
             )
         return state
+
+    def _differing(self, fingerprint) -> str:
+        """Returns what distinguishes the training in the folder from this one, in words."""
+        own = self.fingerprint
+        if not (isinstance(fingerprint, dict) and isinstance(own, dict)):
+            return f" ({fingerprint!r}, not {own!r})" if isinstance(own, str) else ""
+        return f": its {', and its '.join(differences(fingerprint, own))}"
+
+    def _notice(self) -> str:
+        """Returns what a training says that is asked to stop."""
+        left = ""
+        if self._epoch_seconds is not None:
+            seconds = self._epoch_start + self._epoch_seconds - time.monotonic()
+            left = f", in about {max(1, round(seconds))} s"
+        return f"Stopping at the end of this epoch{left}. Once more (Ctrl-C) stops at once."
 
     def _damaged(self) -> ValueError:
         path = self.directory / _STATE
@@ -189,7 +214,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
-        self.seconds += time.monotonic() - self._epoch_start
+        self._epoch_seconds = time.monotonic() - self._epoch_start
+        self.seconds += self._epoch_seconds
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         value = logs.get(self.monitor, logs.get(self.monitor.removeprefix("val_")))
@@ -217,7 +243,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._termination.obey()
 
     def release(self) -> None:
-        """Unlocks the folder and stops watching for SIGTERM.
+        """Unlocks the folder and stops watching for signals.
 
         `kvae.VAE.fit` does it where a training fails.
         """
@@ -229,6 +255,7 @@ class Checkpoint(keras.callbacks.Callback):
             io.writable_folder(self.directory, "write checkpoints")
             with self._lock, io.disk_errors(self.directory, "the last checkpoint is as it was"):
                 self._write(self._pending)
+        self.saved_epoch = self._pending
         self._last_saved, self._pending = time.monotonic(), None
 
     def _write(self, epoch: int) -> None:

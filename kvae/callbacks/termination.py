@@ -1,41 +1,56 @@
-"""SIGTERM as a request to stop at a point from which the training can go on."""
+"""Ctrl-C and SIGTERM as requests to stop at a point from which the training can go on."""
 
+import os
 import signal
 import threading
+from collections.abc import Callable
 
 __all__ = ["Termination"]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Termination:
-    """Notes a SIGTERM instead of dying of it, until `release`.
+    """Notes a SIGINT (Ctrl-C) or SIGTERM instead of obeying it at once, until `release`.
 
-    A second SIGTERM ends the process at once. Python lets the main thread alone handle signals; in
-    others this does nothing.
+    A second one is obeyed at once. Python lets the main thread alone handle signals; in others this
+    does nothing. Signals that are ignored, e.g. those of a program in the background, stay so.
+
+    Args:
+        notice: callable. Returns a line for standard error, which says what is waited for.
     """
 
-    def __init__(self):
+    def __init__(self, notice: Callable[[], str]):
         self.requested = False
-        self._before = None
+        self._notice = notice
+        self._number = signal.SIGTERM
+        self._before: dict = {}
 
     def watch(self) -> None:
-        """Takes the place of the present handler."""
-        if self._before is None and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._note)
+        """Takes the place of the present handlers."""
+        if self._before or threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._note)
 
     def release(self) -> None:
-        """Puts the former handler back."""
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
-            self._before = None
+        """Puts the former handlers back."""
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
 
     def obey(self) -> None:
-        """Hands a noted SIGTERM to the former handler, which by default ends the process."""
+        """Hands a noted signal to its former handler, which by default ends the process."""
         self.release()
         if self.requested:
             self.requested = False
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(self._number)
 
     def _note(self, number, frame):
+        self._number = number
         if self.requested:
             self.obey()
         self.requested = True
+        # Not `print`, which may be the very function that the signal has interrupted.
+        os.write(2, f"\n{self._notice()}\n".encode())

@@ -29,6 +29,8 @@ class Laplace(LocationScale):
         standardize: bool. Whether encoder and decoder see each column of x relative to its mean and
             standard deviation in the training data; see `Gaussian`. Defaults to `False`.
 
+    The name `"laplace:learned"` stands for `Laplace("global", standardize=True)`.
+
     Decoder output: means, of the shape of the event; twice as many channels for `"per_pixel"`.
 
     Raises:

@@ -1,6 +1,8 @@
 """The base of the Gaussian and the Laplace likelihood: a mean and a bounded log-spread."""
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -20,6 +22,11 @@ class LocationScale(Standardized):
     """
 
     variances = ("fixed", "global", "per_pixel")
+    words: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **{name: {"variance": name} for name in variances},
+        # From the deviation of the data on, which steps of Adam would take long to reach from 1.
+        "learned": {"variance": "global", "standardize": True},
+    }
     spread = "log_scale"
     power = 1
 

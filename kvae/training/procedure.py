@@ -13,7 +13,7 @@ from kvae.datasets.batches import BaseDataset
 from kvae.schedules import is_schedule
 from kvae.utils import arguments
 
-__all__ = ["Settings", "Trained", "train"]
+__all__ = ["Interrupted", "Settings", "Trained", "train"]
 
 # The figures of which more is better.
 _MAXIMIZED = ("elbo", "val_elbo")
@@ -24,11 +24,13 @@ class Settings:
     """The settings of a training.
 
     Attributes:
-        epochs: int.
+        epochs: int. The number of epochs in total, those of earlier runs in the same folder
+            included.
         batch_size: int. Defaults to `128`.
         learning_rate: float. The learning rate of Adam at the first step. Defaults to `1e-3`.
         final_rate: float from 0 to 1. The share of the learning rate that is left at the last step.
-            The rate falls to it by a half cosine, and stays constant for `1.0`. Defaults to `0.0`.
+            The rate falls to it by a half cosine over all epochs, and stays constant for `1.0`.
+            Defaults to `0.0`.
         warmup_epochs: int. Epochs over which the objective's `beta`, the weight of the KL
             divergence, rises in a straight line from 0 to its own value. Defaults to `0`.
         global_clipnorm: float or `None`. The norm that all gradients together are clipped to.
@@ -67,6 +69,23 @@ class Settings:
         return keras.optimizers.Adam(rate, global_clipnorm=self.global_clipnorm)
 
 
+class Interrupted(KeyboardInterrupt):
+    """A training that Ctrl-C has ended, or a signal whose handler raises `KeyboardInterrupt`.
+
+    The model has the best weights so far. The same call goes on with the training where its
+    checkpoints are in a folder.
+
+    Attributes:
+        best_epoch: int or `None`. The epoch of these weights, counted from 1; `None` where no epoch
+            was finished, and the model has no weights to use.
+        saved_epoch: int. The number of epochs that the folder holds, after which it goes on.
+    """
+
+    def __init__(self, best_epoch: int | None, saved_epoch: int):
+        super().__init__("the training was interrupted")
+        self.best_epoch, self.saved_epoch = best_epoch, saved_epoch
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """The result of a training: its history, its best epoch and its time.
@@ -95,7 +114,7 @@ def train(
     validation_data=None,
     steps_per_epoch: int | None = None,
     directory=None,
-    fingerprint: str = "",
+    fingerprint: str | Mapping[str, Any] = "",
     every_seconds: float = 30.0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
@@ -105,6 +124,10 @@ def train(
     Make the model in a block of `kvae.random.initial_weights(seed)`, or by `zoo.build(…, seed=…)`:
     its initial weights then depend on the seed alone. A model that was made in the scope of a
     distribution strategy is trained under it.
+
+    With more `epochs` than before, a finished training in a folder goes on. Its learning rate then
+    is what it would be at this point of a training of so many epochs: it rises again from where it
+    had fallen to, and falls over the epochs that are left.
 
     Args:
         model: `kvae.VAE` or another `keras.Model`, built. It is compiled here.
@@ -125,6 +148,8 @@ def train(
 
     Raises:
         BlockingIOError: if another training holds the folder.
+        Interrupted: a `KeyboardInterrupt`, when Ctrl-C ends a training in a folder. The first one
+            lets the epoch end and saves it.
         FloatingPointError: if the loss of a `kvae.VAE` is no longer finite.
         ValueError: for `warmup_epochs` with an objective that has no β, or a schedule of its own
             for it; if the folder holds another training; and where `fit` refuses the data.
@@ -143,7 +168,8 @@ def train(
     if settings.warmup_epochs:
         _warm_up(model, settings.warmup_epochs * steps)
     with model.distribute_strategy.scope():
-        model.compile(settings.optimizer(settings.epochs * steps), **settings.compile)
+        optimizer = settings.optimizer(settings.epochs * steps)
+        model.compile(optimizer, **settings.compile)
     monitor = _monitor(model, settings, validation_data is not None)
     mode = "max" if monitor in _MAXIMIZED else "min"
     checkpoint, first, keeping = None, 0, []
@@ -152,6 +178,7 @@ def train(
             directory, fingerprint, monitor or "loss", mode, every_seconds=every_seconds
         )
         first = checkpoint.restore(model)
+        _fit_schedule(optimizer, model, (settings.epochs - first) * steps)
         keeping = [checkpoint]
     elif monitor is not None:
         keeping = [
@@ -162,17 +189,23 @@ def train(
     history, start = {}, time.monotonic()
     left = max(0, settings.epochs - first)
     if left:
-        history = model.fit(
-            data,
-            validation_data=validation_data,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size if examples else None,
-            steps_per_epoch=steps_per_epoch,
-            initial_epoch=first,
-            shuffle=examples,
-            verbose=verbose,
-            callbacks=[*keeping, *callbacks],
-        ).history
+        try:
+            history = model.fit(
+                data,
+                validation_data=validation_data,
+                epochs=settings.epochs,
+                batch_size=settings.batch_size if examples else None,
+                steps_per_epoch=steps_per_epoch,
+                initial_epoch=first,
+                shuffle=examples,
+                verbose=verbose,
+                callbacks=[*keeping, *callbacks],
+            ).history
+        except KeyboardInterrupt as interrupt:
+            if checkpoint is None:
+                raise
+            checkpoint.load_best(model)
+            raise Interrupted(checkpoint.best_epoch, checkpoint.saved_epoch) from interrupt
     seconds = time.monotonic() - start
     if checkpoint is None:
         return Trained(history, *_best(keeping), seconds, left)
@@ -181,6 +214,13 @@ def train(
         return Trained(history, None, None, seconds, left)
     checkpoint.load_best(model)
     return Trained(history, checkpoint.best, checkpoint.best_epoch, seconds, left)
+
+
+def _fit_schedule(optimizer, model, left: int) -> None:
+    """Lets the learning rate fall until the last step, where earlier epochs had more steps."""
+    rate = optimizer._learning_rate
+    if isinstance(rate, schedules.CosineDecay):
+        rate.decay_steps = max(rate.decay_steps, int(model.optimizer.iterations) + left)
 
 
 def _warm_up(model, steps: int) -> None:

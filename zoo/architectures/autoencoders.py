@@ -2,7 +2,7 @@
 
 import kvae
 from zoo.arguments import Activation, Amount, Count, EventShape, Filters, KerasActivation, Widths
-from zoo.networks import assemble, conv_model, dense_model, lstm_decoder, lstm_encoder
+from zoo.networks import assemble, conv_model, dense_model, filters_for, lstm_decoder, lstm_encoder
 from zoo.recipes import BLOG, DIGITS, recipe
 from zoo.registry import architecture
 
@@ -93,7 +93,7 @@ recipe(
 def conv_autoencoder(
     event_shape: EventShape = (28, 28, 1),
     latent_dim: Count = 128,
-    filters: Filters = (16, 8),
+    filters: Filters | None = None,
     **parts,
 ) -> kvae.VAE:
     """The blog post's convolutional autoencoder, with a code of as many numbers (4 × 4 × 8).
@@ -103,13 +103,15 @@ def conv_autoencoder(
     Args:
         event_shape: tuple `(height, width, channels)`, odd sizes too. Defaults to `(28, 28, 1)`.
         latent_dim: int. Size of the code. Defaults to `128`.
-        filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `(16, 8)`.
+        filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `None`: 16
+            and 8, and further ones of 8 for images that are larger than 28 × 28 pixels.
         **parts: further arguments of `kvae.VAE`.
 
     Reference:
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
+    filters = filters_for(event_shape, (16, 8)) if filters is None else filters
     return conv_model(event_shape, latent_dim, filters, **parts)
 
 
@@ -121,7 +123,7 @@ recipe("conv_autoencoder.digits", arguments=_ON_DIGITS, epochs=300, paper=BLOG, 
 def denoising_autoencoder(
     event_shape: EventShape = (28, 28, 1),
     latent_dim: Count = 128,
-    filters: Filters = (32, 32),
+    filters: Filters | None = None,
     **parts,
 ) -> kvae.VAE:
     """The blog post's denoising autoencoder: fed noisy images, trained on the clean ones.
@@ -132,13 +134,15 @@ def denoising_autoencoder(
     Args:
         event_shape: tuple `(height, width, channels)`, odd sizes too. Defaults to `(28, 28, 1)`.
         latent_dim: int. Size of the code. Defaults to `128`.
-        filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `(32, 32)`.
+        filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `None`: 32
+            and 32, and further ones of 32 for images that are larger than 28 × 28 pixels.
         **parts: further arguments of `kvae.VAE`.
 
     Reference:
         - [Chollet, Building Autoencoders in Keras](
           https://blog.keras.io/building-autoencoders-in-keras.html)
     """
+    filters = filters_for(event_shape, (32, 32)) if filters is None else filters
     return conv_model(event_shape, latent_dim, filters, **parts)
 
 

@@ -2,7 +2,7 @@
 
 import kvae
 from zoo.arguments import Count, CountFrom0, EventShape, Filters
-from zoo.networks import conv_model
+from zoo.networks import conv_model, filters_for
 from zoo.recipes import AEVB, DIGITS, EXEMPLAR, VAMP, config, recipe
 from zoo.registry import architecture
 
@@ -13,7 +13,7 @@ __all__ = ["conv_vae"]
 def conv_vae(
     event_shape: EventShape = (28, 28, 1),
     latent_dim: Count = 32,
-    filters: Filters = (32, 64),
+    filters: Filters | None = None,
     hidden: CountFrom0 = 256,
     **parts,
 ) -> kvae.VAE:
@@ -22,7 +22,8 @@ def conv_vae(
     Args:
         event_shape: tuple `(height, width, channels)`, odd sizes too. Defaults to `(28, 28, 1)`.
         latent_dim: int. Size of `z`. Defaults to `32`.
-        filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `(32, 64)`.
+        filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `None`: 32
+            and 64, and further ones of 64 for images that are larger than 28 × 28 pixels.
         hidden: int. Width of the dense layer beside the latents; `0` for none. Defaults to `256`.
         **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`,
             `seed`, and `num_classes`, with which both networks see the label.
@@ -30,6 +31,7 @@ def conv_vae(
     Raises:
         ValueError: for an event that is no image, or one that is smaller than the strides.
     """
+    filters = filters_for(event_shape, (32, 64)) if filters is None else filters
     return conv_model(event_shape, latent_dim, filters, hidden, **parts)
 
 

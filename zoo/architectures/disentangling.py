@@ -5,7 +5,7 @@ from typing import Any
 
 import kvae
 from zoo.arguments import Count, CountFrom0, EventShape, Filters, Weight
-from zoo.networks import conv_model
+from zoo.networks import conv_model, filters_for
 from zoo.recipes import recipe
 from zoo.registry import architecture
 
@@ -30,7 +30,7 @@ _SMALL = {"event_shape": (8, 8, 1), "latent_dim": 3, "hidden": 8}
 def _model(event_shape, latent_dim, filters, hidden, **parts) -> kvae.VAE:
     if filters is None:  # As many of the four convolutions as the image has room for.
         room = int(math.log2(min(event_shape[:2]))) if len(event_shape) == 3 else 4
-        filters = (32, 32, 64, 64)[: max(room, 1)]
+        filters = filters_for(event_shape, (32, 32, 64, 64)[: max(room, 1)])
     return conv_model(event_shape, latent_dim, filters, hidden, **parts)
 
 
@@ -54,7 +54,8 @@ def beta_vae(
         event_shape: tuple `(height, width, channels)`. Defaults to `(64, 64, 1)`.
         latent_dim: int. Size of `z`. Defaults to `10`.
         filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `None`: 32,
-            32, 64 and 64, or as many of them as a smaller image has room for.
+            32, 64 and 64, or as many of them as a smaller image has room for, and further ones of
+            64 for images that are larger than 112 × 112 pixels.
         hidden: int. Width of the dense layer beside the latents; `0` for none. Defaults to `256`.
         beta: float or schedule. Weight of the KL. Defaults to `4.0`.
         **parts: further arguments of `kvae.VAE`; an `objective` replaces the one of `beta`.

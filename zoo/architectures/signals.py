@@ -2,7 +2,7 @@
 
 import kvae
 from zoo.arguments import Count, CountFrom0, EventShape, Filters
-from zoo.networks import assemble, signal_decoder, signal_encoder
+from zoo.networks import assemble, filters_for, signal_decoder, signal_encoder
 from zoo.recipes import AEVB, recipe
 from zoo.registry import architecture
 
@@ -20,7 +20,7 @@ def _of_one_scale():
 def timeseries_vae(
     event_shape: EventShape = (64, 1),
     latent_dim: Count = 8,
-    filters: Filters = (32, 64),
+    filters: Filters | None = None,
     hidden: CountFrom0 = 128,
     **parts,
 ) -> kvae.VAE:
@@ -31,13 +31,15 @@ def timeseries_vae(
     Args:
         event_shape: tuple `(steps, channels)`. Defaults to `(64, 1)`.
         latent_dim: int. Size of `z`. Defaults to `8`.
-        filters: sequence of int. Channels of the convolutions. Defaults to `(32, 64)`.
+        filters: sequence of int. Channels of the convolutions. Defaults to `None`: 32 and 64, and
+            further ones of 64 for signals of more than 64 steps.
         hidden: int. Width of the dense layer beside the latents; `0` for none. Defaults to `128`.
         **parts: further arguments of `kvae.VAE`; a `likelihood` replaces the Gaussian.
 
     Raises:
         ValueError: for an event that is no signal, or one that is shorter than the strides.
     """
+    filters = filters_for(event_shape, (32, 64)) if filters is None else filters
     if len(event_shape) != 2 or event_shape[0] < 2 ** len(filters):
         raise ValueError(
             f"A signal has the shape (steps, channels), with at least {2 ** len(filters)} steps "

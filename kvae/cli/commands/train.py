@@ -1,6 +1,6 @@
 """`kvae train`: a recipe of the zoo, or an architecture on a data set."""
 
-import contextlib
+import math
 import os
 import sys
 
@@ -11,6 +11,7 @@ from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
 _PARTS = ("posterior", "prior", "likelihood")
+_SIZES = ("latent_dim", "filters", "hidden")
 
 
 def add_arguments(parser) -> None:
@@ -30,28 +31,84 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--latent-dim", type=common.positive, help="Use this many latent dimensions."
     )
-    parser.add_argument("--posterior", metavar="NAME", help="Use this q(z|x), e.g. iaf.")
-    parser.add_argument("--prior", metavar="NAME", help="Use this p(z), e.g. vamp.")
-    parser.add_argument("--likelihood", metavar="NAME", help="Use this p(x|z), e.g. gaussian.")
-    parser.add_argument("--objective", metavar="NAME", help="Minimize this objective, e.g. iwae.")
+    parser.add_argument(
+        "--filters",
+        nargs="+",
+        type=common.positive,
+        metavar="N",
+        help="Use convolutions of stride 2 with these numbers of channels (default: as many as the "
+        "size of the images asks for).",
+    )
+    parser.add_argument(
+        "--hidden",
+        nargs="+",
+        type=common.from_0,
+        metavar="N",
+        help="Use dense layers of these widths; one, or 0 for none, beside convolutions.",
+    )
+    parser.add_argument(
+        "--posterior",
+        metavar="NAME[:ARGUMENT,...]",
+        help="Use this q(z|x), e.g. iaf or student_t:df=3. Arguments are those of the class, in "
+        "their order or as KEY=VALUE.",
+    )
+    parser.add_argument(
+        "--prior", metavar="NAME[:ARGUMENT,...]", help="Use this p(z), e.g. vamp or vamp:200."
+    )
+    parser.add_argument(
+        "--likelihood",
+        metavar="NAME[:ARGUMENT,...]",
+        help="Use this p(x|z), e.g. gaussian:learned, whose σ follows the data, or "
+        "gaussian:scale=0.1 (default: gaussian:learned for photos, signals and tables, and what "
+        "the architecture has for images of black and white).",
+    )
+    parser.add_argument(
+        "--objective",
+        metavar="NAME[:ARGUMENT,...]",
+        help="Minimize this objective, e.g. iwae:num_samples=5.",
+    )
     parser.add_argument(
         "--beta",
         type=common.number_from_0,
         help="Weight the KL, or what the objective has in its place, by this number.",
     )
-    parser.add_argument("--epochs", type=common.positive, help="Train for this many epochs.")
     parser.add_argument(
-        "--batch-size", type=common.positive, help="Use this many examples in each step."
+        "--epochs",
+        type=common.positive,
+        help="Train for this many epochs in total (default: the recipe's, or 50). More than a "
+        "finished run has extend it: its learning rate rises again to that of a longer run.",
     )
     parser.add_argument(
-        "--learning-rate", type=common.positive_number, help="Start with this learning rate."
+        "--batch-size",
+        type=common.positive,
+        help="Use this many examples in each step (default: the recipe's, or 16 to 128, the more "
+        "the more examples there are).",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=common.positive_number,
+        help="Start with this learning rate, which falls to a fiftieth by a half cosine (default: "
+        "the recipe's, or 0.001).",
     )
     common.add_seed(parser, default=None)
     common.add_limit(parser)
     parser.add_argument(
         "--samples",
         type=common.positive,
-        help="Use this many importance samples in the evaluation at the end.",
+        help="Use this many importance samples in the evaluation at the end, for all test examples "
+        "(default: the recipe's, or as many as --evaluation-seconds allows, up to 1000).",
+    )
+    parser.add_argument(
+        "--evaluation-seconds",
+        metavar="SECONDS",
+        type=common.positive_number,
+        default=60.0,
+        help="Size the evaluation at the end to about this time (default: 60).",
+    )
+    parser.add_argument(
+        "--no-evaluation",
+        action="store_true",
+        help="Stop when the model is trained and saved.",
     )
     parser.add_argument(
         "--reproducible",
@@ -122,9 +179,9 @@ def _recipe(arguments):
             "columns",
             "conditional",
             "binarize",
-            "latent_dim",
             "objective",
             "beta",
+            *_SIZES,
             *_PARTS,
         ):
             if getattr(arguments, option) not in (None, False):
@@ -132,17 +189,21 @@ def _recipe(arguments):
                     f"--{option.replace('_', '-')} belongs to an architecture; the recipe "
                     f"{arguments.recipe} says it already."
                 )
+        if arguments.no_evaluation:
+            raise ValueError(
+                "--no-evaluation belongs to an architecture; the card of a recipe states figures."
+            )
         return dataclasses.replace(RECIPES[arguments.recipe], **changes)
     from kvae import likelihoods, posteriors, priors
     from zoo import training
+    from zoo.defaults import suited
 
     architecture = ARCHITECTURES[arguments.architecture]
     data = own.training_data(arguments)
     settings = data.settings(architecture, arguments.likelihood)
     if arguments.conditional:
         settings["num_classes"] = data.num_classes
-    if arguments.latent_dim:
-        settings["latent_dim"] = arguments.latent_dim
+    settings.update(_sizes(arguments, architecture))
     homes = {"posterior": posteriors, "prior": priors, "likelihood": likelihoods}
     for part, home in homes.items():
         name = getattr(arguments, part)
@@ -150,18 +211,55 @@ def _recipe(arguments):
             home.get(name)  # An unknown name is refused here.
             settings[part] = name
     settings = _with_objective(arguments, settings)
-    binarize = None if arguments.binarize == "none" else arguments.binarize
-    if arguments.binarize is None:
-        binarize = training.default_binarize(arguments.architecture, settings, data.intensities)
-    return Recipe(
+    architecture.checked(settings)
+    recipe = Recipe(
         f"{arguments.architecture}.{data.name}",
         data.dataset,
         settings,
         schema=data.schema,
-        binarize=binarize,
+        binarize=None if arguments.binarize == "none" else arguments.binarize,
         noise=architecture.noise,
         **changes,
     )
+    return suited(
+        recipe,
+        min(data.sizes["train"], arguments.limit or math.inf),
+        # The examples as they are.
+        lambda: training.data_of(dataclasses.replace(recipe, binarize=None), "train"),
+        intensities=data.intensities,
+        likelihood=arguments.likelihood is None,
+        binarize=arguments.binarize is None,
+        batch_size=arguments.batch_size is None,
+    )
+
+
+def _sizes(arguments, architecture) -> dict:
+    """Returns the sizes of the networks that the options give.
+
+    Raises:
+        ValueError: for one that the architecture does not have.
+    """
+    found = {}
+    for name in _SIZES:
+        value = getattr(arguments, name)
+        if value is None:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if name not in architecture.defaults:
+            known = [f"--{one.replace('_', '-')}" for one in _SIZES if one in architecture.defaults]
+            raise ValueError(
+                f"{option} does not apply to {architecture.name}, which has no `{name}`; what "
+                f"applies: {', '.join(known) or 'none of the sizes'}."
+            )
+        if name == "hidden" and isinstance(architecture.defaults[name], int):
+            if len(value) > 1:
+                raise ValueError(
+                    f"--hidden of {architecture.name} is the width of one layer, not of "
+                    f"{len(value)}."
+                )
+            value = value[0]
+        found[name] = value
+    return found
 
 
 def _with_objective(arguments, settings) -> dict:
@@ -223,7 +321,7 @@ def _leave_workers(error, strategy) -> None:
         tf.errors.InternalError,
         tf.errors.UnavailableError,
     )
-    if not distributed.is_multi_worker(strategy):
+    if strategy is None or not distributed.is_multi_worker(strategy):
         return
     if isinstance(error, BlockingIOError):  # Another training holds the folder.
         say(f"kvae: error: {error}", file=sys.stderr, flush=True)
@@ -247,68 +345,23 @@ def _leave_workers(error, strategy) -> None:
 def run(arguments) -> int:
     """Trains an architecture of the zoo on your data, or the weights of a card again.
 
-    The folder of the run holds checkpoints and, in the end, model.keras, which all other commands
-    take. With --recipe it also holds the weights and the card, as they stand in the zoo.
+    The folder of the run holds checkpoints and, as soon as the training ends, model.keras, which
+    all other commands take. With --recipe it also holds the weights and the card, as they stand in
+    the zoo.
+
+    Ctrl-C and SIGTERM let the epoch end, save it with model.keras, and print the command that goes
+    on; a second one stops at once. What is open is chosen by the data, and said before the training
+    begins together with the size of the model.
     """
     if (arguments.distributed or "").isdigit():
         return _launch(arguments)
     strategy = _strategy(arguments)
-    import keras
-
-    from kvae import distributed
+    from kvae.cli.runs import Run
     from zoo import training
-
-    class Bar(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            shown = logs.get("val_loss", logs["loss"])
-            update(epoch + 1, f"{recipe.name}: loss {logs['loss']:.3f}, validation {shown:.3f}")
 
     recipe = training.adapted(_recipe(arguments), arguments.reproducible, strategy)
-    directory = io.writable_folder(arguments.output or f"runs/{recipe.name}")
-    with contextlib.ExitStack() as held:
-        try:
-            if strategy is None or distributed.is_chief(strategy):
-                held.enter_context(locks.Lock(directory, "a training"))
-            with common.progress(f"training {recipe.name}", recipe.epochs) as update:
-                model, checkpoint = training.train(
-                    recipe,
-                    directory,
-                    verbose=0,
-                    callbacks=[Bar()],
-                    limit=arguments.limit,
-                    strategy=strategy,
-                    every_seconds=arguments.checkpoint_seconds,
-                )
-        except Exception as error:
-            _leave_workers(error, strategy)
-            raise
-        if strategy is not None:
-            if not distributed.is_chief(strategy):
-                return 0
-            model = training.copy_of(recipe, model)
-        return _finish(arguments, recipe, model, checkpoint, directory)
-
-
-def _finish(arguments, recipe, model, checkpoint, directory) -> int:
-    """Measures what was trained, writes it, and says both."""
-    from zoo import training
-
-    # Each result is kept before the next is worked out: the model, its figures, the zoo's files.
-    with io.atomic_write(directory / "model.keras") as temporary:
-        model.save(temporary)
-    data = training.test_data(recipe)
-    with common.progress("evaluating", len(data)) as update:
-        metrics = training.measure(recipe, model, progress=update)
-    from kvae.evaluation.evaluate import figure_rows
-
-    if arguments.json:
-        common.print_json({"recipe": recipe.name, "output": str(directory), **metrics})
-    else:
-        rows = figure_rows(metrics)
-        common.table(f"{recipe.name} on {data.name} test", ("quantity", "value", ""), rows)
-        say(f"wrote {directory / 'model.keras'}")
-    if arguments.recipe:
-        training.publish(recipe, model, checkpoint, metrics, directory)
-        if not arguments.json:
-            say(f"wrote {directory}/weights and {directory}/cards, as in the zoo")
-    return 0
+    try:
+        return Run(arguments, recipe, strategy).run()
+    except Exception as error:
+        _leave_workers(error, strategy)
+        raise

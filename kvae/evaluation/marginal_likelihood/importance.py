@@ -19,7 +19,11 @@ from kvae.evaluation.marginal_likelihood.log_prob import LogProb, log_mean, num_
 from kvae.utils import arguments
 from kvae.utils.eager import evaluated_eagerly
 
-__all__ = ["importance_log_prob", "log_weight_terms"]
+__all__ = ["importance_log_prob", "log_weight_terms", "rows_at_once"]
+
+# Latents decoded at once: enough to keep the matrix products efficient, few enough for the
+# activations to stay in the processor's cache, and those of large images in the memory.
+_ROWS, _VALUES = 4000, 4000 * 64 * 64
 
 # From this number of log-probabilities of single values on, compiling their sum pays.
 _MANY = 2 * 10**8
@@ -36,7 +40,7 @@ def importance_log_prob(
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
     label: ArrayLike | None = None,
-    max_rows: int = 4000,
+    max_rows: int | None = None,
     cache: str | os.PathLike | None = None,
 ) -> LogProb:
     """Estimates `log p(x) = log E_q[p(x|z) p(z) / q(z|x)]` with samples `z ~ q(z|x)`.
@@ -57,9 +61,8 @@ def importance_log_prob(
         label: int array `[n]` for a conditional model, whose log p(x|y) is estimated. Defaults to
             `None`: the labels of the data.
         max_rows: int. Latents decoded at once, which bounds the memory: lower it for large
-            decoders. By default enough to keep the matrix products efficient, and few enough for
-            the activations to stay in the processor's cache. Like `batch_size` it changes the
-            noise. Defaults to `4000`.
+            decoders. Like `batch_size` it changes the noise. Defaults to `None`: 4000, and fewer
+            for examples of more than 64 × 64 values.
         cache: optional path of a file that keeps finished batches. An estimate that is interrupted
             goes on where it was when it is called again with equal arguments, to the same bits.
 
@@ -85,6 +88,8 @@ def importance_log_prob(
         )
     num_samples = arguments.whole("num_samples", num_samples)
     batch_size = arguments.whole("batch_size", batch_size)
+    if max_rows is None:
+        max_rows = rows_at_once(model.event_shape or ())
     max_rows = arguments.whole("max_rows", max_rows)
 
     rows = len(x) if hasattr(x, "__len__") else 0  # Else not known before they are read.
@@ -122,6 +127,11 @@ def importance_log_prob(
     estimate = LogProb(**finished.arrays(), num_samples=num_samples)
     warn_of_few(estimate, stacklevel=4)
     return estimate
+
+
+def rows_at_once(event_shape) -> int:
+    """Returns how many latents are decoded at once into events of this shape."""
+    return max(1, min(_ROWS, _VALUES // math.prod(event_shape)))
 
 
 def _adder(model, num: int, many: bool):

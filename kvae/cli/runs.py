@@ -1,0 +1,223 @@
+"""The course of `kvae train`: what a model is, its training, its file and its evaluation."""
+
+import contextlib
+import math
+import sys
+
+from kvae.cli import common, stopping
+from kvae.utils import io, locks
+from kvae.utils.terminal import say
+
+__all__ = ["Run", "announce", "networks"]
+
+_ADAM = 3  # Numbers that a checkpoint has for each weight: it, and what Adam remembers of it.
+
+
+class Run:
+    """A training of the command line, in its folder.
+
+    Args:
+        arguments: `argparse.Namespace` of `kvae train`.
+        recipe: `zoo.Recipe`.
+        strategy: `tf.distribute.Strategy` or `None`.
+    """
+
+    def __init__(self, arguments, recipe, strategy):
+        from kvae import distributed
+
+        self.arguments, self.recipe, self.strategy = arguments, recipe, strategy
+        self.chief = strategy is None or distributed.is_chief(strategy)
+        self.directory = io.writable_folder(arguments.output or f"runs/{recipe.name}")
+        self.path = self.directory / "model.keras"
+        self.model = None
+
+    def run(self) -> int:
+        """Trains, saves and evaluates the model; returns the exit status."""
+        from kvae.training import Interrupted
+
+        with contextlib.ExitStack() as held:
+            if self.chief:
+                held.enter_context(locks.Lock(self.directory, "a training"))
+            stop = held.enter_context(stopping.stoppable())
+            try:
+                model, trained = self._train()
+            except Interrupted as interrupted:
+                self._keep(interrupted)
+                return stop.status
+            if not self.chief:
+                return 0
+            model = self._save(model)
+            if not trained.epochs_run:
+                say(
+                    f"{self.directory} has {len(trained.history['loss'])} epochs already; a larger "
+                    "--epochs goes on from there",
+                    file=sys.stderr,
+                )
+            if self.arguments.no_evaluation:
+                self._tell({})
+                return 0
+            try:
+                metrics = self._evaluate(model)
+            except KeyboardInterrupt:
+                words = ["evaluate", str(self.path), *self._data_words()]
+                stopping.say_how_to_go_on(
+                    f"the evaluation was stopped. The model is {self.path}; to evaluate it:", words
+                )
+                return stop.status
+            self._tell(metrics)
+            if self.arguments.recipe:
+                self._publish(model, trained, metrics)
+        return 0
+
+    def _train(self):
+        import keras
+
+        from zoo import training
+
+        recipe, arguments = self.recipe, self.arguments
+
+        class Bar(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                shown = logs.get("val_loss", logs["loss"])
+                update(epoch + 1, f"{recipe.name}: loss {logs['loss']:.3f}, validation {shown:.3f}")
+
+        def begin(model, data, validation):
+            self.model = model
+            if self.chief:
+                announce(recipe, model, data, validation)
+
+        with common.progress(f"training {recipe.name}", recipe.epochs) as update:
+            return training.train(
+                recipe,
+                self.directory,
+                verbose=0,
+                callbacks=[Bar()],
+                limit=arguments.limit,
+                strategy=self.strategy,
+                every_seconds=arguments.checkpoint_seconds,
+                begin=begin,
+            )
+
+    def _save(self, model):
+        """Writes `model.keras`, and returns the model that is in it.
+
+        It is without the optimizer, which the checkpoints have: a third of the size.
+        """
+        from zoo import training
+
+        bare = training.copy_of(self.recipe, model)
+        with io.atomic_write(self.path) as temporary:
+            bare.save(temporary)
+        say(f"wrote {self.path}", file=sys.stderr, flush=True)
+        return bare
+
+    def _keep(self, interrupted) -> None:
+        """Writes the best weights of a training that was stopped, and says how it goes on."""
+        if not self.chief:
+            return
+        what = f"stopped, with {interrupted.saved_epoch} of {self.recipe.epochs} epochs saved."
+        if interrupted.best_epoch is None:
+            what = "stopped before an epoch had ended, with nothing to save."
+        else:
+            self._save(self.model)
+        words = list(self.arguments.argv)
+        if words[-2:] == ["--distributed", "cluster"] and words.count("--distributed") > 1:
+            words = words[:-2]  # A worker that `kvae train --distributed N` has started.
+        stopping.say_how_to_go_on(f"{what} To go on:", words)
+
+    def _evaluate(self, model) -> dict:
+        from kvae.evaluation import evaluate
+        from zoo import training
+        from zoo.affordable import affordable
+
+        arguments, recipe = self.arguments, self.recipe
+        data = training.test_data(recipe)
+        if arguments.recipe or arguments.samples:
+            options = {"num_samples": recipe.num_samples}
+        else:
+            found = affordable(model, data, arguments.evaluation_seconds)
+            options = {"num_samples": found.num_samples}
+            if found.num_samples > 1:
+                say(
+                    f"evaluating {found.num_examples:,} of {len(data):,} test examples with "
+                    f"{found.num_samples:,} importance samples each, in about "
+                    f"{math.ceil(found.seconds)} s (--evaluation-seconds changes it, "
+                    "--no-evaluation skips it)",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            data = data[: found.num_examples]
+        with common.progress("evaluating", len(data)) as update:
+            options["progress"] = update
+            if arguments.recipe:
+                return training.measure(recipe, model, **options)
+            return training.without_improper(
+                model, data, evaluate(model, data, seed=recipe.seed, **options).to_dict()
+            )
+
+    def _data_words(self) -> list[str]:
+        if self.arguments.data is not None:
+            return ["--data", self.arguments.data]
+        binarize = self.recipe.binarize or "none"
+        return ["--dataset", self.recipe.dataset, "--binarize", binarize]
+
+    def _tell(self, metrics: dict) -> None:
+        from kvae.evaluation.evaluate import figure_rows
+
+        if self.arguments.json:
+            facts = {"recipe": self.recipe.name, "output": str(self.directory)}
+            common.print_json({**facts, **metrics})
+        elif metrics:
+            rows = figure_rows(metrics)
+            common.table(f"{self.recipe.name}, test data", ("quantity", "value", ""), rows)
+
+    def _publish(self, model, trained, metrics: dict) -> None:
+        from zoo import training
+
+        training.publish(self.recipe, model, trained, metrics, self.directory)
+        if not self.arguments.json:
+            say(f"wrote {self.directory}/weights and {self.directory}/cards, as in the zoo")
+
+
+def announce(recipe, model, data, validation) -> None:
+    """Says, before the training, what is trained on what, and how large it is."""
+    from zoo.defaults import LEARNED
+
+    likelihood = recipe.arguments.get("likelihood")
+    name = type(model.likelihood).__name__
+    if likelihood == LEARNED:
+        name = f"{LEARNED}, whose σ follows the data"
+    elif recipe.binarize:
+        name = f"{name}, of pixels that are made 0 or 1 ({recipe.binarize} binarization)"
+    shape = " × ".join(map(str, model.event_shape))
+    count = model.count_params()
+    for line in (
+        f"{recipe.name}: {len(data):,} examples of {shape} to train on, {len(validation):,} to "
+        f"validate on, {recipe.batch_size} in a step",
+        f"  encoder: {networks(model.encoder)}",
+        f"  decoder: {networks(model.decoder)}",
+        f"  z: {model.latent_dim} numbers; p(x|z): {name}",
+        f"  {count:,} parameters: {_size(count)} as model.keras, 2 × {_size(_ADAM * count)} as "
+        "checkpoints",
+    ):
+        say(line, file=sys.stderr, flush=True)
+
+
+def networks(model) -> str:
+    """Returns the layers of a network that have weights, with their widths, in one line."""
+    kinds: list[tuple[str, list[str]]] = []
+    for layer in model.layers:
+        width = getattr(layer, "filters", getattr(layer, "units", None))
+        if width is None or not layer.weights:
+            continue
+        kind = type(layer).__name__
+        if not kinds or kinds[-1][0] != kind:
+            kinds.append((kind, []))
+        kinds[-1][1].append(str(width))
+    found = "; ".join(f"{kind} {', '.join(widths)}" for kind, widths in kinds)
+    return found or f"{len(model.layers)} layers"
+
+
+def _size(numbers: int) -> str:
+    megabytes = numbers * 4 / 1e6
+    return f"{megabytes:.0f} MB" if megabytes >= 10 else f"{megabytes:.1f} MB"
