@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import warnings
 
 from kvae.evaluation.marginal_likelihood.importance import rows_at_once
 
@@ -47,7 +48,9 @@ def affordable(model, data, seconds: float) -> Affordable:
     cost = 0.0
     for _ in range(2):  # The first one makes the graphs.
         start = time.monotonic()
-        model.log_prob(first, num_samples=num, max_rows=num * _BATCH)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of the few samples, whose figures nobody sees.
+            model.log_prob(first, num_samples=num, max_rows=num * _BATCH)
         cost = (time.monotonic() - start) / (num * len(first))
     total = seconds / cost
     samples = next((size for size in _SAMPLES if size * count <= total), _SAMPLES[-1])
