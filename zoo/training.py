@@ -25,6 +25,7 @@ __all__ = [
     "announce",
     "copy_of",
     "data_of",
+    "identity",
     "measure",
     "publish",
     "start_from",
@@ -155,7 +156,7 @@ def train(
         ),
         validation_data=validation,
         directory=directory,
-        fingerprint=_identity(recipe, limit),
+        fingerprint=identity(recipe, limit),
         every_seconds=every_seconds,
         callbacks=callbacks,
         verbose=verbose,
@@ -197,7 +198,7 @@ def start_from(model: kvae.VAE, source: kvae.VAE) -> None:
         place.assign(weight)
 
 
-def _identity(recipe: Recipe, limit: int | None) -> dict:
+def identity(recipe: Recipe, limit: int | None) -> dict:
     """Returns what a training in a folder must have in common with that which goes on there.
 
     Epochs, batches and learning rates may change: weights go on from where they are.

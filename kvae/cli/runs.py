@@ -59,7 +59,8 @@ class Run:
             try:
                 metrics = self._evaluate(model)
             except KeyboardInterrupt:
-                words = ["evaluate", str(self.path), *self._data_words()]
+                own = self.arguments.data  # The model remembers a data set by its name.
+                words = ["evaluate", str(self.path), *([] if own is None else ["--data", own])]
                 stopping.say_how_to_go_on(
                     f"the evaluation was stopped. The model is {self.path}; to evaluate it:", words
                 )
@@ -154,12 +155,6 @@ class Run:
             return training.without_improper(
                 model, data, evaluate(model, data, seed=recipe.seed, **options).to_dict()
             )
-
-    def _data_words(self) -> list[str]:
-        if self.arguments.data is not None:
-            return ["--data", self.arguments.data]
-        binarize = self.recipe.binarize or "none"
-        return ["--dataset", self.recipe.dataset, "--binarize", binarize]
 
     def _tell(self, metrics: dict) -> None:
         from kvae.evaluation.evaluate import figure_rows

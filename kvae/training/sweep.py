@@ -2,13 +2,18 @@
 
 import contextlib
 import functools
+import json
+import pathlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from kvae.evaluation.rate_distortion import rate_distortion, with_picture
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
 from kvae.training.beta import trained_with_beta
 from kvae.utils import io, locks, names, optional
+from kvae.utils.differences import differences
 
 __all__ = ["SEARCHES", "sweep"]
 
@@ -29,6 +34,7 @@ def sweep(
     batch_size: int = 128,
     seed: int = 0,
     progress=None,
+    fingerprint: Mapping[str, Any] | None = None,
 ) -> Result:
     """Trains an architecture for several β and sizes of z, and compares rates and distortions.
 
@@ -52,6 +58,8 @@ def sweep(
         seed: int. Seeds the search, the initial weights (which are the same for the same
             `latent_dim`), and the evaluation. Defaults to `0`.
         progress: optional callable, called with the number of finished trials.
+        fingerprint: optional mapping of what JSON can hold. Facts of the models and the data; a
+            folder in which they, or the epochs, the batches or the seed, were others is refused.
 
     Returns:
         `Result` like that of `kvae.evaluation.rate_distortion`, with the names `"β = …, z …"`. Its
@@ -61,7 +69,7 @@ def sweep(
         BlockingIOError: if another sweep runs in the folder (see `kvae.utils.locks.Lock`).
         ModuleNotFoundError: without Keras Tuner.
         OSError: if the disk is full.
-        ValueError: for an unknown search, and without values.
+        ValueError: for an unknown search, without values, and for the folder of another sweep.
 
     Example:
 
@@ -118,6 +126,10 @@ def sweep(
         io.utf8_path(folder) as place,
         contextlib.redirect_stdout(sys.stderr),  # Its progress is no result.
     ):
+        _claim(
+            pathlib.Path(folder),
+            {**(fingerprint or {}), "epochs": epochs, "batch_size": batch_size, "seed": seed},
+        )
         tuner = Tuner(
             hyperparameters=space,
             objective=keras_tuner.Objective("elbo", "max"),
@@ -140,3 +152,18 @@ def sweep(
         {f"β = {beta:g}, z {size}": points[beta, size] for beta, size in sorted(points)}
     )
     return with_picture(result)
+
+
+def _claim(folder: pathlib.Path, facts: Mapping) -> None:
+    """Writes what all trials of a folder have in common, or compares it with what is there."""
+    path, facts = folder / "sweep.json", json.loads(json.dumps(facts))
+    if path.exists():
+        found = differences(io.unsealed(path.read_text("utf-8")), facts)
+        if found:
+            raise ValueError(
+                f"{folder} holds another sweep: its {', and its '.join(found)}. Choose another "
+                "folder or delete it."
+            )
+        return
+    with io.atomic_write(path) as temporary:
+        temporary.write_text(io.sealed(facts), "utf-8")

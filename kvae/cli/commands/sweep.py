@@ -1,6 +1,8 @@
 """`kvae sweep ARCHITECTURE`."""
 
-from kvae.cli import checks, common
+import dataclasses
+
+from kvae.cli import architectures, checks, common, stopping
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -14,6 +16,8 @@ def add_arguments(parser) -> None:
         help="An architecture of the zoo, e.g. dense_vae.",
     )
     own.add_data(parser, default="digits")
+    own.add_reading(parser)
+    architectures.add_networks(parser)
     parser.add_argument(
         "--beta",
         nargs="+",
@@ -50,7 +54,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--batch-size",
         type=common.positive,
-        default=128,
+        default=Unset("16 to 128, the more the more examples there are"),
         help="Use this many examples in each step.",
     )
     common.add_limit(parser)
@@ -76,48 +80,56 @@ def run(arguments) -> int:
     """Trains a model for several values of β and sizes of z, and compares the results.
 
     The report is a table of rates and distortions, and a picture of the plane that they span.
+    Ctrl-C and SIGTERM print the command that goes on after the last trial that was finished.
     """
     optional.require("keras_tuner", purpose="A sweep")
     common.quiet_tensorflow()
     import tensorflow as tf
 
-    import zoo
-    from kvae import datasets, training
-    from zoo.building import ARCHITECTURES
-    from zoo.training import default_binarize
+    from kvae import training
+    from zoo.building import build
+    from zoo.training import data_of, identity
 
-    name, dataset = arguments.architecture, arguments.dataset or "digits"
-    ARCHITECTURES[name]  # Refuses an unknown name.
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
-    binarize = None if arguments.binarize == "none" else arguments.binarize
-    if arguments.binarize is None:
-        facts = datasets.info(dataset)
-        settings = {"event_shape": facts.event_shape}
-        binarize = default_binarize(name, settings, facts.dtype == "uint8")
-    train, validation = (
-        datasets.load(dataset, split, binarize=binarize, seed=arguments.seed)
-        for split in ("train", "validation")
-    )
+    sizes = {"latent_dim": arguments.latent_dim[0]}  # One that is in the search, to check the rest.
+    changes = {"epochs": arguments.epochs, "seed": arguments.seed}
+    if arguments.batch_size is not None:
+        changes["batch_size"] = arguments.batch_size
+    recipe = architectures.recipe_of(arguments, lambda settings: {**settings, **sizes}, changes)
+    settings = {name: value for name, value in recipe.arguments.items() if name not in sizes}
+    recipe = dataclasses.replace(recipe, arguments=settings)
+    train, validation = (data_of(recipe, split) for split in ("train", "validation"))
     if arguments.limit:
         train, validation = train[: arguments.limit], validation[: arguments.limit]
-    folder = io.writable_folder(arguments.output or f"sweeps/{name}.{dataset}")
+    folder = io.writable_folder(arguments.output or f"sweeps/{recipe.name}")
     pairs = len(set(arguments.beta)) * len(set(arguments.latent_dim))
-    with common.progress("trials", arguments.trials or pairs) as update:
-        result = training.sweep(
-            lambda **settings: zoo.build(name, event_shape=train.event_shape, **settings),
-            arguments.beta,
-            arguments.latent_dim,
-            train,
-            validation,
-            epochs=arguments.epochs,
-            folder=folder,
-            search=arguments.search,
-            trials=arguments.trials,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
-            progress=update,
-        )
+    facts = identity(recipe, arguments.limit)
+    with (
+        stopping.stoppable() as stop,
+        common.progress("trials", arguments.trials or pairs) as update,
+    ):
+        try:
+            result = training.sweep(
+                lambda **chosen: build(recipe.architecture, **settings, **chosen),
+                arguments.beta,
+                arguments.latent_dim,
+                train,
+                validation,
+                epochs=arguments.epochs,
+                folder=folder,
+                search=arguments.search,
+                trials=arguments.trials,
+                batch_size=recipe.batch_size,
+                seed=arguments.seed,
+                progress=update,
+                fingerprint=facts,
+            )
+        except KeyboardInterrupt:
+            stopping.say_how_to_go_on(
+                "stopped; the trials that were finished are kept. To go on:", arguments.argv
+            )
+            return stop.status
     facts = {"title": result.title, "note": result.note} if arguments.json else None
     common.show(result, folder, facts)
     return 0

@@ -1,17 +1,13 @@
 """`kvae train`: a recipe of the zoo, or an architecture on a data set."""
 
-import math
 import os
 import sys
 
-from kvae.cli import common, launch
+from kvae.cli import architectures, common, launch
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
-
-_PARTS = ("posterior", "prior", "likelihood")
-_SIZES = ("latent_dim", "filters", "hidden")
 
 
 def add_arguments(parser) -> None:
@@ -31,37 +27,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--latent-dim", type=common.positive, help="Use this many latent dimensions."
     )
-    parser.add_argument(
-        "--filters",
-        nargs="+",
-        type=common.positive,
-        metavar="N",
-        help="Use convolutions of stride 2 with these numbers of channels (default: as many as the "
-        "size of the images asks for).",
-    )
-    parser.add_argument(
-        "--hidden",
-        nargs="+",
-        type=common.from_0,
-        metavar="N",
-        help="Use dense layers of these widths; one, or 0 for none, beside convolutions.",
-    )
-    parser.add_argument(
-        "--posterior",
-        metavar="NAME[:ARGUMENT,...]",
-        help="Use this q(z|x), e.g. iaf or student_t:df=3. Arguments are those of the class, in "
-        "their order or as KEY=VALUE.",
-    )
-    parser.add_argument(
-        "--prior", metavar="NAME[:ARGUMENT,...]", help="Use this p(z), e.g. vamp or vamp:200."
-    )
-    parser.add_argument(
-        "--likelihood",
-        metavar="NAME[:ARGUMENT,...]",
-        help="Use this p(x|z), e.g. gaussian:learned, whose σ follows the data, or "
-        "gaussian:scale=0.1 (default: gaussian:learned for photos, signals and tables, and what "
-        "the architecture has for images of black and white).",
-    )
+    architectures.add_networks(parser)
     parser.add_argument(
         "--objective",
         metavar="NAME[:ARGUMENT,...]",
@@ -160,9 +126,6 @@ def _recipe(arguments):
     """The recipe that the arguments name, with the changes that they make."""
     import dataclasses
 
-    from zoo.building import ARCHITECTURES, RECIPES
-    from zoo.recipes import Recipe
-
     changes = {
         field: getattr(arguments, field)
         for field in ("epochs", "batch_size", "learning_rate", "seed")
@@ -171,6 +134,8 @@ def _recipe(arguments):
     if arguments.samples:
         changes["num_samples"] = arguments.samples
     if arguments.recipe:
+        from zoo.building import RECIPES
+
         for option in (
             "dataset",
             "data",
@@ -181,8 +146,9 @@ def _recipe(arguments):
             "binarize",
             "objective",
             "beta",
-            *_SIZES,
-            *_PARTS,
+            "latent_dim",
+            *architectures.SIZES,
+            *architectures.PARTS,
         ):
             if getattr(arguments, option) not in (None, False):
                 raise ValueError(
@@ -194,72 +160,13 @@ def _recipe(arguments):
                 "--no-evaluation belongs to an architecture; the card of a recipe states figures."
             )
         return dataclasses.replace(RECIPES[arguments.recipe], **changes)
-    from kvae import likelihoods, posteriors, priors
-    from zoo import training
-    from zoo.defaults import suited
+    from zoo.building import ARCHITECTURES
 
     architecture = ARCHITECTURES[arguments.architecture]
-    data = own.training_data(arguments)
-    settings = data.settings(architecture, arguments.likelihood)
-    if arguments.conditional:
-        settings["num_classes"] = data.num_classes
-    settings.update(_sizes(arguments, architecture))
-    homes = {"posterior": posteriors, "prior": priors, "likelihood": likelihoods}
-    for part, home in homes.items():
-        name = getattr(arguments, part)
-        if name is not None:
-            home.get(name)  # An unknown name is refused here.
-            settings[part] = name
-    settings = _with_objective(arguments, settings)
-    architecture.checked(settings)
-    recipe = Recipe(
-        f"{arguments.architecture}.{data.name}",
-        data.dataset,
-        settings,
-        schema=data.schema,
-        binarize=None if arguments.binarize == "none" else arguments.binarize,
-        noise=architecture.noise,
-        **changes,
+    latent_dim = architectures.sizes(arguments, architecture, "latent_dim")
+    return architectures.recipe_of(
+        arguments, lambda settings: _with_objective(arguments, {**settings, **latent_dim}), changes
     )
-    return suited(
-        recipe,
-        min(data.sizes["train"], arguments.limit or math.inf),
-        # The examples as they are.
-        lambda: training.data_of(dataclasses.replace(recipe, binarize=None), "train"),
-        intensities=data.intensities,
-        likelihood=arguments.likelihood is None,
-        binarize=arguments.binarize is None,
-        batch_size=arguments.batch_size is None,
-    )
-
-
-def _sizes(arguments, architecture) -> dict:
-    """Returns the sizes of the networks that the options give.
-
-    Raises:
-        ValueError: for one that the architecture does not have.
-    """
-    found = {}
-    for name in _SIZES:
-        value = getattr(arguments, name)
-        if value is None:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if name not in architecture.defaults:
-            known = [f"--{one.replace('_', '-')}" for one in _SIZES if one in architecture.defaults]
-            raise ValueError(
-                f"{option} does not apply to {architecture.name}, which has no `{name}`; what "
-                f"applies: {', '.join(known) or 'none of the sizes'}."
-            )
-        if name == "hidden" and isinstance(architecture.defaults[name], int):
-            if len(value) > 1:
-                raise ValueError(
-                    f"--hidden of {architecture.name} is the width of one layer, not of "
-                    f"{len(value)}."
-                )
-            value = value[0]
-        found[name] = value
-    return found
 
 
 def _with_objective(arguments, settings) -> dict:
