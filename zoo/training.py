@@ -38,7 +38,6 @@ _LICENSE = "Apache-2.0"
 _TEST = 10_000  # Examples of a stream that figures are measured on, in memory.
 # What else decides to which training weights belong.
 _IDENTITY = (
-    "binarize",
     "noise",
     "warmup_epochs",
     "initial_from_data",
@@ -209,6 +208,7 @@ def identity(recipe: Recipe, limit: int | None) -> dict:
         "dataset": recipe.dataset,
         **({} if recipe.schema is None else {"data": recipe.schema.to_dict()}),
         "limit": limit,
+        "binarization": recipe.binarize,
         **{name: getattr(recipe, name) for name in _IDENTITY},
     }
 

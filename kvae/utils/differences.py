@@ -25,7 +25,7 @@ def differences(one: Mapping, other: Mapping, of: str = "") -> list[str]:
     ```
     """
     found = []
-    for name in dict.fromkeys([*one, *other]):
+    for name in dict.fromkeys([*other, *one]):
         have, want = one.get(name, _MISSING), other.get(name, _MISSING)
         if have == want:
             continue

@@ -1,5 +1,8 @@
 """kvae.training.train: the schedules, the choice of the best weights, and going on."""
 
+import os
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -92,6 +95,57 @@ def test_a_finished_training_is_not_trained_again(make_vae, data, tmp_path, eage
     assert_weights(again, vae.get_weights())
     with pytest.raises(ValueError, match="another training"):
         train(make_vae(), data, settings, **{**options, "fingerprint": "yours"})
+
+
+def test_more_epochs_extend_a_training(make_vae, data, tmp_path, eagerly):
+    """The second part has the learning rates that a training of so many epochs has there."""
+    options = dict(directory=tmp_path / "run", fingerprint={"latent_dim": 2})
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    def run(epochs, batch_size=16):
+        rates.clear()
+        settings = Settings(epochs=epochs, batch_size=batch_size, learning_rate=0.01)
+        return train(make_vae(), data, settings, callbacks=[Rates()], **options)
+
+    assert run(2).epochs_run == 2
+    found = run(4)
+    assert found.epochs_run == 2 and len(found.history["loss"]) == 4
+    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(8, 16) / 16))
+    np.testing.assert_allclose(rates, cosine, rtol=1e-5)
+    # Larger batches make fewer steps; the rate falls over those that are left.
+    assert run(6, batch_size=64).epochs_run == 2
+    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(16, 18) / 18))
+    np.testing.assert_allclose(rates, cosine, rtol=1e-5)
+    assert run(2).epochs_run == 0
+    with pytest.raises(ValueError, match="another training: its latent_dim is 2, not 3. Choose"):
+        train(make_vae(), data, Settings(epochs=8), **{**options, "fingerprint": {"latent_dim": 3}})
+
+
+def test_an_interrupted_training_says_what_it_has(make_vae, data, tmp_path, eagerly, capfd):
+    class Interrupts(keras.callbacks.Callback):
+        def __init__(self, times):
+            super().__init__()
+            self.times = times
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                for _ in range(self.times):
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    settings = Settings(epochs=4, batch_size=32)
+    for times, saved in ((1, 2), (2, 0)):  # The second one does not wait for the epoch to end.
+        vae, options = make_vae(), dict(directory=tmp_path / str(times), every_seconds=1e9)
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            train(vae, data, settings, callbacks=[Interrupts(times)], **options)
+        assert isinstance(stopped.value, kvae.training.Interrupted)
+        assert stopped.value.saved_epoch == saved and stopped.value.best_epoch >= 1
+        assert "Stopping at the end of this epoch, in about" in capfd.readouterr().err
+        assert train(make_vae(), data, settings, **options).epochs_run == 4 - saved
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_warm_up_keeps_the_rest_of_the_objective(make_vae, data, eagerly):

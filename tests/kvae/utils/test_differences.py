@@ -1,0 +1,38 @@
+"""kvae.utils.differences: what distinguishes two descriptions, in words."""
+
+import pytest
+
+from kvae.utils.differences import differences
+
+
+def part(name, **config):
+    return {"module": "kvae", "class_name": name, "config": config}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ({"a": 1}, {"a": 1}, []),
+        ({"latent_dim": 8, "seed": 0}, {"latent_dim": 9, "seed": 0}, ["latent_dim is 8, not 9"]),
+        ({"hidden": [8, 9]}, {"hidden": []}, ["hidden is (8, 9), not ()"]),
+        ({"limit": None}, {"limit": 3}, ["limit is none, not 3"]),
+        ({}, {"prior": part("Vamp")}, ["prior is the default, not Vamp"]),
+        (
+            {"objective": part("ELBO", beta=1.0)},
+            {"objective": part("ELBO", beta=2.0)},
+            ["beta of the objective is 1.0, not 2.0"],
+        ),
+        (
+            {"objective": part("ELBO", beta=1.0)},
+            {"objective": part("WAE", weight=1.0)},
+            ["objective is ELBO, not WAE"],
+        ),
+        (
+            {"prior": part("Flow", base=part("Normal", scale=1))},
+            {"prior": part("Flow", base=part("Normal", scale=2))},
+            ["scale of the base of the prior is 1, not 2"],
+        ),
+    ],
+)
+def test_differences(one, other, words):
+    assert differences(one, other) == words

@@ -1,0 +1,124 @@
+"""What follows the data where a training leaves it open: likelihood, binarization, sizes."""
+
+import numpy as np
+import pytest
+
+import kvae
+import zoo
+from kvae.training import Settings, train
+from tests.photos import coloured_shapes, psnr
+from zoo.defaults import LEARNED, suited
+from zoo.networks import filters_for
+from zoo.recipes import Recipe
+
+
+@pytest.mark.parametrize(
+    ("event_shape", "widths", "filters"),
+    [
+        ((28, 28, 1), (32, 64), (32, 64)),
+        ((28, 20, 1), (32, 64), (32, 64)),
+        ((8, 8, 1), (32, 64), (32, 64)),
+        ((64, 64, 1), (32, 32, 64, 64), (32, 32, 64, 64)),
+        ((32, 32, 3), (32, 64), (32, 64, 64)),
+        ((96, 96, 3), (32, 64), (32, 64, 64, 64)),
+        ((96, 96, 3), (16, 8), (16, 8, 8, 8)),
+        ((512, 300, 3), (32, 64), (32, 64, 64, 64, 64, 64)),
+        ((4, 400, 1), (32, 64), (32, 64)),
+        ((64, 1), (32, 64), (32, 64)),
+        ((1000, 2), (32, 64), (32, 64, 64, 64, 64, 64)),
+    ],
+)
+def test_the_convolutions_follow_the_size(event_shape, widths, filters):
+    assert filters_for(event_shape, widths) == filters
+
+
+@pytest.mark.parametrize(
+    ("name", "event_shape"),
+    [
+        ("conv_vae", (96, 96, 3)),
+        ("beta_vae", (160, 160, 3)),
+        ("conv_autoencoder", (96, 96, 3)),
+        ("timeseries_vae", (4000, 2)),
+    ],
+)
+def test_large_events_do_not_make_large_models(name, event_shape):
+    assert zoo.build(name, event_shape=event_shape).count_params() < 2e6
+
+
+GREY = np.linspace(0.2, 0.8, 64, dtype="float32").reshape(1, 8, 8, 1).repeat(40, axis=0)
+LINES = np.where(GREY > 0.5, 0.97, 0.02).astype("float32")
+COLOURS = np.uint8(255 * LINES).repeat(3, axis=-1)
+NUMBERS = np.random.default_rng(0).normal(5, 2, (40, 6)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "x", "likelihood", "binarize"),
+    [
+        ("conv_vae", {}, COLOURS, LEARNED, None),
+        ("conv_vae", {}, np.uint8(255 * GREY), LEARNED, None),
+        ("conv_vae", {}, LINES, None, "dynamic"),
+        ("dense_vae", {}, NUMBERS, LEARNED, None),
+        ("dense_vae", {}, np.float32(NUMBERS > 5), None, "dynamic"),
+        ("conv_autoencoder", {}, GREY, None, None),
+        ("dense_autoencoder", {}, NUMBERS, LEARNED, None),
+        ("tabular_vae", {}, NUMBERS, None, None),
+        ("conv_vae", {"likelihood": "laplace"}, GREY, "laplace", None),
+        ("conv_vae", {"likelihood": "bernoulli"}, GREY, "bernoulli", None),
+    ],
+)
+def test_the_likelihood_and_the_binarization_follow_the_values(
+    architecture, arguments, x, likelihood, binarize
+):
+    data = kvae.datasets.Dataset(x)
+    recipe = Recipe(
+        f"{architecture}.mine", "/mine", {**arguments, "event_shape": tuple(x.shape[1:])}
+    )
+    found = suited(
+        recipe,
+        len(data),
+        lambda: data,
+        intensities=x.dtype == np.uint8,
+        likelihood="likelihood" not in arguments,
+    )
+    assert found.arguments.get("likelihood") == likelihood and found.binarize == binarize
+    assert found.batch_size == 16
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size"), [(10, 16), (1000, 16), (1437, 32), (3000, 64), (55_000, 128)]
+)
+def test_few_examples_come_in_small_batches(count, batch_size):
+    recipe = Recipe("dense_vae.digits", "digits", {"event_shape": (8, 8, 1)})
+    found = suited(recipe, count, lambda: None, intensities=True)
+    assert found.batch_size == batch_size
+    # A recipe of the zoo binarizes them, so that these images of grey levels are, too.
+    assert found.binarize == "dynamic" and "likelihood" not in found.arguments
+    kept = suited(recipe, count, lambda: None, intensities=True, binarize=False, batch_size=False)
+    assert kept == recipe
+
+
+def reconstruct_photos(size: int, count: int, **settings) -> tuple[float, float]:
+    """Trains on photos as the command line does; returns the PSNR, and that of the mean image."""
+    photos = coloured_shapes(count + 32, size)
+    data, test = kvae.datasets.Dataset(photos[:-32]), kvae.datasets.Dataset(photos[-32:])
+    sizes = settings.pop("sizes", {})
+    recipe = Recipe("conv_vae.photos", "/photos", {"event_shape": (size, size, 3), **sizes})
+    recipe = suited(recipe, count, lambda: data, intensities=True)
+    vae = zoo.build(recipe.architecture, **recipe.arguments)
+    train(vae, data, Settings(batch_size=recipe.batch_size, final_rate=0.02, **settings))
+    mean = np.broadcast_to(data.examples.mean(axis=0), test.examples.shape)
+    return psnr(vae.reconstruct(test), test.examples), psnr(mean, test.examples)
+
+
+def test_photos_are_recognized_after_a_few_epochs():
+    """With σ = 1, which stays below the mean image here, they are grey squares."""
+    sizes = {"filters": (8, 16), "hidden": 32, "latent_dim": 16}
+    found, mean = reconstruct_photos(12, 192, epochs=12, learning_rate=4e-3, sizes=sizes)
+    assert found > mean + 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "count"), [(32, 1000), (96, 800)])
+def test_photos_are_recognized_with_the_defaults(size, count):
+    found, mean = reconstruct_photos(size, count, epochs=25)
+    assert found > mean + 6.0
