@@ -55,7 +55,7 @@ def test_help_is_in_whole_sentences(name, capsys):
     assert summary.split(",")[0].split(":")[0] in " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "train"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_option_shows_its_default(name):
     for action in actions(name):
         assert "efault" not in action.help, action.dest  # The formatter alone tells it.

@@ -5,6 +5,7 @@ import math
 
 from kvae.cli import common
 from kvae.cli import data as own
+from kvae.cli.help import Unset
 
 __all__ = ["PARTS", "SIZES", "add_networks", "recipe_of", "sizes"]
 
@@ -19,31 +20,39 @@ def add_networks(parser) -> None:
         nargs="+",
         type=common.positive,
         metavar="N",
-        help="Use convolutions of stride 2 with these numbers of channels (default: as many as the "
-        "size of the images asks for).",
+        default=Unset("as many as the size of the images asks for"),
+        help="Use convolutions of stride 2 with these numbers of channels.",
     )
     parser.add_argument(
         "--hidden",
         nargs="+",
         type=common.from_0,
         metavar="N",
+        default=Unset("the architecture's"),
         help="Use dense layers of these widths; one, or 0 for none, beside convolutions.",
     )
     parser.add_argument(
         "--posterior",
         metavar="NAME[:ARGUMENT,...]",
+        default=Unset("the architecture's"),
         help="Use this q(z|x), e.g. iaf or student_t:df=3. Arguments are those of the class, in "
         "their order or as KEY=VALUE.",
     )
     parser.add_argument(
-        "--prior", metavar="NAME[:ARGUMENT,...]", help="Use this p(z), e.g. vamp or vamp:200."
+        "--prior",
+        metavar="NAME[:ARGUMENT,...]",
+        default=Unset("the architecture's"),
+        help="Use this p(z), e.g. vamp or vamp:200.",
     )
     parser.add_argument(
         "--likelihood",
         metavar="NAME[:ARGUMENT,...]",
+        default=Unset(
+            "gaussian:learned for photos, signals and arrays, mixed_tabular for tables, the "
+            "architecture's for images of black and white"
+        ),
         help="Use this p(x|z), e.g. gaussian:learned, whose σ follows the data, or "
-        "gaussian:scale=0.1 (default: gaussian:learned for photos, signals and tables, and what "
-        "the architecture has for images of black and white).",
+        "gaussian:scale=0.1.",
     )
 
 

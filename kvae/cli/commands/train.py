@@ -6,6 +6,7 @@ import sys
 from kvae.cli import architectures, common, launch
 from kvae.cli import data as own
 from kvae.cli.command import command
+from kvae.cli.help import Unset
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
@@ -15,6 +16,7 @@ def add_arguments(parser) -> None:
     what.add_argument(
         "--recipe",
         metavar="NAME",
+        default=Unset("none"),
         help="Train the weights of this card again, e.g. dense_vae.digits.",
     )
     what.add_argument(
@@ -25,51 +27,58 @@ def add_arguments(parser) -> None:
     own.add_data(parser, default="digits")
     own.add_reading(parser)
     parser.add_argument(
-        "--latent-dim", type=common.positive, help="Use this many latent dimensions."
+        "--latent-dim",
+        type=common.positive,
+        default=Unset("the architecture's"),
+        help="Use this many latent dimensions.",
     )
     architectures.add_networks(parser)
     parser.add_argument(
         "--objective",
         metavar="NAME[:ARGUMENT,...]",
+        default=Unset("the architecture's"),
         help="Minimize this objective, e.g. iwae:num_samples=5.",
     )
     parser.add_argument(
         "--beta",
         type=common.number_from_0,
+        default=Unset("the objective's"),
         help="Weight the KL, or what the objective has in its place, by this number.",
     )
     parser.add_argument(
         "--epochs",
         type=common.positive,
-        help="Train for this many epochs in total (default: the recipe's, or 50). More than a "
-        "finished run has extend it: its learning rate rises again to that of a longer run.",
+        default=Unset("the recipe's, or 50"),
+        help="Train for this many epochs in total. More than a finished run has extend it: its "
+        "learning rate rises again to that of a longer run.",
     )
     parser.add_argument(
         "--batch-size",
         type=common.positive,
-        help="Use this many examples in each step (default: the recipe's, or 16 to 128, the more "
-        "the more examples there are).",
+        default=Unset("the recipe's, or 16 to 128, the more the more examples there are"),
+        help="Use this many examples in each step.",
     )
     parser.add_argument(
         "--learning-rate",
         type=common.positive_number,
-        help="Start with this learning rate, which falls to a fiftieth by a half cosine (default: "
-        "the recipe's, or 0.001).",
+        default=Unset("the recipe's, or 0.001"),
+        help="Start with this learning rate, which falls to a fiftieth by a half cosine.",
     )
     common.add_seed(parser, default=None)
     common.add_limit(parser)
     parser.add_argument(
         "--samples",
         type=common.positive,
-        help="Use this many importance samples in the evaluation at the end, for all test examples "
-        "(default: the recipe's, or as many as --evaluation-seconds allows, up to 1000).",
+        default=Unset("the recipe's, or up to 1000, as --evaluation-seconds allows"),
+        help="Use this many importance samples in the evaluation at the end, for all test "
+        "examples.",
     )
     parser.add_argument(
         "--evaluation-seconds",
         metavar="SECONDS",
         type=common.positive_number,
         default=60.0,
-        help="Size the evaluation at the end to about this time (default: 60).",
+        help="Size the evaluation at the end to about this time. The recipe's has no bound.",
     )
     parser.add_argument(
         "--no-evaluation",
@@ -85,6 +94,7 @@ def add_arguments(parser) -> None:
         "--distributed",
         metavar="WHERE",
         type=_where,
+        default=Unset("on one device"),
         help="Train on several devices: a number starts that many worker processes on this "
         "machine, gpus uses all of its GPUs, slurm is for tasks that srun started, and cluster "
         "does as TF_CONFIG says, e.g. on Kubernetes.",
@@ -94,20 +104,20 @@ def add_arguments(parser) -> None:
         metavar="SECONDS",
         type=common.number_from_0,
         default=30.0,
-        help="Leave at least this time between two checkpoints (default: 30).",
+        help="Leave at least this time between two checkpoints.",
     )
     parser.add_argument(
         "--restarts",
         type=common.from_0,
         default=3,
-        help="Start the workers of this machine again up to this many times when one dies "
-        "(default: 3).",
+        help="Start the workers of this machine again up to this many times when one dies.",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
-        help="Keep the run in this folder. The same command resumes it there (default: runs/NAME).",
+        default=Unset("runs/NAME"),
+        help="Keep the run in this folder. The same command resumes it there.",
     )
     common.add_json(parser)
 
