@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from kvae.cli import common
+from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.help import Unset
 
@@ -34,6 +34,7 @@ def add_networks(parser) -> None:
     parser.add_argument(
         "--posterior",
         metavar="NAME[:ARGUMENT,...]",
+        type=checks.named("posterior"),
         default=Unset("the architecture's"),
         help="Use this q(z|x), e.g. iaf or student_t:df=3. Arguments are those of the class, in "
         "their order or as KEY=VALUE.",
@@ -41,12 +42,14 @@ def add_networks(parser) -> None:
     parser.add_argument(
         "--prior",
         metavar="NAME[:ARGUMENT,...]",
+        type=checks.named("prior"),
         default=Unset("the architecture's"),
         help="Use this p(z), e.g. vamp or vamp:200.",
     )
     parser.add_argument(
         "--likelihood",
         metavar="NAME[:ARGUMENT,...]",
+        type=checks.named("likelihood"),
         default=Unset(
             "gaussian:learned for photos, signals and arrays, mixed_tabular for tables, the "
             "architecture's for images of black and white"

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from kvae.cli import architectures, common, launch
+from kvae.cli import architectures, checks, common, launch
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -16,12 +16,14 @@ def add_arguments(parser) -> None:
     what.add_argument(
         "--recipe",
         metavar="NAME",
+        type=checks.recipe,
         default=Unset("none"),
         help="Train the weights of this card again, e.g. dense_vae.digits.",
     )
     what.add_argument(
         "architecture",
         nargs="?",
+        type=checks.named("architecture"),
         help="Train this architecture of the zoo, e.g. conv_vae, as the options say.",
     )
     own.add_data(parser, default="digits")
@@ -36,6 +38,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--objective",
         metavar="NAME[:ARGUMENT,...]",
+        type=checks.named("objective"),
         default=Unset("the architecture's"),
         help="Minimize this objective, e.g. iwae:num_samples=5.",
     )
@@ -116,6 +119,7 @@ def add_arguments(parser) -> None:
         "-o",
         "--output",
         metavar="DIR",
+        type=checks.output_folder,
         default=Unset("runs/NAME"),
         help="Keep the run in this folder. The same command resumes it there.",
     )
