@@ -57,7 +57,7 @@ def quiet_tensorflow(begin=None):
     """
     if "tensorflow" in sys.modules:
         return None if begin is None else begin()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     tell("Loading TensorFlow …")
     with tempfile.TemporaryFile() as log:
         saved = os.dup(2)

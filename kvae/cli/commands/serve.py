@@ -153,7 +153,7 @@ def _development(arguments, models, host: str, limits, grpc: bool) -> int:
     from export.serving import stubs
     from export.serving.development.run import run
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if grpc:
         common.quiet_tensorflow()  # The stubs import it.
     elif not arguments.no_grpc:
