@@ -22,7 +22,7 @@ _ENDS = ("z_end", "image_end", "image_end" + FILE_SUFFIX)
 
 
 def inputs(
-    signature: Signature, count: int, model=None, event_shape=None, known=None
+    signature: Signature, count: int, model=None, event_shape=None, known=None, data=None
 ) -> dict[str, np.ndarray]:
     """Makes `count` rows of every input of a signature.
 
@@ -36,8 +36,10 @@ def inputs(
             else 8 by 8 pixels.
         known: optional dict of arrays. A request that the signature takes, whose images are
             repeated where there is no model to say which it takes.
+        data: optional `kvae.datasets.Dataset`, whose examples and labels are repeated in place of
+            made ones.
     """
-    makers, known = _Makers(model, event_shape), known or {}
+    makers, known = _Makers(model, event_shape, data), known or {}
 
     def make(name, info):
         fits = name in known and len(known[name]) and matches(known[name], info)
@@ -81,8 +83,8 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 class _Makers:
-    def __init__(self, model, event_shape):
-        self.model = model
+    def __init__(self, model, event_shape, data=None):
+        self.model, self.data = model, data
         self.event_shape = tuple(event_shape or getattr(model, "event_shape", None) or (8, 8, 1))
 
     def make(self, name: str, info: TensorInfo, count: int) -> np.ndarray:
@@ -115,6 +117,9 @@ class _Makers:
         shape = _shape(info, count)
         if info.dtype == "uint8":
             return self._bytes(count, shape[1:], rng)
+        if self.data is not None:
+            rows = rng.permutation(count) % len(self.data)
+            return self.data.examples[rows].astype(info.dtype)
         if self.model is None:  # Zeros and ones, which nearly all likelihoods take.
             return rng.integers(2, size=shape).astype(info.dtype)
         if self._intensities():
@@ -122,6 +127,8 @@ class _Makers:
         return self._drawn(count, rng).astype(info.dtype)
 
     def _bytes(self, count, shape, rng):
+        if self.data is not None and self.data.x.dtype == np.uint8 and self.data.binarize is None:
+            return self.data.x[rng.permutation(count) % len(self.data)]
         if self._intensities() or not self.model.likelihood.whole_numbers:
             return rng.integers(256, size=(count, *shape), dtype=np.uint8)
         return np.clip(self._drawn(count, rng), 0, 255).astype(np.uint8)
@@ -144,6 +151,9 @@ class _Makers:
         one_hot = len(info.shape) == 2  # As TFLite files take them.
         classes = getattr(self.model, "num_classes", None) or (info.shape[1] if one_hot else 2)
         drawn = np.random.default_rng(_SEED + 1).integers(classes, size=count)
+        if self.data is not None and self.data.has_labels:  # Those of the images.
+            rows = np.random.default_rng(_SEED).permutation(count) % len(self.data)
+            drawn = self.data.labels[rows]
         return (np.eye(classes)[drawn] if one_hot else drawn).astype(info.dtype)
 
     def _own_labels(self, count):

@@ -18,6 +18,7 @@ from kvae.utils import io, names
 from kvae.utils.register import import_modules
 
 if TYPE_CHECKING:
+    from kvae.datasets import Dataset
     from kvae.models.vae import VAE
 
 __all__ = ["verify"]
@@ -32,6 +33,7 @@ def verify(
     tolerance: float | None = None,
     timeout: float = 300.0,
     accelerator: str = "cpu",
+    data: "Dataset | None" = None,
 ) -> Report:
     """Runs an exported file outside the Python that wrote it, and compares it with the model.
 
@@ -65,6 +67,8 @@ def verify(
         timeout: float. Seconds after which the other process is ended. Defaults to `300`.
         accelerator: str. `"gpu"` runs a TFLite file on LiteRT's GPU accelerator, which has to take
             all of it; that needs a Vulkan driver, one in software will do. Defaults to `"cpu"`.
+        data: optional `kvae.datasets.Dataset` of examples, with labels for a conditional model,
+            that the signatures are called with. Defaults to `None`: made ones.
 
     Returns:
         `Report`: true when all is well, a table when printed. A signature that fails, and a runtime
@@ -117,7 +121,7 @@ def verify(
     tried = {name: item for name, item in available.items() if name not in untried}
     warming = warmup.read(path) if path.is_dir() else []
     known = {call.signature: call.inputs for call in warming}
-    plan = _plan(tried, model, batch_sizes, known)
+    plan = _plan(tried, model, batch_sizes, known, data)
     plan += [(call, "warm-up") for call in warming]
     answer = child.request(runtime.module, path, [call for call, _ in plan], timeout)
     _raise_load_error(path, answer)
@@ -236,12 +240,12 @@ def _obstacle(signature: Signature) -> str:
     return ""
 
 
-def _plan(available, model, batch_sizes, known) -> list[tuple[Call, str]]:
+def _plan(available, model, batch_sizes, known, data) -> list[tuple[Call, str]]:
     """Returns what to run: each signature at each batch size, the largest first, and variations."""
     count = batch_sizes[-1]
     plan = []
     for name, signature in available.items():
-        inputs = example_inputs.inputs(signature, count, model, known=known.get(name))
+        inputs = example_inputs.inputs(signature, count, model, known=known.get(name), data=data)
         for size in reversed(batch_sizes):
             plan.append((_call(name, inputs, slice(size)), "batch"))
         if row_exact(name):

@@ -22,6 +22,7 @@ __all__ = [
     "existing",
     "model",
     "named",
+    "named_or_data",
     "output",
     "output_file",
     "output_folder",
@@ -119,6 +120,15 @@ def data(text: str) -> None:
             f"There is no {path}: give --data a folder of images or shards, or a file of an array "
             "or a table."
         )
+
+
+@_argument
+def named_or_data(text: str) -> None:
+    """The name of a data set, or the path of data."""
+    from kvae import datasets
+
+    if not pathlib.Path(text).expanduser().exists():
+        datasets.info(text)
 
 
 @_argument

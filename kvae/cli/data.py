@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_data",
+    "add_image_reading",
     "add_label",
+    "add_reading",
     "add_sampler",
     "class_number",
     "columns",
@@ -21,6 +23,9 @@ __all__ = [
     "load_data",
     "load_sampling_model",
     "path_of",
+    "source_of",
+    "training_data",
+    "write_rows",
 ]
 
 
@@ -54,10 +59,9 @@ def add_data(parser, default: str = "the card's or the training's, or digits") -
     )
 
 
-def add_reading(parser) -> None:
-    """Adds what says how the data of a training are read; its model remembers it."""
+def add_image_reading(parser) -> None:
+    """Adds `--event-shape` and `--fit`, by which images of `--data` are read."""
     from kvae.datasets.decoding import FITS
-    from kvae.datasets.tables import KINDS
 
     parser.add_argument(
         "--event-shape",
@@ -74,6 +78,13 @@ def add_reading(parser) -> None:
         help="Bring images to that shape in this way; crop keeps their "
         "proportions and cuts off what sticks out.",
     )
+
+
+def add_reading(parser) -> None:
+    """Adds what says how the data of a training are read; its model remembers it."""
+    from kvae.datasets.tables import KINDS
+
+    add_image_reading(parser)
     parser.add_argument(
         "--columns",
         nargs="+",
@@ -115,6 +126,16 @@ class TrainingData:
     schema: "Schema | None"
     sizes: dict[str, int]
 
+    def load(self, split: str, **options):
+        """Reads a split; the options are `binarize` and `seed`, as of `kvae.datasets.load`."""
+        from kvae import datasets
+
+        if self.schema is None:
+            return datasets.load(self.dataset, split, **options)
+        return datasets.from_path(
+            self.dataset, split, self.event_shape, schema=self.schema, **options
+        )
+
     def settings(self, architecture, likelihood: str | None) -> dict:
         """Returns the arguments of an architecture that follow from the data.
 
@@ -148,6 +169,34 @@ class TrainingData:
         return text
 
 
+def source_of(arguments):
+    """Returns the `kvae.datasets.Source` that `--data` and its options give; `None` without.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path of `--data`.
+        ValueError: for options without `--data`, and data that cannot be read.
+    """
+    from kvae import datasets
+
+    path = path_of(arguments)
+    given = {
+        option: value
+        for option in ("event_shape", "fit", "columns")
+        if (value := getattr(arguments, option, None)) is not None
+    }
+    if path is not None:
+        return datasets.Source(
+            path,
+            given.get("event_shape"),
+            fit=given.get("fit", "stretch"),
+            columns=dict(given.get("columns", ())),
+        )
+    if given:
+        flag = next(iter(given)).replace("_", "-")
+        raise ValueError(f"--{flag} says how --data is read: give that, too.")
+    return None
+
+
 def training_data(arguments) -> TrainingData:
     """Looks at the data that a training is asked to use.
 
@@ -158,12 +207,8 @@ def training_data(arguments) -> TrainingData:
     """
     from kvae import datasets
 
-    path = path_of(arguments)
-    if path is None:
-        for option in ("event_shape", "fit", "columns"):
-            if getattr(arguments, option) is not None:
-                flag = option.replace("_", "-")
-                raise ValueError(f"--{flag} says how --data is read: give that, too.")
+    source = source_of(arguments)
+    if source is None:
         name = arguments.dataset or "digits"
         facts = datasets.info(name)
         found = TrainingData(
@@ -176,14 +221,8 @@ def training_data(arguments) -> TrainingData:
             facts.splits,
         )
     else:
-        source = datasets.Source(
-            path,
-            arguments.event_shape,
-            fit=arguments.fit or "stretch",
-            columns=dict(arguments.columns or ()),
-        )
         found = TrainingData(
-            str(path),
+            str(source.path),
             source.schema.name,
             source.event_shape,
             source.intensities,
@@ -199,9 +238,9 @@ def training_data(arguments) -> TrainingData:
     return found
 
 
-def add_label(parser, text: str) -> None:
+def add_label(parser, default: str, text: str) -> None:
     """Adds `--label`, a class by its name or number."""
-    parser.add_argument("--label", metavar="CLASS", default=Unset("every class"), help=text)
+    parser.add_argument("--label", metavar="CLASS", default=Unset(default), help=text)
 
 
 def add_sampler(parser) -> None:
@@ -263,6 +302,52 @@ def path_of(arguments) -> pathlib.Path | None:
     return pathlib.Path(arguments.data).expanduser().resolve()
 
 
+def write_rows(model, path: pathlib.Path, n: int, kind: str, options: dict) -> None:
+    """Writes sampled rows as a CSV file, with the names of the columns and of the categories.
+
+    Args:
+        model: `kvae.VAE` of a table.
+        path: path.
+        n: int. The number of rows.
+        kind: str. `"sample"`, `"mean"` or `"mode"`.
+        options: dict. Further arguments of `kvae.VAE.sample`; without a label a conditional model
+            draws its classes in turn.
+
+    Raises:
+        ValueError: for the means of categories.
+    """
+    import csv
+
+    import numpy as np
+
+    from kvae.utils import io
+
+    schema = _schema(model)
+    names = [column.name for column in schema.columns]
+    names = names or [f"column_{i}" for i in range(1, model.event_shape[0] + 1)]
+    category = next((column.name for column in schema.columns if column.categories), None)
+    if kind == "mean" and category is not None:
+        raise ValueError(
+            f"Categories, such as those of {category!r}, have no mean: give --mode or --draw, or "
+            "write the numbers to a .npy file."
+        )
+    labels = None
+    if model.conditional:
+        labels = np.resize(options.get("label", np.arange(model.num_classes)), n)
+        options = {**options, "label": labels}
+    rows = schema.rows(np.asarray(model.sample(n, output=kind, **options)))
+    if labels is not None:
+        known = schema.class_names or [str(i) for i in range(model.num_classes)]
+        names = [*names, schema.label_column or "class"]
+        rows = [[*row, known[label]] for row, label in zip(rows, labels, strict=True)]
+    with (
+        io.atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([names, *rows])
+
+
 def load_sampling_model(arguments):
     """Loads the model that is named, with a prior fitted to its codes where a sampler is named."""
     model = common.load_model(arguments.model)
@@ -288,11 +373,12 @@ def load_data(model, name: str, arguments, split: str = "test"):
     from kvae import datasets
 
     schema, card, path = _schema(model), common.card_of(name), path_of(arguments)
-    dataset, binarize = arguments.dataset, arguments.binarize or schema.binarize
+    asked = getattr(arguments, "binarize", None)
+    dataset, binarize = arguments.dataset, asked or schema.binarize
     seed, noise = 0, schema.noise
     if card is not None:
         dataset = dataset or card.dataset.get("name")
-        binarize = arguments.binarize or card.preprocessing.get("binarize")
+        binarize = asked or card.preprocessing.get("binarize")
         seed, noise = card.recipe.get("seed", 0), card.recipe.get("noise", 0.0)
     binarize = None if binarize == "none" else binarize
     options = {"binarize": binarize, "seed": seed}

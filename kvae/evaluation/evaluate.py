@@ -168,12 +168,13 @@ def figure_rows(values: Mapping) -> list[tuple[str, str, str]]:
                 (
                     name,
                     f"{value['nll']:.3f}",
-                    f"± {value['standard_error']:.3f} (images), ± {value['monte_carlo_error']:.3f} "
-                    f"(samples); {value['num_samples']} samples × {value['num_examples']} images",
+                    f"± {value['standard_error']:.3f} (examples), "
+                    f"± {value['monte_carlo_error']:.3f} (samples); {value['num_samples']} samples "
+                    f"× {value['num_examples']} examples",
                 )
             )
         elif name == "bce_per_pixel" and "bce_standard_error" in values:
-            error = f"± {values['bce_standard_error']:.5f} (images)"
+            error = f"± {values['bce_standard_error']:.5f} (examples)"
             rows.append((name, f"{value:.5f}", error))
         elif isinstance(value, float) and name != "bce_standard_error":
             digits = 5 if name in ("bce_per_pixel", "mse") else 3

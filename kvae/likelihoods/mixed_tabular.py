@@ -35,11 +35,13 @@ class MixedTabular(ScaledInput, Standardized):
     | `("categorical", K)` | 0, 1, …, K - 1 | K: logits | categorical cross-entropy |
     | `("poisson",)` | 0, 1, 2, … | 1: log-rate | Poisson loss + log x! |
 
+    The name alone stands for a tuple of one: `"gaussian"` for `("gaussian",)`.
+
     Terms of all columns are in nats and are summed with equal weight. A density (Gaussian) changes
     with the unit of its column and may outweigh the rest: standardise such columns.
 
     Args:
-        columns: list of tuples, one for each column of x, in order.
+        columns: list of tuples or names, one for each column of x, in order.
         standardize: bool. Whether Gaussian and Poisson columns are seen relative to their
             statistics in the training data, as by `Gaussian` and `Poisson`.
             Defaults to `False`.
@@ -76,10 +78,10 @@ class MixedTabular(ScaledInput, Standardized):
 
     def __init__(self, columns=None, standardize: bool = False, scale_input: bool = True, **kwargs):
         super().__init__(scale_input, standardize=standardize, **kwargs)
-        if not columns:
+        if not columns or not isinstance(columns, (list, tuple)):
             raise ValueError(
-                "`columns` describes each column of the table, e.g. "
-                "MixedTabular([('gaussian',), ('categorical', 5)])."
+                "`columns` is a list with a description of each column of the table, e.g. "
+                f"MixedTabular([('gaussian',), ('categorical', 5)]), and not {columns!r}."
             )
         self.columns = [_column(column) for column in columns]
         groups: dict[tuple, list[int]] = {}
@@ -217,10 +219,12 @@ class MixedTabular(ScaledInput, Standardized):
 
 
 def _column(column) -> tuple:
+    if not isinstance(column, (str, tuple, list)) or not column:
+        raise ValueError(f"A column is described as a tuple, e.g. ('gaussian',), not {column!r}.")
     kind, *arguments = (column,) if isinstance(column, str) else column
     if kind not in _KINDS:
         raise names.unknown_name("kind of column", kind, _KINDS)
     if len(arguments) != (kind == "categorical"):
         what = "('categorical', number of classes)" if kind == "categorical" else f"('{kind}',)"
-        raise ValueError(f"A column of this kind is described as {what}, not {tuple(column)}.")
+        raise ValueError(f"A {kind} column is described as {what}, not as {column!r}.")
     return (kind, *arguments)

@@ -8,7 +8,7 @@ import numpy as np
 
 from kvae.datasets import kinds
 
-__all__ = ["as_events", "decode", "encode", "event_kind", "finite", "given"]
+__all__ = ["as_events", "class_name", "decode", "encode", "event_kind", "finite", "given"]
 
 KINDS = ("image", "volume", "signal", "table")
 
@@ -45,6 +45,15 @@ def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
     if not np.isfinite(events).all():
         raise ValueError(f"`{name}` holds NaN or infinite values: remove or fill them first.")
     return events
+
+
+def class_name(vae: Any, label: Any, data: Any = None) -> str:
+    """Returns what a class is called: by the data, else by the model, else by its number."""
+    for known in (data, vae):
+        names = getattr(getattr(known, "schema", None), "class_names", ())
+        if str(label).isdecimal() and int(label) < len(names):
+            return names[int(label)]
+    return str(label)
 
 
 def finite(values: Any, source: str) -> np.ndarray:

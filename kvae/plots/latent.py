@@ -154,7 +154,8 @@ def latent_scatter(
         labels: array [n]. A class for each example (whole numbers, booleans or strings), or a
             real number, which is drawn with a colour bar. Defaults to the Dataset's labels.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
-        class_names: names for the legend, in the order of the sorted classes.
+        class_names: names for the legend, in the order of the sorted classes. Defaults to `None`:
+            those that the data or the model have, else the classes themselves.
         title: str. The figure's title.
 
     Returns:
@@ -177,7 +178,7 @@ def latent_scatter(
     continuous = False
     if labels is not None:
         values, classes = np.unique(labels, return_inverse=True)
-        names = [str(value) for value in values]
+        names = [checked.class_name(vae, value, x) for value in values]
         if labels.dtype.kind == "f":
             if not np.isfinite(labels).all():
                 raise ValueError("`labels` holds NaN or infinite values.")

@@ -190,7 +190,7 @@ def samples(
     events = checked.finite(events, "sample(n)")
     grid = draw_grid(events, rows, cols, kind=kind, gap=gap, value_range=value_range)
     if classes is not None:
-        grid.label_rows([str(k) for k in range(classes)])
+        grid.label_rows([checked.class_name(vae, k) for k in range(classes)])
     what = {"mean": "means of", "mode": "modes of"}.get(output, "draws from")
     subtitle = f"{n} {what} p(x | z), z from the prior, seed {seed}"
     if extra:
@@ -198,7 +198,7 @@ def samples(
     if classes is not None:
         subtitle += "; a row for each class, the same noise in a column"
     elif label is not None:
-        subtitle += f", class {label}"
+        subtitle += f", class {checked.class_name(vae, label)}"
     return grid.finish(title, subtitle, path)
 
 
@@ -299,6 +299,10 @@ def interpolation(
     way = "linear" if method == "linear" else "spherical (slerp)"
     subtitle = f"originals at both ends; {way} between their posterior means"
     if getattr(vae, "num_classes", None) is not None:
-        one = f"class {label}" if np.ndim(label) == 0 else "the classes given"
+        one = (
+            f"class {checked.class_name(vae, label)}"
+            if np.ndim(label) == 0
+            else "the classes given"
+        )
         subtitle += ", decoded as " + ("the start's class" if label is None else one)
     return grid.finish(title, subtitle, path)

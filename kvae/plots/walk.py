@@ -166,5 +166,5 @@ def manifold(
     if latent_dim > len(dims):
         notes.append("the other dimensions at " + ("their mean" if deterministic else "0"))
     if label is not None:
-        notes.append(f"class {label}")
+        notes.append(f"class {checked.class_name(vae, label)}")
     return picture.finish(title, "; ".join(notes), path)

@@ -58,7 +58,7 @@ class BernoulliOrMSE(Study):
         runs, rows = {}, {}
         for name, (make, _) in LIKELIHOODS.items():
             runs[name] = lab.fit(name, likelihood=make(), binarize=None, epochs=epochs)
-        levels = _LEVELS[lab.dataset]
+        levels = _LEVELS.get(lab.dataset, 256)
         for name, run in runs.items():
             rows[name] = _measure(lab, run, levels)
         lab.say("measured")

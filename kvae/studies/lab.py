@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -70,6 +71,7 @@ SCALES = {
         compiled=True,
     ),
 }
+_MOST = 50_000  # Images of a source of one's own, which are read into memory.
 # A quick look at a study takes seconds; its figures mean little.
 _QUICK = {"epochs": 3, "num_samples": 50, "limit": 500, "compiled": False}
 
@@ -181,13 +183,16 @@ class Lab:
     Args:
         study: str. The study's name.
         question: str. The study's question, the title of its report.
-        dataset: str. One of `kvae.datasets.names()`, of images. Defaults to `"digits"`.
+        dataset: str. One of `kvae.datasets.names()`, of images, or the name of `source`. Defaults
+            to `"digits"`.
         quick: bool. A few epochs on a few examples. Defaults to `False`.
         seed: int. The seed of weights, noise, data order and measurements. Defaults to `0`.
         folder: path. The folder of the report. Defaults to `None`: `studies/STUDY-DATASET`.
         cache: path. The folder that keeps trained models and measurements; a study that is started
             again goes on where it was, and studies share equal trainings.
         say: callable. It is given lines of text about the progress. Defaults to `print`.
+        source: optional `kvae.datasets.Source`. Images of your own, with labels, in place of a
+            named dataset.
 
     Attributes:
         scale: `Scale`.
@@ -207,8 +212,18 @@ class Lab:
         folder: str | os.PathLike | None = None,
         cache: str | os.PathLike = "runs/studies",
         say: Callable[[str], object] = print,
+        source: datasets.Source | None = None,
     ):
-        datasets.info(dataset)  # An unknown name is refused here.
+        if source is None:
+            datasets.info(dataset)  # An unknown name is refused here.
+        elif len(source.event_shape) != 3 or not source.intensities:
+            raise ValueError(f"Studies are made on images of bytes, and {source.path} holds none.")
+        elif not source.schema.class_names:
+            raise ValueError(
+                f"Studies judge models by labels, and {source.path} has none: put the images into "
+                "a subfolder for each class."
+            )
+        self.source = source
         self.study, self.question, self.dataset = study, question, dataset
         self.quick, self.seed, self.say = quick, seed, say
         self.scale = SCALES.get(dataset, SCALES["digits"])
@@ -223,7 +238,10 @@ class Lab:
 
     @property
     def command(self) -> str:
-        parts = [f"kvae study {self.study} --dataset {self.dataset}"]
+        data = f"--dataset {self.dataset}"
+        if self.source is not None:
+            data = f"--data {shlex.quote(self.source.path.name)}"
+        parts = [f"kvae study {self.study} {data}"]
         parts += ["--quick"] if self.quick else []
         parts += [f"--seed {self.seed}"] if self.seed else []
         return " ".join(parts)
@@ -233,7 +251,10 @@ class Lab:
     @functools.cache  # noqa: B019 - one lab lives as long as its process.
     def data(self, split: str, binarize: str | None = "dynamic") -> datasets.Dataset:
         """Returns a split as a `kvae.datasets.Dataset`, with labels."""
-        data = datasets.load(self.dataset, split, binarize=binarize, seed=self.seed)
+        if self.source is None:
+            data = datasets.load(self.dataset, split, binarize=binarize, seed=self.seed)
+        else:
+            data = self.source.split(split, binarize=binarize, seed=self.seed)[:_MOST]
         return data if self.scale.limit is None else data[: self.scale.limit]
 
     def test_images(self, run: Run) -> np.ndarray:
@@ -290,6 +311,7 @@ class Lab:
             "batch_size": scale.batch_size,
             "learning_rate": scale.learning_rate,
             "seed": seed,
+            **({} if self.source is None else {"sha256": self.data("train", binarize).sha256}),
             "parts": {kind: _facts(part) for kind, part in parts.items()},
         }
         fingerprint = hashlib.sha256(
@@ -388,7 +410,7 @@ class Lab:
             f"batches of {scale.batch_size}, the learning rate falling from "
             f"{scale.learning_rate:g} by a half cosine; weights of the best epoch by validation "
             f"loss{likelihood}. Data: {self.data('train').name}, SHA-256 of the training images "
-            f"{datasets.load(self.dataset, 'train').sha256[:16]}…, "
+            f"{self.data('train').sha256[:16]}…, "
             f"{len(self.data('train'))} training and {len(self.data('test'))} test images. "
             f"kvae {__version__}, Keras {keras.__version__}, TensorFlow {tf.__version__}, "
             f"{os.cpu_count()} CPU cores ({platform.machine()})."

@@ -19,7 +19,7 @@ _TABLES = (
 def _of_columns(event_shape, columns=None, standardize: bool = False):
     if columns is None:
         columns = [("gaussian",)] * math.prod(event_shape)
-    return kvae.likelihoods.MixedTabular([tuple(column) for column in columns], standardize)
+    return kvae.likelihoods.MixedTabular(columns, standardize)
 
 
 @architecture(

@@ -1,5 +1,6 @@
 """`kvae export MODEL`."""
 
+import argparse
 import pathlib
 
 from kvae.cli import checks, common
@@ -9,7 +10,7 @@ from kvae.cli.help import Unset
 from kvae.utils.register import import_modules
 from kvae.utils.terminal import say
 
-_ROWS = 300  # Images for calibration, and as many for the report.
+_ROWS = 300  # Examples for calibration, and as many for the report.
 # For each option its default, and the arguments of a format's writer that it fills in.
 _OPTIONS = {
     "name": (None, ("name",)),
@@ -22,6 +23,7 @@ _OPTIONS = {
     "parts": ("decoder", ("parts", "part")),
     "calibrate": (None, ("calibration",)),
     "dataset": (None, ("data", "calibration")),
+    "data": (None, ("data", "calibration")),
 }
 
 
@@ -116,16 +118,25 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--calibrate",
-        metavar="DATASET",
-        type=checks.dataset,
-        default=Unset("that of the zoo's model, or samples of the prior"),
-        help="Set the ranges of int8 by images of this data set. For TFLite files.",
+        metavar="DATA",
+        type=checks.named_or_data,
+        default=Unset("that of --dataset or --data or of the zoo's model, or samples of the prior"),
+        help="Set the ranges of int8 by examples of this data set or at this path. For TFLite "
+        "files.",
     )
     parser.add_argument(
         "--dataset",
+        metavar="NAME",
         type=checks.dataset,
         default=Unset("the model's own"),
-        help="Show images of this data set on the page, or measure the TFLite file with them.",
+        help="Show examples of this data set on the page, or measure the TFLite file with them.",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        type=checks.data,
+        default=Unset("the data set"),
+        help="Use examples at this path, as of `kvae train --data`, in place of a data set's.",
     )
     parser.add_argument(
         "--no-verify", action="store_true", help="Do not run what was written to check its numbers."
@@ -138,6 +149,7 @@ def add_arguments(parser) -> None:
     add_arguments,
     "kvae export conv_vae.mnist --output serving/mnist",
     "kvae export conv_vae.mnist --format tflite mnist.tflite --precision float16",
+    "kvae export runs/photos/model.keras --format tflite --precision int8 --calibrate photos",
     "kvae export model.keras --format repository models --preprocessing png --keep 3",
 )
 def run(arguments) -> int:
@@ -217,17 +229,22 @@ def _argument(key: str, arguments, model):
 
 
 def _images(arguments, model, split: str):
-    """Returns some hundred images of the named data, or of the zoo model's own; `None` if none."""
-    if arguments.calibrate:
+    """Returns some hundred examples of the data that are given, or the zoo model's; else `None`."""
+    if arguments.calibrate and split == "train":
         from kvae import datasets
 
-        return datasets.load(arguments.calibrate, split)[:_ROWS]
-    if common.card_of(arguments.model) is None:
+        named = arguments.calibrate in datasets.names()
+        where = {"dataset" if named else "data": arguments.calibrate}
+        chosen = argparse.Namespace(**{"dataset": None, "data": None, **where})
+        return own.load_data(model, arguments.model, chosen, split)[:_ROWS]
+    if not (arguments.data or arguments.dataset or common.card_of(arguments.model)):
         return None
     try:
         return own.load_data(model, arguments.model, arguments, split)[:_ROWS]
-    except FileNotFoundError:  # Of a dataset that is not on this machine.
-        return None
+    except FileNotFoundError:
+        if arguments.data:
+            raise
+        return None  # The data set is not on this machine.
 
 
 def _published(arguments, done, repository: str, name: str) -> int:

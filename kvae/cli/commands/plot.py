@@ -6,6 +6,8 @@ from kvae.cli.command import command
 from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
+_MOST = 10_000  # Examples at most: more dots than that hide each other.
+_LABELLED = ("samples", "interpolation", "manifold")
 _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "interpolation")
 
 
@@ -18,13 +20,13 @@ def add_arguments(parser) -> None:
         "-n",
         type=common.positive,
         default=Unset("what suits the picture"),
-        help="Draw this many images, or this many along each side.",
+        help="Draw this many examples, or this many along each side.",
     )
-    parser.add_argument(
-        "--label",
-        type=int,
-        default=Unset("every class"),
-        help="Draw this class. For samples, interpolation and manifold of conditional models.",
+    own.add_label(
+        parser,
+        "every class",
+        "Draw this class, by its name or number. For samples, interpolation and manifold of "
+        "conditional models.",
     )
     parser.add_argument(
         "-o",
@@ -41,6 +43,7 @@ def add_arguments(parser) -> None:
     "plot",
     add_arguments,
     "kvae plot conv_vae.mnist reconstructions",
+    "kvae plot runs/photos/model.keras latent --data photos",
     "kvae plot blog_vae.mnist manifold -n 20 --output plane.png",
 )
 def run(arguments) -> int:
@@ -52,12 +55,11 @@ def run(arguments) -> int:
     if not output.endswith(".png"):
         raise ValueError(f"--output ends in .png, not {output!r}.")
     count = {} if arguments.n is None else {"n": arguments.n}
-    label = {} if arguments.label is None else {"label": arguments.label}
-    if label and arguments.kind not in ("samples", "interpolation", "manifold"):
-        raise ValueError(
-            f"--label is for samples, interpolation and manifold, not {arguments.kind}."
-        )
+    if arguments.label is not None and arguments.kind not in _LABELLED:
+        raise ValueError(f"--label is for {', '.join(_LABELLED)}, and not for {arguments.kind}.")
     model = common.load_model(arguments.model)
+    chosen = own.class_number(model, arguments.label, arguments.model)
+    label = {} if chosen is None else {"label": chosen}
     if arguments.kind == "manifold" and model.conditional and not label:
         raise own.label_missing(model, arguments.model)
     from kvae import plots
@@ -65,7 +67,7 @@ def run(arguments) -> int:
     if arguments.kind == "samples":
         plots.samples(model, seed=arguments.seed, path=output, **count, **label)
     else:
-        data = own.load_data(model, arguments.model, arguments)
+        data = own.load_data(model, arguments.model, arguments)[:_MOST]
         x = data if model.conditional else data.examples
         if arguments.kind == "reconstructions":
             shown = arguments.n or 10
@@ -74,7 +76,7 @@ def run(arguments) -> int:
             inputs = data[:shown] if model.conditional else inputs
             plots.reconstructions(model, inputs, shown, path=output)
         elif arguments.kind == "latent":
-            plots.latent_scatter(model, x, data.labels, path=output)
+            plots.latent_scatter(model, data, path=output)
         elif arguments.kind == "posteriors":
             plots.posterior_map(model, x, data.labels, path=output, **count)
         elif arguments.kind == "manifold":

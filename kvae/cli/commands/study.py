@@ -3,6 +3,7 @@
 import time
 
 from kvae.cli import checks, common
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
 from kvae.utils import io
@@ -22,6 +23,15 @@ def add_arguments(parser) -> None:
         default=Unset("the study's usual one"),
         help="Use this data set. With all, studies that are not made on it are left out.",
     )
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        type=checks.data,
+        default=Unset("the data set"),
+        help="Use images of your own in a folder with a subfolder for each class, or what else "
+        "`kvae train --data` takes. Not for studies of known factors (disentanglement).",
+    )
+    own.add_image_reading(parser)
     parser.add_argument(
         "--quick", action="store_true", help="Take seconds instead of minutes, for a first look."
     )
@@ -50,7 +60,13 @@ def _study(text: str) -> str:
     return text if text in ("all", "list") else checks.named("study")(text)
 
 
-@command("study", add_arguments, "kvae study list", "kvae study why-sample --quick")
+@command(
+    "study",
+    add_arguments,
+    "kvae study list",
+    "kvae study why-sample --quick",
+    "kvae study why-sample --data photos",
+)
 def run(arguments) -> int:
     """Answers a question about variational autoencoders by an experiment.
 
@@ -65,7 +81,8 @@ def run(arguments) -> int:
         return _list(arguments.json)
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
-    chosen = _chosen(arguments.name, arguments.dataset)
+    source = own.source_of(arguments)
+    chosen = _chosen(arguments.name, arguments.dataset, source)
     output = io.writable_folder(arguments.output)
     io.writable_folder(arguments.cache)
     results = []
@@ -81,6 +98,7 @@ def run(arguments) -> int:
             seed=arguments.seed,
             folder=output / f"{name}-{dataset}",
             cache=arguments.cache,
+            source=source,
             say=(lambda line: None) if arguments.json else _say,
         )
         study.run(lab)
@@ -123,7 +141,7 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _chosen(name: str, dataset: str | None) -> list[tuple]:
+def _chosen(name: str, dataset: str | None, source) -> list[tuple]:
     """Returns the name, the study and the dataset of each study that is to be made.
 
     Raises:
@@ -133,6 +151,12 @@ def _chosen(name: str, dataset: str | None) -> list[tuple]:
 
     several = name == "all"
     found = [(each, studies.get(each)) for each in (studies.names() if several else [name])]
+    if source is not None:
+        # What is made on digits is made on any images with labels.
+        found = [(each, study) for each, study in found if "digits" in study.datasets]
+        if not found:
+            raise ValueError(f"{name} needs data whose factors are known, not --data.")
+        return [(each, study, source.schema.name) for each, study in found]
     if not several and dataset not in (None, *found[0][1].datasets):
         known = " or ".join(found[0][1].datasets)
         raise ValueError(f"{name} is made on {known}, not on {dataset}.")

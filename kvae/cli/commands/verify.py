@@ -1,9 +1,14 @@
 """`kvae verify PATH`."""
 
+import argparse
+
 from kvae.cli import checks, common
+from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
 from kvae.utils.terminal import say
+
+_ROWS = 300  # Examples at most.
 
 
 def add_arguments(parser) -> None:
@@ -17,6 +22,14 @@ def add_arguments(parser) -> None:
         help="Compare with this model, a zoo name or a .keras file.",
     )
     parser.add_argument(
+        "--data",
+        metavar="PATH",
+        type=checks.data,
+        default=Unset("made ones"),
+        help="Call the signatures with test examples at this path, as of `kvae train --data`, in "
+        "place of made ones. This needs --model.",
+    )
+    parser.add_argument(
         "--gpu",
         action="store_true",
         help="Run a TFLite file on LiteRT's GPU accelerator, which needs Vulkan.",
@@ -28,6 +41,7 @@ def add_arguments(parser) -> None:
     "verify",
     add_arguments,
     "kvae verify serving/mnist/1 --model conv_vae.mnist",
+    "kvae verify photos.tflite --model runs/photos/model.keras --data photos",
     "kvae verify mnist.tflite",
 )
 def run(arguments) -> int:
@@ -35,12 +49,18 @@ def run(arguments) -> int:
 
     The exit status is 1 where they differ.
     """
+    if arguments.data is not None and arguments.model is None:
+        raise ValueError("--data is for the comparison with a model: give --model, too.")
     common.quiet_tensorflow()
     import export
 
     model = common.load_model(arguments.model) if arguments.model else None
     accelerator = "gpu" if arguments.gpu else "cpu"
-    report = export.verify(arguments.path, model, accelerator=accelerator)
+    data = None
+    if arguments.data is not None:
+        chosen = argparse.Namespace(data=arguments.data, dataset=None)
+        data = own.load_data(model, arguments.model, chosen)[:_ROWS]
+    report = export.verify(arguments.path, model, accelerator=accelerator, data=data)
     if arguments.json:
         common.print_json(report.to_dict())
     else:
