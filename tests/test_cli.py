@@ -153,7 +153,7 @@ def test_sample(capsys, folder):
     output(capsys, "sample", VAE, "-n", "4", "-o", "z.png")
     assert Image.open(folder / "z.png").size[0] > 100
     assert "without a prior" in error(capsys, "sample", AUTOENCODER)
-    assert ".png or .npy" in error(capsys, "sample", VAE, "-o", "z.jpg")
+    assert ".png, .npy or .csv" in error(capsys, "sample", VAE, "-o", "z.jpg")
 
 
 def test_sample_of_an_autoencoder(capsys, folder):
@@ -182,7 +182,7 @@ def test_sample_of_a_conditional_model(capsys, folder):
     for name in ("z.png", "r.png"):
         Image.open(folder / name).verify()
     assert "give --label, from 0 to 9" in error(capsys, "sample", "model.keras", "-o", "z.npy")
-    assert "from 12 to 12" in error(capsys, "sample", "model.keras", "--label", "12")
+    assert "class '12': it is 0 to 9" in error(capsys, "sample", "model.keras", "--label", "12")
     assert "takes no labels" in error(capsys, "sample", VAE, "--label", "1")
 
 
@@ -293,8 +293,8 @@ def test_export_a_repository(capsys, folder):
         (["train", "dense_vae", "--distributed", "cluster"], "TF_CONFIG names no workers"),
         (["train", "dense_vae", "--distributed", "2"], "Workers share a folder"),
         (["train", "dense_vae", "--data", "nowhere"], "nowhere: give --data a folder of images"),
-        (["train", "dense_vae", "--data", "."], "--event-shape"),
-        (["train", "dense_vae", "--data", "file"], "There is no folder"),
+        (["train", "dense_vae", "--data", "."], "holds no image"),
+        (["train", "dense_vae", "--data", "file"], "is no file that can be read"),
         (
             ["train", "dense_vae", "--data", ".", "--event-shape", "8", "8", "1"],
             "holds no image",
@@ -333,6 +333,12 @@ def test_export_a_repository(capsys, folder):
         (["plot", VAE, "latent", "--label", "1"], "is for samples, interpolation and manifold"),
         (["plot", VAE, "manifold", "--label", "1"], "takes no labels"),
         (["sample", VAE, "--label", "99"], "takes no labels"),
+        (["sample", VAE, "--output", "rows.csv"], "examples of shape (8, 8, 1): give --output a"),
+        (["plot", VAE, "latent", "--data", "nowhere"], "nowhere: give --data a folder of images"),
+        (["train", "dense_vae", "--fit", "crop"], "--fit says how --data is read: give that, too"),
+        (["train", "dense_vae", "--dataset", "frey_faces", "--conditional"], "has no labels for"),
+        (["study", "disentanglement", "--data", "file"], "is no file that can be read"),
+        (["verify", "file", "--data", "file"], "give --model, too"),
         ([*FEW, "--cache", "file/below"], "file is a file, not a folder"),
         ([*FEW, "--cache", "."], "is a folder: give a file"),
     ],
@@ -370,7 +376,9 @@ def test_no_model_in_the_file(capsys, folder):
         (["train", "dense_vae", "--learning-rate", "nan"], "invalid positive number value: 'nan'"),
         (["train", "dense_vae", "--beta", "-1"], "invalid number from 0 on value: '-1'"),
         (["sample", VAE, "--temperature", "inf"], "invalid number from 0 on value: 'inf'"),
-        (["sample", VAE, "--label", "x"], "--label: invalid int value: 'x'"),
+        (["sample", VAE, "--kin", "mean"], "unrecognized arguments: --kin mean"),
+        (["plot", VAE, "latent", "--dat", "digits"], "unrecognized arguments: --dat digits"),
+        (["train", "dense_vae", "--columns", "a"], "--columns: invalid NAME=KIND value: 'a'"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(capsys, arguments, message):

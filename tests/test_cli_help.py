@@ -140,6 +140,14 @@ def test_examples_parse(name, tmp_path, monkeypatch):
         assert cli._parser(name).parse_args(words).run is COMMANDS[name].run
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_options_are_not_abbreviated(name):
+    """`plot --data` was once `--dataset`."""
+    parser = cli._parser(name)
+    subparsers = next(action for action in parser._actions if action.dest == "command")
+    assert not parser.allow_abbrev and not subparsers.choices[name].allow_abbrev
+
+
 def test_help_and_lists_answer_without_tensorflow(run_python):
     lines = [["--help"], ["list"], ["info", "dense_vae.digits"], *([n, "--help"] for n in NAMES)]
     run_python(

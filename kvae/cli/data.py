@@ -276,8 +276,8 @@ def class_number(model, text: str | None, name: str) -> int | None:
         return None
     if not model.conditional:
         raise ValueError(
-            f"{name} is not conditional: leave --label out, or train a conditional model (kvae "
-            "train --conditional)."
+            f"{name} is not conditional and takes no labels: leave --label out, or train a "
+            "conditional model (kvae train --conditional)."
         )
     return _schema(model).class_number(text, model.num_classes)
 

@@ -266,8 +266,8 @@ class _Images(_Reader):
             schema = Schema(class_names=tuple(classes), fit=fit)
         elif not schema.class_names:
             self.labels = "none"
-        elif () not in tops:
-            self.labels = "folders"  # Those of the classes that there are.
+        elif tops != {()}:
+            self.labels = "folders"  # Of the known classes: an image outside of them is refused.
         self.schema = schema
         self.event_shape = image_shape_of(path, self.files) if shape is None else shape
 

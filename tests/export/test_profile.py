@@ -73,7 +73,7 @@ def test_another_models_file_is_not_good_enough(profiles, trained, test_images):
     other = zoo.build("conv_vae", **zoo.card("conv_vae.digits").arguments)
     found = export.profile(profiles["float16"].path, other, test_images, seconds=0.0)
     assert not found and "NOT good enough" in str(found)
-    assert "images differ" in found.problems[0] and "more than 1e-03" in found.problems[0]
+    assert "outputs differ" in found.problems[0] and "more than 1.0e-03" in found.problems[0]
     lossy = dataclasses.replace(profiles["int8"], nats=1.5)
     assert lossy.problems == ["reconstruction costs 1.50 nats more, over 1"]
     assert not dataclasses.replace(profiles["int8"], nats=float("nan")).ok

@@ -56,7 +56,9 @@ def run(arguments) -> int:
         raise ValueError(f"--output ends in .png, not {output!r}.")
     count = {} if arguments.n is None else {"n": arguments.n}
     if arguments.label is not None and arguments.kind not in _LABELLED:
-        raise ValueError(f"--label is for {', '.join(_LABELLED)}, and not for {arguments.kind}.")
+        raise ValueError(
+            f"--label is for {', '.join(_LABELLED[:2])} and {_LABELLED[2]}, not {arguments.kind}."
+        )
     model = common.load_model(arguments.model)
     chosen = own.class_number(model, arguments.label, arguments.model)
     label = {} if chosen is None else {"label": chosen}

@@ -37,7 +37,7 @@ def add_arguments(parser) -> None:
             const=output,
             default=Unset("--draw for tables, --mean for others"),
             help=text,
-    )
+        )
     own.add_sampler(parser)
     own.add_data(parser)
     parser.add_argument(

@@ -57,6 +57,14 @@ def test_class_folders(photos, monkeypatch):
         np.testing.assert_array_equal(stream[:].labels, memory[:].labels)
 
 
+def test_an_image_outside_of_the_classes(photos):
+    schema = from_path(photos).schema
+    photo(photos / "loose.png", 0)
+    assert not from_path(photos).has_labels  # They may be no classes at all.
+    with pytest.raises(ValueError, match="loose.png is in no subfolder"):
+        from_path(photos, schema=schema)
+
+
 def test_folders_of_splits(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "own" / "train")
     shutil.copytree(photos / "dogs", tmp_path / "own" / "test" / "dogs")
