@@ -128,8 +128,10 @@ def test_every_command_takes_the_photos_and_the_table(said, home):
         )
         kinds = ("reconstructions", "samples", "latent", "interpolation")
         for kind in kinds:
-            said("plot", model, kind, *given, "-n", "4", "-o", f"{name}-{kind}.png")
+            said("plot", model, kind, *given, "-n", "2", "-o", f"{name}-{kind}.png")
             Image.open(f"{name}-{kind}.png").verify()
+        text = said("plot", model, "interpolation", *given, "-n", "40", status=2)
+        assert "An interpolation of 40 rows takes 80 examples" in text
         said("sample", model, *given, "-n", "4", "-o", f"{name}.png")
         exported = []
         for form, words in (

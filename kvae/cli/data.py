@@ -126,16 +126,6 @@ class TrainingData:
     schema: "Schema | None"
     sizes: dict[str, int]
 
-    def load(self, split: str, **options):
-        """Reads a split; the options are `binarize` and `seed`, as of `kvae.datasets.load`."""
-        from kvae import datasets
-
-        if self.schema is None:
-            return datasets.load(self.dataset, split, **options)
-        return datasets.from_path(
-            self.dataset, split, self.event_shape, schema=self.schema, **options
-        )
-
     def settings(self, architecture, likelihood: str | None) -> dict:
         """Returns the arguments of an architecture that follow from the data.
 

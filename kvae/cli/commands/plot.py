@@ -84,7 +84,12 @@ def run(arguments) -> int:
         elif arguments.kind == "manifold":
             plots.manifold(model, x=x, path=output, **count, **label)
         else:
-            rows = arguments.n or 6
+            rows = arguments.n or min(6, len(data) // 2)
+            if not 0 < rows <= len(data) // 2:
+                raise ValueError(
+                    f"An interpolation of {max(rows, 1)} rows takes {2 * max(rows, 1)} examples, "
+                    f"and {data.name} {data.split} has {len(data)}: give a smaller -n."
+                )
             plots.interpolation(model, x[:rows], x[rows : 2 * rows], path=output, **label)
     if arguments.json:
         common.print_json({"path": output, "kind": arguments.kind})
