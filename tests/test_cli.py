@@ -136,6 +136,7 @@ def test_evaluate_an_autoencoder(capsys):
     assert result["bce_standard_error"] == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_evaluate_disentanglement(capsys, folder):
     zoo.build("dense_vae", event_shape=(64, 64, 1), latent_dim=2, hidden=(4,)).save("vae.keras")
     command = ("evaluate", "vae.keras", "--disentanglement", "--limit", "40")
@@ -214,6 +215,18 @@ def test_train_then_use_the_file(capsys, folder):
     assert again["nll"]["nll"] == pytest.approx(result["nll"]["nll"], abs=1e-3)
 
 
+def test_the_objective_and_its_weight_are_the_ones_that_are_named():
+    words = ["train", "dense_vae", "--objective", "beta_tcvae", "--beta"]
+    one, other, same = (
+        train._recipe(cli._parser("train").parse_args([*words, beta])) for beta in ("3", "4", "3")
+    )
+    objective = zoo.build(one.architecture, **one.arguments).objective
+    assert isinstance(objective, kvae.objectives.BetaTCVAE)
+    assert objective.get_config()["beta"] == 3.0
+    assert one == same != other
+
+
+@pytest.mark.slow
 def test_train_with_an_objective(capsys, folder):
     arguments = ["train", "dense_vae", "--epochs", "1", "--limit", "128", "--samples", "2"]
     arguments += ["--objective", "beta_tcvae", "-o", "run", "--json", "--beta"]
@@ -253,9 +266,13 @@ def test_train_a_recipe_makes_a_card(capsys, folder):
     assert "another training" in error(capsys, *arguments, "--seed", "4")
 
 
-def test_export_and_verify(capsys, folder, remembered_runtimes, calibration_in_this_process):
+@pytest.mark.slow
+def test_export_is_verified(capsys):
     result = json.loads(output(capsys, "export", VAE, "-o", "serving/x", "--json"))
     assert result["path"].endswith("serving/x/1") and result["verification"]["ok"]
+
+
+def test_export_and_verify(capsys, folder, remembered_runtimes, calibration_in_this_process):
     output(capsys, "export", VAE, "-f", "tflite", "-o", "x.tflite", "--no-verify")
     assert "x.tflite" in output(capsys, "verify", "x.tflite", "--model", VAE)
     # Another model's numbers are not this model's.
@@ -393,6 +410,13 @@ def test_wrong_arguments_are_one_clear_line(capsys, arguments, message):
 @pytest.mark.parametrize("name", [VAE, pytest.param(demo.PRETRAINED, marks=pytest.mark.slow)])
 def test_demo_makes_a_page_with_all_its_pictures(name, capsys, folder, monkeypatch):
     monkeypatch.setattr(demo, "PRETRAINED", name)
+    if name == VAE:  # The tests of `export` write and verify such files.
+
+        def _exports(arguments, folder, report):
+            """Exports nothing."""
+            return True
+
+        monkeypatch.setattr(demo, "_exports", _exports)
     text = output(capsys, "demo", "--epochs", "2", "-o", "out")
     page = (folder / "out/index.html").read_text()
     pictures = re.findall(r'<img src="([^"]+)"', page)
@@ -400,6 +424,8 @@ def test_demo_makes_a_page_with_all_its_pictures(name, capsys, folder, monkeypat
     for picture in pictures:
         Image.open(folder / "out" / picture).verify()
     assert "NLL" in page and "wrote out/index.html" in text
+    if name == VAE:
+        return
     # The exports are there, and running it again replaces them.
     assert (folder / f"out/serving/{name}/1/saved_model.pb").is_file()
     assert (folder / f"out/{name}.tflite").is_file()

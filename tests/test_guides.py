@@ -61,14 +61,10 @@ def forgotten():
         register._things.update(things)
 
 
-# The tests of `export` do in the default run what this guide does.
-SLOWLY = {"deployment": pytest.mark.slow}
-
-
+# The others run what tests of their own do; all run in full by `make guides`.
 @pytest.mark.usefixtures("eagerly", "forgotten")
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=SLOWLY.get(name, ())) for name in GUIDES]
-)
+@pytest.mark.default("evaluation", "sampling")
+@pytest.mark.parametrize("name", GUIDES)
 def test_a_guide_runs(name):
     """Every cell runs, with fewer epochs and examples; guides state what they refuse themselves."""
     assert notebooks.quick(source(name).read_text("utf-8")).count("# quick:") == 0

@@ -41,6 +41,7 @@ def test_a_stub_has_the_names_and_the_functions_of_its_package(stubs):
     assert "from collections.abc import Callable" in text
 
 
+@pytest.mark.slow  # And `make lint`.
 def test_pyright_agrees_with_the_script_and_finds_the_mistakes():
     """As `make lint` does, with the settings of pyproject.toml."""
     done = subprocess.run(

@@ -106,6 +106,7 @@ def test_pixels_are_those_that_pillow_reads(channels):
 
 
 @pytest.mark.parametrize(("shape", "fit"), [((8, 8, 1), "stretch"), ((8, 8, 3), "crop")])
+@pytest.mark.default("shape1-crop")
 def test_the_exported_graph_reads_what_the_folder_reads(folder, tmp_path, shape, fit):
     """To the bit, in the C++ runtime: `encode` returns the pixels of each file."""
     data = kvae.datasets.from_folder(folder, shape, fit=fit)

@@ -36,6 +36,7 @@ def profiles(trained, test_images, tmp_path_factory, calibration_in_this_process
     return found
 
 
+@pytest.mark.slow
 def test_trained_decoders_pass_the_gate_of_quality(profiles):
     for precision, profile in profiles.items():
         assert profile.precision == precision
@@ -50,6 +51,7 @@ def test_trained_decoders_pass_the_gate_of_quality(profiles):
     assert profiles["int8"].bytes < 0.5 * profiles["float32"].bytes
 
 
+@pytest.mark.slow
 def test_the_reconstruction_is_the_models(profiles, trained, test_images):
     x = test_images.examples
     z = trained.posterior.sample(trained.encode(x), seed=0)
@@ -59,6 +61,7 @@ def test_the_reconstruction_is_the_models(profiles, trained, test_images):
     assert profiles["float32"].examples == 200
 
 
+@pytest.mark.slow
 def test_it_prints_and_is_json(profiles):
     profile = profiles["int8"]
     text = str(profile)
@@ -69,6 +72,7 @@ def test_it_prints_and_is_json(profiles):
     assert all(row[k] > 0 for row in content["latency"] for k in ("file", "saved_model", "predict"))
 
 
+@pytest.mark.slow
 def test_another_models_file_is_not_good_enough(profiles, trained, test_images):
     other = zoo.build("conv_vae", **zoo.card("conv_vae.digits").arguments)
     found = export.profile(profiles["float16"].path, other, test_images, seconds=0.0)

@@ -99,6 +99,7 @@ def test_numbers_out_of_range(dense_path):
     ("likelihood", "values", "good"),
     [("poisson", (-1.0, 0.5), 7.0), ("gaussian", (np.inf,), -50.0)],
 )
+@pytest.mark.default("poisson-values0-7.0")
 def test_supports_of_other_likelihoods(likelihood, values, good, tmp_path):
     model = zoo.build(
         "dense_vae", event_shape=(4, 4, 1), latent_dim=2, hidden=(4,), likelihood=likelihood
@@ -124,6 +125,7 @@ def test_a_wrong_request_is_an_error_of_its_own(dense_path, images):
         assert np.isfinite(client.score(images[:2]).log_prob).all()
 
 
+@pytest.mark.slow
 def test_rows_of_an_onnx_file_are_nan(tmp_path):
     """ONNX has no errors: what comes out of a wrong row is no number."""
     for package in ("tf2onnx", "onnxruntime"):

@@ -59,7 +59,7 @@ def outputs(answer, index):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("dense", marks=pytest.mark.slow), "conv", "autoencoder"]
+    "name", ["autoencoder", *(pytest.param(n, marks=pytest.mark.slow) for n in ("conv", "dense"))]
 )
 def test_every_signature_has_the_models_numbers_outside_python(name, request):
     path, model = request.getfixturevalue(f"{name}_path"), request.getfixturevalue(name)

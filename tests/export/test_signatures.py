@@ -193,9 +193,10 @@ def test_whole_numbers_are_not_divided():
     [
         ("uint8", ["encode", "interpolate_images"]),
         ("png", ["encode"]),
-        pytest.param("png", ["encode", "interpolate_images", "score"], marks=pytest.mark.slow),
+        ("png", ["encode", "interpolate_images", "score"]),
     ],
 )
+@pytest.mark.default("png-wanted1")
 def test_images_as_clients_have_them(dense, tmp_path, kind, wanted):
     path = export.saved_model(dense, tmp_path / "m", preprocessing=kind, signatures=wanted)
     report = export.verify(path, dense, batch_sizes=(3,))

@@ -172,6 +172,7 @@ def test_models_and_signatures_that_are_not_there_are_named(dense, files, tmp_pa
     assert "no signature 'decode'. It has: serving_default" in result.error
 
 
+@pytest.mark.slow
 def test_weights_keep_their_bits_where_half_of_them_are_too_few(dense, tmp_path, monkeypatch):
     """Large logits, as of a trained model: the rounding of the weights shows in the image."""
     large = keras.initializers.RandomNormal(stddev=3.0, seed=1)

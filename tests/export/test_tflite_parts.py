@@ -180,6 +180,7 @@ def test_blocks_that_the_gpu_rejects_are_written_otherwise(blocks, tmp_path, pre
     assert not any("call" in vars(layer) for layer in keras_internals.flat_layers(blocks.decoder))
 
 
+@pytest.mark.slow
 def test_without_the_rewriting_the_list_of_operators_would_tell(blocks, tmp_path, monkeypatch):
     monkeypatch.setattr(accelerator, "split_activations", lambda content: 0)
     monkeypatch.setattr(accelerator, "_grouped", lambda layer: None)
@@ -209,6 +210,7 @@ ZOO = {
 
 
 @pytest.mark.parametrize("name", ZOO)
+@pytest.mark.default("conv_vae")
 def test_decoders_of_the_zoo_have_operators_of_the_gpu(name, tmp_path):
     arguments = dict(ZOO[name])
     if "columns" in arguments:

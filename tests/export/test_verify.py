@@ -121,6 +121,7 @@ def half(request, tmp_path_factory):
     return model, request.param, export.saved_model(model, folder / "m", signatures=["encode"])
 
 
+@pytest.mark.default("mixed_float16")
 def test_half_precision_has_the_bounds_of_its_own_rounding(half, remembered_runtimes):
     """A right export passes in every runtime; one of weights that are off does not."""
     model, policy, path = half
@@ -144,6 +145,7 @@ def test_half_precision_has_the_bounds_of_its_own_rounding(half, remembered_runt
 
 
 @pytest.mark.parametrize("part", ["decoder", "encoder"])
+@pytest.mark.default("mixed_float16-decoder")
 def test_half_precision_in_onnx_runtime(half, part, tmp_path, remembered_runtimes):
     for package in ("tf2onnx", "onnxruntime"):
         pytest.importorskip(package)
@@ -243,6 +245,7 @@ def test_damaged_saved_models_are_named(copy):
         export.verify(copy)
 
 
+@pytest.mark.slow
 def test_folders_whose_names_are_no_text(dense, tmp_path):
     folder = tmp_path / os.fsdecode(b"caf\xe9 \xff")
     written = export.saved_model(dense, folder, signatures=["generate"])
@@ -277,7 +280,9 @@ def test_batch_sizes_are_positive(path, sizes):
         ("raise SystemExit('out of luck')", "ended with status 1: out of luck"),
         ("pass", "ended with status 0"),
     ],
+    ids=["crashes", "hangs", "fails", "ends"],
 )
+@pytest.mark.default("hangs", "crashes")
 def test_a_runtime_that_dies_or_hangs_is_a_failed_row(
     path, dense, tmp_path, monkeypatch, body, message
 ):

@@ -20,8 +20,8 @@ from zoo.building import RECIPES
 
 MODELS = zoo.list_models()
 VAES = [name for name in MODELS if "nll" in zoo.card(name).metrics]
-# The first model of each architecture; the other models are its like, or larger.
-FIRST = {name.partition(".")[0]: name for name in reversed(VAES)}.values()
+# The first model of each architecture; the others are its like, or larger.
+FIRST = {name.partition(".")[0]: name for name in reversed(MODELS)}.values()
 SUBSET = 400
 
 loaded = functools.cache(zoo.load)  # Not for tests that change a model.
@@ -64,11 +64,13 @@ class TestEveryModel:
         assert card.versions["keras"]
         assert io.sha256_file(path) == card.weights["sha256"]
 
+    @pytest.mark.default(*FIRST)
     def test_loads(self, name):
         vae, card = loaded(name), zoo.card(name)
         assert vae.count_params() == card.cost["parameters"]
         assert list(vae.event_shape) == card.preprocessing["shape"]
 
+    @pytest.mark.default(*FIRST)
     def test_figures_have_not_drifted(self, name):
         """The first images of the test split against the card's mean over all of them."""
         vae, card, data = loaded(name), zoo.card(name), test_data(name)
@@ -82,6 +84,7 @@ class TestEveryModel:
         error = 4 * values.std() / np.sqrt(rows)
         assert abs(values.mean() - card.metrics["reconstruction"]) < error
 
+    @pytest.mark.default(*FIRST)
     def test_reconstructs_better_than_the_mean(self, name, eagerly):
         vae, data = loaded(name), test_data(name)[:SUBSET]
         # Against the intensities: no model can predict the noise of a binarization.
@@ -96,9 +99,8 @@ class TestEveryModel:
         assert error < np.mean((pca.inverse_transform(pca.transform(rows)) - rows) ** 2)
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in FIRST else pytest.param(n, marks=pytest.mark.slow) for n in VAES]
-)
+@pytest.mark.parametrize("name", VAES)
+@pytest.mark.default("dense_vae.digits", "hvae.mnist", "vamp_vae.mnist")
 def test_log_prob_agrees_with_the_card(name):
     vae, card, data = loaded(name), zoo.card(name), test_data(name)
     nll = card.metrics["nll"]
@@ -111,9 +113,8 @@ def test_log_prob_agrees_with_the_card(name):
     assert nll["nll"] < -card.metrics["elbo"]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("conv_vae.digits", marks=pytest.mark.slow), "dense_vae.digits"]
-)
+@pytest.mark.slow  # The tests of kvae.evaluation have closed forms.
+@pytest.mark.parametrize("name", ["conv_vae.digits", "dense_vae.digits"])
 def test_annealed_and_plain_importance_sampling_agree(name):
     """Two estimators of the same log p(x), of which one owes little to the posterior."""
     vae, x = loaded(name), test_data(name).examples[:8]
@@ -272,6 +273,7 @@ def test_retraining_a_recipe(tmp_path):
         training.train(dataclasses.replace(recipe, seed=9), tmp_path / "run", verbose=0)
 
 
+@pytest.mark.slow
 def test_a_recipe_of_sprites(tmp_path, monkeypatch):
     """A few steps: the best weights by validation loss, and scores of disentanglement."""
     few = {split: datasets.Sprites().rows(split)[:16] for split in datasets.SPLITS}

@@ -90,6 +90,7 @@ def test_a_trained_dense_recipe_replaces_the_card(clothes, tmp_path, capsys):
     assert model.reconstruct(clothes.examples).shape == (8, 28, 28, 1)
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_the_convolutional_recipe(clothes, tmp_path):
     recipe = dataclasses.replace(RECIPES["conv_vae.fashion_mnist"], epochs=4, batch_size=16)
     model, checkpoint = training.train(recipe, tmp_path, verbose=0)
