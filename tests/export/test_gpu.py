@@ -97,6 +97,7 @@ def test_accelerators_are_for_tflite_files(dense, dense_path):
         export.verify(dense_path, dense, accelerator="tpu")
 
 
+@pytest.mark.slow
 def test_the_accelerator_refuses_or_runs_all_of_it(conv, tmp_path):
     """Without a driver the error says so; with one the numbers are the model's."""
     path = export.tflite(conv, tmp_path / "x.tflite", batch_size=2)

@@ -194,6 +194,7 @@ def test_what_is_no_image_is_an_error_of_the_graph():
             decode(content)
 
 
+@pytest.mark.slow
 def test_a_server_takes_both_kinds_and_refuses_others(dense, tmp_path):
     path = export.saved_model(dense, tmp_path / "m", preprocessing="png", signatures=["embed"])
     wanted = dense.encode(

@@ -129,6 +129,7 @@ def test_temperature_is_a_rows_own(dense, dense_path):
 
 
 @pytest.mark.parametrize("prior", ["vamp", "pixel_cnn"])
+@pytest.mark.default("vamp")
 def test_a_temperature_that_is_a_tensor(prior):
     """Priors that do not scale noise: the same numbers as with a float, and 0 is no error."""
     model = vq_vae() if prior == "pixel_cnn" else small("vamp", num_components=3)

@@ -410,7 +410,9 @@ def test_codes_move_images_as_the_decoders_derivative_says(dense, images):
     assert found == pytest.approx(expected, rel=0.02) and found > 0
 
 
-@pytest.mark.parametrize(("error", "fine"), [(2.9e-5, True), (3.1e-5, False)])
+@pytest.mark.parametrize(
+    ("error", "fine"), [(2.9e-5, True), (-2.9e-5, True), (3.1e-5, False), (-3.1e-5, False)]
+)
 @pytest.mark.parametrize("signature", ["reconstruct", "serving_default"])
 def test_images_of_images_may_differ_by_what_their_codes_do_besides(
     dense, images, monkeypatch, signature, error, fine
