@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import export
 import kvae
 import zoo
 from export import Client, ServingError
+from export.graphs import endpoints
 from export.runtimes import child, litert, onnx_runtime
 from export.serving.development.server import DevelopmentServer
 from export.signatures import Call
@@ -125,17 +127,38 @@ def test_a_wrong_request_is_an_error_of_its_own(dense_path, images):
         assert np.isfinite(client.score(images[:2]).log_prob).all()
 
 
-@pytest.mark.slow
-def test_rows_of_an_onnx_file_are_nan(tmp_path):
-    """ONNX has no errors: what comes out of a wrong row is no number."""
-    for package in ("tf2onnx", "onnxruntime"):
-        pytest.importorskip(package)
+def conditional_with_wrong_rows():
+    """A conditional model, and five images and labels of which the fourth alone is right."""
     keras.utils.set_random_seed(0)
     model = zoo.build("dense_vae", event_shape=(4, 4, 1), latent_dim=2, hidden=(4,), num_classes=3)
     rng = np.random.default_rng(0)
     x, label = rng.random((5, 4, 4, 1), np.float32), np.array([0, 1, 2, 0, 3])
     for row, value in enumerate((2.0, np.nan, -1e30)):
         x[row, 1, 1, 0] = value
+    return model, x, label
+
+
+def test_rows_of_a_graph_without_errors_are_nan():
+    """As ONNX files have none."""
+    model, x, label = conditional_with_wrong_rows()
+    graphs = endpoints.endpoints(model, signatures=["encode"], refuse=False)
+    outputs = graphs["encode"].function(tf.constant(x), tf.constant(label))
+    own = model.encode(x[3:4], label[3:4])
+    assert set(outputs) == set(own)
+    for name, array in outputs.items():
+        assert np.isnan(array.numpy()[[0, 1, 2, 4]]).all()
+        np.testing.assert_allclose(array[3:4], own[name], atol=1e-5)
+    z = np.array([[0, np.inf], [0, 0], [0, 0]], np.float32)
+    decode = graphs["serving_default"].function
+    image = decode(tf.constant(z), tf.constant([0, 1, -1], tf.int64))["image"].numpy()
+    assert np.isnan(image[[0, 2]]).all() and np.isfinite(image[1]).all()
+
+
+def test_rows_of_an_onnx_file_are_nan(tmp_path):
+    """ONNX has no errors: what comes out of a wrong row is no number."""
+    for package in ("tf2onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    model, x, label = conditional_with_wrong_rows()
     file = onnx_runtime.Model(export.onnx(model, tmp_path / "encoder.onnx", "encoder"))
     outputs = file.run("encode", {"image": x, "label": label})
     own = model.encode(x[3:4], label[3:4])

@@ -12,7 +12,7 @@ import tensorflow as tf
 import export
 import kvae
 from export.files import versions
-from export.runtimes import child
+from export.runtimes import c_api, child
 from export.runtimes.register import RUNTIMES
 from export.signatures import Call, Signature, TensorInfo
 from export.verification import references, tolerances, verify
@@ -243,6 +243,15 @@ def test_damaged_saved_models_are_named(copy):
     graph.write_bytes(b"")
     with pytest.raises(ValueError, match="no signature for serving"):
         export.verify(copy)
+
+
+def test_a_saved_model_in_a_folder_whose_name_is_no_text(dense, images, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9 \xff")
+    path = export.saved_model(dense, folder, signatures=["encode"])
+    assert [found.name for found in folder.iterdir()] == [path.name] == ["1"]
+    with c_api.Session(path) as session:
+        have = session.run("encode", {"image": images[:3]})
+    np.testing.assert_allclose(have["z_mean"], dense.encode(images[:3])["z_mean"], atol=1e-6)
 
 
 @pytest.mark.slow
