@@ -154,6 +154,7 @@ def test_rows_of_a_graph_without_errors_are_nan():
     assert np.isnan(image[[0, 2]]).all() and np.isfinite(image[1]).all()
 
 
+@pytest.mark.slow
 def test_rows_of_an_onnx_file_are_nan(tmp_path):
     """ONNX has no errors: what comes out of a wrong row is no number."""
     for package in ("tf2onnx", "onnxruntime"):
@@ -199,7 +200,6 @@ def test_the_loader_of_tflite_files_refuses(tmp_path):
         file.run("encode", {"image": x + 0.5})
 
 
-@pytest.mark.slow
 def test_a_model_without_a_prior_is_verified_on_what_it_takes(tmp_path):
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
     decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
