@@ -70,6 +70,7 @@ def test_the_default_in_the_help_is_that_of_the_parser(monkeypatch):
         "--number": 7,
         "--ratio": 0.5,
         "--several": [0.25, 4.0],
+        "--nothing": [],
         "--text": "100%",
         "--unset": Unset("the card's, or 0"),
     }.items():
@@ -81,6 +82,7 @@ def test_the_default_in_the_help_is_that_of_the_parser(monkeypatch):
         "--number NUMBER Use this. Default: 7.",
         "--ratio RATIO Use this. Default: 0.5.",
         "--several SEVERAL Use this. Default: 0.25 4.",
+        "--nothing NOTHING Use this. Default: none.",
         "--text TEXT Use this. Default: 100%.",
         "--unset UNSET Use this. Default: the card's, or 0.",
         "--flag Do it. Default: off.",
@@ -201,6 +203,7 @@ WRONG = {
     "evaluate none.keras": "There is no model file none.keras",
     "evaluate dense_vae.digits --dataset digit": "Unknown dataset 'digit'. Did you mean 'digits'",
     "evaluate dense_vae.digits --data none": "There is no none: give --data a folder of images",
+    "evaluate dense_vae.digits --import nowhere": "There is no module nowhere: give the path",
     "evaluate dense_vae.digits --sampler gnn": "Unknown sampler 'gnn'. Known: flow, ",
     "evaluate dense_vae.digits -o file/below": "file is a file, not a folder",
     "evaluate dense_vae.digits --cache folder": "folder is a folder: give a file",

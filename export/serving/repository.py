@@ -137,9 +137,11 @@ def publish(
             io.disk_errors(repository, "nothing was published", _FULL),
             io.scratch_folder(home, "publish") as staging,
         ):
-            written, report = _written(model, staging / name, verify, options)
+            written, report = _written(model, staging / name, folder, verify, options)
             with lock:
                 path = _numbered(written, folder)
+                if report is not None:
+                    report.path = path  # Where it ran is no more.
                 outcome = f"{path} was published without its configuration"
                 with io.disk_errors(repository, outcome, _FULL):
                     _configure(repository)
@@ -212,12 +214,14 @@ def _check_keep(keep: int | None) -> None:
         raise ValueError(f"`keep` is at least 1, not {keep}: the new version is one of them.")
 
 
-def _written(model, directory, verify: bool, options: dict):
+def _written(model, directory, place, verify: bool, options: dict):
     """Writes a version in a hidden folder; returns its path, and the report of its verification."""
     written = saved_model(model, directory, **options)
     if not verify:
         return written, None
     report = run_elsewhere(written, model)
+    # Messages name the place that the version was to have, and not the scratch folder.
+    report.path = place
     if not report.required_ok:
         raise ValueError(
             f"The exported {directory.name} does not do what the model does, and nothing was "

@@ -47,7 +47,7 @@ class Row:
         return self.max_abs_error <= self.tolerance * self.scale
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Report:
     """The findings of `export.verify`. It prints as a table, and is true when everything agrees.
 
@@ -126,5 +126,11 @@ class Report:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in (titles, *cells)
         ]
-        verdict = "verified" if self.ok else "NOT verified"
-        return "\n".join([f"{self.path} ({self.precision}): {verdict}", *lines])
+        return "\n".join([f"{self.path} ({self.precision}): {self._verdict}", *lines])
+
+    def __repr__(self) -> str:
+        return f"<Report {self.path}: {self._verdict}, {len(self.rows)} rows>"
+
+    @property
+    def _verdict(self) -> str:
+        return "verified" if self.ok else "NOT verified"

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 
+from kvae.cli import common
 from kvae.cli.command import COMMANDS
 from kvae.cli.help import HelpFormatter, without_unset
 from kvae.utils.register import import_modules
@@ -87,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments = _parser(chosen).parse_args(argv)
         arguments.argv = argv  # For processes that do the same.
+        if imports := getattr(arguments, "imports", None):
+            common.import_own(imports)
         return arguments.run(arguments) or 0
     except KeyboardInterrupt:
         say("kvae: interrupted", file=sys.stderr)

@@ -10,7 +10,9 @@ import functools
 import importlib.util
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
 
 from kvae.utils import plugins
 from kvae.utils.names import unknown_name
@@ -21,6 +23,7 @@ __all__ = [
     "dataset",
     "existing",
     "model",
+    "module",
     "named",
     "named_or_data",
     "output",
@@ -187,6 +190,21 @@ def existing(text: str) -> None:
     """The path of something that is there."""
     if not pathlib.Path(text).expanduser().exists():
         raise FileNotFoundError(f"There is no {text}. Check the path.")
+
+
+def module(text: str) -> tuple[str, str]:
+    """A module, of the current folder or installed, or its file: its folder and its name."""
+    path = pathlib.Path(text)
+    is_file = path.suffix == ".py"
+    folder, name = (path.parent, path.stem) if is_file else (pathlib.Path(), text)
+    folder = str(folder.resolve())
+    top = name.partition(".")[0]
+    if not top.isidentifier() or PathFinder.find_spec(top, [folder, *sys.path]) is None:
+        raise argparse.ArgumentTypeError(
+            f"There is no module {text}: give the path of its .py file, or a name that Python can "
+            "import here."
+        )
+    return folder, name
 
 
 @_argument

@@ -1,6 +1,7 @@
 """Helpers that several commands share: quiet start-up, models by name, output, arguments."""
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from kvae.utils import io
 from kvae.utils.terminal import printable, say
 
 __all__ = [
+    "add_import",
     "add_json",
     "add_limit",
     "add_model",
@@ -23,6 +25,7 @@ __all__ = [
     "card_of",
     "epochs",
     "from_0",
+    "import_own",
     "load_model",
     "number_from_0",
     "positive",
@@ -137,6 +140,47 @@ def add_model(parser) -> None:
         type=checks.model,
         help="A name of `kvae list`, a .keras file, or hf://user/repo for the Hugging Face Hub.",
     )
+    add_import(parser)
+
+
+def add_import(parser) -> None:
+    """Adds `--import`, for models with layers and parts of the user's own."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="MODULE",
+        action="append",
+        type=checks.module,
+        default=[],
+        help="Import this module of yours, or .py file, before the model is loaded, so that its "
+        "classes and functions are known. May be given several times.",
+    )
+
+
+def import_own(modules) -> None:
+    """Imports modules, and makes what they define known to Keras, by its names.
+
+    Args:
+        modules: pairs of a folder and a name, as of `checks.module`.
+
+    Raises:
+        ImportError: for a module that raises an error.
+    """
+    quiet_tensorflow()
+    import keras
+
+    for folder, name in modules:
+        sys.path.insert(0, folder)
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:
+            raise ImportError(f"The module {name} cannot be imported: {error}") from error
+        defined = {
+            key: value
+            for key, value in vars(module).items()
+            if getattr(value, "__module__", None) == module.__name__ and callable(value)
+        }
+        keras.saving.get_custom_objects().update(defined)
 
 
 def add_limit(parser) -> None:

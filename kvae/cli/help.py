@@ -103,7 +103,7 @@ def _default(action: argparse.Action) -> str | None:
     if value is False:
         return "off"
     if isinstance(value, (list, tuple)):
-        return " ".join(map(_shown, value))
+        return " ".join(map(_shown, value)) or "none"
     return _shown(value)
 
 

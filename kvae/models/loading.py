@@ -1,8 +1,11 @@
 """Loading of model files, with advice where a path is no model file."""
 
+import json
 import os
 import pathlib
 import re
+import zipfile
+from collections.abc import Mapping
 from typing import cast
 
 import keras
@@ -15,8 +18,9 @@ __all__ = ["load_model"]
 _SUFFIX = ".keras"
 # Keras names what is not registered in an error that holds the whole configuration.
 _UNKNOWN = re.compile(r"Could not locate (class|function) '([^']+)'")
-# `keras.Model.save(path, zipped=False)` writes this file into a folder.
-_FOLDER = "config.json"
+# The member of a file, and the file in a folder, that holds the configuration.
+_CONFIG = "config.json"
+_SHOWN = 3  # Names in an error.
 
 
 def load_model(path, custom_objects=None, *, compile: bool = True, safe_mode: bool = True) -> VAE:
@@ -74,11 +78,54 @@ def load_model(path, custom_objects=None, *, compile: bool = True, safe_mode: bo
                 name = _UNKNOWN.search(str(error))
                 if name is None:
                     raise
-                raise ValueError(
-                    f"it names {name[2]!r}, which is not registered. Give custom_objects="
-                    f"{{{name[2]!r}: …}}, or register it with "
-                    "keras.saving.register_keras_serializable"
-                ) from error
+                found = _unknown(place, custom_objects or {}) or {name[2]: ""}
+                raise ValueError(_advice(found)) from error
+
+
+def _unknown(path: pathlib.Path, custom_objects: Mapping) -> dict[str, str]:
+    """Returns the classes and functions that a model file names and nobody knows, with modules."""
+    if path.is_dir():
+        text = (path / _CONFIG).read_bytes()
+    else:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(_CONFIG)
+    found: dict[str, str] = {}
+
+    def search(value) -> None:
+        if isinstance(value, dict):
+            name, registered = value.get("class_name"), value.get("registered_name")
+            module = str(value.get("module") or "")
+            if name == "function":  # Its module is not told.
+                name = registered = value.get("config")
+            if isinstance(name, str) and isinstance(registered, str):
+                builtin = module.partition(".")[0] == "keras" or (
+                    module == "builtins" and hasattr(keras.activations, name)
+                )
+                known = keras.saving.get_registered_object(registered, custom_objects)
+                if not builtin and known is None:
+                    found[name] = "" if module == "builtins" else module
+            for each in value.values():
+                search(each)
+        elif isinstance(value, list):
+            for each in value:
+                search(each)
+
+    search(json.loads(text))
+    return found
+
+
+def _advice(unknown: Mapping[str, str]) -> str:
+    """Returns what is said of classes and functions that are not known: their names, a remedy."""
+    listed = list(unknown)
+    shown = ", ".join(map(repr, listed[:_SHOWN])) + (" and others" if listed[_SHOWN:] else "")
+    modules = sorted({module for module in unknown.values() if module not in ("", "__main__")})
+    where = f" of {modules[0]}" if modules else ""
+    return (
+        f"it names {shown}{where}, not known here. Import the module that defines and registers "
+        "what is missing (keras.saving.register_keras_serializable), or give custom_objects="
+        f"{{{listed[0]!r}: {listed[0]}}}; to a command of kvae, give --import "
+        f"{modules[0] if modules else 'MODULE'}"
+    )
 
 
 def _check(path: pathlib.Path) -> None:
@@ -86,7 +133,7 @@ def _check(path: pathlib.Path) -> None:
     if not path.exists():
         raise FileNotFoundError(f"There is no model file {path}. Check the path.")
     if path.is_dir():
-        if (path / _FOLDER).is_file():
+        if (path / _CONFIG).is_file():
             return
         if any(path.glob("saved_model.pb")) or any(path.glob("*/saved_model.pb")):
             raise ValueError(

@@ -43,6 +43,8 @@ def test_a_repository_is_complete(published):
     folder, done = published
     assert done.path == folder / "models" / "dense" / "1" and done.version == 1
     assert done.report.ok and done.pruned == ()
+    assert done.report.path == done.path and str(done.report).startswith(f"{done.path} (")
+    assert len(repr(done).replace(str(folder), "")) < 200
     assert {path.name for path in folder.iterdir()} == {
         *("models", "models.config", "monitoring.config", "batching_params.pbtxt"),
         *("docker-compose.yml", "kubernetes", "README.md"),

@@ -170,8 +170,9 @@ def test_a_further_runtime_keeps_nothing_from_being_published(dense, tmp_path, m
         done = export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
     assert not done.report.ok and done.report.required_ok and done.path.is_dir()
     monkeypatch.setattr(RUNTIMES["tensorflow"], "module", "bad_runtime")
-    with pytest.raises(ValueError, match="nothing was published"):
+    with pytest.raises(ValueError, match="nothing was published") as raised:
         export.publish(dense, tmp_path / "repository", "dense", signatures=["encode"])
+    assert ".publish." not in str(raised.value)  # A folder that is no more.
 
 
 def test_a_model_of_another_shape_is_a_failed_row(path, autoencoder):

@@ -31,6 +31,7 @@ def add_arguments(parser) -> None:
         type=checks.servable,
         help="A zoo name, a .keras file, a model repository or a folder of SavedModel versions.",
     )
+    common.add_import(parser)
     parser.add_argument(
         "--name",
         default=Unset("its own"),

@@ -21,6 +21,7 @@ def add_arguments(parser) -> None:
         default=Unset("none, so the file is only run"),
         help="Compare with this model, a zoo name or a .keras file.",
     )
+    common.add_import(parser)
     parser.add_argument(
         "--data",
         metavar="PATH",
