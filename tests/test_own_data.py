@@ -141,7 +141,8 @@ def test_every_command_takes_the_photos_and_the_table(said, home):
             ("tflite", ["--precision", "int8", "--calibrate", data]),
             ("onnx", []),
         ):
-            path = f"{name}-{form}{len(words)}"
+            ending = {"tflite": ".tflite", "onnx": ".onnx"}.get(form, "")
+            path = f"{name}-{form}-{len(words)}{ending}"
             found = said("export", model, "-f", form, path, *words, "--json")
             exported.append(found["path"])
         for path in exported:

@@ -44,6 +44,12 @@ _LEFT = {3: 49, 2: 16}
 _KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
 _Shape = Sequence[int]
 
+# What to do with events that are no images, by the number of their axes.
+_FITTING = {
+    1: "Use tabular_vae for tables.",
+    2: "Use timeseries_vae for signals, or give grey images their channel: (height, width, 1).",
+}
+
 
 def assemble(
     event_shape: _Shape,
@@ -144,7 +150,7 @@ def check_image(event_shape: _Shape, filters: _Shape) -> None:
     if len(event_shape) != 3:
         raise ValueError(
             f"A convolutional model takes event_shape=(height, width, channels), not "
-            f"{event_shape}. Use a dense model for other events."
+            f"{event_shape}. {_FITTING.get(len(event_shape), 'Use a dense model.')}"
         )
     if min(event_shape[:2]) < 2 ** len(filters):
         raise ValueError(

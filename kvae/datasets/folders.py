@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from kvae.utils.names import shown_names, unknown_name
 __all__ = ["folder_classes", "from_folder", "image_files", "image_shape_of"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+_OTHERS = (".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
 _LABELS = ("none", "folders")
 _FILES = 32  # That are read at once.
 _LOOKED_AT = 500  # Files at least, for the size of the images.
@@ -142,7 +144,7 @@ def image_files(root: pathlib.Path) -> list[pathlib.Path]:
     """Lists the images below `root`, sorted by the parts of their relative paths."""
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}. Give a folder of PNG or JPEG files.")
-    found = []
+    found, others = [], []
     for folder, subfolders, files in os.walk(root):
         # Hidden files are thumbnails and notes of file managers, such as macOS's ._photo.jpg.
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -151,9 +153,18 @@ def image_files(root: pathlib.Path) -> list[pathlib.Path]:
             for name in files
             if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
         ]
+        others += [name for name in files if name.lower().endswith(_OTHERS)]
     if not found:
+        advice = f" It has {_counted(others)} of other kinds: save them as PNG or JPEG."
         raise ValueError(
             f"{root} holds no image: there is no {', '.join(_SUFFIXES)} file in it or below it."
+            + (advice if others else "")
+        )
+    if others:
+        warnings.warn(
+            f"{root} has {_counted(others)} of other kinds, which are left out: save them as PNG or "
+            "JPEG to have them, too.",
+            stacklevel=2,
         )
     return sorted(found, key=lambda file: file.relative_to(root).parts)
 
@@ -191,6 +202,12 @@ def image_shape_of(root: pathlib.Path, files: list[pathlib.Path]) -> tuple[int, 
         f"{root} holds {found}: say to which size they are brought, e.g. --event-shape 64 64 "
         f"{channels} (height, width, channels)."
     )
+
+
+def _counted(names: list[str]) -> str:
+    """Returns how many images there are, and with which endings."""
+    endings = ", ".join(sorted({os.path.splitext(name)[1].lower() for name in names}))
+    return f"{len(names)} image{'s' * (len(names) > 1)} ({endings})"
 
 
 def labels_of(

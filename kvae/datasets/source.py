@@ -269,6 +269,8 @@ class _Images(_Reader):
         elif tops != {()}:
             self.labels = "folders"  # Of the known classes: an image outside of them is refused.
         self.schema = schema
+        if shape is not None and len(shape) != 3:
+            raise ValueError(f"{path} holds images, and no examples of shape {shape}.")
         self.event_shape = image_shape_of(path, self.files) if shape is None else shape
 
     def __len__(self) -> int:
@@ -336,7 +338,10 @@ class _Held(_Reader):
                 raise _other_shape(path, x.shape[1:], shape)
             x = x[..., np.newaxis]
         self.path, self.schema = path, schema
-        self._data = from_array(x, labels)
+        try:
+            self._data = from_array(x, labels)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         self.event_shape, self.intensities = self._data.event_shape, x.dtype == np.uint8
 
     def __len__(self) -> int:

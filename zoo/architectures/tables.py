@@ -17,6 +17,11 @@ _TABLES = (
 
 
 def _of_columns(event_shape, columns=None, standardize: bool = False):
+    if len(event_shape) != 1:
+        raise ValueError(
+            f"tabular_vae takes rows, event_shape=(columns,), not {tuple(event_shape)}. Use "
+            "conv_vae for images, timeseries_vae for signals."
+        )
     if columns is None:
         columns = [("gaussian",)] * math.prod(event_shape)
     return kvae.likelihoods.MixedTabular(columns, standardize)
