@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kvae.cli import checks, common
 from kvae.cli.help import Unset
-from kvae.utils.names import event_words, shown_names
 
 if TYPE_CHECKING:
     from kvae.datasets import Schema
@@ -147,16 +146,6 @@ class TrainingData:
 
         mixed = MixedTabular(columns, standardize=True, name="likelihood")
         return {**found, "likelihood": config(mixed)}
-
-    def __str__(self) -> str:
-        """One line that says what is there."""
-        what = event_words(self.event_shape)
-        parts = ", ".join(f"{n:,} {split}" for split, n in self.sizes.items())
-        text = f"{self.name}: {sum(self.sizes.values()):,} {what} ({parts})"
-        names = self.schema.class_names if self.schema is not None else ()
-        if names:
-            text += f", {len(names)} classes: {shown_names(names)}"
-        return text
 
 
 def source_of(arguments):

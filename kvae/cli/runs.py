@@ -6,6 +6,7 @@ import sys
 
 from kvae.cli import common, stopping
 from kvae.utils import io, locks
+from kvae.utils.names import event_words, shown_names
 from kvae.utils.terminal import say
 
 __all__ = ["Run", "announce", "networks"]
@@ -185,10 +186,13 @@ def announce(recipe, model, data, validation) -> None:
     elif recipe.binarize:
         name = f"{name}, of pixels that are made 0 or 1 ({recipe.binarize} binarization)"
     shape = " × ".join(map(str, model.event_shape))
+    shape += " columns" if len(model.event_shape) == 1 else ""
+    classes = model.schema.class_names if model.schema is not None else ()
     count = model.count_params()
     for line in (
-        f"{recipe.name}: {len(data):,} examples of {shape} to train on, {len(validation):,} to "
-        f"validate on, {recipe.batch_size} in a step",
+        f"{recipe.name}: {len(data):,} {event_words(model.event_shape)} of {shape} to train on, "
+        f"{len(validation):,} to validate on, {recipe.batch_size} in a step",
+        *([f"  classes: {shown_names(classes)}"] if model.conditional and classes else ()),
         f"  encoder: {networks(model.encoder)}",
         f"  decoder: {networks(model.decoder)}",
         f"  z: {model.latent_dim} numbers; p(x|z): {name}",

@@ -162,8 +162,8 @@ def image_files(root: pathlib.Path) -> list[pathlib.Path]:
         )
     if others:
         warnings.warn(
-            f"{root} has {_counted(others)} of other kinds, which are left out: save them as PNG or "
-            "JPEG to have them, too.",
+            f"{root} has {_counted(others)} of other kinds, which are left out: save them as PNG "
+            "or JPEG to have them, too.",
             stacklevel=2,
         )
     return sorted(found, key=lambda file: file.relative_to(root).parts)

@@ -92,6 +92,16 @@ def test_sizes_and_modes(tmp_path):
             parts(tmp_path / "grey", event_shape=shape)
 
 
+def test_images_of_other_kinds_are_told(photos, tmp_path):
+    photo(photos / "cats" / "new.webp", 0)
+    with pytest.warns(UserWarning, match=r"has 1 image \(.webp\) of other kinds, which are left"):
+        assert len(Source(photos).split("train")) < 40
+    (tmp_path / "phone").mkdir()
+    shutil.move(photos / "cats" / "new.webp", tmp_path / "phone" / "a.webp")
+    with pytest.raises(ValueError, match=r"no image: .*1 image \(.webp\) of other kinds: save"):
+        Source(tmp_path / "phone")
+
+
 def test_arrays(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
     np.save(tmp_path / "x.npy", x)
@@ -109,9 +119,11 @@ def test_arrays(tmp_path):
     train, validation, test = parts(tmp_path / "own.npz")
     assert len(train) + len(validation) == 40 and len(test) == 20 and train.has_labels
     np.save(tmp_path / "few.npy", x[:9])
+    np.save(tmp_path / "nan.npy", np.where(x == x[7, 1, 2], np.nan, x))
     (tmp_path / "broken.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
     for name, message in (
         ("few.npy", "9 examples; 10 are needed"),
+        ("nan.npy", r"nan.npy: x\[.*\] = nan is not finite"),
         ("broken.npy", "cannot be read as a file of NumPy"),
         ("none.csv", "There is no .*none.csv"),
         (".", "x.npy.*: give the path of one file"),
