@@ -17,7 +17,7 @@ __all__ = ["LatentMonitor"]
 class LatentMonitor(keras.callbacks.Callback):
     """Adds `kvae.evaluation.latent_summary` to the logs, and warns of posterior collapse.
 
-    The logs get `latent_kl`, `active_units`, `mutual_information`, `aggregate_kl`,
+    The logs get `rate`, `active_units`, `mutual_information`, `aggregate_kl`,
     `total_correlation` and the KL of each dimension, `kl_z0`, `kl_z1`, … (`marginal_kl_z0`, … for a
     Gaussian with correlations), in nats, for posteriors that have these figures; for an autoencoder
     they get `active_units` alone. The examples and the noise are the same each time. The training

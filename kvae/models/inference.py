@@ -176,7 +176,7 @@ class Inference:
                 memory.
 
         Returns:
-            `LogProb` with arrays `[n]`, in nats: `value`, `standard_error` and others; and
+            `LogProb` with arrays `[n]`, in nats: `value`, `monte_carlo_error` and others; and
             `effective_sample_size`.
 
         Raises:

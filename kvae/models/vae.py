@@ -10,6 +10,7 @@ from kvae.likelihoods.scale import EncoderInput
 from kvae.models import network_checks
 from kvae.models.compiled_functions import CompiledFunctions
 from kvae.models.fit.guard import Guard
+from kvae.models.fit.hooks import Terms
 from kvae.models.fit.trainer import Trainer
 from kvae.models.inference import Inference
 from kvae.models.labels import (
@@ -160,6 +161,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         # True where a seed or a file determines the weights; the user's networks may be seeded too.
         self.weights_are_known = random.weights_are_seeded()
         self._functions = CompiledFunctions()
+        self._terms = Terms()
         self.guard = Guard(self)
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()

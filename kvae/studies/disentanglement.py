@@ -13,6 +13,7 @@ from kvae.plots.walk import kl_per_dimension
 from kvae.studies.findings import Difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
+from kvae.studies.run import Run
 
 __all__ = ["Disentanglement", "gap", "of_seeds"]
 
@@ -37,7 +38,7 @@ class _Row:
 
     method: str
     seed: int
-    run: object
+    run: Run
     scores: dict
 
     @property
@@ -189,6 +190,9 @@ def _plot(lab, rows) -> None:
 
 
 def _conclude(lab, rows, table) -> None:
+    def of(*methods):
+        return [row.run for row in rows if row.method in methods]
+
     for score in ("factor_vae_score", "mig"):
         for method, other in (("β-VAE", "VAE"), ("β-TCVAE", "β-VAE"), ("FactorVAE", "β-VAE")):
             apart = gap(table[method][score], table[other][score])
@@ -196,12 +200,14 @@ def _conclude(lab, rows, table) -> None:
                 f"{method} disentangles better than {other}, by its {SCORES[score]}",
                 apart.exceeds(),
                 f"{signed(apart.value, 3)} ± {apart.error:.3f}",
+                of(method, other),
             )
     apart = gap(table["β-VAE"]["reconstruction"], table["FactorVAE"]["reconstruction"])
     lab.finding(
         "A price on the total correlation alone costs less reconstruction than one on all the KL",
         apart.exceeds(),
         f"β-VAE pays {signed(apart.value)} ± {apart.error:.2f} nats per image more than FactorVAE",
+        of("β-VAE", "FactorVAE"),
     )
     for score in ("factor_vae_score", "mig"):
         within = float(np.sqrt(np.mean([v[score].var(ddof=1) for v in table.values()])))

@@ -10,28 +10,26 @@ import pathlib
 import platform
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 
 import zoo
-from kvae import datasets, objectives, posteriors, priors, random, training
-from kvae.evaluation import LogProb, importance_log_prob
-from kvae.evaluation.terms import batch_terms
+from kvae import datasets, objectives, posteriors, priors, training
 from kvae.likelihoods import get as get_likelihood
 from kvae.plots.grid import draw_grid
 from kvae.plots.style import styled
 from kvae.studies.findings import Finding
-from kvae.utils import io
+from kvae.studies.run import Run
+from kvae.studies.start import start_at_the_mean
 from kvae.utils.pages import Page
 from kvae.version import __version__
 
-__all__ = ["Lab", "Run", "Scale"]
+__all__ = ["Lab", "Scale"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,107 +72,6 @@ SCALES = {
 _MOST = 50_000  # Images of a source of one's own, which are read into memory.
 # A quick look at a study takes seconds; its figures mean little.
 _QUICK = {"epochs": 3, "num_samples": 50, "limit": 500, "compiled": False}
-
-
-class Run:
-    """A trained model with its measurements, which are cached in its folder.
-
-    Attributes:
-        name: str. The model's name in tables and plots.
-        binarize: str or `None`. How the data of its training was binarized.
-        vae: `kvae.VAE` with the weights of the best epoch by validation loss.
-        history: dict of lists, an entry for each epoch.
-        seconds: float. Time of the training.
-    """
-
-    def __init__(
-        self,
-        lab: "Lab",
-        name: str,
-        folder: pathlib.Path,
-        vae: Any,
-        *,
-        history: dict[str, list],
-        seconds: float,
-        binarize: str | None,
-    ):
-        self.lab, self.name, self.folder, self.vae = lab, name, folder, vae
-        self.history, self.seconds, self.binarize = history, seconds, binarize
-
-    def measured(
-        self, name: str, function: Callable[[], Mapping[str, ArrayLike]]
-    ) -> dict[str, np.ndarray]:
-        """Returns `function()`, a dict of arrays, or the cached result of an earlier call."""
-        path = self.folder / f"{name}.npz"
-        if path.exists():
-            try:
-                with np.load(path, allow_pickle=False) as stored:
-                    return dict(stored)
-            except io.DAMAGED as error:
-                raise ValueError(
-                    f"{path} is damaged ({error}). Delete it, and it is measured again."
-                ) from None
-        values = {key: np.asarray(value) for key, value in function().items()}
-        with io.atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **values)
-        return values
-
-    @functools.cached_property
-    def log_prob(self) -> np.ndarray:
-        """log p(x) of the test set's examples in nats, by importance sampling, `[n]`."""
-        return self._importance().value
-
-    @functools.cached_property
-    def nll(self) -> dict[str, float]:
-        """−log p(x) of the test set, as `LogProb.summary` has it."""
-        return self._importance().summary()
-
-    @functools.cached_property
-    def dominated(self) -> float:
-        """The share of the images whose log p(x) rests on fewer than 5 effective samples.
-
-        Their estimates are too low, so those of the model are a lower bound.
-        """
-        return float(np.mean(self._importance().effective_sample_size < 5.0))
-
-    @functools.cached_property
-    def terms(self) -> dict[str, np.ndarray]:
-        """The objective's terms on the test set in nats, `[n]` each, e.g. `elbo` and `kl`."""
-
-        def measure():
-            x = tf.constant(self.lab.test_images(self))
-            seeds = {first: random.fold_in(self.lab.seed, first) for first in range(0, len(x), 500)}
-            parts = [
-                batch_terms(self.vae, x[first : first + 500], None, x[first : first + 500], seed)
-                for first, seed in seeds.items()
-            ]
-            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-        return self.measured("terms", measure)
-
-    def _importance(self) -> LogProb:
-        scale, limit = self.lab.scale, self.lab.likelihood_images
-        name = f"importance_{scale.num_samples}"
-        if limit is not None and limit < len(self.lab.data("test")):
-            if not (self.folder / f"{name}.npz").exists():
-                name = f"{name}_of_{limit}"
-        else:
-            limit = None
-
-        def measure():
-            x = self.lab.test_images(self)[:limit]
-            start = time.monotonic()
-            estimate = importance_log_prob(
-                self.vae, x, num_samples=scale.num_samples, seed=self.lab.seed
-            )
-            self.lab.say(f"{self.name}: log p(x) in {time.monotonic() - start:.0f} s")
-            found = dataclasses.asdict(estimate)
-            return {key: value for key, value in found.items() if key != "num_samples"}
-
-        found = self.measured(name, measure)
-        return LogProb(
-            **{key: value[:limit] for key, value in found.items()}, num_samples=scale.num_samples
-        )
 
 
 class Lab:
@@ -233,6 +130,7 @@ class Lab:
         self.cache = pathlib.Path(cache)
         self.report = Page(question)
         self.findings: list[Finding] = []
+        self.runs: list[Run] = []
         self.likelihood_images: int | None = None
         self._start = time.monotonic()
 
@@ -276,6 +174,8 @@ class Lab:
         epochs: int | None = None,
         seed: int | None = None,
         monitor: str = "val_loss",
+        at_the_mean: bool = False,
+        may_collapse: bool = False,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Run:
         """Trains a dense VAE with `model.fit`, or loads it when it was trained before.
@@ -288,6 +188,10 @@ class Lab:
             seed: int. Of the weights and the noise. Defaults to `None`, the lab's.
             monitor: str. The figure that chooses the best epoch, `"val_loss"` or `"val_elbo"`.
                 Defaults to `"val_loss"`.
+            at_the_mean: bool. Whether the decoder starts at the mean image, see
+                `start_at_the_mean`. Defaults to `False`.
+            may_collapse: bool. Whether a collapse of the posterior is a result of the study, and
+                no reason to conclude nothing. Defaults to `False`.
             callbacks: further Keras callbacks, which are not called when the training is loaded.
 
         Returns:
@@ -313,6 +217,8 @@ class Lab:
             "seed": seed,
             **({} if self.source is None else {"sha256": self.data("train", binarize).sha256}),
             "parts": {kind: _facts(part) for kind, part in parts.items()},
+            # Only where it is so: trainings that are cached keep their fingerprints.
+            **({"at_the_mean": True} if at_the_mean else {}),
         }
         fingerprint = hashlib.sha256(
             json.dumps(settings, sort_keys=True, default=repr).encode()
@@ -327,6 +233,8 @@ class Lab:
             seed=seed,
             **parts,
         )
+        if at_the_mean:
+            start_at_the_mean(vae, train.examples)
         fast = {"jit_compile": True, "steps_per_execution": 25} if scale.compiled else {}
         trained = training.train(
             vae,
@@ -346,8 +254,18 @@ class Lab:
         )
         if trained.epochs_run:
             self.say(f"{name}: trained in {trained.seconds:.0f} s")
-        history, seconds = trained.history, trained.seconds
-        return Run(self, name, folder, vae, history=history, seconds=seconds, binarize=binarize)
+        run = Run(
+            self,
+            name,
+            folder,
+            vae,
+            history=trained.history,
+            seconds=trained.seconds,
+            binarize=binarize,
+            may_collapse=may_collapse,
+        )
+        self.runs.append(run)
+        return run
 
     # The report.
 
@@ -379,19 +297,47 @@ class Lab:
         with self.drawing(name) as path:
             draw(path)
 
-    def finding(self, claim: str, holds: bool | None, evidence: str) -> Finding:
-        """Adds a finding, the verdict of the figures on a claim, to the report's conclusion."""
-        found = Finding(claim, holds, evidence)
+    def finding(
+        self, claim: str, holds: bool | None, evidence: str, of: Sequence[Run] | None = None
+    ) -> Finding:
+        """Adds a finding, the verdict of the figures on a claim, to the report's conclusion.
+
+        Nothing is concluded from quick trainings, and from a run that has collapsed.
+
+        Args:
+            claim, holds, evidence: as in `Finding`.
+            of: sequence of `Run`. Those that the claim rests on. Defaults to `None`: all of them.
+        """
+        refused = self.refusal(self.runs if of is None else of)
+        found = Finding(claim, None if refused else holds, evidence, refused)
         self.findings.append(found)
         return found
+
+    def refusal(self, runs: Sequence[Run]) -> str:
+        """Returns why nothing may be concluded from these runs; empty where it may."""
+        if self.quick:
+            return "the trainings were too short"
+        return "; ".join(dict.fromkeys(run.fault for run in runs if run.fault))
+
+    @property
+    def warning(self) -> str:
+        """What has to be read before the findings; empty where there is nothing."""
+        if self.quick:
+            return (
+                f"A quick run, of {self.scale.epochs} epochs on {self.scale.limit} images, is too "
+                "short for a conclusion. It shows what the study looks at; leave out --quick for "
+                "its verdicts."
+            )
+        faults = dict.fromkeys(found.refused for found in self.findings if found.refused)
+        return "" if not faults else f"Nothing is concluded where {'; '.join(faults)}."
 
     def write(self) -> pathlib.Path:
         """Writes `README.md` and `index.html` with the conclusion first; returns the folder."""
         report = Page(self.question, f"Made by: {self.command}")
         report.heading("Conclusion")
+        if self.warning:
+            report.text(self.warning)
         report.items(*(str(found) for found in self.findings))
-        if self.quick:
-            report.text("A quick run: too short a training for its figures to mean anything.")
         report.extend(self.report)
         report.heading("How this was made")
         scale = self.scale

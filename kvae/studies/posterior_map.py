@@ -141,11 +141,13 @@ def _conclude(lab, plane, wide, confused, covered, accuracy) -> None:
         "The digits that look alike lie on each other: 4 and 9 are mistaken most",
         pair in ("9 and 4", "4 and 9"),
         f"neighbours mistake {pair} in {share:.1%} of their images",
+        [plane],
     )
     lab.finding(
         "The posteriors leave few holes: more than 90 % of the prior is within 2 σ of one",
         bool(covered > 0.9),
         f"{covered:.1%} of {_DRAWS} draws",
+        [plane],
     )
     n = len(lab.data("test"))
     error = np.sqrt(sum(accuracy[name] * (1 - accuracy[name]) for name in ("mean", "wide")) / n)

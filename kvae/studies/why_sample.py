@@ -11,8 +11,9 @@ from kvae import objectives, random
 from kvae.models import VAE
 from kvae.plots import style
 from kvae.studies.findings import difference, signed
-from kvae.studies.lab import Lab, Run
+from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
+from kvae.studies.run import Run
 
 __all__ = [
     "WhySample",
@@ -376,6 +377,7 @@ def _conclude(lab, runs, mean_only, fitted, at_mean, gap, second, noise) -> None
         None if below is None else not below,
         f"E[f(z)] − f(E[z]) = {found} nats, below 0 for {100 * (gap < 0).mean():.1f} % of the "
         "images",
+        [sampled],
     )
     ratio = second.mean() / gap.mean()
     lab.finding(
@@ -384,12 +386,14 @@ def _conclude(lab, runs, mean_only, fitted, at_mean, gap, second, noise) -> None
         bool(0.75 <= ratio <= 1.25),
         f"½ Σ σ² ∂²f/∂z² is {signed(second.mean())} nats of {signed(gap.mean())}, a ratio of "
         f"{ratio:.2f}; correlation over the images {np.corrcoef(gap, second)[0, 1]:.2f}",
+        [sampled],
     )
     worse = difference(at_mean, mean_only.terms["reconstruction"])
     lab.finding(
         "Training on the mean alone reconstructs better",
         worse.exceeds(),
         f"at the mean, the sampled model pays {worse} nats more",
+        [sampled, mean_only],
     )
     better = difference(sampled.log_prob, fitted.log_prob)
     lab.finding(
@@ -398,23 +402,29 @@ def _conclude(lab, runs, mean_only, fitted, at_mean, gap, second, noise) -> None
         None if better.exceeds() and fitted.dominated > 0.1 else better.exceeds(),
         f"log p(x) of the sampled model − the mean-only one = {better} nats; the latter is a lower "
         f"bound, as {fitted.dominated:.0%} of its images have fewer than 5 effective samples",
+        [sampled, fitted],
     )
     slope = _slope(noise)
     lab.finding(
         "The gradient's variance falls as 1 / L",
         bool(-1.15 <= slope <= -0.85),
         f"its power of L is {slope:.2f}",
+        [sampled],
     )
-    more = difference(runs[f"L = {_SAMPLES[1]}, equal epochs"].log_prob, sampled.log_prob)
+    many = runs[f"L = {_SAMPLES[1]}, equal epochs"]
+    more = difference(many.log_prob, sampled.log_prob)
     lab.finding(
         f"More samples at equal epochs make a better model (L = {_SAMPLES[1]})",
         more.exceeds(),
         f"log p(x) {more} nats, for {_SAMPLES[1]} times the decoder's work",
+        [many, sampled],
     )
     for num in _SAMPLES[1:]:
-        less = difference(sampled.log_prob, runs[f"L = {num}, equal compute"].log_prob)
+        few = runs[f"L = {num}, equal compute"]
+        less = difference(sampled.log_prob, few.log_prob)
         lab.finding(
             f"At equal compute one sample is better than {num}: the steps are worth more",
             less.exceeds(),
             f"log p(x) of L = 1 − L = {num} is {less} nats",
+            [sampled, few],
         )

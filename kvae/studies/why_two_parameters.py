@@ -179,6 +179,9 @@ def _conclude(lab, runs, rows, fitted) -> None:
     def reconstruction(name):
         return runs[name].terms["reconstruction"]
 
+    def of(*names):
+        return [runs[name] for name in names]
+
     def spread(values) -> Difference:
         return Difference(float(values.mean()), float(values.std(ddof=1)))
 
@@ -191,12 +194,14 @@ def _conclude(lab, runs, rows, fitted) -> None:
         "The deterministic autoencoder reconstructs better than the VAE",
         gap.exceeds(),
         f"DiagonalGaussian pays {gap} nats per image more than Delta",
+        of("DiagonalGaussian", "Delta"),
     )
     gap = difference(runs["DiagonalGaussian"].log_prob, runs["UnitVariance"].log_prob)
     lab.finding(
         "σ buys likelihood: with μ alone the model is worse",
         gap.exceeds(),
         f"log p(x) of DiagonalGaussian − UnitVariance = {gap} nats",
+        of("DiagonalGaussian", "UnitVariance"),
     )
     gap = difference(runs["UnitVariance"].log_prob, runs["PriorNoise"].log_prob)
     lab.finding(
@@ -204,18 +209,21 @@ def _conclude(lab, runs, rows, fitted) -> None:
         bool(gap.exceeds()) and rows["PriorNoise"]["units"] == 0,
         f"KL {runs['PriorNoise'].terms['kl'].mean():.2f}, {rows['PriorNoise']['units']} active "
         f"units, log p(x) of UnitVariance − PriorNoise = {gap} nats",
+        of("UnitVariance", "PriorNoise"),
     )
     elbo = difference(runs["FullCovariance"].terms["elbo"], runs["DiagonalGaussian"].terms["elbo"])
     lab.finding(
         "A third channel of parameters (covariances) tightens the bound",
         elbo.exceeds(),
         f"ELBO of FullCovariance − DiagonalGaussian = {elbo} nats",
+        of("FullCovariance", "DiagonalGaussian"),
     )
     gap = difference(runs["FullCovariance"].log_prob, runs["DiagonalGaussian"].log_prob)
     lab.finding(
         "It also makes a better model, and not only a tighter bound",
         gap.exceeds(),
         f"log p(x) of FullCovariance − DiagonalGaussian = {gap} nats",
+        of("FullCovariance", "DiagonalGaussian"),
     )
     elbo = difference(runs["IAF"].terms["elbo"], runs["DiagonalGaussian"].terms["elbo"])
     gap = difference(runs["IAF"].log_prob, runs["DiagonalGaussian"].log_prob)
@@ -223,18 +231,21 @@ def _conclude(lab, runs, rows, fitted) -> None:
         "A posterior that is no Gaussian (IAF) makes a better model than a diagonal one",
         gap.exceeds(),
         f"log p(x) {gap} nats, ELBO {elbo} nats",
+        of("IAF", "DiagonalGaussian"),
     )
     gap = minus(rows["Delta"]["frechet"], rows["DiagonalGaussian"]["frechet"])
     lab.finding(
         "The autoencoder does not generate: decoded draws from N(0, I) are further from the data",
         gap.exceeds(),
         f"Fréchet distance of Delta − DiagonalGaussian = {gap}",
+        of("Delta", "DiagonalGaussian"),
     )
     gap = minus(fitted, rows["DiagonalGaussian"]["frechet"])
     lab.finding(
         "Nor does it with a Gaussian fitted to its codes afterwards",
         gap.exceeds(),
         f"Fréchet distance of the fitted Delta − DiagonalGaussian = {gap}",
+        of("Delta", "DiagonalGaussian"),
     )
     few = rows["DiagonalGaussian"]["few_labels"] - rows["Delta"]["few_labels"]
     gap = Difference(float(few.mean()), float(few.std(ddof=1) / np.sqrt(len(few))))
@@ -243,6 +254,7 @@ def _conclude(lab, runs, rows, fitted) -> None:
         gap.exceeds(),
         f"accuracy of DiagonalGaussian − Delta = {signed(100 * gap.value, 1)} ± "
         f"{100 * gap.error:.1f} points",
+        of("Delta", "DiagonalGaussian"),
     )
     n = len(lab.data("test"))
     a, b = rows["DiagonalGaussian"]["all_labels"], rows["Delta"]["all_labels"]
@@ -252,6 +264,7 @@ def _conclude(lab, runs, rows, fitted) -> None:
         gap.exceeds(),
         f"accuracy of DiagonalGaussian − Delta = {signed(100 * gap.value, 1)} ± "
         f"{100 * gap.error:.1f} points",
+        of("Delta", "DiagonalGaussian"),
     )
     gap = difference(rows["DiagonalGaussian"]["midpoints"], rows["Delta"]["midpoints"])
     lab.finding(
@@ -259,4 +272,5 @@ def _conclude(lab, runs, rows, fitted) -> None:
         gap.exceeds(),
         f"the classifier's confidence, DiagonalGaussian − Delta = "
         f"{signed(gap.value, 3)} ± {gap.error:.3f}",
+        of("Delta", "DiagonalGaussian"),
     )

@@ -13,9 +13,11 @@ __all__ = [
     "acts_on_batches",
     "adam_moments",
     "build_optimizer_for",
+    "compute_loss",
     "first_epoch",
     "flat_layers",
     "global_seed",
+    "metrics_of_layers",
     "require_compiled",
     "set_trainable",
     "unseeded_layers",
@@ -52,9 +54,22 @@ def require_compiled(model, method: str) -> None:
     model._assert_compile_called(method)
 
 
+def compute_loss(model, **arguments):
+    """Calls `compute_loss`, without `training` where a subclass's method does not take it."""
+    return model._compute_loss(**arguments)
+
+
 def global_seed() -> int | None:
     """Returns the seed that `keras.utils.set_random_seed` was given, or `None` without one."""
     return rng_utils.get_random_seed()
+
+
+def metrics_of_layers(model) -> list:
+    """Returns the metrics that a model and its layers have as attributes.
+
+    `Layer.metrics` would add those that a network has been compiled with for a training of its own.
+    """
+    return [metric for layer in flat_layers(model) for metric in layer._metrics]
 
 
 def unseeded_layers(model) -> list:
@@ -212,6 +227,11 @@ class KerasHooks:
         # fails where their sizes differ.
         if not self.built:
             super()._maybe_symbolic_build(*arguments, **options)
+
+    def _lock_state(self) -> None:
+        # A model whose encoder has an input is built when it is made. Subclasses add metrics and
+        # networks after `super().__init__`, as to a functional model of Keras.
+        pass
 
     @property
     def _default_save_signature(self):

@@ -120,7 +120,7 @@ def test_annealed_and_plain_importance_sampling_agree(name):
     vae, x = loaded(name), test_data(name).examples[:8]
     plain = vae.log_prob(x, num_samples=5000)
     annealed = annealed_log_prob(vae, x, num_steps=100, num_chains=8)
-    error = np.hypot(plain.standard_error, annealed.standard_error)
+    error = np.hypot(plain.monte_carlo_error, annealed.monte_carlo_error)
     assert error.max() < 0.25
     assert (np.abs(plain.value - annealed.value) < 5 * error).all()
     assert abs(np.mean(plain.value - annealed.value)) < 0.06

@@ -1,5 +1,6 @@
 """`kvae study NAME`."""
 
+import dataclasses
 import time
 
 from kvae.cli import checks, common
@@ -108,15 +109,14 @@ def run(arguments) -> int:
                 "study": name,
                 "folder": str(folder),
                 "seconds": round(time.monotonic() - start, 1),
-                "findings": [
-                    {"claim": found.claim, "holds": found.holds, "evidence": found.evidence}
-                    for found in lab.findings
-                ],
+                "warning": lab.warning,
+                "findings": [dataclasses.asdict(found) for found in lab.findings],
             }
         )
         if not arguments.json:
-            for found in lab.findings:
-                say(f"  {found}")
+            for line in (lab.warning, *lab.findings):
+                if line:
+                    say(f"  {line}")
             say(f"wrote {folder}/index.html and README.md", flush=True)
     if arguments.json:
         common.print_json(results)

@@ -12,7 +12,9 @@ from kvae import divergences, random
 from kvae.utils import arguments
 from kvae.utils.eager import evaluated_eagerly
 
-__all__ = ["LatentSummary", "active_units", "latent_summary"]
+__all__ = ["LEAST_KL", "LatentSummary", "active_units", "latent_summary"]
+
+LEAST_KL = 0.1  # The rate in nats below which a posterior counts as collapsed.
 
 # The most numbers that are held at once when every code is compared with every posterior.
 _NUMBERS = 2**20
@@ -63,9 +65,8 @@ class LatentSummary:
 
     def scalars(self, per_dimension: bool = True) -> dict[str, float]:
         """Returns the numbers that are not `None`, by name; dimension i of the KL is `kl_z{i}`."""
-        names = ("active_units", "mutual_information", "aggregate_kl", "total_correlation")
+        names = ("active_units", "rate", "mutual_information", "aggregate_kl", "total_correlation")
         values = {name: getattr(self, name) for name in names}
-        values["latent_kl"] = self.rate
         if per_dimension:
             for prefix in ("kl", "marginal_kl"):
                 each = getattr(self, f"{prefix}_per_dimension")
@@ -73,7 +74,7 @@ class LatentSummary:
                 values.update({f"{prefix}_z{i}": value for i, value in enumerate(each)})
         return {name: float(value) for name, value in values.items() if value is not None}
 
-    def state(self, min_kl: float = 0.1) -> str:
+    def state(self, min_kl: float = LEAST_KL) -> str:
         """Returns `"healthy"`, `"partly collapsed"` or `"collapsed"`.
 
         Collapsed is a posterior with a rate below `min_kl` nats, or with less than a twentieth of

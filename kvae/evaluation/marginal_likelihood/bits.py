@@ -26,7 +26,7 @@ def bits_per_dim(nats: ArrayLike, event_shape: Sequence[int], bins: int | None =
 
     Args:
         nats: float or array. −log p(x) of whole examples in nats, e.g. `-vae.log_prob(x).value`, or
-            the `value` of a summary.
+            the `nll` of a summary.
         event_shape: tuple of int. The shape of one example; every number of it is a dimension.
         bins: int or `None`. The number of levels, when p is a density over `[0, 1)`. `None` adds no
             correction, for likelihoods that are probabilities already (`Bernoulli`, `Categorical`,

@@ -27,7 +27,7 @@ _ROWS, _VALUES = 4000, 4000 * 64 * 64
 
 # From this number of log-probabilities of single values on, compiling their sum pays.
 _MANY = 2 * 10**8
-_NAMES = ("value", "standard_error", "effective_sample_size", "bias", "pareto_k")
+_NAMES = ("value", "monte_carlo_error", "effective_sample_size", "bias", "pareto_k")
 
 
 @evaluated_eagerly

@@ -26,8 +26,8 @@ class LogProb:
     """Estimates of log p(x) for `n` examples, in nats.
 
     Attributes:
-        value: array `[n]`.
-        standard_error: array `[n]`. Monte Carlo error of each value, by the jackknife over its
+        value: array `[n]`. log p(x) itself, and not minus it; `nll` is the name of that.
+        monte_carlo_error: array `[n]`. The error of each value, by the jackknife over its
             samples: in expectation not below the spread over seeds, however heavy the tail of the
             weights is. That of a single example is itself noisy where the tail is heavy. NaN for a
             single sample.
@@ -43,7 +43,7 @@ class LogProb:
     """
 
     value: np.ndarray
-    standard_error: np.ndarray
+    monte_carlo_error: np.ndarray
     effective_sample_size: np.ndarray
     num_samples: int
     bias: np.ndarray
@@ -64,7 +64,7 @@ class LogProb:
         return {
             "nll": float(-np.mean(self.value)),
             "standard_error": spread / math.sqrt(n),
-            "monte_carlo_error": float(np.sqrt(np.sum(self.standard_error**2)) / n),
+            "monte_carlo_error": float(np.sqrt(np.sum(self.monte_carlo_error**2)) / n),
             "monte_carlo_bias": float(-np.mean(self.bias)),
             "num_samples": self.num_samples,
             "num_examples": n,
@@ -115,7 +115,7 @@ def log_mean(
     }
     nan = np.full(len(largest), math.nan)
     if num_samples == 1:
-        return {**found, "standard_error": nan, "bias": nan}
+        return {**found, "monte_carlo_error": nan, "bias": nan}
     mean = 1.0 / num_samples
     share = np.exp(kept - largest[:, None]) / total[:, None]
     there = np.isfinite(kept)
@@ -135,7 +135,7 @@ def log_mean(
     variance = (change**2).sum(axis=1) + second - sum_of_changes**2 * mean
     return {
         **found,
-        "standard_error": np.sqrt(np.maximum(variance, 0.0) / (1.0 - mean)),
+        "monte_carlo_error": np.sqrt(np.maximum(variance, 0.0) / (1.0 - mean)),
         "bias": -np.maximum(sum_of_changes, 0.0),
     }
 

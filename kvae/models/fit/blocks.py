@@ -163,8 +163,7 @@ class Blocks:
         for total, tracker in zip(totals, trackers.values(), strict=True):
             tracker.total.assign_add(total)
             tracker.count.assign_add(count)
-        logs = {name: tracker.result() for name, tracker in trackers.items()}
-        return {**logs, **self._vae.report()}
+        return {**self._vae.results(), **self._vae.report()}
 
     def _step_by_step(self, stored, rows, epoch_seed, number):
         sums = self._step(self._batches.gather(stored, rows), epoch_seed, number)

@@ -46,7 +46,9 @@ class Compile:
             if kwargs.get(name) is not None:
                 raise ValueError(
                     f"compile() takes no `{name}`: a VAE's loss follows from its likelihood and "
-                    "objective, e.g. VAE(..., likelihood='bernoulli', objective=ELBO(beta=2.0))."
+                    "objective, e.g. VAE(..., likelihood='bernoulli', objective=ELBO(beta=2.0)). "
+                    "For terms or figures of your own, override `compute_loss` or "
+                    "`compute_metrics` in a subclass."
                 )
         several = steps_per_execution not in (1, "auto")
         if reproducible and several and jit_compile is not True:

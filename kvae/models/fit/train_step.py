@@ -6,28 +6,27 @@ import tensorflow as tf
 from kvae import distributed, random
 from kvae.models.fit.blocks import Cache
 from kvae.models.fit.data import unpacked_batch
+from kvae.models.fit.hooks import Hooks, mean_of_the_step
 from kvae.models.labels import checked_label, split_label_and_target
-from kvae.utils import forks, gradients
+from kvae.utils import forks, gradients, keras_internals
 
 __all__ = ["TrainStep"]
 
 
-# The methods by which a subclass of `kvae.VAE` takes steps of its own.
-_STEP = ("train_step", "optimize", "make_train_function")
-
-
-class TrainStep:
+class TrainStep(Hooks):
     """The methods of `kvae.VAE` that take a step: the loss, its gradient, the update, the logs."""
 
-    @classmethod
-    def own_step(cls) -> str | None:
-        """Returns the name of the method by which a subclass takes steps of its own, or `None`."""
-        replaced = (name for name in _STEP if getattr(cls, name) is not getattr(TrainStep, name))
-        return next(replaced, None)
-
     def train_step(self, data) -> dict[str, tf.Tensor]:
-        """Takes one step of the optimizer, and returns the means of the logs so far, in nats."""
-        return self._track(*self.optimize(data))
+        """Takes one step of the optimizer, and returns the means of the logs so far, in nats.
+
+        A subclass may override it: `super().train_step(data)` is the whole step, and `optimize` is
+        the step without the logs. See `compute_loss` for a loss of your own and for an example.
+
+        Args:
+            data: a batch, see `optimize`.
+        """
+        terms, weight = self.optimize(data)
+        return self._track(terms, weight, data, training=True)
 
     def optimize(self, data) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
         """Takes one step of the optimizer on a batch.
@@ -46,11 +45,10 @@ class TrainStep:
         x, label, target, weight = unpacked_batch(self, data)
         with self.guard.step(_batch(x, label, target, weight), state=self._state):
             seed = self._step_seed(random.as_seed(self.seed_generator))
-            mean = _mean_of_the_step(tf.shape(x)[0], weight)
+            mean = mean_of_the_step(tf.shape(x)[0], weight)
             with tf.GradientTape() as tape:
-                model = self.conditioned_on(label)
-                terms = self.objective.terms(model, x, target, training=True, seed=seed)
-                terms["loss"] = self._with_regularizers(terms["loss"])
+                batch = x, label, target, weight
+                terms = self.terms_of_the_step(*batch, training=True, seed=seed)
                 scaled = self.optimizer.scale_loss(mean(terms["loss"]))
             variables = self.trainable_variables
             gradients.apply(self.optimizer, tape.gradient(scaled, variables), variables)
@@ -70,10 +68,8 @@ class TrainStep:
             # validation leaves the noise of the training alone.
             seen = tf.cast(self._trackers["loss"].count, tf.int32)
             seed = self._step_seed(random.fold_in(self.seed, seen))
-            model = self.conditioned_on(label)
-            terms = self.objective.terms(model, x, target, training=False, seed=seed)
-            terms["loss"] = self._with_regularizers(terms["loss"])
-            return self._track(terms, weight)
+            terms = self.terms_of_the_step(x, label, target, weight, training=False, seed=seed)
+            return self._track(terms, weight, data, training=False)
 
     def predict_step(self, data) -> tf.Tensor:
         """Returns the mean reconstructions of a batch, `[batch, *event]`."""
@@ -89,14 +85,10 @@ class TrainStep:
             seed = random.fold_in(seed, context.replica_id_in_sync_group)
         return seed
 
-    def _with_regularizers(self, loss):
-        return loss + tf.add_n(self.losses) if self.losses else loss
-
-    def _track(self, terms, weight):
+    def _track(self, terms, weight, data, training: bool):
         for name, tracker in self._trackers.items():
             tracker.update_state(terms[name], sample_weight=weight)
-        logs = {name: tracker.result() for name, tracker in self._trackers.items()}
-        logs = {**logs, **self.report()}
+        logs = {**self.results(), **self.report(), **self.own_metrics(data, training)}
         if distributed.is_multi_worker(tf.distribute.get_strategy()):
             # Keras averages the logs of several workers over their first axis.
             logs = {name: tf.reshape(tf.cast(v, tf.float32), [1]) for name, v in logs.items()}
@@ -108,7 +100,24 @@ class TrainStep:
 
     @property
     def metrics(self):
-        return list(self._trackers.values())
+        # Those that a subclass or a layer has made follow, but for names that are the objective's.
+        others = keras_internals.metrics_of_layers(self)
+        others = [metric for metric in others if metric.name not in self._trackers]
+        return [*self._trackers.values(), *others]
+
+    def reset_metrics(self) -> None:
+        """Sets all metrics back, those that a subclass leaves out of its `metrics` as well."""
+        super().reset_metrics()
+        for metric in keras_internals.metrics_of_layers(self):
+            metric.reset_state()
+
+    def results(self) -> dict:
+        """Returns the present results of all metrics, by name."""
+        found = {}
+        for metric in self.metrics:
+            result = metric.result()
+            found.update(result if isinstance(result, dict) else {metric.name: result})
+        return found
 
     def get_metrics_result(self):
         # Where the names are those of the logs, Keras takes these: they are of all replicas.
@@ -157,20 +166,3 @@ def _batch(x, label, target, weight) -> dict:
     """Returns the batch for `Guard.step`; a target that is x itself is checked once."""
     y = None if target is x else target
     return {"x": x, "y": y, "label": label, "weight": weight}
-
-
-def _mean_of_the_step(size, weight):
-    """Returns a function of values `[size]`: their weighted mean over the examples of a step.
-
-    On one of several replicas the function gives the replica's part of that mean, because the
-    optimizer adds the gradients up. Replicas may have different numbers of examples, and none.
-    """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        if weight is None:
-            return tf.reduce_mean
-        total = tf.reduce_sum(weight)
-    else:
-        weight = tf.ones([size]) if weight is None else weight
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weight))
-    return lambda values: tf.reduce_sum(values * weight) / tf.maximum(total, 1e-12)

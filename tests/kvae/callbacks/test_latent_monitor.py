@@ -37,7 +37,7 @@ def test_logs_and_files_hold_the_summary(make_vae, digits, tmp_path):
     vae = make_vae(objective=objective, optimizer="sgd", eager=True, latent_dim=3)
     monitor = kvae.callbacks.LatentMonitor(digits, seed=3, log_dir=tmp_path)
     history = fit(vae, digits, monitor, epochs=3)
-    names = {"latent_kl", "active_units", "mutual_information", "aggregate_kl"}
+    names = {"rate", "active_units", "mutual_information", "aggregate_kl"}
     names.add("total_correlation")
     each = {"kl_z0", "kl_z1", "kl_z2"}
     assert set(history) == {"loss", "elbo", "reconstruction", "kl", "beta"} | names | each
@@ -68,7 +68,7 @@ def test_every_second_epoch_some_examples_and_shorter_logs(make_vae, digits, tmp
         log_dir=tmp_path,
     )
     history = fit(vae, kvae.datasets.Dataset(digits), monitor, epochs=3)
-    assert len(history["latent_kl"]) == 1 and "kl_z0" not in history
+    assert len(history["rate"]) == 1 and "kl_z0" not in history
     assert ("latent/kl_z0", 1) in events(tmp_path)
     # From the first row to the last one at even distances: data is often sorted.
     np.testing.assert_array_equal(monitor._data.x, digits[::3])

@@ -25,7 +25,7 @@ def test_recovers_the_exact_log_prob(linear_gaussian, vae, x, start):
     estimate = annealed_log_prob(
         vae, x, num_chains=100, num_steps=80, num_leapfrog=5, start=start, seed=1, batch_size=4
     )
-    error = estimate.standard_error
+    error = estimate.monte_carlo_error
     assert (error > 0).all() and (error < 0.08).all()
     assert (np.abs(estimate.value - linear_gaussian.log_prob(x)) < 4 * error).all()
     assert (estimate.effective_sample_size > 60).all()
@@ -36,12 +36,12 @@ def test_few_steps_have_no_bias(linear_gaussian, vae, x):
     estimate = annealed_log_prob(
         vae, x, num_chains=20_000, num_steps=8, num_leapfrog=4, start="prior", seed=3
     )
-    error = estimate.standard_error
+    error = estimate.monte_carlo_error
     assert (error < 0.05).all()
     assert (np.abs(estimate.value - linear_gaussian.log_prob(x)) < 4 * error).all()
     # And they are better than none: plain samples of the prior.
     plain = annealed_log_prob(vae, x, num_chains=20_000, num_steps=1, start="prior", seed=3)
-    assert (error < 0.7 * plain.standard_error).all()
+    assert (error < 0.7 * plain.monte_carlo_error).all()
 
 
 def test_one_step_is_importance_sampling(vae, x):
@@ -57,7 +57,7 @@ def test_one_step_is_importance_sampling(vae, x):
     w = np.exp(log_w - log_w.max(axis=0))
     left_out = np.log((w.sum(axis=0) - w) / 29)
     np.testing.assert_allclose(
-        estimate.standard_error, np.sqrt(29 * left_out.var(axis=0)), rtol=1e-3
+        estimate.monte_carlo_error, np.sqrt(29 * left_out.var(axis=0)), rtol=1e-3
     )
 
 

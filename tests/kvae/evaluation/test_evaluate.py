@@ -157,7 +157,7 @@ def test_codes_that_are_certain_have_a_bound_and_no_estimate(make_vae, data):
     # Importance samples would say the same, with an error of zero.
     samples = vae.log_prob(data, num_samples=3)
     np.testing.assert_allclose(samples.summary()["nll"], -result["elbo"], rtol=1e-5)
-    np.testing.assert_allclose(samples.standard_error, 0.0, atol=1e-5)
+    np.testing.assert_allclose(samples.monte_carlo_error, 0.0, atol=1e-5)
 
 
 def test_the_curve_of_a_linear_decoder_is_known(linear_gaussian):

@@ -43,7 +43,7 @@ def test_is_the_jackknife(k, tolerance, width):
     log_weights = width * np.random.default_rng(k).normal(size=(k, 9)) - 50.0
     found = estimate(log_weights)
     error, bias = jackknife(log_weights)
-    np.testing.assert_allclose(found["standard_error"], error, rtol=tolerance)
+    np.testing.assert_allclose(found["monte_carlo_error"], error, rtol=tolerance)
     np.testing.assert_allclose(found["bias"], bias, rtol=tolerance)
     value = scipy.special.logsumexp(log_weights, axis=0) - math.log(k)
     np.testing.assert_allclose(found["value"], value, rtol=1e-12)
@@ -51,13 +51,13 @@ def test_is_the_jackknife(k, tolerance, width):
 
 def test_equal_weights_have_no_error_and_one_that_decides_a_large_one():
     found = estimate(np.full((30, 2), -3.0))
-    for name in ("standard_error", "bias", "pareto_k"):
+    for name in ("monte_carlo_error", "bias", "pareto_k"):
         np.testing.assert_allclose(found[name], 0.0, atol=1e-12)
     decided = np.zeros((30, 1))
     decided[4] = 60.0
     # Without it the logarithm is 60 nats lower; the delta method says 1.
-    np.testing.assert_allclose(estimate(decided)["standard_error"], 60.0, rtol=0.1)
-    assert np.isnan(estimate(np.zeros((1, 3)))["standard_error"]).all()
+    np.testing.assert_allclose(estimate(decided)["monte_carlo_error"], 60.0, rtol=0.1)
+    assert np.isnan(estimate(np.zeros((1, 3)))["monte_carlo_error"]).all()
 
 
 def lognormal(width):
@@ -84,7 +84,7 @@ def test_the_error_covers_the_spread_over_seeds(draw, k):
     n = 2000  # Rows of one distribution: their spread is that over seeds.
     found = estimate(draw(np.random.default_rng(1), (k, n)))
     spread = found["value"].std(ddof=1)
-    assert 0.9 < spread / np.sqrt(np.mean(found["standard_error"] ** 2)) < 1.1
+    assert 0.9 < spread / np.sqrt(np.mean(found["monte_carlo_error"] ** 2)) < 1.1
 
 
 def test_the_bias_is_that_of_the_logarithm_of_a_mean():
@@ -144,7 +144,7 @@ def spread_and_error(vae, x, num_samples, seeds=80):
             max_rows=50_000,
         )
     means = found.value.reshape(seeds, len(x)).mean(axis=1)
-    error = np.sqrt(np.mean(found.standard_error**2) / len(x))
+    error = np.sqrt(np.mean(found.monte_carlo_error**2) / len(x))
     return means.std(ddof=1), error, means.mean()
 
 

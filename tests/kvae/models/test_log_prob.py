@@ -32,16 +32,16 @@ def vae(linear_gaussian):
 
 def test_recovers_the_exact_log_prob(vae, x, exact):
     estimate = vae.log_prob(x, num_samples=3000, seed=1)
-    assert estimate.value.shape == estimate.standard_error.shape == (N,)
-    assert (estimate.standard_error < 0.03).all() and (estimate.standard_error > 0).all()
-    assert (np.abs(estimate.value - exact) < 3 * estimate.standard_error).all()
+    assert estimate.value.shape == estimate.monte_carlo_error.shape == (N,)
+    assert (estimate.monte_carlo_error < 0.03).all() and (estimate.monte_carlo_error > 0).all()
+    assert (np.abs(estimate.value - exact) < 3 * estimate.monte_carlo_error).all()
 
 
 def test_with_the_exact_posterior_every_weight_is_equal(linear_gaussian, x, exact):
     vae = linear_gaussian.vae()
     estimate = vae.log_prob(x, num_samples=20, seed=1)
     np.testing.assert_allclose(estimate.value, exact, atol=1e-4)
-    np.testing.assert_allclose(estimate.standard_error, np.zeros(N), atol=1e-4)
+    np.testing.assert_allclose(estimate.monte_carlo_error, np.zeros(N), atol=1e-4)
     np.testing.assert_allclose(estimate.effective_sample_size, np.full(N, 20), rtol=1e-4)
 
 
@@ -68,13 +68,13 @@ def test_one_sample_estimates_the_elbo_in_expectation(linear_gaussian, vae, x, e
     assert abs(mean - (exact[0] - gap)) < 4 * error
     assert gap > 20 * error
     # One sample says nothing about its own error.
-    assert np.isnan(estimate.standard_error).all()
+    assert np.isnan(estimate.monte_carlo_error).all()
 
 
 def test_the_standard_error_is_calibrated(vae, x):
     repeats = 600
     estimate = vae.log_prob(np.repeat(x[:1], repeats, axis=0), num_samples=400, batch_size=300)
-    ratio = estimate.value.std(ddof=1) / np.sqrt(np.mean(estimate.standard_error**2))
+    ratio = estimate.value.std(ddof=1) / np.sqrt(np.mean(estimate.monte_carlo_error**2))
     # The spread of 600 values is itself known to 3 %, and the delta method to a few.
     assert 0.85 < ratio < 1.15
 
@@ -109,7 +109,7 @@ def test_is_the_log_mean_of_the_weights(vae, x, num_samples, rows, batch_size):
     w = np.exp(log_w - log_w.max(axis=0))
     left_out = np.log((w.sum(axis=0) - w) / (num_samples - 1))
     error = np.sqrt((num_samples - 1) * left_out.var(axis=0))
-    np.testing.assert_allclose(estimate.standard_error, error, rtol=1e-3)
+    np.testing.assert_allclose(estimate.monte_carlo_error, error, rtol=1e-3)
     np.testing.assert_allclose(
         estimate.effective_sample_size, w.sum(axis=0) ** 2 / (w**2).sum(axis=0), rtol=1e-4
     )
@@ -118,7 +118,7 @@ def test_is_the_log_mean_of_the_weights(vae, x, num_samples, rows, batch_size):
 def test_chunks_and_batches_change_the_noise_only(vae, x, exact):
     for rows, batch_size in ((50, 4), (4000, 12)):
         estimate = vae.log_prob(x, num_samples=500, batch_size=batch_size, seed=3, max_rows=rows)
-        error = np.sqrt(np.mean(estimate.standard_error**2))
+        error = np.sqrt(np.mean(estimate.monte_carlo_error**2))
         assert abs(np.mean(estimate.value - exact)) < 4 * error / np.sqrt(N)
 
 
@@ -154,7 +154,7 @@ def test_an_interrupted_estimate_goes_on_to_the_same_bits(vae, x, tmp_path):
     seen = []
     resumed = vae.log_prob(x, cache=cache, progress=seen.append, **options)
     assert seen == [9, 12]  # What was finished is not done again.
-    for name in ("value", "standard_error", "effective_sample_size", "bias", "pareto_k"):
+    for name in ("value", "monte_carlo_error", "effective_sample_size", "bias", "pareto_k"):
         np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name))
     before = cache.stat().st_mtime_ns
     again = vae.log_prob(x, cache=cache, progress=interrupt_after(0), **options)  # Nothing to do.
@@ -290,4 +290,4 @@ def test_many_samples_have_the_same_log_prob(make_vae, digits, monkeypatch):
     many = vae.log_prob(x, num_samples=20)
     assert asked
     np.testing.assert_allclose(many.value, few.value, atol=1e-4)
-    np.testing.assert_allclose(many.standard_error, few.standard_error, atol=1e-4)
+    np.testing.assert_allclose(many.monte_carlo_error, few.monte_carlo_error, atol=1e-4)

@@ -102,7 +102,7 @@ def test_full_covariance_with_the_exact_posterior_reaches_log_p_x(model):
     np.testing.assert_allclose(by_sample["elbo"], model.log_prob(x), rtol=1e-4, atol=1e-4)
     estimate = exact_full(model).log_prob(x, num_samples=10)
     np.testing.assert_allclose(estimate.value, model.log_prob(x), rtol=1e-4, atol=1e-4)
-    assert estimate.standard_error.max() < 1e-3
+    assert estimate.monte_carlo_error.max() < 1e-3
     # With the closed form of the KL the reconstruction keeps its noise.
     runs = [terms(exact_full(model, num_samples=2000), x, seed)["elbo"] for seed in range(8)]
     error = np.std(runs, axis=0, ddof=1) / np.sqrt(8)

@@ -102,7 +102,7 @@ def test_the_bound_of_a_quantized_model_is_the_term_of_its_own_codes(make, x):
     bound = log_px[own, np.arange(len(x))] - N * np.log(K)
     found = vae.log_prob(x, num_samples=7)
     np.testing.assert_allclose(found.value, bound, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found.standard_error, 0.0, atol=1e-6)
+    np.testing.assert_allclose(found.monte_carlo_error, 0.0, atol=1e-6)
     assert (found.value < exact).all()
     terms = vae.objective.terms(vae, x, x, training=False, seed=random.as_seed(1))
     np.testing.assert_allclose(terms["elbo"], bound, rtol=1e-5, atol=1e-5)

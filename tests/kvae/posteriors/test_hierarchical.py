@@ -134,7 +134,7 @@ def test_log_prob_of_a_model_whose_hierarchy_is_known(linear):
     estimate = vae.log_prob(x[:50], num_samples=2000)
     assert np.median(estimate.effective_sample_size) > 100
     error = np.abs(estimate.value - truth.logpdf(x[:50]))
-    assert (error < 5 * estimate.standard_error + 1e-3).all() and np.mean(error) < 0.06
+    assert (error < 5 * estimate.monte_carlo_error + 1e-3).all() and np.mean(error) < 0.06
 
 
 def test_a_vamp_prior_on_top_mixes_the_top_groups(digits, make_vae, tmp_path):

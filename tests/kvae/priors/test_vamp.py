@@ -182,7 +182,7 @@ def test_log_prob_of_the_model_is_exact_where_the_mixture_is_one_gaussian(linear
     x = model.draw(5, 0)
     truth = scipy.stats.multivariate_normal(model.w @ mean + model.b, cov).logpdf(x)
     estimate = vae.log_prob(x, num_samples=2000)
-    assert (np.abs(estimate.value - truth) < 5 * estimate.standard_error + 1e-3).all()
+    assert (np.abs(estimate.value - truth) < 5 * estimate.monte_carlo_error + 1e-3).all()
 
 
 def test_exports_with_the_pseudo_inputs_encoded_outside_of_the_loop(vae, tmp_path):

@@ -5,7 +5,10 @@ import pytest
 from PIL import Image
 
 import kvae
+import zoo
+from kvae.studies.bernoulli_or_mse import LIKELIHOODS
 from kvae.studies.lab import Lab
+from kvae.studies.start import start_at_the_mean
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -71,8 +74,59 @@ def test_report(cache, tmp_path):
     folder = lab.write()
     for name in ("README.md", "index.html"):
         page = (folder / name).read_text()
-        assert page.index("It is so") < page.index("Table")
+        assert page.index("too short") < page.index("It is so") < page.index("Table")
         assert "kvae study a-study --dataset digits --quick" in page
+
+
+def with_kl(run, kl):
+    """Gives a run other figures than it has."""
+    run.terms = {"kl": np.full(4, kl)}
+    return run
+
+
+def test_nothing_is_concluded_from_a_collapsed_run(cache, tmp_path):
+    lab = make(cache, tmp_path / "out")
+    lab.quick = False
+    healthy, collapsed = (with_kl(lab.fit(name), kl) for name, kl in (("good", 3.0), ("bad", 0.02)))
+    lab.finding("It is so", True, "2 > 1", of=[healthy])
+    lab.finding("It is so as well", True, "3 > 1", of=[healthy, collapsed])
+    lab.finding("It is always so", True, "4 > 1")  # Which rests on all runs.
+    assert [found.holds for found in lab.findings] == [True, None, None]
+    why = "because the posterior of bad has collapsed (KL 0.02 nats)"
+    assert str(lab.findings[1]) == f"No conclusion, {why}: It is so as well (3 > 1)."
+    page = (lab.write() / "README.md").read_text()
+    assert page.index("Nothing is concluded where") < page.index("It is so")
+    assert "- Supported: It is so (" in page and page.count("- No conclusion") == 2
+
+
+def test_a_collapse_that_is_asked_for_or_has_no_rate_is_no_fault(cache, tmp_path):
+    lab = make(cache, tmp_path)
+    lab.quick = False
+    asked = with_kl(lab.fit("asked for", may_collapse=True), 0.0)
+    others = [with_kl(lab.fit(p, posterior=p), 0.0) for p in ("prior_noise", "delta")]
+    assert lab.finding("It is so", False, "1 < 2", of=[asked, *others]).holds is False
+    assert not lab.warning
+
+
+def test_a_quick_run_says_so_before_its_findings_and_concludes_nothing(cache, tmp_path):
+    lab = make(cache, tmp_path / "out")
+    found = lab.finding("It is so", True, "2 > 1", of=[with_kl(lab.fit("good"), 3.0)])
+    assert found.holds is None and "the trainings were too short" in str(found)
+    page = (lab.write() / "README.md").read_text()
+    assert page.index("A quick run, of 1 epochs on 100 images, is too short") < page.index("It is")
+
+
+def test_the_decoder_starts_at_the_mean_image(cache, tmp_path):
+    """So that no density pushes all units of its last hidden layer the same way."""
+    images = kvae.datasets.load("digits", "train", binarize=None).examples
+    for make_likelihood, _ in LIKELIHOODS.values():
+        vae = zoo.build(
+            "dense_vae", event_shape=(8, 8, 1), latent_dim=2, likelihood=make_likelihood()
+        )
+        start_at_the_mean(vae, images)
+        mean = vae.decode(np.zeros((1, 2), "float32"))[0]
+        # 1 / 40 is the mean of a continuous Bernoulli at the bound of its logits.
+        np.testing.assert_allclose(mean, np.maximum(images.mean(axis=0), 0.0), atol=0.026)
 
 
 def test_unknown_names():

@@ -33,11 +33,17 @@ def plugin(tmp_path, monkeypatch):
     registry.STUDIES._things.pop("how-wide", None)
 
 
-def test_a_file_outside_of_the_package_adds_a_study(plugin, run_study, eagerly, capsys):
+def test_a_file_outside_of_the_package_adds_a_study(plugin, run_study, eagerly, capsys, tmp_path):
     assert "how-wide" in studies.names()
     findings, page = run_study("how-wide")
     assert [found["claim"] for found in findings] == ["Two latents are better than one"]
     assert "# Do more latents make a better model?" in page and "| 1 |" in page
+
+    run_study.refuse()
+    folders = ["-o", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert main(["study", "how-wide", "--quick", *folders]) == 0
+    text = capsys.readouterr().out
+    assert text.index("is too short for a conclusion") < text.index("No conclusion, because")
 
     assert main(["study", "list", "--json"]) == 0
     listed = {study["study"]: study for study in json.loads(capsys.readouterr().out)}
