@@ -8,12 +8,59 @@ from typing import Any, ClassVar, TypeVar
 
 import keras
 
-from kvae.utils import arguments, names, plugins
+from kvae.utils import arguments, keras_internals, names, plugins
 from kvae.utils.register import Register, import_modules
 
-__all__ = ["Part", "PartRegister", "SharesLatentDim", "import_parts", "load_plugins", "resolve"]
+__all__ = [
+    "Part",
+    "PartRegister",
+    "SharesLatentDim",
+    "import_parts",
+    "load_plugins",
+    "on_demand",
+    "resolve",
+    "to_write",
+]
 
 Class = TypeVar("Class", bound=type)
+Method = TypeVar("Method", bound=Callable)
+
+
+def on_demand(method: Method) -> Method:
+    """Marks a method of a base class that new parts write where it is asked for.
+
+    A call of the marked method itself is an error that names the class and the method.
+    """
+
+    @functools.wraps(method)
+    def missing(self, *arguments, **options):
+        raise NotImplementedError(_advice(self, [method.__name__]))
+
+    return missing
+
+
+def to_write(method: Method) -> Method:
+    """Marks a method of a base class that new parts have to write.
+
+    A part without it is refused when its model is made (`Part.check_methods`), and a call of the
+    marked method itself is the same error.
+    """
+    marked = on_demand(method)
+    marked.is_to_write = True
+    return marked
+
+
+def _advice(part, methods: list[str]) -> str:
+    """Returns what to write, with the first line of each method's documentation."""
+    kind = type(part)
+    lines = []
+    for name in methods:
+        method = inspect.unwrap(getattr(kind, name))
+        says = inspect.getdoc(method).splitlines()[0]
+        lines.append(f"    def {name}{inspect.signature(method)}:  # {says}")
+    what = "method" if len(methods) == 1 else "methods"
+    first = f"{kind.__name__} lacks the {what} {', '.join(methods)}. Write in it"
+    return "\n".join([first, *lines])
 
 
 class Part(keras.layers.Layer):
@@ -53,6 +100,22 @@ class Part(keras.layers.Layer):
         Raises:
             ValueError: when the model's parts do not go together.
         """
+
+    def missing_methods(self) -> list[str]:
+        """Returns the names of the methods that the part has to have and has not."""
+        kind = type(self)
+        marked = (getattr(getattr(kind, name, None), "is_to_write", False) for name in dir(kind))
+        return [name for name, it_is in zip(dir(kind), marked, strict=True) if it_is]
+
+    def check_methods(self) -> None:
+        """Refuses a part, or parts inside it, of whose class a method is still to be written.
+
+        Raises:
+            NotImplementedError: with the names of the class and of the methods.
+        """
+        for part in keras_internals.flat_layers(self):
+            if isinstance(part, Part) and (missing := part.missing_methods()):
+                raise NotImplementedError(_advice(part, missing))
 
     def report(self) -> dict:
         """Returns scalars for the logs by name, e.g. the value of a schedule. Defaults to none."""
@@ -168,12 +231,25 @@ def resolve(register: Register, identifier, base: type):
         if register.group is not None:
             plugins.load(register.group)  # The class may be one of theirs.
         identifier = keras.saving.deserialize_keras_object(identifier)
-    if not isinstance(identifier, base):
+    if isinstance(identifier, base):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, base):
+        name = identifier.__name__
+        raise TypeError(f"`{register.kind}` is the class {name}: make a part of it, {name}().")
+    bases = {kind.__module__.split(".")[0] for kind in type(identifier).__mro__}
+    if "tensorflow_probability" in bases:
+        methods = [name for name in dir(base) if hasattr(getattr(base, name), "is_to_write")]
         raise TypeError(
-            f"`{register.kind}` is a {base.__name__} or one of "
-            f"{', '.join(map(repr, register))}, not {identifier!r}."
+            f"`{register.kind}` is a {type(identifier).__name__} of TensorFlow Probability, which "
+            "Keras cannot save with a model. Write a small part around it: a subclass of "
+            f"{register.group}.{base.__name__} that makes the distribution and calls it in "
+            f"{', '.join(methods)}. The guide “Choosing and writing a part” has one "
+            f"(docs/guides/parts.ipynb). By name there are {', '.join(map(repr, register))}."
         )
-    return identifier
+    raise TypeError(
+        f"`{register.kind}` is a {base.__name__} or one of {', '.join(map(repr, register))}, not "
+        f"{identifier!r}."
+    )
 
 
 def _named(register: Register, text: str):

@@ -1,42 +1,105 @@
-"""The README is short, its Python runs as it stands, and its tables name what there is."""
+"""The README is short, it runs as one script, and its tables name what there is."""
 
+import itertools
+import os
 import pathlib
 import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import warnings
 
 import pytest
 
 from kvae.cli import main
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^\.venv/bin/kvae (\w+)", README, flags=re.MULTILINE)))
 
 
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-EXPORTS = [block for block in BLOCKS if "import export" in block]
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", README, flags=re.DOTALL)
+PYTHON = [block for kind, block in BLOCKS if kind == "python"]
+EXPORTS = [block for block in PYTHON if "import export" in block]
+# What other packages deprecate among themselves; whatever else is warned of fails.
+FOREIGN = ("__array__ implementation doesn't accept a copy keyword",)
 
 
-def run(blocks) -> None:
-    namespace = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
-
-
-def test_examples_run_in_order(tmp_path, monkeypatch, capsys):
+def test_python_runs_in_order_without_a_warning(tmp_path, monkeypatch, capsys):
     """All but the exports, each of which takes half a minute to run in another runtime."""
     monkeypatch.chdir(tmp_path)
-    assert len(BLOCKS) >= 4 and len(EXPORTS) == 1
-    run(block for block in BLOCKS if block not in EXPORTS)
+    assert len(PYTHON) >= 4 and len(EXPORTS) == 1
+    namespace = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for message in FOREIGN:
+            warnings.filterwarnings("ignore", message=re.escape(message))
+        for block in PYTHON:
+            if block not in EXPORTS:
+                exec(compile(block, "README.md", "exec"), namespace)
     printed = capsys.readouterr().out
     assert "(4, 20, 30, 3)" in printed and "nats" in printed
     assert (tmp_path / "evaluation/result.md").is_file()
 
 
 @pytest.mark.slow
-def test_all_examples_run_in_order(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run(BLOCKS)
+def test_it_runs_as_one_script(tmp_path):
+    """All of it from top to bottom, Python and commands, in one folder, warnings being errors."""
+    ignored = itertools.chain(*(("-W", f"ignore:{message}") for message in FOREIGN))
+    python = [sys.executable, "-W", "error", *ignored]
+    script = "\n".join(PYTHON)
+    after = README[README.index(PYTHON[-1]) :]
+    (commands,) = [block for kind, block in BLOCKS if kind == "sh" and block in after]
+    lines = [shlex.split(line, comments=True) for line in commands.splitlines()]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for words in [[*python, "-c", script], *lines]:
+        if words[0] == ".venv/bin/kvae":
+            words = [*python, "-m", "kvae", *words[1:]]
+        if "serve" in words:
+            serve(words, tmp_path, environment)
+            continue
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (words, done.stdout[-2000:], done.stderr[-4000:])
     assert (tmp_path / "serving/mnist/1/saved_model.pb").is_file()
-    assert (tmp_path / "mnist.tflite").is_file()
+    for name in ("mnist.tflite", "int8.tflite", "samples.png", "latent.png"):
+        assert (tmp_path / name).is_file()
+    assert (tmp_path / "page/index.html").is_file()
+    assert (tmp_path / "runs/digits/model.keras").is_file()
+
+
+def serve(words, folder, environment) -> None:
+    """Runs a server until it answers for its model, and interrupts it."""
+    (name,) = [path.name for path in (folder / "models").iterdir() if path.is_dir()]
+    with subprocess.Popen(words, cwd=folder, env=environment) as server:
+        try:
+            for _ in range(300):
+                assert server.poll() is None, "The server has ended."
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:8501/v1/models/{name}") as found:
+                        assert b"AVAILABLE" in found.read()
+                    break
+                except OSError:
+                    time.sleep(1.0)
+            else:
+                raise AssertionError("The server does not answer.")
+        finally:
+            server.send_signal(signal.SIGINT)
+
+
+def test_no_two_commands_write_to_the_same_place():
+    """A reader who types one page after the other is not told that a run is another's."""
+    pages = [README, *(page.read_text() for page in (ROOT / "docs").glob("*.md"))]
+    written = [
+        place
+        for page in pages
+        for block in re.findall(r"```(?:sh|python)\n(.*?)```", page, flags=re.DOTALL)
+        for place in re.findall(r"-o (\S+)|Checkpoint\(\"(\S+)\"\)", block)
+    ]
+    written = [first or second for first, second in written]
+    assert len(written) >= 6 and len(set(written)) == len(written)
 
 
 def test_names_of_parts_exist():

@@ -6,6 +6,7 @@ from keras import ops
 
 from kvae.flows.flow import Flow, register
 from kvae.flows.masked_network import MaskedNetwork
+from kvae.parts import to_write
 
 __all__ = ["Autoregressive", "InverseAutoregressive", "MaskedAutoregressive", "RealNVP"]
 
@@ -38,6 +39,7 @@ class Autoregressive(Flow):
         order = np.arange(1, self.latent_dim + 1)
         return order[::-1] if self.reverse else order
 
+    @to_write
     def shift_and_log_scale(self, raw):
         """Turns the network's outputs `[..., latent_dim, 2]` into t and s."""
         raise NotImplementedError

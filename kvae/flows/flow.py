@@ -1,6 +1,6 @@
 """The interface of every normalizing flow."""
 
-from kvae.parts import Part, PartRegister, resolve
+from kvae.parts import Part, PartRegister, on_demand, resolve, to_write
 
 __all__ = ["REGISTER", "Flow", "chain", "get", "names", "register"]
 
@@ -37,10 +37,12 @@ class Flow(Part):
         """
         return {}
 
+    @to_write
     def forward(self, params, z):
         """Returns `f(z)` and the logarithm of its Jacobian's |determinant|."""
         raise NotImplementedError
 
+    @on_demand
     def inverse(self, params, z):
         """Returns the inverse of `f` at `z` and the logarithm of that one's |determinant|."""
         raise NotImplementedError

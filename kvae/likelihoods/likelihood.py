@@ -5,7 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
-from kvae.parts import Part, PartRegister, resolve
+from kvae.parts import Part, PartRegister, on_demand, resolve, to_write
 
 __all__ = ["REGISTER", "Likelihood", "get", "names", "per_value", "register"]
 
@@ -32,22 +32,32 @@ class Likelihood(Part):
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
     standardize = False  # Whether it keeps location and scale of the data; see `Standardized`.
 
+    @to_write
+    def call(self, outputs):
+        """Returns the parameters of p(x|z) by name, made of the decoder's outputs."""
+        raise NotImplementedError
+
+    @to_write
     def element_log_prob(self, params, x):
         """Returns log p of each value of `x` in nats, `[..., *event]`."""
         raise NotImplementedError
 
+    @to_write
     def mean(self, params):
         """Returns E[x|z], `[..., *event]`."""
         raise NotImplementedError
 
+    @on_demand
     def mode(self, params):
         """Returns the most probable x, `[..., *event]`."""
         raise NotImplementedError
 
+    @to_write
     def sample(self, params, seed):
         """Draws from p(x|z), `[..., *event]`."""
         raise NotImplementedError
 
+    @to_write
     def support(self) -> tuple[float, float, str]:
         """Returns the smallest and the largest value of x, and what to do about others."""
         raise NotImplementedError

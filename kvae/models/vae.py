@@ -80,6 +80,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         ValueError: when the decoder's output does not fit the event and the likelihood, parts and
             networks do not go together, the encoder returns a sample beside its parameters, or the
             decoder ends in a sigmoid or softmax where the likelihood takes logits.
+        NotImplementedError: for a part of your own that lacks a method, with its name.
 
     Warns:
         UserWarning: for a decoder that ends in another activation, e.g. ReLU, where the likelihood
@@ -156,6 +157,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
                 "autoencoder (posterior='delta') may have prior=None."
             )
         for part in self.parts:
+            part.check_methods()
             part.attach(self)
         self.reproducible = False
         # True where a seed or a file determines the weights; the user's networks may be seeded too.

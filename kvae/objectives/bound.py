@@ -4,6 +4,7 @@ from keras import ops
 
 from kvae import divergences
 from kvae.objectives.objective import Objective
+from kvae.parts import to_write
 from kvae.utils import names
 
 __all__ = ["Bound", "check_aggregate", "check_real"]
@@ -32,6 +33,7 @@ class Bound(Objective):
             raise ValueError(f"`num_samples` is at least 1, not {num_samples}.")
         self.num_samples, self.kl = num_samples, kl
 
+    @to_write
     def cost(self, vae, params, z, kl, *, seed) -> tuple:
         """Returns the rest of the loss besides the reconstruction, and what else is reported.
 

@@ -1,7 +1,7 @@
 """The interface of every training objective."""
 
 from kvae import schedules
-from kvae.parts import Part, PartRegister, resolve
+from kvae.parts import Part, PartRegister, resolve, to_write
 from kvae.utils.names import unknown_name
 
 __all__ = ["REGISTER", "Objective", "get", "names", "register"]
@@ -29,6 +29,7 @@ class Objective(Part):
     def attach(self, vae):
         self._vae = lambda: vae
 
+    @to_write
     def terms(self, vae, x, target, *, training: bool, seed):
         """Returns the per-example quantities of one batch, each `[batch]`, in nats."""
         raise NotImplementedError

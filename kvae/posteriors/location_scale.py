@@ -7,6 +7,7 @@ from keras import ops
 
 from kvae import random
 from kvae.distributions.base_noise import Noise
+from kvae.parts import on_demand, to_write
 from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["Laplace", "LocationScale", "Logistic"]
@@ -30,18 +31,22 @@ class LocationScale(Posterior):
         super().__init__(latent_dim, **kwargs)
         self.log_scale_bound = log_scale_bound
 
+    @to_write
     def element_transform(self, params, uniform):
         """Turns base noise, uniform on [0, 1), into draws of t `[..., batch, latent_dim]`."""
         raise NotImplementedError
 
+    @to_write
     def element_log_prob(self, params, t):
         """Returns the log-density of t in nats, elementwise."""
         raise NotImplementedError
 
+    @on_demand
     def entropy(self, params):
         """Returns the entropy of one dimension's t in nats; it broadcasts with `z_mean`."""
         raise NotImplementedError
 
+    @on_demand
     def second_moment(self, params):
         """Returns E[t²]; it broadcasts with `z_mean`. E[t] is 0."""
         raise NotImplementedError

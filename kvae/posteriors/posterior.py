@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from kvae.distributions import base_noise
 from kvae.distributions.base_noise import Noise
-from kvae.parts import Part, PartRegister, resolve
+from kvae.parts import Part, PartRegister, resolve, to_write
 
 __all__ = ["REGISTER", "Posterior", "check_space", "get", "names", "register"]
 
@@ -53,6 +53,7 @@ class Posterior(Part):
 
     # A subclass defines these.
 
+    @to_write
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each parameter for one example, by name."""
         raise NotImplementedError
@@ -61,6 +62,7 @@ class Posterior(Part):
         """Returns the noise that `transform` takes, by name. Defaults to N(0, I), as `noise`."""
         return {} if self.deterministic else {"noise": Noise(self.latent_dim)}
 
+    @to_write
     def transform(self, params, noise):
         """Turns base noise into `z`, `[..., batch, latent_dim]` (the reparameterisation).
 
@@ -72,10 +74,12 @@ class Posterior(Part):
         """
         raise NotImplementedError
 
+    @to_write
     def mean(self, params):
         """Returns E[z], `[batch, latent_dim]`."""
         raise NotImplementedError
 
+    @to_write
     def log_prob(self, params, z):
         """Returns log q(z|x) in nats, `[..., batch]`."""
         raise NotImplementedError
@@ -104,6 +108,13 @@ class Posterior(Part):
         return None
 
     # These follow from them.
+
+    def missing_methods(self) -> list[str]:
+        missing, kind = super().missing_methods(), type(self)
+        draws_with_density = kind.sample_and_log_prob is not Posterior.sample_and_log_prob
+        if draws_with_density or not self.has_density:
+            missing = [name for name in missing if name != "log_prob"]
+        return missing
 
     @property
     def has_density(self) -> bool:

@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 from keras import ops
 
+from kvae.parts import on_demand, to_write
 from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["PowerSpherical", "Spherical", "VonMisesFisher"]
@@ -37,6 +38,7 @@ class Spherical(Posterior):
             raise ValueError(f"`max_concentration` is more than 0.01, not {max_concentration}.")
         self.max_concentration = max_concentration
 
+    @to_write
     def angle(self, concentration, uniform):
         """Returns the cosine and the sine of the angle to `z_mean`, of the shape of `uniform`.
 
@@ -46,6 +48,7 @@ class Spherical(Posterior):
         """
         raise NotImplementedError
 
+    @to_write
     def log_density(self, concentration, cosine):
         """Returns the log-density with respect to the sphere's area, in nats.
 
@@ -55,6 +58,7 @@ class Spherical(Posterior):
         """
         raise NotImplementedError
 
+    @on_demand
     def entropy(self, params):
         """Returns the entropy in nats with respect to the sphere's area, `[batch]`."""
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from kvae.distributions import base_noise
 from kvae.distributions.base_noise import Noise
-from kvae.parts import Part, PartRegister, resolve
+from kvae.parts import Part, PartRegister, resolve, to_write
 
 __all__ = ["REGISTER", "Prior", "get", "names", "register"]
 
@@ -41,6 +41,7 @@ class Prior(Part):
         """
         return {"noise": Noise(self.latent_dim)}
 
+    @to_write
     def transform(self, noise, temperature=1.0):
         """Turns base noise into draws from the prior, `[n, latent_dim]`.
 
@@ -51,6 +52,7 @@ class Prior(Part):
         """
         raise NotImplementedError
 
+    @to_write
     def log_prob(self, z):
         """Returns log p(z) in nats: `[..., latent_dim]` to `[...]`."""
         raise NotImplementedError

@@ -226,10 +226,10 @@ def _write(lab, epochs, runs, rows, levels) -> None:
     )
     report.heading("The same data, a common footing")
     report.text(
-        f"The models see grey images, for {epochs} epochs each. The last bias of each decoder starts "
-        "where the mean of p(x|z) is the mean image. From zero the continuous Bernoulli, whose "
-        "density has no upper bound where a pixel is always black, drives all units of the last "
-        "hidden layer into saturation, so that nothing of z comes through: the posterior "
+        f"The models see grey images, for {epochs} epochs each. The last bias of each decoder "
+        "starts where the mean of p(x|z) is the mean image. From zero the continuous Bernoulli, "
+        "whose density has no upper bound where a pixel is always black, drives all units of the "
+        "last hidden layer into saturation, so that nothing of z comes through: the posterior "
         "collapses. The losses themselves cannot be "
         "compared: densities depend on the unit of x, and the cross-entropy of grey values is not "
         f"a density at all. The probability of the {levels} grey levels that the images have can "

@@ -30,6 +30,7 @@ def copied(part):
 def check_part(part) -> None:
     """Checks what every part promises, of whatever kind it is.
 
+    - It has the methods that a part of its kind has to have.
     - Its configuration is complete: a part that is made from it has the same configuration.
     - Keras saves it and brings it back in safe mode, because its class is registered.
     - It computes in float32, under a policy of half precision too.
@@ -40,7 +41,12 @@ def check_part(part) -> None:
     Raises:
         AssertionError: for a promise that is broken.
     """
-    name, config = type(part).__name__, part.get_config()
+    name = type(part).__name__
+    try:
+        part.check_methods()
+    except NotImplementedError as error:
+        raise AssertionError(str(error)) from None
+    config = part.get_config()
     remade = type(part).from_config(config)
     assert remade.get_config() == config, (
         f"{name}.from_config(config) makes {remade.get_config()} of {config}."

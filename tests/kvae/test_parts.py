@@ -135,3 +135,70 @@ def test_keras_test_of_layers(kind, settings, shape):
     keras_testing.TestCase().run_layer_test(
         kind, settings, input_shape=shape, run_training_check=False, run_mixed_precision_check=True
     )
+
+
+class Halfway(priors.Prior):
+    def log_prob(self, z):
+        return -0.5 * (z**2).sum(-1)
+
+
+CHECKS = {
+    kvae.testing.check_prior: (Halfway, {"transform(self, noise, temperature=1.0)"}),
+    kvae.testing.check_posterior: (
+        type("Empty", (posteriors.Posterior,), {}),
+        {"parameter_shapes(self)", "transform(", "mean(self, params)", "log_prob(self, params, z)"},
+    ),
+    kvae.testing.check_likelihood: (
+        type("Empty", (likelihoods.Likelihood,), {}),
+        {"call(self, outputs)", "element_log_prob(", "mean(", "sample(", "support(self)"},
+    ),
+    kvae.testing.check_objective: (
+        type("Empty", (objectives.Bound,), {}),
+        {"cost(self, vae, params, z, kl, *, seed)"},
+    ),
+    kvae.testing.check_flow: (type("Empty", (flows.Flow,), {}), {"forward(self, params, z)"}),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_part_that_lacks_methods_is_told_what_to_write(check):
+    kind, methods = CHECKS[check]
+    with pytest.raises(AssertionError) as error:
+        check(kind())
+    told = str(error.value)
+    assert told.startswith(f"{kind.__name__} lacks the method")
+    assert all(f"def {method}" in told for method in methods)
+    assert told.count("    def ") == len(methods)
+    with pytest.raises(NotImplementedError, match=f"{kind.__name__} lacks"):
+        getattr(kind(), next(iter(methods)).split("(")[0])(None, None)
+
+
+def test_a_model_refuses_a_part_that_lacks_methods_when_it_is_made():
+    with pytest.raises(NotImplementedError, match="Halfway lacks the method transform. Write"):
+        tiny_vae(prior=Halfway())
+    # One inside another part as well.
+    inner = type("Turn", (flows.Flow,), {})()
+    with pytest.raises(NotImplementedError, match="Turn lacks the method forward"):
+        tiny_vae(posterior=posteriors.Flow(flows=[inner]))
+
+
+def test_what_a_part_may_lack():
+    """A flow's density comes with its draws, a point has none, and a mode is asked for seldom."""
+    for posterior in ("planar", "delta"):
+        assert not posteriors.get(posterior).missing_methods()
+    with pytest.raises(NotImplementedError, match="Planar lacks the method inverse"):
+        flows.get("planar").inverse({}, None)
+
+
+@pytest.mark.parametrize("module", [posteriors, priors, likelihoods])
+def test_a_distribution_of_tensorflow_probability_is_told_how_it_becomes_a_part(module):
+    from tensorflow_probability import distributions as tfd
+
+    with pytest.raises(TypeError) as error:
+        module.get(tfd.Normal([0.0, 0.0], 1.0))
+    told = str(error.value)
+    assert "Normal of TensorFlow Probability" in told and "docs/guides/parts.ipynb" in told
+    assert f"subclass of {module.__name__}.{module.REGISTER.base.__name__}" in told
+    kind = module.REGISTER.base
+    with pytest.raises(TypeError, match=rf"make a part of it, {kind.__name__}\(\)"):
+        module.get(kind)

@@ -81,7 +81,7 @@ def add_arguments(parser) -> None:
     "evaluate",
     add_arguments,
     "kvae evaluate conv_vae.mnist",
-    "kvae evaluate runs/mine/model.keras --dataset digits --latents --output report",
+    "kvae evaluate runs/digits/model.keras --dataset digits --latents --output report",
 )
 def run(arguments) -> int:
     """Measures a model on test data: ELBO, importance-sampled log p(x) and more.
