@@ -149,6 +149,43 @@ print(
 )
 
 # %% [markdown]
+# ### A distribution of TensorFlow Probability
+#
+# `prior=tfd.MultivariateNormalDiag(…)` is refused, because Keras cannot save such an object with a model. A
+# small prior that makes the distribution when it is asked can be saved: its configuration holds the numbers.
+# `transform` turns the base noise into draws, here by the bijector that the distribution is made of. The same
+# goes for posteriors and likelihoods.
+
+
+# %%
+@kvae.priors.register("scaled_normal", package="guide")
+class ScaledNormal(kvae.priors.Prior):
+    """`p(z)` = N(0, scale² I), as TensorFlow Probability has it."""
+
+    def __init__(self, scale=2.0, **settings):
+        super().__init__(**settings)
+        self.scale = scale
+
+    def distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        zeros = ops.zeros(self.latent_dim)
+        return tfd.MultivariateNormalDiag(zeros, zeros + self.scale)
+
+    def transform(self, noise, temperature=1.0):
+        return temperature * self.distribution().bijector.forward(noise["noise"])
+
+    def log_prob(self, z):
+        return self.distribution().log_prob(z)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+kvae.testing.check_prior(ScaledNormal(), xla=False)
+print(ScaledNormal(latent_dim=2).log_prob(np.zeros((1, 2), "float32")).numpy())
+
+# %% [markdown]
 # ## Writing a likelihood
 #
 # A likelihood turns the decoder's outputs into parameters (`call`), and gives the log-probability of each
@@ -274,6 +311,51 @@ class SmoothDecoder(kvae.objectives.Bound):
 kvae.testing.check_objective(SmoothDecoder())
 model = trained(objective=SmoothDecoder(weight=5.0))
 print(f"NLL {nll(model):.2f} nats")
+
+# %% [markdown]
+# ## A loss of your own, without a part
+#
+# A `kvae.VAE` is a Keras model, and Keras's hooks work in a subclass of it. `compute_loss` is the one for
+# another loss: it gets the batch, the target and the mean reconstruction, and returns one number in nats.
+# `super().compute_loss(…)` is the objective's. The value is minimized and reported as `loss`, in validation
+# too; `elbo`, `reconstruction` and `kl` are reported as ever, and so is a metric that the class makes.
+
+
+# %%
+@keras.saving.register_keras_serializable(package="guide")
+class CentredVAE(kvae.VAE):
+    """Pays for reconstructions that are brighter or darker than the images."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.brightness = keras.metrics.Mean(name="brightness")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        difference = ops.mean(y_pred, axis=(1, 2, 3)) - ops.mean(y, axis=(1, 2, 3))
+        price = 1000 * ops.mean(ops.square(difference))
+        self.brightness.update_state(price)
+        return loss + price
+
+
+plain = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=8, hidden=(64,), seed=1)
+model = CentredVAE.from_config(plain.get_config())
+model.compile(keras.optimizers.Adam(2e-3))
+history = model.fit(train, epochs=epochs, verbose=0).history
+print({name: round(values[-1], 2) for name, values in history.items()})
+
+# %% [markdown]
+# | hook | what for |
+# |---|---|
+# | `compute_loss` | another loss, or a price beside the objective's |
+# | `add_loss` in a layer of a network, or in the model's `call` | a price on what a layer computes |
+# | `compute_metrics` | further figures of a batch |
+# | `train_step` | something before or after the step, `super().train_step(data)` |
+# | `train_step` with a tape of your own | `loss = self.compute_loss(x)`, and at the end `return self.get_metrics_result()` |
+#
+# Where a method of the model is overridden, `fit` runs one step in each call, as Keras does: blocks of steps
+# are one graph under XLA, which code of yours need not bear. With `verbose=1` it says so. `compile` takes no
+# `loss` and no `metrics`.
 
 # %% [markdown]
 # ## What comes with it

@@ -46,6 +46,10 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
     `schema`, a `kvae.datasets.Schema` or `None`, names the classes and the columns of the data. It
     is saved with the model; `kvae train` sets it, and so may you.
 
+    Keras's hooks work in a subclass: `compute_loss` for another loss, `train_step`, `test_step` and
+    `compute_metrics`, `add_loss` in a layer or in `call`, and metrics as attributes. The
+    documentation of `compute_loss` has an example.
+
     With `num_classes` it is the conditional model `p(x|z, y) p(z|y)`, `q(z|x, y)` of labelled data:
     an encoder of two inputs is called on `[x, one_hot(y)]`, a decoder of two on
     `[z, one_hot(y)]`, and a prior may depend on y (`"class_conditional"`). Training takes

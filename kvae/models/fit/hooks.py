@@ -88,23 +88,20 @@ class Hooks:
                 return loss + 0.1 * keras.ops.mean(keras.ops.square(y - y_pred))
         ```
         """
-        terms, own = self._terms.present, False
-        if terms is None:
-            own = True
-            if x is None:
-                raise ValueError(
-                    "compute_loss of a VAE takes the batch `x`, for which z is drawn: "
-                    "compute_loss(x, y)."
-                )
-            data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-            x, label, y, sample_weight = unpacked_batch(self, data)
-            seed = random.as_seed(self.seed_generator if training else self.seed)
-            terms = self._objective_terms(x, label, y, training=training, seed=seed)
-        if not own:
-            return _weighted_mean(terms["loss"], sample_weight)
+        if self._terms.present is not None:
+            return _weighted_mean(self._terms.present["loss"], sample_weight)
+        if x is None:
+            raise ValueError(
+                "compute_loss of a VAE takes the batch `x`, for which z is drawn: "
+                "compute_loss(x, y)."
+            )
+        data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+        x, label, y, weight = unpacked_batch(self, data)
+        seed = random.as_seed(self.seed_generator if training else self.seed)
+        terms = self._objective_terms(x, label, y, training=training, seed=seed)
         for name, tracker in self.metric_trackers.items():
-            tracker.update_state(terms[name], sample_weight=sample_weight)
-        return mean_of_the_step(tf.shape(x)[0], sample_weight)(terms["loss"])
+            tracker.update_state(terms[name], sample_weight=weight)
+        return mean_of_the_step(tf.shape(x)[0], weight)(terms["loss"])
 
     def terms_of_the_step(self, x, label, target, weight, *, training: bool, seed) -> dict:
         """Returns the objective's terms `[batch]`, with the `loss` of `compute_loss`."""
