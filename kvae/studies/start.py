@@ -22,15 +22,16 @@ def start_at_the_mean(vae: Any, images: np.ndarray) -> None:
     comes through, and the posterior collapses.
 
     Args:
-        vae: `kvae.VAE`, built and new, whose decoder ends in a dense layer, for events of one
-            channel. Its mean rises with the first output of each value.
+        vae: `kvae.VAE`, built and new, whose decoder ends in a dense layer. The mean of each value
+            rises with the output of its channel.
         images: array `[n, *event]`.
     """
     wanted = (images.sum(axis=0, dtype=np.float64) + 0.5) / (len(images) + 1.0)
+    channels = vae.event_shape[-1]
     outputs = np.zeros(vae.likelihood.output_shape(vae.event_shape), np.float32)
     low, high = np.full(wanted.shape, -_LIMIT), np.full(wanted.shape, _LIMIT)
     for _ in range(_HALVINGS):
-        outputs[..., :1] = middle = 0.5 * (low + high)
+        outputs[..., :channels] = middle = 0.5 * (low + high)
         mean = np.asarray(vae.likelihood.mean(vae.likelihood(outputs[None])))[0]
         low, high = np.where(mean < wanted, middle, low), np.where(mean < wanted, high, middle)
     layers = keras_internals.flat_layers(vae.decoder, include_self=False)
