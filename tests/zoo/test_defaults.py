@@ -7,6 +7,7 @@ import kvae
 import zoo
 from kvae.training import Settings, train
 from tests.photos import coloured_shapes, psnr
+from zoo.affordable import affordable
 from zoo.defaults import LEARNED, suited
 from zoo.networks import filters_for
 from zoo.recipes import Recipe
@@ -95,6 +96,16 @@ def test_few_examples_come_in_small_batches(count, batch_size):
     assert found.binarize == "dynamic" and "likelihood" not in found.arguments
     kept = suited(recipe, count, lambda: None, intensities=True, binarize=False, batch_size=False)
     assert kept == recipe
+
+
+def test_an_evaluation_is_sized_to_a_time(eagerly):
+    vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
+    data = kvae.datasets.load("digits", "test", binarize="dynamic")[:60]
+    for seconds, samples, examples in ((1e9, 1000, 60), (1e-9, 50, 20)):
+        found = affordable(vae, data, seconds)
+        assert (found.num_samples, found.num_examples) == (samples, examples)
+    autoencoder = zoo.build("dense_autoencoder", event_shape=(8, 8, 1), latent_dim=2)
+    assert affordable(autoencoder, data, 1e-9).num_examples == 60  # Its figures cost little.
 
 
 def reconstruct_photos(size: int, count: int, **settings) -> tuple[float, float]:
