@@ -63,7 +63,7 @@ def test_a_run_is_stopped_goes_on_and_is_extended(tmp_path, monkeypatch, capfd, 
     assert state["epoch"] == 4 and len(state["history"]["loss"]) == 4
     assert main([*RUN, "--epochs", "4", "--prior", "vamp:3", "--seed", "3"]) == 2
     text = capfd.readouterr().err
-    assert "run holds another training: its prior is the default, not vamp:3, and its seed" in text
+    assert "run holds another training, with prior unset, not vamp:3; seed 0, not 3. Choose" in text
 
 
 def test_sizes_follow_the_architecture():

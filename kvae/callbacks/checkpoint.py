@@ -159,7 +159,7 @@ class Checkpoint(keras.callbacks.Callback):
         own = self.fingerprint
         if not (isinstance(fingerprint, dict) and isinstance(own, dict)):
             return f" ({fingerprint!r}, not {own!r})" if isinstance(own, str) else ""
-        return f": its {', and its '.join(differences(fingerprint, own))}"
+        return f", with {'; '.join(differences(fingerprint, own))}"
 
     def _notice(self) -> str:
         """Returns what a training says that is asked to stop."""

@@ -161,8 +161,8 @@ def _claim(folder: pathlib.Path, facts: Mapping) -> None:
         found = differences(io.unsealed(path.read_text("utf-8")), facts)
         if found:
             raise ValueError(
-                f"{folder} holds another sweep: its {', and its '.join(found)}. Choose another "
-                "folder or delete it."
+                f"{folder} holds another sweep, with {'; '.join(found)}. Choose another folder or "
+                "delete it."
             )
         return
     with io.atomic_write(path) as temporary:

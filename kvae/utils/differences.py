@@ -21,7 +21,7 @@ def differences(one: Mapping, other: Mapping, of: str = "") -> list[str]:
 
     ```python
     differences({"latent_dim": 8, "seed": 0}, {"latent_dim": 16, "seed": 0})
-    # ["latent_dim is 8, not 16"]
+    # ["latent_dim 8, not 16"]
     ```
     """
     found = []
@@ -33,7 +33,7 @@ def differences(one: Mapping, other: Mapping, of: str = "") -> list[str]:
         if _is_part(have) and _is_part(want) and have["class_name"] == want["class_name"]:
             settings = (part.get("config") or {} for part in (have, want))
             inner = differences(*settings, of=f" of the {name}{of}")
-        found += inner or [f"{name}{of} is {_shown(have)}, not {_shown(want)}"]
+        found += inner or [f"{name}{of} {_shown(have)}, not {_shown(want)}"]
     return found
 
 
@@ -43,7 +43,7 @@ def _is_part(value) -> bool:
 
 def _shown(value) -> str:
     if value is _MISSING:
-        return "the default"
+        return "unset"
     if _is_part(value):
         return str(value["class_name"])
     if isinstance(value, list):

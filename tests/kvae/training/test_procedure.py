@@ -121,7 +121,7 @@ def test_more_epochs_extend_a_training(make_vae, data, tmp_path, eagerly):
     cosine = 0.005 * (1 + np.cos(np.pi * np.arange(16, 18) / 18))
     np.testing.assert_allclose(rates, cosine, rtol=1e-5)
     assert run(2).epochs_run == 0
-    with pytest.raises(ValueError, match="another training: its latent_dim is 2, not 3. Choose"):
+    with pytest.raises(ValueError, match="another training, with latent_dim 2, not 3. Choose"):
         train(make_vae(), data, Settings(epochs=8), **{**options, "fingerprint": {"latent_dim": 3}})
 
 

@@ -40,7 +40,7 @@ def test_a_sweep_that_is_stopped_goes_on(setting, tmp_path, capsys):
         sweep(build, (1.0, 4.0), (2, 3), data, data, **options)
     result = sweep(build, (1.0, 4.0), (2, 3), data, data, **options)
     assert seen == [1, 2, 3, 4]  # What was found is not trained again.
-    with pytest.raises(ValueError, match="another sweep: its epochs is 1, not 2. Choose"):
+    with pytest.raises(ValueError, match="another sweep, with epochs 1, not 2. Choose"):
         sweep(build, (1.0, 4.0), (2, 3), data, data, **{**options, "epochs": 2})
     built.remove("interrupted")
     assert sorted(built) == [(1.0, 2), (1.0, 3), (4.0, 2), (4.0, 3)]
