@@ -109,7 +109,6 @@ def policy():
     keras.config.set_dtype_policy(before)
 
 
-# Run here and in a process of its own; both have to give the same bits.
 @pytest.fixture(scope="session")
 def make_linear():
     """A class of models whose decoder is known, for the pictures."""
@@ -150,40 +149,3 @@ def make_linear():
             return (0.5 + z @ self.weights).reshape(n, *self.event_shape).astype("float32"), z
 
     return Linear
-
-
-_DRAWS = """
-import keras, numpy as np, kvae
-def draws(model):
-    z_mean = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
-    z_log_var = np.linspace(-2, 1, 12, dtype="float32").reshape(4, 3)
-    return {
-        "normal": kvae.random.normal((3, 5), 7),
-        "uniform": kvae.random.uniform((3, 5), 2**40 + 1),
-        "sampling": kvae.Sampling(num_samples=2, seed=5)([z_mean, z_log_var]),
-        "mean": model.sample(4, seed=1),
-        "sample": model.sample(4, seed=1, output="sample"),
-        "log_prob": model.log_prob(model.sample(3, seed=2), num_samples=5).value,
-    }
-"""
-
-
-@pytest.fixture(scope="session")
-def draws_here_and_elsewhere(make_vae, run_python, tmp_path_factory):
-    """Two dicts of arrays drawn with equal seeds: in this process and in another one."""
-    folder = tmp_path_factory.mktemp("draws")
-    model = make_vae()
-    model.save(folder / "model.keras")
-    run_python(
-        # Keras's own loader, where nothing of kvae has been used yet.
-        f"import sys\n{_DRAWS}\n"
-        "model = keras.saving.load_model(sys.argv[1])\n"
-        "np.savez(sys.argv[2], **draws(model))",
-        folder / "model.keras",
-        folder / "draws.npz",
-    )
-    namespace = {}
-    exec(_DRAWS, namespace)
-    here = {name: np.asarray(value) for name, value in namespace["draws"](model).items()}
-    with np.load(folder / "draws.npz") as elsewhere:
-        return here, dict(elsewhere)

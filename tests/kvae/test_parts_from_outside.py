@@ -57,6 +57,7 @@ def test_names_are_in_the_registers(parts_of_mine):
     assert isinstance(samplers.get("standardized"), parts_of_mine.Standardized)
 
 
+@pytest.mark.default("all")
 @pytest.mark.parametrize("kind", MODELS)
 def test_is_trained_asked_saved_and_loaded_like_any_other(kind, make_vae, data, tmp_path, eagerly):
     parts = {name: part() if callable(part) else part for name, part in MODELS[kind].items()}
@@ -92,6 +93,7 @@ def test_a_sampler_fits_the_codes(make_vae, data, eagerly):
     assert sampler.sample(3, seed=0).shape == (3, 6)
 
 
+@pytest.mark.slow  # An export, and a process that verifies it.
 def test_is_served_like_any_other(make_vae, data, tmp_path):
     vae = make_vae(event=(6,), posterior="triangular", prior="learned_normal")
     export.saved_model(vae, tmp_path / "served", signatures=["encode", "generate"])

@@ -111,6 +111,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path, whole):
     ]
 
 
+@pytest.mark.slow  # Three trainings; one that resumes is above.
 def test_a_training_of_several_parts(tmp_path, whole):
     # Saved at its end only, because the epochs are quicker than `every_seconds`.
     train(tmp_path, 1, every_seconds=3600.0)
@@ -262,6 +263,7 @@ def saved(model, tmp_path):
     return vae, checkpoint
 
 
+@pytest.mark.default("best", "state")
 @pytest.mark.parametrize("failing", ["last", "best", "state"])
 def test_a_full_disk_keeps_the_old_checkpoint(saved, other, tmp_path, monkeypatch, failing):
     vae, checkpoint = saved
@@ -325,6 +327,7 @@ def test_another_training_is_refused(saved, tmp_path):
         Checkpoint(tmp_path, "other").restore(saved[0])
 
 
+@pytest.mark.default(cover=1)
 @pytest.mark.parametrize("role", ["best", "last"])
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])
 def test_an_altered_file_is_refused(saved, tmp_path, role, damage):
@@ -343,13 +346,18 @@ def test_an_altered_file_is_refused(saved, tmp_path, role, damage):
     assert bits(vae) == before
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"{}", b"\xff\xfe\x00", b'{"fingerprint": "mine", "files": []}']
-)
-def test_a_damaged_state_is_refused(saved, tmp_path, content):
-    (tmp_path / "state.json").write_bytes(content)
-    with pytest.raises(ValueError, match="state.json is damaged. Delete"):
-        Checkpoint(tmp_path, "mine").restore(saved[0])
+def test_a_damaged_state_is_refused(saved, tmp_path):
+    for content in (
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"\xff\xfe\x00",
+        b'{"fingerprint": "mine", "files": []}',
+    ):
+        (tmp_path / "state.json").write_bytes(content)
+        with pytest.raises(ValueError, match="state.json is damaged. Delete"):
+            Checkpoint(tmp_path, "mine").restore(saved[0])
 
 
 @pytest.mark.parametrize(

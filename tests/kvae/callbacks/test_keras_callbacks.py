@@ -254,17 +254,19 @@ CASES = {
 }
 
 
-# Further settings of classes that have a case by default.
-FURTHER = {
-    "BackupAndRestore-double",
-    "LambdaCallback-on_batch_begin",
-    "ModelCheckpoint-best",
-    "ModelCheckpoint-names",
-    "SwapEMAWeights",
-    "TensorBoard-2",
-    "TensorBoard-seconds",
-}
-STEP_BY_STEP = {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "SwapEMAWeights-epoch"}
+# Those that change what a training does or save its state, in blocks as in long trainings; one that
+# is called at every step in both ways. The others only read the logs.
+CHOSEN = (
+    "BackupAndRestore-blocks",
+    "EarlyStopping-blocks",
+    "LambdaCallback-batch-blocks",
+    "LambdaCallback-batch-steps",
+    "ModelCheckpoint-blocks",
+    "ReduceLROnPlateau-blocks",
+    "SwapEMAWeights-epoch-blocks",
+    "TensorBoard-blocks",
+    "TerminateOnNaN-blocks",
+)
 
 
 @pytest.fixture(scope="module")
@@ -283,13 +285,11 @@ def test_every_class_of_keras_has_a_case():
 
 
 @pytest.mark.filterwarnings("ignore:The model does not have any")
+@pytest.mark.default(*CHOSEN)
 @pytest.mark.parametrize(
     "name, regime",
     [
-        # One step in each call is Keras's own loop: a few of each kind by default.
-        pytest.param(name, regime, marks=pytest.mark.slow)
-        if name in FURTHER or (regime == "steps" and name not in STEP_BY_STEP)
-        else (name, regime)
+        (name, regime)
         for name, case in CASES.items()
         for regime in ("steps", "blocks")
         if case.blocks or regime == "blocks"

@@ -74,22 +74,34 @@ def test_every_second_epoch_some_examples_and_shorter_logs(make_vae, digits, tmp
     np.testing.assert_array_equal(monitor._data.x, digits[::3])
 
 
-def test_the_training_is_left_as_it_is(make_vae, digits, tmp_path):
+@pytest.fixture
+def train(make_vae, digits, tmp_path):
     def train(folder, epochs, watched=True):
         vae = make_vae(optimizer=keras.optimizers.SGD(1e-3), eager=True)
-        checkpoint = Checkpoint(folder, every_seconds=0.0)
+        checkpoint = Checkpoint(tmp_path / folder, every_seconds=0.0)
         first = checkpoint.restore(vae)
         monitors = [kvae.callbacks.LatentMonitor(digits)] if watched else []
         fit(vae, digits, None, epochs, initial_epoch=first, callbacks=[*monitors, checkpoint])
         return vae, checkpoint.history
 
-    whole, history = train(tmp_path / "whole", 2)
-    train(tmp_path / "halves", 1)
-    resumed, joined = train(tmp_path / "halves", 2)
-    alone, _ = train(tmp_path / "alone", 2, watched=False)
-    for other in (resumed, alone):
-        for a, b in zip(whole.variables, other.variables, strict=True):
-            np.testing.assert_array_equal(a, b)
+    return train
+
+
+def assert_same(vae, other):
+    for a, b in zip(vae.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_training_is_left_as_it_is(train):
+    assert_same(train("watched", 2)[0], train("alone", 2, watched=False)[0])
+
+
+@pytest.mark.slow  # Three trainings.
+def test_a_training_that_resumes_has_the_logs_of_a_whole_one(train):
+    whole, history = train("whole", 2)
+    train("halves", 1)
+    resumed, joined = train("halves", 2)
+    assert_same(whole, resumed)
     assert joined == history and len(history["mutual_information"]) == 2
 
 

@@ -34,6 +34,7 @@ def order(batches):
 # Order.
 
 
+@pytest.mark.default("True-5", "False-23", "True-100")
 @pytest.mark.parametrize("batch_size", [1, 5, 23, 100])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_an_epoch_holds_every_row_once(batch_size, shuffle):
@@ -57,6 +58,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert order(epochs(numbered(seed=4), 1, shuffle=True)[0]) not in orders
 
 
+@pytest.mark.default("dynamic-0.0")
 @pytest.mark.parametrize("binarize, noise", [(None, 0.0), ("dynamic", 0.0), ("dynamic", 0.5)])
 def test_a_later_start_goes_on_with_the_same_epochs(binarize, noise):
     data = Dataset(np.random.default_rng(0).random((N, *EVENT)), binarize=binarize, noise=noise)

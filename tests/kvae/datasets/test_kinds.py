@@ -170,14 +170,8 @@ STREAMS = {
 }
 
 
-def default(every, *names):
-    """Parameters of all kinds, of which those that are not named are left to the slow tests.
-
-    Each kind becomes the same array in one place, which `test_the_values_are_those_of_the_array`
-    tests for all of them: the methods of a model need not meet each of them every time.
-    """
-    assert set(names) <= set(every)
-    return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in every]
+# Each kind becomes the same array in one place: `test_the_values_are_those_of_the_array` tests it
+# for all of them, and by default the methods of a model meet a few.
 
 
 def _same(found, wanted):
@@ -202,14 +196,11 @@ def used(vae, table):
     return vae.encode(table), vae.reconstruct(table), vae.predict(table, verbose=0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    default(
-        {**IN_MEMORY, **STREAMS},
-        *("frame of several types", "csr", "sparse tensor", "h5py", "dict"),
-        *("tf.data of dicts", "tf.data of sparse", "generator of lists", "PyDataset", "shards"),
-    ),
+@pytest.mark.default(
+    *("frame of several types", "csr", "sparse tensor", "h5py", "dict"),
+    *("tf.data of dicts", "generator of lists", "PyDataset"),
 )
+@pytest.mark.parametrize("name", {**IN_MEMORY, **STREAMS})
 def test_using_a_model(name, vae, table, used, tmp_path):
     make = {**IN_MEMORY, **STREAMS}[name]
     params, *wanted = used
@@ -246,20 +237,15 @@ def split_history(fitted, table):
     return fitted(table, validation_split=0.25)
 
 
-@pytest.mark.parametrize(
-    "name",
-    default(["list", "frame of several types", "pandas", "polars", "csr"], "list", "csr"),
-)
+@pytest.mark.default("csr")
+@pytest.mark.parametrize("name", ["list", "frame of several types", "pandas", "polars", "csr"])
 def test_validation_split_takes_the_last_rows(name, fitted, split_history, table, tmp_path):
     _same(fitted(IN_MEMORY[name](table, tmp_path), validation_split=0.25), split_history)
 
 
+@pytest.mark.default("h5py", "generator")
 @pytest.mark.parametrize(
-    "name",
-    default(
-        ["list", "array-like", "sparse tensor", "h5py", "dict", "bfloat16", "generator"],
-        *("h5py", "dict", "generator"),
-    ),
+    "name", ["list", "array-like", "sparse tensor", "h5py", "dict", "bfloat16", "generator"]
 )
 def test_validation_data(name, fitted, split_history, table, tmp_path):
     if name == "generator":
@@ -269,12 +255,9 @@ def test_validation_data(name, fitted, split_history, table, tmp_path):
     _same(fitted(table[:48], validation_data=given), split_history)
 
 
+@pytest.mark.default("frame")
 @pytest.mark.parametrize(
-    "name",
-    default(
-        ["list", "frame", "pandas", "sparse tensor", "coo of bool", "bfloat16", "dict"],
-        *("frame", "sparse tensor", "dict"),
-    ),
+    "name", ["list", "frame", "pandas", "sparse tensor", "coo of bool", "bfloat16", "dict"]
 )
 def test_evaluating_and_single_batches(name, vae, table, evaluated, tmp_path):
     x = IN_MEMORY[name](table, tmp_path)
@@ -422,6 +405,7 @@ def with_labels(conditional, table, labels):
     )
 
 
+@pytest.mark.default("(x, label)", "tf.data of dicts")
 @pytest.mark.parametrize("name", LABELLED)
 def test_labels_of_every_kind(name, conditional, table, labels, with_labels):
     make = LABELLED[name]

@@ -11,6 +11,7 @@ import zoo
 from kvae import evaluation
 from kvae.datasets import Dataset, Shards, kinds, write_shards
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 N, CLASSES = 50, 3
 
 
@@ -86,6 +87,7 @@ def figures(model, data):
     return found
 
 
+@pytest.mark.default("dicts", "tf.data")
 @pytest.mark.parametrize("name", KINDS)
 def test_the_figures_are_those_of_arrays(name, vae, conditional, streams, truth):
     """The noise depends on the examples' places, and not on the batches in which they come."""
@@ -95,6 +97,7 @@ def test_the_figures_are_those_of_arrays(name, vae, conditional, streams, truth)
             np.testing.assert_allclose(found[key], wanted, rtol=1e-4, atol=1e-5, err_msg=key)
 
 
+@pytest.mark.default("dicts")
 @pytest.mark.parametrize("name", ["shards", "dicts"])
 def test_annealed_estimates(name, vae, streams, table):
     options = {"num_chains": 2, "num_steps": 3, "batch_size": 20, "seed": 1}
@@ -113,6 +116,7 @@ def evaluated(conditional, table, labels):
     )
 
 
+@pytest.mark.default("dicts", "PyDataset")
 @pytest.mark.parametrize("name", KINDS)
 def test_evaluate(name, conditional, streams, evaluated, tmp_path):
     data = streams[name]

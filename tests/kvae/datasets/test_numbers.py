@@ -31,6 +31,7 @@ def test_a_split_keeps_the_noise_of_a_denoising_autoencoder(digits):
         assert part.noise == 0.5
 
 
+@pytest.mark.default("event1")
 @pytest.mark.parametrize("event", [(6,), (2, 3, 1)])
 def test_a_poisson_model_sees_the_counts(make_vae, counts, event):
     """Against p(x|z) by hand: rate 1 everywhere, as the decoder's last layer is zero."""
@@ -45,6 +46,7 @@ def test_a_poisson_model_sees_the_counts(make_vae, counts, event):
     assert vae.log_prob(data[:3], 5).value.shape == (3,)
 
 
+@pytest.mark.default("categorical")
 @pytest.mark.parametrize(
     "likelihood, x, message",
     [
@@ -60,6 +62,7 @@ def test_a_poisson_model_sees_the_counts(make_vae, counts, event):
             "takes whole numbers",
         ),
     ],
+    ids=["poisson", "categorical", "mixed_tabular"],
 )
 def test_bytes_divided_by_255_are_no_whole_numbers(make_vae, likelihood, x, message):
     x = x.astype("uint8")

@@ -38,10 +38,14 @@ def forgotten():
     registry._DATASETS._things.update(before)
 
 
-def test_a_file_outside_of_the_package_adds_a_dataset(tmp_path, monkeypatch, forgotten, capsys):
+@pytest.fixture
+def plugin(tmp_path, monkeypatch, forgotten):
     (tmp_path / "dots_of_mine.py").write_text(FILE)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("KVAE_PLUGINS", "dots_of_mine")
+
+
+def test_a_file_outside_of_the_package_adds_a_dataset(plugin):
     assert "dots" in datasets.names()
     assert datasets.info("dots").title == "grey dots"
     train = datasets.load("dots", "train", binarize="static")
@@ -49,6 +53,9 @@ def test_a_file_outside_of_the_package_adds_a_dataset(tmp_path, monkeypatch, for
     assert train.labels.tolist() == [0, 1] * 12
     np.testing.assert_array_equal(train.examples.sum(axis=(1, 2, 3)), 1)
 
+
+@pytest.mark.slow  # A training.
+def test_a_model_trains_on_it(plugin, tmp_path, capsys):
     run = tmp_path / "run"
     command = ["train", "dense_vae", "--dataset", "dots", "--latent-dim", "2", "--epochs", "1"]
     assert main([*command, "--samples", "2", "--output", str(run), "--json"]) == 0

@@ -140,6 +140,7 @@ def test_codes_on_a_sphere_have_a_bandwidth_of_their_own(make_vae, digits):
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.slow  # 120 epochs.
 def test_a_deterministic_autoencoder_learns_the_prior(make_vae, digits):
     """The codes' first two moments come to those of N(0, I)."""
     vae = make_vae(posterior="delta", objective=kvae.objectives.WAE(lambda_=1000.0))
@@ -159,9 +160,9 @@ def test_they_come_back(make_vae, digits, tmp_path):
         kvae.objectives.InfoVAE(0.5, 20.0, bandwidth=3.0, unbiased=False, num_samples=2),
     ):
         vae = make_vae(objective=objective, optimizer="adam", eager=True)
-        history = vae.fit(digits, batch_size=32, epochs=1, verbose=0).history
+        history = vae.fit(digits, batch_size=64, epochs=1, verbose=0).history
         assert np.isfinite(history["mmd"]).all()
-        assert history.get("lambda_", [6.0]) == [6.0]
+        assert history.get("lambda_", [3.0]) == [3.0]
         vae.save(tmp_path / "model.keras")
         loaded = keras.saving.load_model(tmp_path / "model.keras").objective
         assert loaded.get_config() == objective.get_config() and loaded.scales == objective.scales

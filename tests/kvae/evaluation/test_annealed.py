@@ -20,6 +20,7 @@ def vae(linear_gaussian):
     return linear_gaussian.vae(shift=0.3, widen=0.7)
 
 
+@pytest.mark.default("posterior")
 @pytest.mark.parametrize("start", ["posterior", "prior"])
 def test_recovers_the_exact_log_prob(linear_gaussian, vae, x, start):
     estimate = annealed_log_prob(
@@ -61,6 +62,7 @@ def test_one_step_is_importance_sampling(vae, x):
     )
 
 
+@pytest.mark.slow  # `test_few_steps_have_no_bias` starts from the prior as well.
 def test_finds_what_the_posterior_misses(linear_gaussian, x):
     """A posterior that is far off: annealing repairs what importance samples cannot."""
     off = linear_gaussian.vae(shift=2.0, widen=-2.0)
@@ -83,6 +85,7 @@ def test_repeats_by_its_seed(vae, x):
     assert seen == [4, 6]
 
 
+@pytest.mark.slow  # The labels take the way that `log_prob` has in `test_conditional.py`.
 def test_of_a_conditional_model(make_vae):
     """p(x|y) of a model whose decoder does not look at z is known."""
     import keras

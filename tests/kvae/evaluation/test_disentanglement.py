@@ -94,6 +94,7 @@ def test_constant():
     assert abs(found["dci_informativeness"] - (1 / 2 + 1 / 5) / 2) < 0.1
 
 
+@pytest.mark.slow  # Each score is tested by hand below.
 def test_duplicated(perfect):
     """What asks for one code for each factor falls, what asks for one factor in each code stays."""
     found = scores(duplicated, Factors(2, 2, 2))
@@ -105,6 +106,7 @@ def test_duplicated(perfect):
     assert found["dci_informativeness"] == found["explicitness"] == 1.0
 
 
+@pytest.mark.slow  # Each score is tested by hand below.
 def test_rotated():
     """Two factors mixed by 45 degrees: each code tells as much about the one as about the other."""
     found = scores(rotated, Factors(10, 10))
@@ -119,6 +121,7 @@ def test_rotated():
     assert found["irs"] == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.default("beta_vae_score", "factor_vae_score", "mig", "sap", "irs")
 @pytest.mark.parametrize("name", ALL)
 def test_order_and_sign_of_the_codes_do_not_matter(name):
     """Nor where they are, for a code that mixes factors unevenly."""

@@ -17,7 +17,7 @@ def data():
     return kvae.datasets.load("digits", "train", binarize="static")[:60]
 
 
-def test_everything_of_a_vae(make_vae, data, tmp_path, monkeypatch):
+def test_everything_of_a_vae(make_vae, data, tmp_path, monkeypatch, eagerly):
     vae, train = make_vae(), kvae.datasets.load("digits", "validation", binarize="static")[:80]
     curve = evaluation.rate_distortion_curve(
         vae, data[:4], num_chains=2, num_steps=4, num_leapfrog=1
@@ -79,6 +79,7 @@ def volumes(shape=(4, 6, 6, 1)):
     return vae, Dataset(np.random.default_rng(0).random((20, *shape)).astype("float32"))
 
 
+@pytest.mark.slow  # Volumes are drawn in the test below and in `test_pictures.py`.
 def test_volumes_have_pictures(tmp_path):
     vae, data = volumes()
     result = evaluation.evaluate(vae, data, num_samples=2, quality=True, train=data)
@@ -91,7 +92,7 @@ def test_volumes_have_pictures(tmp_path):
     assert page.count("](") == 4 and "not drawn" not in page
 
 
-def test_numbers_are_written_before_anything_is_drawn(tmp_path):
+def test_numbers_are_written_before_anything_is_drawn(tmp_path, eagerly):
     """The numbers stay where no picture fits the data, or where drawing fails or dies."""
     vae, data = volumes()
     result = evaluation.evaluate(vae, data, num_samples=2)
@@ -125,7 +126,7 @@ def test_numbers_are_written_before_anything_is_drawn(tmp_path):
     assert [path.name for path in paths] == ["result.json", "result.md"]
 
 
-def test_an_autoencoder_has_less(make_vae, data, tmp_path):
+def test_an_autoencoder_has_less(make_vae, data, tmp_path, eagerly):
     vae = make_vae(posterior="delta", prior=None)
     result = evaluation.evaluate(vae, data, latents=True)
     assert set(result["latents"]) == {"state", "active_units", "num_examples", "variance_of_means"}

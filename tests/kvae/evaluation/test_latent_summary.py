@@ -73,6 +73,7 @@ def test_it_is_bounded_by_the_number_of_examples(make_vae):
     assert summary.mutual_information_error == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.default("full_covariance")
 @pytest.mark.parametrize("posterior", ["full_covariance", "low_rank"])
 def test_of_correlated_gaussians(make_vae, digits, posterior):
     vae = make_vae(posterior=posterior, latent_dim=3)

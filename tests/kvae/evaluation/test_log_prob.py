@@ -148,6 +148,7 @@ def spread_and_error(vae, x, num_samples, seeds=80):
     return means.std(ddof=1), error, means.mean()
 
 
+@pytest.mark.default("heavy")
 @pytest.mark.parametrize(
     "shift, widen", [(0.2, 0.5), (0.3, -0.6), (0.6, -1.0)], ids=["light", "heavy", "heavier"]
 )

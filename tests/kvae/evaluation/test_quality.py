@@ -122,6 +122,7 @@ def test_a_result_is_a_mapping_a_table_json_and_markdown(tmp_path):
 # Features.
 
 
+@pytest.mark.default("digits")
 @pytest.mark.parametrize("name", zoo.list_classifiers())
 def test_a_shipped_classifier_is_what_its_card_says(name):
     card = classifiers.classifier_card(name)
@@ -142,6 +143,7 @@ def test_a_shipped_classifier_is_what_its_card_says(name):
     )
 
 
+@pytest.mark.slow  # A process; `test_plugins.py` tests entry points.
 def test_a_fresh_process_finds_the_classifier_of_the_data(run_python):
     """By the entry point of the group kvae.features; the evaluation itself imports no zoo."""
     run_python(

@@ -78,6 +78,7 @@ CASES = {
 }
 
 
+@pytest.mark.default("mixed_tabular")
 @pytest.mark.parametrize("case", CASES)
 def test_trains_saves_and_loads(case, make_vae, tmp_path, eagerly):
     make, data, _ = CASES[case]
@@ -102,6 +103,7 @@ def test_trains_saves_and_loads(case, make_vae, tmp_path, eagerly):
             vae.likelihood.check(drawn.numpy())
 
 
+@pytest.mark.default("categorical")
 @pytest.mark.parametrize("case", CASES)
 def test_works_in_a_graph_and_as_a_functional_model(case, make_vae):
     make, data, _ = CASES[case]
@@ -112,7 +114,10 @@ def test_works_in_a_graph_and_as_a_functional_model(case, make_vae):
     for name, value in vae.decoder_model()(z).items():
         np.testing.assert_allclose(value, eager[name], rtol=1e-6, atol=1e-6)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, *x.shape[1:]))])
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, *x.shape[1:]))],
+        autograph=False,
+    )
     def graph(z, x):
         params, likelihood = vae.decode_params(z), vae.likelihood
         draw = likelihood.sample(params, 3)

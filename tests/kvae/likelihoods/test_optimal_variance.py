@@ -79,6 +79,7 @@ def test_a_perfect_reconstruction_stays_finite():
     assert np.isfinite(likelihood(x)["log_var"]).all()
 
 
+@pytest.mark.default("True")
 @pytest.mark.parametrize("eager", [True, False])
 def test_a_model_trains_stores_and_saves_it(eager, make_vae, digits, tmp_path):
     likelihood = Gaussian("optimal")

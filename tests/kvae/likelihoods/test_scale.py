@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import export
 import kvae
+from kvae.likelihoods.scale import learn_scale
 
 RNG = np.random.default_rng(0)
 LOCATION = np.array([0.0, 5.0, -1e3, 1e6])
@@ -69,6 +70,7 @@ class TestFirstLosses:
         raw = first(make_vae(event=(20,), likelihood=raw), x)
         assert plain["kl"] < 1e-6 * raw["kl"] and raw["kl"] > 1e11
 
+    @pytest.mark.default("Gaussian")
     @pytest.mark.parametrize("make", [kvae.likelihoods.Gaussian, kvae.likelihoods.Laplace])
     def test_of_a_table_of_all_units(self, make_vae, make):
         x = table()
@@ -173,6 +175,7 @@ class TestEveryWay:
         back = np.asarray(likelihood.from_encoder_input(seen))
         np.testing.assert_allclose(back, x, rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.default("standardised poisson")
     def test_all_ways_into_the_encoder_are_one(self, case, make_vae, tmp_path):
         make, data = LIKELIHOODS[case]
         x = data()
@@ -205,9 +208,8 @@ class TestEveryWay:
         assert z.shape == (2, 4) and np.isfinite(z).all()
 
 
-@pytest.mark.parametrize(
-    "case", ["standardised poisson", pytest.param("mixed_tabular", marks=pytest.mark.slow)]
-)
+@pytest.mark.default("standardised poisson")
+@pytest.mark.parametrize("case", ["standardised poisson", "mixed_tabular"])
 def test_exports_see_the_same(case, make_vae, tmp_path):
     make, data = LIKELIHOODS[case]
     x = data()
@@ -308,18 +310,21 @@ class TestAdapting:
 
 
 class TestWarning:
-    def warned(self, make_vae, likelihood, x):
+    def warned(self, make_vae, likelihood, x, fit=False):
         vae = make_vae(event=x.shape[1:], likelihood=likelihood)
         vae.compile("sgd", run_eagerly=True)
         vae.optimizer.learning_rate = 0.0
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            vae.fit(x, batch_size=len(x), verbose=0)
+            if fit:
+                vae.fit(x, batch_size=len(x), verbose=0)
+            else:  # What `fit` calls.
+                learn_scale(vae.likelihood, x)
         return [str(w.message) for w in caught if "unit scale" in str(w.message)]
 
     def test_has_the_numbers(self, make_vae):
         x = table()
-        (text,) = self.warned(make_vae, kvae.likelihoods.Gaussian(), x)
+        (text,) = self.warned(make_vae, kvae.likelihoods.Gaussian(), x, fit=True)
         assert f"column 3 with mean {x[:, 3].astype(float).mean():.4g}" in text
         assert "2 are" in text and "standardize=True" in text
         loss = float(re.search(r"expected at about ([\d.e+]+) nats", text)[1])
@@ -438,6 +443,7 @@ def test_draws_at_large_rates_are_the_inverse_of_the_distribution_function():
         assert np.abs(draws - exact).max() <= 1 and np.mean(draws != exact) < 0.01
 
 
+@pytest.mark.slow  # Its density without a training is tested above.
 def test_a_table_of_all_units_trains_to_its_density(make_vae):
     """Nats in the units of x: the best Gaussian of it, whatever the units are."""
     x = table(400)

@@ -283,6 +283,7 @@ def test_a_batch_size_is_a_whole_number(vae, size):
             pytest.fail(name)
 
 
+@pytest.mark.default("np.int64(2)")
 @pytest.mark.parametrize("size", [np.int64(2), np.uint8(2), np.array(2), tf.constant(2)], ids=repr)
 def test_whole_numbers_of_numpy_and_tensorflow(make_vae, size):
     vae, x = make_vae(optimizer="sgd", eager=True), images()

@@ -1,7 +1,5 @@
 """Data in batches: each step checks its own, and a bad one changes nothing."""
 
-import itertools
-
 import h5py
 import keras
 import numpy as np
@@ -86,17 +84,11 @@ BAD = {
     "pairs of pixels": (PIXELS, True, RANGE),
     "NaN": (NAN, False, "holds NaN or infinite values in 1 of 4 examples"),
 }
-# Each form and each kind of bad batch at least once; the others are slow.
-FIRST = {("pixels", "tf.data"), ("pairs of pixels", "PyDataset"), ("NaN", "generator")}
 
 
-@pytest.mark.parametrize(
-    "bad, form",
-    [
-        pair if pair in FIRST else pytest.param(*pair, marks=pytest.mark.slow)
-        for pair in itertools.product(BAD, FORMS)
-    ],
-)
+@pytest.mark.default("pixels-tf.data", "NaN-PyDataset")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("bad", BAD)
 def test_later_batches_of_every_form(eager, bad, form):
     x, pairs, message = BAD[bad]
     data = (x, x) if pairs else (x,)
@@ -122,6 +114,7 @@ def test_single_batches(eager):
     assert_state(eager, before)
 
 
+@pytest.mark.default("tf.data")
 @pytest.mark.parametrize("form", FORMS)
 def test_predictions_of_batches_that_are_not_finite(eager, form):
     with pytest.raises(ValueError, match="`x` holds NaN"):
@@ -137,6 +130,7 @@ def test_datasets_of_h5py(eager, tmp_path):
                 getattr(eager, method)(file["x"])
 
 
+@pytest.mark.default("generator")
 @pytest.mark.parametrize("form", FORMS)
 def test_noise_may_push_inputs_beside_a_target_out_of_the_support(eager, form):
     logs = eager.evaluate(FORMS[form](PIXELS, GOOD), verbose=0, return_dict=True)
@@ -145,6 +139,7 @@ def test_noise_may_push_inputs_beside_a_target_out_of_the_support(eager, form):
         eager.evaluate(FORMS[form](NAN, GOOD), verbose=0)
 
 
+@pytest.mark.default("PyDataset")
 @pytest.mark.parametrize("form", FORMS)
 def test_labels_of_later_batches(form):
     wrong = LABELS.copy()
@@ -170,6 +165,7 @@ def _pair(batches, index):
     return tuple(array[4 * index : 4 * index + 4] for array in batches.arrays)
 
 
+@pytest.mark.default(cover=1)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
 def test_weights_of_later_batches(eager, form, weight):
@@ -212,6 +208,7 @@ class OwnStep(kvae.VAE):
         return {"loss": tf.reduce_mean(terms["loss"])}
 
 
+@pytest.mark.default("several steps")
 @pytest.mark.parametrize("options", COMPILED.values(), ids=COMPILED)
 def test_a_bad_batch_leaves_everything_as_it_was(options):
     vae = make(**options)  # One model, which goes back to its start: to compile takes longest.
@@ -229,6 +226,32 @@ def test_a_bad_batch_leaves_everything_as_it_was(options):
     # The training goes on as if nothing had been.
     vae.fit(as_tf_data(GOOD, GOOD), verbose=0)
     assert_state(vae, after_more)
+
+
+def test_a_step_that_xla_has_compiled_is_taken_back():
+    """As above, of a step that only counts: to compile a training takes many seconds."""
+    vae = make(jit_compile=True)
+    count = keras.Variable(0.0)
+
+    @tf.function(jit_compile=True)
+    def step(x):
+        with vae.guard.step({"x": x}, state=lambda: [count]):
+            count.assign_add(1.0)
+
+    for data, error in (
+        (GOOD, None),
+        (PIXELS, f"`x` {RANGE}"),
+        (NAN, "`x` holds NaN"),
+        (GOOD, None),
+    ):
+        run, before = vae.guard.watched(step), float(count)
+        if error is None:
+            run(tf.constant(data))
+            assert float(count) == before + 1.0
+        else:
+            with pytest.raises(ValueError, match=error):
+                run(tf.constant(data))
+            assert float(count) == before
 
 
 @pytest.mark.slow  # Another compilation by XLA.
@@ -250,11 +273,11 @@ def test_under_xla_labels_weights_and_own_steps_are_checked_as_well():
 
 
 def test_a_step_of_ones_own_is_checked():
-    vae = make(vae=OwnStep)
+    vae = make(vae=OwnStep, run_eagerly=True)
     with pytest.raises(ValueError, match=RANGE):
         vae.fit(as_tf_data(PIXELS), verbose=0)
     # In a loop of one's own TensorFlow raises an error of its own, which holds the words.
-    step = tf.function(vae.train_step)
+    step = tf.function(vae.train_step, autograph=False)
     step(tf.constant(GOOD[:4]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="`x` has values from"):
         step(tf.constant(PIXELS[-4:]))

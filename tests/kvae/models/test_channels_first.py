@@ -55,6 +55,7 @@ def with_channels_last(request):
     return request.param, last(request.param)
 
 
+@pytest.mark.default("conv_vae")
 @pytest.mark.usefixtures("eagerly")
 def test_the_zoo_has_the_same_numbers(with_channels_last, channels_first):
     name, expected = with_channels_last
@@ -62,6 +63,7 @@ def test_the_zoo_has_the_same_numbers(with_channels_last, channels_first):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.default("conv_vae.digits")
 @pytest.mark.parametrize("name", ["dense_vae.digits", "conv_vae.digits", "lstm_autoencoder.digits"])
 def test_trained_models_keep_their_figures(name, channels_first):
     card, vae = zoo.card(name), zoo.load(name)
@@ -104,6 +106,7 @@ def own(data_format, likelihood):
     return kvae.VAE(encoder, decoder, latent_dim=2, likelihood=likelihood)
 
 
+@pytest.mark.default("gaussian")
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_own_networks_of_either_format_have_the_same_numbers(likelihood, tmp_path):
     x = np.random.default_rng(0).integers(2, size=(4, 8, 10, 3)).astype(np.float32)

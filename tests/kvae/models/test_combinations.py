@@ -91,34 +91,23 @@ def first_of_each():
 # Of these every objective's gradients, beside a usual part with which objectives go.
 CHOSEN = first_of_each()
 
-# Trained and saved: each part once, two unusual ones together where they can be.
-TOGETHER = {
-    "class_conditional": "full_covariance",
-    "gaussian_mixture": "gaussian_mixture",
-    "hierarchical": "laplace",
-    "spherical_mixture": "power_spherical",
-    "vamp": "logistic",
-}
-TRAINED = [(q, p) for q, p in CHOSEN if p not in TOGETHER and q not in TOGETHER.values()]
-TRAINED += [(q, p) for p, q in TOGETHER.items()]
-
-# Exported: a loop and a label. Codes, hierarchies and the VampPrior have tests of their own.
-EXPORTED = [("iaf", "class_conditional")]
+# Trained and saved: two unusual parts together, a pair for each kind of state and of latent space.
+# That each part is saved and comes back, `test_parts.py` says.
+TRAINED = [
+    ("full_covariance", "class_conditional"),
+    ("gumbel_softmax", "uniform_categorical"),
+    ("iaf", "hierarchical"),
+    ("logistic", "vamp"),
+    ("power_spherical", "spherical_mixture"),
+    ("vector_quantized", "uniform_codes"),
+]
 
 
 def ids(pairs):
     return ["-".join(pair) for pair in pairs]
 
 
-def by_default(pairs):
-    """All possible pairs; those that are not among `pairs` are slow."""
-    params = [p if p in pairs else pytest.param(p, marks=pytest.mark.slow) for p in POSSIBLE]
-    return pytest.mark.parametrize("pair", params, ids=ids(POSSIBLE))
-
-
-def test_every_part_is_trained():
-    assert {q for q, _ in TRAINED} == set(posteriors.REGISTER)
-    assert {p for _, p in TRAINED} == set(priors.REGISTER)
+every_pair = pytest.mark.parametrize("pair", POSSIBLE, ids=ids(POSSIBLE))
 
 
 @pytest.fixture
@@ -167,12 +156,22 @@ def refused(objective, posterior, prior):
     return None if prior == "standard_normal" else "not independent"
 
 
-@by_default(CHOSEN)
-def test_every_objective_has_finite_gradients(pair, build, digits):
+def with_objectives():
+    """Each pair with two of the objectives by turns; with all of them they are slow."""
+    names = [*OBJECTIVES]
+    for index, pair in enumerate(CHOSEN):
+        two = [names[(2 * index + step) % len(names)] for step in (0, 1)]
+        yield pytest.param(pair, two, id="-".join((*pair, *two)))
+    for pair in POSSIBLE:
+        yield pytest.param(pair, names, id="-".join(pair), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("pair, objectives", with_objectives())
+def test_every_objective_has_finite_gradients(pair, objectives, build, digits):
     posterior, prior = pair
     vae, x = build(*pair), tf.constant(digits[:6])
     label = labels_of(vae, 6)
-    for name in OBJECTIVES:
+    for name in objectives:
         if posterior == "delta" and name in ("monte carlo", "path"):
             continue  # A point has no density to sample a KL with.
         objective = OBJECTIVES[name]()
@@ -217,7 +216,8 @@ def without_gradient(vae, objective):
     return set()
 
 
-@by_default(TRAINED)
+@pytest.mark.default(*ids(TRAINED))
+@every_pair
 def test_trains_a_step_saves_and_comes_back(pair, build, digits, tmp_path, eagerly):
     vae = build(*pair, optimizer="adam", eager=True)
     label = labels_of(vae, 16)
@@ -244,6 +244,7 @@ def test_trains_a_step_saves_and_comes_back(pair, build, digits, tmp_path, eager
         np.testing.assert_array_equal(here, there)
 
 
+@pytest.mark.default(cover=1)
 @pytest.mark.parametrize("posterior, prior", IMPOSSIBLE, ids=ids(IMPOSSIBLE))
 def test_impossible_pairs_say_why(posterior, prior, build):
     reason = "their KL divergence is infinite. Choose .*on the same space, e.g. prior='"
@@ -257,7 +258,8 @@ def test_impossible_pairs_say_why(posterior, prior, build):
         build(posterior, prior)
 
 
-@by_default(EXPORTED)
+@pytest.mark.slow  # tests/export has an export of each kind of latent space.
+@every_pair
 def test_exports(pair, build, tmp_path):
     vae = build(*pair)
     # The other signatures are pieces of these.

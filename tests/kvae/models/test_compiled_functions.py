@@ -34,5 +34,5 @@ def test_models_one_after_another_warn_of_no_retracing(caplog):
             number + 1
         )
         del functions
-        gc.collect()
+        gc.collect(1)
     assert "retracing" not in caplog.text

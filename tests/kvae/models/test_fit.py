@@ -59,6 +59,7 @@ def evaluation_by_hand(vae, x, batch_size, target=None):
     return {key: np.concatenate([part[key] for part in parts]) for key in KEYS}
 
 
+@pytest.mark.default("20")
 @pytest.mark.parametrize("batch_size", [N, BATCH])
 def test_evaluate_is_the_mean_over_examples_of_sums_over_pixels(make_vae, x, batch_size):
     vae = make_vae(optimizer=sgd(), objective=kvae.objectives.ELBO(beta=2.0))
@@ -94,7 +95,7 @@ def test_evaluate_of_pairs_takes_the_target(make_vae, x):
 
 
 def test_fit_reports_the_same_quantities_as_evaluate(make_vae, x):
-    vae = make_vae(optimizer=keras.optimizers.SGD(0.0))
+    vae = make_vae(optimizer=keras.optimizers.SGD(0.0), eager=True)
     noise = keras.random.SeedGenerator(vae.seed)
     history = vae.fit(x, batch_size=N, shuffle=False, epochs=2, verbose=0).history
     for epoch in range(2):
@@ -105,7 +106,7 @@ def test_fit_reports_the_same_quantities_as_evaluate(make_vae, x):
 
 
 def test_validation_is_evaluate_and_leaves_the_training_alone(make_vae, digits, x):
-    validated, alone = make_vae(optimizer=sgd()), make_vae(optimizer=sgd())
+    validated, alone = (make_vae(optimizer=sgd(), eager=True) for _ in range(2))
     history = validated.fit(
         x,
         batch_size=BATCH,
@@ -180,10 +181,11 @@ FORMS = {
 
 @pytest.fixture(scope="module")
 def trained_on_an_array(make_vae, x):
-    vae = make_vae(optimizer=sgd())
+    vae = make_vae(optimizer=sgd())  # Compiled, as the forms are not.
     return vae, vae.fit(x, batch_size=BATCH, epochs=2, shuffle=False, verbose=0).history
 
 
+@pytest.mark.default("list", "tf.data pairs", "generator")
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_data_trains_the_same(make_vae, x, trained_on_an_array, form):

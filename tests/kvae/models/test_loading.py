@@ -9,6 +9,7 @@ import kvae
 import zoo
 
 
+@pytest.mark.slow  # `test_parts_from_outside.py` has such a process by default.
 def test_a_fresh_process_with_nothing_but_kvae(make_vae, tmp_path, run_python):
     """The draws of another process (`test_random`) load theirs with Keras's own loader."""
     path = tmp_path / "m.keras"
@@ -122,6 +123,7 @@ def test_other_forms_are_refused_and_leave_nothing(make_vae, tmp_path, name):
     assert (tmp_path / "m.h5").read_bytes() == b"before"
 
 
+@pytest.mark.default("3")
 @pytest.mark.parametrize("num_classes", [None, 3])
 def test_keras_export_right_after_fit(num_classes, tmp_path):
     settings = {"hidden": (4,), "num_classes": num_classes}

@@ -132,11 +132,6 @@ def test_repeats_by_its_seed_and_counts_its_progress(vae, x):
     assert seen == [5, 10, 12]
 
 
-def test_same_bits_in_another_process(draws_here_and_elsewhere):
-    here, elsewhere = draws_here_and_elsewhere
-    np.testing.assert_array_equal(here["log_prob"], elsewhere["log_prob"])
-
-
 def interrupt_after(examples):
     def progress(done):
         if done >= examples:

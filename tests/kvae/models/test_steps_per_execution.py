@@ -55,9 +55,11 @@ class Calls(keras.callbacks.Callback):
         self.between.add(self.model.steps_per_execution)
 
 
+@pytest.mark.default("eager")
 @pytest.mark.parametrize(
     "steps, after, eager",
     [(3, [3, 4, 7, 8], False), (5, [4, 8], True)],
+    ids=["graph", "eager"],
 )
 def test_an_epoch_has_its_steps_and_no_more(make_vae, data, one_by_one, steps, after, eager):
     reference, expected = one_by_one

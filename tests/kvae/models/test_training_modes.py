@@ -27,6 +27,7 @@ def one_by_one(make_vae, x):
     return vae, vae.fit(x, batch_size=BATCH, epochs=2, verbose=0).history
 
 
+@pytest.mark.slow  # `test_blocks.py` has several steps in each call and XLA by default.
 @pytest.mark.parametrize("options", [{"steps_per_execution": 3}, {"jit_compile": True}], ids=str)
 def test_faster_execution_trains_the_same(make_vae, x, one_by_one, options):
     vae = make_vae()
@@ -39,6 +40,7 @@ def test_faster_execution_trains_the_same(make_vae, x, one_by_one, options):
         assert history[key] == pytest.approx(one_by_one[1][key], rel=1e-4)
 
 
+@pytest.mark.default("mixed_float16")
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(make_vae, x, one_by_one, policy, name):
     policy(name)
@@ -83,13 +85,8 @@ def test_weights_in_float16_are_not_trained(make_vae, policy, x):
     vae.compile("adam")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "mixed_float16",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_bfloat16", "float16")),
-    ],
-)
+@pytest.mark.default("mixed_float16")
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "float16"])
 def test_densities_of_parts_with_a_policy_of_their_own_stay_float32(make_vae, x, name):
     parts = {
         "posterior": kvae.posteriors.DiagonalGaussian,
@@ -192,6 +189,7 @@ def as_generator(x):
     return ((x[i : i + BATCH],) for i in range(0, len(x), BATCH))
 
 
+@pytest.mark.default("as_generator")
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("form", [as_array, kvae.datasets.Dataset, as_tf_data, as_generator])
 def test_an_encoder_without_input_is_built_by_the_first_fit(
@@ -215,7 +213,7 @@ def test_a_wrong_decoder_is_found_by_the_first_fit(make_vae, make_encoder, make_
 
 
 def test_a_fit_that_fails_does_not_spoil_the_next(make_vae, x):
-    vae = make_vae(optimizer="adam")
+    vae = make_vae(optimizer="adam", eager=True)
     labelled = tf.data.Dataset.from_tensor_slices((x, np.zeros(len(x)))).batch(BATCH)
     with pytest.raises(ValueError, match="Labels are not a target"):
         vae.fit(labelled, verbose=0)
@@ -317,7 +315,13 @@ for name in history:
 
 
 def test_two_replicas_train_like_one_device_with_noise_of_their_own(run_python):
-    run = run_python(_STRATEGY + _NOISE + _UNEVEN + "print('replicas agree')")
+    run = run_python(_STRATEGY + _NOISE + "print('replicas agree')")
+    assert "replicas agree" in run.stdout
+
+
+@pytest.mark.slow  # Another process.
+def test_two_replicas_train_like_one_device_where_a_batch_is_uneven(run_python):
+    run = run_python(_STRATEGY + _UNEVEN + "print('replicas agree')")
     assert "replicas agree" in run.stdout
 
 

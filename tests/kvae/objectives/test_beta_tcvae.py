@@ -149,6 +149,7 @@ def test_the_loss_weighs_the_parts_and_reports_the_plain_bound(make_vae, digits,
     np.testing.assert_allclose(terms["elbo"], -terms["reconstruction"] - terms["kl"], rtol=1e-6)
 
 
+@pytest.mark.slow  # Compiled by XLA.
 def test_the_parts_are_the_same_under_xla(posteriors):
     params = {name: tf.constant(value, tf.float32) for name, value in posteriors.items()}
 

@@ -69,6 +69,7 @@ def test_the_diagonal_s_usual_weight(kind, factor):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow  # A training; the penalty is tested above.
 def test_training_brings_the_covariance_to_the_identity(make_vae, digits, tmp_path):
     objective = kvae.objectives.DIPVAE(
         lambda_od=kvae.schedules.Linear(0.0, 1000.0, steps=10), lambda_d=1000.0, beta=0.5

@@ -182,22 +182,23 @@ def trained(make_vae, data, directory, epochs):
 
 
 def test_a_resumed_training_ends_with_the_same_bits(make_vae, digits, tmp_path):
-    whole, history = trained(make_vae, digits, tmp_path / "whole", 3)
-    assert history["gamma"] == [3.0, 6.0, 9.0]
-    part, _ = trained(make_vae, digits, tmp_path / "parts", 2)
+    whole, history = trained(make_vae, digits, tmp_path / "whole", 2)
+    assert history["gamma"] == [3.0, 6.0]
+    part, _ = trained(make_vae, digits, tmp_path / "parts", 1)
     part.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.objective.get_config() == part.objective.get_config()
     assert bits(*state_of(loaded.objective)) == bits(*state_of(part.objective))
-    assert int(loaded.objective.discriminator_optimizer.iterations) == 4
-    resumed, rest = trained(make_vae, digits, tmp_path / "parts", 3)
+    assert int(loaded.objective.discriminator_optimizer.iterations) == 2
+    resumed, rest = trained(make_vae, digits, tmp_path / "parts", 2)
     assert bits(*resumed.variables, *resumed.optimizer.variables) == bits(
         *whole.variables, *whole.optimizer.variables
     )
     assert bits(*state_of(resumed.objective)) == bits(*state_of(whole.objective))
-    assert rest["total_correlation"] == history["total_correlation"][2:]
+    assert rest["total_correlation"] == history["total_correlation"][1:]
 
 
+@pytest.mark.slow  # Compiled by XLA.
 def test_compiled_and_with_several_steps_in_each_call_it_trains_the_same(make_vae, digits):
     runs = []
     for options in ({"run_eagerly": True}, {"jit_compile": True, "steps_per_execution": 4}):

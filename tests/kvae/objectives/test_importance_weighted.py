@@ -60,7 +60,7 @@ def check(vae, x, expected_loss, expected, variables, repeats=30, copies=300):
     """The objective's loss and gradients average to the expected ones, within their error."""
     many = tf.repeat(x, copies, axis=0)
 
-    @tf.function
+    @tf.function(autograph=False)
     def once(seed):
         with tf.GradientTape() as tape:
             terms = vae.objective.terms(vae, many, many, training=True, seed=seed)
@@ -98,6 +98,7 @@ def split(vae):
     return posterior, [variable.value for variable in vae.decoder.trainable_variables]
 
 
+@pytest.mark.default("iwae", "iwae doubly warming up", "miwae doubly", "ciwae")
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_the_exact_bound(one_latent, x, name):
     objective, num_samples, bound = CASES[name]
@@ -107,6 +108,7 @@ def test_gradients_are_those_of_the_exact_bound(one_latent, x, name):
     check(vae, x, loss, gradients, variables)
 
 
+@pytest.mark.default("doubly")
 @pytest.mark.parametrize("settings", [{}, DREG], ids=["plain", "doubly"])
 def test_piwae_follows_two_bounds(one_latent, x, settings):
     vae = one_latent.vae(0.4, 0.8, objective=PIWAE(2, 2, **settings))
@@ -140,6 +142,7 @@ def test_every_bound_is_exact_and_still_at_the_true_posterior(one_latent, x):
             np.testing.assert_allclose(gradient, 0.0, atol=2e-4)
 
 
+@pytest.mark.slow  # Four graphs, 400 draws of each; the gradients are tested above.
 def test_doubling_keeps_the_signal_as_samples_grow(one_latent, x):
     """The signal-to-noise ratio of the posterior's gradient falls for IWAE and rises for DReG."""
     ratios = {}
@@ -148,7 +151,7 @@ def test_doubling_keeps_the_signal_as_samples_grow(one_latent, x):
             vae = one_latent.vae(0.4, 0.8, objective=IWAE(num_samples, **settings))
             variable = vae.encoder.get_layer("mean").bias.value
 
-            @tf.function
+            @tf.function(autograph=False)
             def once(seed, vae=vae, variable=variable):
                 with tf.GradientTape() as tape:
                     terms = vae.objective.terms(vae, x[:1], x[:1], training=True, seed=seed)
@@ -203,6 +206,7 @@ def test_beta_follows_a_schedule_and_the_logs_show_it(digits, make_vae, tmp_path
     assert loaded.evaluate(digits, verbose=0) == vae.evaluate(digits, verbose=0)
 
 
+@pytest.mark.slow  # Two compilations.
 def test_trains_under_xla_as_without(digits, make_vae):
     histories = []
     for jit_compile in (False, True):

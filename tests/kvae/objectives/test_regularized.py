@@ -85,6 +85,7 @@ def test_reported_terms_stay_those_of_the_elbo(make_vae, digits):
         assert (np.asarray(terms["loss"]) > np.asarray(expected["loss"])).all()
 
 
+@pytest.mark.slow  # 60 epochs; the loss is tested above.
 def test_capacity_is_reached(make_vae, digits):
     vae = make_vae(objective=kvae.objectives.ELBO(beta=50.0, capacity=3.0))
     vae.compile(keras.optimizers.Adam(0.01))

@@ -229,7 +229,7 @@ def test_implicit_gradient_of_the_mixture_is_unbiased():
         each = tf.linalg.matvec(means, a) + along**2 + spread
         return tf.reduce_sum(tf.nn.softmax(params["z_logits"]) * each)
 
-    @tf.function
+    @tf.function(autograph=False)
     def estimated(seed):
         with tf.GradientTape() as tape:
             tape.watch(raw)

@@ -106,6 +106,7 @@ def test_posterior_against_its_parts():
     np.testing.assert_allclose(posterior.mean(params), zero, atol=1e-6)
 
 
+@pytest.mark.slow  # 40 epochs; both densities are tested above.
 def test_log_prob_of_a_model_whose_hierarchy_is_known(linear):
     """x = W z + noise under the linear hierarchy: log p(x) by importance sampling."""
     prior, known = linear

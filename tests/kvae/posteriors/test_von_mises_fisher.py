@@ -78,6 +78,7 @@ def test_gradients_of_draws_are_those_of_the_expectation(d, kappa):
     assert float(tape.gradient(value, concentration)[0]) == pytest.approx(slope, rel=1e-2)
 
 
+@pytest.mark.slow  # Compiled by XLA.
 def test_compiled_by_xla():
     posterior, params = VonMisesFisher(4), parameters(4, 20.0)
 

@@ -42,6 +42,7 @@ def test_all_codes_together_have_probability_one(make):
     assert vae.prior.log_prob(vae.posterior.embed(codes.reshape(3, 27, 4))).shape == (3, 27)
 
 
+@pytest.mark.default("grid0", "grid2")
 @pytest.mark.parametrize("grid", [(3, 4), (4, 3), (1, 6), (5, 1)])
 def test_a_code_depends_on_all_those_before_it_and_on_no_other(make, grid):
     prior = make(grid).prior
@@ -79,6 +80,7 @@ def test_draws_have_the_probabilities_that_log_prob_says(make):
     assert len(np.unique(cold, axis=0)) == 1
 
 
+@pytest.mark.slow  # Two models, 30 epochs of each.
 def test_it_learns_the_codes_and_leaves_the_encoder_alone(make_vae, digits):
     """The ELBO of a trained PixelCNN beats that of uniform codes by what the codes tell."""
     histories = {}

@@ -54,16 +54,8 @@ def test_matrix_products_are_as_precise_as_differences_however_narrow_the_compon
     np.testing.assert_allclose(found, truth, rtol=2e-6)
 
 
-MIXED = ("diagonal_gaussian", "full_covariance", "gaussian_mixture", "hierarchical", "real_nvp")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in MIXED else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(set(posteriors.REGISTER) - UNSUITED)
-    ],
-)
+@pytest.mark.default("hierarchical")
+@pytest.mark.parametrize("name", sorted(set(posteriors.REGISTER) - UNSUITED))
 def test_every_posterior_with_a_density_can_be_mixed(make_vae, digits, eagerly, name):
     prior = Vamp(3, initial=digits)
     if name == "gumbel_softmax":
@@ -98,6 +90,7 @@ def test_draws_have_the_mixtures_moments(vae):
     np.testing.assert_allclose(half, (cold + vae.prior.sample(500, 3)) / 2, atol=1e-5)
 
 
+@pytest.mark.slow  # `test_parts.py` asks every prior in a graph by default.
 def test_draws_and_densities_are_the_same_in_a_graph_and_under_xla(vae):
     def draw(seed):
         z = vae.prior.sample(20, seed)
@@ -150,6 +143,7 @@ def test_starts_from_rows_of_the_data_or_from_noise_in_the_support(make_vae, dig
     assert np.asarray(make_vae(prior="vamp").prior.pseudo_inputs).shape == (500, 8, 8, 1)
 
 
+@pytest.mark.default("False")
 @pytest.mark.parametrize("declared", [True, False])
 def test_comes_back_without_the_data_and_trains_on_alike(
     make_vae, make_encoder, digits, tmp_path, eagerly, declared
@@ -185,6 +179,7 @@ def test_log_prob_of_the_model_is_exact_where_the_mixture_is_one_gaussian(linear
     assert (np.abs(estimate.value - truth) < 5 * estimate.monte_carlo_error + 1e-3).all()
 
 
+@pytest.mark.slow  # An export, and a process that verifies it.
 def test_exports_with_the_pseudo_inputs_encoded_outside_of_the_loop(vae, tmp_path):
     # Those that ask the prior.
     signatures = ["generate", "interpolate_images", "score"]
@@ -194,6 +189,7 @@ def test_exports_with_the_pseudo_inputs_encoded_outside_of_the_loop(vae, tmp_pat
     assert {"generate", "score"} <= {row.signature for row in report.rows}
 
 
+@pytest.mark.slow  # `test_parts.py` builds every prior in half precision.
 def test_half_precision_leaves_the_prior_in_float32(make_vae, digits, policy):
     policy("mixed_float16")
     vae = make_vae(prior=Vamp(3, initial=digits), optimizer="adam", eager=True)

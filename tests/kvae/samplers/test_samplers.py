@@ -134,6 +134,7 @@ def test_a_flow_follows_what_a_gaussian_does_not(autoencoder):
     assert np.mean(truth - gaussian.log_prob(z)) > 1.0
 
 
+@pytest.mark.slow  # 600 steps of a second model.
 def test_a_second_stage_mends_a_mismatched_aggregate(tmp_path):
     """Codes lie in two places, far from the prior that the model has."""
     rng = np.random.default_rng(0)
@@ -183,6 +184,7 @@ def test_codes_are_those_of_the_aggregate_posterior(linear_gaussian):
     np.testing.assert_array_equal(codes, delta.encode(x[:5])["z_mean"])
 
 
+@pytest.mark.default("kmeans")
 @pytest.mark.parametrize(
     "make",
     [

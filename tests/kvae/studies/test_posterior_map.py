@@ -88,6 +88,7 @@ def test_coverage():
     assert coverage(means[:1], covariances[:1], prior) == pytest.approx(1 - np.exp(-2), abs=0.02)
 
 
+@pytest.mark.slow  # As the other studies; `test_register.py` runs a small one.
 def test_posterior_map(run_study, eagerly):
     findings, page = run_study("posterior-map")
     assert len(findings) == 4 and "posteriors.png" in page

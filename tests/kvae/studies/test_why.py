@@ -56,7 +56,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(why_two_parameters, "_FEW", 3)
 
 
-@pytest.mark.slow  # As the other studies; the map of posteriors is the one that always runs.
+@pytest.mark.slow  # As the other studies.
 def test_why_sample(run_study, tiny):
     findings, page = run_study("why-sample")
     assert len(findings) == 7
