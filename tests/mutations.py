@@ -1,4 +1,4 @@
-"""`make mutations`: twenty faults, seeded one at a time; the default tests are to catch each.
+"""`make mutations`: thirty faults, seeded one at a time; the default tests are to catch each.
 
 Each fault is a small change of the text of one file of the core, of the kind that people make. The
 command copies the project, makes the change there and runs the tests that stand nearest; a fault is
@@ -177,6 +177,76 @@ FAULTS = (
         "        shape, as_seed(seed), minval=None, maxval=None, dtype=tf.uint32, alg=_PHILOX\n",
         "        shape, as_seed(0), minval=None, maxval=None, dtype=tf.uint32, alg=_PHILOX\n",
         ("test_random.py",),
+    ),
+    Fault(
+        "a batch need not lie in the likelihood's support",
+        "kvae/models/fit/guard.py",
+        "        if support:\n            of_support",
+        "        if not support:\n            of_support",
+        ("models/test_batches_checked.py::test_later_batches_of_every_form",),
+    ),
+    Fault(
+        "under XLA a bad batch is learnt from",
+        "kvae/models/fit/guard.py",
+        "variable.assign(tf.where(wrong, old, variable.value))",
+        "variable.assign(variable.value)",
+        ("models/test_batches_checked.py::test_a_step_that_xla_has_compiled_is_taken_back",),
+    ),
+    Fault(
+        "a block of steps sees its first batch again and again",
+        "kvae/models/fit/blocks.py",
+        "begin = [step * size, *[0] * (values.shape.rank - 1)]",
+        "begin = [0, *[0] * (values.shape.rank - 1)]",
+        ("models/test_blocks.py::test_a_block_is_its_steps",),
+    ),
+    Fault(
+        "a training resumes with the best weights, not the last ones",
+        "kvae/callbacks/checkpoint.py",
+        "        model.load_weights(last)\n",
+        "        model.load_weights(best)\n",
+        ("callbacks/test_checkpoint.py::test_an_interrupted_training_ends_with_the_same_bits",),
+    ),
+    Fault(
+        "a training that is told to end does not stop",
+        "kvae/callbacks/checkpoint.py",
+        "            self.model.stop_training = True\n",
+        "            self.model.stop_training = False\n",
+        ("callbacks/test_termination.py::test_a_terminated_training_goes_on_to_the_same_weights",),
+    ),
+    Fault(
+        "freezing the encoder leaves the heads of its posterior training",
+        "kvae/models/trainable.py",
+        '"encoder": ("encoder", "posterior"),',
+        '"encoder": ("encoder",),',
+        ("models/test_trainable.py::test_freeze_means_all_of_a_side",),
+    ),
+    Fault(
+        "the decoder sees the labels of other examples",
+        "kvae/models/labels.py",
+        "return self._vae.decode_params(z, self.label, training=training)",
+        "return self._vae.decode_params(z, self.label[::-1], training=training)",
+        ("models/test_conditional.py::test_log_prob_given_the_label_is_exact",),
+    ),
+    Fault(
+        "a standardized density lacks the logarithm of the scale",
+        "kvae/likelihoods/location_scale.py",
+        "return spread + self.power * ops.log(self.data_scale) if self.standardize else spread",
+        "return spread",
+        ("likelihoods/test_scale.py::test_log_prob_is_the_scaled_gaussians",),
+    ),
+    Fault(
+        "the components of a VampPrior all weigh 1",
+        "kvae/priors/vamp.py",
+        "return ops.logsumexp(tf.nn.log_softmax(logits) + each, axis=-1)",
+        "return ops.logsumexp(each, axis=-1)",
+        ("priors/test_vamp.py::test_log_prob_is_the_mixture_of_the_pseudo_inputs_posteriors",),
+    ),
+    Fault(
+        "graphs of a model are made anew at every call",
+        "kvae/models/compiled_functions.py",
+        "made = self._made.get(key)",
+        "made = None",
+        ("models/test_kept_graphs.py::test_only_the_first_call_makes_graphs",),
     ),
 )
 

@@ -35,8 +35,8 @@ VARIANTS = {
 }
 # Compiled by XLA, in the place of a check without it: draws that are made in a way of their own.
 COMPILED = {(posteriors, "student_t"), (priors, "hierarchical"), (flows, "iaf")}
-# Slow, as the variants are: flows are checked as flows; of bounds that derive from IWAE and of mixtures
-# one is.
+# Slow, as the variants are: flows are checked as flows, and of the bounds that derive from IWAE and
+# of the mixtures one is.
 SLOW = {
     *((posteriors, name) for name in ("planar", "real_nvp", "sylvester")),
     *((objectives, name) for name in ("ciwae", "dreg", "miwae")),

@@ -14,7 +14,7 @@ import pytest
 import kvae
 from kvae.callbacks import Checkpoint
 
-EPOCHS = 4
+EPOCHS = 3
 
 # Run here, and in a process that is killed.
 _TRAINING = """

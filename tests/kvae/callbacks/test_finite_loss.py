@@ -48,5 +48,5 @@ def test_callbacks_of_any_kind_are_kept(digits, make_vae):
     own = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
     vae = make_vae(optimizer="adam", eager=True)
     for callbacks in (own, [own], keras.callbacks.CallbackList([own], model=vae), None):
-        vae.fit(digits, epochs=1, verbose=0, callbacks=callbacks)
+        vae.fit(digits[:8], epochs=1, verbose=0, callbacks=callbacks)
     assert seen == [0, 0, 0]

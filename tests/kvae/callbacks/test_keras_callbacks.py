@@ -254,13 +254,13 @@ CASES = {
 }
 
 
-# Those that change what a training does or save its state, in blocks as in long trainings; one that
-# is called at every step in both ways. The others only read the logs.
+# What changes a training or saves its state: in blocks, as in long trainings, and two of them step
+# by step as well. The others only read the logs.
 CHOSEN = (
     "BackupAndRestore-blocks",
     "EarlyStopping-blocks",
+    "EarlyStopping-steps",
     "LambdaCallback-batch-blocks",
-    "LambdaCallback-batch-steps",
     "ModelCheckpoint-blocks",
     "ReduceLROnPlateau-blocks",
     "SwapEMAWeights-epoch-blocks",

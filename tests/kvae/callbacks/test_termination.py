@@ -47,7 +47,7 @@ def train(vae, digits, checkpoint, *more):
     vae.fit(
         digits,
         epochs=4,
-        batch_size=32,
+        batch_size=64,
         verbose=0,
         initial_epoch=checkpoint.restore(vae),
         callbacks=[checkpoint, *more],

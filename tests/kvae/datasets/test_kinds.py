@@ -243,7 +243,7 @@ def test_validation_split_takes_the_last_rows(name, fitted, split_history, table
     _same(fitted(IN_MEMORY[name](table, tmp_path), validation_split=0.25), split_history)
 
 
-@pytest.mark.default("h5py", "generator")
+@pytest.mark.default("generator")
 @pytest.mark.parametrize(
     "name", ["list", "array-like", "sparse tensor", "h5py", "dict", "bfloat16", "generator"]
 )

@@ -109,6 +109,7 @@ def test_of_a_posterior_that_ignores_x(make_vae, digits):
     assert summary.state() == "collapsed"
 
 
+@pytest.mark.slow  # Two flows; what the figures are is tested above.
 def test_of_flows(make_vae, digits, monkeypatch):
     monkeypatch.setattr("kvae.evaluation.latents.summary._NUMBERS", 60)  # Chunks of three codes.
     x = digits[:10]

@@ -164,6 +164,7 @@ def test_a_mismatched_posterior_of_a_linear_gaussian_model(linear_gaussian, shif
         assert bias > -4 * error / np.sqrt(80) - 0.02
 
 
+@pytest.mark.slow  # tests/zoo has the figures of the cards.
 def test_the_dense_vae_of_digits():
     import zoo
 

@@ -70,7 +70,7 @@ class TestFirstLosses:
         raw = first(make_vae(event=(20,), likelihood=raw), x)
         assert plain["kl"] < 1e-6 * raw["kl"] and raw["kl"] > 1e11
 
-    @pytest.mark.default("Gaussian")
+    @pytest.mark.slow  # `test_log_prob_is_the_scaled_gaussians` has the units.
     @pytest.mark.parametrize("make", [kvae.likelihoods.Gaussian, kvae.likelihoods.Laplace])
     def test_of_a_table_of_all_units(self, make_vae, make):
         x = table()

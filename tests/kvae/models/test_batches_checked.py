@@ -176,6 +176,7 @@ def test_weights_of_later_batches(eager, form, weight):
         eager.evaluate(FORMS[form](GOOD, GOOD, weights), verbose=0)
 
 
+@pytest.mark.default("mixed_tabular")
 @pytest.mark.parametrize(
     "likelihood, good, bad, message",
     [
@@ -183,6 +184,7 @@ def test_weights_of_later_batches(eager, form, weight):
         (kvae.likelihoods.DiscretizedLogistic(17), 3 / 16, 0.3, "`y` has the value 0.3; .*levels"),
         (kvae.likelihoods.MixedTabular([("bernoulli",), ("poisson",)] * 2), 1.0, 0.5, r"`y\[:, 1"),
     ],
+    ids=["poisson", "discretized_logistic", "mixed_tabular"],
 )
 def test_values_that_a_likelihood_does_not_take(make_vae, likelihood, good, bad, message):
     vae = make_vae((4,), likelihood=likelihood, optimizer="sgd", eager=True)

@@ -132,6 +132,7 @@ def test_regularizers_are_part_of_the_loss_and_of_nothing_else(make_vae, x):
     assert history["loss"][0] == pytest.approx(-history["elbo"][0] + penalty, rel=1e-5)
 
 
+@pytest.mark.slow  # `test_objectives.py` has the penalty of a point mass.
 def test_the_l1_penalty_of_a_sparse_autoencoder(make_vae, x):
     vae = make_vae(
         posterior=kvae.posteriors.Delta(l1=0.5),

@@ -344,7 +344,7 @@ def of_kind(kind, make_vae, make_encoder):
     return make_vae(encoder=encoder, decoder=decoder)
 
 
-@pytest.mark.default("convolutions", "conditional")
+@pytest.mark.default("conditional")
 @pytest.mark.parametrize("kind", ["dense", "convolutions", "conditional", "mixed precision"])
 def test_compiled_or_not_the_bits_are_the_same(kind, make_vae, make_encoder, digits, policy):
     if kind == "mixed precision":

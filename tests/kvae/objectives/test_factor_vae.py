@@ -210,6 +210,7 @@ def test_compiled_and_with_several_steps_in_each_call_it_trains_the_same(make_va
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow  # A training.
 def test_in_half_precision_the_discriminator_is_whole(make_vae, digits, policy):
     policy("mixed_float16")
     vae = make_vae(objective=kvae.objectives.FactorVAE(**SMALL), optimizer="adam", eager=True)

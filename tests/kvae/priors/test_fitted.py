@@ -162,21 +162,31 @@ def _first_half(seed):
     return random.split(seed)[0]
 
 
-def test_an_autoencoder_with_a_prior_samples_and_is_saved(make_vae, tmp_path, linear_gaussian):
+FITTED = {
+    "mixture": lambda linear_gaussian: full_mixture(6),
+    "flow": lambda linear_gaussian: priors.Rescaled(priors.Flow(num_flows=1), latent_dim=6),
+    "two_stage": lambda linear_gaussian: priors.Rescaled(priors.TwoStage(linear_gaussian.vae())),
+}
+
+
+@pytest.mark.default("two_stage")
+@pytest.mark.parametrize("kind", FITTED)
+def test_an_autoencoder_with_a_prior_samples_and_is_saved(
+    make_vae, tmp_path, linear_gaussian, kind
+):
     vae = make_vae(latent_dim=6, posterior="delta", prior=None)
     with pytest.raises(ValueError, match="kvae.samplers"):
         vae.sample(2)
-    flow = priors.Rescaled(priors.Flow(num_flows=1), latent_dim=6)
-    for prior in (full_mixture(6), flow, priors.Rescaled(priors.TwoStage(linear_gaussian.vae()))):
-        model = vae.with_prior(prior)
-        if prior is not flow and isinstance(prior, priors.Rescaled):
-            prior.standardize(linear_gaussian.draw(9, seed=0))
-        model.save(tmp_path / "model.keras")
-        loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-        samples = model.sample(3, seed=1)
-        np.testing.assert_array_equal(loaded.sample(3, seed=1), samples)
-        z = prior.sample(3, 0)
-        np.testing.assert_array_equal(loaded.prior.log_prob(z), prior.log_prob(z))
+    prior = FITTED[kind](linear_gaussian)
+    model = vae.with_prior(prior)
+    if kind == "two_stage":
+        prior.standardize(linear_gaussian.draw(9, seed=0))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    samples = model.sample(3, seed=1)
+    np.testing.assert_array_equal(loaded.sample(3, seed=1), samples)
+    z = prior.sample(3, 0)
+    np.testing.assert_array_equal(loaded.prior.log_prob(z), prior.log_prob(z))
 
 
 @pytest.mark.default("mixture")

@@ -21,6 +21,7 @@ def test_the_second_order_gap_is_exact_for_a_quadratic_likelihood(linear_gaussia
     assert (np.abs(runs.mean(axis=0) - exact) < 5 * error).all() and error.max() < 0.1
 
 
+@pytest.mark.slow  # The test above has the exact gap of a linear model.
 def test_the_second_order_gap_against_a_hessian(make_vae, digits):
     vae = make_vae()
     x = tf.constant(digits[:3])

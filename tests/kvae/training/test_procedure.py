@@ -61,7 +61,7 @@ def test_it_is_adam_on_that_schedule(make_vae, data, eagerly):
     assert found.best is None and found.best_epoch is None and found.seconds > 0
 
 
-@pytest.mark.default("diagonal_gaussian-files", "delta-memory")
+@pytest.mark.default("diagonal_gaussian-files")
 @pytest.mark.parametrize("kept_in", ["memory", "files"])
 @pytest.mark.parametrize("posterior", ["diagonal_gaussian", "delta"])
 def test_the_best_epoch_is_kept(make_vae, data, kept_in, posterior, tmp_path, eagerly):
