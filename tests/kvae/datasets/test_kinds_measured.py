@@ -11,7 +11,6 @@ import zoo
 from kvae import evaluation
 from kvae.datasets import Dataset, Shards, kinds, write_shards
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 N, CLASSES = 50, 3
 
 

@@ -65,6 +65,16 @@ def test_every_likelihood_is_here():
     assert set(LIKELIHOODS) - {"gaussian_global"} == set(likelihoods.REGISTER)
 
 
+@pytest.mark.default(
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "laplace",
+    "categorical",
+    "discretized_logistic_mixture",
+    "poisson",
+    "mixed_tabular",
+)
 @pytest.mark.parametrize("name", LIKELIHOODS)
 @fuzz
 @given(data=st.data())

@@ -246,6 +246,7 @@ def test_evaluate_of_a_vae(vae, linear_gaussian, x, exact):
     assert result["kl"] == pytest.approx(np.concatenate(kl).mean(), rel=1e-5)
 
 
+@pytest.mark.slow  # `test_evaluate.py` has an autoencoder.
 def test_evaluate_of_an_autoencoder(make_vae, digits):
     vae = make_vae(posterior="delta", prior=None)
     result = kvae.evaluation.evaluate(vae, kvae.datasets.Dataset(digits), batch_size=24)
