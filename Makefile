@@ -1,4 +1,4 @@
-# make test    the tests             make slow    the slow ones
+# make test    the tests             make slow    the slow ones (ARGS=tests/kvae: a part of them)
 # make demo    the whole way through, into demo/index.html
 # make web-test  the page for browsers in headless Chromium, where that is installed
 # make lite-test  TFLite and ONNX files of every zoo model, and their gate of quality (minutes)
