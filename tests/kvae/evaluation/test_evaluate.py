@@ -137,7 +137,11 @@ def test_an_autoencoder_has_less(make_vae, data, tmp_path, eagerly):
             evaluation.evaluate(vae, data, **{measure: True})
     with pytest.raises(ValueError, match="Probes"):
         evaluation.evaluate(vae, data, probes=True)
-    # With a prior that is fitted to its codes.
+
+
+@pytest.mark.slow  # Both measures have tests of their own.
+def test_an_autoencoder_with_a_prior_that_is_fitted_to_its_codes(make_vae, data, eagerly):
+    vae = make_vae(posterior="delta", prior=None)
     other = kvae.samplers.GaussianMixture(2).fit(vae, data).model
     result = evaluation.evaluate(other, data, quality=True)
     assert np.isfinite(result["quality"]["frechet_distance"]) and "nll" not in result

@@ -62,7 +62,7 @@ def test_an_untrained_model(make, x, tmp_path):
     np.testing.assert_array_equal(loaded.sample(3), vae.sample(3))
 
 
-@pytest.mark.default("mixed_float16")
+@pytest.mark.default("float32")
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
 def test_a_trained_model_and_its_next_step(make, x, tmp_path, policy, dtype):
     policy(dtype)

@@ -197,8 +197,8 @@ def test_one_sample_is_the_elbo(one_latent, x):
 def test_beta_follows_a_schedule_and_the_logs_show_it(digits, make_vae, tmp_path):
     beta = kvae.schedules.Linear(0.0, 1.0, steps=4)
     vae = make_vae(objective=IWAE(3, beta=beta), optimizer="adam", eager=True)
-    history = vae.fit(digits, batch_size=32, epochs=2, verbose=0).history
-    np.testing.assert_allclose(history["beta"], [0.5, 1.0])
+    history = vae.fit(digits, batch_size=64, epochs=2, verbose=0).history
+    np.testing.assert_allclose(history["beta"], [0.25, 0.5])
     assert {"loss", "elbo", "reconstruction", "kl", "iwae"} <= set(history)
     vae.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -127,6 +127,7 @@ def test_every_variable_of_the_mixture_has_the_gradient_of_the_likelihood(mixtur
         np.testing.assert_allclose(gradient, truth[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow  # Compiled by XLA.
 def test_draws_are_the_same_in_a_graph_and_under_xla(mixture):
     eager = mixture.sample(20, 3)
     for compiled in (False, True):
