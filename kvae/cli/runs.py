@@ -62,6 +62,8 @@ class Run:
             except KeyboardInterrupt:
                 own = self.arguments.data  # The model remembers a data set by its name.
                 words = ["evaluate", str(self.path), *([] if own is None else ["--data", own])]
+                if self.arguments.recipe:  # Whose card is still to be written.
+                    words = self.arguments.argv
                 stopping.say_how_to_go_on(
                     f"the evaluation was stopped. The model is {self.path}; to evaluate it:", words
                 )

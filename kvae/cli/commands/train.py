@@ -271,8 +271,8 @@ def run(arguments) -> int:
     the zoo.
 
     Ctrl-C and SIGTERM let the epoch end, save it with model.keras, and print the command that goes
-    on; a second one stops at once. What is open is chosen by the data, and said before the training
-    begins together with the size of the model.
+    on; a second one stops at once. What the options leave open follows the data. Before it trains,
+    the command says what that is, and how large the model will be.
     """
     if (arguments.distributed or "").isdigit():
         return _launch(arguments)
