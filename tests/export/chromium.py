@@ -143,6 +143,8 @@ class Browser:
             self.problems.append(details.get("exception", {}).get("description", details["text"]))
         elif method == "Log.entryAdded" and values["entry"]["level"] == "error":
             self.problems.append(values["entry"]["text"])
+        elif method == "Runtime.consoleAPICalled" and values["type"] == "error":
+            self.problems.append(" ".join(str(part.get("value")) for part in values["args"]))
 
     def run(self, expression):
         """The value of a JavaScript expression; promises are waited for."""
@@ -164,6 +166,20 @@ class Browser:
     def open(self, address):
         self.call("Page.navigate", url=address)
         self.wait("document.readyState === 'complete'")
+
+    @contextlib.contextmanager
+    def screen(self, width, height, mobile=False):
+        """Gives the page a screen of this size, and its own size again afterwards."""
+        scale = 2 if mobile else 1
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=scale, mobile=mobile,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            self.call("Emulation.clearDeviceMetricsOverride")
+            self.run("scrollTo(0, 0)")
 
     def mouse(self, kind, x, y, buttons=1):
         button = "left" if buttons else "none"

@@ -160,7 +160,7 @@ def test_runtime_is_downloaded_once_and_checked(packages, monkeypatch, tmp_path)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{server.server_port}/")
         files = litert_js.copy(tmp_path)
-        assert litert_js.copy(tmp_path) == files and len(files) == 6
+        assert litert_js.copy(tmp_path) == files and len(files) == 4
         assert asked == [
             f"/@litertjs/{name}/-/{name}-{litert_js.VERSION}.tgz" for name in ("core", "wasm-utils")
         ]

@@ -93,14 +93,27 @@ def test_the_canvas_shows_the_image(browser, settled, model):
     assert (shown[:, 3] == 255).all()
 
 
-def test_seeds_give_the_models_samples(browser, settled, model):
-    browser.run("document.getElementById('seed').value = 7")
-    browser.run("document.getElementById('draw').click()")
+def test_samples_appear_in_their_card_and_are_the_models(browser, settled, model):
+    before = browser.run("page.z")
+    browser.run(
+        "(() => { const seed = document.getElementById('seed'); seed.value = 7;"
+        "seed.dispatchEvent(new Event('change')); })()"
+    )
+    names = "[...document.querySelectorAll('#tiles button')].map((b) => b.textContent)"
+    assert browser.run(names) == [str(seed) for seed in range(7, 19)]
+    assert browser.run("page.z") == before  # Only a choice moves the point.
+    z = np.asarray(model.prior.sample(1, kvae.random.split(kvae.random.as_seed(9))[0]))
+    expected = np.round(255 * np.asarray(model.decode(z))).ravel()
+    seen = (
+        "[...document.querySelectorAll('#tiles canvas')][2].getContext('2d')"
+        ".getImageData(0, 0, 8, 8).data.filter((_, i) => i % 4 === 0)"
+    )
+    browser.wait(f"{seen}.every((v, i) => Math.abs(v - {expected.astype(int).tolist()}[i]) <= 1)")
+    browser.run("document.querySelectorAll('#tiles button')[2].click()")
+    np.testing.assert_array_equal(np.float32(browser.run("page.z")), z[0])
     settled()
-    z = model.prior.sample(1, kvae.random.split(kvae.random.as_seed(7))[0])
-    np.testing.assert_array_equal(np.float32(browser.run("page.z")), np.asarray(z)[0])
     browser.run("document.getElementById('next').click()")
-    assert browser.run("document.getElementById('seed').value") == "8"
+    assert browser.run("document.getElementById('seed').value") == "19"
 
 
 def place(browser):
@@ -284,15 +297,74 @@ def test_a_drawn_line_reaches_the_encoder_and_can_be_cleared(browser, settled):
     browser.run("scrollTo(0, 0)")
 
 
-def test_a_phone_scrolls_down_only_and_takes_touches(browser, settled):
-    browser.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=360,
-        height=740,
-        deviceScaleFactor=2,
-        mobile=True,
+SCREENS = {"phone": (390, 844, True), "laptop": (1280, 900, False)}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("control", ["walk", "sliders", "samples", "own"])
+def test_the_image_stays_in_view_beside_what_moves_it(browser, settled, screen, control):
+    width, height, mobile = SCREENS[screen]
+    with browser.screen(width, height, mobile):
+        browser.run(f"document.getElementById('{control}').scrollIntoView({{ block: 'center' }})")
+        rectangle = (
+            "(() => {{ const r = document.getElementById('{}').getBoundingClientRect();"
+            "return [r.left, r.top, r.right, r.bottom]; }})()"
+        )
+        left, top, right, bottom = browser.run(rectangle.format("image"))
+        assert 0 <= left < right <= width and 0 <= top < bottom <= height
+        assert min(right - left, bottom - top) >= 120
+        # Neither does it hide what is being moved.
+        assert browser.run(
+            "[...document.querySelectorAll('#walk, #sliders label:not([hidden]) input')]"
+            ".some((e) => { const r = e.getBoundingClientRect(); return document.elementFromPoint("
+            "(r.left + r.right) / 2, (r.top + r.bottom) / 2) === e; })"
+        ) or control in ("samples", "own")
+    settled()
+
+
+def test_names_of_classes_do_not_lie_on_each_other(browser):
+    boxes = browser.run("page.view.named.map(({ x, y, width, height }) => [x, y, width, height])")
+    assert len(boxes) == 10
+    # Many in one place, and one near the edge.
+    crowd = [[10, 10, 50, 20]] * 12 + [[395, 395, 50, 20]]
+    given = [dict(zip(("x", "y", "width", "height"), box, strict=True)) for box in crowd]
+    moved = browser.run(
+        f"import('./labels.js').then(({{ apart }}) => apart({given}, 400)"
+        ".map(({ x, y, width, height }) => [x, y, width, height]))"
     )
-    try:
+    for found in (np.array(boxes), np.array(moved)):
+        for i, (x, y, width, height) in enumerate(found):
+            for other in found[i + 1 :]:
+                across, down = abs(x - other[0]), abs(y - other[1])
+                assert across >= (width + other[2]) / 2 - 1 or down >= (height + other[3]) / 2 - 1
+    assert np.all(np.array(moved)[:, :2] >= 0) and np.all(np.array(moved)[:, :2] <= 400)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_empty_frames_have_the_shape_of_the_drawing(browser, screen):
+    with browser.screen(*SCREENS[screen]):
+        browser.run("document.getElementById('clear').click()")
+        sizes = browser.run(
+            "['paper', 'input', 'output'].map((id) => document.getElementById(id))"
+            ".map((e) => [e.clientWidth, e.clientHeight])"
+        )
+    for width, height in sizes:
+        assert width > 100 and abs(width - height) <= 1
+    if screen == "laptop":
+        assert max(np.ptp(sizes, axis=0)) <= 1
+
+
+def test_the_page_says_what_the_model_is_and_writes_numbers_as_people_do(browser, settled):
+    summary = browser.run("document.getElementById('summary').innerText")
+    assert "variational autoencoder" in summary and "8 × 8" in summary
+    browser.run("page.moveTo(page.z.map((_, i) => [-0.001, -1.25, 0][i % 3]))")
+    settled()
+    shown = browser.run("page.sliders.slice(0, 3).map((row) => row.output.textContent)")
+    assert shown == ["0.00", "−1.25", "0.00"]
+
+
+def test_a_phone_scrolls_down_only_and_takes_touches(browser, settled):
+    with browser.screen(360, 740, mobile=True):
         assert browser.run("document.documentElement.scrollWidth") <= 360
         browser.run("document.getElementById('plane').scrollIntoView({ block: 'center' })")
         left, top, width = browser.run(
@@ -306,5 +378,3 @@ def test_a_phone_scrolls_down_only_and_takes_touches(browser, settled):
         browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         np.testing.assert_allclose(place(browser), [0.5 * extent, 0], atol=0.02 * extent)
         settled()
-    finally:
-        browser.call("Emulation.clearDeviceMetricsOverride")

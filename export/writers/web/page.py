@@ -26,6 +26,7 @@ _FILES = (
     "main.js",
     "network.js",
     "latents.js",
+    "labels.js",
     "plane.js",
     "pictures.js",
     "drawing.js",
@@ -46,11 +47,12 @@ def web(
 ) -> pathlib.Path:
     """Writes a static page that runs a model's decoder in the browser, and its encoder.
 
-    Drag over the latent plane and the image follows; draw samples by seed, walk between two points,
-    draw a digit and see it encoded and decoded. The plane is z itself where it has two dimensions,
-    and else the two principal components of the codes of `data`. The page computes on WebGPU, or in
-    WebAssembly where there is none, with LiteRT.js, which is downloaded once into a cache (12 MB)
-    and copied beside the page: the page asks no other host for anything.
+    Drag over the latent plane and the image follows; see samples by their seeds, walk between two
+    points, draw a digit and see it encoded and decoded. The plane is z itself where it has two
+    dimensions, and else the two principal components of the codes of `data`. The page computes on
+    WebGPU, or in WebAssembly where there is none, with LiteRT.js, which is downloaded once into a
+    cache (12 MB) and of which the 10 MB that run are copied beside the page: the page asks no other
+    host for anything.
 
     Any web server can serve the folder, e.g. `python -m http.server -b 127.0.0.1 -d DIRECTORY`. A
     page that is opened as a file cannot load its parts.
@@ -123,7 +125,9 @@ def describe(model, data=None, points: int = 2000) -> dict:
     Returns:
         dict, ready for JSON:
 
+        - `summary`, a sentence that says what the model is;
         - `event_shape`, `latent_dim`, `num_classes` (or `None`), `space` (`"real"` or `"sphere"`);
+        - `class_names` (or `None`), those of the data's labels;
         - `names` of the inputs and outputs of the networks;
         - `plane`, with its `centre` `[latent_dim]`, two orthonormal `axes` and the `extent` that it
           shows around the centre;
@@ -151,9 +155,11 @@ def describe(model, data=None, points: int = 2000) -> dict:
             )
         known = seeds.reshape(-1, model.latent_dim)
     return {
+        "summary": _summary(model),
         "event_shape": [int(size) for size in model.event_shape],
         "latent_dim": int(model.latent_dim),
         "num_classes": int(model.num_classes) if model.conditional else None,
+        "class_names": _class_names(model, data),
         "names": {"latents": latents, "image": image, "label": "label", "mean": _MEAN},
         "space": model.posterior.space,
         "plane": _plane(known),
@@ -169,6 +175,27 @@ def describe(model, data=None, points: int = 2000) -> dict:
         "encoder": _encodes(model),
         "fill": None if data is None else _fill(data.examples[:points]),
     }
+
+
+def _summary(model) -> str:
+    """Says what the model is to someone who has never heard of it."""
+    height, width, channels = model.event_shape
+    kind = "an autoencoder" if model.posterior.deterministic else "a variational autoencoder"
+    given = " and a class" if model.conditional else ""
+    colour = "colour" if channels == 3 else "grey"
+    count = "one number, z," if model.latent_dim == 1 else f"{model.latent_dim} numbers, z,"
+    return (
+        f"This is {kind}. Its decoder turns {count}{given} into a {colour} image of {height} × "
+        f"{width} pixels, here in your browser: move z, and see what it makes of it."
+    )
+
+
+def _class_names(model, data) -> list[str] | None:
+    for source in (model, data):
+        names = getattr(getattr(source, "schema", None), "class_names", ())
+        if names:
+            return list(names)
+    return None
 
 
 def _fill(images) -> float:

@@ -3,20 +3,26 @@
 import { Drawing } from './drawing.js';
 import { between, nearest, placed, Plane } from './latents.js';
 import { Network, start } from './network.js';
-import { show } from './pictures.js';
+import { empty, show } from './pictures.js';
 import { PlaneView } from './plane.js';
 
 const STRIP = 9;
+const TILES = 12;
+const SLIDERS = 16; // Shown before one asks for all.
 const SPOKEN_AFTER = 500; // Milliseconds without a change, for screen readers.
 
 const byId = (id) => document.getElementById(id);
+
+/** A number as people write it: no -0.00, and a minus that is one. */
+const fixed = (value, digits = 2) => value.toFixed(digits).replace(/^-(0\.?0*)$/, '$1').replace('-', '−');
 
 class Page {
   constructor(facts, decoder, encoder) {
     Object.assign(this, { facts, decoder, encoder, label: 0, frames: 0 });
     this.shape = facts.event_shape;
+    document.documentElement.style.setProperty('--aspect', this.shape[1] / this.shape[0]);
     this.plane = new Plane(facts.plane, facts.space);
-    this.view = new PlaneView(byId('plane'), this.plane, facts.points, (u, v) => {
+    this.view = new PlaneView(byId('plane'), this.plane, facts.points, facts.class_names, (u, v) => {
       this.moveTo(this.plane.moved(this.z, u, v));
     });
     this.prepareClasses();
@@ -25,6 +31,8 @@ class Page {
     this.prepareWalk();
     this.prepareDrawing();
     byId('title').textContent = document.title = facts.title;
+    byId('summary').textContent = facts.summary;
+    byId('summary').hidden = false;
     byId('plane-kind').textContent = this.describePlane();
     this.moveTo(placed([...facts.plane.centre], facts.space));
   }
@@ -46,10 +54,10 @@ class Page {
     if (this.b) marks.B = this.plane.project(this.b);
     const at = this.plane.project(z);
     this.view.show(at, marks);
-    byId('place').textContent = `u ${at[0].toFixed(2)}, v ${at[1].toFixed(2)}`;
+    byId('place').textContent = `At ${fixed(at[0])} across, ${fixed(at[1])} up`;
     this.sliders.forEach(({ input, output }, i) => {
       input.value = z[i];
-      output.textContent = z[i].toFixed(2);
+      output.textContent = fixed(z[i]);
     });
     this.wanted = true;
     if (!this.drawing) this.follow();
@@ -90,10 +98,14 @@ class Page {
 
   speak(at) {
     const { points } = this.facts;
-    const near = points?.labels ? points.labels[nearest(points.z, this.z)] : null;
+    const near = points?.labels ? this.className(points.labels[nearest(points.z, this.z)]) : null;
     const like = near === null ? '' : `, nearest to images of class ${near}`;
-    byId('spoken').textContent = `${at.map((value) => value.toFixed(1)).join(', ')}${like}`;
+    byId('spoken').textContent = `${at.map((value) => fixed(value, 1)).join(', ')}${like}`;
     byId('image').setAttribute('aria-label', `Decoded image${like}`);
+  }
+
+  className(label) {
+    return this.facts.class_names?.[label] ?? String(label);
   }
 
   // ---- Controls ----
@@ -101,11 +113,12 @@ class Page {
   prepareClasses() {
     const { num_classes: count } = this.facts;
     if (!count) return;
-    byId('class').append(...Array.from({ length: count }, (_, i) => new Option(i, i)));
+    byId('class').append(...Array.from({ length: count }, (_, i) => new Option(this.className(i), i)));
     byId('class').addEventListener('change', (event) => {
       this.label = Number(event.target.value);
       this.moveTo(this.z);
       this.drawStrip();
+      this.drawTiles();
     });
     byId('class-row').hidden = false;
   }
@@ -119,31 +132,57 @@ class Page {
     byId('samples').hidden = !this.facts.seeds;
     if (!this.facts.seeds) return;
     const seed = byId('seed');
-    seed.max = this.draws().length - 1;
-    const draw = () => {
-      const value = Math.round(Number(seed.value)) || 0;
-      seed.value = Math.max(0, Math.min(Number(seed.max), value));
-      this.moveTo(this.draws()[Number(seed.value)]);
-    };
-    seed.addEventListener('change', draw);
-    byId('draw').addEventListener('click', draw);
-    byId('next').addEventListener('click', () => {
-      seed.value = (Number(seed.value) + 1) % (Number(seed.max) + 1);
-      draw();
+    const count = this.draws().length;
+    seed.max = count - 1;
+    this.tiles = Array.from({ length: Math.min(TILES, count) }, () => {
+      const button = Object.assign(document.createElement('button'), { type: 'button' });
+      const canvas = document.createElement('canvas');
+      const name = document.createElement('span');
+      canvas.classList.add('picture');
+      canvas.setAttribute('aria-hidden', true);
+      button.append(canvas, name);
+      return { button, canvas, name };
     });
+    this.tiles.forEach((tile) => tile.button.addEventListener('click', () => {
+      this.moveTo(this.draws()[tile.seed]);
+    }));
+    byId('tiles').append(...this.tiles.map((tile) => tile.button));
+    const from = (first) => {
+      seed.value = first;
+      this.drawTiles();
+    };
+    seed.addEventListener('change', () => {
+      from(Math.max(0, Math.min(count - 1, Math.round(Number(seed.value)) || 0)));
+    });
+    byId('next').addEventListener('click', () => from((Number(seed.value) + TILES) % count));
+    this.drawTiles();
+  }
+
+  async drawTiles() {
+    if (!this.tiles) return;
+    const draws = this.draws();
+    const first = Number(byId('seed').value);
+    for (const [i, tile] of this.tiles.entries()) {
+      tile.seed = (first + i) % draws.length;
+      tile.name.textContent = tile.seed;
+      tile.button.setAttribute('aria-label', `Sample of seed ${tile.seed}`);
+    }
+    // Each shows what it is when its turn comes, so that the last call wins.
+    for (const tile of this.tiles) show(tile.canvas, await this.decode(this.draws()[tile.seed]), this.shape);
   }
 
   prepareSliders() {
     const { latent_dim: size, spread, plane } = this.facts;
     const order = Array.from({ length: size }, (_, i) => i).sort((i, j) => spread[j] - spread[i]);
-    const rows = order.map((i) => {
+    const rows = order.map((i, rank) => {
       const reach = Math.max(3, Math.abs(plane.centre[i]) + 4 * spread[i]).toFixed(2);
       const label = document.createElement('label');
       const input = Object.assign(document.createElement('input'), {
         type: 'range', min: -reach, max: reach, step: 0.01,
       });
       const output = document.createElement('output');
-      label.append(`z${i + 1}`, input, output);
+      label.append(`z[${i}]`, input, output);
+      label.hidden = rank >= SLIDERS;
       input.addEventListener('input', () => {
         const z = [...this.z];
         z[i] = Number(input.value);
@@ -153,6 +192,13 @@ class Page {
     });
     byId('sliders').append(...rows.map((row) => row.label));
     this.sliders = rows.sort((one, other) => one.i - other.i);
+    const all = byId('all-sliders');
+    all.hidden = size <= SLIDERS;
+    all.textContent = `Show all ${size}`;
+    all.addEventListener('click', () => {
+      rows.forEach((row) => { row.label.hidden = false; });
+      all.hidden = true;
+    });
     byId('sliders-help').textContent = size > 2
       ? 'Those in which the images differ most come first.' : 'The same z, one number at a time.';
   }
@@ -199,14 +245,18 @@ class Page {
   prepareDrawing() {
     byId('own').hidden = !this.encoder;
     if (!this.encoder) return;
+    const clear = () => {
+      for (const id of ['input', 'output']) empty(byId(id), this.shape);
+      byId('error').textContent = '';
+    };
+    clear();
     const drawing = new Drawing(byId('paper'), this.shape, this.facts.fill, (image) => {
       this.drawn = image;
       if (!this.encoding) this.encode();
     }, (name) => { byId('error').textContent = `(${name} is no picture)`; });
     byId('clear').addEventListener('click', () => {
       drawing.clear();
-      for (const id of ['input', 'output']) byId(id).width = byId(id).width; // Empties it.
-      byId('error').textContent = '';
+      clear();
     });
     byId('file').addEventListener('change', (event) => {
       const [file] = event.target.files;

@@ -6,9 +6,16 @@ const FAST = 8; // Milliseconds: half a frame. A graphics driver in software tak
 
 let last = Promise.resolve(); // The runtime does one thing at a time.
 
+/** The runtime writes all it has to say as errors; what is none of them is for those who debug. */
+function tell(text) {
+  const level = /^(INFO|WARNING|[IW]\d{4} )/.test(text) ? 'debug' : 'error';
+  console[level](text);
+}
+
 /** Loads the runtime; returns the accelerators to try, the best first. */
 export async function start(wish) {
-  await loadLiteRt('litert/');
+  self.Module = { print: tell, printErr: tell }; // Where the runtime's loader looks for it.
+  await loadLiteRt('litert/litert_wasm_compat_internal.js');
   const found = getWebGpuDevice() ? ['webgpu', 'wasm'] : ['wasm'];
   return found.includes(wish) ? [wish] : found;
 }

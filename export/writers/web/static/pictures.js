@@ -14,6 +14,11 @@ export function show(canvas, image, [height, width, channels]) {
   canvas.getContext('2d').putImageData(picture, 0, 0);
 }
 
+/** Empties a canvas, and gives it the size of an image that will come. */
+export function empty(canvas, [height, width]) {
+  Object.assign(canvas, { width, height });
+}
+
 /** Reads a canvas as an image [height, width, channels]. */
 export function read(canvas, channels) {
   const { width, height } = canvas;

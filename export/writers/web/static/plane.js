@@ -1,5 +1,7 @@
 // The latent plane: a map of the test set, and a point that pointer and keyboard move.
 
+import { apart } from './labels.js';
+
 const STEP = 1 / 40; // Of the plane's half width, for each key stroke.
 const COARSE = 5;
 
@@ -14,10 +16,11 @@ export class PlaneView {
    * @param canvas the element.
    * @param plane a Plane.
    * @param points {z, labels} or null: what the map shows.
+   * @param names of the classes, or null for their numbers.
    * @param move called with (u, v) when the user moves the point.
    */
-  constructor(canvas, plane, points, move) {
-    Object.assign(this, { canvas, plane, move, at: [0, 0], marks: {} });
+  constructor(canvas, plane, points, names, move) {
+    Object.assign(this, { canvas, plane, names, move, at: [0, 0], marks: {} });
     this.labels = points?.labels ?? null;
     this.dots = (points?.z ?? []).map((z) => plane.project(z));
     this.classes = this.labels ? Math.max(...this.labels) + 1 : 0;
@@ -105,13 +108,20 @@ export class PlaneView {
     context.lineWidth = 4 * scale;
     context.strokeStyle = style.getPropertyValue('--paper');
     const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+    const boxes = [];
     for (let label = 0; label < this.classes; label++) {
       const own = this.dots.filter((_, index) => this.labels[index] === label);
       if (!own.length) continue;
-      const place = this.pixel([median(own.map((d) => d[0])), median(own.map((d) => d[1]))], size);
+      const text = this.names?.[label] ?? String(label);
+      const [x, y] = this.pixel([median(own.map((d) => d[0])), median(own.map((d) => d[1]))], size);
+      const width = context.measureText(text).width + 6 * scale;
+      boxes.push({ label, text, x, y, width, height: 20 * scale });
+    }
+    this.named = apart(boxes, size); // In pixels of the map, for tests too.
+    for (const { label, text, x, y } of this.named) {
       context.fillStyle = colour(label, this.classes);
-      context.strokeText(label, ...place);
-      context.fillText(label, ...place);
+      context.strokeText(text, x, y);
+      context.fillText(text, x, y);
     }
   }
 
