@@ -52,9 +52,11 @@ def load(name: str) -> "VAE":
         return hub.load(name)
     found = cards.shipped(name)
     path = weights.find(found)
+    from kvae import datasets
     from zoo.building import build  # TensorFlow, which cards do without.
 
     model = build(found.architecture, **found.arguments)
     model.load_weights(path)
+    model.schema = datasets.info(found.dataset["name"]).schema
     model.compile()
     return model

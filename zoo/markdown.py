@@ -114,6 +114,9 @@ def _training(card: Card) -> str:
             f" in batches of {recipe['batch_size']}, {recipe['optimizer']}",
             f" at {recipe['learning_rate']:g}",
             f", {_start(card)}" if card.starts_from else "",
+            f", then the prior fitted to the codes (`{recipe['sampler']}`)"
+            if "sampler" in recipe
+            else "",
             f", {_time(card)} on {card.cost['machine']}" if card.trained else "",
         )
     )

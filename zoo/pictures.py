@@ -15,7 +15,7 @@ def samples(vae: VAE) -> Image.Image:
     """Draws two rows of samples from the prior, for a conditional model a column for each class."""
     cols = _columns(vae)
     label = np.tile(np.arange(cols) % vae.num_classes, 2) if vae.conditional else None
-    return _draw(np.asarray(vae.sample(2 * cols, seed=0, label=label)), cols)
+    return _draw(vae, np.asarray(vae.sample(2 * cols, seed=0, label=label)), cols)
 
 
 def reconstructions(vae: VAE, data) -> Image.Image:
@@ -23,7 +23,7 @@ def reconstructions(vae: VAE, data) -> Image.Image:
     cols = _columns(vae)
     batch = next(iter(data.batches(cols)))
     x = np.asarray(batch[0] if isinstance(batch, tuple) else batch)  # Noisy, if so trained.
-    return _draw(np.concatenate([x, vae.reconstruct(x)]), cols)
+    return _draw(vae, np.concatenate([x, vae.reconstruct(x)]), cols)
 
 
 def save(picture: Image.Image, path, **facts: str) -> None:
@@ -39,14 +39,16 @@ def _columns(vae) -> int:
     return 12 if checked.event_kind(vae.event_shape) in ("image", "volume") else 4
 
 
-def _draw(events: np.ndarray, cols: int) -> Image.Image:
+def _draw(vae: VAE, events: np.ndarray, cols: int) -> Image.Image:
     kind = checked.event_kind(events.shape[1:])
     if kind == "volume":
         kind, events = "image", grid.middle(events)
     if kind == "image":
         return Image.fromarray(grid.thumbnail(events, cols))
-    figure = style.styled(grid.draw_grid)(events, len(events) // cols, cols).finish("", "", None)
+    columns = checked.column_names(vae, None)
+    drawn = style.styled(grid.draw_grid)(events, len(events) // cols, cols, columns=columns)
+    figure = drawn.finish("", "", None)
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     picture.thumbnail((grid.THUMBNAIL, grid.THUMBNAIL))
-    return picture
+    return picture.quantize(64)  # A third of the size: lines and words have few colours.

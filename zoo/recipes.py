@@ -62,6 +62,9 @@ class Recipe:
             weights; `None` is the ELBO of a VAE, whatever its loss weights, and else the loss.
         initial_weights: str or `None`. The card whose weights the training starts from; weights
             that only the new model has keep their own start.
+        sampler: str or `None`. The sampler of `kvae.samplers` that fits the prior of `arguments` to
+            the codes of the training data, once the training, with the prior that the architecture
+            has by default, has ended.
         compile: mapping. Further arguments of `compile`: XLA and several steps in each call.
         seed: int. Seeds the initial weights, the order of the data and all noise.
         num_samples: int. Importance samples of the card's NLL.
@@ -83,6 +86,7 @@ class Recipe:
     initial_from_data: bool = False
     monitor: str | None = None
     initial_weights: str | None = None
+    sampler: str | None = None
     compile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     num_samples: int = 1000

@@ -28,6 +28,7 @@ __all__ = [
     "identity",
     "measure",
     "publish",
+    "refitted",
     "start_from",
     "test_data",
     "train",
@@ -45,7 +46,8 @@ _IDENTITY = (
     "monitor",
     "seed",
 )
-_STARTS = ("initial_from_data", "initial_weights")  # A card names those that a recipe has.
+# What few recipes have, and the cards of those name.
+_RARE = ("initial_from_data", "initial_weights", "sampler")
 
 
 def data_of(recipe: Recipe, split: str):
@@ -135,6 +137,8 @@ def train(
     settings = dict(recipe.arguments)
     if recipe.initial_from_data:
         settings["initial"] = data
+    if recipe.sampler is not None:
+        del settings["prior"]
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         model = _built(recipe, settings)
         if recipe.initial_weights is not None:
@@ -160,7 +164,20 @@ def train(
         callbacks=callbacks,
         verbose=verbose,
     )
+    if recipe.sampler is not None:
+        model = refitted(recipe, model, data)
     return model, trained
+
+
+def refitted(recipe: Recipe, model: kvae.VAE, data) -> kvae.VAE:
+    """Returns a trained model with the prior that the recipe's sampler fits to its codes of `data`.
+
+    Samples are unlike the data where the aggregate posterior is unlike the prior, as it is after a
+    long training on few images.
+    """
+    fitted = kvae.samplers.get(recipe.sampler).fit(model, data, seed=recipe.seed).model
+    fitted.schema = model.schema
+    return fitted
 
 
 def _built(recipe: Recipe, settings: dict) -> kvae.VAE:
@@ -343,7 +360,7 @@ def _untrained(recipe: Recipe, model) -> Card:
             "schedule": f"half cosine to {recipe.final_rate} of the start",
             "warmup_epochs": recipe.warmup_epochs,
             "noise": recipe.noise,
-            **{name: getattr(recipe, name) for name in _STARTS if getattr(recipe, name)},
+            **{name: getattr(recipe, name) for name in _RARE if getattr(recipe, name)},
         },
         cost={"parameters": model.count_params()},
         metrics={},

@@ -107,7 +107,8 @@ class Report:
             found[key] = best, sorted({*sizes, row.batch})
         return list(found.values())
 
-    def __str__(self) -> str:
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Returns the titles of the columns and the cells of the rows, one for all batch sizes."""
         titles = ("signature", "output", "batch", "max error", "allowed", "runtime", "")
         cells = [
             (
@@ -121,12 +122,21 @@ class Report:
             )
             for row, sizes in self._merged()
         ]
+        return titles, cells
+
+    @property
+    def headline(self) -> str:
+        """The file or folder, its precision and the verdict, in one line."""
+        return f"{self.path} ({self.precision}): {self._verdict}"
+
+    def __str__(self) -> str:
+        titles, cells = self.table()
         widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in (titles, *cells)
         ]
-        return "\n".join([f"{self.path} ({self.precision}): {self._verdict}", *lines])
+        return "\n".join([self.headline, *lines])
 
     def __repr__(self) -> str:
         return f"<Report {self.path}: {self._verdict}, {len(self.rows)} rows>"

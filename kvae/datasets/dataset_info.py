@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from kvae.datasets.schema import Column, Schema
+
 __all__ = ["SPLITS", "DatasetInfo"]
 
 SPLITS = ("train", "validation", "test")
@@ -25,6 +27,8 @@ class DatasetInfo:
         reference: str. What to cite.
         files: tuple of str. The files below `KVAE_DATA_DIR`; empty where none are needed.
         downloadable: bool. Whether Keras can download the files.
+        class_names: tuple of str. What the labels stand for, where they are not digits.
+        columns: tuple of `kvae.datasets.Column`. Those of a table.
         dtype: str. How the examples are stored: `"uint8"` for intensities, `"float32"` for other
             numbers.
     """
@@ -42,7 +46,16 @@ class DatasetInfo:
     reference: str = "not stated"
     files: tuple[str, ...] = ()
     downloadable: bool = False
+    class_names: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
     dtype: str = "uint8"
+
+    @property
+    def schema(self) -> Schema | None:
+        """The names of the classes and the columns, or `None` where there are none."""
+        if not (self.class_names or self.columns):
+            return None
+        return Schema(self.name, class_names=self.class_names, columns=self.columns)
 
     @property
     def splits(self) -> dict[str, int]:

@@ -160,7 +160,7 @@ def load(
         raise unknown_name("split", split, SPLITS)
     x, labels = _arrays(named, files.data_dir())[split]
     # Views of read-only arrays: NumPy refuses to make them writeable again.
-    return Dataset(
+    data = Dataset(
         x.view(),
         None if labels is None else labels.view(),
         name=name,
@@ -168,6 +168,8 @@ def load(
         binarize=binarize,
         seed=seed,
     )
+    data.schema = named.facts.schema
+    return data
 
 
 @functools.cache

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kvae.datasets import kinds
 
-__all__ = ["as_events", "class_name", "decode", "encode", "event_kind", "finite", "given"]
+__all__ = [
+    "as_events",
+    "class_name",
+    "column_names",
+    "decode",
+    "encode",
+    "event_kind",
+    "finite",
+    "given",
+]
 
 KINDS = ("image", "volume", "signal", "table")
 
@@ -79,6 +89,22 @@ def given(vae: Any, x: Any, label: Any = None, rows: int = 0) -> tuple:
     if own is not None or label is None:
         return (own,)
     return (np.full(rows, label) if np.ndim(label) == 0 else np.asarray(label),)
+
+
+def column_names(vae: Any, columns: Sequence[str] | None) -> list[str]:
+    """Returns names for the columns of a table's model: those given, its data's, or none at all.
+
+    Raises:
+        ValueError: if there are more or fewer names than columns.
+    """
+    if columns is None:
+        known = getattr(getattr(vae, "schema", None), "columns", ())
+        return [column.name for column in known]
+    if len(vae.event_shape) != 1 or len(columns) != vae.event_shape[0]:
+        raise ValueError(
+            f"`columns` has {len(columns)} names, and events have the shape {vae.event_shape}."
+        )
+    return [str(name) for name in columns]
 
 
 def encode(vae: Any, x: np.ndarray, *label: Any) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvae.plots import style
+from kvae.plots import panels, style
 from kvae.plots.checked import event_kind
 from kvae.utils import arguments
 
@@ -33,8 +33,6 @@ __all__ = [
 _WIDTH, _HEIGHT, _CELL = 1200, 960, 160
 # The width of a picture without words, in pixels.
 THUMBNAIL = 720
-# More variables than this are drawn as a line: bars would be thinner than their gaps.
-_MOST_BARS = 40
 
 
 def tile(
@@ -116,6 +114,11 @@ def value_bounds(values: np.ndarray, decoded: bool) -> tuple[float, float]:
     return low, high
 
 
+def gap_of(side: int) -> int:
+    """Returns the pixels between images of which the longer side has `side` pixels."""
+    return max(2, round(side / 14))
+
+
 def middle(volumes: np.ndarray) -> np.ndarray:
     """Returns the middle slice of volumes [n, d, h, w, c], images [n, h, w, c]."""
     return volumes[:, volumes.shape[1] // 2]
@@ -141,7 +144,7 @@ def as_images(events: np.ndarray) -> np.ndarray:
     return events
 
 
-def thumbnail(events: np.ndarray, cols: int, *, width: int = THUMBNAIL, gap: int = 2) -> np.ndarray:
+def thumbnail(events: np.ndarray, cols: int, *, width: int = THUMBNAIL) -> np.ndarray:
     """Returns a bare picture of images, without axes and words, as 8-bit grey levels or colours.
 
     Args:
@@ -149,7 +152,6 @@ def thumbnail(events: np.ndarray, cols: int, *, width: int = THUMBNAIL, gap: int
         cols: int. Images in a row.
         width: int. Pixels that the picture may be wide; images are enlarged by a whole number, and
             never made smaller. Defaults to 720.
-        gap: int. White pixels between images. Defaults to 2.
 
     Returns:
         uint8 array [height, width] or [height, width, 3 or 4].
@@ -161,9 +163,12 @@ def thumbnail(events: np.ndarray, cols: int, *, width: int = THUMBNAIL, gap: int
     low, high = value_bounds(events, decoded=True)
     unit = np.clip((as_images(events) - low) / max(high - low, 1e-12), 0, 1)
     unit = unit[..., 0] if unit.shape[3:] == (1,) else unit
-    scale = max(1, ((width + gap) // cols - gap) // unit.shape[2])
+    sides = unit.shape[1:3]
+    scale = max(1, width // (cols * sides[1]))
+    while scale > 1 and scale * cols * sides[1] + (cols - 1) * gap_of(scale * max(sides)) > width:
+        scale -= 1
     large = np.round(unit * 255).astype(np.uint8).repeat(scale, axis=1).repeat(scale, axis=2)
-    return tile(large, -(-len(large) // cols), cols, gap)
+    return tile(large, -(-len(large) // cols), cols, gap_of(scale * max(sides)))
 
 
 @dataclasses.dataclass
@@ -176,6 +181,7 @@ class Grid:
     tops: np.ndarray
     cell: tuple[int, int]
     note: str = ""
+    margin: float = 0.0  # The pixels at the left that the names of a table's columns take.
 
     @property
     def size(self) -> tuple[int, int]:
@@ -186,6 +192,7 @@ class Grid:
         """Writes labels beside the rows `at` (all rows by default)."""
         centres = self.tops + self.cell[0] / 2
         self.ax.set_yticks(centres if at is None else centres[list(at)], labels)
+        self.ax.tick_params(axis="y", pad=5 + self.margin * 72 / self.figure.dpi)
 
     def label_cols(self, labels: Sequence[str], at: Sequence[int] | None = None) -> None:
         """Writes labels under the columns `at` (all columns by default)."""
@@ -225,10 +232,11 @@ def draw_grid(
     cols: int,
     *,
     kind: str | None = None,
-    gap: int = 1,
+    gap: int | None = None,
     value_range: tuple[float, float] | None = None,
     reference: np.ndarray | None = None,
     breaks: Sequence[int] = (),
+    columns: Sequence[str] = (),
 ) -> Grid:
     """Draws events [n, *event] row by row.
 
@@ -237,27 +245,31 @@ def draw_grid(
         rows: int. Number of rows.
         cols: int. Number of columns.
         kind: str. "image", "volume", "signal" or "table". Defaults to `None`: by the event's shape.
-        gap: int. Pixels between images.
+        gap: int. Pixels between images. Defaults to `None`: in proportion to the images.
         value_range: (low, high) drawn as black and white, or the ends of a signal's axis.
         reference: array of events. Sets the range (the originals, say); defaults to `events`.
         breaks: columns before which a wider gap is left.
+        columns: names of a table's columns. Defaults to `()`: their numbers.
     """
-    gap = arguments.whole("gap", gap, 0)
+    gap = None if gap is None else arguments.whole("gap", gap, 0)
     kind = event_kind(events.shape[1:], kind)
     if value_range is not None:
         low, high = map(float, value_range)
         if not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(f"`value_range` is (low, high) with low < high, not {value_range!r}.")
     pictures = kind in ("image", "volume")
+    bars = kind == "table" and events.shape[1] <= panels.MOST_BARS
     if pictures:
         images = as_images(events)
         height, width = images.shape[1:3]
         scale = min(_CELL // max(height, width), _WIDTH // (cols * width))
         scale = max(1, min(scale, _HEIGHT // (rows * height)))
         cell = (height * scale, width * scale)
+        gap = gap_of(max(cell)) if gap is None else gap
     else:
         cell_width = int(np.clip(_WIDTH // cols, 56, 200))
-        cell, gap = (max(40, int(0.66 * cell_width)), cell_width), max(gap, 6)
+        tall = panels.height_of_bars(events.shape[1], rows) if bars else int(0.66 * cell_width)
+        cell, gap = (max(40, tall), cell_width), max(gap or 0, 6)
     extra = np.array([sum(b <= col for b in breaks) for col in range(cols)]) * max(12, 3 * gap)
     lefts = np.arange(cols) * (cell[1] + gap) + extra
     tops = np.arange(rows) * (cell[0] + gap)
@@ -276,18 +288,22 @@ def draw_grid(
         _draw_images(grid, unit[..., 0] if unit.shape[3:] == (1,) else unit, rows, gap, breaks)
     else:
         shown = events if reference is None else np.concatenate([reference, events])
-        bars = kind == "table" and events.shape[1] <= _MOST_BARS
         low, high = value_range or (float(shown.min()), float(shown.max()))
         if bars and value_range is None:
             low, high = min(low, 0.0), max(high, 0.0)
-        _draw_lines(grid, events, low, high, bars)
-        steps = "variables" if kind == "table" else "steps"
+        at = np.arange(len(events))
+        corners = lefts[at % cols], tops[at // cols]
+        draw = panels.draw_bars if bars else panels.draw_lines
+        draw(ax, events, *corners, cell, (low, high))
+        steps = "columns" if kind == "table" else "steps"
         channels = f" of {events.shape[2]} channels" if events.shape[2:] > (1,) else ""
         ends = f"{style.number(low, 3)} to {style.number(high, 3)}"
         grid.note = f"each panel: {events.shape[1]} {steps}{channels}, values {ends}"
     ax.set(xlim=(0, grid.size[1]), ylim=(grid.size[0], 0), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, pad=5)
+    if bars:
+        grid.margin = panels.name_columns(ax, columns, events.shape[1], tops, cell)
     return grid
 
 
@@ -311,46 +327,3 @@ def _draw_images(grid: Grid, unit: np.ndarray, rows: int, gap: int, breaks: Sequ
             aspect="auto",
             extent=(left, left + picture.shape[1], picture.shape[0], 0),
         )
-
-
-def _draw_lines(grid: Grid, events: np.ndarray, low: float, high: float, bars: bool) -> None:
-    """Draws each event [t] or [t, c] as lines (or bars) in a frame; all share one y axis."""
-    from matplotlib.collections import LineCollection, PolyCollection
-
-    height, width = grid.cell
-    inset = 5.0
-    values = events[..., None] if events.ndim == 2 else events
-    n, steps, channels = values.shape
-    cols = len(grid.lefts)
-    left = grid.lefts[np.arange(n) % cols][:, None]
-    top = grid.tops[np.arange(n) // cols][:, None]
-    span = max(high - low, 1e-12)
-    y = top[..., None] + inset + (height - 2 * inset) * (high - np.clip(values, low, high)) / span
-    frames = [
-        [(a, b), (a + width, b), (a + width, b + height), (a, b + height)]
-        for a, b in zip(left[:, 0], top[:, 0], strict=True)
-    ]
-    ax = grid.ax
-    ax.add_collection(
-        PolyCollection(frames, facecolors="white", edgecolors=style.FAINT, linewidths=0.8)
-    )
-    zero = top[:, 0] + inset + (height - 2 * inset) * (high - np.clip(0.0, low, high)) / span
-    if low < 0 < high or bars:
-        across = [[(a, b), (a + width, b)] for a, b in zip(left[:, 0], zero, strict=True)]
-        ax.add_collection(LineCollection(across, colors=style.FAINT, linewidths=0.8))
-    if bars:
-        pitch = (width - 2 * inset) / steps
-        x = left + inset + pitch * (np.arange(steps) + 0.12)
-        corners = [
-            [(a, base), (a, b), (a + 0.76 * pitch, b), (a + 0.76 * pitch, base)]
-            for xs, ys, base in zip(x, y[..., 0], zero, strict=True)
-            for a, b in zip(xs, ys, strict=True)
-        ]
-        ax.add_collection(PolyCollection(corners, facecolors=style.TRAIN, linewidths=0))
-        return
-    x = left + inset + (width - 2 * inset) * np.linspace(0, 1, steps)
-    for channel in range(channels):
-        colour = style.TRAIN if channels == 1 else style.PALETTE[channel % len(style.PALETTE)]
-        lines = np.stack([x, y[..., channel]], axis=-1)
-        marker = {"capstyle": "round"} if steps > 1 else {}
-        ax.add_collection(LineCollection(lines, colors=colour, linewidths=1.0, **marker))

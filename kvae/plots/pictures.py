@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from kvae.utils import arguments
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# The rows of a table that stand beside each other: all have the names of the columns at the left.
+_PANELS = 20
+
 __all__ = ["interpolation", "reconstructions", "samples", "slices"]
 
 
@@ -25,9 +29,10 @@ def reconstructions(
     n: int = 10,
     path: str | os.PathLike | None = None,
     *,
-    gap: int = 1,
+    gap: int | None = None,
     kind: str | None = None,
     value_range: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
     title: str = "Reconstructions",
 ) -> Figure:
     """Draws the first `n` examples above their reconstructions through the posterior mean.
@@ -38,11 +43,13 @@ def reconstructions(
             examples; uint8 means values / 255.
         n: int. How many are drawn, at most m. Defaults to 10.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
-        gap: int. Pixels between images. Defaults to 1.
+        gap: int. Pixels between images. Defaults to `None`: a fourteenth of their size.
         kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
             the event's shape.
         value_range: (low, high). Black and white, or the ends of a signal's axis. Defaults to
             `None`: [0, 1] or [-1, 1] where the values fit it, else their range.
+        columns: names of a table's columns. Defaults to `None`: those of the data that the model
+            was trained on, where it knows them, else their numbers.
         title: str. The figure's title.
 
     Returns:
@@ -62,7 +69,16 @@ def reconstructions(
     label = [None if values is None else values[:n] for values in checked.given(vae, x)]
     x = checked.as_events(vae, x)[:n]
     events = np.concatenate([x, checked.finite(vae.reconstruct(x, *label), "reconstruct(x)")])
-    grid = draw_grid(events, 2, len(x), kind=kind, gap=gap, value_range=value_range, reference=x)
+    grid = draw_grid(
+        events,
+        2,
+        len(x),
+        kind=kind,
+        gap=gap,
+        value_range=value_range,
+        reference=x,
+        columns=checked.column_names(vae, columns),
+    )
     grid.label_rows(["original", "reconstruction"])
     way = "their codes" if vae.prior is None else "the mean of q(z | x)"
     return grid.finish(title, f"decoded from {way}", path)
@@ -76,7 +92,7 @@ def slices(
     path: str | os.PathLike | None = None,
     *,
     cols: int = 12,
-    gap: int = 1,
+    gap: int | None = None,
     value_range: tuple[float, float] | None = None,
     title: str = "Slices",
 ) -> Figure:
@@ -89,7 +105,7 @@ def slices(
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         cols: int. Slices of each, at most d, evenly spaced from the first to the last. Defaults to
             12.
-        gap: int. Pixels between slices.
+        gap: int. Pixels between slices. Defaults to `None`: a fourteenth of their size.
         value_range: (low, high). As in `reconstructions`.
         title: str. The figure's title.
 
@@ -134,9 +150,10 @@ def samples(
     temperature: float = 1.0,
     label: int | None = None,
     cols: int | None = None,
-    gap: int = 1,
+    gap: int | None = None,
     kind: str | None = None,
     value_range: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
     title: str = "Prior samples",
 ) -> Figure:
     """Draws `n` samples of the model: z from the prior, then the mean of (or a draw from) p(x | z).
@@ -152,11 +169,15 @@ def samples(
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         temperature: float. Scales the prior's noise. Defaults to 1.
         label: int. The one class to draw, of a conditional model. Defaults to `None`: each.
-        cols: int. Columns. Defaults to `None`: as square as `n` allows.
-        gap: int. Pixels between images, 0 for none. Defaults to 1.
+        cols: int. Columns. Defaults to `None`: as square as `n` allows, or 20 rows of a table
+            beside each other.
+        gap: int. Pixels between images, 0 for none. Defaults to `None`: a fourteenth of their
+            size.
         kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
             the event's shape.
         value_range: (low, high). As in `reconstructions`.
+        columns: names of a table's columns. Defaults to `None`: those of the data that the model
+            was trained on, where it knows them, else their numbers.
         title: str. The figure's title.
 
     Returns:
@@ -179,7 +200,8 @@ def samples(
     settings = {"seed": seed, "output": output, **extra}
     classes = getattr(vae, "num_classes", None) if label is None else None
     if classes is None:
-        rows, cols = rectangle(n, cols)
+        table = checked.event_kind(vae.event_shape, kind) == "table"
+        rows, cols = rectangle(n, min(n, _PANELS) if table and cols is None else cols)
         settings.update({} if label is None else {"label": label})
         events = vae.sample(n, **settings)
     else:
@@ -188,7 +210,15 @@ def samples(
         n = rows * cols
         events = np.concatenate([vae.sample(cols, label=k, **settings) for k in range(classes)])
     events = checked.finite(events, "sample(n)")
-    grid = draw_grid(events, rows, cols, kind=kind, gap=gap, value_range=value_range)
+    grid = draw_grid(
+        events,
+        rows,
+        cols,
+        kind=kind,
+        gap=gap,
+        value_range=value_range,
+        columns=checked.column_names(vae, columns),
+    )
     if classes is not None:
         grid.label_rows([checked.class_name(vae, k) for k in range(classes)])
     what = {"mean": "means of", "mode": "modes of"}.get(output, "draws from")
@@ -212,9 +242,10 @@ def interpolation(
     *,
     method: str = "linear",
     label: Any = None,
-    gap: int = 1,
+    gap: int | None = None,
     kind: str | None = None,
     value_range: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
     title: str = "Interpolation",
 ) -> Figure:
     """Draws the decoded way between pairs of examples, a row for each pair.
@@ -232,10 +263,12 @@ def interpolation(
             Gaussian prior of many dimensions has its mass. Defaults to "linear".
         label: int, or ints [r]. The class in which each row of a conditional model is decoded.
             Defaults to `None`: that of the `Dataset` where it starts.
-        gap: int. Pixels between images. Defaults to 1.
+        gap: int. Pixels between images. Defaults to `None`: a fourteenth of their size.
         kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
             the event's shape.
         value_range: (low, high). As in `reconstructions`.
+        columns: names of a table's columns. Defaults to `None`: those of the data that the model
+            was trained on, where it knows them, else their numbers.
         title: str. The figure's title.
 
     Returns:
@@ -287,6 +320,7 @@ def interpolation(
         kind=kind,
         gap=gap,
         value_range=value_range,
+        columns=checked.column_names(vae, columns),
         reference=np.concatenate([start, end]),
         breaks=(1, steps + 1),
     )

@@ -134,7 +134,7 @@ def posterior_map(
     classes, names = np.zeros(len(means), int), [""]
     if labels is not None:
         values, classes = np.unique(labels, return_inverse=True)
-        names = [str(value) for value in values]
+        names = [checked.class_name(vae, value, x) for value in values]
         if len(names) > len(style.PALETTE):
             raise ValueError(f"{len(names)} classes are more than the ten colours: merge some.")
     figure = style.new_figure(12.4, 6.2)

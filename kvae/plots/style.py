@@ -54,6 +54,7 @@ _STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,  # Names of classes and columns are no formulas.
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "axes.facecolor": "white",

@@ -69,6 +69,7 @@ def manifold(
     gap: int = 0,
     kind: str | None = None,
     value_range: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
     title: str = "Latent manifold",
 ) -> Figure:
     """Draws the decoder's means on an n x n grid of Gaussian quantiles.
@@ -91,6 +92,7 @@ def manifold(
         kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
             the event's shape.
         value_range: (low, high). As in `reconstructions`.
+        columns: names of a table's columns. As in `reconstructions`.
         title: str. The figure's title.
 
     Returns:
@@ -149,7 +151,15 @@ def manifold(
         z[:, :, dims[1]] = axes[1][::-1, None]
     codes = z.reshape(rows * n, latent_dim).astype("float32")
     decoded = checked.decode(vae, codes, *checked.given(vae, None, label, len(codes)))
-    picture = draw_grid(decoded, rows, n, kind=kind, gap=gap, value_range=value_range)
+    picture = draw_grid(
+        decoded,
+        rows,
+        n,
+        kind=kind,
+        gap=gap,
+        value_range=value_range,
+        columns=checked.column_names(vae, columns),
+    )
 
     shown = _spread(n, picture.cell[1], 54)
     picture.label_cols([_hundredths(axes[0][i]) for i in shown], shown)

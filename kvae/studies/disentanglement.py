@@ -144,12 +144,15 @@ def _spread(values, digits: int) -> str:
 def _pictures(lab, rows) -> None:
     _plot(lab, rows)
     best = max(rows, key=lambda row: row.scores["mig"])
+    walks, still = _walks(lab, best.run)
+    names = ", ".join(name.partition(" ")[0] for name in still)
+    left_out = f"; left out, since they change no pixel by a tenth: {names}" if still else ""
     lab.draw_rows(
         "walks.png",
-        _walks(lab, best.run),
-        "One latent at a time",
+        walks,
+        "One latent at a time, first what changes the image most",
         f"{best.method}, seed {best.seed}, which has the largest MIG; from −2 to 2, the other "
-        "latents those of a test image; the latents in the order of their KL",
+        f"latents those of a test image{left_out}",
     )
     lab.report.images(
         ("scores.png", "Each training's scores"),
@@ -157,22 +160,35 @@ def _pictures(lab, rows) -> None:
     )
 
 
-def _walks(lab, run) -> dict:
+def _walks(lab, run) -> tuple[dict, list[str]]:
+    """Returns the walks that change the image, and the names of the latents that do not."""
     params = run.vae.encode(lab.data("test", None).examples[:1000])
     kl = kl_per_dimension(run.vae, {name: np.asarray(part) for name, part in params.items()})
     start = np.asarray(run.vae.posterior.mean(params))[0]
-    rows = {}
-    for dim in np.argsort(-kl, kind="stable"):
+    walks = {}
+    for dim in range(len(start)):
         z = np.tile(start, (_WALK, 1))
         z[:, dim] = np.linspace(-2.0, 2.0, _WALK)
-        rows[f"z[{dim}] {kl[dim]:.1f} nats"] = run.vae.decode(z.astype("float32"))
-    return rows
+        walks[f"z[{dim}] {kl[dim]:.1f} nats"] = np.asarray(run.vae.decode(z.astype("float32")))
+    return by_change(walks)
+
+
+def by_change(walks: dict) -> tuple[dict, list[str]]:
+    """Returns the walks `[steps, *event]` of latents, first the one that changes the image most.
+
+    Returns:
+        `(walks, still)`; those in `still` are left out, since they change no pixel by a tenth.
+    """
+    changes = {name: np.ptp(walk, axis=0) for name, walk in walks.items()}
+    order = sorted(walks, key=lambda name: -changes[name].mean())
+    still = [name for name in order[1:] if changes[name].max() < 0.1]
+    return {name: walks[name] for name in order if name not in still}, sorted(still)
 
 
 def _plot(lab, rows) -> None:
     @style.styled
     def draw(path):
-        figure = style.new_figure(9.0, 3.2)
+        figure = style.new_figure(9.0, 3.5)
         methods = list(METHODS)
         for axes, name in zip(figure.subplots(1, len(_SHOWN)), _SHOWN, strict=True):
             for row in rows:
@@ -183,6 +199,8 @@ def _plot(lab, rows) -> None:
             axes.grid(axis="x")
             if name != _SHOWN[0]:
                 axes.set_yticklabels([])
+        title = "Scores of each training, a dot for each seed; further right is better"
+        figure.suptitle(title, x=0.13 / 9.0, ha="left", weight="bold", fontsize=11)
         style.save(figure, path)
 
     with lab.drawing("scores.png") as path:

@@ -17,19 +17,22 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ebf2; --soft: #a3acbd; --line: #343b4a;
   --paper: #14171f; --card: #1d222d; --accent: #8db1ff; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 60rem; background: var(--paper);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 66rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
 h1 { font-size: 1.9rem; margin: 0 0 .25rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; }
 p { max-width: 46rem; } .lead { color: var(--soft); margin-top: 0; }
 figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .9rem; }
-img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
+img { max-width: 100%; max-height: 85vh; background: #fff; border: 1px solid var(--line);
   border-radius: .4rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .75rem 0; }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); text-align: left;
-  font-variant-numeric: tabular-nums; } th { color: var(--soft); font-weight: 600; }
-pre { background: var(--card); padding: .75rem 1rem; border-radius: .4rem; overflow-x: auto;
-  font-size: .9rem; } code { font-family: ui-monospace, Menlo, Consolas, monospace; }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem; }
+  vertical-align: top; font-variant-numeric: tabular-nums; }
+th { color: var(--soft); font-weight: 600; }
+pre { background: var(--card); padding: .75rem 1rem; border-radius: .4rem; font-size: .9rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+code { font-family: ui-monospace, Menlo, Consolas, monospace; }
+@media (max-width: 40rem) { body { padding: 1rem .6rem; } th, td { font-size: .68rem;
+  padding-right: .25rem; } }
 """
 
 
@@ -97,7 +100,7 @@ class Page:
         self._blocks.append(("items", texts))
 
     def images(self, *pictures: tuple[str, str]) -> None:
-        """Adds pictures side by side, each as `(path relative to the page, caption)`."""
+        """Adds pictures, each as `(path relative to the page, caption)`."""
         self._blocks.append(("images", pictures))
 
     def drawing(self, path):
@@ -154,21 +157,25 @@ class Page:
 
 def _html_images(*pictures) -> str:
     figures = [
-        f'<figure><img src="{html.escape(path)}" alt="{html.escape(caption)}">'
+        # As large as the page, and whole at a click: words in a picture are small.
+        f'<figure><a href="{html.escape(path)}"><img src="{html.escape(path)}" '
+        f'alt="{html.escape(caption)}"></a>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         for path, caption in pictures
     ]
-    return f'<div class="row">{"".join(figures)}</div>'
+    return "".join(figures)
 
 
 def _html_table(columns, rows) -> str:
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+
+    def row_of(cells):  # Long names may be broken, so that a phone shows whole rows.
+        found = (html.escape(cell).replace("_", "_<wbr>") for cell in cells)
+        return f"<tr>{''.join(f'<td>{cell}</td>' for cell in found)}</tr>"
+
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<tbody>{''.join(map(row_of, rows))}</tbody></table></div>"
     )
 
 

@@ -17,6 +17,7 @@ from kvae.evaluation import annealed_log_prob
 from kvae.utils import io
 from zoo import cards, markdown, training, weights
 from zoo.building import RECIPES
+from zoo.recipes import Recipe, config
 
 MODELS = zoo.list_models()
 VAES = [name for name in MODELS if "nll" in zoo.card(name).metrics]
@@ -302,3 +303,25 @@ def test_a_recipe_of_sprites(tmp_path, monkeypatch):
         f"FactorVAE score {score:.3f}"
     )
     assert "NLL" in markdown.facts(card) and "MIG" in card.headline
+
+
+def test_a_recipes_sampler_fits_the_prior_of_the_card(tmp_path):
+    arguments = {"event_shape": (8, 8, 1), "latent_dim": 2, "hidden": (8,)}
+    arguments["prior"] = config(kvae.priors.GaussianMixture(covariance="full", name="prior"))
+    recipe = Recipe(
+        "dense_vae.fitted",
+        "digits",
+        arguments,
+        epochs=1,
+        sampler="gaussian_mixture",
+    )
+    model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0, limit=128)
+    codes = kvae.samplers.aggregate_codes(model, training.data_of(recipe, "train")[:128])
+    normal = kvae.priors.StandardNormal(latent_dim=2)
+    fits = [np.mean(prior.log_prob(np.float32(codes))) for prior in (model.prior, normal)]
+    assert fits[0] > fits[1] + 0.1
+    card = training.publish(recipe, model, checkpoint, {}, tmp_path)
+    assert card.recipe["sampler"] == "gaussian_mixture"
+    again = zoo.build(card.architecture, **card.arguments)
+    again.load_weights(tmp_path / "weights" / card.weights["file"])
+    np.testing.assert_array_equal(again.sample(3, seed=0), model.sample(3, seed=0))

@@ -91,10 +91,12 @@ recipe(
         "latent_dim": 10,
         "filters": (16, 32),
         "hidden": 128,
+        "prior": config(kvae.priors.GaussianMixture(covariance="full", name="prior")),
         "likelihood": config(kvae.likelihoods.Gaussian("global", 0.1, name="likelihood")),
     },
     epochs=300,
     batch_size=100,
+    sampler="gaussian_mixture",
     num_samples=1000,
     paper=AEVB,
 )

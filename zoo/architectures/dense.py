@@ -85,10 +85,12 @@ recipe(
         "event_shape": (28, 20, 1),
         "latent_dim": 10,
         "hidden": (200,),
+        "prior": config(kvae.priors.GaussianMixture(covariance="full", name="prior")),
         "likelihood": config(kvae.likelihoods.Gaussian("global", 0.1, name="likelihood")),
     },
     epochs=600,
     batch_size=100,
+    sampler="gaussian_mixture",
     num_samples=5000,
     paper=AEVB,
 )

@@ -191,11 +191,10 @@ def _summary(model) -> str:
 
 
 def _class_names(model, data) -> list[str] | None:
-    for source in (model, data):
-        names = getattr(getattr(source, "schema", None), "class_names", ())
-        if names:
-            return list(names)
-    return None
+    known = [source.schema for source in (data, model) if source is not None]
+    return next(
+        (list(schema.class_names) for schema in known if schema and schema.class_names), None
+    )
 
 
 def _fill(images) -> float:

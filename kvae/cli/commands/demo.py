@@ -43,7 +43,7 @@ def run(arguments) -> int:
 
     report = Page(
         "kvae: from model.fit to a served decoder",
-        "Everything on this page was made by `kvae demo` on this machine.",
+        "Everything on this page was made by kvae demo, on this machine.",
     )
     ok = True
     steps = (_train, _pretrained, _exports)
@@ -169,13 +169,14 @@ def _exports(arguments, folder, report) -> bool:
     report.heading("3. Exported, and run outside the Python that wrote it")
     for result in reports:
         say(result)
-        report.code(str(result))
+        report.text(result.headline)
+        report.table(*result.table())
     report.text(
         "Serve the first with TensorFlow Serving, which listens on every interface of the machine; "
         "run the second on a phone:"
     )
     report.code(
-        f"tensorflow_model_server --rest_api_port=8501 --model_name=mnist "
-        f"--model_base_path=$PWD/{folder}/serving/{PRETRAINED}"
+        "tensorflow_model_server --rest_api_port=8501 --model_name=mnist \\\n"
+        f"  --model_base_path=$PWD/{folder}/serving/{PRETRAINED}"
     )
     return all(result.ok for result in reports)

@@ -6,7 +6,27 @@ import numpy as np
 
 from kvae.datasets.dataset_info import DatasetInfo
 from kvae.datasets.registry import register
+from kvae.datasets.schema import Column
 from kvae.datasets.splits import PERMUTED, Splits, split_by_permutation
+
+_MEASURED = (
+    "radius",
+    "texture",
+    "perimeter",
+    "area",
+    "smoothness",
+    "compactness",
+    "concavity",
+    "concave points",
+    "symmetry",
+    "fractal dimension",
+)
+# As scikit-learn calls them: of each measurement the mean, its error and the worst of a sample.
+_COLUMNS = (
+    *(f"mean {name}" for name in _MEASURED),
+    *(f"{name} error" for name in _MEASURED),
+    *(f"worst {name}" for name in _MEASURED),
+)
 
 
 @register(
@@ -22,6 +42,8 @@ from kvae.datasets.splits import PERMUTED, Splits, split_by_permutation
     source="https://archive.ics.uci.edu/dataset/17",
     reference="W. Wolberg, W. Street, O. Mangasarian, Breast cancer Wisconsin "
     "(diagnostic), UCI machine learning repository, 1995",
+    class_names=("malignant", "benign"),
+    columns=(*(Column(name, "gaussian") for name in _COLUMNS), Column("benign", "bernoulli")),
     dtype="float32",
 )
 def read_breast_cancer(info: DatasetInfo, folder: pathlib.Path | None) -> Splits:

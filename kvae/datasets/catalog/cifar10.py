@@ -21,6 +21,18 @@ from kvae.datasets.splits import LAST_5000, Splits, hold_out_the_last
     source="https://www.cs.toronto.edu/~kriz/cifar.html",
     reference="A. Krizhevsky, Learning multiple layers of features from tiny images, "
     "technical report, University of Toronto, 2009",
+    class_names=(
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
     files=("cifar10.npz",),
     downloadable=True,
 )

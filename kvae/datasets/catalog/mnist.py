@@ -46,6 +46,18 @@ def _files(folder: str) -> tuple[str, ...]:
     source="https://github.com/zalandoresearch/fashion-mnist",
     reference="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a novel image dataset for "
     "benchmarking machine learning algorithms, arXiv:1708.07747, 2017",
+    class_names=(
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
     files=_files("fashion_mnist"),
     downloadable=True,
 )

@@ -21,6 +21,7 @@ from kvae.datasets.splits import PERMUTED, Splits, split_by_permutation
     license="Apache-2.0",
     source="kvae.datasets",
     reference="this library",
+    class_names=("sine", "square", "sawtooth"),
     dtype="float32",
 )
 def read_signals(info: DatasetInfo, folder: pathlib.Path | None) -> Splits:

@@ -71,6 +71,20 @@ def test_a_thumbnail_is_the_enlarged_images_alone():
         grid.thumbnail(np.zeros((2, 4, 4, 4, 1)), 2)
 
 
+@pytest.mark.parametrize(("side", "n"), [(8, 100), (8, 4), (28, 100), (28, 4)])
+def test_gaps_grow_with_the_images(make_linear, side, n, tmp_path):
+    """White everywhere, so that neighbours could merge: the share of the gap is what is seen."""
+    vae = make_linear((side, side, 1))
+    vae.weights[:] = 0
+    figure = plots.samples(vae, n=n, path=tmp_path / "s.png")
+    line = pixels(figure, tmp_path / "s.png")[0]
+    gap, images = (line == 255).sum(), (line != 255).sum()
+    assert 0.05 < (gap / (n**0.5 - 1)) / (images / n**0.5) < 0.1
+    thumbnail = grid.thumbnail(np.zeros((12, side, side, 1)), 12)
+    assert 0.05 < (thumbnail[0] == 255).sum() / 11 / ((thumbnail[0] == 0).sum() / 12) < 0.1
+    assert thumbnail.shape[1] <= grid.THUMBNAIL
+
+
 def test_rectangle_holds_every_cell_without_an_empty_row():
     for n in range(1, 130):
         rows, cols = grid.rectangle(n)
@@ -193,13 +207,13 @@ def test_every_kind_of_event_can_be_drawn(shape, tmp_path, make_linear):
 def test_of_volumes_the_middle_slice_is_drawn_and_slices_in_a_montage(make_linear):
     vae = make_linear((5, 4, 3, 1))
     x, _ = vae.codes(4)
-    figure = plots.reconstructions(vae, x, n=2)
+    figure = plots.reconstructions(vae, x, n=2, gap=1)
     assert "the middle slice, 3 of 5" in figure.axes[0].texts[0].get_text()
     (drawn,) = figure.axes[0].images
     picture = drawn.get_array()
     assert picture.shape[0] % 4 == 1  # Two rows and a gap of a pixel, enlarged by a whole number.
     np.testing.assert_allclose(picture[0, 0], x[0, 2, 0, 0, 0], atol=1e-6)
-    figure = plots.slices(vae, x, n=2, cols=3)
+    figure = plots.slices(vae, x, n=2, cols=3, gap=1)
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels == ["1", "3", "5"] and len(figure.axes[0].get_yticklabels()) == 4
     picture = figure.axes[0].images[0].get_array()
@@ -227,6 +241,58 @@ def test_signals_are_lines_through_their_values(make_linear):
     values = (heights.max() - heights) / np.ptp(heights)
     truth = x[0, :, 1]
     np.testing.assert_allclose(values, (truth - truth.min()) / np.ptp(truth), atol=1e-5)
+
+
+def bars(ax):
+    """The first and the last x of each bar and its middle y, panel by panel."""
+    corners = [path.vertices for c in ax.collections for path in c.get_paths()]
+    found = [v for v in corners if len(v) == 5 and np.ptp(v[:, 1]) < 15]
+    return np.array([(v[0, 0], v[1, 0], v[:4, 1].mean()) for v in found])
+
+
+def test_rows_of_a_table_are_bars_with_the_names_of_their_columns(make_linear):
+    vae = make_linear((3,))
+    x = np.float32([[0.5, -1.0, 2.0], [1.0, 1.0, 0.0]])
+    vae.reconstruct = lambda x: x
+    figure = plots.reconstructions(vae, x, columns=["age", "$ a $ month", "n" * 50])
+    (ax,) = figure.axes
+    found = bars(ax).reshape(4, 3, 3)
+    length = found[..., 1] - found[..., 0]
+    np.testing.assert_allclose(length / length[0, 2], np.tile(x / 2, (2, 1)), atol=1e-6)
+    # Each name is as high as its bar, once for a row of panels, and beside the row's own label.
+    names = ax.texts[:6]
+    assert [name.get_text() for name in names[:2]] == ["age", "$ a $ month"]
+    assert names[2].get_text() == "n" * 29 + "…"
+    heights = [name.get_position()[1] for name in names]
+    np.testing.assert_allclose(heights, [*found[0, :, 2], *found[2, :, 2]], atol=1e-6)
+    renderer = figure.canvas.get_renderer()
+    left = min(name.get_window_extent(renderer).x0 for name in names)
+    rows = ax.get_yticklabels()
+    assert [row.get_text() for row in rows] == ["original", "reconstruction"]
+    assert max(row.get_window_extent(renderer).x1 for row in rows) <= left
+    with pytest.raises(ValueError, match=r"`columns` has 2 names, .*\(3,\)"):
+        plots.samples(vae, columns=["a", "b"])
+
+
+def test_names_are_those_of_the_data_that_the_model_knows(make_linear):
+    from kvae.datasets.schema import Column, Schema
+
+    vae = make_linear((2,))
+    columns = (Column("age", "gaussian"), Column("height", "gaussian"))
+    (ax,) = plots.samples(vae, n=1).axes
+    assert [text.get_text() for text in ax.texts[:2]] == ["x[0]", "x[1]"]
+    vae.schema = Schema(columns=columns, class_names=("cats", "dogs"))
+    (ax,) = plots.samples(vae, n=1).axes
+    assert [text.get_text() for text in ax.texts[:2]] == ["age", "height"]
+    x, _ = vae.codes(6)
+    figure = plots.latent_scatter(vae, x, np.arange(6) % 2)
+    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["cats", "dogs"]
+
+
+def test_a_table_of_many_rows_leaves_the_names_out_rather_than_grow(make_linear):
+    figure = plots.manifold(make_linear((40,)), n=15)
+    assert figure.get_size_inches()[1] * figure.dpi < 3000
+    assert not [text for text in figure.axes[0].texts if "x[" in text.get_text()]
 
 
 def test_flat_images_are_drawn_as_squares_on_request(make_linear):

@@ -127,7 +127,7 @@ def test_reconstructions_takes_uint8_and_datasets(make_linear):
 def test_interpolation_is_linear_between_the_codes_and_ends_with_the_originals(make_linear):
     vae = make_linear()
     x, z = vae.codes(4)
-    (ax,) = plots.interpolation(vae, x[:2], x[2:], steps=5).axes
+    (ax,) = plots.interpolation(vae, x[:2], x[2:], steps=5, gap=1).axes
     walked = vae.decoded[-1].reshape(2, 5, 2)
     for k, t in enumerate([0, 0.25, 0.5, 0.75, 1]):
         np.testing.assert_allclose(walked[:, k], (1 - t) * z[:2] + t * z[2:], atol=1e-4)

@@ -6,7 +6,7 @@ import scipy.stats
 
 from kvae import cli, studies
 from kvae.evaluation.disentanglement import SCORES
-from kvae.studies.disentanglement import METHODS, gap
+from kvae.studies.disentanglement import METHODS, by_change, gap
 
 
 @pytest.mark.slow
@@ -40,6 +40,20 @@ def test_the_error_of_a_gap_is_that_of_welch():
     found = gap(first, second)
     welch = scipy.stats.ttest_ind(first, second, equal_var=False)
     assert found.value / found.error == pytest.approx(welch.statistic)
+
+
+def test_walks_are_in_the_order_of_what_changes_and_equal_rows_are_left_out():
+    steps = np.linspace(0, 1, 5)[:, None, None]
+    walks = {
+        name: np.ones((1, 4, 4)) * size * steps
+        for name, size in zip("abcd", (0, 0.3, 0.05, 1), strict=True)
+    }
+    shown, still = by_change(walks)
+    assert list(shown) == ["d", "b"] and still == ["a", "c"]
+    np.testing.assert_array_equal(shown["b"], walks["b"])
+    # Where nothing changes, one row says so.
+    shown, still = by_change({"a": walks["a"], "c": walks["a"]})
+    assert list(shown) == ["a"] and still == ["c"]
 
 
 def test_each_study_knows_its_data(tmp_path, capsys):

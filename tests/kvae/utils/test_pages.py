@@ -11,17 +11,19 @@ from kvae.utils.pages import Page
 class Reader(html.parser.HTMLParser):
     """Collects the texts of a page by tag, and checks that tags nest."""
 
-    VOID = {"meta", "img"}
+    VOID = {"meta", "img", "wbr"}
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.texts, self.images = [], [], []
+        self.open, self.texts, self.images, self.links = [], [], [], []
         self.feed(page)
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
         if tag not in self.VOID:
             self.open.append(tag)
+        if tag == "a":
+            self.links.append(dict(attributes)["href"])
         if tag == "img":
             self.images.append(dict(attributes))
 
@@ -45,6 +47,7 @@ def test_page(tmp_path):
     cells = [text for tag, text in page.texts if tag in ("th", "td")]
     assert cells == ["name", "nats", "<script>", "1.5", "elbo", "-90"]
     assert page.images[0] == {"src": "a.png", "alt": 'a "quoted" caption'}
+    assert page.links == ["a.png", "b.png"]  # A click shows a picture whole.
     assert ("code", "x < y") in page.texts
     # One file and its pictures: nothing is fetched from anywhere.
     assert "http" not in path.read_text()
