@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from export import example_inputs, half_precision
 from export.files import meta_graph, warmup
 from export.files.versions import METADATA, checksums, versions
-from export.signatures import WARMUP_BATCH_SIZES, Call, Signature, TensorInfo, left_out
+from export.signatures import INPUTS, WARMUP_BATCH_SIZES, Call, Signature, TensorInfo, left_out
 from export.writers import metadata
 from export.writers.register import FORMATS, Format
 from kvae.utils import io
@@ -174,10 +174,20 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
                 "inputs": tensors(item.inputs),
                 "optional": list(item.optional),
                 "outputs": tensors(item.outputs),
+                "limits": _limits(item.inputs),
             }
             for name, item in found.items()
         },
         "left_out": left_out(model),
+    }
+
+
+def _limits(inputs) -> dict[str, dict]:
+    """Returns what a request may give for each number, beyond which it is refused."""
+    known = {name: item for name in inputs if (item := INPUTS.get(name)) and item.rule}
+    return {
+        name: {"smallest": item.smallest, "largest": item.largest, "default": item.default}
+        for name, item in known.items()
     }
 
 

@@ -74,28 +74,21 @@ class Run:
         return 0
 
     def _train(self):
-        import keras
-
         from zoo import training
 
         recipe, arguments = self.recipe, self.arguments
-
-        class Bar(keras.callbacks.Callback):
-            def on_epoch_end(self, epoch, logs=None):
-                shown = logs.get("val_loss", logs["loss"])
-                update(epoch + 1, f"{recipe.name}: loss {logs['loss']:.3f}, validation {shown:.3f}")
 
         def begin(model, data, validation):
             self.model = model
             if self.chief:
                 announce(recipe, model, data, validation)
 
-        with common.progress(f"training {recipe.name}", recipe.epochs) as update:
+        with common.progress(f"training {recipe.name}", recipe.epochs, "epoch") as update:
             return training.train(
                 recipe,
                 self.directory,
                 verbose=0,
-                callbacks=[Bar()],
+                callbacks=[common.epochs(update)],
                 limit=arguments.limit,
                 strategy=self.strategy,
                 every_seconds=arguments.checkpoint_seconds,

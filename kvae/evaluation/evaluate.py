@@ -85,12 +85,12 @@ def evaluate(
         name: str or `None`. What to call the model. Defaults to `None`: its own name.
 
     Returns:
-        `Evaluation`, a mapping. `elbo`, `reconstruction` and `kl` in nats per example (β = 1). For
-        a VAE also `nll`, the dict of `LogProb.summary`; not for vector-quantized codes, of which
-        all importance samples give the ELBO. For an autoencoder `mse` and, with a Bernoulli
-        likelihood, `bce_per_pixel` and its `bce_standard_error` over the examples, all at the
-        code's reconstruction. The dicts `latents`, `quality`, `probes` and `rate_distortion` are
-        there when they were asked for.
+        `Evaluation`, a mapping. `elbo`, `reconstruction` and `kl` in nats per example (β = 1); of
+        an autoencoder, which has no prior, `reconstruction` alone. For a VAE also `nll`, the dict
+        of `LogProb.summary`; not for vector-quantized codes, of which all importance samples give
+        the ELBO. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel` and its
+        `bce_standard_error` over the examples, all at the code's reconstruction. The dicts
+        `latents`, `quality`, `probes` and `rate_distortion` are there when they were asked for.
 
     Raises:
         ValueError: for probes without labels or without `train`, and for the reasons of the single
@@ -111,7 +111,9 @@ def evaluate(
     if probes and not (train is not None and train.has_labels and data.has_labels):
         raise ValueError("Probes learn the labels of `train` and are tested on those of `data`.")
     terms = mean_terms(model, data, batch_size=batch_size, seed=seed)
-    values = {key: terms[key] for key in ("elbo", "reconstruction", "kl")}
+    # An autoencoder has no prior, of which the other two are.
+    kept = ("elbo", "reconstruction", "kl") if model.prior is not None else ("reconstruction",)
+    values = {key: terms[key] for key in kept}
     pixels = int(np.prod(data.event_shape))
     log_prob, summary, samples, parts = None, None, None, []
     if not model.posterior.deterministic:

@@ -35,7 +35,13 @@ class Objective(Part):
         raise NotImplementedError
 
     def metric_names(self) -> tuple[str, ...]:
-        """Returns the keys of the dict of `terms` that the logs show, `loss` first."""
+        """Returns the keys of the dict of `terms` that the logs show, `loss` first.
+
+        An autoencoder, which has no prior, has neither an `elbo` nor a `kl` to show.
+        """
+        vae = self._vae()
+        if vae is not None and vae.prior is None:
+            return ("loss", "reconstruction")
         return ("loss", "elbo", "reconstruction", "kl")
 
     def update(self, vae, x, target, terms, seed) -> None:

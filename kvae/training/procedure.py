@@ -220,7 +220,7 @@ def _fit_schedule(optimizer, model, left: int) -> None:
     """Lets the learning rate fall until the last step, where earlier epochs had more steps."""
     rate = optimizer._learning_rate
     if isinstance(rate, schedules.CosineDecay):
-        rate.decay_steps = max(rate.decay_steps, int(model.optimizer.iterations) + left)
+        rate.decay_steps = max(rate.decay_steps, int(model.optimizer.iterations.numpy()) + left)
 
 
 def _warm_up(model, steps: int) -> None:

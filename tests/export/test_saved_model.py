@@ -138,6 +138,8 @@ def test_metadata_describes_the_signatures(dense_path):
         "temperature": {"dtype": "float32", "shape": [None]},
     }
     assert generate["optional"] == ["temperature"] and content["left_out"] == {}
+    limits = content["signatures"]["interpolate"]["limits"]
+    assert limits == {"steps": {"smallest": 1, "largest": 64, "default": 8}}
     assert generate["outputs"]["image"] == {"dtype": "float32", "shape": [None, 8, 8, 1]}
 
 

@@ -35,7 +35,7 @@ def warn_of_unseeded_weights(vae) -> None:
 
     Weights that were loaded, or that have been trained, are known.
     """
-    if vae.weights_are_known or int(vae.optimizer.iterations):
+    if vae.weights_are_known or int(vae.optimizer.iterations.numpy()):
         return
     unseeded = [layer.name for layer in keras_internals.unseeded_layers(vae)]
     if not unseeded:
@@ -91,7 +91,7 @@ def warn_of_monitors(vae, callbacks, steps: int | None) -> None:
     ]
     if not watching:
         return
-    first = int(vae.optimizer.iterations)
+    first = int(vae.optimizer.iterations.numpy())
     looks = np.linspace(first, first + steps, _LOOKS) if steps else [first, schedules.LAST_STEP]
     changes = []
     for name, value in vae.objective.scheduled().items():
