@@ -1,5 +1,6 @@
 """The command line as a user meets it: output, files, exit status, errors."""
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import export
 import kvae
 import zoo
+from export.writers.register import FORMATS
 from kvae import cli
 from kvae.cli import main
 from kvae.cli.commands import demo, train
@@ -261,6 +264,7 @@ def test_only_a_bernoulli_gets_zeros_and_ones(likelihood, binarize):
     assert train._recipe(parse([*arguments, "--binarize", "static"])).binarize == "static"
 
 
+@pytest.mark.slow  # As tests/zoo/test_untrained.py does of another one.
 def test_train_a_recipe_makes_a_card(capsys, folder):
     arguments = ["train", "--recipe", AUTOENCODER, "--epochs", "1", "-o", "run"]
     output(capsys, *arguments)
@@ -291,6 +295,25 @@ def test_export_as_int8_and_verify_a_saved_model(capsys):
     assert json.loads(output(capsys, "verify", "serving/x/1", "--model", VAE, "--json"))["ok"]
 
 
+def test_what_is_said_of_a_repository_reaches_its_writer(capsys, monkeypatch):
+    known = FORMATS["repository"]
+    assert known.write is export.publish
+    given = {}
+
+    def write(model, path, **options):
+        given.update(options, path=path, parameters=model.count_params())
+        return export.Publication(pathlib.Path(path, "models", VAE, "3"), 3, (1,), None)
+
+    monkeypatch.setitem(FORMATS._things, "repository", dataclasses.replace(known, write=write))
+    arguments = ["--format", "repository", "site", "--keep", "2", "--preprocessing", "png"]
+    text = output(capsys, "export", VAE, *arguments, "--no-verify")
+    assert f"published site/models/{VAE}/3\nremoved version 1\nsite/README.md says" in text
+    options = {"name": VAE, "keep": 2, "preprocessing": "png", "fit": "stretch", "verify": False}
+    cost = zoo.card(VAE).cost["parameters"]
+    assert given == {**options, "path": "site", "parameters": cost}
+
+
+@pytest.mark.slow
 def test_export_a_repository(capsys, folder):
     arguments = ["--format", "repository", "site", "--keep", "2", "--preprocessing", "png"]
     published = json.loads(output(capsys, "export", VAE, *arguments, "--no-verify", "--json"))

@@ -38,11 +38,19 @@ SLOW = (
     "export.",
     "kvae.callbacks.",
     "kvae.datasets.catalog.sprites.",
+    "kvae.datasets.dataset.",
+    "kvae.datasets.folders.",
     "kvae.datasets.image_folder.",
+    "kvae.datasets.shards.",
     "kvae.evaluation.",
+    "kvae.plots.curves.",
+    "kvae.plots.posteriors.",
+    "kvae.plots.results.",
+    "kvae.priors.class_conditional.",
     "kvae.priors.two_stage.",
     "kvae.samplers.flow.",
     "kvae.samplers.two_stage.",
+    "kvae.samplers.uniform_sphere.",
     "kvae.testing.",
     "kvae.training.",
 )
@@ -54,8 +62,9 @@ def examples():
             yield from ((name, example) for example in docstring.examples)
 
 
-def is_slow(name: str) -> bool:
-    return name.startswith(SLOW)
+def is_slow(name: str, example: str) -> bool:
+    """Checks whether an example is left to `make slow`: a training traces a graph for seconds."""
+    return name.startswith(SLOW) or ".fit(" in example
 
 
 class Sharing(dict):
@@ -146,6 +155,9 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "faces").mkdir()
     for index in range(12):
         Image.new("L", (70, 80), index).save(tmp_path / f"faces/{index}.png")
+    for index, name in enumerate(("cats", "dogs") * 6):
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (70, 80), (index, 0, 0)).save(tmp_path / f"photos/{name}/{index}.png")
     (tmp_path / "mnist").mkdir()
     header = struct.pack(">HBB3I", 0, 8, 3, 5, 28, 28)
     (tmp_path / "mnist/t10k-images-idx3-ubyte.gz").write_bytes(
@@ -159,7 +171,9 @@ def folder(tmp_path, monkeypatch):
         return fit(self, *arguments, steps_per_epoch=steps, **options)
 
     monkeypatch.setattr(kvae.VAE, "fit", short)
-    registers = [(register, dict(register._things)) for register in (ARCHITECTURES, RECIPES)]
+    kinds = (kvae.likelihoods, kvae.objectives, kvae.posteriors, kvae.priors, kvae.flows)
+    registers = (ARCHITECTURES, RECIPES, *(kind.REGISTER for kind in kinds))
+    registers = [(register, dict(register._things)) for register in registers]
     yield tmp_path
     for register, things in registers:  # Examples register some of their own.
         register._things.clear()
@@ -181,9 +195,9 @@ def check(chosen):
 
 
 def test_quick_examples_run(folder):
-    check([one for one in examples() if not is_slow(one[0])])
+    check([one for one in examples() if not is_slow(*one)])
 
 
 @pytest.mark.slow
 def test_slow_examples_run(folder):
-    check([one for one in examples() if is_slow(one[0])])
+    check([one for one in examples() if is_slow(*one)])

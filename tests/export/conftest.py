@@ -3,6 +3,7 @@ of them in a repository, served for development.
 """
 
 import http.client
+import importlib
 import json
 import os
 import pathlib
@@ -21,6 +22,7 @@ from keras import layers
 import export
 import kvae
 from export.graphs import endpoints
+from export.runtimes import child
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -99,6 +101,37 @@ def copy_of():
         return write
 
     return copying
+
+
+# The runtimes that a default test runs in its own process, which spares it the start of another.
+_HERE = {f"export.runtimes.{name}" for name in ("c_api", "litert", "onnx_runtime", "open_vino")}
+_default = pytest.StashKey()
+
+
+def pytest_runtest_setup(item):
+    """Slow tests, and those that ask for `processes`, have each runtime in a process of its own."""
+    slow = item.get_closest_marker("slow") is not None
+    item.session.stash[_default] = not slow and "processes" not in item.fixturenames
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """For tests of what a process of its own keeps apart."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtimes_in_this_process(request):
+    in_a_process = child._run
+
+    def run(module, folder, timeout):
+        if module not in _HERE or not request.session.stash[_default]:
+            return in_a_process(module, folder, timeout)
+        child.serve([str(folder)], importlib.import_module(module)._open)
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child, "_run", run)
+        yield
 
 
 def start(path, *arguments):

@@ -13,7 +13,7 @@ DEVELOPMENT = ("--backend", "development", "--port", "0")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, processes):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     for name in ("file", "x.tflite", "x.onnx", "x.keras"):
@@ -58,7 +58,7 @@ def error(capfd, *arguments):
         (["export", VAE, "-f", "web", "-o", "file"], "file is a file, not a folder"),
         (["export", VAE, "-f", "repository", "-o", "file"], "file is a file, not a folder"),
         (["export", VAE, "-f", "tflite", "-o", "/proc/x/y"], "folder that you may write to"),
-        (["verify", "nowhere"], "There is no nowhere. Export the model first"),
+        (["verify", "nowhere"], "There is no nowhere. Check the path"),
         (["verify", "empty"], "empty holds neither a SavedModel nor versions"),
         (["verify", "broken"], "is damaged or was cut off: it does not parse"),
         (["verify", "x.keras"], "Export it first, with `kvae export x.keras`"),
@@ -95,9 +95,9 @@ def test_a_port_or_a_host_that_is_not_to_be_had(folder, dense_path, capfd, monke
             for option in "--port", "--grpc-port":
                 ports = {"--port": "0", "--grpc-port": "0", option: port}
                 words = [word for pair in ports.items() for word in pair] + ["--host", "0.0.0.0"]
-                assert f"another one with {option}." in error(capfd, "serve", "no.model", *words)
-        # Before a model is looked for, loaded and exported.
-        text = error(capfd, "serve", "no.model", "--backend", "development", "--port", port)
+                assert f"another one with {option}." in error(capfd, "serve", VAE, *words)
+        # Before a model is loaded and exported.
+        text = error(capfd, "serve", VAE, "--backend", "development", "--port", port)
         assert f"Port {port} is taken. Choose another one with --port" in text
     text = error(capfd, "serve", models, *DEVELOPMENT, "--no-grpc", "--host", "203.0.113.1")
     assert "Cannot listen at 203.0.113.1:0 (" in text and "with --host" in text

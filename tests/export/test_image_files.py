@@ -1,6 +1,7 @@
 """One reading of image files: what a model trains on is what its exported graph is served."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image, ImageOps
 
 import export
 import kvae
+from export.files import meta_graph
 from export.runtimes import child
 from export.signatures import Call
 from kvae.datasets import decoding
@@ -194,9 +196,11 @@ def test_what_is_no_image_is_an_error_of_the_graph():
             decode(content)
 
 
-@pytest.mark.slow
 def test_a_server_takes_both_kinds_and_refuses_others(dense, tmp_path):
     path = export.saved_model(dense, tmp_path / "m", preprocessing="png", signatures=["embed"])
+    content = json.loads((path / "assets.extra" / "kvae.json").read_text())
+    assert content["preprocessing"] == "png"
+    assert meta_graph.read_signatures(path)["embed"].inputs["image_bytes"].dtype == "string"
     wanted = dense.encode(
         np.stack([decoding.decode_image(FILES[name], (8, 8, 1)) for name in ("RGBA", "JPEG")]) / 255
     )

@@ -33,7 +33,7 @@ def autoencoder_path(autoencoder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answer(dense_path, images):
+def answer(dense_path, images, processes):
     """The dense model's signatures in the C++ runtime, all asked in one go."""
     z = np.random.default_rng(1).normal(size=(5, 2)).astype("float32")
     calls = [
@@ -143,7 +143,6 @@ def test_metadata_describes_the_signatures(dense_path):
     assert generate["outputs"]["image"] == {"dtype": "float32", "shape": [None, 8, 8, 1]}
 
 
-@pytest.mark.slow
 def test_our_reading_of_the_signatures_agrees_with_tensorflow(dense_path):
     loaded = tf.saved_model.load(str(dense_path)).signatures
     ours = meta_graph.read_signatures(dense_path)

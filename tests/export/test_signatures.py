@@ -36,13 +36,11 @@ def test_the_score_is_the_known_likelihood(linear_gaussian, tmp_path):
     np.testing.assert_allclose(exact["effective_sample_size"], 33, rtol=1e-4)
 
     widen = 0.7
-    path = export.saved_model(
-        linear_gaussian.vae(widen=widen), tmp_path / "wide", signatures=["score"]
-    )
-    few, many = run(
-        path,
-        ("score", {"image": x, "seed": seed, "num_samples": np.array([1, 2, 16, 17, 40])}),
-        ("score", {"image": x, "seed": seed, "num_samples": np.full(5, 1000)}),
+    wide = endpoints.endpoints(linear_gaussian.vae(widen=widen), signatures=["score"])["score"]
+    score = tf.function(wide.function, autograph=False, input_signature=wide.inputs)
+    few, many = (
+        {name: array.numpy() for name, array in score(x, seed, np.asarray(count)).items()}
+        for count in ([1, 2, 16, 17, 40], [1000] * 5)
     )
     gap = 2 * 0.5 * (np.exp(widen) - 1 - widen)  # KL(q ‖ p(z|x)) of two latents.
     # The ELBO of 1000 samples; one sample's log p(x|z) has a deviation of about 1.
@@ -197,7 +195,7 @@ def test_whole_numbers_are_not_divided():
         ("png", ["encode", "interpolate_images", "score"]),
     ],
 )
-@pytest.mark.default("png-wanted1")
+@pytest.mark.slow  # tests/export/test_image_files.py exports with "png".
 def test_images_as_clients_have_them(dense, tmp_path, kind, wanted):
     path = export.saved_model(dense, tmp_path / "m", preprocessing=kind, signatures=wanted)
     report = export.verify(path, dense, batch_sizes=(3,))

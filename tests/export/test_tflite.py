@@ -1,5 +1,7 @@
 """TFLite decoders: what is in the file, and its numbers in LiteRT."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from export.writers.tflite import converter
 from export.writers.tflite.calibration import decoder_inputs
 
 RUNTIME = "export.runtimes.litert"
+LATENTS = np.random.default_rng(5).normal(size=(7, 4)).astype("float32")
 
 
 @pytest.fixture(scope="module")
@@ -23,48 +26,50 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def files(conv, images, folder):
-    """The convolutional decoder in every precision, int8 for batches of 3."""
-    return {
-        "float32": export.tflite(conv, folder / "new" / "conv.tflite"),
-        "float16": export.tflite(conv, folder / "conv16.tflite", "float16"),
-        "dynamic": export.tflite(conv, folder / "dynamic.tflite", "dynamic"),
-        "int8": export.tflite(
-            conv, folder / "int8.tflite", "int8", batch_size=3, calibration=images
-        ),
-    }
+def file(conv, images, folder):
+    """The convolutional decoder in a precision, written when it is first asked for."""
+
+    @functools.cache
+    def write(precision):
+        path = folder / "new" / f"{precision}.tflite"
+        options = {"batch_size": 3, "calibration": images} if precision == "int8" else {}
+        return export.tflite(conv, path, precision, **options)
+
+    return write
 
 
 @pytest.fixture(scope="module")
-def facts(files):
-    """What LiteRT says of each file, and its answer to the same latents."""
-    z = np.random.default_rng(5).normal(size=(7, 4)).astype("float32")
-    found = {}
-    for precision, path in files.items():
-        answer = child.request(RUNTIME, path, [Call("serving_default", {"z": z})], 60)
+def answer(file, processes):
+    """What LiteRT says of the file in a precision, and its image of the same latents."""
+
+    @functools.cache
+    def ask(precision):
+        call = Call("serving_default", {"z": LATENTS})
+        answer = child.request(RUNTIME, file(precision), [call], 60)
         assert not answer.failure and not answer.load_error
-        found[precision] = answer.facts, answer.results[0].outputs["image"]
-    return z, found
+        return answer.facts, answer.results[0].outputs["image"]
+
+    return ask
 
 
 # The 8-bit bounds here are of this model; those of `verify` have to do for any.
+@pytest.mark.default("float32-1e-05", "int8-0.05")
 @pytest.mark.parametrize(
     ("precision", "bound"),
     [("float32", 1e-5), ("float16", 1e-3), ("dynamic", 0.02), ("int8", 0.05)],
 )
-def test_numbers_are_the_models(files, facts, conv, precision, bound):
-    z, found = facts
-    _, image = found[precision]
+def test_numbers_are_the_models(answer, conv, precision, bound):
+    _, image = answer(precision)
     assert image.dtype == np.float32
-    error = np.abs(image - np.asarray(conv.decode(z))).max()
+    error = np.abs(image - np.asarray(conv.decode(LATENTS))).max()
     assert error <= bound
     if precision != "float32":
         assert error > 1e-7  # The precision asked for is the one in the file.
 
 
-def test_verify_runs_a_file_of_each_precision(files, conv):
+def test_verify_runs_a_file_of_each_precision(file, conv):
     for precision in ("float32", "int8"):
-        report = export.verify(files[precision], conv)
+        report = export.verify(file(precision), conv)
         assert report.ok, str(report)
         assert report.precision == precision
         assert [(row.signature, row.output, row.batch) for row in report.rows] == [
@@ -72,20 +77,26 @@ def test_verify_runs_a_file_of_each_precision(files, conv):
         ]
         assert {row.tolerance for row in report.rows} == {tolerances.TOLERANCES[precision]}
         assert all("LiteRT" in row.runtime for row in report.rows)
-    assert not export.verify(files["int8"], conv, tolerance=1e-5).ok
+    assert not export.verify(file("int8"), conv, tolerance=1e-5).ok
 
 
-def test_files_name_their_precision_and_use_builtin_operators_only(files, facts, conv):
-    for precision, (found, _) in facts[1].items():
-        assert found["precision"] == precision
-        assert found["tensorflow_imported"] is False
-        assert "TRANSPOSE_CONV" in found["operators"]
-        assert not [name for name in found["operators"] if "CUSTOM" in name or "VAR" in name]
-        signature = found["signatures"]["serving_default"]
-        batch = 3 if precision == "int8" else 1
-        assert signature["inputs"] == {"z": {"dtype": "float32", "shape": [batch, 4]}}
-        assert signature["outputs"] == {"image": {"dtype": "float32", "shape": [batch, 8, 8, 1]}}
-    sizes = {precision: path.stat().st_size for precision, path in files.items()}
+@pytest.mark.default("float32", "int8")
+@pytest.mark.parametrize("precision", ["float32", "float16", "dynamic", "int8"])
+def test_files_name_their_precision_and_use_builtin_operators_only(answer, precision):
+    found, _ = answer(precision)
+    assert found["precision"] == precision
+    assert found["tensorflow_imported"] is False
+    assert "TRANSPOSE_CONV" in found["operators"]
+    assert not [name for name in found["operators"] if "CUSTOM" in name or "VAR" in name]
+    signature = found["signatures"]["serving_default"]
+    batch = 3 if precision == "int8" else 1
+    assert signature["inputs"] == {"z": {"dtype": "float32", "shape": [batch, 4]}}
+    assert signature["outputs"] == {"image": {"dtype": "float32", "shape": [batch, 8, 8, 1]}}
+
+
+@pytest.mark.slow
+def test_less_precision_makes_smaller_files(file, conv):
+    sizes = {p: file(p).stat().st_size for p in ("float32", "float16", "dynamic", "int8")}
     kernels = sum(int(np.prod(v.shape)) for v in conv.decoder.weights if len(v.shape) > 1)
     assert sizes["float32"] > 4 * kernels
     assert sizes["float32"] - sizes["float16"] > 1.9 * kernels
@@ -161,14 +172,14 @@ def test_a_disk_that_fills_up_is_named(dense, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_models_and_signatures_that_are_not_there_are_named(dense, files, tmp_path):
+def test_models_and_signatures_that_are_not_there_are_named(dense, file, tmp_path):
     encoder = keras.Sequential([keras.layers.Dense(4)])
     with pytest.raises(ValueError, match="not built"):
         export.tflite(
             kvae.VAE(encoder, dense.decoder, latent_dim=2, name="new"), tmp_path / "x.tflite"
         )
     call = Call("decode", {"z": np.zeros((1, 4), np.float32)})
-    result = child.request(RUNTIME, files["float32"], [call], 60).results[0]
+    result = child.request(RUNTIME, file("float32"), [call], 60).results[0]
     assert "no signature 'decode'. It has: serving_default" in result.error
 
 
@@ -276,16 +287,16 @@ def test_a_file_without_weights_is_not_written(dense, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_a_file_that_was_cut_off_is_named(files, tmp_path, share):
-    data = files["float32"].read_bytes()
+def test_a_file_that_was_cut_off_is_named(file, tmp_path, share):
+    data = file("float32").read_bytes()
     path = tmp_path / "cut.tflite"
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ValueError, match="cannot be loaded: .*export the model again"):
         export.verify(path)
 
 
-def test_a_changed_bit_anywhere_is_noticed(files, tmp_path):
-    data, path = files["float32"].read_bytes(), tmp_path / "flipped.tflite"
+def test_a_changed_bit_anywhere_is_noticed(file, tmp_path):
+    data, path = file("float32").read_bytes(), tmp_path / "flipped.tflite"
     rng = np.random.default_rng(0)
     places = {8, 30, len(data) - 1, data.find(b"kvae.json"), data.find(b"kvae.sha256")}
     places |= {data.rfind(b"kvae.sha256:") + offset for offset in (0, 11, 12, 40, 75)}
@@ -303,18 +314,18 @@ def test_a_changed_bit_anywhere_is_noticed(files, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_other_interpreters_run_a_file_with_a_checksum(files, conv):
+def test_other_interpreters_run_a_file_with_a_checksum(file, conv):
     from ai_edge_litert.interpreter import Interpreter
 
-    assert b"kvae.sha256:" in files["float32"].read_bytes()
+    assert b"kvae.sha256:" in file("float32").read_bytes()
     z = np.random.default_rng(1).normal(size=(1, 4)).astype("float32")
     for kind in (Interpreter, tf.lite.Interpreter):
-        image = kind(str(files["float32"])).get_signature_runner("serving_default")(z=z)["image"]
+        image = kind(str(file("float32"))).get_signature_runner("serving_default")(z=z)["image"]
         np.testing.assert_allclose(image, conv.decode(z), atol=1e-5)
 
 
-def test_a_file_without_a_checksum_is_not_checked(files, tmp_path):
-    content = flatbuffer.read(files["float32"].read_bytes())
+def test_a_file_without_a_checksum_is_not_checked(file, tmp_path):
+    content = flatbuffer.read(file("float32").read_bytes())
     content.metadata = [entry for entry in content.metadata if b"kvae" not in entry.name]
     content.buffers = content.buffers[:-2]  # The two of the metadata.
     path = tmp_path / "x.tflite"
