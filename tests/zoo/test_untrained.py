@@ -65,8 +65,10 @@ class TestCard:
             zoo.load(name)
         assert f"`kvae train --recipe {name}`" in str(error.value)
         assert "KVAE_DATA_DIR" in str(error.value)
-        assert main(["sample", name]) == 2
-        assert f"kvae: error: {name} has no weights" in capsys.readouterr().err
+        with pytest.raises(SystemExit) as stop:
+            main(["sample", name])
+        assert stop.value.code == 2
+        assert f"kvae: error: argument MODEL: {name} has no weights" in capsys.readouterr().err
 
     def test_is_listed_as_such(self, name, capsys):
         assert name not in zoo.list_models() and name in zoo.list_models(name, untrained=True)
