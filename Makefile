@@ -15,7 +15,7 @@
 # make docs    the documentation as a site, build/site, with tools of its own in .venv-docs
 # make guides  runs the guides and writes their notebooks, docs/guides/*.ipynb (minutes)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
-# make mutations  seeds thirty faults in the core, one at a time; the tests are to catch each
+# make mutations  seeds forty faults, one at a time; the tests are to catch each
 #              (ARGS="3 schedule" chooses some)
 # make stubs   what editors see of packages whose names follow from a register
 # make .venv   just the environment  make lint    style, layers, types     make clean
