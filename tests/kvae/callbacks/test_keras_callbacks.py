@@ -254,12 +254,10 @@ CASES = {
 }
 
 
-# What changes a training or saves its state: in blocks, as in long trainings, and two of them step
-# by step as well. The others only read the logs.
+# What changes a training or saves its state, in blocks as in long trainings. Others read the logs.
 CHOSEN = (
     "BackupAndRestore-blocks",
     "EarlyStopping-blocks",
-    "EarlyStopping-steps",
     "LambdaCallback-batch-blocks",
     "ModelCheckpoint-blocks",
     "ReduceLROnPlateau-blocks",

@@ -158,6 +158,7 @@ def test_a_collapse_has_to_last_or_to_be_there_at_the_end(make_vae, digits):
     assert "at the end of the training" in message
 
 
+@pytest.mark.slow  # Eight epochs.
 def test_a_large_beta_is_told_apart(make_vae, digits):
     vae = make_vae(objective=kvae.objectives.ELBO(beta=100.0), eager=True)
     vae.compile(keras.optimizers.Adam(0.05), run_eagerly=True)

@@ -132,6 +132,7 @@ def test_evaluate(name, conditional, streams, evaluated, tmp_path):
     assert found["latents"]["rate"] == pytest.approx(evaluated["latents"]["rate"], rel=1e-4)
 
 
+@pytest.mark.slow  # `test_evaluate` above is of streams, which are harder.
 def test_evaluate_takes_arrays_frames_and_pairs(vae, conditional, table, labels, evaluated):
     wanted = evaluation.evaluate(vae, Dataset(table), num_samples=2)
     for data in (table, table.tolist(), scipy.sparse.csr_matrix(table), {"image": table}):

@@ -152,6 +152,7 @@ def test_a_deterministic_autoencoder_learns_the_prior(make_vae, digits):
     np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.35)
 
 
+@pytest.mark.slow  # `test_parts.py` saves every objective.
 def test_they_come_back(make_vae, digits, tmp_path):
     for objective in (
         kvae.objectives.WAE(

@@ -34,7 +34,7 @@ def jacobian(function, z):
     return tape.batch_jacobian(moved, z).numpy()
 
 
-@pytest.mark.default("iaf-2", "maf-5", "planar-5", "real_nvp-5", "sylvester-5")
+@pytest.mark.default("iaf-2", "planar-5", "real_nvp-5", "sylvester-5")
 @pytest.mark.parametrize("name, d", CASES)
 def test_log_determinant_is_that_of_the_autodiff_jacobian(name, d):
     flow, params, z = make(name, d, reverse=d == 5, scale=1.5)

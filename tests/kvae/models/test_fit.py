@@ -203,6 +203,7 @@ def test_data_with_an_order_of_its_own_is_not_said_to_be_shuffled(make_vae, x):
     make_vae(eager=True, optimizer=sgd()).fit(**FORMS["tf.data"](x), verbose=0)
 
 
+@pytest.mark.slow  # `test_dataset.py` has the order of the data.
 def test_shuffling_is_that_of_the_dataset(make_vae, x):
     array, dataset, other = (make_vae(eager=True, optimizer=sgd(), seed=3) for _ in range(3))
     array.fit(x, batch_size=BATCH, epochs=2, verbose=0)
@@ -212,6 +213,7 @@ def test_shuffling_is_that_of_the_dataset(make_vae, x):
     assert not np.array_equal(weights(array)[0], weights(other)[0])
 
 
+@pytest.mark.slow  # `test_kinds.py` has a split.
 def test_validation_split_takes_the_last_rows(make_vae, x):
     split, explicit = make_vae(eager=True, optimizer=sgd()), make_vae(eager=True, optimizer=sgd())
     first = split.fit(x, y=x, validation_split=0.2, batch_size=BATCH, verbose=0).history

@@ -124,6 +124,7 @@ def test_inside_of_a_graph_values_become_constants(name, vae, x):
     np.testing.assert_array_equal(inside, np.asarray(expected, inside.dtype.as_numpy_dtype))
 
 
+@pytest.mark.slow  # Graphs of eight threads.
 def test_threads_make_the_graphs_of_one_model_together(make_vae, x):
     vae = make_vae()
     with concurrent.futures.ThreadPoolExecutor(4) as pool:

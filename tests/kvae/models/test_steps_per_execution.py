@@ -91,6 +91,7 @@ class Fail(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow  # Five trainings.
 def test_the_model_is_as_compiled_after_a_failure_and_other_data(make_vae, data):
     vae = compiled(make_vae, 3)
     fail = keras.callbacks.CallbackList([Fail()], add_history=True, model=vae)

@@ -181,6 +181,7 @@ def trained(make_vae, data, directory, epochs):
     return vae, history
 
 
+@pytest.mark.slow  # Three trainings; `test_checkpoint.py` resumes one.
 def test_a_resumed_training_ends_with_the_same_bits(make_vae, digits, tmp_path):
     whole, history = trained(make_vae, digits, tmp_path / "whole", 2)
     assert history["gamma"] == [3.0, 6.0]

@@ -143,6 +143,7 @@ def test_starts_from_rows_of_the_data_or_from_noise_in_the_support(make_vae, dig
     assert np.asarray(make_vae(prior="vamp").prior.pseudo_inputs).shape == (500, 8, 8, 1)
 
 
+@pytest.mark.slow  # `test_combinations.py` saves a model with this prior.
 @pytest.mark.default("False")
 @pytest.mark.parametrize("declared", [True, False])
 def test_comes_back_without_the_data_and_trains_on_alike(

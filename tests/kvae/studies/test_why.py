@@ -37,6 +37,7 @@ def test_the_second_order_gap_against_a_hessian(make_vae, digits):
     np.testing.assert_allclose(second_order_gap(vae, params, x), exact, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow  # As the study.
 def test_gradient_noise_falls_with_the_samples_and_is_none_at_the_true_posterior(linear_gaussian):
     vae = linear_gaussian.vae()
     x = tf.constant(linear_gaussian.draw(8, seed=0))
