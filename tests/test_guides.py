@@ -63,7 +63,7 @@ def forgotten():
 
 # The others run what tests of their own do; all run in full by `make guides`.
 @pytest.mark.usefixtures("eagerly", "forgotten")
-@pytest.mark.default("evaluation", "sampling")
+@pytest.mark.default("evaluation")
 @pytest.mark.parametrize("name", GUIDES)
 def test_a_guide_runs(name):
     """Every cell runs, with fewer epochs and examples; guides state what they refuse themselves."""
