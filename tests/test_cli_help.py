@@ -1,10 +1,12 @@
 """The register of commands, and what their help says."""
 
+import dataclasses
 import io
 import pathlib
 import re
 import shlex
 import sys
+import warnings
 
 import pytest
 
@@ -326,3 +328,15 @@ def test_a_name_is_given_once_and_every_command_has_an_example(register):
         command("list", lambda parser: None, "kvae list")(lambda arguments: 0)
     with pytest.raises(ValueError, match="needs an example"):
         command("other", lambda parser: None)
+
+
+def test_warnings_are_shown_in_one_line_without_code(monkeypatch):
+    shown = []
+    before = warnings.formatwarning
+
+    def run(arguments):
+        shown.append(warnings.formatwarning("two\nlines", UserWarning, "here.py", 7))
+
+    monkeypatch.setitem(COMMANDS._things, "list", dataclasses.replace(COMMANDS["list"], run=run))
+    assert main(["list"]) == 0
+    assert shown == ["kvae: warning: two lines\n"] and warnings.formatwarning is before

@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 
 from kvae.cli import common
 from kvae.cli.command import COMMANDS
@@ -85,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     chosen = next((word for word in argv if not word.startswith("-")), None)
+    shown = warnings.formatwarning
+    warnings.formatwarning = _warning
     try:
         arguments = _parser(chosen).parse_args(argv)
         arguments.argv = argv  # For processes that do the same.
@@ -106,3 +109,10 @@ def main(argv: list[str] | None = None) -> int:
             text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         say(f"kvae: error: {' '.join(text.split())}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = shown
+
+
+def _warning(message, *_) -> str:
+    """A warning as the command line shows it: in one line, without the code that gave it."""
+    return f"kvae: warning: {printable(' '.join(str(message).split()))}\n"
