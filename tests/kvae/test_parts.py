@@ -92,6 +92,7 @@ def test_objective(make):
     kvae.testing.check_objective(make())
 
 
+@pytest.mark.slow  # `test_fitted.py` has both.
 def test_parts_without_a_name():
     prior = priors.Rescaled("standard_normal", latent_dim=2)
     kvae.testing.check_prior(prior, xla=False)

@@ -75,6 +75,7 @@ def test_bad_settings(make):
         make()
 
 
+@pytest.mark.slow  # `test_checkpoint.py` resumes a training; the step is the optimizer's.
 def test_a_killed_training_goes_on_where_the_schedule_was(make_vae, digits, tmp_path):
     """Two epochs and two more give the bits of four: β is that of the step, not of the process."""
 

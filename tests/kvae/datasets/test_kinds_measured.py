@@ -168,6 +168,7 @@ def test_sample_quality_and_the_curve(vae, streams, table):
     np.testing.assert_allclose(curves[1].curve["rate"], curves[0].curve["rate"], rtol=1e-4)
 
 
+@pytest.mark.slow  # `test_log_prob.py` has the cache.
 def test_estimates_in_a_cache_go_on_with_streams(vae, streams, tmp_path, table):
     options = {"num_samples": 3, "batch_size": 20, "cache": tmp_path / "cache.npz"}
     first = vae.log_prob(streams["shards"], **options).value

@@ -100,6 +100,7 @@ class _Lower(kvae.priors.StandardNormal):
         return super().log_prob(z) - 3.0
 
 
+@pytest.mark.slow  # `test_vamp.py` has the density.
 def test_constants_of_a_prior_are_computed_once_and_follow_the_weights(make_vae, part, x):
     vae = make_vae(prior=part(kvae.priors, "vamp"))
     vae.log_prob(x, num_samples=4)

@@ -171,6 +171,7 @@ def test_the_parts_are_the_same_under_xla(posteriors):
     )
 
 
+@pytest.mark.slow  # A training; `test_parts.py` has the reports.
 def test_trains_in_half_precision_reports_and_comes_back(make_vae, digits, tmp_path, policy):
     policy("mixed_float16")
     objective = kvae.objectives.BetaTCVAE(

@@ -138,6 +138,7 @@ def test_log_prob_of_a_model_whose_hierarchy_is_known(linear):
     assert (error < 5 * estimate.monte_carlo_error + 1e-3).all() and np.mean(error) < 0.06
 
 
+@pytest.mark.slow  # The two parts are tested alone.
 def test_a_vamp_prior_on_top_mixes_the_top_groups(digits, make_vae, tmp_path):
     prior = priors.Hierarchical(groups=(3, 2), top=priors.Vamp(4, initial=digits), hidden=(6,))
     vae = make_vae(

@@ -97,6 +97,7 @@ def test_a_cluster_of_one_code_does_not_repeat_it(autoencoder):
     np.testing.assert_allclose(np.exp(prior.log_vars[alone]), 0.5, rtol=0.3)
 
 
+@pytest.mark.slow  # `test_clusters_of_k_means` has those that are not on a sphere.
 def test_clusters_on_the_sphere():
     vae = identity(3, posterior="power_spherical", prior="uniform_sphere")
     truth = kvae.priors.SphericalMixture(2, latent_dim=3)
@@ -114,6 +115,7 @@ def test_clusters_on_the_sphere():
         samplers.GaussianMixture().fit(vae, z)
 
 
+@pytest.mark.slow  # A training; the density of flows is tested in `test_flows.py`.
 def test_a_flow_follows_what_a_gaussian_does_not(autoencoder):
     """z_2 = z_1² + noise, in units far from 1."""
 
