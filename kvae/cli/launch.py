@@ -8,15 +8,16 @@ import subprocess
 import sys
 import time
 
-from kvae.utils import io
+from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
-__all__ = ["BAD_INPUT", "LOST_WORKER", "launch"]
+__all__ = ["BAD_INPUT", "LOST_WORKER", "launch", "wait_for_first"]
 
 # The status with which a worker ends that lost another one (EX_TEMPFAIL): start it again.
 LOST_WORKER = 75
 BAD_INPUT = 2
 _GRACE = 120.0  # Seconds that workers get to save themselves.
+_PAUSE = 0.5  # Seconds between two looks at a lock, which may be on another machine.
 
 
 def launch(command: list[str], workers: int, *, restarts: int, folder) -> int:
@@ -57,6 +58,22 @@ def launch(command: list[str], workers: int, *, restarts: int, folder) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def wait_for_first(folder) -> None:
+    """Waits until the first worker, which holds the lock of the run's folder, has ended.
+
+    TensorFlow reports workers that end before it, while it evaluates, as crashed.
+
+    Args:
+        folder: path.
+    """
+    while True:
+        try:
+            with locks.Lock(folder, "a training"):
+                return
+        except BlockingIOError:
+            time.sleep(_PAUSE)
 
 
 def _run(command, workers: int, folder, asked: list) -> tuple[int, int]:

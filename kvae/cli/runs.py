@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 
-from kvae.cli import common, stopping
+from kvae.cli import common, launch, stopping
 from kvae.utils import io, locks
 from kvae.utils.names import event_words, shown_names
 from kvae.utils.terminal import say
@@ -46,6 +46,7 @@ class Run:
                 self._keep(interrupted)
                 return stop.status
             if not self.chief:
+                launch.wait_for_first(self.directory)
                 return 0
             model = self._save(model)
             if not trained.epochs_run:

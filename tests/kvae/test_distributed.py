@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kvae import cli, distributed
-from kvae.cli.launch import LOST_WORKER, launch
+from kvae.cli.launch import LOST_WORKER, launch, wait_for_first
 from kvae.utils import locks
 
 # Workers without TensorFlow: what they note, and how they end, is up to the test.
@@ -64,6 +64,17 @@ def test_restarts_come_to_an_end(tmp_path, capfd):
     assert workers(tmp_path, code, restarts=1) == LOST_WORKER
     assert "worker 0 ended with status 75; not again: see --restarts" in capfd.readouterr().err
     assert len(runs(tmp_path, 0)) == len(runs(tmp_path, 1)) == 2
+
+
+def test_workers_end_after_the_first_which_holds_the_folder(tmp_path):
+    lock = locks.Lock(tmp_path, "a training")
+    with futures.ThreadPoolExecutor(1) as first, futures.ThreadPoolExecutor(1) as other:
+        first.submit(lock.acquire).result()
+        waiting = other.submit(wait_for_first, tmp_path)
+        with pytest.raises(futures.TimeoutError):
+            waiting.result(timeout=0.1)
+        first.submit(lock.release).result()
+        waiting.result()
 
 
 def test_bad_input_is_not_tried_again(tmp_path):
