@@ -45,7 +45,7 @@ def test_a_run_is_stopped_goes_on_and_is_extended(tmp_path, monkeypatch, capfd, 
     stopping["training"] = signal.SIGTERM
     assert main(arguments) == 128 + signal.SIGTERM
     text = capfd.readouterr().err
-    assert "parameters: " in text and " MB as model.keras" in text  # Said before the training.
+    assert "parameters: " in text and " kB as model.keras" in text  # Said before the training.
     assert "kvae: stopped, with 2 of 3 epochs saved. To go on:\n" in text
     assert f"\n  kvae {' '.join(arguments)}\n" in text
     assert kvae.load_model("run/model.keras").latent_dim == 2

@@ -214,5 +214,7 @@ def networks(model) -> str:
 
 
 def _size(numbers: int) -> str:
-    megabytes = numbers * 4 / 1e6
-    return f"{megabytes:.0f} MB" if megabytes >= 10 else f"{megabytes:.1f} MB"
+    size = numbers * 4
+    if size < 1e6:
+        return f"{math.ceil(size / 1e3)} kB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
