@@ -34,7 +34,9 @@ def add_arguments(parser) -> None:
     )
     own.add_image_reading(parser)
     parser.add_argument(
-        "--quick", action="store_true", help="Take seconds instead of minutes, for a first look."
+        "--quick",
+        action="store_true",
+        help="Take seconds instead of minutes, for a first look. Nothing is concluded from it.",
     )
     common.add_seed(parser, default=0)
     parser.add_argument(
