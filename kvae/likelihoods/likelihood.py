@@ -52,7 +52,7 @@ class Likelihood(Part):
         """Returns the most probable x, `[..., *event]`."""
         raise NotImplementedError
 
-    @to_write
+    @on_demand
     def sample(self, params, seed):
         """Draws from p(x|z), `[..., *event]`."""
         raise NotImplementedError
