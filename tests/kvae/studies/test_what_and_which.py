@@ -110,6 +110,7 @@ GREY = np.arange(LEVELS, dtype="float32") / (LEVELS - 1)
 @pytest.mark.parametrize("mean, sigma", [(0.4, 0.3), (-0.5, 0.05), (1.4, 0.1), (0.5, 1.0)])
 def test_bins_of_a_gaussian(mean, sigma):
     binned = Binned(kvae.likelihoods.Gaussian(scale=sigma), LEVELS)
+    binned.check_methods()  # It makes a model.
     params = binned(tf.fill((LEVELS, 1), np.float32(mean)))
     found = np.float64(binned.element_log_prob(params, GREY[:, None])[:, 0])
     normal = scipy.stats.norm(mean, sigma)
