@@ -1,7 +1,6 @@
 """Data at a path, in whichever form they are, and their division into splits."""
 
 import hashlib
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -284,10 +283,11 @@ class _Images(_Reader):
         return found
 
     def read(self, rows, **options):
-        small = self.count(rows) * math.prod(self.event_shape) <= _MEMORY
+        height, width, channels = self.event_shape
+        small = self.count(rows) * height * width * channels <= _MEMORY
         return (from_folder if small else ImageFolder)(
             self.path,
-            self.event_shape,
+            (height, width, channels),
             self.labels,
             fit=self.schema.fit,
             rows=rows,
@@ -303,7 +303,7 @@ class _Shards(_Reader):
         self.path, self._count = path, len(read_index(path).get("shards", ()))
         data = Shards(path, verify=False)
         self._sizes = data.counts
-        self.schema, self.event_shape = data.schema, data.event_shape
+        self.schema, self.event_shape = data.schema or Schema(), data.event_shape
         self.intensities = data.dtype == np.uint8
         if shape is not None and shape != self.event_shape:
             raise _other_shape(path, self.event_shape, shape)
