@@ -58,7 +58,7 @@ def push_to_hub(
         repo_id: str. `"user/repo"` or `"organization/repo"`, made when it does not exist.
         metrics: dict. What `kvae.evaluation.evaluate` measured of your model. Defaults to `None`:
             nothing is said of it.
-        dataset: str. What your model was trained on. Defaults to `None`.
+        dataset: str. What your model was trained on. Defaults to `None`: what its `schema` says.
         license: str. Of your model's weights, as the Hub calls it, e.g. `"apache-2.0"`. Defaults to
             `None`.
         revision: str. A branch, made when it does not exist. Defaults to `None`: the main one.
@@ -99,7 +99,7 @@ def push_to_hub(
             found, vae = _write_shipped(model, folder)
         else:
             told = {"metrics": dict(metrics or {}), "license": license or ""}
-            told["dataset"] = {} if dataset is None else {"name": dataset}
+            told["dataset"] = _told_of(model, dataset)
             found, vae = _write_own(model, repo_id, folder, told)
         if vae.prior is not None:
             with drawing(folder / _PICTURE) as path:
@@ -124,6 +124,14 @@ def push_to_hub(
                 commit_message=message or found.name,
             )
     return f"{hub.PREFIX}{repo_id}@{commit.oid}"
+
+
+def _told_of(model, name: str | None) -> dict:
+    """Returns what a card says of the data of a model: their name, and those of their classes."""
+    schema = getattr(model, "schema", None)
+    name = name or (schema.name if schema is not None else "")
+    names = {} if schema is None or not schema.class_names else {"classes": [*schema.class_names]}
+    return {**({"name": name} if name else {}), **names}
 
 
 def _write_shipped(name: str, folder: pathlib.Path):

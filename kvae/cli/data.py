@@ -366,9 +366,10 @@ def load_data(model, name: str, arguments, split: str = "test"):
         source = datasets.Source(path, model.event_shape, fit=schema.fit, schema=known)
         data = source.split(split, **options)
     else:
-        if dataset is None and schema.name and schema.name not in datasets.names():
-            raise ValueError(f"{name} was trained on {schema.name}: give --data the path of it.")
-        data = datasets.load(dataset or schema.name or "digits", split, **options)
+        known = dataset or schema.name or "digits"
+        if arguments.dataset is None and known not in datasets.names():
+            raise ValueError(f"{name} was trained on {known}: give --data the path of it.")
+        data = datasets.load(known, split, **options)
     if isinstance(data, datasets.Dataset):
         data.intensities = not model.likelihood.whole_numbers or binarize is not None
     data.noise = noise
