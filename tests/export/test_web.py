@@ -105,6 +105,16 @@ def test_the_axes_are_the_principal_ones(conv, data):
     )
 
 
+def test_the_page_says_what_the_model_is_and_names_its_classes(dense, data, monkeypatch):
+    facts = page.describe(dense, data)
+    assert "variational autoencoder" in facts["summary"]
+    assert "2 numbers, z, into a grey image of 8 × 8 pixels" in facts["summary"]
+    assert facts["class_names"] is None
+    names = ("cats", "dogs", "mice")
+    monkeypatch.setattr(data, "schema", kvae.datasets.Schema("pets", class_names=names))
+    assert page.describe(dense, data)["class_names"] == list(names)
+
+
 def test_seeds_are_those_of_the_serving_signature(dense, data):
     facts = page.describe(dense, data)
     for seed in (0, 7, 499):
