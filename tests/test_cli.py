@@ -1,14 +1,12 @@
 """The command line as a user meets it: output, files, exit status, errors."""
 
 import dataclasses
-import importlib
 import json
 import pathlib
 import re
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -389,58 +387,6 @@ def test_export_a_repository(capsys, folder):
 def test_bad_input_is_one_clear_line(capsys, folder, arguments, message):
     (folder / "file").write_text("")
     assert message in error(capsys, *arguments)
-
-
-PARTS = """
-import keras
-import kvae
-
-class Twice(keras.layers.Layer):  # Registered nowhere.
-    def call(self, x):
-        return 2.0 * x
-
-@kvae.priors.register("wide", package="mine")
-class Wide(kvae.priors.StandardNormal):
-    pass
-"""
-
-
-@pytest.fixture
-def parts(folder, monkeypatch):
-    """A file with a model, one with parts of it, and Keras as it was."""
-    (folder / "parts").mkdir()
-    (folder / "parts/my_parts.py").write_text(PARTS)
-    monkeypatch.syspath_prepend(str(folder / "parts"))
-    names = ("mine>Wide", "Twice")
-    objects, registered = keras.saving.get_custom_objects(), dict(kvae.priors.REGISTER._things)
-    my_parts = importlib.import_module("my_parts")
-    encoder = [keras.Input((8, 8, 1)), keras.layers.Flatten(), my_parts.Twice()]
-    decoder = [keras.Input((2,)), keras.layers.Dense(64), keras.layers.Reshape((8, 8, 1))]
-    networks = keras.Sequential(encoder), keras.Sequential(decoder)
-    kvae.VAE(*networks, latent_dim=2, prior="wide").save("mine.keras")
-
-    def forget():
-        sys.modules.pop("my_parts", None)
-        for name in names:
-            objects.pop(name, None)
-        kvae.priors.REGISTER._things = dict(registered)
-
-    forget()
-    monkeypatch.undo()
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    forget()
-
-
-def test_a_model_with_parts_of_ones_own_takes_import(capsys, parts):
-    text = error(capsys, "sample", "mine.keras", "-n", "2", "-o", "z.npy")
-    assert "names 'Twice', 'Wide' of my_parts, not known here" in text
-    assert "--import my_parts" in text and len(text) < 400
-    command = ("sample", "mine.keras", "-n", "2", "-o", "z.npy", "--import")
-    assert "wrote z.npy" in output(capsys, *command, "parts/my_parts.py")
-    (pathlib.Path("broken.py")).write_text("1 / 0")
-    assert "broken cannot be imported: division by zero" in error(capsys, *command, "broken")
 
 
 def test_no_model_in_the_file(capsys, folder):
