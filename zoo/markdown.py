@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from kvae.evaluation.disentanglement import SCORES
+from kvae.utils.names import shown_names
 from zoo.cards import Card
 
 __all__ = ["facts", "overview_row"]
@@ -99,6 +100,7 @@ def _data(card: Card) -> str:
         f"{binarize} binarization" if binarize else "",
         f"noise of {noise:g} on the inputs" if noise else "",
         f"events of {' × '.join(map(str, card.preprocessing['shape']))}",
+        f"classes {shown_names(card.dataset['classes'])}" if card.dataset.get("classes") else "",
     )
     return ", ".join(filter(None, said))
 
