@@ -11,7 +11,7 @@ from keras.optimizers import schedules
 from kvae.callbacks import Checkpoint
 from kvae.datasets.batches import BaseDataset
 from kvae.schedules import is_schedule
-from kvae.utils import arguments
+from kvae.utils import arguments, keras_internals
 
 __all__ = ["Interrupted", "Settings", "Trained", "train"]
 
@@ -218,7 +218,7 @@ def train(
 
 def _fit_schedule(optimizer, model, left: int) -> None:
     """Lets the learning rate fall until the last step, where earlier epochs had more steps."""
-    rate = optimizer._learning_rate
+    rate = keras_internals.learning_rate_schedule(optimizer)
     if isinstance(rate, schedules.CosineDecay):
         rate.decay_steps = max(rate.decay_steps, int(model.optimizer.iterations.numpy()) + left)
 

@@ -17,6 +17,7 @@ __all__ = [
     "first_epoch",
     "flat_layers",
     "global_seed",
+    "learning_rate_schedule",
     "metrics_of_layers",
     "require_compiled",
     "set_trainable",
@@ -62,6 +63,17 @@ def compute_loss(model, **arguments):
 def global_seed() -> int | None:
     """Returns the seed that `keras.utils.set_random_seed` was given, or `None` without one."""
     return rng_utils.get_random_seed()
+
+
+def learning_rate_schedule(optimizer):
+    """Returns the schedule of an optimizer's learning rate, or the rate where it has none.
+
+    `optimizer.learning_rate` is the rate of the present step.
+
+    Args:
+        optimizer: `keras.Optimizer`.
+    """
+    return optimizer._learning_rate
 
 
 def metrics_of_layers(model) -> list:
