@@ -143,7 +143,7 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _chosen(name: str, dataset: str | None, source) -> list[tuple]:
+def _chosen(name: str, dataset: str | None, source=None) -> list[tuple]:
     """Returns the name, the study and the dataset of each study that is to be made.
 
     Raises:
