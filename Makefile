@@ -14,6 +14,8 @@
 #              soak of the development server (SOAK=600 seconds)
 # make docs    the documentation as a site, build/site, with tools of its own in .venv-docs
 # make guides  runs the guides and writes their notebooks, docs/guides/*.ipynb (minutes)
+# make first-day  runs the commands of docs/FIRST_DAY.md, from photos to a served model, and writes
+#              what they print into it (minutes)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make mutations  seeds forty faults, one at a time; the tests are to catch each
 #              (ARGS="3 schedule" chooses some)
@@ -26,7 +28,7 @@
 
 .DEFAULT_GOAL := test
 .PHONY: .venv test slow keras-test web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
-	models docs guides audit mutations stubs lint clean
+	models docs guides first-day audit mutations stubs lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -155,6 +157,9 @@ docs: .venv-docs/.installed
 
 guides: .venv
 	.venv/bin/python docs/tools/notebooks.py $(ARGS)
+
+first-day: .venv
+	.venv/bin/python docs/tools/first_day.py $(ARGS)
 
 mutations: .venv
 	.venv/bin/python tests/mutations.py $(ARGS)
