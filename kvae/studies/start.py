@@ -16,10 +16,9 @@ _HALVINGS = 60
 def start_at_the_mean(vae: Any, images: np.ndarray) -> None:
     """Sets the last bias of the decoder so that E[x|z] starts near the mean image.
 
-    From zero the bias has a long way to go where a density has no upper bound: that of a continuous
-    Bernoulli or of a Gaussian with a σ for each pixel grows forever where pixels are always black.
-    All pixels then push the last hidden layer the same way, its units saturate, nothing of z
-    comes through, and the posterior collapses.
+    From zero the bias has a long way to go where a density has no upper bound, as that of a
+    continuous Bernoulli where pixels are always black. All pixels then push the last hidden layer
+    the same way, its units saturate, nothing of z comes through, and the posterior collapses.
 
     Args:
         vae: `kvae.VAE`, built and new, whose decoder ends in a dense layer. The mean of each value
