@@ -10,7 +10,7 @@ import export
 import kvae
 import zoo
 from export.runtimes import litert, onnx_runtime, open_vino
-from kvae.cli import main
+from kvae.cli import common, main
 from kvae.utils import optional
 
 
@@ -85,14 +85,19 @@ def test_broken_package_says_why_beside_what_to_install(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("package", "words"),
     [
-        ("tf2onnx", "export MODEL --format onnx"),
-        ("ai_edge_litert", "export MODEL --format tflite"),
-        ("ai_edge_litert", "export MODEL --format web"),
-        ("keras_tuner", "sweep ARCHITECTURE"),
+        ("tf2onnx", "export dense_vae.digits --format onnx"),
+        ("ai_edge_litert", "export dense_vae.digits --format tflite"),
+        ("ai_edge_litert", "export dense_vae.digits --format web"),
+        ("keras_tuner", "sweep dense_vae"),
     ],
 )
 def test_commands_say_it_before_they_load_anything(package, words, monkeypatch, capsys):
-    """Neither the model nor the architecture of these commands exists."""
+
+    def loads(*arguments):
+        pytest.fail("It is loaded before the package is looked for.")
+
+    for name in ("load_model", "quiet_tensorflow"):
+        monkeypatch.setattr(common, name, loads)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(words.split()) == 2
     assert optional.install(package) in capsys.readouterr().err
