@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -134,6 +135,14 @@ def run_python():
         return finished
 
     return run
+
+
+@pytest.fixture
+def heeded():
+    """SIGINT has Python's own handler, though shells let background processes ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ def stopping(monkeypatch):
     asked = {}
 
     @contextlib.contextmanager
-    def progress(text, total):
-        def update(done, description=None):
+    def progress(text, total, unit=""):
+        def update(done, figures=None):
             for start in [start for start in asked if text.startswith(start)]:
                 os.kill(os.getpid(), asked.pop(start))
 
@@ -39,7 +39,9 @@ def stopping(monkeypatch):
     return asked
 
 
-def test_a_run_is_stopped_goes_on_and_is_extended(tmp_path, monkeypatch, capfd, stopping, eagerly):
+def test_a_run_is_stopped_goes_on_and_is_extended(
+    tmp_path, monkeypatch, capfd, stopping, eagerly, heeded
+):
     monkeypatch.chdir(tmp_path)
     arguments = [*RUN, "--epochs", "3"]
     stopping["training"] = signal.SIGTERM

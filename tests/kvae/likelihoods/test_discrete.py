@@ -294,7 +294,9 @@ def test_table_mean_mode_and_draws():
 
 def test_table_errors():
     for columns in (None, []):
-        with pytest.raises(ValueError, match="`columns` describes each column"):
+        with pytest.raises(
+            ValueError, match="`columns` is a list with a description of each column"
+        ):
             MixedTabular(columns)
     with pytest.raises(ValueError, match="Unknown kind of column 'gausian'.*'gaussian'"):
         MixedTabular([("gausian",)])

@@ -161,5 +161,5 @@ def test_names():
         "poisson": Poisson,
     }.items():
         assert type(likelihoods.get(name)) is expected
-    with pytest.raises(ValueError, match="`columns` describes"):
+    with pytest.raises(ValueError, match="`columns` is a list with a description of each column"):
         likelihoods.get("mixed_tabular")

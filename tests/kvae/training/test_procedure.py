@@ -126,7 +126,7 @@ def test_more_epochs_extend_a_training(make_vae, data, tmp_path, eagerly):
         train(make_vae(), data, Settings(epochs=8), **{**options, "fingerprint": {"latent_dim": 3}})
 
 
-def test_an_interrupted_training_says_what_it_has(make_vae, data, tmp_path, eagerly, capfd):
+def test_an_interrupted_training_says_what_it_has(make_vae, data, tmp_path, eagerly, capfd, heeded):
     class Interrupts(keras.callbacks.Callback):
         def __init__(self, times):
             super().__init__()
