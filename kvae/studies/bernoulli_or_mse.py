@@ -7,7 +7,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from kvae import likelihoods
-from kvae.evaluation import importance_log_prob, latent_summary, linear_probe
+from kvae.evaluation import latent_summary, linear_probe
 from kvae.likelihoods import Likelihood
 from kvae.models import VAE
 from kvae.studies.findings import Difference, difference, signed
@@ -171,8 +171,7 @@ def _binned_log_prob(lab, run, x, levels, tails) -> np.ndarray:
             likelihood=Binned(vae.likelihood, levels, tails),
         )
         samples = min(_SAMPLES, lab.scale.num_samples)
-        estimate = importance_log_prob(model, x, num_samples=samples, seed=lab.seed)
-        return {"value": estimate.value}
+        return {"value": run.estimate(model, x, samples).value}
 
     gaussian = isinstance(run.vae.likelihood, likelihoods.Gaussian)
     name = "binned" if tails or not gaussian else "inside"

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,11 @@ from kvae.evaluation.terms import batch_terms
 from kvae.utils import io
 
 __all__ = ["Run"]
+
+
+def few_samples_decide(estimate: LogProb) -> float:
+    """Returns the share of the examples whose log p(x) rests on fewer than 5 effective samples."""
+    return float(np.mean(estimate.effective_sample_size < 5.0))
 
 
 class Run:
@@ -82,7 +88,7 @@ class Run:
 
         Their estimates are too low, so those of the model are a lower bound.
         """
-        return float(np.mean(self._importance().effective_sample_size < 5.0))
+        return few_samples_decide(self._importance())
 
     @functools.cached_property
     def terms(self) -> dict[str, np.ndarray]:
@@ -115,6 +121,17 @@ class Run:
             return ""
         return f"the posterior of {self.name} has collapsed (KL {rate:.2f} nats)"
 
+    def estimate(self, vae: Any, x: np.ndarray, num_samples: int) -> LogProb:
+        """Estimates log p(x) under a model of this run; where a few samples decide, it says so."""
+        with warnings.catch_warnings():
+            # A study has the numbers of samples that it has: no caller could give more.
+            warnings.filterwarnings("ignore", message=".*a few samples decide", module="kvae")
+            found = importance_log_prob(vae, x, num_samples=num_samples, seed=self.lab.seed)
+        few = few_samples_decide(found)
+        if few > 0.1:
+            self.lab.say(f"{self.name}: a few samples decide log p(x) of {few:.0%} of the images")
+        return found
+
     def _importance(self) -> LogProb:
         scale, limit = self.lab.scale, self.lab.likelihood_images
         name = f"importance_{scale.num_samples}"
@@ -127,9 +144,7 @@ class Run:
         def measure():
             x = self.lab.test_images(self)[:limit]
             start = time.monotonic()
-            estimate = importance_log_prob(
-                self.vae, x, num_samples=scale.num_samples, seed=self.lab.seed
-            )
+            estimate = self.estimate(self.vae, x, scale.num_samples)
             self.lab.say(f"{self.name}: log p(x) in {time.monotonic() - start:.0f} s")
             found = dataclasses.asdict(estimate)
             return {key: value for key, value in found.items() if key != "num_samples"}

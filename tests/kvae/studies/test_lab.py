@@ -152,10 +152,14 @@ def test_names_of_inner_layers_make_no_other_training(cache, tmp_path):
     assert _facts(bounded) != _facts(kvae.posteriors.DiagonalGaussian())
 
 
+@pytest.mark.filterwarnings("error")
 def test_dominated_counts_the_images_with_few_effective_samples(cache, tmp_path):
-    lab = make(cache, tmp_path)
+    lab = make(cache, tmp_path, said := [])
     lab.scale = kvae.studies.lab.dataclasses.replace(lab.scale, num_samples=12)
     run = lab.fit("model")
-    estimate = run.vae.log_prob(lab.test_images(run), num_samples=12)
+    with pytest.warns(UserWarning, match="a few samples decide"):
+        estimate = run.vae.log_prob(lab.test_images(run), num_samples=12)
     share = np.mean(estimate.effective_sample_size < 5.0)
-    assert 0 < share < 1 and run.dominated == pytest.approx(share, abs=0.02)
+    assert 0.1 < share < 1 and run.dominated == pytest.approx(share, abs=0.02)
+    # A study says it in a line, and does not warn of what nobody can change.
+    assert any("model: a few samples decide log p(x) of" in line for line in said)
