@@ -85,7 +85,8 @@ def test_it_runs_as_one_script(tmp_path):
 
 def serve(words, folder, environment) -> None:
     """Runs a server until it answers for its model, and interrupts it."""
-    (name,) = [path.name for path in (folder / "models").iterdir() if path.is_dir()]
+    (version,) = (folder / "models/models").glob("*/1")
+    name = version.parent.name
     with subprocess.Popen(words, cwd=folder, env=environment) as server:
         try:
             for _ in range(300):
