@@ -47,6 +47,7 @@ def error(capsys, *arguments):
     return text
 
 
+@pytest.mark.slow
 def test_module_and_quiet_start(folder):
     """`python -m kvae`: of TensorFlow's start-up, one line of ours is told."""
     run = subprocess.run(
@@ -194,11 +195,13 @@ def test_sample_of_a_conditional_model(capsys, folder):
 @pytest.mark.parametrize(
     "kind", ["reconstructions", "samples", "latent", "manifold", "interpolation"]
 )
+@pytest.mark.default("reconstructions", "latent")
 def test_plot(capsys, folder, kind):
     output(capsys, "plot", VAE, kind)
     Image.open(folder / f"{kind}.png").verify()
 
 
+@pytest.mark.slow
 def test_train_then_use_the_file(capsys, folder):
     arguments = ["train", "dense_vae", "--epochs", "1", "--latent-dim", "3", "--limit", "128"]
     arguments += ["--posterior", "full_covariance", "--prior", "gaussian_mixture"]

@@ -255,6 +255,7 @@ def test_the_command_serves_for_development(repository, images):
     assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_model_file_is_exported_and_served(dense, tmp_path, monkeypatch, capsys):
     dense.save(tmp_path / "mine.keras")
     served = {}

@@ -36,10 +36,12 @@ VARIANTS = {
 # Compiled by XLA, in the place of a check without it: draws that are made in a way of their own.
 COMPILED = {(posteriors, "student_t"), (priors, "hierarchical"), (flows, "iaf")}
 # Slow, as the variants are: flows are checked as flows; of the bounds that derive from IWAE, of the
-# posteriors on the sphere and of the mixtures one is; the PixelCNN has exact tests of its own.
+# posteriors on the sphere, of the mixtures and of other families one is; the PixelCNN and the
+# objectives with a discriminator or an MMD have exact tests of their own.
 SLOW = {
     *((posteriors, name) for name in ("planar", "power_spherical", "real_nvp", "sylvester")),
-    *((objectives, name) for name in ("ciwae", "dreg", "miwae", "piwae")),
+    *((posteriors, name) for name in ("logistic", "unit_variance")),
+    *((objectives, name) for name in ("ciwae", "dreg", "factor_vae", "info_vae", "miwae", "piwae")),
     *((priors, name) for name in ("pixel_cnn", "spherical_mixture")),
 }
 

@@ -39,6 +39,10 @@ def images(shape, n=6, seed=0):
     return np.random.default_rng(seed).random((n, *shape), np.float32)
 
 
+# One of each kind, which run by default.
+SOME = ("conv_vae", "hvae", "lstm_autoencoder", "tabular_vae", "vqvae")
+
+
 def only(*names):
     """All architectures, the others than these among the slow ones."""
     slow = pytest.mark.slow
@@ -94,7 +98,7 @@ def test_training_lowers_the_loss(name):
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 class TestContract:
-    @pytest.mark.default("conv_vae", "hvae", "lstm_autoencoder", "tabular_vae", "vqvae")
+    @pytest.mark.default(*SOME)
     def test_encodes_decodes_saves_and_loads(self, name, tmp_path):
         vae, x = built(name), events(name)
         params = vae.encode(x)
@@ -108,6 +112,7 @@ class TestContract:
         again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
         np.testing.assert_array_equal(vae(x), again(x))
 
+    @pytest.mark.default(*SOME)
     def test_both_networks_of_a_conditional_model_see_the_label(self, name):
         if not ARCHITECTURES[name].conditional:
             with pytest.raises(ValueError, match="no conditional model"):
@@ -121,6 +126,7 @@ class TestContract:
         for values in (features, vae.decode(z, np.arange(4))):
             assert len(np.unique(np.reshape(values, (4, -1)), axis=0)) == 4
 
+    @pytest.mark.default(*SOME)
     def test_other_likelihoods_and_channels(self, name):
         likelihood = kvae.likelihoods.Gaussian("per_pixel")
         # Odd sizes, and three channels where the event has any.
@@ -129,6 +135,7 @@ class TestContract:
         params = vae.decode_params(np.zeros((2, vae.latent_dim), np.float32))
         assert params["mean"].shape == params["log_var"].shape == (2, *event)
 
+    @pytest.mark.default(*SOME)
     def test_samples_only_with_a_prior(self, name):
         vae = built(name)
         assert (vae.prior is None) == ARCHITECTURES[name].autoencoder
@@ -141,6 +148,7 @@ class TestContract:
 
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.default(cover=1)
 @pytest.mark.parametrize("shape", [(27, 31, 1), (9, 8, 3), (64, 64, 1)])
 def test_images_of_any_size(name, shape):
     vae = build(name, event_shape=shape)

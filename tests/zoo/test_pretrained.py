@@ -326,6 +326,7 @@ def test_a_recipe_of_sprites(tmp_path, monkeypatch):
     assert "NLL" in markdown.facts(card) and "MIG" in card.headline
 
 
+@pytest.mark.slow
 def test_a_recipes_sampler_fits_the_prior_of_the_card(tmp_path):
     arguments = {"event_shape": (8, 8, 1), "latent_dim": 2, "hidden": (8,)}
     arguments["prior"] = config(kvae.priors.GaussianMixture(covariance="full", name="prior"))

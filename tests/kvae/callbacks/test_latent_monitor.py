@@ -58,6 +58,7 @@ def test_logs_and_files_hold_the_summary(make_vae, digits, tmp_path):
     assert written["latent/variance_of_means", 0].num == 3
 
 
+@pytest.mark.slow
 def test_every_second_epoch_some_examples_and_shorter_logs(make_vae, digits, tmp_path):
     vae = make_vae(optimizer="sgd", eager=True)
     monitor = kvae.callbacks.LatentMonitor(
@@ -168,6 +169,7 @@ def test_a_large_beta_is_told_apart(make_vae, digits):
     assert not any("free_bits" in message for message in messages)
 
 
+@pytest.mark.slow
 def test_a_partial_collapse_and_a_capacity(linear_gaussian):
     """Two units that say something, and three that the encoder holds at the prior."""
     x = linear_gaussian.draw(64, seed=0)

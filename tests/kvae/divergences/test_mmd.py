@@ -69,6 +69,7 @@ def test_mmd_of_gaussians_has_the_closed_form(mean, variance):
     assert (exact == pytest.approx(0.0, abs=1e-12)) == ((mean, variance) == (0.0, 1.0))
 
 
+@pytest.mark.slow
 def test_mmd_pulls_far_codes_in_and_stays_finite():
     y = kvae.random.normal([50, 4], seed=1)
     for far in (3.0, 100.0, 1e6):

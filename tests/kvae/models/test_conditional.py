@@ -394,6 +394,7 @@ def test_a_training_resumes_to_the_bit(make_conditional, digits, labels, tmp_pat
 
 @pytest.mark.default("graph")
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "XLA"])
+@pytest.mark.slow
 def test_compiled_training_is_the_eager_one(make_conditional, digits, labels, jit):
     weights = []
     for more in ({"run_eagerly": True}, {"jit_compile": jit}):
