@@ -51,8 +51,9 @@ def from_path(
     Subfolders `train`, `validation` and `test` are the splits, and so are files of these names. A
     split that is missing is held out of the training data, a tenth of it: chosen by the SHA-256 of
     the path of an image within its folder, or by a fixed random number for each number of a row.
-    More images or rows therefore leave the others where they are. Of shards, the last one is held
-    out for testing and the one before it for validation.
+    More images or rows therefore leave the others where they are. Images of folders, and rows of
+    which some are held out, come in an order of chance, so that the first ones are of all classes.
+    Of shards, the last one is held out for testing and the one before it for validation.
 
     Folders of images up to half a gigabyte of pixels are read into memory, larger ones while a
     model trains.
@@ -234,7 +235,11 @@ class _Reader:
         return np.random.Philox(key=0).random_raw(len(self)) / 2.0**64
 
     def divided(self, held: list[str]) -> dict[str, np.ndarray]:
-        """Returns the numbers of the examples of `"train"`, and of the splits that are held out."""
+        """Returns the numbers of the examples of `"train"`, and of the splits that are held out.
+
+        They are in an order of chance: files often hold one class after the other, and the first
+        examples of a split are to be of all.
+        """
         if len(self) < _FEWEST:
             raise ValueError(
                 f"{self.path} holds {len(self)} {self.what}; {_FEWEST} are needed to hold out some "
@@ -246,11 +251,11 @@ class _Reader:
         found = {}
         for place, split in enumerate(held):
             low, high = bounds[split]
-            rows = np.flatnonzero((chances >= low) & (chances < high) & free)
+            rows = order[((chances >= low) & (chances < high) & free)[order]]
             # Few examples may have none in between: then it is one of the nearest.
             found[split] = rows if len(rows) else np.array([order[place]])
             free[found[split]] = False
-        return {**found, "train": np.flatnonzero(free)}
+        return {**found, "train": order[free[order]]}
 
 
 class _Images(_Reader):
@@ -284,6 +289,8 @@ class _Images(_Reader):
 
     def read(self, rows, **options):
         height, width, channels = self.event_shape
+        if rows is None:  # The classes of a split's own folders are mixed, too.
+            rows = np.argsort(self.chances(), kind="stable")
         small = self.count(rows) * height * width * channels <= _MEMORY
         return (from_folder if small else ImageFolder)(
             self.path,

@@ -45,6 +45,7 @@ def test_class_folders(photos, monkeypatch):
     assert train.schema == Schema("photos", class_names=("cats", "dogs"))
     for part in found:
         assert set(part.labels) <= {0, 1} and part[:1].schema == train.schema
+    assert set(train[:6].labels) == {0, 1}  # Though one class comes after the other in the folder.
     # More files leave the others where they are.
     for i in range(40, 60):
         photo(photos / "cats" / f"{i:03d}.png", i)
