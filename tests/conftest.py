@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def cpu_seconds():
-    """What this process and its children have used; children count when they have ended."""
+    """Returns the CPU time of this process and of those of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 

@@ -411,7 +411,12 @@ def test_no_model_in_the_file(capsys, folder):
         (["train", "dense_vae", "--distributed", "0"], "--distributed: invalid number of workers"),
         (["train", "dense_vae", "--restarts", "-1"], "--restarts: invalid integer from 0 on"),
         (["sweep", "dense_vae", "--beta"], "--beta: expected at least one argument"),
-        (["sweep", "dense_vae", "--betta", "1"], "unrecognized arguments: --betta 1"),
+        (
+            ["sweep", "dense_vae", "--betta", "1"],
+            "--betta 1. Did you mean --beta? (see `kvae sweep",
+        ),
+        (["train", "dense_vae", "--epoch", "1"], "Did you mean --epochs?"),
+        (["export", VAE, "x", "--formt", "web"], "--formt web. Did you mean --format?"),
         (["sweep", "dense_vae", "--latent-dim", "0"], "--latent-dim: invalid positive integer"),
         (["train", "dense_vae", "--seed", "-1"], "--seed: invalid integer from 0 on value: '-1'"),
         (["evaluate", VAE, "--seed", "-1"], "--seed: invalid integer from 0 on value: '-1'"),

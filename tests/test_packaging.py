@@ -33,7 +33,7 @@ def project() -> dict:
 
 
 def requirements(extra: str = "") -> list[Requirement]:
-    """What the library needs, or what an extra adds, also by the extras that it names itself."""
+    """Returns the packages that the library or an extra needs. Extras may refer to other extras."""
     declared = project()
     lines = declared["optional-dependencies"][extra] if extra else declared["dependencies"]
     found = []
@@ -115,7 +115,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "tensorflow_serving": "tensorflow-serving-api",
 }
-# What comes along with a dependency that cannot do without it.
+# Packages that a dependency always installs.
 WITH = {
     "flatbuffers": "ai-edge-litert",
     "google": "tensorflow",
@@ -125,7 +125,7 @@ WITH = {
 
 
 def distribution(package: str) -> str:
-    """What pip calls a package, by the name that is imported."""
+    """Returns the name by which pip knows a package, given the name that is imported."""
     return canonicalize_name(WITH.get(package) or DISTRIBUTIONS.get(package, package))
 
 

@@ -24,7 +24,7 @@ COMMANDS = sorted(set(re.findall(r"^\.venv/bin/kvae (\w+)", README, flags=re.MUL
 BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", README, flags=re.DOTALL)
 PYTHON = [block for kind, block in BLOCKS if kind == "python"]
 EXPORTS = [block for block in PYTHON if "import export" in block]
-# What other packages deprecate among themselves; whatever else is warned of fails.
+# Other packages give these warnings to each other. All other warnings are errors.
 FOREIGN = ("__array__ implementation doesn't accept a copy keyword",)
 # Of the test below, in which functions run eagerly: those of tf.data do not.
 EAGER = "Even though the `tf.config"

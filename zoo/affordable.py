@@ -1,4 +1,4 @@
-"""How much of an evaluation a time allows."""
+"""Sizes an evaluation to the time that there is for it."""
 
 import dataclasses
 import time

@@ -1,4 +1,4 @@
-"""What a training is given where the user has left it open: it follows the data."""
+"""The defaults of a training that follow its data."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ LEARNED = "gaussian:learned"
 epochs) its reconstructions reach a PSNR of 24.4 dB, those of a σ that Adam learns from 0.1 on 16.8
 dB, and those of σ = 1 16.4 dB, where the mean image has 15.9 dB."""
 
-# Looked at to tell photos from drawings: folders of images are read in a random order.
+# The number of examples that tell photos from drawings. Folders of images come in a random order.
 _ROWS = 64
 # Values this close to 0 or 1, and the share of them, make grey images nearly binary: MNIST's have
 # nine of ten values there.

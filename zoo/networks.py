@@ -44,7 +44,7 @@ _LEFT = {3: 49, 2: 16}
 _KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
 _Shape = Sequence[int]
 
-# What to do with events that are no images, by the number of their axes.
+# Advice for events that are not images, by their number of axes.
 _FITTING = {
     1: "Use tabular_vae for tables.",
     2: "Use timeseries_vae for signals, or give grey images their channel: (height, width, 1).",

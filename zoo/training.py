@@ -37,7 +37,7 @@ __all__ = [
 
 _LICENSE = "Apache-2.0"
 _TEST = 10_000  # Examples of a stream that figures are measured on, in memory.
-# What else decides to which training weights belong.
+# The attributes of a recipe that, with its arguments and data, tell one training from another.
 _IDENTITY = (
     "noise",
     "warmup_epochs",
@@ -46,7 +46,7 @@ _IDENTITY = (
     "monitor",
     "seed",
 )
-# What few recipes have, and the cards of those name.
+# Attributes that few recipes have. Only the cards of those recipes show them.
 _RARE = ("initial_from_data", "initial_weights", "sampler")
 
 

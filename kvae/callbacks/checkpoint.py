@@ -76,7 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
     ):
         super().__init__()
         self.directory = pathlib.Path(directory)
-        # As JSON gives it back, to compare it with what is in the folder.
+        # The folder's fingerprint has gone through JSON, so this one goes through it, too.
         self.fingerprint = json.loads(json.dumps(fingerprint))
         if mode not in ("min", "max"):
             raise names.unknown_name("mode", mode, ("min", "max"))

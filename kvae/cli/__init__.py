@@ -1,6 +1,7 @@
 """The command line: `kvae COMMAND`, or `python -m kvae COMMAND`."""
 
 import argparse
+import difflib
 import io
 import os
 import sys
@@ -26,14 +27,22 @@ class _Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
 
     def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
-        if not self.intermixed:
+        if self.intermixed:
+            self.intermixed = False  # The other method calls this one in its turn.
+            try:
+                found, rest = self.parse_known_intermixed_args(args, namespace)
+            finally:
+                self.intermixed = True
+        else:
             found, rest = super().parse_known_args(args, namespace)
-            return without_unset(found), rest
-        self.intermixed = False  # The other method calls this one in its turn.
-        try:
-            return self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self.intermixed = True
+        return without_unset(found), rest
+
+    def unrecognized(self, words: list[str]) -> None:
+        """Refuses words that the command does not know, with the option that is nearest."""
+        word = next((word.partition("=")[0] for word in words if word.startswith("--")), "")
+        near = difflib.get_close_matches(word, self._option_string_actions, n=1)
+        hint = f". Did you mean {near[0]}?" if near else ""
+        self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
     def error(self, message: str):
         """Prints one line that says what was wrong, as all errors of the command line do."""
@@ -41,7 +50,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"kvae: error: {text} (see `{self.prog} --help`)\n")
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def _parser(chosen: str | None) -> _Parser:
     """Returns the parser, which knows the arguments of the chosen command alone."""
     import_modules("kvae.cli.commands")
     parser = _Parser(
@@ -65,7 +74,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         )
         if name == chosen:
             command.add_arguments(subparser)
-            subparser.set_defaults(run=command.run)
+            subparser.set_defaults(run=command.run, unrecognized=subparser.unrecognized)
     return parser
 
 
@@ -89,7 +98,9 @@ def main(argv: list[str] | None = None) -> int:
     shown = warnings.formatwarning
     warnings.formatwarning = _warning
     try:
-        arguments = _parser(chosen).parse_args(argv)
+        arguments, rest = _parser(chosen).parse_known_args(argv)
+        if rest:
+            arguments.unrecognized(rest)
         arguments.argv = argv  # For processes that do the same.
         if imports := getattr(arguments, "imports", None):
             common.import_own(imports)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 
-from kvae.utils import plugins
+from kvae.utils import io, plugins
 from kvae.utils.names import unknown_name
 
 __all__ = [
@@ -211,13 +211,13 @@ def module(text: str) -> tuple[str, str]:
 def output(text: str) -> None:
     """A file or a folder to write, which need not be there yet."""
     path = pathlib.Path(text)
-    _writable(path if path.is_dir() else path.parent)
+    io.check_writable(path if path.is_dir() else path.parent)
 
 
 @_argument
 def output_folder(text: str) -> None:
     """A folder to write into, which need not be there yet."""
-    _writable(pathlib.Path(text))
+    io.check_writable(pathlib.Path(text))
 
 
 @_argument
@@ -226,16 +226,4 @@ def output_file(text: str) -> None:
     path = pathlib.Path(text)
     if path.is_dir():
         raise IsADirectoryError(f"{text} is a folder: give a file.")
-    _writable(path.parent)
-
-
-def _writable(folder: pathlib.Path) -> None:
-    place = next(place for place in (folder, *folder.parents) if place.exists())
-    if not place.is_dir():
-        raise NotADirectoryError(
-            f"Cannot write to {folder}: {place} is a file, not a folder. Choose another path."
-        )
-    if not os.access(place, os.W_OK):
-        raise PermissionError(
-            f"The folder {place} is not writable. Choose another path or change its permissions."
-        )
+    io.check_writable(path.parent)

@@ -341,7 +341,7 @@ def _bar(console, text: str, total: int, unit: str):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar, words = BarColumn(), TextColumn("{task.fields[words]}", markup=False)
-    # What has room in a narrow terminal: the count, and the figures.
+    # A narrow terminal has room for the count and the figures alone.
     between = () if console.width < _NARROW else (bar, TimeRemainingColumn())
     taken = 1 if console.width < _NARROW else _CLOCK + _SHORTEST
     count = TextColumn("{task.description}", markup=False)

@@ -105,7 +105,7 @@ def add_reading(parser) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What a training has to know of its data before it reads them.
+    """The facts about its data that a training needs before it reads them.
 
     Attributes:
         dataset: str. A data set's name, or an absolute path.

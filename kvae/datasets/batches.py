@@ -25,7 +25,7 @@ class BaseDataset:
     """
 
     kind = "dataset"  # The word for it in messages.
-    schema: Schema | None = None  # What the numbers stand for, where files say it.
+    schema: Schema | None = None  # Names of classes and columns, where the files have them.
     binarizations: tuple[str, ...] = ("static", "dynamic")
 
     def __init__(self, *, name: str, split: str, binarize: str | None, noise: float, seed: int):

@@ -1,4 +1,4 @@
-"""What the numbers of data stand for, which a model that was trained on them remembers."""
+"""The names of classes and columns of data, which a model that was trained on them remembers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """What the numbers of data stand for, and how their files are read.
+    """The names of classes and columns of data, and the way in which their files are read.
 
     `kvae.datasets.from_path` finds it. A model that `kvae train` made keeps it (`vae.schema`), so
     that all commands read new files as the training did, and name classes and columns.

@@ -1,5 +1,6 @@
 """Data at a path, in whichever form they are, and their division into splits."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -139,25 +140,27 @@ class Source:
     @property
     def sizes(self) -> dict[str, int]:
         """The number of examples of each split."""
-        chosen = {split: self._chosen(split) for split in SPLITS}
-        return {split: reader.count(rows) for split, (reader, rows) in chosen.items()}
+        return {split: reader.count(rows) for split, (reader, rows) in self._chosen.items()}
 
     def split(self, split: str, *, binarize: str | None = None, seed: int = 0) -> Dataset | Stream:
         """Reads a split; the arguments are those of `from_path`."""
         if split not in SPLITS:
             raise names.unknown_name("split", split, SPLITS)
-        reader, rows = self._chosen(split)
+        reader, rows = self._chosen[split]
         data = reader.read(rows, split=split, binarize=binarize, seed=seed)
         data.name, data.schema = self.schema.name, self.schema
         return data
 
-    def _chosen(self, split: str):
-        """Returns the reader of a split, and the numbers of its examples; `None` for all."""
-        if split != "train" and split in self._readers:
-            return self._readers[split], None
-        reader = self._readers["train"]
-        held = [name for name in ("test", "validation") if name not in self._readers]
-        return reader, reader.divided(held)[split] if held else None
+    @functools.cached_property
+    def _chosen(self) -> dict[str, tuple]:
+        """The reader of each split, and the numbers of its examples; `None` for all."""
+        held = [split for split in ("test", "validation") if split not in self._readers]
+        first = self._readers["train"]
+        rows = first.divided(held) if held else {"train": None}
+        return {
+            split: (first, rows[split]) if split in rows else (self._readers[split], None)
+            for split in SPLITS
+        }
 
 
 def is_path(name: str) -> bool:

@@ -14,7 +14,7 @@ from kvae.utils.names import shown_names, unknown_name
 __all__ = ["KINDS", "SUFFIXES", "Table"]
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-# What a user may say of a column, beside the likelihoods of `MixedTabular`.
+# The kinds that a user may give a column in addition to the likelihoods of `MixedTabular`.
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "label", "ignore")
 _MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "?")
 _FEW = 10  # So many whole numbers at most are categories; texts may be

@@ -321,7 +321,7 @@ class Lab:
 
     @property
     def warning(self) -> str:
-        """What has to be read before the findings; empty where there is nothing."""
+        """Returns the warning that stands before the findings, or an empty text."""
         if self.quick:
             return (
                 f"A quick run, of {self.scale.epochs} epochs on {self.scale.limit} images, is too "

@@ -9,7 +9,7 @@ from kvae.utils import keras_internals
 
 __all__ = ["start_at_the_mean"]
 
-_LIMIT = 40.0  # Of the outputs, for values that the mean reaches nowhere.
+_LIMIT = 40.0  # The largest output, for pixels whose mean no output reaches.
 _HALVINGS = 60
 
 

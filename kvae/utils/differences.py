@@ -1,4 +1,4 @@
-"""What distinguishes two descriptions of the same kind, in words."""
+"""Describes in words where two configurations differ."""
 
 from collections.abc import Mapping
 

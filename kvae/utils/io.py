@@ -26,6 +26,7 @@ __all__ = [
     "check_archive",
     "check_hdf5",
     "check_room",
+    "check_writable",
     "disk_errors",
     "scratch_folder",
     "sealed",
@@ -77,25 +78,45 @@ def writable_folder(path: str | os.PathLike, purpose: str | None = None) -> path
         PermissionError: if it cannot be created or written.
     """
     folder = pathlib.Path(path)
+    check_writable(folder, purpose)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        # The nearest one that exists is the file in the way.
-        file = next(place for place in (folder, *folder.parents) if place.exists())
-        raise NotADirectoryError(
-            f"Cannot {purpose or f'write to {folder}'}: {file} is a file, not a folder. "
-            "Choose another path."
-        ) from None
     except OSError as error:
-        raise PermissionError(
-            f"Cannot create the folder {folder}: {error.strerror}. Choose a folder that you "
-            "may write to."
-        ) from None
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(
-            f"The folder {folder} is not writable. Choose another path or change its permissions."
-        )
+        raise _not_created(folder, error.strerror) from None
     return folder
+
+
+def check_writable(path: str | os.PathLike, purpose: str | None = None) -> None:
+    """Checks whether a folder can be written, or created, without creating it.
+
+    Args:
+        path: str or path. The folder.
+        purpose: str. As for `writable_folder`.
+
+    Raises:
+        NotADirectoryError: if it, or a parent of it, is a file.
+        PermissionError: if it, or the nearest parent that exists, cannot be written.
+    """
+    folder = pathlib.Path(path)
+    place = next(place for place in (folder, *folder.parents) if place.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(
+            f"Cannot {purpose or f'write to {folder}'}: {place} is a file, not a folder. "
+            "Choose another path."
+        )
+    if os.access(place, os.W_OK):
+        return
+    if place != folder:
+        raise _not_created(folder, os.strerror(errno.EACCES))
+    raise PermissionError(
+        f"The folder {folder} is not writable. Choose another path or change its permissions."
+    )
+
+
+def _not_created(folder: pathlib.Path, problem: str) -> PermissionError:
+    return PermissionError(
+        f"Cannot create the folder {folder}: {problem}. Choose a folder that you may write to."
+    )
 
 
 @contextlib.contextmanager

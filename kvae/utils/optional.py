@@ -6,7 +6,7 @@ import types
 
 __all__ = ["DISTRIBUTION", "EXTRAS", "install", "installed", "load", "require"]
 
-DISTRIBUTION = "keras-kvae"  # What pip calls this library; `kvae` is another project there.
+DISTRIBUTION = "keras-kvae"  # The name for pip. On PyPI, `kvae` is another project.
 
 # By the name that is imported.
 EXTRAS = {

@@ -157,7 +157,7 @@ class Page:
 
 def _html_images(*pictures) -> str:
     figures = [
-        # As large as the page, and whole at a click: words in a picture are small.
+        # A click opens the picture in its full size: its words may be too small to read here.
         f'<figure><a href="{html.escape(path)}"><img src="{html.escape(path)}" '
         f'alt="{html.escape(caption)}"></a>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"

@@ -139,7 +139,7 @@ def conditional_with_wrong_rows():
 
 
 def test_rows_of_a_graph_without_errors_are_nan():
-    """As ONNX files have none."""
+    """ONNX files have no errors of their own."""
     model, x, label = conditional_with_wrong_rows()
     graphs = endpoints.endpoints(model, signatures=["encode"], refuse=False)
     outputs = graphs["encode"].function(tf.constant(x), tf.constant(label))

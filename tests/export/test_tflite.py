@@ -40,7 +40,7 @@ def file(conv, images, folder):
 
 @pytest.fixture(scope="module")
 def answer(file, processes):
-    """What LiteRT says of the file in a precision, and its image of the same latents."""
+    """Returns LiteRT's description of a file, and the image that it decodes from `LATENTS`."""
 
     @functools.cache
     def ask(precision):

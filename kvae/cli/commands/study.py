@@ -154,7 +154,7 @@ def _chosen(name: str, dataset: str | None, source=None) -> list[tuple]:
     several = name == "all"
     found = [(each, studies.get(each)) for each in (studies.names() if several else [name])]
     if source is not None:
-        # What is made on digits is made on any images with labels.
+        # A study of digits can be made of any images with labels.
         found = [(each, study) for each, study in found if "digits" in study.datasets]
         if not found:
             raise ValueError(f"{name} needs data whose factors are known, not --data.")

@@ -21,7 +21,7 @@ _MEASURED = (
     "symmetry",
     "fractal dimension",
 )
-# As scikit-learn calls them: of each measurement the mean, its error and the worst of a sample.
+# The names of scikit-learn: each measurement has a mean, an error and a worst value.
 _COLUMNS = (
     *(f"mean {name}" for name in _MEASURED),
     *(f"{name} error" for name in _MEASURED),

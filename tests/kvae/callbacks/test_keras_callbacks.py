@@ -254,7 +254,7 @@ CASES = {
 }
 
 
-# What changes a training or saves its state, in blocks as in long trainings. Others read the logs.
+# The callbacks that change a training or save its state. The others only read the logs.
 CHOSEN = (
     "BackupAndRestore-blocks",
     "EarlyStopping-blocks",

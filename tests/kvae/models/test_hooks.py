@@ -147,7 +147,7 @@ def test_add_loss_of_a_layer_counts_in_blocks(make_vae, with_a_loss, digits, mon
 
 @pytest.mark.parametrize("kind", [Penalty, OwnTape, Figures, InCall])
 def test_blocks_are_left_where_a_hook_is_overridden(make_vae, digits, kind, monkeypatch):
-    """What such a method does need not bear one graph under XLA."""
+    """XLA may not be able to compile such a method into one graph with the rest of the step."""
     monkeypatch.setattr(plan, "LEAST_STEPS", 1)
     data = kvae.datasets.Dataset(digits[:N])
     vae = of(kind, make_vae, eager=False)

@@ -51,7 +51,7 @@ def test_walks_are_in_the_order_of_what_changes_and_equal_rows_are_left_out():
     shown, still = by_change(walks)
     assert list(shown) == ["d", "b"] and still == ["a", "c"]
     np.testing.assert_array_equal(shown["b"], walks["b"])
-    # Where nothing changes, one row says so.
+    # If no latent changes anything, one row says so.
     shown, still = by_change({"a": walks["a"], "c": walks["a"]})
     assert list(shown) == ["a"] and still == ["c"]
 

@@ -21,7 +21,7 @@ def vae():
     return model
 
 
-# What asks for each package: a function of a model and of a path.
+# A function for each package that needs it. It takes a model and a path.
 ASKS = {
     "ai_edge_litert": [
         lambda vae, path: export.tflite(vae, path / "x.tflite"),
