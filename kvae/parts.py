@@ -3,6 +3,8 @@
 import ast
 import functools
 import inspect
+import keyword
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -23,6 +25,10 @@ __all__ = [
 ]
 
 Class = TypeVar("Class", bound=type)
+
+# Words such as `global`, which Python does not read as names, where one is a whole argument.
+_WORDS = "|".join(word for word in keyword.kwlist if word not in ("None", "True", "False"))
+_KEYWORD = re.compile(rf"((?:^|[,=])\s*)({_WORDS})(?=\s*(?:,|$))")
 Method = TypeVar("Method", bound=Callable)
 
 
@@ -260,7 +266,8 @@ def _named(register: Register, text: str):
         return make()
     kind = f"argument of the {register.kind} {name}"
     try:
-        call = ast.parse(f"f({given})", mode="eval").body
+        quoted = _KEYWORD.sub(r"\1'\2'", given)
+        call = ast.parse(f"f({quoted})", mode="eval").body
         assert isinstance(call, ast.Call) and call.args + call.keywords
         values = [_value(one) for one in call.args]
         settings = {str(one.arg or "**"): _value(one.value) for one in call.keywords}

@@ -14,9 +14,9 @@ from zoo.recipes import Recipe
 __all__ = ["LEARNED", "suited"]
 
 LEARNED = "gaussian:learned"
-"""The likelihood of photos, signals and tables. On 1,000 photos of coloured shapes (32 × 32, 25
-epochs) its reconstructions reach a PSNR of 24.4 dB, those of a σ that Adam learns from 0.1 on 16.8
-dB, and those of σ = 1 16.4 dB, where the mean image has 15.9 dB."""
+"""The likelihood of photos, signals and tables. `python -m tests.photos` trains on 1,000 photos of
+coloured shapes (32 × 32, 25 epochs): its reconstructions reach a PSNR of 24.5 dB, those of a σ that
+Adam learns from 0.1 on 18.1 dB, and those of σ = 1 16.4 dB, where the mean image has 15.0 dB."""
 
 # The number of examples that tell photos from drawings. Folders of images come in a random order.
 _ROWS = 64

@@ -12,6 +12,8 @@ from kvae import likelihoods, objectives, posteriors, priors
         (likelihoods, "gaussian:learned", {"variance": "optimal", "standardize": True}),
         (likelihoods, "laplace:learned", {"variance": "global", "standardize": True}),
         (likelihoods, "gaussian:per_pixel,scale=0.1", {"variance": "per_pixel", "scale": 0.1}),
+        # A keyword of Python.
+        (likelihoods, "gaussian:variance=global, scale=0.1", {"variance": "global", "scale": 0.1}),
         (likelihoods, "discretized_logistic:16", {"levels": 16}),
         (priors, "vamp:50", {"num_components": 50}),
         (objectives, "iwae:num_samples=5", {"num_samples": 5}),
@@ -42,3 +44,11 @@ def test_a_name_with_arguments(module, text, settings):
 def test_what_is_not_understood_says_what_is(module, text, message):
     with pytest.raises(ValueError, match=message):
         module.get(text)
+
+
+@pytest.mark.parametrize("module", [likelihoods, objectives, posteriors, priors])
+def test_every_word_of_a_part_makes_it(module):
+    for name, make in module.REGISTER.items():
+        for word, settings in getattr(make, "words", {}).items():
+            config = module.get(f"{name}:{word}").get_config()
+            assert {key: config[key] for key in settings} == settings

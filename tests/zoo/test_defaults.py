@@ -5,8 +5,7 @@ import pytest
 
 import kvae
 import zoo
-from kvae.training import Settings, train
-from tests.photos import coloured_shapes, psnr
+from tests.photos import reconstruct_photos
 from zoo.affordable import affordable
 from zoo.defaults import LEARNED, suited
 from zoo.networks import filters_for
@@ -106,19 +105,6 @@ def test_an_evaluation_is_sized_to_a_time(eagerly):
         assert (found.num_samples, found.num_examples) == (samples, examples)
     autoencoder = zoo.build("dense_autoencoder", event_shape=(8, 8, 1), latent_dim=2)
     assert affordable(autoencoder, data, 1e-9).num_examples == 60  # Its figures cost little.
-
-
-def reconstruct_photos(size: int, count: int, seed: int = 0, **settings) -> tuple[float, float]:
-    """Trains on photos as the command line does; returns the PSNR, and that of the mean image."""
-    photos = coloured_shapes(count + 32, size)
-    data, test = kvae.datasets.Dataset(photos[:-32]), kvae.datasets.Dataset(photos[-32:])
-    sizes = settings.pop("sizes", {})
-    recipe = Recipe("conv_vae.photos", "/photos", {"event_shape": (size, size, 3), **sizes})
-    recipe = suited(recipe, count, lambda: data, intensities=True)
-    vae = zoo.build(recipe.architecture, seed=seed, **recipe.arguments)
-    train(vae, data, Settings(batch_size=recipe.batch_size, final_rate=0.02, **settings))
-    mean = np.broadcast_to(data.examples.mean(axis=0), test.examples.shape)
-    return psnr(vae.reconstruct(test), test.examples), psnr(mean, test.examples)
 
 
 def test_photos_are_recognized_after_a_few_epochs():
