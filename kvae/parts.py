@@ -268,10 +268,11 @@ def _named(register: Register, text: str):
     try:
         quoted = _KEYWORD.sub(r"\1'\2'", given)
         call = ast.parse(f"f({quoted})", mode="eval").body
-        assert isinstance(call, ast.Call) and call.args + call.keywords
+        if not isinstance(call, ast.Call) or not call.args + call.keywords:
+            raise SyntaxError
         values = [_value(one) for one in call.args]
         settings = {str(one.arg or "**"): _value(one.value) for one in call.keywords}
-    except (AssertionError, SyntaxError, ValueError):
+    except (SyntaxError, ValueError):
         raise ValueError(
             f"{text!r} is not understood: arguments follow a name as in NAME:WORD or "
             "NAME:KEY=VALUE, with commas between them."
