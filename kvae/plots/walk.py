@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["kl_per_dimension", "manifold"]
 
+_SEAMLESS = 16  # Pixels a side, from which images stand beside each other without a gap.
+
 
 def kl_per_dimension(vae: Any, params: dict[str, np.ndarray]) -> np.ndarray | None:
     """Returns the mean KL of each latent dimension [D] in nats; None for point codes."""
@@ -66,7 +68,7 @@ def manifold(
     dims: Sequence[int] | None = None,
     label: int | None = None,
     quantiles: tuple[float, float] = (0.05, 0.95),
-    gap: int = 0,
+    gap: int | None = None,
     kind: str | None = None,
     value_range: tuple[float, float] | None = None,
     columns: Sequence[str] | None = None,
@@ -88,7 +90,8 @@ def manifold(
             (0, 1), or the two with the most KL when `x` is given.
         label: int. The class that is decoded, of a conditional model, which needs it.
         quantiles: two floats. First and last quantile. Defaults to (0.05, 0.95).
-        gap: int. Pixels between images. Defaults to 0: one seamless picture.
+        gap: int. Pixels between images. Defaults to `None`: 0, which makes one seamless picture,
+            but for images of less than 16 pixels a side, which could not be told apart.
         kind: str. "image", "volume" (its middle slice), "signal" or "table". Defaults to `None`: by
             the event's shape.
         value_range: (low, high). As in `reconstructions`.
@@ -151,6 +154,8 @@ def manifold(
         z[:, :, dims[1]] = axes[1][::-1, None]
     codes = z.reshape(rows * n, latent_dim).astype("float32")
     decoded = checked.decode(vae, codes, *checked.given(vae, None, label, len(codes)))
+    if gap is None and not (decoded.ndim == 4 and min(decoded.shape[1:3]) < _SEAMLESS):
+        gap = 0
     picture = draw_grid(
         decoded,
         rows,

@@ -117,7 +117,7 @@ def test_a_saved_grid_is_the_enlarged_tile_pixel_by_pixel(tmp_path, shape, gap, 
 def test_a_constant_manifold_is_one_colour_in_the_file(tmp_path, make_linear):
     vae = make_linear()
     vae.weights[:] = 0
-    figure = plots.manifold(vae, path=tmp_path / "m.png")
+    figure = plots.manifold(vae, gap=0, path=tmp_path / "m.png")
     seen = pixels(figure, tmp_path / "m.png")
     assert seen.size > 100_000 and np.unique(seen).tolist() == [128]
 
@@ -125,7 +125,7 @@ def test_a_constant_manifold_is_one_colour_in_the_file(tmp_path, make_linear):
 def test_another_resolution_brings_no_colours_between(tmp_path, make_linear):
     vae = make_linear()
     vae.decode = lambda z: np.float32(np.indices((len(z), 4, 4, 1)).sum(axis=0) % 2)
-    figure = plots.manifold(vae, n=5)
+    figure = plots.manifold(vae, n=5, gap=0)
     figure.savefig(tmp_path / "odd.png", dpi=97)
     whole = np.asarray(Image.open(tmp_path / "odd.png").convert("L")).astype(int)
     box = figure.axes[0].get_position().bounds
@@ -338,3 +338,11 @@ def test_a_diverged_model_is_named(make_linear):
 def test_counts_are_whole_and_positive(n, make_linear):
     with pytest.raises(ValueError, match="`n` is a whole number of at least 1"):
         plots.samples(make_linear(), n=n)
+
+
+@pytest.mark.parametrize(("side", "seamless"), [(8, False), (16, True)])
+def test_a_manifold_of_small_images_has_gaps(tmp_path, make_linear, side, seamless):
+    vae = make_linear((side, side, 1))
+    vae.weights[:] = 0
+    seen = pixels(plots.manifold(vae, n=3, path=tmp_path / "m.png"), tmp_path / "m.png")
+    assert (np.unique(seen).tolist() == [128]) == seamless

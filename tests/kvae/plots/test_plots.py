@@ -409,7 +409,10 @@ def test_a_manifold_of_a_class(make_conditional_linear):
     vae = make_conditional_linear()
     pictures = [
         np.asarray(
-            plots.manifold(vae, n=2, label=label, value_range=(0, 1)).axes[0].images[0].get_array(),
+            plots.manifold(vae, n=2, label=label, gap=0, value_range=(0, 1))
+            .axes[0]
+            .images[0]
+            .get_array(),
             np.float64,
         )
         for label in (0, 1)
