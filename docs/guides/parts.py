@@ -339,9 +339,9 @@ class CentredVAE(kvae.VAE):
 
 
 plain = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=8, hidden=(64,), seed=1)
-model = CentredVAE.from_config(plain.get_config())
-model.compile(keras.optimizers.Adam(2e-3))
-history = model.fit(train, epochs=epochs, verbose=0).history
+centred = CentredVAE.from_config(plain.get_config())
+centred.compile(keras.optimizers.Adam(2e-3))
+history = centred.fit(train, epochs=epochs, verbose=0).history
 print({name: round(values[-1], 2) for name, values in history.items()})
 
 # %% [markdown]
