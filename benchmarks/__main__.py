@@ -14,7 +14,7 @@ from importlib import metadata
 import numpy as np
 
 from benchmarks import report
-from benchmarks.cases import CASES, FEW, INFERENCE, VARIANTS
+from benchmarks.cases import CASES, FEW, FIRST_SAMPLE, INFERENCE, VARIANTS
 from benchmarks.runner import Turns, peers_python
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -23,6 +23,7 @@ _STARTS = {
     "import kvae": "import kvae",
     "import kvae, first use of a class": "import kvae; kvae.VAE",
     "zoo.load('dense_vae.mnist')": "import zoo; zoo.load('dense_vae.mnist')",
+    FIRST_SAMPLE: "import zoo; zoo.load('dense_vae.mnist').sample(1, seed=0).numpy()",
 }
 
 
@@ -37,7 +38,7 @@ def main(arguments=None) -> int:
     run.add_argument("--variants", nargs="+", help="these competitors only, e.g. kvae torch")
     run.add_argument("--rounds", type=int, help="turns of each (5; quick: 3)")
     run.add_argument("--quick", action="store_true", help="few cases, few rounds")
-    limit = "about how long it may take (12; quick: 4): rounds are left out to keep to it"
+    limit = "about how long it may take (20; quick: 4): rounds are left out to keep to it"
     run.add_argument("--minutes", type=float, help=limit)
     run.add_argument(
         "--images", type=int, help="at most, of a turn: to try whether everything runs"
@@ -49,7 +50,7 @@ def main(arguments=None) -> int:
     variants.add_argument("--cases", nargs="+", choices=["dense", "conv"],
                           default=["dense", "conv"])  # fmt: skip
     variants.add_argument("--rounds", type=int, help="turns of each (3)")
-    variants.add_argument("--minutes", type=float, help="about how long it may take (12)")
+    variants.add_argument("--minutes", type=float, help="about how long it may take (20)")
     variants.add_argument("--images", type=int, help="at most, of a turn")
     sizes = "time and memory of an epoch, of data in memory and of shards, by their number"
     growth = commands.add_parser("scaling", help=sizes)
@@ -120,7 +121,7 @@ def measure(options) -> dict:
     results = {"machine": _machine(), "command": _command(options), "training": [], "inference": []}
     results["rounds"] = rounds
     tasks = _tasks(options)
-    end = start + 60 * (options.minutes or (4 if options.quick else 12))
+    end = start + 60 * (options.minutes or (4 if options.quick else 20))
     with tempfile.TemporaryDirectory() as folder:
         images = pathlib.Path(folder) / "images.npy"
         results["data"] = _images(images)
@@ -129,14 +130,14 @@ def measure(options) -> dict:
             if kind == "train":
                 facts.update(batch=batch, flops=task.flops(batch))
             else:
-                facts.update(what=task.what, unit=task.unit)
+                facts.update(what=task.what, unit=task.unit, flops=task.flops)
             _say(start, f"{task.name}, batch {batch}" if batch else task.what)
             # What is left is shared with the cases to come and the imports.
             until = time.monotonic() + (end - time.monotonic()) / (len(tasks) - number + 1)
             counts = _counts(task, options)
             turns = Turns(kind, task.name, batch, counts, images)
             try:
-                facts["measured"] = turns.run(rounds, kind == "train", until)
+                facts["measured"] = turns.run(rounds, until)
             finally:
                 turns.stop()
             facts["failures"] = turns.failures
@@ -180,8 +181,8 @@ def _counts(task, options) -> dict[str, int]:
 
 
 def _starts(rounds: int) -> dict:
-    """Seconds from the start of Python to its end, interleaved."""
-    found = {name: [] for name in _STARTS}
+    """Seconds from the start of Python to its end, interleaved, as `Turns.run` returns them."""
+    found = {name: {"seconds": [], "cpu": [], "count": 1} for name in _STARTS}
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     for number in range(rounds + 1):
         for name, code in _STARTS.items():
@@ -191,9 +192,11 @@ def _starts(rounds: int) -> dict:
                 [sys.executable, "-c", code], cwd=_ROOT, env=environment, capture_output=True
             )
             seconds, after = time.perf_counter() - began, os.times()
-            if number and not done.returncode:  # The first one fills the cache of files.
-                cpu = after[2] + after[3] - before[2] - before[3]
-                found[name].append({"seconds": seconds, "cpu": cpu})
+            if done.returncode:
+                raise SystemExit(f"{code} failed:\n{done.stderr.decode()[-2000:]}")
+            if number:  # The first one fills the cache of files.
+                found[name]["seconds"].append(seconds)
+                found[name]["cpu"].append(after[2] + after[3] - before[2] - before[3])
     return found
 
 

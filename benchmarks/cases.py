@@ -3,12 +3,16 @@
 import dataclasses
 
 __all__ = [
+    "AIS",
     "CASES",
     "EAGER",
     "FEW",
+    "FIRST_SAMPLE",
+    "GRADIENTS",
     "INFERENCE",
     "NETWORKS",
     "PLAIN",
+    "SAMPLES",
     "VARIANTS",
     "Case",
     "Inference",
@@ -77,6 +81,8 @@ def _products(case: Case) -> tuple[float, float, float]:
 EAGER = "kvae layer by layer"
 PLAIN = "kvae plain terms"  # log p(x|z) as in training, summed value by value.
 NETWORKS = "kvae decoder alone"  # As many latents decoded, and nothing else: a lower bound.
+GRADIENTS = "kvae decoder and its gradient alone"  # As many of them, and nothing else.
+FIRST_SAMPLE = "zoo.load('dense_vae.mnist').sample(1)"
 _ALL = ("kvae", "keras.io", "pythae", "torch", "torch.compile")
 CASES = (
     Case("dense", "dense", (400, 400), 20, 25600, batches=(128, 512), quick=(128,),
@@ -94,7 +100,8 @@ class Inference:
     """Something done with a model of the dense case: `count` units of `unit` at a time.
 
     `theirs`, where it is not 0, is the count of other libraries, where a turn as long as this
-    library's would take them too long.
+    library's would take them too long. `flops` are the floating-point operations of a unit, or 0
+    where they are next to nothing.
     """
 
     name: str
@@ -103,18 +110,43 @@ class Inference:
     count: int
     competitors: tuple[str, ...]
     theirs: int = 0
+    flops: float = 0.0
 
 
+SAMPLES = 5000  # Importance samples of an image.
+# Settings of annealed importance sampling: few temperatures, whose cost is that of many.
+AIS = {"num_chains": 16, "num_steps": 4, "num_leapfrog": 10}
+_, _ENCODER, _DECODER = _products(CASES[0])
+# Forward and backward, of a pilot run and of the run that counts; no weight has a gradient.
+_ANNEALED = 4 * 2 * AIS["num_chains"] * (AIS["num_steps"] - 1) * AIS["num_leapfrog"]
+_ALL_USES = ("kvae", EAGER, "pythae", "torch")
 INFERENCE = (
     Inference(
         "nll", "NLL by importance sampling, 5,000 samples", "images", 200,
-        ("kvae", PLAIN, NETWORKS, "pythae", "pythae batch 1000"), theirs=20,
+        ("kvae", PLAIN, NETWORKS, "pythae", "pythae batch 1000"),
+        theirs=20, flops=2 * SAMPLES * _DECODER,
     ),
     Inference(
-        "encode", "encoding 10,000 images", "images", 10_000, ("kvae", EAGER, "pythae", "torch")
+        "ais", "NLL by annealed importance sampling", "images", 100, ("kvae", GRADIENTS),
+        flops=_ANNEALED * _DECODER,
     ),
     Inference(
-        "sample", "sampling 10,000 images", "images", 10_000, ("kvae", EAGER, "pythae", "torch")
+        "encode", "encoding 10,000 images", "images", 10_000, _ALL_USES, flops=2 * _ENCODER
+    ),
+    Inference(
+        "decode", "decoding 10,000 latents", "images", 10_000, ("kvae", "torch"),
+        flops=2 * _DECODER,
+    ),
+    Inference(
+        "sample", "sampling 10,000 images", "images", 10_000, _ALL_USES, flops=2 * _DECODER
+    ),
+    Inference(
+        "reconstruct", "reconstructing 10,000 images", "images", 10_000, ("kvae", "torch"),
+        flops=2 * (_ENCODER + _DECODER),
+    ),
+    Inference(
+        "row", "one image", "calls", 200,
+        ("encode", "decode", "sample", "reconstruct", "log_prob", "predict"),
     ),
     Inference(
         "tflite", "TFLite float32 decoder, batch 1, one thread", "calls", 2000,

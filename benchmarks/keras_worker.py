@@ -1,7 +1,6 @@
 """Workers that run on TensorFlow: this library, the keras.io example, LiteRT."""
 
 import contextlib
-import inspect
 import math
 import os
 import pathlib
@@ -16,7 +15,17 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
-from benchmarks.cases import CASES, EAGER, NETWORKS, PLAIN, VARIANTS, Case
+from benchmarks.cases import (
+    AIS,
+    CASES,
+    EAGER,
+    GRADIENTS,
+    NETWORKS,
+    PLAIN,
+    SAMPLES,
+    VARIANTS,
+    Case,
+)
 from benchmarks.gate import Gate
 from kvae.evaluation.marginal_likelihood import importance
 from kvae.layers import hidden_layers
@@ -24,7 +33,6 @@ from kvae.likelihoods import bernoulli
 from kvae.models.fit import fused_adam as fused
 
 _RATE = 1e-3
-_SAMPLES = 5000
 
 
 def encoder(case: Case) -> keras.Model:
@@ -161,34 +169,58 @@ def infer(name: str, variant: str, images, gate: Gate) -> None:
     if variant == EAGER:
         vae.compile(run_eagerly=True)
     x = _floats(images[: gate.count])
-    if name == "nll":
-        binary = (x > 0.5).astype("float32")
-
-        if variant == PLAIN:
-            importance._MANY = math.inf
-
-        def work():
-            return vae.log_prob(binary, num_samples=_SAMPLES)
-
-        if variant == NETWORKS:
-            work = _decoding(vae, gate.count * _SAMPLES)
-    elif name == "encode":
-
-        def work():
-            return vae.encode(x)["z_mean"].numpy()
-    elif name == "sample":
-
-        def work():
-            return vae.sample(gate.count, seed=0).numpy()
-    else:
-        work = _latency(vae, variant, gate.count)
+    work = _works(name, variant, vae, x, gate.count)
     work()
     gate.repeat(work)
 
 
+def _works(name: str, variant: str, vae, x, count: int):
+    """Returns the function that is timed."""
+    binary = (x > 0.5).astype("float32")
+    if name == "nll":
+        if variant == PLAIN:
+            importance._MANY = math.inf
+        if variant == NETWORKS:
+            return _decoding(vae, count * SAMPLES)
+        return lambda: vae.log_prob(binary, num_samples=SAMPLES)
+    if name == "ais":
+        if variant == GRADIENTS:
+            return _gradients(vae, count * AIS["num_chains"])
+        return lambda: kvae.evaluation.annealed_log_prob(vae, binary, **AIS)
+    if name == "tflite":
+        return _latency(vae, variant, count)
+    z = np.random.default_rng(0).normal(size=(count, vae.latent_dim)).astype("float32")
+    if name == "row":
+        return _rows(variant, vae, x[:1], binary[:1], z[:1], count)
+    return {
+        "encode": lambda: vae.encode(x)["z_mean"].numpy(),
+        "decode": lambda: vae.decode(z).numpy(),
+        "sample": lambda: vae.sample(count, seed=0).numpy(),
+        "reconstruct": lambda: vae.reconstruct(x).numpy(),
+    }[name]
+
+
+def _rows(method: str, vae, x, binary, z, count: int):
+    """Calls a method for one row at a time."""
+    call = {
+        "encode": lambda: vae.encode(x)["z_mean"].numpy(),
+        "decode": lambda: vae.decode(z).numpy(),
+        "sample": lambda: vae.sample(1, seed=0).numpy(),
+        "reconstruct": lambda: vae.reconstruct(x).numpy(),
+        "log_prob": lambda: vae.log_prob(binary, num_samples=1),
+        "predict": lambda: vae.predict(x, verbose=0),
+    }[method]
+
+    def work():
+        for _ in range(count):
+            call()
+
+    return work
+
+
 def _decoding(vae, count: int):
     """Decodes `count` latents, as many at once as an estimate does."""
-    rows = inspect.signature(importance.importance_log_prob).parameters["max_rows"].default
+    rows = importance.rows_at_once(vae.event_shape)
     z = tf.zeros([rows, vae.latent_dim])
     decode = tf.function(vae.decode_params, autograph=False)
 
@@ -196,6 +228,25 @@ def _decoding(vae, count: int):
         for _ in range(math.ceil(count / rows)):
             logits = decode(z)["logits"]
         return logits.numpy()
+
+    return work
+
+
+def _gradients(vae, rows: int):
+    """Does the passes of annealed importance sampling, forward and backward, and nothing else."""
+    z, cotangents = tf.zeros([rows, vae.latent_dim]), tf.ones([rows, *vae.event_shape])
+
+    @tf.function(autograph=False)
+    def gradient(z):
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            logits = vae.decode_params(z)["logits"]
+        return tape.gradient(logits, z, output_gradients=cotangents)
+
+    def work():
+        for _ in range(2 * (AIS["num_steps"] - 1) * AIS["num_leapfrog"]):
+            found = gradient(z)
+        return found.numpy()
 
     return work
 
@@ -245,11 +296,11 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str)
     def sgemm():
         return tf.matmul(a, a).numpy()
 
+    gate = Gate(int(count), sgemm)
     if kind == "infer":
-        infer(name, variant, images, Gate(int(count)))
+        infer(name, variant, images, gate)
         return
     case = next(case for case in CASES if case.name == name)
-    gate = Gate(int(count), sgemm)
     if variant == "keras.io":
         train_example(case, int(batch), images, gate)
     else:

@@ -2,26 +2,10 @@
 
 import statistics
 
+from benchmarks import bars
+from benchmarks.bars import rates, ratios
+
 __all__ = ["compared", "page", "tables"]
-
-# What the issue asks for, by case: (whose ratio, at least).
-_BARS = {
-    "dense": (("pythae", 3.0), ("best PyTorch loop", 1.75)),
-    "conv": (("pythae", 2.7), ("best PyTorch loop", 1.8)),
-    "nll": (("pythae", 5.0),),
-}
-_SGEMM = 0.6  # Share of the measured products of matrices, dense and convolutional.
-
-
-def rates(facts: dict, clock: str) -> list[float]:
-    """Units per second of each round."""
-    return [facts["count"] / max(seconds, 1e-9) for seconds in facts[clock]]
-
-
-def ratios(facts: dict, other: dict, clock: str) -> list[float]:
-    """Returns how many times as fast as `other` this was, round by round."""
-    pairs = zip(rates(facts, clock), rates(other, clock), strict=False)
-    return [mine / theirs for mine, theirs in pairs]
 
 
 def spread(values) -> str:
@@ -40,9 +24,9 @@ def tables(results: dict, clock: str = "seconds") -> str:
         parts.append(f"### Start\n\n{_start(results['start'], clock)}")
     if results.get("scaling"):
         parts.append(f"### Number of images\n\n{_scaling(results['scaling'], clock)}")
-    bars = _bars(results, clock) if results.get("bars", "training" in results) else ""
-    if bars:
-        parts.append(f"### Bars\n\n{bars}")
+    found = bars.found(results, clock) if results.get("bars", True) else []
+    if found:
+        parts.append(f"### Bars\n\n{_bars(found)}")
     return "\n".join(parts)
 
 
@@ -65,7 +49,7 @@ highest; ratios are taken within each round. Networks, data, batch sizes and Ada
 all. *kvae* is `kvae.VAE.fit` with its defaults, *pythae* its `BaseTrainer`, *torch* a loop over a
 tensor in memory with the fused Adam, *torch.compile* the same with the compiled loss, *keras.io*
 the training step of the VAE example at keras.io. *of sgemm* is the share of the 2048³ product of
-matrices that the same library reaches in the same rounds. *memory* is the largest resident size of
+matrices that the same process reaches in the same rounds. *memory* is the largest resident size of
 the process.
 
 {tables(results, clock)}
@@ -113,7 +97,7 @@ def _training(facts: dict, clock: str) -> str:
         rate = rates(found, clock)
         median = statistics.median(rate)
         gflops = median * facts["flops"] / 1e9
-        peak = _peak(found, clock)
+        peak = bars.peak(found, clock)
         lines.append(
             _row(
                 variant,
@@ -129,21 +113,14 @@ def _training(facts: dict, clock: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _peak(found: dict, clock: str) -> float | None:
-    if not found["gflops"]:
-        return None
-    name = "cpu" if clock == "cpu" else "wall"
-    return statistics.median(each[name] for each in found["gflops"])
-
-
 def _ratio(mine: dict, other: dict, clock: str) -> str:
     found = ratios(mine, other, clock)
     return f"{statistics.median(found):.2f} × ({spread(found)})"
 
 
 def _inference(all_facts: list, clock: str) -> str:
-    lines = [_row("", "", "per second", "spread", "kvae is", "memory")]
-    lines.append(_row("---", "---", *["---:"] * 4))
+    lines = [_row("", "", "per second", "spread", "kvae is", "of sgemm", "memory")]
+    lines.append(_row("---", "---", *["---:"] * 5))
     for facts in all_facts:
         measured = facts["measured"]
         for variant, found in measured.items():
@@ -158,10 +135,11 @@ def _inference(all_facts: list, clock: str) -> str:
                     f"{_number(statistics.median(rate))} {facts['unit']}",
                     spread(rate),
                     against,
+                    _share(bars.share(facts, variant, clock)),
                     f"{found['mb']:.0f} MB",
                 )
             )
-        lines += [_row(facts["what"], name, f"left out: {why}", "", "", "")
+        lines += [_row(facts["what"], name, f"left out: {why}", *[""] * 4)
                   for name, why in _failed(facts)]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -169,13 +147,12 @@ def _inference(all_facts: list, clock: str) -> str:
 def _start(start: dict, clock: str) -> str:
     lines = [_row("a process of Python that does", "seconds", "spread", "of import keras")]
     lines.append(_row("---", *["---:"] * 3))
-    first = [each[clock] for each in start["import keras"]]
     for name, found in start.items():
-        values = [each[clock] for each in found]
+        values = found[clock]
         if not values:
             lines.append(_row(f"`{name}`", "left out: it failed", "", ""))
             continue
-        against = statistics.median(a / b for a, b in zip(values, first, strict=False))
+        against = statistics.median(ratios(start["import keras"], found, clock))
         lines.append(
             _row(
                 f"`{name}`", f"{statistics.median(values):.2f}", spread(values), f"{against:.2f} ×"
@@ -203,47 +180,17 @@ def _scaling(found: list, clock: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _bars(results: dict, clock: str) -> str:
-    lines = [_row("bar", "wanted", "found", ""), _row("---", "---:", "---:", "---")]
+def _bars(found: list) -> str:
+    lines = [_row("bar", "wanted", "found", "of sgemm", "")]
+    lines.append(_row("---", "---:", "---:", "---:", "---"))
+    for each in found:
+        holds = "holds" if each.holds else "FAILS"
+        lines.append(_row(each.name, each.wanted, f"{each.value:.2f}", _share(each.share), holds))
+    return "\n".join(lines) + "\n"
 
-    def add(name, wanted, found, at_most=False):
-        holds = found <= wanted if at_most else found >= wanted
-        sign = "at most" if at_most else "at least"
-        lines.append(
-            _row(name, f"{sign} {wanted:g}", f"{found:.2f}", "holds" if holds else "FAILS")
-        )
 
-    for facts in results["training"] + results["inference"]:
-        measured = facts.get("measured", {})
-        mine = measured.get("kvae")
-        if mine is None:
-            continue
-        name = " ".join(str(part) for part in _key(facts) if part)
-        if facts["case"] in _BARS and facts.get("batch") in (128, None):
-            for other, wanted in _BARS[facts["case"]]:
-                names = [other]
-                if other.startswith("best"):
-                    names = [each for each in measured if each.startswith("torch")]
-                found = [
-                    statistics.median(ratios(mine, measured[each], clock))
-                    for each in names
-                    if each in measured
-                ]
-                if found:
-                    add(f"{name}: times {other}", wanted, min(found))
-            peak = _peak(mine, clock)
-            if peak is not None:
-                rate = statistics.median(rates(mine, clock))
-                add(f"{name}: share of sgemm", _SGEMM, rate * facts["flops"] / 1e9 / peak)
-        if facts["case"] == "tflite" and "bare products" in measured:
-            slower = ratios(measured["bare products"], mine, clock)
-            add("TFLite decoder: times bare products", 1.5, statistics.median(slower), at_most=True)
-    start = results.get("start") or {}
-    if start.get("import kvae"):
-        pairs = zip(start["import kvae"], start["import keras"], strict=False)
-        times = statistics.median(a[clock] / b[clock] for a, b in pairs)
-        add("import kvae: times import keras", 1.2, times, at_most=True)
-    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
 
 
 def _failed(facts: dict):

@@ -104,7 +104,7 @@ class Turns:
         for worker in list(self._workers):  # One turn that does not count.
             self._try(worker, lambda worker: worker.ask("go"))
 
-    def run(self, rounds: int, sgemm: bool, until: float = math.inf) -> dict:
+    def run(self, rounds: int, until: float = math.inf) -> dict:
         """Lets each variant have `rounds` turns, in an order that moves on by one each round.
 
         After two rounds no other begins when the time (`time.monotonic`) is past `until`.
@@ -119,7 +119,7 @@ class Turns:
                 break
             shift = number % max(1, len(self._workers))
             for worker in self._workers[shift:] + self._workers[:shift]:
-                self._try(worker, lambda worker: self._turn(worker, found[worker.variant], sgemm))
+                self._try(worker, lambda worker: self._turn(worker, found[worker.variant]))
         for worker in list(self._workers):
             self._try(worker, lambda worker: found[worker.variant].update(worker.ask("memory")))
         return {name: facts for name, facts in found.items() if name not in self.failures}
@@ -129,9 +129,8 @@ class Turns:
             worker.stop()
         self._workers = []
 
-    def _turn(self, worker: _Worker, found: dict, sgemm: bool) -> None:
-        if sgemm:
-            found["gflops"].append(worker.ask("sgemm")["gflops"])
+    def _turn(self, worker: _Worker, found: dict) -> None:
+        found["gflops"].append(worker.ask("sgemm")["gflops"])
         answer = worker.ask("go")
         found["seconds"].append(answer["seconds"])
         found["cpu"].append(answer["cpu"])

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import CASES, SAMPLES, Case
 from benchmarks.gate import Gate
 
 _RATE = 1e-3
@@ -187,12 +187,17 @@ def infer(name: str, variant: str, x, gate: Gate) -> None:
     x = x[: gate.count]
     if variant == "torch":
         plain = Model(case, x)
+        latents = torch.randn(gate.count, case.latent_dim)
 
         def work():
             with torch.no_grad():
                 if name == "encode":
                     return plain.encoder(x)[0].numpy()
-                z = torch.randn(gate.count, case.latent_dim)
+                z = latents
+                if name == "sample":
+                    z = torch.randn(gate.count, case.latent_dim)
+                elif name == "reconstruct":
+                    z = plain.encoder(x)[0]
                 return torch.sigmoid(plain.decoder(z)).numpy()
     else:
         from pythae.samplers import NormalSampler
@@ -204,7 +209,7 @@ def infer(name: str, variant: str, x, gate: Gate) -> None:
         def work():
             with torch.no_grad():
                 if name == "nll":
-                    return model.get_nll(binary, n_samples=5000, batch_size=batch)
+                    return model.get_nll(binary, n_samples=SAMPLES, batch_size=batch)
                 if name == "encode":
                     return model.embed(x).numpy()
                 return NormalSampler(model).sample(gate.count, batch_size=500).numpy()
@@ -220,11 +225,11 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str)
     def sgemm():
         return (a @ a).numpy()
 
+    gate = Gate(int(count), sgemm)
     if kind == "infer":
-        infer(name, variant, images, Gate(int(count)))
+        infer(name, variant, images, gate)
         return
     case = next(case for case in CASES if case.name == name)
-    gate = Gate(int(count), sgemm)
     if variant == "pythae":
         train_pythae(case, int(batch), images[: gate.count], gate)
     else:
