@@ -216,6 +216,7 @@ WRONG = {
     "sample none/model": "There is no none/model",
     "serve none": "Unknown model 'none'",
     "study why-sampl": "Unknown study 'why-sampl'. Did you mean 'why-sample'",
+    "study list --quick": "kvae study list makes no study, and takes no --quick",
     "sweep dense": "Unknown architecture 'dense'. Did you mean 'dense_vae'",
     "verify none.tflite": "There is no none.tflite",
     "verify file --model none.keras": "There is no model file none.keras",

@@ -9,6 +9,7 @@ import pytest
 
 import kvae
 from kvae.cli import main
+from kvae.utils import plugins
 
 
 def told(capsys, *arguments):
@@ -55,6 +56,7 @@ def parts(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(plugins, "_announced", {})
     yield
     forget()
 
@@ -66,4 +68,18 @@ def test_a_model_with_parts_of_ones_own_takes_import(capsys, parts):
     command = ("sample", "mine.keras", "-n", "2", "-o", "z.npy", "--import")
     assert "wrote z.npy" in told(capsys, *command, "parts/my_parts.py")
     pathlib.Path("broken.py").write_text("1 / 0")
-    assert "broken cannot be imported: division by zero" in told(capsys, *command, "broken")
+    assert "broken, named by --import, cannot be imported: division by zero" in told(
+        capsys, *command, "broken"
+    )
+
+
+def test_a_training_takes_parts_of_ones_own(capsys, parts):
+    command = ["train", "dense_vae", "--hidden", "8", "--latent-dim", "2", "--epochs", "1"]
+    command += ["--limit", "64", "--no-evaluation", "-o", "run", "--prior", "wide"]
+    with pytest.raises(SystemExit):  # A name of nobody is refused before TensorFlow is loaded.
+        main(command)
+    assert "wide" in capsys.readouterr().err
+    assert main([*command, "--import", "parts/my_parts.py"]) == 0
+    from my_parts import Wide  # pyright: ignore[reportMissingImports]
+
+    assert isinstance(kvae.load_model("run/model.keras").prior, Wide)

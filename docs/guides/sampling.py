@@ -92,8 +92,8 @@ for name in ("delta", "unit_variance", "diagonal_gaussian"):
 print("posterior           reconstruction    KL     ELBO")
 for name, model in models.items():
     figures = model.evaluate(test, return_dict=True, verbose=0)
-    bound = "" if name == "delta" else f"{figures['elbo']:9.2f}"
-    print(f"{name:20}{figures['reconstruction']:12.2f}{figures['kl']:9.2f}{bound}")
+    bound = "".join(f"{figures[key]:9.2f}" for key in ("kl", "elbo") if key in figures)
+    print(f"{name:20}{figures['reconstruction']:12.2f}{bound}")
 
 # %% [markdown]
 # - The autoencoder (`delta`) has the lowest reconstruction error. It has no KL and no ELBO, since a

@@ -98,6 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     shown = warnings.formatwarning
     warnings.formatwarning = _warning
     try:
+        common.announce_own(argv)
         arguments, rest = _parser(chosen).parse_known_args(argv)
         if rest:
             arguments.unrecognized(rest)

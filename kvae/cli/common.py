@@ -1,7 +1,7 @@
 """Helpers that several commands share: quiet start-up, models by name, output, arguments."""
 
+import argparse
 import contextlib
-import importlib
 import json
 import math
 import os
@@ -13,7 +13,7 @@ import time
 
 from kvae.cli import checks
 from kvae.cli.help import Unset, wrapped
-from kvae.utils import io
+from kvae.utils import io, plugins
 from kvae.utils.terminal import printable, say
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
 # Letters, in the first column of a table and in the others. Longer words, such as hashes, may be
 # split.
 _WHOLE = (40, 24)
+_IMPORT = "--import"
 _SILENCE = 10.0  # Seconds between two lines of progress without figures.
 # In columns: the time that remains with the gaps around it, and the lengths of a bar of progress.
 _CLOCK, _SHORTEST, _LONGEST = 11, 4, 30
@@ -146,19 +147,33 @@ def add_model(parser) -> None:
 def add_import(parser) -> None:
     """Adds `--import`, for models with layers and parts of the user's own."""
     parser.add_argument(
-        "--import",
+        _IMPORT,
         dest="imports",
         metavar="MODULE",
         action="append",
         type=checks.module,
         default=[],
-        help="Import this module of yours, or .py file, before the model is loaded, so that its "
+        help="Import this module of yours, or .py file, first, so that its architectures, parts, "
         "classes and functions are known. May be given several times.",
     )
 
 
+def announce_own(words) -> None:
+    """Announces what `--import` names in a command line, whose other words may name what it has.
+
+    Args:
+        words: list of str. The command line. What is wrong in it is left to the parser.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    add_import(parser)
+    with contextlib.suppress(argparse.ArgumentError):
+        for folder, name in parser.parse_known_args(words)[0].imports:
+            sys.path.insert(0, folder)
+            plugins.announce(name, _IMPORT)
+
+
 def import_own(modules) -> None:
-    """Imports modules, and makes what they define known to Keras, by its names.
+    """Imports modules that are announced, and makes what they define known to Keras, by its names.
 
     Args:
         modules: pairs of a folder and a name, as of `checks.module`.
@@ -169,12 +184,8 @@ def import_own(modules) -> None:
     quiet_tensorflow()
     import keras
 
-    for folder, name in modules:
-        sys.path.insert(0, folder)
-        try:
-            module = importlib.import_module(name)
-        except Exception as error:
-            raise ImportError(f"The module {name} cannot be imported: {error}") from error
+    for _, name in modules:
+        module = plugins.import_module(name, _IMPORT)
         defined = {
             key: value
             for key, value in vars(module).items()

@@ -77,6 +77,7 @@ def posterior_map(
     labels: Any = None,
     path: str | os.PathLike | None = None,
     *,
+    label: int | None = None,
     n: int | None = None,
     sigmas: float = 1.0,
     title: str = "Posteriors",
@@ -91,7 +92,9 @@ def posterior_map(
         vae: kvae.VAE. The model, with two latent dimensions and a posterior that has a density.
         x: array [m, *event] or `kvae.datasets.Dataset`. The examples.
         labels: array [m]. A class for each example, at most ten. Defaults to the Dataset's labels.
+            A conditional model also encodes each example with its class.
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
+        label: int. The class that the plane is decoded as, for a conditional model alone.
         n: int. Decoded images along each side. Defaults to `None`: 24, and 16 for images of fewer
             than 16 pixels, which are hard to tell apart when they are small.
         sigmas: float. Semi-axes in standard deviations. Defaults to 1.
@@ -102,7 +105,7 @@ def posterior_map(
 
     Raises:
         ValueError: if the model has another number of latents or a point posterior, its events are
-            no images, or x has a wrong shape.
+            no images, x has a wrong shape, or a conditional model gets no labels or no label.
 
     Example:
 
@@ -126,11 +129,12 @@ def posterior_map(
         raise ValueError("The decoded plane shows images, and the events of this model are none.")
     events = checked.as_events(vae, x)
     labels = checked_labels(labels, x, len(events))
-    params = {
-        key: checked.finite(value, f"encode(x)[{key!r}]")
-        for key, value in dict(vae.encode(events)).items()
-    }
-    means, covariances = moments(vae, params)
+    if vae.conditional and label is None:
+        raise ValueError(
+            f"{vae.name} is conditional, and its plane shows one class: say which by `label`."
+        )
+    own = (labels,) if vae.conditional else ()
+    means, covariances = moments(vae, checked.encode(vae, events, *own))
     classes, names = np.zeros(len(means), int), [""]
     if labels is not None:
         values, classes = np.unique(labels, return_inverse=True)
@@ -145,7 +149,7 @@ def posterior_map(
     if type(vae.prior).__name__ == "StandardNormal":
         draw_prior_contours(left)
         shown += "; dashed: 50 and 95 % of the prior"
-    n = _draw_plane(right, vae, limits, n)
+    n = _draw_plane(right, vae, limits, n, label)
     for ax in (left, right):
         ax.set(xlim=limits[0], ylim=limits[1], xlabel="z[0]", ylabel="z[1]")
         ax.set_aspect("equal")
@@ -158,7 +162,8 @@ def posterior_map(
         ]
         figure.legend(handles=handles, title="class", loc="outside right upper", frameon=False)
     style.add_title(left, title, shown, 900)
-    style.add_title(right, "The same plane, decoded", f"E[x|z] at {n} × {n} codes", 900)
+    given = "" if label is None else f" as {checked.class_name(vae, label, x)}"
+    style.add_title(right, f"The same plane, decoded{given}", f"E[x|z] at {n} × {n} codes", 900)
     return style.save(figure, path)
 
 
@@ -197,7 +202,7 @@ def _limits(means, covariances) -> list[tuple[float, float]]:
     return [(c - half, c + half) for c in centre]
 
 
-def _draw_plane(ax: Axes, vae, limits, n: int | None) -> int:
+def _draw_plane(ax: Axes, vae, limits, n: int | None, label: int | None) -> int:
     """Draws the decoded plane; returns the number of images along a side."""
     height, width = as_images(np.zeros((1, *vae.event_shape), "float32")).shape[1:3]
     small = min(height, width) < 16
@@ -207,7 +212,9 @@ def _draw_plane(ax: Axes, vae, limits, n: int | None) -> int:
     across = left + (np.arange(n) + 0.5) * (right - left) / n
     up = top - (np.arange(n) + 0.5) * (top - bottom) / n
     z = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    images = as_images(checked.decode(vae, z.astype("float32")))
+    images = as_images(
+        checked.decode(vae, z.astype("float32"), *checked.given(vae, z, label, len(z)))
+    )
     low, high = value_bounds(images, decoded=True)
     unit = np.clip((images - low) / max(high - low, 1e-12), 0, 1)
     whole = tile(unit, n, n, gap=0)

@@ -10,18 +10,41 @@ mine = "my_package.data"
 ```
 
 A single file needs no package: the environment variable `KVAE_PLUGINS` lists modules, separated by
-commas, which Python can import (from the folders of `PYTHONPATH`, say), for every group.
+commas, which Python can import (from the folders of `PYTHONPATH`, say), for every group. So does
+`--import` on the command line.
 """
 
 import functools
 import importlib
 import os
+import types
 from importlib import metadata
 
-__all__ = ["ENVIRONMENT", "announced", "load"]
+__all__ = ["ENVIRONMENT", "announce", "announced", "import_module", "load"]
 
 ENVIRONMENT = "KVAE_PLUGINS"
 _loading: set[str] = set()
+_announced: dict[str, str] = {}
+
+
+def announce(module: str, who: str) -> None:
+    """Announces a module of every group for the rest of the process.
+
+    Args:
+        module: str. Its name, by which Python can import it.
+        who: str. Who named it, for the message when it cannot be imported.
+    """
+    _announced[module] = who
+
+
+def import_module(module: str, who: str) -> types.ModuleType:
+    """Imports a module; the `ImportError` says who named it."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise ImportError(
+            f"The module {module}, named by {who}, cannot be imported: {error}"
+        ) from error
 
 
 def load(group: str) -> None:
@@ -38,11 +61,7 @@ def load(group: str) -> None:
             continue
         _loading.add(module)
         try:
-            importlib.import_module(module)
-        except Exception as error:
-            raise ImportError(
-                f"The plugin {module!r}, named by {who}, cannot be imported: {error}"
-            ) from error
+            import_module(module, who)
         finally:
             _loading.discard(module)
 
@@ -53,7 +72,7 @@ def announced(group: str) -> dict[str, str]:
     Args:
         group: str. The group of the entry points, e.g. `"kvae.datasets"`.
     """
-    found = dict(_entry_points(group))
+    found = {**dict(_entry_points(group)), **_announced}
     for module in os.environ.get(ENVIRONMENT, "").split(","):
         if module.strip():
             found.setdefault(module.strip(), f"the environment variable {ENVIRONMENT}")

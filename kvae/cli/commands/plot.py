@@ -7,7 +7,7 @@ from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
 _MOST = 10_000  # Examples at most: more dots than that hide each other.
-_LABELLED = ("samples", "interpolation", "manifold")
+_LABELLED = ("samples", "interpolation", "manifold", "posteriors")
 _KINDS = ("reconstructions", "samples", "latent", "posteriors", "manifold", "interpolation")
 
 
@@ -25,8 +25,8 @@ def add_arguments(parser) -> None:
     own.add_label(
         parser,
         "every class",
-        "Draw this class, by its name or number. For samples, interpolation and manifold of "
-        "conditional models.",
+        "Draw this class, by its name or number. For samples, interpolation, manifold and "
+        "the decoded plane of posteriors, of conditional models.",
     )
     parser.add_argument(
         "-o",
@@ -57,12 +57,12 @@ def run(arguments) -> int:
     count = {} if arguments.n is None else {"n": arguments.n}
     if arguments.label is not None and arguments.kind not in _LABELLED:
         raise ValueError(
-            f"--label is for {', '.join(_LABELLED[:2])} and {_LABELLED[2]}, not {arguments.kind}."
+            f"--label is for {', '.join(_LABELLED[:-1])} and {_LABELLED[-1]}, not {arguments.kind}."
         )
     model = common.load_model(arguments.model)
     chosen = own.class_number(model, arguments.label, arguments.model)
     label = {} if chosen is None else {"label": chosen}
-    if arguments.kind == "manifold" and model.conditional and not label:
+    if arguments.kind in ("manifold", "posteriors") and model.conditional and not label:
         raise own.label_missing(model, arguments.model)
     from kvae import plots
 
@@ -80,7 +80,7 @@ def run(arguments) -> int:
         elif arguments.kind == "latent":
             plots.latent_scatter(model, data, path=output)
         elif arguments.kind == "posteriors":
-            plots.posterior_map(model, x, data.labels, path=output, **count)
+            plots.posterior_map(model, x, data.labels, path=output, **count, **label)
         elif arguments.kind == "manifold":
             plots.manifold(model, x=x, path=output, **count, **label)
         else:

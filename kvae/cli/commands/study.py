@@ -75,6 +75,10 @@ def run(arguments) -> int:
 
     Each study trains several models, measures them and writes a page with its findings.
     """
+    if arguments.name == "list":
+        others = [word for word in arguments.argv if word.startswith("-") and word != "--json"]
+        if others:
+            raise ValueError(f"kvae study list makes no study, and takes no {others[0]}.")
     common.quiet_tensorflow()
     import tensorflow as tf
 

@@ -58,6 +58,7 @@ def add_arguments(parser) -> None:
         help="Use this many examples in each step.",
     )
     common.add_limit(parser)
+    common.add_import(parser)
     common.add_seed(parser, default=0)
     parser.add_argument(
         "-o",

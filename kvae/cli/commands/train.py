@@ -67,6 +67,7 @@ def add_arguments(parser) -> None:
         default=Unset("the recipe's, or 0.001"),
         help="Start with this learning rate, which falls to a fiftieth by a half cosine.",
     )
+    common.add_import(parser)
     common.add_seed(parser, default=None)
     common.add_limit(parser)
     parser.add_argument(

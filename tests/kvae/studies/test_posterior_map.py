@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import kvae
+import zoo
 from kvae.plots.posteriors import ellipses, moments
 from kvae.studies.posterior_map import coverage
 
@@ -68,6 +69,29 @@ def test_what_is_drawn_is_what_is_said(make_vae, digits, tmp_path):
     other = make_vae(prior="gaussian_mixture")
     left, _ = kvae.plots.posterior_map(other, digits[:7], n=2).axes
     assert not left.patches and "prior" not in left.texts[0].get_text()
+
+
+def test_the_plane_of_a_conditional_model_is_that_of_a_class(digits):
+    vae = zoo.build(
+        "dense_vae", event_shape=(8, 8, 1), num_classes=10, latent_dim=2, hidden=(8,), seed=1
+    )
+    labels = np.arange(7)
+    figure = kvae.plots.posterior_map(vae, digits[:7], labels, label=3, n=4)
+    left, right = figure.axes
+    (drawn,) = (
+        c for c in left.collections if isinstance(c, matplotlib.collections.EllipseCollection)
+    )
+    means = np.asarray(vae.encode(digits[:7], labels)["z_mean"])
+    np.testing.assert_allclose(np.sort(drawn.get_offsets(), axis=0), np.sort(means, axis=0), 1e-5)
+    (low, high), (bottom, top) = right.get_xlim(), right.get_ylim()
+    corner = np.float32([[low + (high - low) / 8, top - (top - bottom) / 8]])
+    three, four = (np.asarray(vae.decode(corner, [label]))[0, ..., 0] for label in (3, 4))
+    shown = right.images[0].get_array()[:8, :8]
+    np.testing.assert_allclose(shown, three, atol=1e-5)
+    assert np.abs(shown - four).max() > 1e-3
+    assert "decoded as 3" in right.get_title(loc="left")
+    with pytest.raises(ValueError, match="its plane shows one class: say which by `label`"):
+        kvae.plots.posterior_map(vae, digits[:7], labels)
 
 
 def test_refuses(make_vae, digits):
