@@ -5,6 +5,7 @@ import dataclasses
 __all__ = [
     "AIS",
     "CASES",
+    "CHANNELS_LAST",
     "EAGER",
     "FEW",
     "FIRST_SAMPLE",
@@ -83,11 +84,13 @@ PLAIN = "kvae plain terms"  # log p(x|z) as in training, summed value by value.
 NETWORKS = "kvae decoder alone"  # As many latents decoded, and nothing else: a lower bound.
 GRADIENTS = "kvae decoder and its gradient alone"  # As many of them, and nothing else.
 FIRST_SAMPLE = "zoo.load('dense_vae.mnist').sample(1)"
+CHANNELS_LAST = "torch channels_last"
 _ALL = ("kvae", "keras.io", "pythae", "torch", "torch.compile")
 CASES = (
     Case("dense", "dense", (400, 400), 20, 25600, batches=(128, 512), quick=(128,),
          competitors=_ALL),
-    Case("conv", "conv", (), 20, 5120, batches=(128, 512), quick=(128,), competitors=_ALL),
+    Case("conv", "conv", (), 20, 5120, batches=(128, 512), quick=(128,),
+         competitors=(*_ALL, CHANNELS_LAST)),
     Case("gated", "gated", (300, 300), 40, 19200, batches=(128, 512), quick=()),
     Case("iwae_k5", "dense", (200, 200), 50, 12800, samples=5, batches=(128,)),
     Case("iwae_k50", "dense", (200, 200), 50, 2560, samples=50, batches=(128,)),
@@ -167,5 +170,5 @@ VARIANTS = {
     "blocks under XLA": {"steps_per_execution": 64, "jit_compile": True},
     "reproducible": {"reproducible": True},
 }
-# XLA's convolutions on a CPU are so slow that a turn of theirs has fewer images.
+# Convolutions in a loop that XLA compiles are so slow that a turn of theirs has fewer images.
 FEW = {("conv", "blocks under XLA"): 256}

@@ -47,10 +47,11 @@ turns, {results["rounds"]} or as many as there is time for, in an order that cha
 warming up are not timed. Figures are medians of the {unit} of the turns, with the lowest and the
 highest; ratios are taken within each round. Networks, data, batch sizes and Adam are the same for
 all. *kvae* is `kvae.VAE.fit` with its defaults, *pythae* its `BaseTrainer`, *torch* a loop over a
-tensor in memory with the fused Adam, *torch.compile* the same with the compiled loss, *keras.io*
-the training step of the VAE example at keras.io. *of sgemm* is the share of the 2048³ product of
-matrices that the same process reaches in the same rounds. *memory* is the largest resident size of
-the process.
+tensor in memory with the fused Adam, *torch.compile* the same with the compiled loss, *torch
+channels_last* the same in the layout of memory in which PyTorch's convolutions are often faster,
+*keras.io* the training step of the VAE example at keras.io. *of sgemm* is the share of the 2048³
+product of matrices that the same process reaches in the same rounds. *memory* is the largest
+resident size of the process.
 
 {tables(results, clock)}
 """

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.cases import CASES, SAMPLES, Case
+from benchmarks.cases import CASES, CHANNELS_LAST, SAMPLES, Case
 from benchmarks.gate import Gate
 
 _RATE = 1e-3
@@ -103,11 +103,13 @@ class Model(nn.Module):
         return torch.logsumexp(each, -1) - math.log(len(mean))
 
 
-def train_torch(case: Case, batch: int, x, gate: Gate, compiled: bool) -> None:
+def train_torch(case: Case, batch: int, x, gate: Gate, variant: str) -> None:
     torch.manual_seed(0)
     model, x = Model(case, x), x[: gate.count]
+    if variant == CHANNELS_LAST:
+        model, x = (each.to(memory_format=torch.channels_last) for each in (model, x))
     optimizer = torch.optim.Adam(model.parameters(), _RATE, fused=True)
-    loss_of = torch.compile(model) if compiled else model
+    loss_of = torch.compile(model) if variant == "torch.compile" else model
 
     def epoch():
         order = torch.randperm(len(x))
@@ -233,7 +235,7 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str)
     if variant == "pythae":
         train_pythae(case, int(batch), images[: gate.count], gate)
     else:
-        train_torch(case, int(batch), images, gate, compiled=variant == "torch.compile")
+        train_torch(case, int(batch), images, gate, variant)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def plan_steps(
     """Chooses the number of steps in each call, where `compile` was not told.
 
     Dense networks are compiled by XLA, which also makes their results the same bits on every run;
-    networks with convolutions are many times slower under XLA on a CPU, and repeat without it.
+    networks with convolutions are many times slower in such a loop, and repeat without XLA.
     Others, those with noise of their own such as dropout, and short trainings run step by step.
 
     Args:
