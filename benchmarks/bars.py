@@ -3,7 +3,15 @@
 import dataclasses
 import statistics
 
-from benchmarks.cases import FIRST_SAMPLE, GRADIENTS, INFERENCE, NETWORKS
+from benchmarks.cases import (
+    FIRST_SAMPLE,
+    GRADIENTS,
+    IN_MEMORY,
+    INFERENCE,
+    NETWORKS,
+    SOURCES,
+    STEADY,
+)
 
 __all__ = ["BARS", "MILLISECONDS", "SGEMM", "Bar", "Found", "found", "peak", "rates", "ratios",
            "share"]  # fmt: skip
@@ -46,6 +54,12 @@ BARS = (
     Bar("conv", "torch", 1.8),
     Bar("conv", "keras.io", 1.5),
     Bar("conv", "pythae", 2.7),
+    *(Bar(case, STEADY, 1.3, seconds=3.0) for case in ("short_dense", "short_conv")),
+    *(
+        Bar(case, IN_MEMORY, 0.8, variant=source)
+        for case in ("sources_dense", "sources_conv")
+        for source in SOURCES
+    ),
     Bar("nll", "pythae", 5.0),
     Bar("nll", NETWORKS, 0.9),
     Bar("ais", GRADIENTS, 0.9),

@@ -10,10 +10,14 @@ __all__ = [
     "FEW",
     "FIRST_SAMPLE",
     "GRADIENTS",
+    "HOOK",
     "INFERENCE",
+    "IN_MEMORY",
     "NETWORKS",
     "PLAIN",
     "SAMPLES",
+    "SOURCES",
+    "STEADY",
     "VARIANTS",
     "Case",
     "Inference",
@@ -83,6 +87,17 @@ EAGER = "kvae layer by layer"
 PLAIN = "kvae plain terms"  # log p(x|z) as in training, summed value by value.
 NETWORKS = "kvae decoder alone"  # As many latents decoded, and nothing else: a lower bound.
 GRADIENTS = "kvae decoder and its gradient alone"  # As many of them, and nothing else.
+STEADY = "kvae steady"  # The same steps in a training that goes on.
+IN_MEMORY = "kvae"
+# The same images in other forms.
+SOURCES = (
+    "kvae tf.data",
+    "kvae generator",
+    "kvae PyDataset",
+    "kvae folder",
+    "kvae folder, streamed",
+)
+HOOK = "kvae, a batch hook"  # With a callback that is called at every step.
 FIRST_SAMPLE = "zoo.load('dense_vae.mnist').sample(1)"
 CHANNELS_LAST = "torch channels_last"
 _ALL = ("kvae", "keras.io", "pythae", "torch", "torch.compile")
@@ -95,6 +110,13 @@ CASES = (
     Case("iwae_k5", "dense", (200, 200), 50, 12800, samples=5, batches=(128,)),
     Case("iwae_k50", "dense", (200, 200), 50, 2560, samples=50, batches=(128,)),
     Case("vamp_k500", "gated", (300, 300), 40, 5120, components=500, batches=(128,)),
+    # What a newcomer runs first: ten epochs on 1,000 images, in a process of its own.
+    Case("short_dense", "dense", (400, 400), 20, 10_000, batches=(100,), quick=(100,),
+         competitors=("kvae", STEADY)),
+    Case("short_conv", "conv", (), 20, 10_000, batches=(100,), quick=(100,),
+         competitors=("kvae", STEADY)),
+    Case("sources_dense", "dense", (400, 400), 20, 6400, competitors=(IN_MEMORY, *SOURCES, HOOK)),
+    Case("sources_conv", "conv", (), 20, 2560, competitors=(IN_MEMORY, *SOURCES, HOOK)),
 )  # fmt: skip
 
 

@@ -27,14 +27,19 @@ class Gate:
         os.dup2(2, 1)  # Whatever a library prints goes where the errors go.
         self._ready = False
 
-    def wait(self) -> None:
-        """Blocks until the next turn; ends the process when there is none."""
+    def wait(self, took: dict | None = None) -> None:
+        """Blocks until the next turn; ends the process when there is none.
+
+        Args:
+            took: dict. The `seconds` and `cpu` of the turn that is over, where another process did
+                its work.
+        """
         if self._ready:
-            self._say(
-                seconds=time.perf_counter() - self._start,
-                cpu=time.process_time() - self._cpu,
-                count=self.count,
-            )
+            own = {
+                "seconds": time.perf_counter() - self._start,
+                "cpu": time.process_time() - self._cpu,
+            }
+            self._say(**(took or own), count=self.count)
         else:
             self._ready = True
             self._say(ready=True)

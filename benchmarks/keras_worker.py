@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
+from benchmarks import short
 from benchmarks.cases import (
     AIS,
     CASES,
@@ -23,16 +24,22 @@ from benchmarks.cases import (
     NETWORKS,
     PLAIN,
     SAMPLES,
+    STEADY,
     VARIANTS,
     Case,
 )
 from benchmarks.gate import Gate
+from benchmarks.sources import source
 from kvae.evaluation.marginal_likelihood import importance
 from kvae.layers import hidden_layers
 from kvae.likelihoods import bernoulli
 from kvae.models.fit import fused_adam as fused
 
 _RATE = 1e-3
+
+
+def case_of(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
 
 
 def encoder(case: Case) -> keras.Model:
@@ -86,26 +93,37 @@ def model(case: Case, images=None) -> kvae.VAE:
 
 
 class _Epochs(keras.callbacks.Callback):
-    def __init__(self, gate: Gate):
+    """A turn is so many epochs."""
+
+    def __init__(self, gate: Gate, epochs: int = 1):
         super().__init__()
-        self._gate, self._warm = gate, False
+        self._gate, self._epochs = gate, epochs
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch > 0:  # The first one traces and compiles.
+        if epoch > 0 and epoch % self._epochs == 0:  # The first ones trace and compile.
             self._gate.wait()
 
 
-def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict) -> None:
+def compiled(case: Case, images=None, **settings) -> kvae.VAE:
+    vae = model(case, images)
+    vae.compile(keras.optimizers.Adam(_RATE), **settings)
+    return vae
+
+
+def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict, variant: str) -> None:
     settings = dict(settings)
     stock = settings.pop("stock", ())
     if "adam" in stock:
         fused.adam = lambda optimizer: contextlib.nullcontext()
     if "cross-entropy" in stock:
         bernoulli._log_prob = lambda logits, x: x * logits - tf.nn.softplus(logits)
-    vae = model(case, _floats(images[: max(1, case.components)]))
-    vae.compile(keras.optimizers.Adam(_RATE), **settings)
-    data = kvae.datasets.Dataset(images[: gate.count])
-    vae.fit(data, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
+    vae = compiled(case, _floats(images[: max(1, case.components)]), **settings)
+    epochs = short.EPOCHS if variant == STEADY else 1
+    images = images[: gate.count // epochs]
+    with tempfile.TemporaryDirectory() as folder:
+        data, options = source(variant, images, batch, pathlib.Path(folder))
+        callbacks = [_Epochs(gate, epochs), *options.pop("callbacks", ())]
+        vae.fit(data, epochs=10**6, verbose=0, callbacks=callbacks, **options)
 
 
 class _Sampling(layers.Layer):
@@ -300,11 +318,14 @@ def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str)
     if kind == "infer":
         infer(name, variant, images, gate)
         return
-    case = next(case for case in CASES if case.name == name)
+    case = case_of(name)
     if variant == "keras.io":
         train_example(case, int(batch), images, gate)
+    elif name.startswith("short") and variant == "kvae":
+        short.train(case, int(batch), path, gate)
     else:
-        train_kvae(case, int(batch), images, gate, VARIANTS[variant])
+        settings = VARIANTS.get(variant, {})
+        train_kvae(case, int(batch), images, gate, settings, variant)
 
 
 if __name__ == "__main__":

@@ -191,6 +191,7 @@ def ordered_batches(
     count = math.ceil(n / batch_size)
     piece = math.ceil(batch_size / part[1])
 
+    @tf.autograph.experimental.do_not_convert
     def epoch_batches(epoch):
         order, epoch_seed = _order(n, seed, epoch, shuffle)
         steps = tf.data.Dataset.range(count, output_type=tf.int32)
@@ -225,6 +226,7 @@ def ordered_blocks(
 
     calls = math.ceil(math.ceil(n / batch_size) / steps)
 
+    @tf.autograph.experimental.do_not_convert
     def epoch_blocks(epoch):
         order, epoch_seed = _order(n, seed, epoch, shuffle)
         size = steps * batch_size

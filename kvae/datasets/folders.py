@@ -13,11 +13,12 @@ from kvae.datasets.dataset import Dataset
 from kvae.datasets.schema import Schema
 from kvae.utils.names import shown_names, unknown_name
 
-__all__ = ["folder_classes", "from_folder", "image_files", "image_shape_of"]
+__all__ = ["MEMORY", "folder_classes", "from_folder", "image_files", "image_shape_of"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _OTHERS = (".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
 _LABELS = ("none", "folders")
+MEMORY = 2**29  # Bytes of pixels of a folder that are kept in memory.
 _FILES = 32  # That are read at once.
 _LOOKED_AT = 500  # Files at least, for the size of the images.
 _LARGE = 256  # Pixels along a side: larger images are brought to a size that is asked for.

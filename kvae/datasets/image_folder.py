@@ -1,5 +1,6 @@
 """Image files that are read while a model trains."""
 
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import ordered_batches
 from kvae.datasets.decoding import read_images
 from kvae.datasets.folders import (
+    MEMORY,
     check_choices,
     checked_shape,
     image_files,
@@ -24,8 +26,9 @@ __all__ = ["ImageFolder"]
 class ImageFolder(Stream):
     """PNG and JPEG files below a folder, read when they are needed.
 
-    The pixels are those of `from_folder`, which reads all of them into memory. Several batches are
-    read at the same time.
+    The pixels are those of `from_folder`, which reads all of them at once. Several batches are read
+    at the same time. What has been decoded is kept as uint8, up to half a gigabyte of pixels, so
+    that later epochs read only the files beyond that.
 
     Args:
         path: str or path. The folder.
@@ -80,6 +83,10 @@ class ImageFolder(Stream):
             seed=seed,
         )
         self.schema = Schema(self.name, class_names=names, fit=fit)
+        kept = min(len(self.files), MEMORY // math.prod(self.event_shape))
+        # The memory of rows that have not been read is not taken from the system.
+        self._kept = np.empty((kept, *self.event_shape), np.uint8)
+        self._known = np.zeros(len(self.files), bool)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -119,9 +126,20 @@ class ImageFolder(Stream):
     def _read(self, rows):
         import tensorflow as tf
 
-        def read(rows):
-            return read_images([self.files[row] for row in rows], self.event_shape, self.fit)
-
         # In Python, so that an error names the file. The decoding itself runs in parallel.
-        x = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
+        x = tf.numpy_function(self._pixels, [rows], tf.uint8, stateful=False)
         return tf.ensure_shape(x, (None, *self.event_shape))
+
+    def _pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the pixels of some files, of those that are kept without reading them again."""
+        known = self._known[rows]
+        if known.all():
+            return self._kept[rows]
+        x = np.empty((len(rows), *self.event_shape), np.uint8)
+        x[known] = self._kept[rows[known]]
+        files = [self.files[row] for row in rows[~known]]
+        x[~known] = read_images(files, self.event_shape, self.fit)
+        new = ~known & (rows < len(self._kept))
+        self._kept[rows[new]] = x[new]
+        self._known[rows[new]] = True  # Another thread may ask for these rows at the same time.
+        return x

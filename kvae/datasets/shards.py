@@ -119,6 +119,7 @@ class Shards(Stream):
         steps = self.steps(batch_size, workers)
         seed = random.fold_in(self.seed, index) if workers > 1 else random.as_seed(self.seed)
 
+        @tf.autograph.experimental.do_not_convert
         def epoch_batches(epoch):
             epoch_seed = random.fold_in(seed, epoch)
             records = self._records(

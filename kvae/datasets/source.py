@@ -13,7 +13,7 @@ from kvae.datasets.arrays import from_array
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.dataset_info import SPLITS
-from kvae.datasets.folders import from_folder, image_files, image_shape_of
+from kvae.datasets.folders import MEMORY, from_folder, image_files, image_shape_of
 from kvae.datasets.image_folder import ImageFolder
 from kvae.datasets.schema import Schema
 from kvae.datasets.shards import INDEX, Shards, read_index
@@ -25,7 +25,6 @@ _FILES = (".npy", ".npz", *tables.SUFFIXES)
 _NAMES = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 _HELD_OUT = 0.1  # The share that validation and test get each, where nothing says which they are.
 _FEWEST = 10
-_MEMORY = 2**29  # Bytes of pixels up to which a folder of images is read into memory.
 
 
 def from_path(
@@ -294,7 +293,7 @@ class _Images(_Reader):
         height, width, channels = self.event_shape
         if rows is None:  # The classes of a split's own folders are mixed, too.
             rows = np.argsort(self.chances(), kind="stable")
-        small = self.count(rows) * height * width * channels <= _MEMORY
+        small = self.count(rows) * height * width * channels <= MEMORY
         return (from_folder if small else ImageFolder)(
             self.path,
             (height, width, channels),

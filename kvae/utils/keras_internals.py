@@ -10,7 +10,6 @@ from keras.src.utils import rng_utils
 __all__ = [
     "VALIDATION_IN_FIT",
     "KerasHooks",
-    "acts_on_batches",
     "adam_moments",
     "build_optimizer_for",
     "compute_loss",
@@ -21,12 +20,15 @@ __all__ = [
     "metrics_of_layers",
     "require_compiled",
     "set_trainable",
+    "steps_between",
     "unseeded_layers",
 ]
 
 # `keras.Model.fit` passes this argument to `evaluate` when it validates.
 VALIDATION_IN_FIT = "_use_cached_eval_dataset"
 
+# Their `save_freq` is right with several steps in a call as well, where calls end at these steps.
+_COUNTS_STEPS = (keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint)
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
 
@@ -97,21 +99,26 @@ def unseeded_layers(model) -> list:
     ]
 
 
-def acts_on_batches(callback) -> bool:
-    """Checks whether a callback does anything between the steps of an epoch.
+def steps_between(callback) -> int | None:
+    """Returns after how many steps of an epoch a callback acts each time; `None` for never.
 
     Callbacks of Keras that override the hooks of batches and do nothing in them, as they are set
-    up, do not count.
+    up, do not count. Those that save a model every n steps count the steps of a call.
 
     Args:
         callback: `keras.callbacks.Callback`.
     """
     hooks = [hook for hook in _BATCH_HOOKS if _overrides(callback, hook, keras.callbacks.Callback)]
+    every = 1
     # A subclass may have hooks of its own, beside those of the class of Keras.
     for kind, works in _batch_work().items():
-        if isinstance(callback, kind) and not works(callback):
-            hooks = [hook for hook in hooks if _overrides(callback, hook, kind)]
-    return bool(hooks)
+        if isinstance(callback, kind):
+            own = [hook for hook in hooks if _overrides(callback, hook, kind)]
+            if not works(callback):
+                hooks = own
+            elif not own and kind in _COUNTS_STEPS:
+                every = int(callback.save_freq)
+    return every if hooks else None
 
 
 def _overrides(callback, hook: str, kind: type) -> bool:

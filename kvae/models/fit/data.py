@@ -131,11 +131,16 @@ def batches_of(vae, data, batch_size: int, **order):
     return data.batches(batch_size, **order)
 
 
-def steps_of(vae, data, batch_size: int) -> int:
-    """Returns the number of batches in an epoch of a `Dataset` or `Stream`."""
+def steps_of(vae, data, batch_size: int) -> int | None:
+    """Returns the number of batches in an epoch of data, or `None` where they do not say it."""
     if isinstance(data, Stream):
         return data.steps(batch_size, distributed.num_workers(vae.distribute_strategy))
-    return data.steps(batch_size)
+    if isinstance(data, Dataset):
+        return data.steps(batch_size)
+    if isinstance(data, tf.data.Dataset):
+        count = int(data.cardinality())
+        return count if count > 0 else None
+    return data.num_batches if isinstance(data, keras.utils.PyDataset) else None
 
 
 def split_for_validation(vae, x, y, weight, fraction):

@@ -57,12 +57,13 @@ class Fit:
         While β or a capacity follows a schedule, losses of different epochs do not compare: give
         `EarlyStopping`, `ReduceLROnPlateau` and checkpoints `monitor="val_elbo", mode="max"`.
 
-        A long training on data in memory runs many steps in each call into the runtime, under XLA
-        where the networks are dense. Then `on_train_batch_end` is called once for each call. The
-        call has one step where a callback of your own is called at every step, and with `tf.data`,
-        generators, a `train_step` of a subclass's own, a distribution strategy and `run_eagerly`;
-        `verbose=1` prints the reason. With `compile(steps_per_execution=n)` it has n steps, and the
-        last call of an epoch runs the steps that are left.
+        A call into the runtime has many steps where this gives the same bits on every run: in long
+        trainings of dense networks, under XLA, and in all trainings with convolutions. Then
+        `on_train_batch_end` is called once for each call. A call has one step where a callback of
+        your own is called at every step, and ends at the steps of `ModelCheckpoint(save_freq=n)`.
+        With a `train_step` of a subclass's own, a distribution strategy and `run_eagerly` Keras
+        runs the steps; `verbose=1` prints the reason. With `compile(steps_per_execution=n)` a call
+        has n steps, and the last one of an epoch those that are left.
 
         Args:
             x: array `[n, *event]`, `kvae.datasets.Dataset` or `Stream` (which is read while the
@@ -131,32 +132,15 @@ class Fit:
         checks.check_packages(given)
         checks.warn_of_backups(given, x)
         steps = steps_per_epoch
-        if steps is None and isinstance(x, (Dataset, Stream)):
+        if steps is None:
             steps = steps_of(self, x, batch_size or 128)
         checks.warn_of_monitors(self, given, steps and steps * (epochs - initial_epoch))
         plan = plan_steps(self, x, batch_size or 128, epochs, steps_per_epoch, given)
         if plan.reason and verbose in (1, "auto"):
             print(
-                f"{self.name}: one step in each call, because {plan.reason}. "
-                "compile(steps_per_execution=…) sets another number."
+                f"{self.name}: one step in each call, which takes longer, because {plan.reason}. "
+                "compile(steps_per_execution=n) makes it n steps, with one call of the callbacks."
             )
-        last, before = None, self.train_function
-        if isinstance(x, (Dataset, Stream)):
-            batch_size = batch_size or 128
-            steps_per_epoch = steps_per_epoch or steps_of(self, x, batch_size)
-            if plan.steps > 1:
-                x = self._blocks.begin(self, x, batch_size, plan, initial_epoch, shuffle)
-                self.steps_per_execution = plan.steps
-            else:
-                x = batches_of(
-                    self, x, batch_size, shuffle=shuffle, first_epoch=initial_epoch, repeat=True
-                )
-                last = self._last_steps(steps_per_epoch)
-            batch_size, y, shuffle = None, None, False
-        elif isinstance(x, (np.ndarray, tuple)):
-            batch_size = batch_size or 128
-        elif not isinstance(x, keras.utils.PyDataset):
-            shuffle = False  # Such data comes in an order of its own, and Keras would warn.
         if validation_data is not None:
             size = kwargs.pop("validation_batch_size", None)
             size = arguments.whole_or_none("validation_batch_size", size) or 128
@@ -165,6 +149,27 @@ class Fit:
         if self.reproducible:
             checks.warn_of_unseeded_weights(self)
             tf.config.experimental.enable_op_determinism()
+        last, before = None, self.train_function
+        if plan.steps:
+            self.steps_per_execution = plan.steps
+        if isinstance(x, Dataset) and plan.steps:
+            x = self._blocks.begin(self, x, batch_size or 128, plan, initial_epoch, shuffle)
+            batch_size, steps_per_epoch, shuffle = None, steps, False
+        elif isinstance(x, (Dataset, Stream)):
+            order = {"shuffle": shuffle, "first_epoch": initial_epoch, "repeat": True}
+            x = batches_of(self, x, batch_size or 128, **order)
+            batch_size, steps_per_epoch, shuffle = None, steps, False
+            last = None if plan.steps else self._last_steps(steps)
+        elif isinstance(x, (np.ndarray, tuple)):
+            batch_size = batch_size or 128
+        elif not isinstance(x, keras.utils.PyDataset):
+            shuffle = False  # Such data comes in an order of its own, and Keras would warn.
+            known = isinstance(x, tf.data.Dataset) and steps_of(self, x, 0)
+            if plan.steps and known and known == steps:
+                # To end an iterator after each epoch may take as long as the epoch did.
+                x, steps_per_epoch = x.repeat(), steps
+        if plan.steps and self._blocks.present is None:
+            self._blocks.begin_batches(self, plan, steps_per_epoch)
         callbacks = [FiniteLoss(), *given, *([] if last is None else [last])]
         try:
             return super().fit(

@@ -79,10 +79,7 @@ class Guard:
         """Returns what has to be computed before the step may run; raises when it runs eagerly."""
         context = tf.distribute.get_replica_context()
         alone = context is None or context.num_replicas_in_sync == 1
-        # Data come from the host: a test there need not wait for an accelerator.
-        with tf.device("CPU:0") if alone else contextlib.nullcontext():
-            tests = map(tf.reduce_all, self._tests(batch, support, by_ends=alone).values())
-            fits = tf.reduce_all(tf.stack([*tests, *_lengths(batch)]))
+        fits = self._all_fit(batch, support, alone)
         if not alone:  # All replicas stop, or none: they would wait for each other.
             wrong = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~fits, tf.float32))
             fits = wrong < 0.5
@@ -99,6 +96,17 @@ class Guard:
             return _refuse_in_graph(self._number, support, present, *values)
 
         return tf.cond(fits, lambda: tf.constant(True), refuse)
+
+    def fits(self, batch: dict) -> tf.Tensor:
+        """Returns a bool scalar, whether a batch fits; the argument is that of `step`."""
+        present = {name: value for name, value in batch.items() if value is not None}
+        return self._all_fit(present, True, True)
+
+    def _all_fit(self, batch: dict, support: bool, alone: bool) -> tf.Tensor:
+        # Data come from the host: a test there need not wait for an accelerator.
+        with tf.device("CPU:0") if alone else contextlib.nullcontext():
+            tests = map(tf.reduce_all, self._tests(batch, support, by_ends=alone).values())
+            return tf.reduce_all(tf.stack([*tests, *_lengths(batch)]))
 
     def watched(self, function):
         """Returns a function of Keras's that raises what was found in the batches of its call."""

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from kvae import distributed, random
-from kvae.models.fit.blocks import Cache
+from kvae.models.fit.cache import Cache
 from kvae.models.fit.data import unpacked_batch
 from kvae.models.fit.hooks import Hooks, mean_of_the_step
 from kvae.models.labels import checked_label, split_label_and_target
@@ -54,6 +54,10 @@ class TrainStep(Hooks):
             gradients.apply(self.optimizer, tape.gradient(scaled, variables), variables)
             self.objective.update(self.conditioned_on(label), x, target, terms, seed=seed)
         return terms, weight
+
+    def batch_fits(self, data) -> tf.Tensor:
+        """Checks a batch as a step does before it begins; returns a bool scalar."""
+        return self.guard.fits(_batch(*unpacked_batch(self, data)))
 
     def _state(self) -> list:
         """Returns all variables that a step of the optimizer changes."""

@@ -13,12 +13,13 @@ import tensorflow as tf
 from keras import callbacks
 
 import kvae
-from kvae.models.fit import blocks, plan
+from kvae.models.fit import cache, plan
 from kvae.utils import keras_internals
 
 EPOCHS, STEPS, BATCH = 3, 4, 8
 
-Case = collections.namedtuple("Case", "make blocks check", defaults=(True, None))
+# `blocks`: the steps of a call in a long training.
+Case = collections.namedtuple("Case", "make blocks check", defaults=(STEPS, None))
 
 
 class Server:
@@ -90,6 +91,14 @@ def files(pattern, count):
 
 def checkpoint(name, **settings):
     return lambda run: callbacks.ModelCheckpoint(run.folder / name, **settings)
+
+
+def check_saved(run):
+    """Saved every two steps, each with the weights of its step."""
+    names = {f"{epoch}-{step}.keras" for epoch in (1, 2, 3) for step in (2, 4)}
+    assert {path.name for path in run.folder.glob("*.keras")} == names
+    loaded = kvae.load_model(run.folder / "2-2.keras")  # The sixth of twelve steps.
+    assert int(loaded.optimizer.iterations) == int(run.vae.optimizer.iterations) - 6
 
 
 def check_loads(run):
@@ -185,7 +194,7 @@ class OwnTensorBoard(callbacks.TensorBoard):
 
 CASES = {
     "BackupAndRestore": Case(backup(), check=check_backup),
-    "BackupAndRestore-2": Case(backup(save_freq=2), False, check_backup),
+    "BackupAndRestore-2": Case(backup(save_freq=2), 2, check_backup),
     "BackupAndRestore-double": Case(backup(double_checkpoint=True), check=files("backup/*", 4)),
     "CSVLogger": Case(lambda run: callbacks.CSVLogger(run.folder / "log.csv"), check=check_csv),
     "EarlyStopping": Case(
@@ -197,10 +206,10 @@ CASES = {
     "History": Case(lambda run: callbacks.History(), check=check_history),
     "LambdaCallback": Case(told("on_epoch_end"), check=check_told([0, 1, 2])),
     "LambdaCallback-batch": Case(
-        told("on_train_batch_end"), False, check_told(list(range(STEPS)) * EPOCHS)
+        told("on_train_batch_end"), 1, check_told(list(range(STEPS)) * EPOCHS)
     ),
     "LambdaCallback-on_batch_begin": Case(
-        told("on_batch_begin"), False, check_told(list(range(STEPS)) * EPOCHS)
+        told("on_batch_begin"), 1, check_told(list(range(STEPS)) * EPOCHS)
     ),
     "LearningRateScheduler": Case(
         lambda run: callbacks.LearningRateScheduler(lambda epoch, rate: 0.5**epoch),
@@ -216,9 +225,9 @@ CASES = {
         check=files("m.keras", 1),
     ),
     "ModelCheckpoint-2": Case(
-        checkpoint("{epoch}-{batch}.weights.h5", save_weights_only=True, save_freq=2),
-        False,
-        files("?-?.weights.h5", EPOCHS * STEPS // 2),
+        checkpoint("{epoch}-{batch}.keras", save_freq=2),
+        2,
+        check_saved,
     ),
     "OrbaxCheckpoint": Case(orbax, check=files("orbax/*", 1)),
     "ProgbarLogger": Case(lambda run: callbacks.ProgbarLogger()),
@@ -240,17 +249,15 @@ CASES = {
     "TensorBoard-seconds": Case(
         tensorboard(write_steps_per_second=True), check=wrote("epoch_steps_per_second")
     ),
-    "TensorBoard-batch": Case(
-        tensorboard(update_freq="batch"), False, wrote("batch_loss", "batch_kl")
-    ),
-    "TensorBoard-2": Case(tensorboard(update_freq=2), False, wrote("batch_loss")),
-    "TensorBoard-profile": Case(tensorboard(profile_batch=2), False, wrote()),
+    "TensorBoard-batch": Case(tensorboard(update_freq="batch"), 1, wrote("batch_loss", "batch_kl")),
+    "TensorBoard-2": Case(tensorboard(update_freq=2), 1, wrote("batch_loss")),
+    "TensorBoard-profile": Case(tensorboard(profile_batch=2), 1, wrote()),
     "TensorBoard-embeddings": Case(
         tensorboard(embeddings_freq=1), check=files("tb/train/keras_embedding*", EPOCHS)
     ),
-    "TerminateOnNaN": Case(lambda run: callbacks.TerminateOnNaN(), False),
-    "of-the-user": Case(lambda run: OwnCheckpoint(run.folder / "m.keras"), False, check_own),
-    "of-the-user-TensorBoard": Case(lambda run: OwnTensorBoard(str(run.folder)), False),
+    "TerminateOnNaN": Case(lambda run: callbacks.TerminateOnNaN(), 1),
+    "of-the-user": Case(lambda run: OwnCheckpoint(run.folder / "m.keras"), 1, check_own),
+    "of-the-user-TensorBoard": Case(lambda run: OwnTensorBoard(str(run.folder)), 1),
 }
 
 
@@ -290,7 +297,7 @@ def test_every_class_of_keras_has_a_case():
         (name, regime)
         for name, case in CASES.items()
         for regime in ("steps", "blocks")
-        if case.blocks or regime == "blocks"
+        if case.blocks > 1 or regime == "blocks"
     ],
 )
 def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, regime):
@@ -299,17 +306,18 @@ def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, re
         monkeypatch.setattr(plan, "LEAST_STEPS", 1)
     if name.startswith("OrbaxCheckpoint") and not hasattr(callbacks, "OrbaxCheckpoint"):
         pytest.skip("younger than this Keras")
-    begun, begin = [], blocks.Cache.begin
+    begun, begin = [], cache.Cache.begin
 
     def spy(cache, vae, data, batch_size, plan, *order):
         begun.append(plan.steps)
         return begin(cache, vae, data, batch_size, plan, *order)
 
-    monkeypatch.setattr(blocks.Cache, "begin", spy)
+    monkeypatch.setattr(cache.Cache, "begin", spy)
     vae.optimizer.learning_rate = 0.01
     run = Run(vae, tmp_path, server)
     run.callback = case.make(run)
-    assert keras_internals.acts_on_batches(run.callback) is not case.blocks
+    between = keras_internals.steps_between(run.callback)
+    assert between == (None if case.blocks == STEPS else case.blocks)
     x = digits[: BATCH * STEPS]
     keep = callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: run.weights.append(vae.get_weights())
@@ -321,10 +329,10 @@ def test_a_callback(vae, digits, server, tmp_path, monkeypatch, capsys, name, re
         epochs=EPOCHS,
         callbacks=[run.callback, keep],
     ).history
-    assert begun == ([STEPS] if case.blocks and regime == "blocks" else [])
+    assert begun == [case.blocks if regime == "blocks" else 1]
     reason = f"the callback {type(run.callback).__name__} is called at every step"
     printed = capsys.readouterr().out
-    assert (reason in printed) is (regime == "blocks" and not case.blocks)
+    assert (reason in printed) is (regime == "blocks" and case.blocks == 1)
     assert len(run.history["loss"]) in (2, EPOCHS) and np.isfinite(run.history["val_loss"]).all()
     if case.check is not None:
         case.check(run)

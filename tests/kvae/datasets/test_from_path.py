@@ -51,7 +51,7 @@ def test_class_folders(photos, monkeypatch):
         photo(photos / "cats" / f"{i:03d}.png", i)
     assert all(rows(a) <= rows(b) for a, b in zip(found, parts(photos), strict=True))
     # What is read while a model trains is the same.
-    monkeypatch.setattr(source, "_MEMORY", 0)
+    monkeypatch.setattr(source, "MEMORY", 0)
     for stream, memory in zip(parts(photos), parts(photos), strict=True):
         assert not isinstance(stream, Dataset) and stream.schema == train.schema
         np.testing.assert_array_equal(stream[:].x, memory[:].x)

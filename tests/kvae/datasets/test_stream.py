@@ -1,6 +1,7 @@
 """Data larger than memory: shards and image folders give what the same data in memory gives."""
 
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -11,7 +12,15 @@ import pytest
 from PIL import Image
 
 import kvae
-from kvae.datasets import SPLITS, Dataset, ImageFolder, Shards, from_path, write_shards
+from kvae.datasets import (
+    SPLITS,
+    Dataset,
+    ImageFolder,
+    Shards,
+    from_path,
+    image_folder,
+    write_shards,
+)
 
 EVENT = (8, 8, 1)
 
@@ -106,6 +115,22 @@ def test_an_image_folder_gives_the_pixels_of_from_folder(images):
     for (x, label), row in zip(data._stored(1), range(len(memory)), strict=True):
         np.testing.assert_array_equal(x[0], memory.x[row])
         assert label[0] == memory.labels[row]
+
+
+def test_an_image_folder_reads_again_only_what_it_does_not_keep(images, monkeypatch):
+    files, read = [], image_folder.read_images
+
+    def spy(some, *options):
+        files.extend(some)
+        return read(some, *options)
+
+    monkeypatch.setattr(image_folder, "read_images", spy)
+    monkeypatch.setattr(image_folder, "MEMORY", 10 * math.prod(EVENT) + 1)
+    data = ImageFolder(images, EVENT)
+    first, again = data[:].x, data[:].x
+    np.testing.assert_array_equal(first, again)
+    assert sorted(files) == sorted(data.files + data.files[10:])
+    np.testing.assert_array_equal(data.take([3, 12, 4]).x, first[[3, 12, 4]])
 
 
 def test_fit_takes_a_stream(shards, make_vae):
