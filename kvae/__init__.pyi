@@ -4,6 +4,7 @@ from . import distributed as distributed
 from . import distributions as distributions
 from . import divergences as divergences
 from . import evaluation as evaluation
+from . import fills as fills
 from . import flows as flows
 from . import layers as layers
 from . import likelihoods as likelihoods

@@ -25,6 +25,7 @@ def from_array(
     binarize: str | None = None,
     seed: int = 0,
     intensities: bool = True,
+    missing: bool = False,
 ) -> Dataset:
     """Makes a dataset of arrays, after checking them.
 
@@ -47,6 +48,8 @@ def from_array(
         binarize: str or None. As in `load`; needs uint8, or floats in [0, 1]. Defaults to `None`.
         seed: int. As in `load`. Defaults to 0.
         intensities: bool. Whether uint8 is divided by 255. Defaults to `True`.
+        missing: bool. Whether NaN in `x` stands for what was not observed, for a model with
+            `missing`. Defaults to `False`: it is an error.
 
     Returns:
         A `Dataset` with uint8 or float32 `x`, read-only, and int64 labels `[n]` or `None`.
@@ -63,7 +66,7 @@ def from_array(
     train, validation = kvae.datasets.train_validation_split(kvae.datasets.from_array(table))
     ```
     """
-    x = _checked_numbers("x", x, add_channel)
+    x = _checked_numbers("x", x, add_channel, missing)
     return Dataset(
         x,
         None if labels is None else _checked_labels(labels, len(x)),
@@ -122,8 +125,11 @@ def train_validation_split(
     )
 
 
-def _checked_numbers(what: str, values, add_channel: bool) -> np.ndarray:
-    """Returns `values` as a read-only uint8 or finite float32 array `[n, *event]`."""
+def _checked_numbers(what: str, values, add_channel: bool, missing: bool = False) -> np.ndarray:
+    """Returns `values` as a read-only uint8 or finite float32 array `[n, *event]`.
+
+    With `missing` it may hold NaN.
+    """
     given = kinds.as_array(values, what, only_numbers=False)
     if given.dtype.kind not in "buif":
         raise ValueError(f"{what} must hold real numbers, not {given.dtype}. Convert it first.")
@@ -144,18 +150,19 @@ def _checked_numbers(what: str, values, add_channel: bool) -> np.ndarray:
     if given.dtype not in (np.uint8, np.float32):
         with np.errstate(over="ignore"):  # Reported below, with the place.
             array = given.astype(np.float32)
-    _check_finite(what, array, given)
+    _check_finite(what, array, given, missing)
     array = array.view()
     array.setflags(write=False)
     return array
 
 
-def _check_finite(what: str, array: np.ndarray, given: np.ndarray) -> None:
+def _check_finite(what: str, array: np.ndarray, given: np.ndarray, missing: bool) -> None:
     if array.dtype == np.uint8:
         return
     rows = max(1, _BLOCK // array[0].size)
     for start in range(0, len(array), rows):
-        bad = ~np.isfinite(array[start : start + rows])
+        block = array[start : start + rows]
+        bad = np.isinf(block) if missing else ~np.isfinite(block)
         if bad.any():
             first = np.unravel_index(np.argmax(bad), bad.shape)
             index = (start + int(first[0]), *map(int, first[1:]))
@@ -165,6 +172,8 @@ def _check_finite(what: str, array: np.ndarray, given: np.ndarray) -> None:
                 if np.isfinite(given[index])
                 else "is not finite. Remove or fill such values first"
             )
+            if what == "x" and np.isnan(given[index]):
+                advice += ", or say that they were not observed (missing=True, --missing)"
             raise ValueError(f"{place} = {given[index]} {advice}.")
 
 

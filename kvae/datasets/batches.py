@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvae.datasets.schema import Schema
-from kvae.utils import arguments, forks, names
+from kvae.utils import arguments, forks, masks, names
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -117,6 +117,7 @@ class Batches:
         scaled, target_scaled: bool. Whether stored values are divided by 255.
         noise: float. Standard deviation of the noise on the inputs.
         target, labels, weights: bool. Whether the batches have targets, labels and weights.
+        mask: bool. Whether a mask says which values of x were observed; the others become NaN.
     """
 
     event_shape: tuple[int, ...]
@@ -128,6 +129,7 @@ class Batches:
     target: bool
     labels: bool
     weights: bool = False
+    mask: bool = False
 
     def gather(self, stored: dict, rows: "tf.Tensor") -> dict:
         """Returns the rows of each tensor."""
@@ -152,6 +154,10 @@ class Batches:
         if self.noise:
             noise = random.normal(tf.shape(x), random.fold_in(epoch_seed, -step - 1))
             x, clean = tf.clip_by_value(x + self.noise * noise, 0.0, 1.0), x
+        if self.mask:
+            x = masks.hide(x, gathered["mask"])
+            if clean is not None and not self.target:
+                clean = masks.hide(clean, gathered["mask"])
         if self.weights and clean is None:  # Weights stand behind a target.
             clean = x
         if self.labels:

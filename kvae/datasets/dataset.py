@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from kvae.datasets import kinds, weighting
 from kvae.datasets.batches import BaseDataset, Batches, ordered_batches
+from kvae.utils import masks
 
 __all__ = ["Dataset"]
 
@@ -30,6 +31,9 @@ class Dataset(BaseDataset):
             Defaults to `None`.
         target: optional array of the shape of `x`. What to reconstruct, when it is not `x` itself
             (for a denoising autoencoder). Defaults to `None`.
+        mask: optional bool array of the shape of `x`, or with 1 in the place of its last axis: True
+            where a value of x was observed. The others become NaN in batches and `examples`, for a
+            model with `missing`. Defaults to `None`.
         weights: optional array `[n]` of how much each example counts in the averages of `fit`,
             `validation_data` and `kvae.VAE.evaluate`: finite, and not negative. Defaults to `None`.
         name: str. The name in messages and model cards. Defaults to `"array"`.
@@ -60,6 +64,7 @@ class Dataset(BaseDataset):
         labels: Any = None,
         *,
         target: Any = None,
+        mask: Any = None,
         weights: ArrayLike | None = None,
         name: str = "array",
         split: str = "all",
@@ -71,6 +76,7 @@ class Dataset(BaseDataset):
         super().__init__(name=name, split=split, binarize=binarize, noise=noise, seed=seed)
         self.x = _as_stored(x, "x")
         self.target = None if target is None else _as_stored(target, "target")
+        self.mask = None if mask is None else masks.checked(mask, self.x)
         self.labels = (
             None if labels is None else kinds.as_array(labels, "labels", only_numbers=False)
         )
@@ -80,6 +86,11 @@ class Dataset(BaseDataset):
         for other, what in ((self.labels, "labels"), (self.target, "target")):
             if other is not None and len(other) != len(self.x):
                 raise ValueError(f"`{what}` has {len(other)} rows, x has {len(self.x)}.")
+        if noise and self.mask is None and self.x.dtype != np.uint8 and np.isnan(self.x).any():
+            self.mask = masks.observed(self.x)
+        if (binarize or noise) and self.mask is not None:
+            # Draws and noise are of numbers; what was not observed becomes NaN after them.
+            self.x = np.where(self.mask, self.x, self.x.dtype.type(0))
         if self.target is not None and (binarize or noise):
             raise ValueError("`binarize` and `noise` apply to x; give no `target` with them.")
         if not intensities and (binarize or noise):
@@ -87,8 +98,9 @@ class Dataset(BaseDataset):
         if binarize and self.x.dtype != np.uint8:
             low, high = self.x.min(), self.x.max()
             if not (low >= 0 and high <= 1):
+                advice = " Give a `mask` of what was observed." if np.isnan(low) else ""
                 raise ValueError(
-                    f"Binarization needs intensities in [0, 1], not {low:g} to {high:g}."
+                    f"Binarization needs intensities in [0, 1], not {low:g} to {high:g}.{advice}"
                 )
         self.intensities = intensities
         self._fixed_draw = None
@@ -113,6 +125,7 @@ class Dataset(BaseDataset):
             self.x[rows],
             None if self.labels is None else self.labels[rows],
             target=None if self.target is None else self.target[rows],
+            mask=None if self.mask is None else self.mask[rows],
             name=self.name,
             split=self.split if split is None else split,
             binarize=self.binarize,
@@ -133,6 +146,13 @@ class Dataset(BaseDataset):
         part.weights = weighting.checked(weights, len(self))
         return part
 
+    def masked(self, mask: ArrayLike) -> "Dataset":
+        """Returns the same examples, of which the mask is True where something was observed."""
+        part = self.take(slice(None))
+        mask = masks.checked(mask, self.x)
+        part.mask = mask if self.mask is None else mask & self.mask
+        return part
+
     @property
     def has_labels(self) -> bool:
         return self.labels is not None
@@ -144,8 +164,12 @@ class Dataset(BaseDataset):
 
     @property
     def examples(self) -> np.ndarray:
-        """The examples as float32, `[n, *event]`; with `binarize`, their fixed draw."""
-        return self._to_float(self._draw() if self.binarize else self.x, drawn=bool(self.binarize))
+        """The examples as float32, `[n, *event]`; with `binarize`, their fixed draw.
+
+        What was not observed is NaN.
+        """
+        x = self._to_float(self._draw() if self.binarize else self.x, drawn=bool(self.binarize))
+        return x if self.mask is None else masks.hide(x, self.mask)
 
     def levels(self) -> np.ndarray:
         """Returns the values to be reconstructed, as a likelihood's `check_support` takes them.
@@ -156,6 +180,9 @@ class Dataset(BaseDataset):
         if self.binarize:
             columns = self.x.shape[1] if self.x.ndim == 2 else 1
             return np.repeat(np.float32([[0.0], [1.0]]), columns, axis=1)
+        if self.mask is not None and self.target is None:  # What stands elsewhere is nothing.
+            stored = np.where(self.mask, stored, stored[self.mask][:1] if self.mask.any() else 0)
+            stored = stored.astype(self.x.dtype)
         if stored.dtype == np.uint8 and stored.ndim > 2:
             present = np.zeros(256, bool)
             for start in range(0, len(stored), 4096):  # Bounded memory.
@@ -168,6 +195,8 @@ class Dataset(BaseDataset):
         """Hash of the stored examples (before any binarization), 64 hexadecimal digits."""
         digest = hashlib.sha256(f"{self.x.dtype.str}{self.x.shape}".encode())
         digest.update(np.ascontiguousarray(self.x).data)
+        if self.mask is not None:
+            digest.update(self.mask.data)
         return digest.hexdigest()
 
     def maker(self, shuffle: bool, labels: bool) -> Batches:
@@ -184,6 +213,7 @@ class Dataset(BaseDataset):
             target=target is not None,
             labels=labels,
             weights=self.weights is not None,
+            mask=self.mask is not None,
         )
 
     def stored(self, maker: Batches) -> dict:
@@ -198,6 +228,8 @@ class Dataset(BaseDataset):
             stored["labels"] = tf.constant(self.labels, tf.int32)
         if maker.weights:
             stored["weights"] = tf.constant(self.weights)
+        if maker.mask:
+            stored["mask"] = tf.constant(self.mask)
         return stored
 
     def _ordered(self, batch_size, maker, part, **order):

@@ -8,6 +8,7 @@
 | masked arrays, `tf.RaggedTensor` | an array, if nothing is masked and all rows have one length |
 | `Dataset`, `Stream`, `tf.data.Dataset`, `PyDataset`, generators | itself |
 | dicts `{"image": …, "label": …}`, as TensorFlow Datasets gives them | `(x, label)` |
+| dicts `{"x": …, "mask": …}`, with a mask that is True for observed values | x, NaN elsewhere |
 
 Everything else is refused with a `ValueError` that says how to give it.
 """
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from kvae.datasets.batches import BaseDataset
+from kvae.utils import masks
 
 __all__ = [
     "as_array",
@@ -27,6 +29,7 @@ __all__ = [
     "blocks",
     "entries",
     "gives_batches",
+    "hidden",
     "read_once",
     "recognize",
     "unpacked",
@@ -35,8 +38,10 @@ __all__ = [
 # The names under which TensorFlow Datasets and Hugging Face keep images and classes,
 _EVENTS = ("x", "image", "images", "img", "pixel_values")
 _LABELS = ("label", "labels")
+# The name of what was observed of x.
+_MASK = "mask"
 # and the names of entries beside them that mean nothing to a model.
-_IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/filename")
+_IGNORED = (*_LABELS, _MASK, "id", "idx", "index", "file_name", "filename", "image/filename")
 _MISSING = ("NAType", "NaTType", "MaskedConstant")  # Missing values of pandas and NumPy.
 
 
@@ -158,7 +163,20 @@ def entries(data: Mapping, name: str = "x") -> tuple:
             "batches."
         )
     label = [data[key] for key in _LABELS if key in data and key not in found]
-    return data[found[0]], label[0] if label else None
+    x = data[found[0]]
+    if _MASK in data and _MASK not in found:
+        x = hidden(x, data[_MASK], name)
+    return x, label[0] if label else None
+
+
+def hidden(x: Any, mask: Any, name: str = "x") -> Any:
+    """Returns x of any kind but batches as float32, with NaN where the mask is False.
+
+    Raises:
+        ValueError: for a mask of another type or shape; see `kvae.utils.masks.hide`.
+    """
+    mask = as_array(mask, "mask", only_numbers=False) if _is_no_tensor(mask) else mask
+    return masks.hide(recognize(x, name), mask, name)
 
 
 def as_array(values: Any, name: str = "x", only_numbers: bool = True) -> np.ndarray:
@@ -287,7 +305,8 @@ def _unmasked(values: np.ma.MaskedArray, name: str) -> np.ndarray:
     if count:
         raise ValueError(
             f"`{name}` is a masked array, and {count} of its {values.size} entries are masked. "
-            "Fill them, e.g. with x.filled(x.mean()), or leave their rows out."
+            "Fill them, e.g. with x.filled(x.mean()), leave their rows out, or make them NaN for a "
+            "model with `missing`, x.astype('float32').filled(numpy.nan)."
         )
     return np.asarray(values.data)
 

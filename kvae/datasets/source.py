@@ -37,6 +37,7 @@ def from_path(
     schema: Schema | None = None,
     binarize: str | None = None,
     seed: int = 0,
+    missing: bool = False,
 ) -> Dataset | Stream:
     """Reads a split of data at a path, as `--data PATH` of all commands does.
 
@@ -73,6 +74,9 @@ def from_path(
         schema: `Schema` of the data that a model was trained on: `fit`, columns, categories and
             classes are those. Defaults to `None`: they are found in the data.
         binarize, seed: as of `Dataset`.
+        missing: bool. Whether empty cells of a table (and NA, NaN, null, None and ?) and NaN in
+            arrays stand for what was not observed, for a model with `missing`. Defaults to
+            `False`: they are errors.
 
     Returns:
         `Dataset`, or a `Stream` for shards and large folders; its `schema` names classes and
@@ -93,7 +97,7 @@ def from_path(
     print(len(train) > len(test) > 0, train.event_shape)    # True (16,)
     ```
     """
-    source = Source(path, event_shape, fit=fit, columns=columns, schema=schema)
+    source = Source(path, event_shape, fit=fit, columns=columns, schema=schema, missing=missing)
     return source.split(split, binarize=binarize, seed=seed)
 
 
@@ -114,6 +118,7 @@ class Source:
         fit: str = "stretch",
         columns: Mapping[str, str] | None = None,
         schema: Schema | None = None,
+        missing: bool = False,
     ):
         self.path = root = pathlib.Path(path)
         if not root.exists():
@@ -123,7 +128,7 @@ class Source:
             )
         places = _places(root)
         shape = None if event_shape is None else tuple(int(size) for size in event_shape)
-        first = _opened(places["train"], "train", shape, fit, columns, schema)
+        first = _opened(places["train"], "train", shape, fit, columns, schema, missing)
         if schema is None or not schema.name:
             name = root.resolve().name if root.is_dir() else root.stem
             first.schema = Schema(**{**vars(first.schema), "name": name})
@@ -131,7 +136,7 @@ class Source:
         for split in ("validation", "test"):
             if split in places:
                 self._readers[split] = _opened(
-                    places[split], split, first.event_shape, fit, None, first.schema
+                    places[split], split, first.event_shape, fit, None, first.schema, missing
                 )
         self.event_shape, self.schema = first.event_shape, first.schema
         self.intensities = first.intensities
@@ -192,7 +197,9 @@ def _places(root: pathlib.Path) -> dict[str, pathlib.Path]:
     return found if "train" in found else {"train": root}
 
 
-def _opened(place: pathlib.Path, split: str, shape, fit: str, columns, schema: Schema | None):
+def _opened(
+    place: pathlib.Path, split: str, shape, fit: str, columns, schema: Schema | None, missing: bool
+):
     """Returns the reader for what a folder or file holds."""
     suffix = place.suffix.lower()
     if columns and suffix not in tables.SUFFIXES:
@@ -208,9 +215,9 @@ def _opened(place: pathlib.Path, split: str, shape, fit: str, columns, schema: S
             )
         return _Images(place, shape, fit, schema)
     if suffix in tables.SUFFIXES:
-        return _Rows(place, shape, columns, schema)
+        return _Rows(place, shape, columns, schema, missing)
     if suffix in (".npy", ".npz"):
-        return _Arrays(place, split, shape, schema)
+        return _Arrays(place, split, shape, schema, missing)
     raise ValueError(
         f"{place} is no file that can be read: give a folder of images or shards, or a "
         f"{', '.join(_FILES[:-1])} or {_FILES[-1]} file."
@@ -339,7 +346,7 @@ class _Shards(_Reader):
 class _Held(_Reader):
     """Examples that are in memory: `x`, and `labels` or `None`."""
 
-    def __init__(self, path, x, labels, schema, shape):
+    def __init__(self, path, x, labels, schema, shape, missing):
         if x.dtype == np.uint8 and x.ndim == 3 and shape is None:
             shape = (*x.shape[1:], 1)  # Bytes are images, which may come without their channel.
         if shape is not None and shape != x.shape[1:]:
@@ -348,7 +355,7 @@ class _Held(_Reader):
             x = x[..., np.newaxis]
         self.path, self.schema = path, schema
         try:
-            self._data = from_array(x, labels)
+            self._data = from_array(x, labels, missing=missing)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         self.event_shape, self.intensities = self._data.event_shape, x.dtype == np.uint8
@@ -366,8 +373,8 @@ class _Held(_Reader):
 class _Rows(_Held):
     what = "rows"
 
-    def __init__(self, path, shape, columns, schema):
-        table = tables.Table(path)
+    def __init__(self, path, shape, columns, schema, missing):
+        table = tables.Table(path, missing)
         if schema is None:
             found, label, classes = table.columns(columns or {})
             schema = Schema(columns=found, label_column=label, class_names=classes)
@@ -379,11 +386,11 @@ class _Rows(_Held):
         labels = None
         if schema.label_column in table.cells:
             labels = table.labels(schema.label_column, schema.class_names)
-        super().__init__(path, table.encoded(schema.columns), labels, schema, shape)
+        super().__init__(path, table.encoded(schema.columns), labels, schema, shape, missing)
 
 
 class _Arrays(_Held):
-    def __init__(self, path, split, shape, schema):
+    def __init__(self, path, split, shape, schema, missing):
         found = _loaded(path)
         classes = tuple(map(str, found.get("class_names", ())))
         found = {name: found[name] for name in found if name != "class_names"}
@@ -392,7 +399,7 @@ class _Arrays(_Held):
             if labels is not None and not classes:
                 classes = tuple(map(str, range(int(np.max(labels)) + 1)))
             schema = Schema(class_names=classes)
-        super().__init__(path, x, labels, schema, shape)
+        super().__init__(path, x, labels, schema, shape, missing)
 
 
 def _loaded(path: pathlib.Path) -> Mapping:

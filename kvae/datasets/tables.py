@@ -30,6 +30,8 @@ class Table:
 
     Args:
         path: path of a .csv, .tsv or .parquet file.
+        missing: bool. Whether cells that are empty, or say NA, NaN, null, None or ?, were not
+            observed: their numbers are NaN. Defaults to `False`: they are errors.
 
     Attributes:
         cells: dict of lists of str. The cells of each column.
@@ -40,8 +42,8 @@ class Table:
         ValueError: for a file that is empty, is no such table, or has rows of other lengths.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self.path = path
+    def __init__(self, path: pathlib.Path, missing: bool = False):
+        self.path, self._missing = path, missing
         self._first = 1  # The number of the first row, as spreadsheets count them.
         self._comma = False
         self.cells = _parquet(path) if path.suffix == ".parquet" else self._csv(path)
@@ -98,9 +100,11 @@ class Table:
         cell = self.cells[name][row]
         what = f"holds {cell!r}" if cell else "is empty"
         advice = advice or "Repair the cell, or leave the row out"
+        gone = not self._missing and _is_missing(cell)
+        other = ". What was not observed may be missing (missing=True, --missing mean)" * gone
         return ValueError(
             f"{self.path}, row {row + self._first}, column {name!r} {what}. {advice}, or leave the "
-            f"column out (--columns {name}=ignore)."
+            f"column out (--columns {name}=ignore){other}."
         )
 
     def _numbers(self, name: str) -> np.ndarray | None:
@@ -110,8 +114,10 @@ class Table:
         """
         cells = self.cells[name]
         found = [self._number(cell) for cell in cells]
-        missing = [cell.lower() in _MISSING for cell in cells]
+        missing = [_is_missing(cell) for cell in cells]
         if all(missing):
+            if self._missing:
+                return np.full(len(cells), np.nan)
             raise self._bad(name, 0)
         numbers = sum(
             value is not None and not gone for value, gone in zip(found, missing, strict=True)
@@ -120,6 +126,8 @@ class Table:
             return None
         values = np.array([np.nan if value is None else value for value in found])
         bad = ~np.isfinite(values) | (np.abs(values) > np.finfo(np.float32).max)
+        if self._missing:
+            bad, values = bad & ~np.array(missing), np.where(missing, np.nan, values)
         if bad.any():
             raise self._bad(name, int(np.argmax(bad)))
         return values
@@ -162,11 +170,12 @@ class Table:
         values = self._numbers(name) if kind != "categorical" else None
         if values is None:
             if kind not in (None, "categorical"):
-                row = next(i for i, cell in enumerate(self.cells[name]) if not _is_number(cell))
+                row = self._first_text(name)
                 raise self._bad(name, row, f"A {kind} column takes numbers: repair the cell")
             return Column(name, "categorical", self._texts(name))
-        distinct = np.unique(values)
-        if len(distinct) == 1:
+        there = values[~np.isnan(values)]  # All of them, unless cells may be missing.
+        distinct = np.unique(there)
+        if len(distinct) <= 1:
             raise self._constant(name)
         whole = bool((distinct == np.round(distinct)).all() and np.abs(distinct).max() < 2**24)
         binary = set(distinct.tolist()) <= {0.0, 1.0}
@@ -174,6 +183,7 @@ class Table:
             ("bernoulli", (values != 0) & (values != 1), "0 and 1"),
             ("poisson", (values != np.round(values)) | (values < 0), "whole numbers from 0 on"),
         ):
+            bad = bad & ~np.isnan(values)
             if kind == asked and bad.any():
                 advice = f"A {kind} column holds {wanted}: repair the cell"
                 raise self._bad(name, int(np.argmax(bad)), advice)
@@ -184,18 +194,22 @@ class Table:
         return Column(name, kind or "gaussian", whole=whole)
 
     def _constant(self, name: str) -> ValueError:
+        held = next((cell for cell in self.cells[name] if not _is_missing(cell)), None)
+        what = "nothing" if held is None else repr(held)
         return ValueError(
-            f"{self.path}: column {name!r} holds {self.cells[name][0]!r} in all rows, from which "
-            f"nothing can be learned. Leave it out: --columns {name}=ignore."
+            f"{self.path}: column {name!r} holds {what} in all rows, from which nothing can be "
+            f"learned. Leave it out: --columns {name}=ignore."
         )
 
     def _texts(self, name: str) -> tuple[str, ...]:
         """Returns the different values of a column, in order: of numbers, or else of letters."""
         cells = self.cells[name]
+        if self._missing:
+            cells = [cell for cell in cells if not _is_missing(cell)]
         if "" in cells:
             raise self._bad(name, cells.index(""))
         found = set(map(self._category, cells))
-        if len(found) == 1:
+        if len(found) <= 1:
             raise self._constant(name)
         if len(found) > _MANY or len(found) > max(_FEW, self.rows // 2):
             raise ValueError(
@@ -229,21 +243,39 @@ class Table:
                 f"{self.path} has no column {name!r}. Its columns are {shown_names(self.cells)}."
             )
         if column.categories:
-            return self.labels(name, column.categories).astype(np.float32)
+            numbers = self._category_numbers(name, column.categories, self._missing)
+            return np.where(numbers < 0, np.nan, numbers).astype(np.float32)
         values = self._numbers(name)
         if values is None:
-            row = next(i for i, cell in enumerate(self.cells[name]) if not _is_number(cell))
-            raise self._bad(name, row)
+            raise self._bad(name, self._first_text(name))
         return values.astype(np.float32)
+
+    def _first_text(self, name: str) -> int:
+        """Returns the row of the first cell of a column that holds no number and is not missing."""
+        return next(
+            row
+            for row, cell in enumerate(self.cells[name])
+            if not (_is_number(cell) or (self._missing and _is_missing(cell)))
+        )
 
     def labels(self, name: str, known: Sequence[str]) -> np.ndarray:
         """Returns the numbers of the categories of a column, int64 `[rows]`."""
+        return self._category_numbers(name, known, missing=False)
+
+    def _category_numbers(self, name: str, known: Sequence[str], missing: bool) -> np.ndarray:
+        """Returns the numbers of categories; those of missing cells are -1, if these may be."""
         number = {text: i for i, text in enumerate(known)}
-        found = [number.get(self._category(cell), -1) for cell in self.cells[name]]
-        if -1 in found:
-            advice = f"Its categories are {shown_names(known)}: repair the cell"
-            raise self._bad(name, found.index(-1), advice)
+        cells = self.cells[name]
+        found = [number.get(self._category(cell), -1) for cell in cells]
+        for row, (cell, one) in enumerate(zip(cells, found, strict=True)):
+            if one < 0 and not (missing and _is_missing(cell)):
+                advice = f"Its categories are {shown_names(known)}: repair the cell"
+                raise self._bad(name, row, advice)
         return np.array(found, np.int64)
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.lower() in _MISSING
 
 
 def _is_number(cell: str) -> bool:

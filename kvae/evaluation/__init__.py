@@ -6,6 +6,7 @@
 | `samples` | how good generated examples are: Fréchet distance, precision and recall, copies |
 | `latents` | what the latent variables say of the data: rate, active units, probes |
 | `disentanglement` | whether each latent stands for one factor of the data |
+| `imputation` | what values that were not observed may have been |
 | `rate_distortion` | what models pay for their codes, and what they get for it |
 | `evaluate` | all of these in one call; its `Result` prints, writes and draws |
 """
@@ -21,6 +22,7 @@ from kvae.evaluation.disentanglement import (
     sap,
 )
 from kvae.evaluation.evaluate import Evaluation, evaluate
+from kvae.evaluation.imputation import Imputation, impute
 from kvae.evaluation.latents.probes import knn_probe, linear_probe
 from kvae.evaluation.latents.summary import LatentSummary, active_units, latent_summary
 from kvae.evaluation.marginal_likelihood.annealed import annealed_log_prob
@@ -49,6 +51,7 @@ from kvae.evaluation.samples.quality import SampleQuality, sample_quality
 
 __all__ = [
     "Evaluation",
+    "Imputation",
     "LatentSummary",
     "LogProb",
     "RateDistortionCurve",
@@ -67,6 +70,7 @@ __all__ = [
     "factor_vae_score",
     "frechet_distance",
     "importance_log_prob",
+    "impute",
     "inception_features",
     "irs",
     "knn_probe",

@@ -41,7 +41,8 @@ class Bernoulli(Likelihood):
 
     def log_prob_of_many(self, params, x):
         own = type(self)
-        if (own.log_prob, own.element_log_prob) != (Bernoulli.log_prob, Bernoulli.element_log_prob):
+        known = (own.log_prob, own.element_log_prob)
+        if self.takes_missing or known != (Bernoulli.log_prob, Bernoulli.element_log_prob):
             return self.log_prob(params, x)
         logits = params["logits"]
         event = x.shape[1:]

@@ -92,6 +92,12 @@ class Categorical(ScaledInput):
             ops.argmax(logits + random.gumbel(ops.shape(logits), seed), axis=-1), self.dtype
         )
 
+    def averaged(self, params):
+        return {"probabilities": ops.softmax(params["logits"], axis=-1)}
+
+    def point(self, averages):
+        return ops.cast(ops.argmax(averages["probabilities"], axis=-1), self.dtype)
+
     def support(self):
         last = self.num_classes - 1
         return 0.0, float(last), f"Give class numbers 0, 1, …, {last}."

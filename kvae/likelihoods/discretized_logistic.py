@@ -63,6 +63,9 @@ class Discretized(Likelihood):
         last = self.levels - 1
         return ops.round(ops.clip(values, 0.0, 1.0) * last) / last
 
+    def point(self, averages):
+        return self._rounded(averages["mean"])
+
     def support(self):
         return 0.0, 1.0, "Divide images of 0–255 by 255."
 

@@ -11,6 +11,7 @@ from kvae.distributions.gaussian import gaussian_log_density
 from kvae.layers.sampling import reparameterize
 from kvae.likelihoods.likelihood import register
 from kvae.likelihoods.location_scale import LocationScale
+from kvae.utils import masks
 
 __all__ = ["Gaussian"]
 
@@ -114,13 +115,22 @@ class Gaussian(LocationScale):
         log_var = ops.zeros_like(mean) + self._bounded(ops.log(self.stored_variance))
         return self._spread_in_units(log_var)
 
-    def _optimal_log_var(self, mean, x):
+    def _optimal_log_var(self, mean, x, observed=None):
         error = x - ops.stop_gradient(mean)
-        error = ops.mean(ops.square(error / self.data_scale if self.standardize else error))
+        error = ops.square(error / self.data_scale if self.standardize else error)
+        some = 1.0
+        if observed is None:
+            error = ops.mean(error)
+        else:
+            observed = ops.broadcast_to(observed, ops.shape(error))
+            count = ops.sum(ops.cast(observed, self.dtype))
+            error = ops.sum(ops.where(observed, error, 0.0)) / ops.maximum(count, 1.0)
+            some = ops.minimum(count, 1.0)  # A batch without a value has no variance.
+            error = ops.where(count > 0, error, self.stored_variance)
         # The first steps are averaged plainly, so that the initial value does not count.
         rate = ops.maximum(1.0 - self.momentum, 1.0 / (self.steps + 1.0))
         self.stored_variance.assign_add(rate * (error - self.stored_variance))
-        self.steps.assign_add(1.0)
+        self.steps.assign_add(some)
         return self._spread_in_units(self._bounded(ops.log(ops.maximum(error, 1e-30))))
 
     def element_log_prob(self, params, x):
@@ -128,6 +138,13 @@ class Gaussian(LocationScale):
         if log_var is None:
             log_var = self._optimal_log_var(params["mean"], x)
         return gaussian_log_density(params["mean"], log_var, x)
+
+    def _of_incomplete(self, params, x):
+        filled = self.filled(x)
+        if "log_var" not in params:
+            log_var = self._optimal_log_var(params["mean"], filled, masks.observed(x))
+            params = {**params, "log_var": log_var}
+        return self.element_log_prob(params, filled)
 
     def sample(self, params, seed):
         noise = random.normal(ops.shape(params["mean"]), seed)

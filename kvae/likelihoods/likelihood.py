@@ -6,9 +6,15 @@ import numpy as np
 from keras import ops
 
 from kvae.parts import Part, PartRegister, on_demand, resolve, to_write
+from kvae.utils import masks
 
-__all__ = ["REGISTER", "Likelihood", "get", "names", "per_value", "register"]
+__all__ = ["MISSING_ADVICE", "REGISTER", "Likelihood", "get", "names", "per_value", "register"]
 
+# What errors of NaN say to a model that does not take it.
+MISSING_ADVICE = (
+    " Where NaN stands for what was not observed, make the model with "
+    "kvae.VAE(..., missing='mean')."
+)
 _LARGEST = float(np.finfo(np.float32).max)
 _BLOCK = 1 << 22  # Values that are checked at once, to bound the memory.
 
@@ -30,6 +36,8 @@ class Likelihood(Part):
     # What the decoder returns, if it may be any numbers: no activation belongs at its end then.
     decoder_outputs: str | None = None
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
+    # Whether NaN in x stands for what was not observed. The model sets it, `kvae.VAE(missing=…)`.
+    takes_missing = False
     standardize = False  # Whether it keeps location and scale of the data; see `Standardized`.
 
     @to_write
@@ -63,14 +71,56 @@ class Likelihood(Part):
         raise NotImplementedError
 
     def log_prob(self, params, x):
-        """Returns log p(x|z) in nats: `x` `[batch, *event]` to `[..., batch]`."""
+        """Returns log p(x|z) in nats: `x` `[batch, *event]` to `[..., batch]`.
+
+        With `takes_missing` it is log p(x_obs|z), the sum over what is not NaN.
+        """
         x = ops.cast(x, self.dtype)
         event_axes = tuple(range(-(len(x.shape) - 1), 0))
-        return ops.sum(self.element_log_prob(params, x), axis=event_axes)
+        if not self.takes_missing:
+            return ops.sum(self.element_log_prob(params, x), axis=event_axes)
+        elements = self._of_incomplete(params, x)
+        return ops.sum(ops.where(masks.observed(x), elements, 0.0), axis=event_axes)
+
+    def _of_incomplete(self, params, x):
+        """Returns `element_log_prob` of x with NaN, and any finite numbers there."""
+        return self.element_log_prob(params, self.filled(x))
 
     def log_prob_of_many(self, params, x):
         """Returns the same as `log_prob`, faster for very many parameters, without a gradient."""
         return self.log_prob(params, x)
+
+    # Values that were not observed.
+
+    def filled(self, x):
+        """Returns x with a value of the support in the place of each NaN, as float32.
+
+        Densities at these values are computed and then left out.
+        """
+        lowest, highest, _ = self.support()
+        x = ops.cast(x, self.dtype)
+        value = ops.clip(self.from_encoder_input(ops.zeros_like(x)), lowest, highest)
+        return ops.where(ops.isnan(x), ops.round(value) if self.whole_numbers else value, x)
+
+    def averaged(self, params) -> dict:
+        """Returns tensors `[..., *event, …]` whose averages over z say what `point` has to know.
+
+        By default it is the mean of x alone.
+        """
+        return {"mean": self.mean(params)}
+
+    def point(self, averages):
+        """Returns the one value of x that stands for a mixture of p(x|z) over z, `[..., *event]`.
+
+        It is the mixture's mean where all numbers of an interval are values of x, and otherwise a
+        value that x may take: the whole number that is nearest to the mean, or the most probable
+        class.
+
+        Args:
+            averages: dict of tensors. Weighted averages of those of `averaged`.
+        """
+        mean = averages["mean"]
+        return ops.round(mean) if self.whole_numbers else mean
 
     # The scale of the data, and of x as the encoder sees it.
 
@@ -136,7 +186,7 @@ class Likelihood(Part):
 
         Returns:
             bool tensor `[batch]`: True where every value of the example passes
-            `element_in_support`.
+            `element_in_support`, or is NaN that `takes_missing`.
 
         Example:
 
@@ -145,6 +195,7 @@ class Likelihood(Part):
         likelihood.in_support(np.float32([[0.0, 1.0], [0.5, 2.0]]))    # [True, False]
         ```
         """
+        x = self.filled(x) if self.takes_missing else x
         return ops.all(self.element_in_support(x), axis=tuple(range(1, len(x.shape))))
 
     @property
@@ -153,17 +204,36 @@ class Likelihood(Part):
         own = type(self).element_in_support is not Likelihood.element_in_support
         return not own and not self.whole_numbers
 
+    def take_missing(self) -> None:
+        """Makes NaN in x stand for what was not observed.
+
+        Raises:
+            ValueError: for a likelihood that gives no log p of single values.
+        """
+        if type(self).log_prob is not Likelihood.log_prob:
+            raise ValueError(
+                f"{type(self).__name__} has a `log_prob` of its own, for whole events, which does "
+                "not say what the observed values of an event have of it. With `missing` choose a "
+                "likelihood whose log_prob is the sum of its element_log_prob."
+            )
+        self.takes_missing = True
+
     def values_taken(self) -> str:
         """Returns which values between the lowest and the highest are meant, for error messages."""
         return f"whole numbers. {self.support()[2]}"
 
-    def check(self, x: np.ndarray, name: str = "x", support: bool = True) -> np.ndarray:
+    def check(
+        self, x: np.ndarray, name: str = "x", support: bool = True, missing: bool | None = None
+    ) -> np.ndarray:
         """Checks an array and returns it as float32, which is what models compute with.
 
         Args:
             x: array of numbers `[n, *event]`.
             name: str. What errors call it. Defaults to `"x"`.
             support: bool. Whether values have to lie in the support as well. Defaults to `True`.
+            missing: bool or `None`. Whether NaN stands for what was not observed, and is left as it
+                is. With `False` the error names the option of a model that makes it so. Defaults to
+                `None`: NaN means nothing here.
 
         Raises:
             ValueError: for what are no numbers, an empty array, NaN, infinite values, values that
@@ -174,10 +244,14 @@ class Likelihood(Part):
         if x.size == 0:
             raise ValueError(f"`{name}` is empty: its shape is {x.shape}.")
         with np.errstate(over="ignore"):  # Reported below.
-            values = x.astype(np.float32, copy=False)
+            values = found = x.astype(np.float32, copy=False)
         low, high = float(values.min()), float(values.max())  # NaN propagates through both.
+        if missing and math.isnan(low):
+            found = ops.convert_to_numpy(self.filled(values))
+            x = np.where(np.isnan(x), found, x).astype(x.dtype)
+            low, high = float(found.min()), float(found.max())
         if not (math.isfinite(low) and math.isfinite(high)):
-            finite = np.isfinite(values.reshape(len(x), -1)).all(axis=1)
+            finite = np.isfinite(found.reshape(len(x), -1)).all(axis=1)
             first = int(np.argmin(finite))
             places = f"in {int((~finite).sum())} of {len(x)} examples, first in example {first}"
             if np.isfinite(x[first]).all():
@@ -185,12 +259,13 @@ class Likelihood(Part):
                     f"`{name}` holds numbers too large for float32, in which models compute, "
                     f"{places}. Rescale the data."
                 )
+            advice = MISSING_ADVICE if missing is False and np.isnan(values).any() else ""
             raise ValueError(
-                f"`{name}` holds NaN or infinite values {places}. Remove or replace them."
+                f"`{name}` holds NaN or infinite values {places}. Remove or replace them.{advice}"
             )
         if support:
             # The check has to see float16 as it is, because its levels are rounded more coarsely.
-            self.check_support(x if x.dtype == np.float16 else values, name)
+            self.check_support(x if x.dtype == np.float16 else found, name)
         return values
 
     def check_support(self, x: np.ndarray, name: str = "x") -> None:

@@ -166,6 +166,19 @@ class MixedTabular(ScaledInput, Standardized):
             params,
         )
 
+    def filled(self, x):
+        x = ops.cast(x, self.dtype)
+        return self._of_columns(lambda part, own: part.filled(own), x)
+
+    def averaged(self, params):
+        found = {}
+        for label, part, own in self._own(params):
+            found |= {f"{label}_{name}": value for name, value in part.averaged(own).items()}
+        return found
+
+    def point(self, averages):
+        return self._by_column(lambda i, part, own: part.point(own), averages)
+
     def mean(self, params):
         return self._by_column(lambda i, part, own: part.mean(own), params)
 
@@ -179,12 +192,15 @@ class MixedTabular(ScaledInput, Standardized):
 
     def _by_column(self, function, params):
         """Applies `function(number, part, its parameters)` and puts the columns in order."""
-        results = []
-        for i, (label, part) in enumerate(zip(self._labels, self._parts, strict=True)):
-            start = len(label) + 1
-            own = {k[start:]: v for k, v in params.items() if k.startswith(f"{label}_")}
-            results.append(function(i, part, own))
-        return self._in_order(results)
+        parts = enumerate(self._own(params))
+        return self._in_order(function(i, part, own) for i, (_, part, own) in parts)
+
+    def _own(self, params):
+        """Yields the label of each kind, its likelihood and its parameters."""
+        for label, part in zip(self._labels, self._parts, strict=True):
+            start = f"{label}_"
+            own = {k.removeprefix(start): v for k, v in params.items() if k.startswith(start)}
+            yield label, part, own
 
     def _in_order(self, blocks):
         """Joins the columns of all kinds and puts them in the order of the table."""

@@ -11,8 +11,9 @@ from keras import ops
 from kvae.datasets import kinds
 from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.likelihood import Likelihood
+from kvae.utils import masks
 
-__all__ = ["EncoderInput", "ScaledInput", "Standardized", "learn_scale"]
+__all__ = ["EncoderInput", "ScaledInput", "Standardized", "blocks", "learn_scale"]
 
 _VALUES = 1 << 22  # Looked at together, to bound the memory.
 _ROWS = 4096  # Looked at for the warning.
@@ -26,13 +27,17 @@ class EncoderInput(keras.layers.Layer):
 
     Args:
         likelihood: `Likelihood`.
+        missing: `kvae.fills.Fill` or `None`. What the encoder sees in the place of NaN. Defaults to
+            `None`: NaN means nothing.
     """
 
-    def __init__(self, likelihood, *, dtype="float32", **kwargs):
+    def __init__(self, likelihood, missing=None, *, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
         if isinstance(likelihood, dict):
             likelihood = keras.saving.deserialize_keras_object(likelihood)
-        self.likelihood = likelihood
+        if isinstance(missing, dict):
+            missing = keras.saving.deserialize_keras_object(missing)
+        self.likelihood, self.missing = likelihood, missing
 
     def build(self, input_shape):
         if isinstance(self.likelihood, Standardized):
@@ -40,14 +45,19 @@ class EncoderInput(keras.layers.Layer):
         self.built = True
 
     def call(self, x):
-        return self.likelihood.encoder_input(x)
+        if self.missing is None:
+            return self.likelihood.encoder_input(x)
+        return self.missing.seen(self.likelihood, x, masks.observed(x))
 
     def compute_output_shape(self, input_shape):
-        return input_shape
+        if self.missing is None:
+            return input_shape
+        return (input_shape[0], *self.missing.input_shape(input_shape[1:]))
 
     def get_config(self):
-        likelihood = keras.saving.serialize_keras_object(self.likelihood)
-        return {**super().get_config(), "likelihood": likelihood}
+        save = keras.saving.serialize_keras_object
+        own = {} if self.missing is None else {"missing": save(self.missing)}
+        return {**super().get_config(), "likelihood": save(self.likelihood), **own}
 
 
 class ScaledInput(Likelihood):
@@ -178,7 +188,7 @@ def learn_scale(likelihood, data) -> None:
 
 
 def _warn_of_scale(likelihood, x) -> None:
-    x = next(_blocks(x[:_ROWS]))
+    x = next(blocks(x[:_ROWS]))
     mean, deviation, largest, _ = _moments(likelihood, x)
     far = likelihood.far_columns(mean, deviation, largest)
     if not far.any():
@@ -203,21 +213,30 @@ def _moments(likelihood, data):
     Variance).
     """
     count, mean, squares, largest = 0, 0.0, 0.0, -np.inf
-    for block in _blocks(data):
+    for block in blocks(data):
         shape = block.shape[1:]
-        values = likelihood.check(block, support=False).reshape(-1, shape[-1]).astype(np.float64)
-        n, own = len(values), values.mean(axis=0)
+        values = likelihood.check(block, support=False, missing=likelihood.takes_missing)
+        values = values.reshape(-1, shape[-1]).astype(np.float64)
+        there = masks.observed(values)
+        if there.all():
+            n, own = len(values), values.mean(axis=0)
+            squares = squares + ((values - own) ** 2).sum(axis=0)
+        else:  # A column without a value has the mean 0, and counts for nothing.
+            n = there.sum(axis=0)
+            own = np.where(there, values, 0.0).sum(axis=0) / np.maximum(n, 1)
+            squares = squares + (np.where(there, values - own, 0.0) ** 2).sum(axis=0)
+            values = np.where(there, values, -np.inf)
         distance, count = own - mean, count + n
-        squares = squares + ((values - own) ** 2).sum(axis=0)
-        squares = squares + distance**2 * (count - n) * n / count
-        mean = mean + distance * n / count
+        known = np.maximum(count, 1)
+        squares = squares + distance**2 * (count - n) * n / known
+        mean = mean + distance * n / known
         largest = np.maximum(largest, values.max(axis=0))
-    if not count:
+    if not np.any(count):
         raise ValueError("There are no data to take statistics of.")
-    return mean, np.sqrt(squares / count), largest, shape
+    return mean, np.sqrt(squares / np.maximum(count, 1)), largest, shape
 
 
-def _blocks(data):
+def blocks(data):
     """Yields arrays of examples, each of bounded size."""
     data = kinds.recognize(data)
     if kinds.gives_batches(data):

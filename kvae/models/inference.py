@@ -4,10 +4,11 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import random
+from kvae.evaluation.imputation import Imputation, impute
 from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb
 from kvae.models.inputs import concatenated, in_batches, latent_tensors, require_built
-from kvae.models.labels import checked_label
+from kvae.models.labels import checked_label, with_mask
 from kvae.utils import arguments, names
 
 __all__ = ["Inference"]
@@ -18,7 +19,7 @@ _OUTPUTS = ("mean", "mode", "sample")
 class Inference:
     """The methods of `kvae.VAE` that encode, decode, sample and estimate densities."""
 
-    def encode(self, x, label=None, batch_size: int = 1024) -> dict[str, tf.Tensor]:
+    def encode(self, x, label=None, batch_size: int = 1024, mask=None) -> dict[str, tf.Tensor]:
         """Returns the posterior's parameters for `x`, deterministically.
 
         Args:
@@ -28,6 +29,8 @@ class Inference:
                 the labels of the data.
             batch_size: int. The number of examples that are encoded at once, which bounds the
                 memory. Defaults to `1024`.
+            mask: bool array of the shape of x, of a model with `missing`: True where a value was
+                observed; NaN in x says the same. Defaults to `None`.
 
         Returns:
             dict of tensors, e.g. `{"z_mean": [n, latent_dim], "z_log_var": [n, latent_dim]}`.
@@ -35,7 +38,7 @@ class Inference:
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return self.encode_data(x, label, batch_size)[0]
+        return self.encode_data(with_mask(x, mask), label, batch_size)[0]
 
     def encode_data(
         self, x, label=None, batch_size: int = 1024
@@ -66,7 +69,7 @@ class Inference:
         """
         return self._decoded(*latent_tensors(self, z, label), batch_size, "mean")
 
-    def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024) -> tf.Tensor:
+    def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024, mask=None) -> tf.Tensor:
         """Encodes examples, and decodes their codes to reconstructions E[x|z].
 
         Args:
@@ -74,6 +77,7 @@ class Inference:
             seed: int, `SeedGenerator` or int32 tensor `[2]`. With a seed z is drawn from q(z|x).
                 Defaults to `None`: z is the posterior's mean.
             batch_size: int. The number of examples at once. Defaults to `1024`.
+            mask: as in `encode`.
 
         Returns:
             Tensor `[n, *event]`, on the scale of the data.
@@ -81,7 +85,7 @@ class Inference:
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        params, label = self.encode_data(x, label, batch_size)
+        params, label = self.encode_data(with_mask(x, mask), label, batch_size)
         if seed is None:
             z = self.run_compiled("code", self._code, (params, label))
         else:
@@ -157,11 +161,13 @@ class Inference:
         seed=0,
         progress=None,
         label=None,
+        mask=None,
         **options,
     ) -> LogProb:
         """Estimates log p(x) in nats by importance sampling from the posterior.
 
-        For a conditional model it estimates log p(x|y). The documentation of
+        For a conditional model it estimates log p(x|y), and of incomplete x log p of what was
+        observed. The documentation of
         `kvae.evaluation.importance_log_prob` describes the estimator, its bias and its error.
 
         Args:
@@ -172,6 +178,7 @@ class Inference:
                 `0`.
             progress: optional callable, called with the number of finished examples.
             label: as in `encode`.
+            mask: as in `encode`.
             **options: `cache`, a file that keeps finished batches, and `max_rows`, which bounds the
                 memory.
 
@@ -185,11 +192,70 @@ class Inference:
         """
         return importance_log_prob(
             self,
-            x,
+            with_mask(x, mask),
             num_samples=num_samples,
             batch_size=batch_size,
             seed=seed,
             progress=progress,
+            label=label,
+            **options,
+        )
+
+    def impute(
+        self,
+        x,
+        mask=None,
+        num_samples: int = 100,
+        num_imputations: int | None = None,
+        seed=0,
+        label=None,
+        batch_size: int = 100,
+        **options,
+    ) -> Imputation:
+        """Fills in the values of x that were not observed, by importance sampling.
+
+        The documentation of `kvae.evaluation.impute` describes the estimates.
+
+        Args:
+            x: as in `encode`. NaN was not observed.
+            mask: as in `encode`.
+            num_samples: int. The number of importance samples for each example. Defaults to `100`.
+            num_imputations: int or `None`. The number of draws from p(x_mis|x_obs) for each
+                example. Defaults to `None`: a single imputation, the mean.
+            seed: int. The same seed gives the same values. Defaults to `0`.
+            label: as in `encode`.
+            batch_size: int. The number of examples at once. Defaults to `100`.
+            **options: `progress`, a callable, and `max_rows`, which bounds the memory.
+
+        Returns:
+            `kvae.evaluation.Imputation`: `value` `[n, *event]`, or
+            `[num_imputations, n, *event]`, with the observed values as they were, bit for bit;
+            `effective_sample_size` `[n]` and `observed`. It is an array to NumPy.
+
+        Raises:
+            ValueError: for a model without `missing`, an autoencoder, a wrong shape and values
+                outside the likelihood's support.
+
+        Example:
+
+        ```python
+        x = kvae.datasets.load("digits", "train").examples[:64]
+        vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, missing="zero")
+        vae.compile("adam")
+        vae.fit(x, epochs=1)
+        mask = np.ones(x.shape, bool)
+        mask[:, :4, :4] = False                                  # A quarter is missing.
+        filled = vae.impute(x, mask, seed=1)
+        print(filled.value.shape, filled.effective_sample_size.min())
+        ```
+        """
+        return impute(
+            self,
+            with_mask(x, mask),
+            num_samples=num_samples,
+            num_imputations=num_imputations,
+            batch_size=batch_size,
+            seed=seed,
             label=label,
             **options,
         )

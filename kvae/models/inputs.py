@@ -91,7 +91,9 @@ def checked_events(vae, x, name: str, support: bool = True, values: bool = True)
             f"`{name}` has shape {x.shape}, the model takes (n, "
             f"{', '.join(map(str, vae.event_shape))}).{hint}"
         )
-    return vae.likelihood.check(x, name, support=support) if values else x
+    if not values:
+        return x
+    return vae.likelihood.check(x, name, support=support, missing=vae.missing is not None)
 
 
 def event_tensors(vae, x, label=None, support: bool = False):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.datasets import kinds
+from kvae.datasets.dataset import Dataset
 
 __all__ = [
     "Conditioned",
@@ -15,6 +16,7 @@ __all__ = [
     "one_hot_label",
     "split_label",
     "split_label_and_target",
+    "with_mask",
 ]
 
 
@@ -98,6 +100,31 @@ def split_label(vae, x):
             raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
         x, label = x
     return kinds.recognize(x), label
+
+
+def with_mask(x, mask):
+    """Returns data in which NaN stands where a mask beside them says that nothing was observed.
+
+    Args:
+        x: what methods of a model take: arrays, pairs `(x, label)`, dicts, a `Dataset`.
+        mask: bool array of the shape of x, or `None`, for which x is returned as it is.
+
+    Raises:
+        ValueError: for data in batches, and for a mask of another type or shape.
+    """
+    if mask is None:
+        return x
+    if isinstance(x, tuple):
+        return with_mask(x[0], mask), *x[1:]
+    if isinstance(x, Mapping):
+        return {**x, "mask": mask}
+    x = kinds.recognize(x)
+    if kinds.gives_batches(x):
+        raise ValueError(
+            f"The masks of a {type(x).__name__} stand in its batches: give batches "
+            '{"x": x, "mask": mask}, or NaN in x, and leave out `mask`.'
+        )
+    return x.masked(mask) if isinstance(x, Dataset) else kinds.hidden(x, mask)
 
 
 def split_label_and_target(vae, x, y):

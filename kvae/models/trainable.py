@@ -7,7 +7,7 @@ __all__ = ["Trainable"]
 # The names that `freeze` takes, and the layers that they stand for: a network alone would leave
 # the heads of the part that reads it.
 _FROZEN_WITH = {
-    "encoder": ("encoder", "posterior"),
+    "encoder": ("encoder", "posterior", "missing"),
     "decoder": ("decoder", "likelihood"),
     "posterior": ("posterior",),
     "prior": ("prior",),
@@ -21,10 +21,10 @@ class Trainable:
     def freeze(self, *parts: str) -> None:
         """Keeps parts of the model as they are in training.
 
-        `"encoder"` is all of q(z|x): the network, and the posterior with the heads that turn the
-        network's features into parameters. `"decoder"` is all of p(x|z): the network and the
-        likelihood, which may have a variance of its own. `vae.encoder.trainable = False` freezes
-        the network alone, and the heads go on training.
+        `"encoder"` is all of q(z|x): the network, the posterior with the heads that turn the
+        network's features into parameters, and what is filled in for missing values. `"decoder"` is
+        all of p(x|z): the network and the likelihood, which may have a variance of its own.
+        `vae.encoder.trainable = False` freezes the network alone, and the heads go on training.
 
         `fit` follows at once; a model that has been compiled need not be compiled again, and the
         optimizer keeps what it has gathered of the weights that go on training.
@@ -65,7 +65,7 @@ class Trainable:
         for part in parts:
             for name in _FROZEN_WITH[part]:
                 layer = getattr(self, name)
-                if layer is not None:  # An autoencoder has no prior.
+                if layer is not None:  # An autoencoder has no prior, for one.
                     keras_internals.set_trainable(layer, value)
 
     def prepare_optimizer(self) -> None:

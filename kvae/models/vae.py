@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kvae import likelihoods, objectives, posteriors, priors, random
+from kvae import fills, likelihoods, objectives, posteriors, priors, random
 from kvae.datasets import kinds
 from kvae.datasets.schema import Schema
 from kvae.likelihoods.scale import EncoderInput
@@ -25,7 +25,7 @@ from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.trainable import Trainable
 from kvae.parts import load_plugins
-from kvae.utils import arguments, forks, keras_internals
+from kvae.utils import arguments, forks, keras_internals, masks
 
 __all__ = ["VAE"]
 
@@ -72,6 +72,11 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
             stream. Defaults to `0`.
         num_classes: int or `None`. The number of classes of a conditional model. Defaults to
             `None`: the model takes no labels.
+        missing: str, `kvae.fills.Fill` or `None`. With `"zero"`, `"mean"` or `"learned"` NaN in x,
+            and what a `mask` beside x (True for observed) leaves out, was not observed: log p(x) is
+            that of the observed values, and the name says what the encoder sees in the place of the
+            others. With `"zero:mask"` and the like it also sees the mask, as further entries of the
+            last axis, and takes inputs of twice that size. Defaults to `None`: NaN is an error.
 
     Call arguments:
         inputs: tensor `[batch, *event]`, for a conditional model the pair `(x, label)`.
@@ -126,6 +131,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         objective="elbo",
         seed: int = 0,
         num_classes: int | None = None,
+        missing=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -143,6 +149,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         self.prior = priors.get(prior)
         self.likelihood = likelihoods.get(likelihood)
         self.objective = objectives.get(objective)
+        self.missing = fills.get(missing)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         for part in (self.posterior, self.prior):
@@ -163,6 +170,8 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         for part in self.parts:
             part.check_methods()
             part.attach(self)
+        if self.missing is not None:
+            self.likelihood.take_missing()
         self.reproducible = False
         # True where a seed or a file determines the weights; the user's networks may be seeded too.
         self.weights_are_known = random.weights_are_seeded()
@@ -175,7 +184,9 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         self.event_shape = None
         inputs = getattr(encoder, "inputs", None) if getattr(encoder, "built", False) else None
         if inputs and None not in inputs[0].shape[1:]:
-            self.build(tuple(inputs[0].shape))
+            event = inputs[0].shape[1:]
+            event = event if self.missing is None else self.missing.event_shape(event)
+            self.build((None, *event))
 
     # Building.
 
@@ -191,9 +202,10 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         self.event_shape = tuple(int(size) for size in shape[1:])
         label = keras.KerasTensor((None, self.num_classes)) if self.conditional else None
         check_label_inputs(self)
-        features = self.encoder(
-            joined(self.encoder, keras.KerasTensor((None, *self.event_shape)), label)
-        )
+        x = keras.KerasTensor((None, *self.event_shape))
+        if self.missing is not None:
+            x = self.missing(x, keras.KerasTensor(x.shape, "bool"))
+        features = self.encoder(joined(self.encoder, x, label))
         self.posterior(features)
         if self.prior is not None:
             self.prior.build((None, self.latent_dim))
@@ -274,6 +286,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
                 "prior": prior,
                 "likelihood": self.likelihood,
                 "objective": objective,
+                "missing": self.missing,
             }
         )
         if self.built and not other.built:  # Its encoder has no keras.Input.
@@ -284,7 +297,9 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         return other
 
     def get_config(self):
-        parts = {part: keras.saving.serialize_keras_object(getattr(self, part)) for part in _PARTS}
+        # Files without what is optional stay as they were.
+        names = (*_PARTS, *(() if self.missing is None else ("missing",)))
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
         return {**self._settings(), **parts}
 
     def _settings(self) -> dict:
@@ -303,8 +318,8 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         load_plugins()
-        for part in _PARTS:
-            if isinstance(config[part], dict):
+        for part in (*_PARTS, "missing"):
+            if isinstance(config.get(part), dict):
                 config[part] = keras.saving.deserialize_keras_object(
                     config[part], custom_objects=custom_objects
                 )
@@ -318,12 +333,13 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         """Returns a functional model from `x` to the posterior's parameters, sharing weights.
 
         It saves and loads alone, like any Keras model. Of a conditional model it takes a pair: the
-        labels are one-hot, `[batch, num_classes]`.
+        labels are one-hot, `[batch, num_classes]`. NaN is what it is to the model, but for examples
+        of which nothing was observed: the network's guess takes the place of the prior.
         """
         image = keras.Input(self.event_shape, name="image")
         x = tf.zeros((1, *self.event_shape))
-        unchanged = self.likelihood.encoder_input(x) is x
-        seen = image if unchanged else EncoderInput(self.likelihood)(image)
+        unchanged = self.missing is None and self.likelihood.encoder_input(x) is x
+        seen = image if unchanged else EncoderInput(self.likelihood, self.missing)(image)
         return self._model_of(self.encoder, self.posterior, image, "encoder_model", seen)
 
     def decoder_model(self) -> keras.Model:
@@ -363,20 +379,40 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
 
     # Graph-level pieces, for objectives, evaluation and export: tensors in, tensors out.
 
-    def encode_params(self, x, label=None, training: bool = False) -> dict[str, tf.Tensor]:
+    def encode_params(
+        self, x, label=None, training: bool = False, observed=None
+    ) -> dict[str, tf.Tensor]:
         """Returns the posterior's parameters for a batch of tensors, without any checks.
 
         Args:
-            x: tensor `[batch, *event]`, on the scale of the data.
+            x: tensor `[batch, *event]`, on the scale of the data; of a model with `missing` with
+                NaN where nothing was observed. Where nothing of an example was, the parameters are
+                those of the prior, if the posterior can be it (`Posterior.params_of`).
             label: for a conditional model int `[batch]`, or float32 `[batch, num_classes]`.
             training: bool. Whether layers such as dropout act as in training. Defaults to `False`.
+            observed: bool tensor `[batch, *event]`. The mask, for platforms without NaN. Defaults
+                to `None`: x has it.
 
         Returns:
             dict of tensors, e.g. `{"z_mean": [batch, latent_dim], …}`.
         """
-        x = self.likelihood.encoder_input(tf.convert_to_tensor(x))
-        inputs = joined(self.encoder, x, one_hot_label(self, label))
-        return self.posterior(self.encoder(inputs, training=training), training=training)
+        x = tf.convert_to_tensor(x)
+        if self.missing is None:
+            seen = self.likelihood.encoder_input(x)
+        else:
+            observed = masks.observed(x) if observed is None else observed
+            seen = self.missing.seen(self.likelihood, x, observed)
+        inputs = joined(self.encoder, seen, one_hot_label(self, label))
+        params = self.posterior(self.encoder(inputs, training=training), training=training)
+        if self.missing is None:
+            return params
+        known = self.posterior.params_of(self.prior)
+        return {
+            name: tf.where(masks.some(observed, value.shape.rank), value, known[name])
+            if name in known
+            else value
+            for name, value in params.items()
+        }
 
     def decode_params(self, z, label=None, training: bool = False) -> dict[str, tf.Tensor]:
         """Returns the likelihood's parameters for a batch of latents, without any checks.
@@ -422,6 +458,6 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
 
     @property
     def parts(self) -> list:
-        """The posterior, the prior (where there is one), the likelihood and the objective."""
-        parts = (self.posterior, self.prior, self.likelihood, self.objective)
+        """The posterior, the prior, the likelihood, the objective and the fill that there are."""
+        parts = (self.posterior, self.prior, self.likelihood, self.objective, self.missing)
         return [part for part in parts if part is not None]

@@ -24,6 +24,10 @@ class IWAE(Objective):
     With one sample it is the ELBO; it grows with K and tends to log p(x). The decoder is decoded at
     K latents for each example, so a step costs about K times the ELBO's decoder.
 
+    Of a model with `missing` (`kvae.VAE(missing=…)`) it is the bound of Mattei & Frellsen on
+    log p(x_obs), `E[log 1/K Σ_k p(x_obs|z_k) p(z_k) / q(z_k|x_obs)]`, which they call MIWAE; here
+    `miwae` is another objective, the one of several bounds.
+
     `loss` holds the negative bound. Reported beside it are `iwae`, the bound of all samples, and
     `elbo`, `reconstruction` and `kl`, averages over the same samples, all of them with β = 1.
 
@@ -51,6 +55,8 @@ class IWAE(Objective):
         - [Burda et al., Importance Weighted Autoencoders, eq. 8](https://arxiv.org/abs/1509.00519)
         - [Tucker et al., Doubly Reparameterized Gradient Estimators, eq. 8](
           https://arxiv.org/abs/1810.04152)
+        - [Mattei & Frellsen, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data
+          Sets, eq. 4](https://arxiv.org/abs/1812.02633): with missing values
     """
 
     num_groups = 1

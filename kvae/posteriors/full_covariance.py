@@ -44,6 +44,8 @@ class FullCovariance(Posterior):
           https://arxiv.org/abs/1906.02691)
     """
 
+    standard_normal_at_zero = True
+
     def __init__(self, latent_dim: int | None = None, log_var_bound: float = 20.0, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.log_var_bound = log_var_bound

@@ -42,6 +42,8 @@ class GaussianMixture(Posterior):
           https://arxiv.org/abs/1805.08498)
     """
 
+    standard_normal_at_zero = True
+
     def __init__(
         self,
         latent_dim: int | None = None,

@@ -41,6 +41,8 @@ class LowRank(Posterior):
           https://arxiv.org/abs/1401.4082), there for the precision and rank 1.
     """
 
+    standard_normal_at_zero = True
+
     def __init__(
         self,
         latent_dim: int | None = None,

@@ -40,6 +40,7 @@ class Posterior(Part):
     # True when all that `log_prob` depends on comes from the encoder. A flow has own weights.
     fully_amortized = True
     ignores_x = False  # Whether q(z|x) is the same for all x.
+    standard_normal_at_zero = False  # Whether it is N(0, I) where all parameters are 0.
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
     # These are methods if there is a closed form, otherwise None. The first takes (params, z) and
     # returns log q(z_i|x) of each coordinate alone in nats, [..., batch, latent_dim]:
@@ -102,6 +103,21 @@ class Posterior(Part):
         By default it returns itself.
         """
         return self
+
+    def params_of(self, prior) -> dict:
+        """Returns the parameters with which q(z|x) is the prior, as far as there are such.
+
+        They are those of an example of which nothing was observed (`kvae.VAE(missing=…)`).
+
+        Args:
+            prior: `kvae.priors.Prior` or `None`.
+
+        Returns:
+            dict from names to numbers; empty where the posterior cannot be the prior.
+        """
+        if prior is None or not (self.standard_normal_at_zero and prior.standard_normal):
+            return {}
+        return dict.fromkeys(self.parameter_shapes(), 0.0)
 
     def penalty(self, params):
         """Returns a regularizer that is no divergence, in nats, `[batch]`, or `None`."""

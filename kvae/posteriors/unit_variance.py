@@ -33,6 +33,8 @@ class UnitVariance(Posterior):
           https://arxiv.org/abs/1312.6114)
     """
 
+    standard_normal_at_zero = True
+
     def parameter_shapes(self):
         return {"z_mean": (self.latent_dim,)}
 

@@ -24,6 +24,8 @@ def check_likelihood(likelihood, *, event_shape=(3,), xla: bool = True) -> None:
       more probable than the mode.
     - The gradient of the density is that of finite differences.
     - Extreme outputs of a decoder give finite densities and gradients, and draws in the support.
+    - log p of x with NaN, after `take_missing`, is the sum over what is there, and `point` is a
+      value of x.
     - `from_encoder_input` is the inverse of `encoder_input`.
 
     Args:
@@ -68,7 +70,31 @@ def check_likelihood(likelihood, *, event_shape=(3,), xla: bool = True) -> None:
         {"outputs": tf.constant(outputs[0])},
         f"{name}: log p",
     )
+    _check_missing(copied(own), outputs[0], np.array(x), name)
     _check_extremes(own, x, shape, name)
+
+
+def _check_missing(own, outputs, x, name) -> None:
+    """log p of what was observed is the sum over it, and has a gradient."""
+    try:
+        own.take_missing()
+    except ValueError:  # One whose values depend on one another.
+        return
+    each = own.element_log_prob(own(outputs), tf.cast(x, tf.float32))
+    observed = np.random.default_rng(1).random(x.shape) < 0.5
+    observed[0] = False
+    x[~observed] = np.nan
+    assert np.all(own.in_support(x)), f"{name}: NaN is not in the support, with `take_missing`."
+    own.check(x, missing=True)
+    outputs = tf.constant(outputs)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        log_p = own.log_prob(own(outputs), x)
+    total = tf.reduce_sum(tf.where(observed, each, 0.0), axis=list(range(1, len(x.shape))))
+    numerics.close(log_p, total, f"{name}: log p of incomplete x is that of what was observed")
+    numerics.finite(tape.gradient(log_p, outputs), f"{name}: gradients of log p of incomplete x")
+    point = own.point(own.averaged(own(outputs)))
+    assert np.all(own.in_support(point)), f"{name}: `point` is not in the support."
 
 
 def _check_density(own, params, outputs, x, name) -> None:

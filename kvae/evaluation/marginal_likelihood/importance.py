@@ -16,10 +16,10 @@ from kvae.evaluation.marginal_likelihood.cache import (
     weights_fingerprint,
 )
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb, log_mean, num_kept, warn_of_few
-from kvae.utils import arguments
+from kvae.utils import arguments, masks
 from kvae.utils.eager import evaluated_eagerly
 
-__all__ = ["importance_log_prob", "log_weight_terms", "rows_at_once"]
+__all__ = ["importance_log_prob", "log_weight_terms", "rows_at_once", "weighted_draws"]
 
 # Latents decoded at once: enough to keep the matrix products efficient, few enough for the
 # activations to stay in the processor's cache, and those of large images in the memory.
@@ -180,13 +180,34 @@ def log_weight_terms(
             `log_prob_of_many` pays.
 
     Returns:
-        Pair of tensors `[num_samples, batch]`: log p(x|z), and log p(z) − log q(z|x).
+        Pair of tensors `[num_samples, batch]`: log p(x|z), and log p(z) − log q(z|x). Both are 0
+        where nothing of an example was observed, since log p(x) = 0 is known then.
+    """
+    _, _, log_px, log_ratio = weighted_draws(model, prior, x, params, num_samples, seed, many)
+    if model.missing is not None:
+        log_ratio = tf.where(masks.some(masks.observed(x)), log_ratio, 0.0)
+    return log_px, log_ratio
+
+
+def weighted_draws(
+    model: Any,
+    prior: Any,
+    x: Any,
+    params: dict[str, Any],
+    num_samples: int,
+    seed: Any,
+    many: bool = False,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """Draws z from q(z|x) and decodes it; the arguments are those of `log_weight_terms`.
+
+    Returns:
+        z `[num_samples, batch, latent_dim]`, the parameters of p(x|z), and the two terms of the
+        logarithms of the weights, `[num_samples, batch]` in nats.
     """
     z, log_q = model.posterior.sample_and_log_prob(params, num_samples, seed=seed)
-    likelihood = model.likelihood
+    likelihood, decoded = model.likelihood, model.decode_params(z)
     log_prob = likelihood.log_prob_of_many if many else likelihood.log_prob
-    log_px = log_prob(model.decode_params(z), x)
-    return log_px, prior.log_prob(z) - log_q
+    return z, decoded, log_prob(decoded, x), prior.log_prob(z) - log_q
 
 
 def _cache(path, model, x, label, batch_size: int, settings: str) -> BatchCache:

@@ -6,11 +6,12 @@ import numpy as np
 
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
+from kvae.fills.mean import learn_fill
 from kvae.likelihoods.scale import learn_scale
 from kvae.models.fit import checks
 from kvae.models.fit.data import batches_as_tuples, batches_of, prepared_batch, prepared_data
 from kvae.models.inputs import checked_events, dataset_labels, event_tensors, is_concrete
-from kvae.models.labels import checked_label, split_label
+from kvae.models.labels import checked_label, split_label, with_mask
 from kvae.utils import arguments, forks, keras_internals
 
 __all__ = ["Evaluate"]
@@ -19,7 +20,7 @@ __all__ = ["Evaluate"]
 class Evaluate:
     """The methods of `kvae.VAE` that test and predict on data, and train on one batch."""
 
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, mask=None, **kwargs):
         """Evaluates the objective on data, as `keras.Model.evaluate` does.
 
         The same data, batch size and seed of the model give the same figures.
@@ -27,6 +28,7 @@ class Evaluate:
         Args:
             x, y: data of any kind that `fit` takes.
             batch_size: int. Defaults to `128`; not for `tf.data` and generators.
+            mask: as for `fit`.
             **kwargs: further arguments of `keras.Model.evaluate`, e.g. `return_dict=True`.
 
         Returns:
@@ -41,6 +43,7 @@ class Evaluate:
         if kwargs.get(keras_internals.VALIDATION_IN_FIT):  # `fit` has checked the data.
             return super().evaluate(x=x, y=y, batch_size=batch_size, **kwargs)
         batch_size = arguments.whole_or_none("batch_size", batch_size)
+        x = with_mask(x, mask)
         x, y, _ = prepared_data(self, x, y, kwargs.pop("sample_weight", None))
         if isinstance(x, (Dataset, Stream)):
             x, y, batch_size = batches_of(self, x, batch_size or 128), None, None
@@ -90,6 +93,7 @@ class Evaluate:
             ValueError: for what `fit` refuses, and for data in batches.
         """
         learn_scale(self.likelihood, None)  # A batch is not the data, of which it takes statistics.
+        learn_fill(self, None)
         checks.refuse_class_weight(class_weight)
         batch = prepared_batch(self, x, y, sample_weight)
         return super().train_on_batch(*batch, return_dict=return_dict)

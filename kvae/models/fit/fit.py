@@ -7,6 +7,7 @@ import tensorflow as tf
 from kvae.callbacks import Checkpoint, FiniteLoss
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
+from kvae.fills.mean import learn_fill
 from kvae.likelihoods.scale import learn_scale
 from kvae.models.fit import checks
 from kvae.models.fit.data import (
@@ -18,6 +19,7 @@ from kvae.models.fit.data import (
 )
 from kvae.models.fit.last_steps import LastSteps
 from kvae.models.fit.plan import plan_steps
+from kvae.models.labels import with_mask
 from kvae.utils import arguments, forks, keras_internals
 
 __all__ = ["Fit"]
@@ -41,6 +43,7 @@ class Fit:
         sample_weight=None,
         initial_epoch=0,
         steps_per_epoch=None,
+        mask=None,
         **kwargs,
     ) -> keras.callbacks.History:
         """Trains the model as `keras.Model.fit` does, with checks and an order that repeats.
@@ -86,6 +89,9 @@ class Fit:
             initial_epoch: int. The epoch to begin with. Defaults to `0`.
             steps_per_epoch: int. The number of steps in an epoch, as in `keras.Model.fit`. Defaults
                 to `None`: all batches of the data.
+            mask: bool array of the shape of x, True where its values were observed, of a model with
+                `missing`; batches and validation data have it as `{"x": x, "mask": mask}`, and NaN
+                in x says the same. Defaults to `None`.
             **kwargs: further arguments of `keras.Model.fit`.
 
         Returns:
@@ -117,6 +123,7 @@ class Fit:
         initial_epoch = arguments.whole("initial_epoch", initial_epoch, 0)
         steps_per_epoch = arguments.whole_or_none("steps_per_epoch", steps_per_epoch)
         checks.refuse_class_weight(class_weight)
+        x = with_mask(x, mask)
         if validation_split and validation_data is None:
             x, y, sample_weight, validation_data = split_for_validation(
                 self, x, y, sample_weight, validation_split
@@ -125,6 +132,7 @@ class Fit:
             self, x, y, sample_weight, in_memory=steps_per_epoch is None
         )
         learn_scale(self.likelihood, x)
+        learn_fill(self, x)
         self.prepare_optimizer()
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])

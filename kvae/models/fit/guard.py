@@ -134,6 +134,9 @@ class Guard:
         XLA.
         """
         likelihood, classes = self._vae.likelihood, self._vae.num_classes
+        if likelihood.takes_missing:
+            filled = {name: likelihood.filled(batch[name]) for name in ("x", "y") if name in batch}
+            batch = {**batch, **filled}
         tests = {
             "x": (lambda x: tf.math.is_finite(tf.cast(x, tf.float32)), True),
             "label": (lambda label: (label >= 0) & (label < classes), False),
