@@ -93,6 +93,8 @@ class _Makers:
         kind = _kind(name)
         if kind == "image":
             return self._images(info, count, rng)
+        if kind == "mask":
+            return rng.random(_shape(info, count)) < 0.5
         if kind == "latents":
             return self._latents(info, count, rng)
         if kind == "label":

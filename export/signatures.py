@@ -61,7 +61,7 @@ class Input:
     """The specification of an input, which has one value for each row of a request.
 
     Attributes:
-        kind: str. `"image"`, `"latents"`, `"label"`, `"seed"` or `"number"`.
+        kind: str. `"image"`, `"mask"`, `"latents"`, `"label"`, `"seed"` or `"number"`.
         meaning: str. For the documentation.
         dtype: str. NumPy's name of the type.
         shape: tuple of str. The sizes after the batch: `"latent_dim"`, or `"event"` for the sizes
@@ -109,6 +109,12 @@ INPUTS = {
     "image": _image("events; intensities or files where the model was exported for them"),
     "image_start": _image("the image where the way begins"),
     "image_end": _image("the image where the way ends"),
+    "mask": Input(
+        "mask",
+        "True where a value of the image was observed, of a model that takes missing values",
+        "bool",
+        ("event",),
+    ),
     "label": Input("label", "the class of each row, of a conditional model", "int64", smallest=0),
     "seed": Input(
         "seed",
@@ -154,7 +160,7 @@ class Specification:
         inputs: tuple of str. Names in `INPUTS`; a conditional model takes a `label` as well.
         outputs: dict of str to `Output`.
         parameters: str. The part whose parameters are outputs too, e.g. `"likelihood"`.
-        needs: str. What a model has to have: `"prior"` or `"density"`.
+        needs: tuple of str. What a model has to have: `"prior"`, `"density"`, `"missing"`.
         through_codes: bool. Whether it decodes what it has encoded, so that its images carry the
             rounding of their codes.
     """
@@ -163,7 +169,7 @@ class Specification:
     inputs: tuple[str, ...]
     outputs: dict[str, Output]
     parameters: str = ""
-    needs: str = ""
+    needs: tuple[str, ...] = ()
     through_codes: bool = False
 
 
@@ -183,7 +189,7 @@ SIGNATURES = {
         "a draw from the prior, and its image",
         ("seed", "temperature"),
         {"image": _IMAGE, "z": Output(("latent_dim",), row_exact=True)},
-        needs="prior",
+        needs=("prior",),
     ),
     "interpolate": Specification(
         "the way from one latent to another", ("z_start", "z_end", "steps"), _PATH
@@ -198,7 +204,16 @@ SIGNATURES = {
         "estimates of log p(x), in nats",
         ("image", "seed", "num_samples"),
         {name: Output(row_exact=True) for name in ("elbo", "log_prob", "effective_sample_size")},
-        needs="density",
+        needs=("density",),
+    ),
+    "impute": Specification(
+        "the image with what was not observed filled in, and log p of what was, in nats",
+        ("image", "mask", "seed", "num_samples"),
+        {
+            "image": Output(("event",), row_exact=True),
+            **{name: Output(row_exact=True) for name in ("log_prob", "effective_sample_size")},
+        },
+        needs=("density", "missing"),
     ),
 }
 
@@ -226,7 +241,13 @@ def left_out(model) -> dict[str, str]:
             f"the model is an autoencoder ({type(model.posterior).__name__} posterior), which "
             "defines no log p(x)"
         )
-    return {name: lacking[item.needs] for name, item in SIGNATURES.items() if item.needs in lacking}
+    if model.missing is None:
+        lacking["missing"] = "the model takes no missing values (kvae.VAE(missing=…))"
+    return {
+        name: lacking[next(need for need in item.needs if need in lacking)]
+        for name, item in SIGNATURES.items()
+        if lacking.keys() & set(item.needs)
+    }
 
 
 def markdown() -> str:

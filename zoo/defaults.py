@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kvae.likelihoods import Bernoulli
+from kvae.utils import masks
 from zoo.building import ARCHITECTURES, RECIPES
 from zoo.recipes import Recipe
 
@@ -82,8 +83,9 @@ def _binarized() -> set[str]:
 def _kind(data) -> str:
     """Returns `"binarized"` for (nearly) binary values, else `"intensities"` or `"numbers"`."""
     x = data[:_ROWS].examples
-    if not (x.min() >= 0 and x.max() <= 1):
+    observed = masks.observed(x)
+    if not (observed.any() and x[observed].min() >= 0 and x[observed].max() <= 1):
         return "numbers"
     grey = x.ndim == 4 and x.shape[-1] == 1
     near = (x <= _CLOSE) | (x >= 1 - _CLOSE) if grey else (x == 0) | (x == 1)
-    return "binarized" if np.mean(near) >= (_SHARE if grey else 1) else "intensities"
+    return "binarized" if np.mean(near[observed]) >= (_SHARE if grey else 1) else "intensities"

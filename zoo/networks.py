@@ -6,12 +6,13 @@ normalisation and no nearest-neighbour up-sampling.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import layers
 
-from kvae import likelihoods
+from kvae import fills, likelihoods
 from kvae.layers import hidden_layers
 from kvae.models import VAE
 
@@ -31,6 +32,7 @@ __all__ = [
     "join_label",
     "lstm_decoder",
     "lstm_encoder",
+    "seen_shape",
     "signal_decoder",
     "signal_encoder",
     "up",
@@ -76,6 +78,17 @@ def assemble(
     likelihood = likelihoods.get(likelihood)
     decoder = make_decoder(likelihood.output_shape(event_shape))
     return VAE(encoder, decoder, latent_dim=latent_dim, likelihood=likelihood, **parts)
+
+
+def seen_shape(event_shape: _Shape, parts: Mapping[str, Any]) -> _Shape:
+    """Returns the shape of the encoder's inputs, which hold the mask with `missing="zero:mask"`.
+
+    Args:
+        event_shape: tuple. Shape of one example.
+        parts: mapping. Further arguments of `kvae.VAE`.
+    """
+    fill = fills.get(parts.get("missing"))
+    return event_shape if fill is None else fill.input_shape(event_shape)
 
 
 def join_label(inputs, x, num_classes: int | None):
@@ -130,7 +143,7 @@ def dense_model(
 ) -> VAE:
     """Makes a model of dense layers, of the widths `hidden`; the decoder mirrors the encoder."""
     num_classes = parts.get("num_classes")
-    encoder = dense_encoder(event_shape, hidden, activation, num_classes)
+    encoder = dense_encoder(seen_shape(event_shape, parts), hidden, activation, num_classes)
 
     def decoder(shape):
         return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation, num_classes)
@@ -263,7 +276,7 @@ def conv_model(
     """
     check_image(event_shape, filters)
     num_classes = parts.get("num_classes")
-    encoder = conv_encoder(event_shape, filters, hidden, num_classes)
+    encoder = conv_encoder(seen_shape(event_shape, parts), filters, hidden, num_classes)
 
     def decoder(shape):
         return conv_decoder(shape, latent_dim, filters, hidden, num_classes)

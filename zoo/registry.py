@@ -29,7 +29,7 @@ _DEFAULTS = {
     "objective": "elbo",
 }
 # What every model takes beside its parts.
-_COMMON = {"event_shape": EventShape, "seed": Seed, "num_classes": CountOrNone}
+_COMMON = {"event_shape": EventShape, "seed": Seed, "num_classes": CountOrNone, "missing": Any}
 
 
 @dataclasses.dataclass(eq=False)
@@ -179,7 +179,7 @@ def architecture(
     them, all with defaults. Values are checked by the argument's annotation, one of the kinds of
     `zoo.arguments`, or by the type of its default. It takes further keyword arguments, which it
     hands on to `kvae.VAE`: `name`, `posterior`, `prior`, `likelihood`, `objective` and, where the
-    caller gives them, `seed` and `num_classes`.
+    caller gives them, `seed`, `num_classes` and `missing`.
 
     Args:
         conditional: bool. Whether models of it may take labels (`num_classes`). Defaults to `True`.

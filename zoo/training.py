@@ -55,8 +55,9 @@ def data_of(recipe: Recipe, split: str):
     options = {"binarize": recipe.binarize, "seed": recipe.seed}
     if is_path(recipe.dataset):
         shape = recipe.arguments["event_shape"]
+        missing = recipe.arguments.get("missing") is not None
         data = kvae.datasets.from_path(
-            recipe.dataset, split, shape, schema=recipe.schema, **options
+            recipe.dataset, split, shape, schema=recipe.schema, missing=missing, **options
         )
     else:
         data = kvae.datasets.load(recipe.dataset, split, **options)

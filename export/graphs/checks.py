@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from export.signatures import INPUTS
+from kvae.likelihoods.likelihood import MISSING_ADVICE
 
 __all__ = ["Checks"]
 
@@ -30,9 +31,10 @@ class Checks:
         kind = type(likelihood).__name__
 
         def words():
-            low, high = tf.reduce_min(x), tf.reduce_max(x)
+            told = likelihood.filled(x) if likelihood.takes_missing else x
+            low, high = tf.reduce_min(told), tf.reduce_max(told)
             outside = (low < lowest) | (high > highest)
-            wrong = tf.boolean_mask(x, ~likelihood.element_in_support(x))
+            wrong = tf.boolean_mask(told, ~likelihood.element_in_support(told))
             value = tf.concat([tf.reshape(wrong, [-1]), [0.0]], axis=0)[0]
             # `:g` is how the model's own error writes them.
             of_range = (
@@ -45,8 +47,10 @@ class Checks:
                 _text(value),
                 f"; {kind} takes {likelihood.values_taken()}",
             )
-            told = tf.where(outside, tf.strings.join(of_range), tf.strings.join(of_value))
-            return tf.where(tf.reduce_all(tf.math.is_finite(x)), told, _not_finite(x, name))
+            words = tf.where(outside, tf.strings.join(of_range), tf.strings.join(of_value))
+            option = "" if likelihood.takes_missing else MISSING_ADVICE
+            finite = tf.reduce_all(tf.math.is_finite(told))
+            return tf.where(finite, words, _not_finite(told, name, option))
 
         return self._checked(x, likelihood.in_support(x), words)
 
@@ -117,7 +121,9 @@ def _text(number):
     return tf.strings.as_string(number, shortest=shortest)
 
 
-def _not_finite(values, name: str):
+def _not_finite(values, name: str, advice: str = ""):
+    if advice:  # Of NaN, as that of `Likelihood.check` is.
+        advice = tf.where(tf.reduce_any(tf.math.is_nan(values)), advice, "")
     finite = tf.reduce_all(tf.math.is_finite(values), axis=tuple(range(1, len(values.shape))))
     count = tf.reduce_sum(tf.cast(~finite, tf.int32))
     return tf.strings.join(
@@ -126,5 +132,6 @@ def _not_finite(values, name: str):
             *(_text(count), " of ", _text(tf.size(finite)), " examples, first in example "),
             _text(tf.argmin(tf.cast(finite, tf.int32))),
             ". Remove or replace them.",
+            advice,
         ]
     )

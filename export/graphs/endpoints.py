@@ -12,7 +12,7 @@ from export.graphs import preprocessing, scoring
 from export.graphs.checks import Checks
 from kvae import random
 from kvae.models.vae import VAE
-from kvae.utils import forks, interpolation, names
+from kvae.utils import forks, interpolation, masks, names
 
 __all__ = ["Endpoint", "endpoints", "exportable", "mean", "write"]
 
@@ -143,6 +143,8 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
     def spec(key: str, item: specification.Input) -> tf.TensorSpec:
         if item.kind == "image":
             return images.input(key, batch)
+        if item.kind == "mask":
+            return tf.TensorSpec((batch, *model.event_shape), item.dtype, key)
         return tf.TensorSpec((batch, *(sizes[size] for size in item.shape)), item.dtype, key)
 
     compute = _FUNCTIONS[name]
@@ -244,6 +246,12 @@ def _score(model, images, check, image, seed, num_samples, label=None):
     return check.outputs(scoring.score(model, x, check.number(seed, "seed"), count, label))
 
 
+def _impute(model, images, check, image, mask, seed, num_samples, label=None):
+    count = check.number(_for_every_row(num_samples, seed), "num_samples")
+    x, label = check.events(masks.hide(images.decode(image), mask), "image"), check.label(label)
+    return check.outputs(scoring.impute(model, x, check.number(seed, "seed"), count, label))
+
+
 _FUNCTIONS = {
     specification.DECODE: _decode,
     specification.ENCODE: _encode,
@@ -253,4 +261,5 @@ _FUNCTIONS = {
     "interpolate": _interpolate,
     "interpolate_images": _interpolate_images,
     "score": _score,
+    "impute": _impute,
 }

@@ -1,13 +1,15 @@
-"""Estimates log p(x) row by row, so that no row's numbers depend on its neighbours."""
+"""Estimates log p(x), and imputes, row by row: no row's numbers depend on its neighbours."""
 
 import math
 
 import tensorflow as tf
 
 from kvae import divergences, random
+from kvae.evaluation.imputation import added, completed, weighted_sums
 from kvae.evaluation.marginal_likelihood.importance import log_weight_terms
+from kvae.utils import masks
 
-__all__ = ["halves", "score"]
+__all__ = ["halves", "impute", "score"]
 
 # The samples that are decoded at once. A row draws whole chunks, and drops the surplus.
 _CHUNK = 16
@@ -70,6 +72,53 @@ def score(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
     rows = (x, halves(seed), num_samples) + (() if label is None else (label,))
     outputs = tf.map_fn(row, rows, fn_output_signature=(tf.TensorSpec(()),) * 3)
     return dict(zip(("elbo", "log_prob", "effective_sample_size"), outputs, strict=True))
+
+
+def impute(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
+    """Fills in what was not observed of each row, with noise of its own.
+
+    Rows are taken one after another, as those of `score` are.
+
+    Args:
+        model: `kvae.VAE` with `missing`, whose posterior has a density.
+        x: tensor `[batch, *event]`, with NaN where nothing was observed.
+        seed, num_samples, label: as for `score`.
+
+    Returns:
+        dict of tensors: `image` `[batch, *event]`, `log_prob` and `effective_sample_size`
+        `[batch]`; see `kvae.evaluation.impute`.
+    """
+    prepared = model.prior.precomputed()
+
+    def row(own):
+        x, seed, count, *label = own
+        x, label = x[None], label[0][None] if label else None
+        given, prior = model.conditioned_on(label), prepared.conditioned_on(label)
+        params = given.encode_params(x)
+        count = tf.cast(count, tf.int32)
+
+        def chunk(done):
+            kept = done + tf.range(_CHUNK) < count
+            seeds = random.fold_in(seed, done)
+            return weighted_sums(given, prior, x, params, _CHUNK, seeds, kept)[0]
+
+        def more(done, state):
+            return done + _CHUNK, added(state, chunk(done))
+
+        _, state = tf.while_loop(
+            lambda done, _: done < count, more, (_CHUNK, chunk(tf.constant(0)))
+        )
+        largest, total, squares, sums = state
+        log_prob = largest + tf.math.log(total / tf.cast(count, tf.float32))
+        # Of nothing it is known.
+        log_prob = tf.where(masks.some(masks.observed(x)), log_prob, 0.0)
+        size = total**2 / tf.maximum(squares, 1e-30)
+        return completed(given, x, total, sums)[0], log_prob[0], size[0]
+
+    rows = (x, halves(seed), num_samples) + (() if label is None else (label,))
+    specs = (tf.TensorSpec(model.event_shape), tf.TensorSpec(()), tf.TensorSpec(()))
+    outputs = tf.map_fn(row, rows, fn_output_signature=specs)
+    return dict(zip(("image", "log_prob", "effective_sample_size"), outputs, strict=True))
 
 
 def _add(state, log_px, log_ratio, kept):

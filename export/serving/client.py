@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from export.serving.transports import Grpc, Rest, ServingError
 from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature, TensorInfo
 
-__all__ = ["Client", "Generated", "Interpolated", "Score", "ServingError"]
+__all__ = ["Client", "Generated", "Imputed", "Interpolated", "Score", "ServingError"]
 
 # The errors after which the same request may succeed. Every signature is a function of its inputs,
 # so asking twice does no harm.
@@ -44,6 +44,18 @@ class Score(NamedTuple):
     """Estimates of log p(x) in nats, `[batch]` each; see `export.saved_model`."""
 
     elbo: np.ndarray
+    log_prob: np.ndarray
+    effective_sample_size: np.ndarray
+
+
+class Imputed(NamedTuple):
+    """Images whose gaps are filled, `[batch, *event]`, and estimates of log p of what was observed.
+
+    The estimates are in nats, with the effective sample size, `[batch]` each; see
+    `export.saved_model`.
+    """
+
+    image: np.ndarray
     log_prob: np.ndarray
     effective_sample_size: np.ndarray
 
@@ -246,6 +258,28 @@ class Client:
         inputs = {"image": image, "seed": seeds}
         outputs = self._ask("score", inputs, label, timeout, {"num_samples": num_samples})
         return Score(outputs["elbo"], outputs["log_prob"], outputs["effective_sample_size"])
+
+    def impute(
+        self,
+        image: Images,
+        mask: np.ndarray,
+        seed: int | Sequence[int] = 0,
+        num_samples: int = _SAMPLES,
+        label: Labels = None,
+        timeout: float | None = None,
+    ) -> Imputed:
+        """Fills in what was not observed of each image.
+
+        Args:
+            image: as `encode` takes it; what stands where nothing was observed has no influence.
+            mask: bool array `[batch, *event]`, True where a value was observed.
+            seed, num_samples, label, timeout: as of `score`.
+        """
+        image = [image] if isinstance(image, bytes) else image
+        seeds = seed + np.arange(len(image)) if np.ndim(seed) == 0 else np.asarray(seed)
+        inputs = {"image": image, "mask": mask, "seed": seeds}
+        outputs = self._ask("impute", inputs, label, timeout, {"num_samples": num_samples})
+        return Imputed(outputs["image"], outputs["log_prob"], outputs["effective_sample_size"])
 
     # What these methods are made of.
 

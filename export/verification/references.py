@@ -36,7 +36,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     elif name == "interpolate_images":
         ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
         outputs = _interpolation(model, *ends, inputs["steps"], label)
-    elif name == "score" and name not in left_out(model):
+    elif name in ("score", "impute") and name not in left_out(model):
         # A test holds these numbers against the model's; here another runtime has to agree.
         kind = kind_of_images(inputs)
         endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]

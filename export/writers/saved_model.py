@@ -50,6 +50,10 @@ def saved_model(
       `effective_sample_size`, the number of samples that decide it. A row's numbers have the same
       bits whatever it is batched with.
 
+    - `impute`: `image`, `mask` (bool, True where a value of the image was observed) and `seed`, and
+      optionally `num_samples`, to `image` with the other values filled in by importance sampling,
+      the `log_prob` of what was observed, and `effective_sample_size`.
+
     All of them take any batch size, and every input has one value for each row: seeds, steps,
     numbers of samples and labels are int64 `[batch]`, all other numbers float32. The signatures of
     a conditional model also take a `label`, the class of each row. Without the optional inputs the
@@ -64,8 +68,9 @@ def saved_model(
     requests of several clients, one wrong row fails its batch. The development server runs each
     request alone.
 
-    A model without a prior has no `generate`, and one whose posterior has no density (an
-    autoencoder) no `score`.
+    A model without a prior has no `generate`, one whose posterior has no density (an autoencoder)
+    no `score` and no `impute`, and one without `missing` no `impute`. Of a model with `missing` NaN
+    in `image` was not observed, in all signatures.
 
     `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each
     signature, which TensorFlow Serving runs before it takes the version into service.

@@ -71,7 +71,7 @@ def recipe_of(arguments, finished, changes: dict):
     Raises:
         ValueError: for unknown names, and for sizes that the architecture does not have.
     """
-    from kvae import likelihoods, posteriors, priors
+    from kvae import fills, likelihoods, posteriors, priors
     from zoo import training
     from zoo.building import ARCHITECTURES
     from zoo.defaults import suited
@@ -89,6 +89,9 @@ def recipe_of(arguments, finished, changes: dict):
     settings = {**data.settings(architecture, arguments.likelihood), **given}
     if arguments.conditional:
         settings["num_classes"] = data.num_classes
+    if getattr(arguments, "missing", None) is not None:
+        fills.get(arguments.missing)  # Refuses an unknown argument.
+        settings["missing"] = arguments.missing
     settings = finished(settings)
     architecture.checked(settings)
     recipe = Recipe(

@@ -37,6 +37,7 @@ __all__ = [
 # The packages whose modules register what has a name, by the kind of it.
 _PACKAGES = {
     "architecture": "zoo.architectures",
+    "fill": "kvae.fills",
     "likelihood": "kvae.likelihoods",
     "objective": "kvae.objectives",
     "posterior": "kvae.posteriors",
@@ -66,8 +67,8 @@ def registered(kind: str) -> tuple[str, ...]:
     """Returns the names of a kind that this library registers, without importing what they name.
 
     Args:
-        kind: str. `"architecture"`, `"likelihood"`, `"objective"`, `"posterior"`, `"prior"`,
-            `"sampler"` or `"study"`.
+        kind: str. `"architecture"`, `"fill"`, `"likelihood"`, `"objective"`, `"posterior"`,
+            `"prior"`, `"sampler"` or `"study"`.
     """
     spec = importlib.util.find_spec(_PACKAGES[kind])
     assert spec is not None and spec.submodule_search_locations

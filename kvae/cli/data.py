@@ -18,6 +18,7 @@ __all__ = [
     "add_sampler",
     "class_number",
     "columns",
+    "incomplete",
     "label_missing",
     "load_data",
     "load_sampling_model",
@@ -169,6 +170,7 @@ def source_of(arguments):
             given.get("event_shape"),
             fit=given.get("fit", "stretch"),
             columns=dict(given.get("columns", ())),
+            missing=getattr(arguments, "missing", None) is not None,
         )
     if given:
         flag = next(iter(given)).replace("_", "-")
@@ -327,6 +329,43 @@ def write_rows(model, path: pathlib.Path, n: int, kind: str, options: dict) -> N
         writer.writerows([names, *rows])
 
 
+def incomplete(model, name: str, path: pathlib.Path):
+    """Reads a whole file of examples of which not all values were observed.
+
+    Args:
+        model: `kvae.VAE` with `missing`.
+        name: str. What errors call it.
+        path: path of a table or of arrays.
+
+    Returns:
+        The `kvae.datasets.tables.Table` and the columns of x, both `None` for arrays; x
+        `[n, *event]` with NaN; and labels `[n]` or `None`.
+
+    Raises:
+        ValueError: for a file that the model does not take.
+    """
+    from kvae import datasets
+    from kvae.datasets import tables
+    from kvae.datasets.schema import Column
+
+    schema = _schema(model)
+    if path.suffix.lower() not in tables.SUFFIXES:
+        known = model.schema if schema.class_names else None
+        data = datasets.Source(path, model.event_shape, schema=known, missing=True).everything()
+        return None, None, data.examples, data.labels
+    table = tables.Table(path, missing=True)
+    columns = schema.columns or tuple(Column(one, "gaussian") for one in table.cells)
+    if model.event_shape != (len(columns),):
+        raise ValueError(
+            f"{name} takes events of shape {model.event_shape}, and {path} has {len(columns)} "
+            "columns."
+        )
+    labels = None
+    if schema.label_column in table.cells:
+        labels = table.labels(schema.label_column, schema.class_names)
+    return table, columns, table.encoded(columns), labels
+
+
 def load_sampling_model(arguments):
     """Loads the model that is named, with a prior fitted to its codes where a sampler is named."""
     model = common.load_model(arguments.model)
@@ -363,7 +402,10 @@ def load_data(model, name: str, arguments, split: str = "test"):
     options = {"binarize": binarize, "seed": seed}
     if path is not None:
         known = model.schema if schema.columns or schema.class_names else None
-        source = datasets.Source(path, model.event_shape, fit=schema.fit, schema=known)
+        missing = model.missing is not None
+        source = datasets.Source(
+            path, model.event_shape, fit=schema.fit, schema=known, missing=missing
+        )
         data = source.split(split, **options)
     else:
         known = dataset or schema.name or "digits"

@@ -155,6 +155,12 @@ class Source:
         data.name, data.schema = self.schema.name, self.schema
         return data
 
+    def everything(self) -> Dataset | Stream:
+        """Reads all examples of the first place, in the order of the file."""
+        data = self._readers["train"].read(None, split="all", binarize=None, seed=0)
+        data.name, data.schema = self.schema.name, self.schema
+        return data
+
     @functools.cached_property
     def _chosen(self) -> dict[str, tuple]:
         """The reader of each split, and the numbers of its examples; `None` for all."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kvae.datasets.schema import Column
+from kvae.utils import io as files
 from kvae.utils import optional
 from kvae.utils.names import shown_names, unknown_name
 
@@ -36,6 +37,7 @@ class Table:
     Attributes:
         cells: dict of lists of str. The cells of each column.
         rows: int.
+        delimiter: str. What stands between two cells of the file.
 
     Raises:
         ModuleNotFoundError: for a Parquet file, without `pyarrow`.
@@ -45,7 +47,7 @@ class Table:
     def __init__(self, path: pathlib.Path, missing: bool = False):
         self.path, self._missing = path, missing
         self._first = 1  # The number of the first row, as spreadsheets count them.
-        self._comma = False
+        self._comma, self.delimiter, self._named = False, ",", True
         self.cells = _parquet(path) if path.suffix == ".parquet" else self._csv(path)
         self.rows = len(next(iter(self.cells.values()), ()))
         if not self.rows:
@@ -59,10 +61,10 @@ class Table:
                 f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8."
             ) from None
         line = next((line for line in text.splitlines() if line.strip()), "")
-        delimiter = max(",;\t|", key=line.count)
-        self._comma = delimiter == ";"
+        self.delimiter = max(",;\t|", key=line.count)
+        self._comma = self.delimiter == ";"
         try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter))
         except csv.Error as error:
             raise ValueError(f"{path} is no CSV file that can be read ({error}).") from None
         while rows and not any(cell.strip() for cell in rows[-1]):
@@ -72,6 +74,7 @@ class Table:
         head, named = [cell.strip() for cell in rows[0]], 0
         if all(self._number(cell) is not None for cell in head):
             head = [f"column_{i}" for i in range(1, len(head) + 1)]
+            self._named = False
         else:
             named, self._first = 1, 2
         double = next((name for name in head if head.count(name) > 1 or not name), None)
@@ -235,6 +238,33 @@ class Table:
             ValueError: for a column that is missing, and a cell that does not fit its column.
         """
         return np.stack([self._encoded(column) for column in columns], axis=1)
+
+    def write(
+        self, path: pathlib.Path, columns: Sequence[Column], x: np.ndarray, observed: np.ndarray
+    ) -> None:
+        """Writes the table as CSV text with other cells where nothing was observed.
+
+        All other cells, and the columns that are none of these, are as they were.
+
+        Args:
+            path: path of the new file.
+            columns: sequence of `Column`. Those of x.
+            x: array `[rows, columns]`.
+            observed: bool array `[rows, columns]`.
+        """
+        cells = {name: list(column) for name, column in self.cells.items()}
+        for position, column in enumerate(columns):
+            for row in np.flatnonzero(~observed[:, position]):
+                text = column.text(x[row, position])
+                comma = self._comma and not column.categories
+                cells[column.name][row] = text.replace(".", ",") if comma else text
+        with (
+            files.atomic_write(path) as temporary,
+            open(temporary, "w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
+            writer.writerows([list(cells)] * self._named)
+            writer.writerows(zip(*cells.values(), strict=True))
 
     def _encoded(self, column: Column) -> np.ndarray:
         name = column.name

@@ -5,8 +5,12 @@ import math
 import tensorflow as tf
 from keras import ops
 
-from kvae import random
 from kvae.distributions.base_noise import Noise
+from kvae.distributions.student_t import (
+    student_t_from_uniform,
+    student_t_log_density,
+    student_t_log_normalizer,
+)
 from kvae.posteriors.location_scale import LocationScale
 from kvae.posteriors.posterior import register
 
@@ -71,22 +75,17 @@ class StudentT(LocationScale):
 
     def element_transform(self, params, uniform):
         shape = tf.concat([tf.shape(uniform)[:-1], [self.latent_dim, 2]], axis=0)
-        pairs = random.to_open(tf.reshape(uniform, shape))
         df = ops.cast(self._df(params), "float32")
-        radius = ops.sqrt(df * ops.expm1(-2.0 / df * ops.log(pairs[..., 0])))
-        return radius * ops.cos(2 * math.pi * pairs[..., 1])
+        return student_t_from_uniform(tf.reshape(uniform, shape), df)
 
     def element_log_prob(self, params, t):
-        df = self._df(params)
-        half = 0.5 * (df + 1.0)
-        log_power = ops.cast(half, "float32") * ops.log1p(ops.square(t) / ops.cast(df, "float32"))
-        return -ops.cast(self._log_normalizer(df), "float32") - log_power
+        return student_t_log_density(t, self._df(params))
 
     def entropy(self, params):
         df = self._df(params)
         half = 0.5 * (df + 1.0)
         spread = half * (tf.math.digamma(half) - tf.math.digamma(0.5 * df))
-        return ops.cast(self._log_normalizer(df) + spread, "float32")
+        return ops.cast(student_t_log_normalizer(df) + spread, "float32")
 
     def second_moment(self, params):
         df = self._df(params)
@@ -98,8 +97,3 @@ class StudentT(LocationScale):
     def _df(self, params):
         # Double precision is needed because log-gammas of large arguments cancel.
         return tf.cast(params["z_df"] if self.df is None else self.df, tf.float64)
-
-    @staticmethod
-    def _log_normalizer(df):
-        gammas = tf.math.lgamma(0.5 * df) - tf.math.lgamma(0.5 * (df + 1.0))
-        return gammas + 0.5 * tf.math.log(math.pi * df)

@@ -27,6 +27,7 @@ def model():
         hidden=(16,),
         prior="class_conditional",
         num_classes=K,
+        missing="mean",
     )
     rng = np.random.default_rng(0)
     model.prior.means.assign(2.0 * rng.normal(size=(K, 2)))

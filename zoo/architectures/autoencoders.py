@@ -2,7 +2,15 @@
 
 import kvae
 from zoo.arguments import Activation, Amount, Count, EventShape, Filters, KerasActivation, Widths
-from zoo.networks import assemble, conv_model, dense_model, filters_for, lstm_decoder, lstm_encoder
+from zoo.networks import (
+    assemble,
+    conv_model,
+    dense_model,
+    filters_for,
+    lstm_decoder,
+    lstm_encoder,
+    seen_shape,
+)
 from zoo.recipes import BLOG, DIGITS, recipe
 from zoo.registry import architecture
 
@@ -183,7 +191,7 @@ def lstm_autoencoder(
     if len(event_shape) < 2:
         raise ValueError(f"A sequence has the shape (steps, channels), not {event_shape}.")
     num_classes = parts.get("num_classes")
-    encoder = lstm_encoder(event_shape, width, num_classes)
+    encoder = lstm_encoder(seen_shape(event_shape, parts), width, num_classes)
 
     def decoder(shape):
         return lstm_decoder(shape, latent_dim, width, num_classes)

@@ -2,7 +2,7 @@
 
 import kvae
 from zoo.arguments import Count, CountFrom0, EventShape, Filters
-from zoo.networks import assemble, filters_for, signal_decoder, signal_encoder
+from zoo.networks import assemble, filters_for, seen_shape, signal_decoder, signal_encoder
 from zoo.recipes import AEVB, recipe
 from zoo.registry import architecture
 
@@ -46,7 +46,7 @@ def timeseries_vae(
             f"for {len(filters)} convolutions of stride 2, not {tuple(event_shape)}."
         )
     num_classes = parts.get("num_classes")
-    encoder = signal_encoder(event_shape, filters, hidden, num_classes)
+    encoder = signal_encoder(seen_shape(event_shape, parts), filters, hidden, num_classes)
 
     def decoder(shape):
         return signal_decoder(shape, latent_dim, filters, hidden, num_classes)

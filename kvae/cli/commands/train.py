@@ -36,6 +36,15 @@ def add_arguments(parser) -> None:
     )
     architectures.add_networks(parser)
     parser.add_argument(
+        "--missing",
+        metavar="NAME[:mask]",
+        type=checks.named("fill"),
+        default=Unset("an empty cell, or NaN, is an error"),
+        help="Take empty cells of a table, and NaN, for values that were not observed, of which "
+        f"the encoder sees this in their place: {', '.join(checks.registered('fill'))}; with :mask "
+        "it also sees where they are.",
+    )
+    parser.add_argument(
         "--objective",
         metavar="NAME[:ARGUMENT,...]",
         type=checks.named("objective"),
@@ -162,6 +171,7 @@ def _recipe(arguments):
             "objective",
             "beta",
             "latent_dim",
+            "missing",
             *architectures.SIZES,
             *architectures.PARTS,
         ):
@@ -262,6 +272,7 @@ def _leave_workers(error, strategy) -> None:
     "kvae train conv_vae --data photos --conditional --output runs/photos",
     "kvae train conv_vae --data photos --event-shape 64 64 3 --fit crop",
     "kvae train tabular_vae --data people.csv --columns species=label id=ignore",
+    "kvae train tabular_vae --data people.csv --missing mean:mask",
     "kvae train --recipe dense_vae.digits",
 )
 def run(arguments) -> int:
