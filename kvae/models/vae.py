@@ -273,22 +273,45 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         model.save("autoencoder_that_samples.keras")
         ```
         """
-        prior, own = priors.get(prior), objective is None
+        prior = priors.get(prior)
+        # One that draws from the prior draws from the new one.
+        posterior = self.posterior.with_prior(prior)
+        return self._sharing(objective, prior=prior, posterior=posterior)
+
+    def with_missing(self, missing) -> "VAE":
+        """Returns the same model for incomplete x, which shares everything with this one.
+
+        A model that was trained on complete data knows p(x), and so log p(x_obs); what it lacks is
+        a posterior for incomplete x. Importance sampling corrects its guess, and a training of the
+        encoder alone on incomplete data makes it a good one.
+
+        Args:
+            missing: str or `kvae.fills.Fill`, as in the constructor; without the mask, which this
+                model's encoder has no room for.
+
+        Returns:
+            `kvae.VAE`, built where this model is, and not compiled.
+
+        Example:
+
+        ```python
+        vae = zoo.load("dense_vae.digits").with_missing("zero")
+        vae.freeze("decoder")
+        vae.compile("adam")
+        x = kvae.datasets.load("digits", "train", binarize="static").examples
+        vae.fit(x, mask=np.random.default_rng(0).random(x.shape) < 0.5, epochs=1)
+        ```
+        """
+        return self._sharing(None, missing=fills.get(missing))
+
+    def _sharing(self, objective, **changes) -> "VAE":
+        """Returns a model with other parts, and this one's where nothing else is said."""
+        own = objective is None
         if own:
             objective = type(self.objective).from_config(self.objective.get_config())
-        other = type(self).from_config(
-            {
-                **self._settings(),
-                "encoder": self.encoder,
-                "decoder": self.decoder,
-                # One that draws from the prior draws from the new one.
-                "posterior": self.posterior.with_prior(prior),
-                "prior": prior,
-                "likelihood": self.likelihood,
-                "objective": objective,
-                "missing": self.missing,
-            }
-        )
+        parts = {name: getattr(self, name) for name in (*_PARTS, "missing")}
+        settings = {**self._settings(), **parts, "objective": objective, **changes}
+        other = type(self).from_config(settings)
         if self.built and not other.built:  # Its encoder has no keras.Input.
             other.build((None, *self.event_shape))
         other.weights_are_known = self.weights_are_known
