@@ -71,14 +71,17 @@ filled = vae.impute(x, mask, num_samples=samples)
 draws = vae.impute(x, mask, num_samples=samples, num_imputations=2, seed=1)
 assert (filled.value[mask] == x[mask]).all()
 
-rows = [x, np.where(mask, x, 0.5), filled.value, *draws.value]
-figure = Figure(figsize=(8, 4))
-axes = figure.subplots()
-axes.imshow(
-    kvae.plots.tile(np.concatenate([row[:10] for row in rows])[..., 0], 5, 10), cmap="gray_r"
-)
-axes.set_axis_off()
-figure
+
+def picture(*rows):
+    images = np.concatenate([row[:10] for row in rows])[..., 0]
+    figure = Figure(figsize=(8, 4))
+    axes = figure.subplots()
+    axes.imshow(kvae.plots.tile(images, len(rows), 10), cmap="gray_r")
+    axes.set_axis_off()
+    return figure
+
+
+picture(x, np.where(mask, x, 0.5), filled.value, *draws.value)
 
 # %% [markdown]
 # From the top: the images, what the model was shown, the single imputation, and two of the multiple
