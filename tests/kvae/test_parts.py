@@ -27,6 +27,7 @@ SMALL = {
 VARIANTS = {
     (likelihoods, "gaussian"): [{"variance": "global"}, {"variance": "per_pixel"}],
     (likelihoods, "laplace"): [{"variance": "global"}, {"variance": "per_pixel"}],
+    (likelihoods, "student_t"): [{"variance": "per_pixel", "df": None}],
     (posteriors, "low_rank"): [{"rank": 2}],
     (posteriors, "student_t"): [{"df": None}],
     (posteriors, "gumbel_softmax"): [{"straight_through": True}],

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from kvae import likelihoods
-from kvae.likelihoods import ContinuousBernoulli, Laplace
+from kvae.likelihoods import ContinuousBernoulli, Laplace, StudentT
 
 RNG = np.random.default_rng(0)
 EVENT = (3, 4, 2)
@@ -177,3 +177,25 @@ def test_continuous_bernoulli_names_the_range(low, high):
     ContinuousBernoulli().check(x, support=False)
     Laplace().check(x)
     assert isinstance(likelihoods.get("laplace"), Laplace)
+
+
+@pytest.mark.parametrize("df", [2.5, 3.0, 40.0, None])
+def test_student_t_log_prob_is_that_of_scipy(df):
+    likelihood = StudentT("per_pixel", df=df)
+    outputs = RNG.normal(size=(5, *likelihood.output_shape(EVENT))).astype("float32")
+    x = (4 * RNG.normal(size=(5, *EVENT))).astype("float32")
+    params = likelihood(outputs)
+    mean, log_scale, *of_df = np.split(outputs.astype(float), likelihood.num_parameters, axis=-1)
+    exact_df = df or 3.0 + np.logaddexp(0.0, of_df[0])
+    exact = scipy.stats.t.logpdf(x, exact_df, mean, np.exp(log_scale)).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(likelihood.log_prob(params, x), exact, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(likelihood.mean(params), mean, rtol=1e-6)
+
+
+def test_student_t_draws_have_its_quantiles():
+    likelihood = StudentT(scale=2.0, df=3.0)
+    draws = likelihood.sample(likelihood(np.full((N, 1), 1.0, "float32")), seed=1)
+    assert scipy.stats.kstest(draws[:, 0], scipy.stats.t(3.0, 1.0, 2.0).cdf).pvalue > 1e-3
+    for bad in ({"df": 2.0}, {"df": float("inf")}, {"scale": 0.0}, {"variance": "learned"}):
+        with pytest.raises(ValueError):
+            StudentT(**bad)

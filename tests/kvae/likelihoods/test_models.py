@@ -16,6 +16,7 @@ from kvae.likelihoods import (
     Laplace,
     MixedTabular,
     Poisson,
+    StudentT,
 )
 
 RNG = np.random.default_rng(0)
@@ -48,6 +49,11 @@ CASES = {
         lambda: Laplace("per_pixel"),
         _images,
         {"variance": "per_pixel"},
+    ),
+    "student_t": (
+        lambda: StudentT("per_pixel", df=None),
+        _images,
+        {"variance": "per_pixel", "df": None},
     ),
     "categorical": (
         lambda: Categorical(6),
@@ -155,6 +161,7 @@ def test_names():
     for name, expected in {
         "continuous_bernoulli": ContinuousBernoulli,
         "laplace": Laplace,
+        "student_t": StudentT,
         "categorical": Categorical,
         "discretized_logistic": DiscretizedLogistic,
         "discretized_logistic_mixture": DiscretizedLogisticMixture,

@@ -334,6 +334,19 @@ def test_a_class_is_the_most_probable_one():
     assert likelihood.point(average) == 0
 
 
+def test_a_model_of_complete_data_takes_gaps():
+    plain = build(None, seed=4)
+    value = plain.log_prob(X, num_samples=9).value
+    vae = plain.with_missing("zero")
+    assert vae.decoder is plain.decoder and vae.missing is not None and plain.missing is None
+    np.testing.assert_allclose(vae.log_prob(X, num_samples=9).value, value, rtol=1e-6)
+    assert vae.log_prob(HIDDEN, num_samples=9).value[0] == 0.0
+    with pytest.raises(ValueError, match="missing="):
+        plain.log_prob(HIDDEN)
+    assert "missing" not in plain.get_config() and "missing" in vae.get_config()
+    assert vae.with_prior("standard_normal").missing is vae.missing
+
+
 # Refusals.
 
 
