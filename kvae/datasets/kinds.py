@@ -38,10 +38,10 @@ __all__ = [
 # The names under which TensorFlow Datasets and Hugging Face keep images and classes,
 _EVENTS = ("x", "image", "images", "img", "pixel_values")
 _LABELS = ("label", "labels")
-# The name of what was observed of x.
+# The name of what was observed of x, which is bool: other masks are those of a segmentation.
 _MASK = "mask"
 # and the names of entries beside them that mean nothing to a model.
-_IGNORED = (*_LABELS, _MASK, "id", "idx", "index", "file_name", "filename", "image/filename")
+_IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/filename")
 _MISSING = ("NAType", "NaTType", "MaskedConstant")  # Missing values of pandas and NumPy.
 
 
@@ -151,6 +151,10 @@ def entries(data: Mapping, name: str = "x") -> tuple:
     Raises:
         ValueError: when the names do not say which entry is x.
     """
+    mask = data.get(_MASK)
+    if mask is not None and _is_bool(mask):
+        x, label = entries({key: value for key, value in data.items() if key != _MASK}, name)
+        return hidden(x, mask, name), label
     found = [key for key in data if key in _EVENTS]
     if len(data) == 1:
         found = list(data)
@@ -163,10 +167,12 @@ def entries(data: Mapping, name: str = "x") -> tuple:
             "batches."
         )
     label = [data[key] for key in _LABELS if key in data and key not in found]
-    x = data[found[0]]
-    if _MASK in data and _MASK not in found:
-        x = hidden(x, data[_MASK], name)
-    return x, label[0] if label else None
+    return data[found[0]], label[0] if label else None
+
+
+def _is_bool(values) -> bool:
+    values = np.asarray(values) if isinstance(values, (list, tuple)) else values
+    return getattr(getattr(values, "dtype", None), "name", "") == "bool"
 
 
 def hidden(x: Any, mask: Any, name: str = "x") -> Any:
