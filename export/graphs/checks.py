@@ -25,13 +25,13 @@ class Checks:
         self._rows = []
 
     def events(self, x, name: str):
-        """Checks x `[batch, *event]`: finite, and in the likelihood's support."""
-        likelihood = self.model.likelihood
+        """Checks x `[batch, *event]`: finite (or missing), and in the likelihood's support."""
+        likelihood, missing = self.model.likelihood, self.model.missing is not None
+        told = likelihood.filled(x) if missing else x
         lowest, highest, advice = likelihood.support()
         kind = type(likelihood).__name__
 
         def words():
-            told = likelihood.filled(x) if likelihood.takes_missing else x
             low, high = tf.reduce_min(told), tf.reduce_max(told)
             outside = (low < lowest) | (high > highest)
             wrong = tf.boolean_mask(told, ~likelihood.element_in_support(told))
@@ -48,11 +48,11 @@ class Checks:
                 f"; {kind} takes {likelihood.values_taken()}",
             )
             words = tf.where(outside, tf.strings.join(of_range), tf.strings.join(of_value))
-            option = "" if likelihood.takes_missing else MISSING_ADVICE
+            option = "" if missing else MISSING_ADVICE
             finite = tf.reduce_all(tf.math.is_finite(told))
             return tf.where(finite, words, _not_finite(told, name, option))
 
-        return self._checked(x, likelihood.in_support(x), words)
+        return self._checked(x, likelihood.in_support(told), words)
 
     def latents(self, z, name: str):
         """Checks z `[batch, latent_dim]`: finite."""

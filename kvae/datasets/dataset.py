@@ -33,7 +33,7 @@ class Dataset(BaseDataset):
             (for a denoising autoencoder). Defaults to `None`.
         mask: optional bool array of the shape of `x`, or with 1 in the place of its last axis: True
             where a value of x was observed. The others become NaN in batches and `examples`, for a
-            model with `missing`. Defaults to `None`.
+            model with `missing`; NaN in x says the same. Defaults to `None`.
         weights: optional array `[n]` of how much each example counts in the averages of `fit`,
             `validation_data` and `kvae.VAE.evaluate`: finite, and not negative. Defaults to `None`.
         name: str. The name in messages and model cards. Defaults to `"array"`.
@@ -76,7 +76,6 @@ class Dataset(BaseDataset):
         super().__init__(name=name, split=split, binarize=binarize, noise=noise, seed=seed)
         self.x = _as_stored(x, "x")
         self.target = None if target is None else _as_stored(target, "target")
-        self.mask = None if mask is None else masks.checked(mask, self.x)
         self.labels = (
             None if labels is None else kinds.as_array(labels, "labels", only_numbers=False)
         )
@@ -86,11 +85,11 @@ class Dataset(BaseDataset):
         for other, what in ((self.labels, "labels"), (self.target, "target")):
             if other is not None and len(other) != len(self.x):
                 raise ValueError(f"`{what}` has {len(other)} rows, x has {len(self.x)}.")
-        if noise and self.mask is None and self.x.dtype != np.uint8 and np.isnan(self.x).any():
-            self.mask = masks.observed(self.x)
-        if (binarize or noise) and self.mask is not None:
-            # Draws and noise are of numbers; what was not observed becomes NaN after them.
-            self.x = np.where(self.mask, self.x, self.x.dtype.type(0))
+        if noise and mask is None and self.x.dtype != np.uint8 and np.isnan(self.x).any():
+            mask = masks.observed(self.x)
+        self.mask = None
+        if mask is not None:
+            self._hide(masks.checked(mask, self.x))
         if self.target is not None and (binarize or noise):
             raise ValueError("`binarize` and `noise` apply to x; give no `target` with them.")
         if not intensities and (binarize or noise):
@@ -149,9 +148,17 @@ class Dataset(BaseDataset):
     def masked(self, mask: ArrayLike) -> "Dataset":
         """Returns the same examples, of which the mask is True where something was observed."""
         part = self.take(slice(None))
-        mask = masks.checked(mask, self.x)
-        part.mask = mask if self.mask is None else mask & self.mask
+        part._hide(masks.checked(mask, self.x))
         return part
+
+    def _hide(self, mask: np.ndarray) -> None:
+        """Makes values NaN, or keeps the mask that does so to bytes, draws and noisy values."""
+        if self.x.dtype == np.uint8 or self.binarize or self.noise:
+            self.mask = mask if self.mask is None else mask & self.mask
+            # What is drawn from, and what gets noise, is a number.
+            self.x = np.where(self.mask, self.x, self.x.dtype.type(0))
+        else:
+            self.x = masks.hide(self.x, mask)
 
     @property
     def has_labels(self) -> bool:
@@ -174,21 +181,22 @@ class Dataset(BaseDataset):
     def levels(self) -> np.ndarray:
         """Returns the values to be reconstructed, as a likelihood's `check_support` takes them.
 
-        Bytes give each value once, `[m, 1]`, unless columns differ (a table, `[n, columns]`).
+        Bytes give each value once, `[m, 1]`, unless columns differ (a table, `[n, columns]`), which
+        are NaN where nothing was observed.
         """
         stored = self.x if self.target is None else self.target
         if self.binarize:
             columns = self.x.shape[1] if self.x.ndim == 2 else 1
             return np.repeat(np.float32([[0.0], [1.0]]), columns, axis=1)
-        if self.mask is not None and self.target is None:  # What stands elsewhere is nothing.
-            stored = np.where(self.mask, stored, stored[self.mask][:1] if self.mask.any() else 0)
-            stored = stored.astype(self.x.dtype)
+        mask = self.mask if self.target is None else None
         if stored.dtype == np.uint8 and stored.ndim > 2:
             present = np.zeros(256, bool)
             for start in range(0, len(stored), 4096):  # Bounded memory.
-                present[stored[start : start + 4096]] = True
-            stored = np.flatnonzero(present).astype(np.uint8)[:, None]
-        return self._to_float(stored)
+                block = stored[start : start + 4096]
+                present[block if mask is None else block[mask[start : start + 4096]]] = True
+            stored, mask = np.flatnonzero(present).astype(np.uint8)[:, None], None
+        values = self._to_float(stored)
+        return values if mask is None else masks.hide(values, mask)
 
     @property
     def sha256(self) -> str:

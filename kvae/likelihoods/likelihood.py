@@ -186,7 +186,7 @@ class Likelihood(Part):
 
         Returns:
             bool tensor `[batch]`: True where every value of the example passes
-            `element_in_support`, or is NaN that `takes_missing`.
+            `element_in_support`.
 
         Example:
 
@@ -195,7 +195,6 @@ class Likelihood(Part):
         likelihood.in_support(np.float32([[0.0, 1.0], [0.5, 2.0]]))    # [True, False]
         ```
         """
-        x = self.filled(x) if self.takes_missing else x
         return ops.all(self.element_in_support(x), axis=tuple(range(1, len(x.shape))))
 
     @property

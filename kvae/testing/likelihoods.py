@@ -84,7 +84,7 @@ def _check_missing(own, outputs, x, name) -> None:
     observed = np.random.default_rng(1).random(x.shape) < 0.5
     observed[0] = False
     x[~observed] = np.nan
-    assert np.all(own.in_support(x)), f"{name}: NaN is not in the support, with `take_missing`."
+    assert np.all(own.in_support(own.filled(x))), f"{name}: `filled` leaves the support."
     own.check(x, missing=True)
     outputs = tf.constant(outputs)
     with tf.GradientTape() as tape:

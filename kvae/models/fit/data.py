@@ -10,6 +10,7 @@ from kvae import distributed
 from kvae.datasets import kinds, weighting
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
+from kvae.likelihoods.likelihood import MISSING_ADVICE
 from kvae.models.inputs import NO_LABELS, build_for, checked_events, dataset_labels, is_concrete
 from kvae.models.labels import checked_label, split_label_and_target
 from kvae.utils import arguments
@@ -43,6 +44,8 @@ def prepared_data(vae, x, y, weight=None, in_memory: bool = True):
         x = x if weight is None else x.weighted(weight)
         dataset_labels(vae, x)
         build_for(vae, x.x.shape)
+        if x.mask is not None and vae.missing is None:
+            raise ValueError(f"{x!r} has a mask of what was observed.{MISSING_ADVICE}")
         target = x.x if x.target is None else x.target
         checked_events(vae, x.x, "x", support=False, values=x.x.dtype != np.uint8)
         checked_events(vae, target, "x", values=target.dtype != np.uint8)
@@ -186,8 +189,13 @@ def _check_batch(vae, batch) -> None:
 
 def _check_bytes(vae, data: Dataset) -> None:
     """Refuses bytes that the likelihood does not take, as they are or divided by 255."""
+    levels = data.levels()
+    if not levels.size:  # Nothing was observed.
+        return
+    if data.mask is not None:
+        levels = np.asarray(vae.likelihood.filled(levels))
     try:
-        vae.likelihood.check_support(data.levels(), "x")
+        vae.likelihood.check_support(levels, "x")
     except ValueError as error:
         if not data.intensities:
             raise

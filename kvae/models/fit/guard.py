@@ -134,7 +134,7 @@ class Guard:
         XLA.
         """
         likelihood, classes = self._vae.likelihood, self._vae.num_classes
-        if likelihood.takes_missing:
+        if self._vae.missing is not None:
             filled = {name: likelihood.filled(batch[name]) for name in ("x", "y") if name in batch}
             batch = {**batch, **filled}
         tests = {

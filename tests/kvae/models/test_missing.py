@@ -357,6 +357,9 @@ def test_refusals():
             call(HIDDEN)
     with pytest.raises(ValueError, match="missing='mean'"):
         plain.fit(tf.data.Dataset.from_tensor_slices(HIDDEN).batch(4), verbose=0)
+    pixels = datasets.Dataset(np.zeros(X.shape, "uint8"), mask=MASK)
+    with pytest.raises(ValueError, match="mask of what was observed.*missing='mean'"):
+        plain.fit(pixels, verbose=0)
     with pytest.raises(ValueError, match="takes no missing values"):
         plain.impute(HIDDEN)
     vae = build("zero")
