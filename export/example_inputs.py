@@ -94,7 +94,7 @@ class _Makers:
         if kind == "image":
             return self._images(info, count, rng)
         if kind == "mask":
-            return rng.random(_shape(info, count)) < 0.5
+            return (rng.random(_shape(info, count)) < 0.5).astype(info.dtype)
         if kind == "latents":
             return self._latents(info, count, rng)
         if kind == "label":

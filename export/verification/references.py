@@ -19,7 +19,8 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         params = model.conditioned_on(label).decode_params(inputs["z"])
         outputs = {"image": model.decode(inputs["z"], label), **params}
     elif name == ENCODE:
-        outputs = model.encode(x, label)
+        mask = inputs.get("mask")  # Of a file whose runtime has no NaN.
+        outputs = model.encode(x, label, mask=None if mask is None else mask > 0.5)
     elif name == "reconstruct":
         outputs = {"image": model.reconstruct(x, label)}
     elif name == "embed":

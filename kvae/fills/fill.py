@@ -64,7 +64,7 @@ class Fill(Part):
             x: float32 tensor `[batch, *event]`, with NaN or any numbers where nothing was observed.
             observed: bool tensor `[batch, *event]`.
         """
-        return self(likelihood.encoder_input(likelihood.filled(x)), observed)
+        return self(likelihood.encoder_input(likelihood.filled(x, observed)), observed)
 
     def build(self, *_):
         self.built = True

@@ -92,15 +92,20 @@ class Likelihood(Part):
 
     # Values that were not observed.
 
-    def filled(self, x):
-        """Returns x with a value of the support in the place of each NaN, as float32.
+    def filled(self, x, observed=None):
+        """Returns x with a value of the support where nothing was observed, as float32.
 
         Densities at these values are computed and then left out.
+
+        Args:
+            x: tensor or array `[batch, *event]`.
+            observed: bool tensor like x, or `None`: what is not NaN.
         """
         lowest, highest, _ = self.support()
         x = ops.cast(x, self.dtype)
+        observed = ops.logical_not(ops.isnan(x)) if observed is None else observed
         value = ops.clip(self.from_encoder_input(ops.zeros_like(x)), lowest, highest)
-        return ops.where(ops.isnan(x), ops.round(value) if self.whole_numbers else value, x)
+        return ops.where(observed, x, ops.round(value) if self.whole_numbers else value)
 
     def averaged(self, params) -> dict:
         """Returns tensors `[..., *event, …]` whose averages over z say what `point` has to know.

@@ -166,9 +166,13 @@ class MixedTabular(ScaledInput, Standardized):
             params,
         )
 
-    def filled(self, x):
+    def filled(self, x, observed=None):
         x = ops.cast(x, self.dtype)
-        return self._of_columns(lambda part, own: part.filled(own), x)
+        observed = ops.logical_not(ops.isnan(x)) if observed is None else observed
+        return self._in_order(
+            part.filled(ops.take(x, group, axis=-1), ops.take(observed, group, axis=-1))
+            for part, group in zip(self._parts, self._groups, strict=True)
+        )
 
     def averaged(self, params):
         found = {}

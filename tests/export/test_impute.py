@@ -57,3 +57,19 @@ def test_the_file_has_the_models_numbers(model, tmp_path):
         assert found.image[MASK].tobytes() == X[MASK].tobytes()
         with pytest.raises(ValueError, match="bool"):
             client.impute(X, MASK.astype("float32"))
+
+
+@pytest.mark.slow
+def test_files_for_devices_take_the_mask(model, tmp_path):
+    litert = pytest.importorskip("export.runtimes.litert")
+    pytest.importorskip("ai_edge_litert")
+    path = export.tflite(model, tmp_path / "m.tflite", parts="both")
+    report = export.verify(path, model)
+    assert report.ok, str(report)
+    file = litert.Model(path)
+    inputs = {"image": np.where(MASK, X, np.float32(1.0)), "mask": MASK.astype("float32")}
+    found = file.run("encode", inputs)
+    wanted = model.encode(X, mask=MASK)
+    for name, value in found.items():
+        np.testing.assert_allclose(value, wanted[name], atol=1e-5)
+    assert np.all(found["z_mean"][0] == 0)

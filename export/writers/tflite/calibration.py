@@ -44,7 +44,12 @@ def encoder_inputs(model, calibration) -> dict[str, np.ndarray]:
             f"shape {tuple(model.event_shape)}."
         )
     model.encode(given[:1], None if label is None else label[:1])  # Checks the labels.
-    return _with_label(model, {"image": given}, label)
+    inputs = {"image": given}
+    if model.missing is not None:  # Half of the values of most.
+        share = np.random.default_rng(0).random(given.shape) < 0.5
+        share[::4] = True
+        inputs["mask"] = share.astype(np.float32)
+    return _with_label(model, inputs, label)
 
 
 def _given(model, calibration) -> tuple[np.ndarray, np.ndarray | None, bool]:

@@ -56,16 +56,21 @@ def decoder(model, precision: str, batch: int, samples) -> Part:
 
 
 def encoder(model, precision: str, batch: int, samples) -> Part:
-    """Returns the encoder: `image` to the posterior's parameters."""
+    """Returns the encoder: `image` to the posterior's parameters.
 
-    def encode(image, label=None):
-        params = model.encode_params(image, label)
+    That of a model with `missing` takes a `mask` as well, 1 where a value was observed and 0 where
+    not, since the runtimes have no NaN.
+    """
+
+    def encode(image, *others):
+        masked = model.missing is not None
+        options = {"observed": others[0] > 0.5} if masked else {}
+        params = model.encode_params(image, *others[masked:], **options)
         return {name: tf.cast(value, tf.float32) for name, value in params.items()}
 
-    inputs = (
-        tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image"),
-        *_label(model, batch),
-    )
+    image = tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image")
+    mask = [] if model.missing is None else [tf.TensorSpec(image.shape, tf.float32, name="mask")]
+    inputs = (image, *mask, *_label(model, batch))
     _refuse_half(model, model.encoder, "encoder")
     endpoint = endpoints.Endpoint(inputs, encode)
     return Part(ENCODE, "encoder", endpoint, precision, model.encoder, samples)
