@@ -44,10 +44,7 @@ def model(tmp_path):
 
 
 def test_empty_cells_are_nan_and_the_rest_is_as_it_was(tmp_path):
-    whole = [
-        from_path(table(tmp_path / "w.csv", {}), part, columns=COLUMNS)
-        for part in ("train", "test")
-    ]
+    whole = from_path(table(tmp_path / "w.csv", {}), columns=COLUMNS)
     parts = [
         from_path(table(tmp_path / "g.csv"), part, columns=COLUMNS, missing=True)
         for part in ("train", "test", "validation")

@@ -97,13 +97,18 @@ def impute(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
         params = given.encode_params(x)
         count = tf.cast(count, tf.int32)
 
+        def one(state):  # A loop asks for the same shapes each time: one row.
+            return tf.nest.map_structure(
+                lambda value: tf.ensure_shape(value, [1, *value.shape[1:]]), state
+            )
+
         def chunk(done):
             kept = done + tf.range(_CHUNK) < count
             seeds = random.fold_in(seed, done)
-            return weighted_sums(given, prior, x, params, _CHUNK, seeds, kept)[0]
+            return one(weighted_sums(given, prior, x, params, _CHUNK, seeds, kept)[0])
 
         def more(done, state):
-            return done + _CHUNK, added(state, chunk(done))
+            return done + _CHUNK, one(added(state, chunk(done)))
 
         _, state = tf.while_loop(
             lambda done, _: done < count, more, (_CHUNK, chunk(tf.constant(0)))

@@ -165,11 +165,8 @@ def weighted_sums(model, prior, x, params, num: int, seed, kept=None):
     largest = tf.reduce_max(log_weight, axis=0)
     weight = tf.exp(log_weight - _finite(largest))
 
-    def weighted(value):
-        shape = tf.concat([tf.shape(weight), tf.ones([value.shape.rank - 2], tf.int32)], axis=0)
-        return tf.reduce_sum(tf.reshape(weight, shape) * value, axis=0)
-
-    sums = {k: weighted(value) for k, value in model.likelihood.averaged(decoded).items()}
+    averaged = model.likelihood.averaged(decoded)
+    sums = {k: tf.reduce_sum(_like(weight, v) * v, axis=0) for k, v in averaged.items()}
     totals = tf.reduce_sum(weight, axis=0), tf.reduce_sum(weight**2, axis=0)
     return (largest, *totals, sums), z, log_weight
 
@@ -181,8 +178,7 @@ def added(first, second):
     a, b = (tf.exp(one[0] - unit) for one in (first, second))
 
     def sum_of(x, y, power=1):
-        shape = tf.concat([tf.shape(a), tf.ones([x.shape.rank - 1], tf.int32)], axis=0)
-        return tf.reshape(a**power, shape) * x + tf.reshape(b**power, shape) * y
+        return _like(a**power, x) * x + _like(b**power, y) * y
 
     sums = {k: sum_of(value, second[3][k]) for k, value in first[3].items()}
     totals = sum_of(first[1], second[1]), sum_of(first[2], second[2], 2)
@@ -205,12 +201,8 @@ def completed(model, x, total, sums):
         x: tensor `[batch, *event]`.
         total, sums: as `weighted_sums` and `added` return them.
     """
-
-    def average(value):
-        shape = tf.concat([tf.shape(total), tf.ones([value.shape.rank - 1], tf.int32)], axis=0)
-        return value / tf.reshape(total, shape)
-
-    point = model.likelihood.point({name: average(value) for name, value in sums.items()})
+    averages = {name: value / _like(total, value) for name, value in sums.items()}
+    point = model.likelihood.point(averages)
     return tf.where(masks.observed(x), x, tf.cast(point, x.dtype))
 
 
@@ -258,6 +250,11 @@ def _multiple(model, x, label, chosen, seed):
             for number in range(chosen.shape[1])
         ]
     )
+
+
+def _like(values, other):
+    """Returns values `[...]` with axes of size 1 at the end, as many as `other` has."""
+    return values[(..., *[None] * (other.shape.rank - values.shape.rank))]
 
 
 def _finite(largest):
