@@ -20,3 +20,4 @@ from kvae.likelihoods.mixed_tabular import MixedTabular as MixedTabular
 from kvae.likelihoods.poisson import Poisson as Poisson
 from kvae.likelihoods.scale import ScaledInput as ScaledInput
 from kvae.likelihoods.scale import Standardized as Standardized
+from kvae.likelihoods.student_t import StudentT as StudentT
