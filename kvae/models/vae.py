@@ -298,7 +298,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         vae = zoo.load("dense_vae.digits").with_missing("zero")
         vae.freeze("decoder")
         vae.compile("adam")
-        x = kvae.datasets.load("digits", "train", binarize="static").examples
+        x = kvae.datasets.load("digits", "train", binarize="static").examples[:100]
         vae.fit(x, mask=np.random.default_rng(0).random(x.shape) < 0.5, epochs=1)
         ```
         """
