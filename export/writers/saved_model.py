@@ -183,7 +183,12 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
             }
             for name, item in found.items()
         },
-        "left_out": left_out(model),
+        "left_out": {
+            name: why
+            for name, why in left_out(model).items()
+            # Nobody misses it of a model that takes no missing values.
+            if name != "impute" or model.missing is not None
+        },
     }
 
 

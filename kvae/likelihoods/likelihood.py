@@ -12,8 +12,8 @@ __all__ = ["MISSING_ADVICE", "REGISTER", "Likelihood", "get", "names", "per_valu
 
 # What errors of NaN say to a model that does not take it.
 MISSING_ADVICE = (
-    " Where NaN stands for what was not observed, make the model with "
-    "kvae.VAE(..., missing='mean')."
+    " Where NaN stands for what was not observed, give kvae.VAE the option `missing` (zero, mean "
+    "or learned)."
 )
 _LARGEST = float(np.finfo(np.float32).max)
 _BLOCK = 1 << 22  # Values that are checked at once, to bound the memory.

@@ -341,7 +341,7 @@ def test_a_model_of_complete_data_takes_gaps():
     assert vae.decoder is plain.decoder and vae.missing is not None and plain.missing is None
     np.testing.assert_allclose(vae.log_prob(X, num_samples=9).value, value, rtol=1e-6)
     assert vae.log_prob(HIDDEN, num_samples=9).value[0] == 0.0
-    with pytest.raises(ValueError, match="missing="):
+    with pytest.raises(ValueError, match="option `missing`"):
         plain.log_prob(HIDDEN)
     assert "missing" not in plain.get_config() and "missing" in vae.get_config()
     assert vae.with_prior("standard_normal").missing is vae.missing
@@ -353,12 +353,12 @@ def test_a_model_of_complete_data_takes_gaps():
 def test_refusals():
     plain = build(None)
     for call in (plain.fit, plain.evaluate, plain.encode, plain.log_prob):
-        with pytest.raises(ValueError, match=r"NaN.*kvae\.VAE\(\.\.\., missing='mean'\)"):
+        with pytest.raises(ValueError, match=r"NaN.*kvae\.VAE the option `missing`"):
             call(HIDDEN)
-    with pytest.raises(ValueError, match="missing='mean'"):
+    with pytest.raises(ValueError, match="option `missing`"):
         plain.fit(tf.data.Dataset.from_tensor_slices(HIDDEN).batch(4), verbose=0)
     pixels = datasets.Dataset(np.zeros(X.shape, "uint8"), mask=MASK)
-    with pytest.raises(ValueError, match="mask of what was observed.*missing='mean'"):
+    with pytest.raises(ValueError, match="mask of what was observed.*option `missing`"):
         plain.fit(pixels, verbose=0)
     with pytest.raises(ValueError, match="takes no missing values"):
         plain.impute(HIDDEN)
