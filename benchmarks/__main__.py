@@ -1,6 +1,7 @@
 """`python -m benchmarks`: against others, the ways of `fit`, growing data, and two results."""
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -13,11 +14,13 @@ from importlib import metadata
 
 import numpy as np
 
-from benchmarks import report
-from benchmarks.cases import CASES, FEW, FIRST_SAMPLE, INFERENCE, VARIANTS
+from benchmarks import gpu, report, serving, workers
+from benchmarks.cases import ALL_REDUCE, CASES, CLIENTS, FEW, FIRST_SAMPLE, INFERENCE, VARIANTS
 from benchmarks.runner import Turns, peers_python
 
 _ROOT = pathlib.Path(__file__).parents[1]
+_NAMES = [*(case.name for case in (*CASES, *INFERENCE)), "serving", "start"]
+_SERVING_MINUTES = 4
 _STARTS = {
     "import keras": "import keras",
     "import kvae": "import kvae",
@@ -31,9 +34,8 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure, and write the results")
-    names = [case.name for case in CASES] + [task.name for task in INFERENCE] + ["start"]
-    run.add_argument("--cases", nargs="+", choices=names, metavar="NAME", default=names,
-                     help=f"some of: {', '.join(names)}")  # fmt: skip
+    run.add_argument("--cases", nargs="+", choices=_NAMES, metavar="NAME", default=_NAMES,
+                     help=f"some of: {', '.join(_NAMES)}")  # fmt: skip
     run.add_argument("--batch", nargs="+", type=int, help="these batch sizes only")
     run.add_argument("--variants", nargs="+", help="these competitors only, e.g. kvae torch")
     run.add_argument("--rounds", type=int, help="turns of each (5; quick: 3)")
@@ -57,13 +59,36 @@ def main(arguments=None) -> int:
     growth.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000],
                         metavar="N")  # fmt: skip
     growth.add_argument("--epochs", type=int, default=2, help="the last one is timed (2)")
-    for command, file in ((variants, "variants"), (growth, "scaling")):
+    places = "a training on one and more workers of this machine, and on paper on many machines"
+    scale = commands.add_parser("workers", help=places)
+    every = ["dense", "conv", ALL_REDUCE]
+    scale.add_argument("--cases", nargs="+", choices=every, default=every)
+    scale.add_argument("--batch", nargs="+", type=int, default=[128, 512],
+                       help="images of a step, for each core (128 512)")  # fmt: skip
+    scale.add_argument("--rounds", type=int, default=3, help="turns of each (3)")
+    scale.add_argument("--minutes", type=float, default=8.0, help="about how long it may take (8)")
+    scale.add_argument("--machines", nargs="+", type=int, default=[8, 32, 128, 256], metavar="N")
+    scale.add_argument("--gigabits", nargs="+", type=float, default=[1.0, 10.0, 100.0],
+                       metavar="GBIT", help="of a second, of the network (1 10 100)")  # fmt: skip
+    scale.add_argument("--latency", nargs="+", type=float, default=[50.0, 800.0], metavar="US",
+                       help="microseconds of a message (50 800)")  # fmt: skip
+    one = "training and inference on a GPU beside PyTorch (benchmarks/gpu.sh starts it)"
+    device = commands.add_parser("gpu", help=one)
+    device.add_argument("--device", choices=["gpu", "cpu"], default="gpu",
+                        help="the CPU, to try whether everything runs")  # fmt: skip
+    device.add_argument("--quick", action="store_true", help="few images, one batch size")
+    device.add_argument("--batch", nargs="+", type=int, help="(128 1024; quick: 128)")
+    device.add_argument("--rounds", type=int, help="turns of each (5; quick: 2)")
+    device.add_argument("--minutes", type=float, default=9.0, help="it ends about then (9)")
+    device.add_argument("--images", type=int, help="at most, of a turn")
+    results_of = ((variants, "variants"), (growth, "scaling"), (scale, "workers"), (device, "gpu"))
+    for command, file in results_of:
         command.add_argument("--json", type=pathlib.Path, default=_ROOT / f"runs/{file}.json")
         command.set_defaults(markdown=None)
     compare = commands.add_parser("compare", help="one revision beside another")
     compare.add_argument("before", type=pathlib.Path)
     compare.add_argument("after", type=pathlib.Path)
-    for command in (run, variants, growth, compare):
+    for command in (run, variants, growth, scale, device, compare):
         shared = "processor time instead of time, for a machine that is shared"
         command.add_argument("--cpu", action="store_true", help=shared)
     options = parser.parse_args(arguments)
@@ -108,6 +133,42 @@ def scaling(options) -> dict:
     }
 
 
+def on_gpu(options) -> dict:
+    """Trainings and uses on one device, with and without XLA, beside PyTorch."""
+    try:
+        found = gpu.prepare(options.device)
+    except ValueError as error:
+        raise SystemExit(f"benchmarks: {error}") from None
+    versions = [f"{name} {version}" for name, version in _machine()["packages"].items()]
+    print("\n".join([*gpu.lines(found), ", ".join(versions)]), flush=True)
+    quick = options.quick
+    options.batch = options.batch or (gpu.BATCHES[:1] if quick else gpu.BATCHES)
+    options.rounds = options.rounds or (2 if quick else 5)
+    options.images = options.images or (256 if quick else gpu.IMAGES)
+    options.cases, options.variants = [], None
+    return {**measure(options), "devices": gpu.lines(found), "bars": False}
+
+
+def several(options) -> dict:
+    """A training on one and more workers, and the model of many machines that follows from it."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        images = pathlib.Path(folder) / "images.npy"
+        data = _images(images)
+        say, until = functools.partial(_say, start), start + 60 * options.minutes
+        found = workers.measure(images, options.cases, options.batch, options.rounds, say, until)
+    return {
+        "machine": _machine(),
+        "data": data,
+        "workers": found,
+        "batches": options.batch,
+        "machines": options.machines,
+        "gigabits": options.gigabits,
+        "latencies": [1e-6 * latency for latency in options.latency],
+        "minutes": (time.monotonic() - start) / 60,
+    }
+
+
 def variants(options) -> dict:
     """The ways in which `fit` may run one training, beside each other."""
     options.quick, options.batch, options.variants = False, [128], list(VARIANTS)
@@ -124,8 +185,12 @@ def measure(options) -> dict:
     end = start + 60 * (options.minutes or (4 if options.quick else 20))
     with tempfile.TemporaryDirectory() as folder:
         images = pathlib.Path(folder) / "images.npy"
-        results["data"] = _images(images)
+        most = options.images if options.command == "gpu" else 0
+        results["data"] = _images(images, most)
         for number, (kind, task, batch) in enumerate(tasks):
+            if options.command == "gpu" and time.monotonic() > end:
+                _say(start, f"no time is left for {len(tasks) - number} more")
+                break
             facts = {"case": task.name}
             if kind == "train":
                 facts.update(batch=batch, flops=task.flops(batch))
@@ -144,6 +209,12 @@ def measure(options) -> dict:
             for variant, why in turns.failures.items():
                 print(f"  {variant} is left out: {why}", flush=True)
             results["training" if kind == "train" else "inference"].append(facts)
+        if "serving" in options.cases:
+            turn = 0.5 if options.quick else 1.0
+            until = time.monotonic() + 60 * _SERVING_MINUTES
+            say = functools.partial(_say, start)
+            clients = CLIENTS[:2] if options.quick else CLIENTS
+            results["serving"] = serving.measure(clients, min(rounds, 3), turn, say, until)
         if "start" in options.cases:
             _say(start, "imports")
             results["start"] = _starts(min(rounds, 3))
@@ -152,6 +223,8 @@ def measure(options) -> dict:
 
 
 def _tasks(options) -> list:
+    if options.command == "gpu":
+        return gpu.tasks(options.batch)
     found = []
     for case in CASES:
         batches = options.batch or (case.quick if options.quick else case.batches)
@@ -168,6 +241,8 @@ def _counts(task, options) -> dict[str, int]:
             count = FEW.get((task.name, variant), task.count)
             found[variant] = min(options.images or count, count)
         return found
+    if options.command == "gpu":
+        return dict.fromkeys(gpu.competitors(task), options.images)
     for variant in task.competitors:
         if variant not in (options.variants or task.competitors):
             continue
@@ -200,11 +275,11 @@ def _starts(rounds: int) -> dict:
     return found
 
 
-def _images(path: pathlib.Path) -> str:
+def _images(path: pathlib.Path, least: int = 0) -> str:
     """Writes as many images as the largest case takes, `[n, 28, 28, 1]` uint8."""
     import kvae
 
-    n = max(case.count for case in CASES)
+    n = max(least, *(case.count for case in CASES))
     try:
         images, name = kvae.datasets.load("mnist", "train").x[:n], "MNIST"
     except Exception as error:  # No network, no file: speed does not depend on what they show.
@@ -221,8 +296,7 @@ def _command(options) -> str:
     words += ["--cpu"] if options.cpu else []
     for name in ("cases", "batch", "variants"):
         values = getattr(options, name)
-        everything = len(CASES) + len(INFERENCE) + 1
-        if values and not (name == "cases" and len(values) == everything):
+        if values and not (name == "cases" and values == _NAMES):
             words.append(f"--{name} {' '.join(map(str, values))}")
     for name in ("rounds", "images", "minutes"):
         if getattr(options, name):
@@ -239,9 +313,11 @@ def _machine() -> dict:
             continue
     python = peers_python()
     if python is not None:
-        code = "from importlib.metadata import version as v; print(v('torch'), v('pythae'))"
-        found = subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.split()
-        packages.update(zip(("torch", "pythae"), found, strict=False))
+        code = "import importlib.metadata as m; print(m.version({!r}))"
+        for name in ("torch", "pythae", "flask"):
+            done = subprocess.run([python, "-c", code.format(name)], capture_output=True, text=True)
+            if not done.returncode:
+                packages[name] = done.stdout.strip()
     git = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty"]
     revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -268,7 +344,13 @@ def _say(start: float, what: str) -> None:
     print(f"{time.monotonic() - start:5.0f} s  {what}", flush=True)
 
 
-_MEASURE = {"run": measure, "variants": variants, "scaling": scaling}
+_MEASURE = {
+    "run": measure,
+    "variants": variants,
+    "scaling": scaling,
+    "workers": several,
+    "gpu": on_gpu,
+}
 
 
 if __name__ == "__main__":

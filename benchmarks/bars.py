@@ -5,10 +5,12 @@ import statistics
 
 from benchmarks.cases import (
     FIRST_SAMPLE,
+    FLASK,
     GRADIENTS,
     IN_MEMORY,
     INFERENCE,
     NETWORKS,
+    SIGNATURES,
     SOURCES,
     STEADY,
 )
@@ -65,7 +67,9 @@ BARS = (
     Bar("ais", GRADIENTS, 0.9),
     *(Bar(case, "torch", 1.0) for case in ("encode", "decode", "sample", "reconstruct")),
     *(Bar("row", MILLISECONDS, 1.0, variant=method) for method in _METHODS),
+    *(Bar(f"serving {signature}", FLASK, 5.0) for signature in SIGNATURES),
     Bar("tflite", "bare products", 1.5, at_most=True),
+    Bar("tflite int8", "bare products", 1.2, at_most=True),
     Bar("start", "import keras", 1.2, at_most=True, variant="import kvae"),
     Bar("start", "import keras", 1.1, seconds=1.5, variant=FIRST_SAMPLE),
 )
@@ -97,7 +101,8 @@ def all_facts(results: dict) -> list[dict]:
     """Returns the facts of each case: `case`, `measured`, and where known `batch` and `flops`."""
     start = results.get("start")
     starts = [{"case": "start", "measured": start}] if start else []
-    facts = [*results.get("training", ()), *results.get("inference", ()), *starts]
+    kinds = ("training", "inference", "serving")
+    facts = [each for kind in kinds for each in results.get(kind, ())] + starts
     return [each for each in facts if each.get("measured")]
 
 

@@ -4,23 +4,35 @@ import dataclasses
 
 __all__ = [
     "AIS",
+    "ALL_REDUCE",
+    "BATCHING",
     "CASES",
     "CHANNELS_LAST",
+    "CLIENTS",
     "EAGER",
     "FEW",
     "FIRST_SAMPLE",
+    "FLASK",
     "GRADIENTS",
     "HOOK",
     "INFERENCE",
     "IN_MEMORY",
     "NETWORKS",
+    "ONE_WORKER",
+    "PLACES",
     "PLAIN",
+    "RUNTIME",
     "SAMPLES",
+    "SIGNATURES",
     "SOURCES",
     "STEADY",
+    "STEP_BY_STEP",
+    "TF_SERVING",
+    "TWO_WORKERS",
     "VARIANTS",
     "Case",
     "Inference",
+    "Place",
 ]
 
 _PIXELS = 784
@@ -177,7 +189,58 @@ INFERENCE = (
         "tflite", "TFLite float32 decoder, batch 1, one thread", "calls", 2000,
         ("kvae", "bare products"),
     ),
+    Inference(
+        "tflite int8", "TFLite int8 decoder, batch 1, one thread", "calls", 40_000,
+        ("kvae", "bare products"),
+    ),
 )  # fmt: skip
+
+# Servers of the dense case, and how many clients ask for what at once.
+BATCHING = "kvae without batching"
+RUNTIME = "C++ runtime, no server"
+TF_SERVING = "TensorFlow Serving"
+FLASK = "Flask + predict"
+SIGNATURES = ("generate", "encode", "score")
+CLIENTS = (1, 8, 32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a training runs, on this machine.
+
+    Attributes:
+        name: str.
+        cores: int. Those that a process may use.
+        workers: int. Processes under `MultiWorkerMirroredStrategy`, each with a core; 0 is none.
+        devices: int. Logical devices under `MirroredStrategy`; 0 is no strategy.
+        step_by_step: bool. Whether each step is a call, as under a strategy.
+    """
+
+    name: str
+    cores: int = 1
+    workers: int = 0
+    devices: int = 0
+    step_by_step: bool = False
+
+    @property
+    def parts(self) -> int:
+        """How many times the images of one core a step has."""
+        return max(self.cores, self.workers)
+
+
+STEP_BY_STEP = "one core, step by step"
+ONE_WORKER, TWO_WORKERS = "one worker", "two workers"
+ALL_REDUCE = "all-reduce"
+PLACES = (
+    Place("one core"),
+    Place(STEP_BY_STEP, step_by_step=True),
+    Place(ONE_WORKER, workers=1),
+    Place("two cores", cores=2),
+    Place("two cores, step by step", cores=2, step_by_step=True),
+    Place(TWO_WORKERS, workers=2),
+    Place("two devices of a process", cores=2, devices=2),
+    Place("four workers", workers=4),
+)
 
 _WITHOUT_XLA = {"steps_per_execution": 64, "jit_compile": False}
 _STOCK = {**_WITHOUT_XLA, "stock": ("adam",)}

@@ -92,7 +92,7 @@ def model(case: Case, images=None) -> kvae.VAE:
     return kvae.VAE(encoder(case), decoder(case), case.latent_dim, **parts)
 
 
-class _Epochs(keras.callbacks.Callback):
+class Epochs(keras.callbacks.Callback):
     """A turn is so many epochs."""
 
     def __init__(self, gate: Gate, epochs: int = 1):
@@ -122,7 +122,7 @@ def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict, varia
     images = images[: gate.count // epochs]
     with tempfile.TemporaryDirectory() as folder:
         data, options = source(variant, images, batch, pathlib.Path(folder))
-        callbacks = [_Epochs(gate, epochs), *options.pop("callbacks", ())]
+        callbacks = [Epochs(gate, epochs), *options.pop("callbacks", ())]
         vae.fit(data, epochs=10**6, verbose=0, callbacks=callbacks, **options)
 
 
@@ -179,7 +179,7 @@ def train_example(case: Case, batch: int, images, gate: Gate) -> None:
     example = _Example(networks, images_of)
     example.compile(keras.optimizers.Adam(_RATE))
     x = _floats(images[: gate.count])
-    example.fit(x, batch_size=batch, epochs=10**6, verbose=0, callbacks=[_Epochs(gate)])
+    example.fit(x, batch_size=batch, epochs=10**6, verbose=0, callbacks=[Epochs(gate)])
 
 
 def infer(name: str, variant: str, images, gate: Gate) -> None:
@@ -205,8 +205,8 @@ def _works(name: str, variant: str, vae, x, count: int):
         if variant == GRADIENTS:
             return _gradients(vae, count * AIS["num_chains"])
         return lambda: kvae.evaluation.annealed_log_prob(vae, binary, **AIS)
-    if name == "tflite":
-        return _latency(vae, variant, count)
+    if name in ("tflite", "tflite int8"):
+        return _latency(vae, variant, x if name == "tflite int8" else None, count)
     z = np.random.default_rng(0).normal(size=(count, vae.latent_dim)).astype("float32")
     if name == "row":
         return _rows(variant, vae, x[:1], binary[:1], z[:1], count)
@@ -269,17 +269,20 @@ def _gradients(vae, rows: int):
     return work
 
 
-def _latency(vae, variant: str, count: int):
+def _latency(vae, variant: str, calibration, count: int):
+    """Runs a TFLite file, in eight bits where there are images to calibrate it with."""
     from ai_edge_litert.interpreter import Interpreter
 
     import export
 
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "decoder.tflite"
-        if variant == "kvae":
+        if variant != "kvae":
+            path.write_bytes(_bare(vae.decoder, calibration is not None))
+        elif calibration is None:
             export.tflite(vae, path)
         else:
-            path.write_bytes(_bare(vae.decoder))
+            export.tflite(vae, path, "int8", calibration=calibration[:100])
         interpreter = Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()
     index = interpreter.get_input_details()[0]["index"]
@@ -293,7 +296,7 @@ def _latency(vae, variant: str, count: int):
     return work
 
 
-def _bare(decoder: keras.Model) -> bytes:
+def _bare(decoder: keras.Model, int8: bool) -> bytes:
     """The decoder's matrix products and nothing else, as a TFLite model."""
     kernels = [tf.constant(w) for w in decoder.get_weights() if w.ndim == 2]
 
@@ -303,8 +306,12 @@ def _bare(decoder: keras.Model) -> bytes:
             z = tf.matmul(z, kernel)
         return z
 
-    concrete = products.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([products.get_concrete_function()])
+    if int8:
+        draws = np.random.default_rng(0).normal(size=(100, 1, kernels[0].shape[0]))
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([z.astype("float32")] for z in draws)
+    return converter.convert()
 
 
 def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str) -> None:

@@ -2,8 +2,9 @@
 
 import statistics
 
-from benchmarks import bars
+from benchmarks import bars, workers
 from benchmarks.bars import rates, ratios
+from benchmarks.cases import ALL_REDUCE, PLACES, STEP_BY_STEP
 
 __all__ = ["compared", "page", "tables"]
 
@@ -20,6 +21,11 @@ def tables(results: dict, clock: str = "seconds") -> str:
         parts.append(title + _training(facts, clock))
     if results.get("inference"):
         parts.append(f"### With a trained model\n\n{_inference(results['inference'], clock)}")
+    if results.get("serving"):
+        parts.append(f"### Under load\n\n{_serving(results['serving'])}")
+    if results.get("workers"):
+        parts.append(f"### Workers of one machine\n\n{_workers(results['workers'], clock)}")
+        parts.append(f"### Machines, on paper\n\n{_machines(results, clock)}")
     if results.get("start"):
         parts.append(f"### Start\n\n{_start(results['start'], clock)}")
     if results.get("scaling"):
@@ -143,6 +149,85 @@ def _inference(all_facts: list, clock: str) -> str:
         lines += [_row(facts["what"], name, f"left out: {why}", *[""] * 4)
                   for name, why in _failed(facts)]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _serving(found: list) -> str:
+    heads = ("request", "clients", "server", "requests/s", "spread", "kvae is", "p50", "p99")
+    what = (
+        "Each client asks for one row, and again as soon as it has its answer, on the same cores as"
+    )
+    lines = [f"{what}\nthe servers. *kvae* is `kvae serve --backend development`.\n"]
+    lines += [_row(*heads), _row("---", "---:", "---", *["---:"] * 5)]
+    for facts in found:
+        mine = facts["measured"].get("kvae")
+        for server, measured in facts["measured"].items():
+            rate = rates(measured, "seconds")
+            against = ""
+            if server != "kvae" and mine is not None:
+                against = _ratio(mine, measured, "seconds")
+            times = [f"{statistics.median(measured[part]):.1f} ms" for part in ("p50", "p99")]
+            lines.append(
+                _row(
+                    facts["case"].removeprefix("serving "),
+                    facts["batch"],
+                    server,
+                    _number(statistics.median(rate)),
+                    spread(rate),
+                    against,
+                    *times,
+                )
+            )
+    wrong = sum(facts["wrong"] for facts in found)
+    lines.append(f"\nAnswers that were lost, refused or those of another request: {wrong}.")
+    lines += [f"{name} is left out: {why}." for name, why in _failed(found[0])]
+    return "\n".join(lines) + "\n"
+
+
+def _workers(found: list, clock: str) -> str:
+    lines = [_row("case", "images for each core", "where", "images/s", "spread", "ms of a step",
+                  "times one core"), _row("---", "---:", "---", *["---:"] * 4)]  # fmt: skip
+    sums = []
+    for facts in found:
+        one = facts["measured"].get(STEP_BY_STEP)
+        for place, measured in facts["measured"].items():
+            rate = rates(measured, clock)
+            median = statistics.median(rate)
+            if facts["case"] == ALL_REDUCE:
+                milliseconds = f"{1000 / median:.2f} ms"
+                sums.append(_row(f"{facts['batch']:,}", place, milliseconds))
+                continue
+            parts = next(each.parts for each in PLACES if each.name == place)
+            times = "" if one is None else f"{statistics.median(ratios(measured, one, clock)):.2f}"
+            step = f"{1000 * facts['batch'] * parts / median:.1f}"
+            cells = facts["case"], facts["batch"], place, _number(median), spread(rate), step, times
+            lines.append(_row(*cells))
+        lines += [_row(facts["case"], facts["batch"], name, f"left out: {why}", "", "", "")
+                  for name, why in _failed(facts)]  # fmt: skip
+    if sums:
+        lines += ["", _row("bytes summed", "by", "takes"), _row("---:", "---", "---:"), *sums]
+    return "\n".join(lines) + "\n"
+
+
+def _machines(results: dict, clock: str) -> str:
+    """Returns what rings of machines take for their sums, beside the steps that were measured."""
+    steps, size = workers.steps(results["workers"], clock), workers.sizes(results["workers"])
+    heads = "case", "Gbit/s", "machines", "sums", *(f"batch {b}" for b in results["batches"])
+    parts = []
+    for latency in results["latencies"]:
+        lines = [f"Messages of {1e6 * latency:g} µs:\n"]
+        lines += [_row(*heads, "batch for 80 %"), _row(*["---:"] * (len(heads) + 1))]
+        for case, seconds in steps.items():
+            for gigabits in results["gigabits"]:
+                for count in results["machines"]:
+                    took = workers.sums(count, size[case], gigabits, latency)
+                    shares = [f"{workers.efficiency(step, took):.0%}" for step in seconds.values()]
+                    least = ""
+                    if len(seconds) > 1:
+                        least = f"{workers.least_batch(took, *workers.step_model(seconds)):,}"
+                    cells = f"{gigabits:g}", count, f"{1000 * took:.1f} ms", *shares, least
+                    lines.append(_row(case, *cells))
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
 def _start(start: dict, clock: str) -> str:

@@ -12,7 +12,9 @@ import tempfile
 import threading
 import time
 
-__all__ = ["Failure", "Turns", "peers_python"]
+__all__ = ["DEVICE", "Failure", "Turns", "peers_python"]
+
+DEVICE = "KVAE_BENCH_DEVICE"  # The variable that names PyTorch's device, the CPU by default.
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ON_TORCH = ("pythae", "torch")
@@ -36,6 +38,8 @@ class _Worker:
             module, python = "benchmarks.torch_worker", peers_python()
             if python is None:
                 raise Failure("PyTorch and pythae are not installed (make bench installs them)")
+        if kind == "workers":
+            module = "benchmarks.distributed_worker"
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [python, "-m", module, kind, variant, name, str(batch), str(images), str(count)],
@@ -80,7 +84,7 @@ class Turns:
     """The workers of one case, ready to take turns.
 
     Args:
-        kind: `"train"` or `"infer"`.
+        kind: `"train"`, `"infer"` or `"workers"`.
         name: str. Of the case.
         batch: int.
         counts: dict. Of each variant the images (or what is counted) of a turn.

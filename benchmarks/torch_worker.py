@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sys
 import tempfile
 
@@ -14,6 +15,7 @@ from benchmarks.cases import CASES, CHANNELS_LAST, SAMPLES, Case
 from benchmarks.gate import Gate
 
 _RATE = 1e-3
+_DEVICE = os.environ.get("KVAE_BENCH_DEVICE", "cpu")
 
 
 class Gated(nn.Module):
@@ -118,6 +120,8 @@ def train_torch(case: Case, batch: int, x, gate: Gate, variant: str) -> None:
             loss = loss_of(x[order[start : start + batch]])
             loss.backward()
             optimizer.step()
+        if _DEVICE != "cpu":
+            torch.cuda.synchronize()
 
     epoch()
     gate.repeat(epoch)
@@ -194,13 +198,13 @@ def infer(name: str, variant: str, x, gate: Gate) -> None:
         def work():
             with torch.no_grad():
                 if name == "encode":
-                    return plain.encoder(x)[0].numpy()
+                    return plain.encoder(x)[0].cpu().numpy()
                 z = latents
                 if name == "sample":
                     z = torch.randn(gate.count, case.latent_dim)
                 elif name == "reconstruct":
                     z = plain.encoder(x)[0]
-                return torch.sigmoid(plain.decoder(z)).numpy()
+                return torch.sigmoid(plain.decoder(z)).cpu().numpy()
     else:
         from pythae.samplers import NormalSampler
 
@@ -213,19 +217,23 @@ def infer(name: str, variant: str, x, gate: Gate) -> None:
                 if name == "nll":
                     return model.get_nll(binary, n_samples=SAMPLES, batch_size=batch)
                 if name == "encode":
-                    return model.embed(x).numpy()
-                return NormalSampler(model).sample(gate.count, batch_size=500).numpy()
+                    return model.embed(x).cpu().numpy()
+                return NormalSampler(model).sample(gate.count, batch_size=500).cpu().numpy()
 
     work()
     gate.repeat(work)
 
 
 def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str) -> None:
+    if _DEVICE != "cpu":
+        torch.set_default_device(_DEVICE)
+        torch.set_float32_matmul_precision("high")  # TensorFlow computes in TF32 as well.
     images = torch.from_numpy(np.load(path).transpose(0, 3, 1, 2).astype("float32") / 255)
+    images = images.to(_DEVICE)
     a = torch.randn(2048, 2048)
 
     def sgemm():
-        return (a @ a).numpy()
+        return (a @ a).cpu().numpy()
 
     gate = Gate(int(count), sgemm)
     if kind == "infer":

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import report
+from benchmarks import gpu, report, serving, workers
 from benchmarks.__main__ import _STARTS, main
 from benchmarks.bars import BARS, MILLISECONDS, SGEMM, Bar
 from benchmarks.bars import found as bars_found
@@ -100,7 +100,8 @@ def test_bars_name_cases_and_variants_that_there_are():
             assert bar.variant in variants[bar.case], bar
             assert bar.against in (SGEMM, MILLISECONDS, *variants[bar.case]), bar
         else:
-            assert {bar.variant, bar.against} <= set(_STARTS), bar
+            there = serving.SERVERS if bar.case.startswith("serving ") else _STARTS
+            assert {bar.variant, bar.against} <= set(there), bar
 
 
 def test_two_revisions_are_compared(tmp_path, capsys):
@@ -129,3 +130,73 @@ def test_sizes_that_are_none(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["scaling", "--epochs", "0"])
     assert stopped.value.code == 2 and "--epochs is at least 1" in capsys.readouterr().err
+
+
+def loaded(seconds, milliseconds):
+    return {**measured(seconds, 1000), "p50": [milliseconds], "p99": [2 * milliseconds]}
+
+
+def test_servers_stand_beside_each_other_with_their_bar():
+    facts = {"case": "serving generate", "batch": 8, "wrong": 3, "failures": {"TensorFlow Serving":
+             "it is not here"}, "measured": {"kvae": loaded([1.0, 1.0], 4.0),
+             "Flask + predict": loaded([6.0, 8.0], 20.0)}}  # fmt: skip
+    tables = report.tables({"serving": [facts]})
+    assert "| generate | 8 | kvae | 1,000 | 1,000–1,000 |  | 4.0 ms | 8.0 ms |" in tables
+    assert "| Flask + predict | 146 | 125–167 | 7.00 × (6–8) | 20.0 ms |" in tables
+    assert "lost, refused or those of another request: 3." in tables
+    assert "TensorFlow Serving is left out: it is not here." in tables
+    assert "| serving generate 8: times Flask + predict | at least 5 | 7.00 |" in tables
+
+
+def test_an_answer_that_is_anothers_is_counted():
+    bodies = [b'{"outputs": [[0.5, 1.0]]}', b'{"outputs": [[0.5, 1.5]]}']
+    alone = [serving._outputs(body) for body in bodies]
+    found = serving.load.Found()
+    found.answers.update({(0, 200, bodies[0]): 5, (1, 200, bodies[0]): 2, (1, 503, b"{}"): 1})
+    found.answers[(0, 200, b'{"outputs": [[0.500001, 1.0]]}')] = 4  # Rounding.
+    assert serving._wrong(found, alone) == 3
+
+
+def test_machines_on_paper():
+    # Two machines send half the bytes twice; many send nearly all of them twice.
+    assert workers.ring(2, 1e6, 1.0, 0.0) == pytest.approx(8e-3)
+    assert workers.ring(100, 1e6, 1.0, 0.0) == pytest.approx(2 * 0.99 * 8e-3)
+    assert workers.ring(4, 0, 1.0, 1e-3) == pytest.approx(6e-3)
+    assert workers.ring(1, 1e6, 1.0, 1e-3) == 0
+    assert workers.efficiency(4.0, 1.0) == 0.8
+    fixed, image = workers.step_model({128: 0.002 + 128e-5, 512: 0.002 + 512e-5})
+    assert (fixed, image) == (pytest.approx(0.002), pytest.approx(1e-5))
+    batch = workers.least_batch(0.01, fixed, image)
+    assert batch == pytest.approx(3800, abs=1)
+    assert workers.efficiency(fixed + batch * image, 0.01) == pytest.approx(0.8, abs=1e-3)
+    assert workers.least_batch(0.0, fixed, image) == 1
+
+
+def test_workers_stand_beside_one_core():
+    sgemm = {"gflops": [{"wall": 1.0, "cpu": 1.0}]}
+    places = {"one core, step by step": measured([1.0], 128, **sgemm),
+              "one worker": measured([1.28], 128, bytes=1_000_000, **sgemm),
+              "two workers": measured([1.6], 256, **sgemm)}  # fmt: skip
+    sums = {"two workers": measured([0.5], 50)}
+    found = [{"case": "dense", "batch": 128, "flops": 1.0, "measured": places, "failures": {}},
+             {"case": "all-reduce", "batch": 4, "measured": sums, "failures": {}}]  # fmt: skip
+    tables = report.tables({"workers": found, "batches": [128], "machines": [2],
+                            "latencies": [0.01], "gigabits": [0.1]})  # fmt: skip
+    assert "| dense | 128 | two workers | 160 | 160–160 | 1600.0 | 1.25 |" in tables
+    assert "| 4 | two workers | 10.00 ms |" in tables
+    # 5 sums of 2 messages of 10 ms, and 8 Mbit at 100 Mbit/s, beside a step of 1.28 s.
+    assert "| dense | 0.1 | 2 | 180.0 ms | 88% |" in tables
+
+
+def test_what_is_measured_on_a_gpu():
+    found = gpu.tasks((128, 1024))
+    assert [(task.name, batch) for _, task, batch in found][:4] == [
+        ("dense", 128), ("dense", 1024), ("conv", 128), ("conv", 1024),
+    ]  # fmt: skip
+    trained, used = found[0][1], found[-1][1]
+    names = gpu.competitors(trained)
+    assert {"kvae", "blocks", "blocks under XLA", "torch", "torch.compile"} <= set(names)
+    assert gpu.competitors(used) == ["kvae", "torch"]
+    facts = {"TensorFlow": {"devices": ["H"], "cuda": "12.5", "cudnn": "9"},
+             "PyTorch": {"devices": [], "cuda": "", "cudnn": ""}}  # fmt: skip
+    assert gpu.lines(facts) == ["TensorFlow on H (cuda 12.5, cudnn 9)", "PyTorch on the CPU"]

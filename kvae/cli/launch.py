@@ -11,7 +11,7 @@ import time
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
-__all__ = ["BAD_INPUT", "LOST_WORKER", "launch", "wait_for_first"]
+__all__ = ["BAD_INPUT", "LOST_WORKER", "free_ports", "launch", "wait_for_first"]
 
 # The status with which a worker ends that lost another one (EX_TEMPFAIL): start it again.
 LOST_WORKER = 75
@@ -78,7 +78,7 @@ def wait_for_first(folder) -> None:
 
 def _run(command, workers: int, folder, asked: list) -> tuple[int, int]:
     """Runs the workers once; returns the first one that failed and its status, or `(0, 0)`."""
-    addresses = [f"localhost:{port}" for port in _free_ports(workers)]
+    addresses = [f"localhost:{port}" for port in free_ports(workers)]
     processes = []
     try:
         for index in range(workers):
@@ -121,7 +121,8 @@ def _run(command, workers: int, folder, asked: list) -> tuple[int, int]:
             process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Returns ports of this machine that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -118,7 +118,7 @@ def test_supports_of_other_likelihoods(likelihood, values, good, tmp_path):
 
 
 def test_a_wrong_request_is_an_error_of_its_own(dense_path, images):
-    """The development server runs each request alone: others are answered."""
+    """The development server answers the others, also those that it was merged with."""
     with DevelopmentServer({"dense": dense_path.parent}, port=0) as server:
         client = Client(server.url, "dense", timeout=60)
         with pytest.raises(ServingError, match=r"values from 0 to 2, outside the support") as error:

@@ -340,7 +340,8 @@ class Slow:
         pass
 
 
-def test_deadlines_and_the_bound_on_waiting_requests(tmp_path):
+def test_deadlines_and_the_bound_on_waiting_requests(tmp_path, monkeypatch):
+    monkeypatch.setattr(served_model, "_THREADS", 1)
     model = served_model.Model("slow", tmp_path, max_pending=2)
     model.session, model.version = Slow(), 1
     now = time.monotonic()

@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--grpc-port", type=int)
     parser.add_argument("--timeout", type=float, default=30.0)
     parser.add_argument("--max-bytes", type=int, default=64 << 20)
+    parser.add_argument("--no-batching", action="store_true")
     values = parser.parse_args(arguments)
     limits = Limits(values.timeout, values.max_bytes)
     return run(
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=values.port,
         grpc_port=values.grpc_port,
         limits=limits,
+        batching=not values.no_batching,
     )
 
 

@@ -5,6 +5,7 @@ their brackets give the shape, and the numbers are then read some thousands at a
 costs a few times its bytes, and the deadline is checked meanwhile.
 """
 
+import functools
 import math
 import re
 import time
@@ -89,8 +90,7 @@ def columns(content: _Request, signature: Signature, limit: int) -> dict[str, by
 
     `limit` bounds the bytes that the objects for named rows may take.
     """
-    fields = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in signature.inputs]
-    named = msgspec.defstruct("Inputs", fields, forbid_unknown_fields=True)
+    named = _named(tuple(signature.inputs))
     if content.inputs is not msgspec.UNSET:
         text = bytes(content.inputs)
         if text.startswith(b"{") and not _BYTES.match(text):
@@ -114,6 +114,13 @@ def columns(content: _Request, signature: Signature, limit: int) -> dict[str, by
         names = ", ".join(required)
         raise Failure("INVALID_ARGUMENT", f"Name the inputs, since there are several: {names}")
     return {required[0]: text}
+
+
+@functools.lru_cache(256)
+def _named(inputs: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Returns the type of an object of inputs, each of them still text."""
+    fields = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in inputs]
+    return msgspec.defstruct("Inputs", fields, forbid_unknown_fields=True)
 
 
 def _by_name(text: bytes, named, signature, limit: int) -> dict[str, bytes]:

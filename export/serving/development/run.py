@@ -14,7 +14,7 @@ from kvae.utils.terminal import say
 
 __all__ = ["NOTICE", "run"]
 
-NOTICE = "development server: one request at a time; use TensorFlow Serving in production"
+NOTICE = "development server, without TLS and metrics; use TensorFlow Serving in production"
 
 
 def run(
@@ -23,6 +23,7 @@ def run(
     port: int = 8501,
     grpc_port: int | None = None,
     limits: Limits | None = None,
+    batching: bool = True,
 ) -> int:
     """Serves until SIGINT or SIGTERM; returns the exit status.
 
@@ -33,6 +34,7 @@ def run(
         grpc_port: int or `None`. The port of the gRPC API, which needs `grpcio` and
             `tensorflow-serving-api`. Defaults to `None`: no gRPC.
         limits: `Limits`.
+        batching: bool. Whether requests that wait at the same time run as one. Defaults to `True`.
     """
     stop = threading.Event()
 
@@ -44,7 +46,9 @@ def run(
     previous = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(DevelopmentServer(models, host, port, limits))
+            server = stack.enter_context(
+                DevelopmentServer(models, host, port, limits, batching=batching)
+            )
             for model in server.models.values():
                 say(f"{model.name}: version {model.version}")
                 say(f"  {server.url}/v1/models/{model.name}:predict")

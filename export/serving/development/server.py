@@ -1,7 +1,7 @@
 """The development server: TensorFlow Serving's predict API over the C++ runtime.
 
-It never imports TensorFlow. It answers one request at a time and knows no batching, TLS or metrics:
-it is for trying clients where TensorFlow Serving is not installed.
+It never imports TensorFlow. It merges requests that wait at the same time, and knows no TLS or
+metrics: it is for trying clients where TensorFlow Serving is not installed.
 
 What clients may cost it is bounded: connections, waiting requests, the bytes of a request, of its
 answer and of all of them together, and the time from the first byte to the last (`Limits`).
@@ -60,6 +60,8 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
         port: int. The port of the REST API; 0 takes a free one. Defaults to `8501`.
         limits: `Limits`. Defaults to `None`: those of `Limits()`.
         poll: float. Seconds between looks for new versions. Defaults to `2.0`.
+        batching: bool. Whether requests of one signature that wait at the same time run as one. No
+            request waits for others. Defaults to `True`.
 
     Attributes:
         url: str. The address of its REST API.
@@ -86,10 +88,11 @@ class DevelopmentServer(socketserver.ThreadingTCPServer):
         port: int = 8501,
         limits: Limits | None = None,
         poll: float = 2.0,
+        batching: bool = True,
     ):
         self.limits = limits or Limits()
         self.models = {
-            name: Model(name, pathlib.Path(folder), self.limits.max_pending)
+            name: Model(name, pathlib.Path(folder), self.limits.max_pending, batching)
             for name, folder in models.items()
         }
         total = self.limits.max_total_bytes

@@ -82,6 +82,12 @@ def add_arguments(parser) -> None:
         default=64.0,
         help="Refuse larger requests. For the development server.",
     )
+    parser.add_argument(
+        "--no-batching",
+        action="store_true",
+        help="Run requests one by one, not those together that wait at the same time. For the "
+        "development server.",
+    )
 
 
 @command(
@@ -160,4 +166,5 @@ def _development(arguments, models, host: str, limits, grpc: bool) -> int:
     elif not arguments.no_grpc:
         say(f"REST only; for gRPC: {stubs.NEEDS}")
     grpc_port = arguments.grpc_port if grpc else None
-    return run(models, host, arguments.port, grpc_port, limits)
+    batching = not arguments.no_batching
+    return run(models, host, arguments.port, grpc_port, limits, batching)
