@@ -13,9 +13,9 @@ __all__ = ["efficiency", "least_batch", "measure", "ring", "sizes", "step_model"
 _IMAGES = {"dense": 24_576, "conv": 6144}  # Of a turn of four workers.
 _SIZES = (4, 1 << 20, 16 << 20)  # Bytes that are summed.
 _SUMS = 50  # Of a turn.
-# Sums of a few numbers at each step: whether all batches fit, the number of examples, and the two
-# by which Keras takes the means of the logs.
-_SMALL_SUMS = 4
+# Sums of a few numbers at each step: whether a worker has a batch, whether all batches fit, the
+# number of examples, and the two by which Keras takes the means of the logs.
+_SMALL_SUMS = 5
 
 
 def measure(images: pathlib.Path, cases, batches, rounds: int, say, until: float) -> list[dict]:

@@ -12,6 +12,7 @@ from kvae.models.compiled_functions import CompiledFunctions
 from kvae.models.fit.guard import Guard
 from kvae.models.fit.hooks import Terms
 from kvae.models.fit.trainer import Trainer
+from kvae.models.fit.worker_logs import WorkerLogs
 from kvae.models.inference import Inference
 from kvae.models.labels import (
     Conditioned,
@@ -178,6 +179,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
         self._functions = CompiledFunctions()
         self._terms = Terms()
         self.guard = Guard(self)
+        self._worker_logs = WorkerLogs()
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
         }

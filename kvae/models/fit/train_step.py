@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kvae import distributed, random
+from kvae.models.fit import fused_adam
 from kvae.models.fit.cache import Cache
 from kvae.models.fit.data import unpacked_batch
 from kvae.models.fit.hooks import Hooks, mean_of_the_step
@@ -51,7 +52,10 @@ class TrainStep(Hooks):
                 terms = self.terms_of_the_step(*batch, training=True, seed=seed)
                 scaled = self.optimizer.scale_loss(mean(terms["loss"]))
             variables = self.trainable_variables
-            gradients.apply(self.optimizer, tape.gradient(scaled, variables), variables)
+            # Blocks of steps and XLA fuse the update by themselves. A strategy has neither.
+            fused = self.optimizer if tf.distribute.has_strategy() else None
+            with fused_adam.adam(fused):
+                gradients.apply(self.optimizer, tape.gradient(scaled, variables), variables)
             self.objective.update(self.conditioned_on(label), x, target, terms, seed=seed)
         return terms, weight
 
@@ -94,8 +98,7 @@ class TrainStep(Hooks):
             tracker.update_state(terms[name], sample_weight=weight)
         logs = {**self.results(), **self.report(), **self.own_metrics(data, training)}
         if distributed.is_multi_worker(tf.distribute.get_strategy()):
-            # Keras averages the logs of several workers over their first axis.
-            logs = {name: tf.reshape(tf.cast(v, tf.float32), [1]) for name, v in logs.items()}
+            return self._worker_logs.joined(logs)
         return logs
 
     def report(self) -> dict:
@@ -138,7 +141,7 @@ class TrainStep(Hooks):
             self.prepare_optimizer()
             if self.train_function is None or force:
                 super().make_train_function(force=force)
-                self.train_function = self.guard.watched(self.train_function)
+                self.train_function = self._whole("train_step", self.train_function)
             return self.train_function
         # Keras has made its iterator over an epoch: evaluation has a number of its own.
         self.steps_per_execution = self.steps_chosen or 1
@@ -149,8 +152,15 @@ class TrainStep(Hooks):
         forks.check()
         if self.test_function is None or force:
             super().make_test_function(force=force)
-            self.test_function = self.guard.watched(self.test_function)
+            self.test_function = self._whole("test_step", self.test_function)
         return self.test_function
+
+    def _whole(self, step: str, function):
+        """Returns a function of Keras's that raises what was found, and whose logs are whole."""
+        function = self.guard.watched(function)
+        if not distributed.is_multi_worker(self.distribute_strategy) or self.overrides(step):
+            return function
+        return self._worker_logs.split(function)
 
     def make_predict_function(self, force=False):
         forks.check()
