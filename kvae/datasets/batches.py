@@ -257,7 +257,7 @@ def _order(n: int, seed: int, epoch, shuffle: bool):
     epoch_seed = random.fold_in(random.as_seed(seed), epoch)
     order = tf.range(n)
     if shuffle:
-        order = tf.random.experimental.stateless_shuffle(order, epoch_seed, alg="philox")
+        order = random.shuffled(order, epoch_seed)
     return order, epoch_seed
 
 

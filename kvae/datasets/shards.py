@@ -151,9 +151,7 @@ class Shards(Stream):
 
         files = tf.constant(self._paths[part[0] :: part[1]])
         if epoch_seed is not None:
-            files = tf.random.experimental.stateless_shuffle(
-                files, random.fold_in(epoch_seed, 2**30), alg="philox"
-            )
+            files = random.shuffled(files, random.fold_in(epoch_seed, 2**30))
         records = tf.data.Dataset.from_tensor_slices(files).interleave(
             lambda file: tf.data.TFRecordDataset(file, buffer_size=1 << 20),
             cycle_length=16,
@@ -166,10 +164,8 @@ class Shards(Stream):
             first = 2**30 + 1
             records = records.batch(self.window).enumerate()
             records = records.map(
-                lambda number, window: tf.random.experimental.stateless_shuffle(
-                    window,
-                    random.fold_in(epoch_seed, first + tf.cast(number, tf.int32)),
-                    alg="philox",
+                lambda number, window: random.shuffled(
+                    window, random.fold_in(epoch_seed, first + tf.cast(number, tf.int32))
                 )
             ).rebatch(size)
         missing = steps - math.ceil(sum(self.counts[part[0] :: part[1]]) / size)

@@ -56,6 +56,26 @@ def test_numbers_are_those_of_tensorflow(draw, tolerance, shape):
     np.testing.assert_allclose(values, stock, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_seeds_and_orders_are_those_of_tensorflow(graph):
+    stock = tf.random.experimental
+    seed, wide = random.as_seed(2**40 + 5), tf.constant([-(2**40) - 7, 2**33 + 1], tf.int64)
+    data, rows = tf.constant(7, tf.int64), tf.range(20)
+
+    def found():
+        folded = [random.fold_in(seed, number) for number in (3, -3, data)]
+        return [*folded, tf.stack(random.split(seed, 5)), random.shuffled(rows, wide)]
+
+    def expected():
+        folded = [stock.stateless_fold_in(seed, n, alg="philox") for n in (3, -3, data)]
+        orders = stock.stateless_shuffle(rows, wide, alg="philox")
+        return [*folded, stock.stateless_split(seed, 5, alg="philox"), orders]
+
+    for value, wanted in zip((tf.function(found) if graph else found)(), expected(), strict=True):
+        assert value.dtype == wanted.dtype
+        np.testing.assert_array_equal(value, wanted)
+
+
 @pytest.mark.parametrize("draw, tolerance", [(random.normal, 1e-6), (random.uniform, 0.0)])
 def test_same_numbers_with_and_without_xla(draw, tolerance):
     eager = draw((257, 3), seed=4).numpy()
@@ -91,10 +111,10 @@ def draws(model):
 """
 
 
-def test_same_bits_in_another_process(make_vae, run_python, tmp_path):
+def test_same_bits_in_another_process(make_vae, run_forked, tmp_path):
     model = make_vae()
     model.save(tmp_path / "model.keras")
-    run_python(
+    run_forked(
         # Keras's own loader, where nothing of kvae has been used yet.
         f"import sys\n{_DRAWS}\n"
         "model = keras.saving.load_model(sys.argv[1])\n"
