@@ -119,7 +119,7 @@ def test_a_class_without_a_package_is_custom_as_keras_says():
 
 
 def test_the_command_line_and_loading_know_the_parts_of_plugins(
-    run_python, tmp_path, monkeypatch, capsys
+    run_forked, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("KVAE_PLUGINS", "parts_of_mine")
     command = ["train", "dense_vae", "--dataset", "digits", "--epochs", "1", "--limit", "64"]
@@ -129,5 +129,5 @@ def test_the_command_line_and_loading_know_the_parts_of_plugins(
     # A process that has not heard of the parts loads the model.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([FOLDER, os.environ.get("PYTHONPATH", "")]))
     code = "import kvae, sys; print(type(kvae.load_model(sys.argv[1]).prior).__name__)"
-    found = run_python(code, tmp_path / "model.keras")
+    found = run_forked(code, tmp_path / "model.keras")
     assert found.stdout.split()[-1] == "LearnedNormal"

@@ -136,8 +136,8 @@ train(sys.argv[1], 4, [Die()])
 """
 
 
-def test_a_process_killed_while_it_saves(tmp_path, whole, run_python):
-    killed = run_python(_TRAINING + _KILLED, tmp_path, check=False)
+def test_a_process_killed_while_it_saves(tmp_path, whole, run_forked):
+    killed = run_forked(_TRAINING + _KILLED, tmp_path, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert json.loads((tmp_path / "state.json").read_text())["epoch"] == 2
     assert_same_training(train(tmp_path, EPOCHS), whole, first=2)

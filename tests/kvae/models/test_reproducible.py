@@ -186,12 +186,12 @@ for name in ("one", "two"):
 """
 
 
-def test_the_lines_of_the_documentation_give_the_same_bits_in_every_process(run_python, tmp_path):
+def test_the_lines_of_the_documentation_give_the_same_bits_in_every_process(run_forked, tmp_path):
     _, section = PAGE.split("## A training that can be stopped")
     block = re.search(r"```python\n(.*?)```", section, flags=re.DOTALL)[1]
     assert "reproducible=True" in block and "seed" not in block and "epochs=20," in block
     block = block.replace("epochs=20,", "epochs=3,")
-    run_python(_TWICE, tmp_path, block)
+    run_forked(_TWICE, tmp_path, block)
     one, two = ((tmp_path / name / "bits").read_text() for name in ("one", "two"))
     assert len(one) == 64 and one == two
 

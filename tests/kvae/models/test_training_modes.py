@@ -315,18 +315,18 @@ for name in history:
 """
 
 
-def test_two_replicas_train_like_one_device_with_noise_of_their_own(run_python):
-    run = run_python(_STRATEGY + _NOISE + "print('replicas agree')")
+def test_two_replicas_train_like_one_device_with_noise_of_their_own(run_forked):
+    run = run_forked(_STRATEGY + _NOISE + "print('replicas agree')")
     assert "replicas agree" in run.stdout
 
 
 @pytest.mark.slow  # Another process.
-def test_two_replicas_train_like_one_device_where_a_batch_is_uneven(run_python):
-    run = run_python(_STRATEGY + _UNEVEN + "print('replicas agree')")
+def test_two_replicas_train_like_one_device_where_a_batch_is_uneven(run_forked):
+    run = run_forked(_STRATEGY + _UNEVEN + "print('replicas agree')")
     assert "replicas agree" in run.stdout
 
 
 @pytest.mark.slow  # Another process.
-def test_two_replicas_train_one_discriminator(run_python):
-    run = run_python(_STRATEGY + _DISCRIMINATOR + "print('replicas agree')")
+def test_two_replicas_train_one_discriminator(run_forked):
+    run = run_forked(_STRATEGY + _DISCRIMINATOR + "print('replicas agree')")
     assert "replicas agree" in run.stdout
