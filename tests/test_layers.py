@@ -1,6 +1,7 @@
 """The layers hold: no circles, nothing low imports something high, nobody uses private names."""
 
 import ast
+import functools
 import pathlib
 import subprocess
 import sys
@@ -10,7 +11,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGES = ("kvae", "zoo", "export")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@functools.cache  # A second of each process that collects the tests.
+def trees() -> dict:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def name(path: pathlib.Path) -> str:
@@ -48,7 +53,7 @@ def test_contracts():
 def test_imports_are_absolute():
     relative = [
         f"{name(path)}:{node.lineno}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.level
     ]
@@ -59,7 +64,7 @@ def test_nothing_inside_kvae_imports_its_root():
     """`import kvae` is for users: it would hide from which layer a name comes."""
     found = [
         f"{name(path)}:{node.lineno}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         if name(path).startswith("kvae/")
         for node, module, imported, _ in imports(tree)
         if (imported is None and module.split(".")[0] == "kvae")
@@ -93,7 +98,7 @@ def private_uses(tree: ast.AST):
 def test_no_module_uses_private_names_of_another():
     found = [
         f"{name(path)}:{line} {used}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for line, used in private_uses(tree)
     ]
     assert found == []
@@ -135,7 +140,7 @@ def test_no_object_is_asked_for_what_is_private_to_its_class():
     """But Keras's own objects, in the one module whose task that is."""
     found = [
         f"{name(path)}:{line} {used}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         if name(path) != "kvae/utils/keras_internals.py"
         for line, used in private_attributes(tree)
     ]
