@@ -94,14 +94,12 @@ picture(x, np.where(mask, x, 0.5), filled.value, *draws.value)
 
 # %%
 size = filled.effective_sample_size
-print(
-    f"effective sample size: {np.median(size):.0f} of {samples} at the median, {size.min():.0f} least"
-)
+median, least = np.median(size), size.min()
+print(f"effective sample size: {median:.0f} of {samples} at the median, {least:.0f} least")
 error = np.mean((filled.value - x)[~mask] ** 2)
 mean = np.nanmean(incomplete.examples, axis=0)
-print(
-    f"squared error of hidden pixels {error:.4f}, of the mean image {np.mean((mean - x)[~mask] ** 2):.4f}"
-)
+of_mean = np.mean((mean - x)[~mask] ** 2)
+print(f"squared error of hidden pixels {error:.4f}, of the mean image {of_mean:.4f}")
 
 # %% [markdown]
 # Squared errors judge means only. How probable the model finds what was hidden is
