@@ -47,12 +47,12 @@ class Bernoulli(Likelihood):
         logits = params["logits"]
         event = x.shape[1:]
         size = math.prod(event)
-        # One logarithm is taken for so many values together: their product is at most 2**32.
-        group = max(number for number in range(1, 33) if size % number == 0)
+        # One logarithm is taken for so many values together: their product is at most 2**16.
+        slices = max(number for number in range(1, 17) if size % number == 0)
         lead = tf.shape(logits)[: logits.shape.rank - len(event)]
-        logits = tf.reshape(logits, tf.concat([lead, [size // group, group]], axis=0))
-        x = tf.reshape(ops.cast(x, logits.dtype), (-1, size // group, group))
-        return _log_prob_in_groups(logits, x)
+        logits = tf.reshape(logits, tf.concat([lead, [slices, size // slices]], axis=0))
+        x = tf.reshape(ops.cast(x, logits.dtype), (-1, slices, size // slices))
+        return _log_prob_in_slices(logits, x, slices)
 
     def mean(self, params):
         return ops.sigmoid(params["logits"])
@@ -70,14 +70,18 @@ class Bernoulli(Likelihood):
 
 
 @tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
-def _log_prob_in_groups(logits, x):
-    """Log-probabilities of `[..., groups, values]`, summed over both axes.
+def _log_prob_in_slices(logits, x, slices: int):
+    """Log-probabilities of `[..., slices, values]`, summed over both axes.
 
-    x·l − softplus(l) is x·l − max(l, 0) − log(1 + exp(−|l|)), and the logarithms of a group are
-    that of a product. XLA makes it one pass over the logits.
+    x·l − softplus(l) is x·l − max(l, 0) − log(1 + exp(−|l|)), and the logarithms of one value of
+    each slice are that of a product. XLA makes it one pass over the logits. It has a vector of
+    values at once where the product is written out, and one value where it is a reduction.
     """
-    linear = tf.reduce_sum(x * logits - tf.maximum(logits, 0.0), axis=-1)
-    product = tf.reduce_prod(1.0 + tf.exp(-tf.abs(logits)), axis=-1)
+    linear, product = 0.0, 1.0
+    for part in range(slices):
+        values = logits[..., part, :]
+        linear += x[:, part] * values - tf.maximum(values, 0.0)
+        product *= 1.0 + tf.exp(-tf.abs(values))
     return tf.reduce_sum(linear - tf.math.log(product), axis=-1)
 
 

@@ -7,7 +7,14 @@ from kvae import random
 from kvae.evaluation.imputation import Imputation, impute
 from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb
-from kvae.models.inputs import concatenated, in_batches, latent_tensors, require_built
+from kvae.models.inputs import (
+    LEAST_ROWS,
+    concatenated,
+    in_batches,
+    latent_tensors,
+    require_built,
+    rows_at_once,
+)
 from kvae.models.labels import checked_label, with_mask
 from kvae.utils import arguments, names
 
@@ -16,10 +23,16 @@ __all__ = ["Inference"]
 _OUTPUTS = ("mean", "mode", "sample")
 
 
+def _is_auto(batch_size) -> bool:
+    return isinstance(batch_size, str) and batch_size == "auto"
+
+
 class Inference:
     """The methods of `kvae.VAE` that encode, decode, sample and estimate densities."""
 
-    def encode(self, x, label=None, batch_size: int = 1024, mask=None) -> dict[str, tf.Tensor]:
+    def encode(
+        self, x, label=None, batch_size: int | str = "auto", mask=None
+    ) -> dict[str, tf.Tensor]:
         """Returns the posterior's parameters for `x`, deterministically.
 
         Args:
@@ -27,8 +40,9 @@ class Inference:
                 and a `Stream`, `tf.data.Dataset` or generator, which is read batch by batch.
             label: int array or tensor `[n]`, for a conditional model alone. Defaults to `None`:
                 the labels of the data.
-            batch_size: int. The number of examples that are encoded at once, which bounds the
-                memory. Defaults to `1024`.
+            batch_size: int or str. The number of examples that are encoded at once, which bounds
+                the memory. Defaults to `"auto"`: as many as a layer has 32 MB of outputs for, and
+                at least 1024.
             mask: bool array of the shape of x, of a model with `missing`: True where a value was
                 observed; NaN in x says the same. Defaults to `None`.
 
@@ -41,25 +55,28 @@ class Inference:
         return self.encode_data(with_mask(x, mask), label, batch_size)[0]
 
     def encode_data(
-        self, x, label=None, batch_size: int = 1024
+        self, x, label=None, batch_size: int | str = "auto"
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
         """Returns what `encode` does, and the labels int32 `[n]` of the examples or `None`.
 
         The arguments are those of `encode`.
         """
         params, labels = [], []
-        for events, own in self.event_batches(x, label, batch_size):
+        for events, own in self.event_batches(
+            x, label, LEAST_ROWS if _is_auto(batch_size) else batch_size
+        ):
             params.append(self._encoded(events, own, batch_size))
             labels.append(own)
         return concatenated(params), concatenated(labels) if self.conditional else None
 
-    def decode(self, z, label=None, batch_size: int = 1024) -> tf.Tensor:
+    def decode(self, z, label=None, batch_size: int | str = "auto") -> tf.Tensor:
         """Returns the mean E[x|z] of the likelihood for given latents.
 
         Args:
             z: array or tensor `[n, latent_dim]`.
             label: int array or tensor `[n]`, for a conditional model alone.
-            batch_size: int. The number of latents that are decoded at once. Defaults to `1024`.
+            batch_size: int or str. The number of latents that are decoded at once. Defaults to
+                `"auto"`, as in `encode`.
 
         Returns:
             Tensor `[n, *event]`, on the scale of the data.
@@ -69,14 +86,17 @@ class Inference:
         """
         return self._decoded(*latent_tensors(self, z, label), batch_size, "mean")
 
-    def reconstruct(self, x, label=None, seed=None, batch_size: int = 1024, mask=None) -> tf.Tensor:
+    def reconstruct(
+        self, x, label=None, seed=None, batch_size: int | str = "auto", mask=None
+    ) -> tf.Tensor:
         """Encodes examples, and decodes their codes to reconstructions E[x|z].
 
         Args:
             x, label: as in `encode`.
             seed: int, `SeedGenerator` or int32 tensor `[2]`. With a seed z is drawn from q(z|x).
                 Defaults to `None`: z is the posterior's mean.
-            batch_size: int. The number of examples at once. Defaults to `1024`.
+            batch_size: int or str. The number of examples at once. Defaults to `"auto"`, as in
+                `encode`.
             mask: as in `encode`.
 
         Returns:
@@ -85,11 +105,17 @@ class Inference:
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        params, label = self.encode_data(with_mask(x, mask), label, batch_size)
+        x = with_mask(x, mask)
         if seed is None:
-            z = self.run_compiled("code", self._code, (params, label))
-        else:
-            z = self.run_compiled("draw a code", self._code, (params, label), random.as_seed(seed))
+            found = [
+                self._in_batches("reconstruct", self._reconstruction, part, batch_size)
+                for part in self.event_batches(
+                    x, label, LEAST_ROWS if _is_auto(batch_size) else batch_size
+                )
+            ]
+            return concatenated(found)
+        params, label = self.encode_data(x, label, batch_size)
+        z = self.run_compiled("draw a code", self._code, (params, label), random.as_seed(seed))
         return self._decoded(z, label, batch_size, "mean")
 
     def sample(
@@ -98,7 +124,7 @@ class Inference:
         seed=None,
         output: str = "mean",
         temperature: float = 1.0,
-        batch_size: int = 1024,
+        batch_size: int | str = "auto",
         label=None,
     ) -> tf.Tensor:
         """Generates examples: draws z from the prior, and decodes it.
@@ -110,7 +136,8 @@ class Inference:
             output: str. `"mean"` returns E[x|z], `"mode"` its most probable x, `"sample"` a draw
                 from p(x|z). Defaults to `"mean"`.
             temperature: float. Scales the prior's noise; at least 0. Defaults to `1.0`.
-            batch_size: int. The number of examples at once. Defaults to `1024`.
+            batch_size: int or str. The number of examples at once. Defaults to `"auto"`, as in
+                `encode`.
             label: int or int array `[n]`, for a conditional model alone: one class for all
                 examples, or the class of each.
 
@@ -137,21 +164,19 @@ class Inference:
         if isinstance(label, int) or getattr(label, "shape", None) == ():
             label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
         label = checked_label(self, label, None if tf.is_tensor(n) else n)
-        z_seed, x_seed = random.split(self.seed_generator if seed is None else seed)
-        z = self.run_compiled(
-            "draw from the prior",
-            lambda label, *settings: self.prior.conditioned_on(label).sample(*settings),
-            (label,),
-            n,
-            z_seed,
-            temperature,
-        )
+        seed = random.as_seed(self.seed_generator if seed is None else seed)
+        z = self.run_compiled("draw from the prior", self._drawn, (label,), n, seed, temperature)
         if output != "sample":
             return self._decoded(z, label, batch_size, output)
         params = self._in_batches(
             "decode to parameters", self.decode_params, (z, label), batch_size
         )
-        return self.run_compiled("draw an event", self.likelihood.sample, (params,), x_seed)
+        return self.run_compiled(
+            "draw an event",
+            lambda params, seed: self.likelihood.sample(params, random.split(seed)[1]),
+            (params,),
+            seed,
+        )
 
     def log_prob(
         self,
@@ -265,10 +290,10 @@ class Inference:
         super().quantize(*arguments, **options)
         self._functions.clear()  # They were made with the layers as they were.
 
-    def _encoded(self, x, label, batch_size: int) -> dict:
+    def _encoded(self, x, label, batch_size: int | str) -> dict:
         return self._in_batches("encode", self.encode_params, (x, label), batch_size)
 
-    def _decoded(self, z, label, batch_size: int, output: str):
+    def _decoded(self, z, label, batch_size: int | str, output: str):
         """Returns the mean, the mode or another function of p(x|z), `[n, *event]`."""
         read = getattr(self.likelihood, output)
         return self._in_batches(
@@ -278,11 +303,22 @@ class Inference:
             batch_size,
         )
 
-    def _code(self, params, label, seed=None):
-        posterior = self.conditioned_on(label).posterior
-        return posterior.mean(params) if seed is None else posterior.sample(params, seed=seed)
+    def _code(self, params, label, seed):
+        return self.conditioned_on(label).posterior.sample(params, seed=seed)
 
-    def _in_batches(self, name: str, function, rows: tuple, batch_size: int):
+    def _reconstruction(self, x, label):
+        z = self.conditioned_on(label).posterior.mean(self.encode_params(x, label))
+        return self.likelihood.mean(self.decode_params(z, label))
+
+    def _drawn(self, label, n, seed, temperature):
+        """Returns `n` draws from the prior, by the first of the two seeds of `sample`."""
+        prior = self.prior.conditioned_on(label)
+        return prior.sample(n, random.split(seed)[0], temperature)
+
+    def _in_batches(self, name: str, function, rows: tuple, batch_size: int | str):
+        if _is_auto(batch_size):
+            few = tf.is_symbolic_tensor(rows[0]) or len(rows[0]) <= LEAST_ROWS
+            batch_size = LEAST_ROWS if few else rows_at_once(self)
         return in_batches(lambda *part: self.run_compiled(name, function, part), rows, batch_size)
 
     def run_compiled(self, name, function, rows: tuple, *others):

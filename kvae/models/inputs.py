@@ -2,15 +2,17 @@
 
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from kvae.datasets import kinds, weighting
 from kvae.datasets.dataset import Dataset
 from kvae.models.labels import checked_label, split_label
-from kvae.utils import arguments, forks
+from kvae.utils import arguments, forks, keras_internals
 
 __all__ = [
+    "LEAST_ROWS",
     "NO_LABELS",
     "build_for",
     "check_values",
@@ -22,7 +24,10 @@ __all__ = [
     "is_concrete",
     "latent_tensors",
     "require_built",
+    "rows_at_once",
 ]
+
+LEAST_ROWS, _VALUES = 1024, 2**23
 
 NO_LABELS = (
     "Labels are not a target: leave them out, e.g. fit(x) or dataset.map(lambda x, label: x)."
@@ -159,6 +164,24 @@ def _shape_hint(shape: tuple, event: tuple) -> str:
     if len(shape) == 2 and len(event) > 1 and shape[1] == math.prod(event):
         return f" Give the rows their shape: x.reshape((-1, {', '.join(map(str, event))}))."
     return ""
+
+
+def rows_at_once(vae) -> int:
+    """Returns how many rows the methods of a model compute with at once, by default.
+
+    Calls and copies cost less with more rows. So many are taken that the largest output of a layer
+    has 32 MB, and at least `LEAST_ROWS`.
+    """
+    shapes = [vae.event_shape]
+    for network in (vae.encoder, vae.decoder):
+        for layer in keras_internals.flat_layers(network, include_self=False):
+            if isinstance(layer, keras.Model):
+                continue  # Its layers follow.
+            outputs = keras.tree.flatten(getattr(layer, "output", None))
+            shapes += [(None,) if values is None else values.shape[1:] for values in outputs]
+    if any(None in shape for shape in shapes):  # Those of a model that is written as a class.
+        return LEAST_ROWS
+    return max(LEAST_ROWS, _VALUES // max(map(math.prod, shapes)))
 
 
 def in_batches(function, tensors: tuple, batch_size: int):

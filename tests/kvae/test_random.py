@@ -162,6 +162,11 @@ def test_fold_in_and_split_make_independent_streams():
     family += random.split(3, 50)
     assert len({tuple(seed.numpy()) for seed in family}) == 100
     np.testing.assert_array_equal(random.fold_in(3, tf.constant(7)), family[7])
+    stock = tf.random.experimental.stateless_fold_in(random.as_seed(3), 7, alg="philox")
+    np.testing.assert_array_equal(stock, family[7])
+    in_a_graph = tf.function(lambda: (random.fold_in(3, 7), random.split(3, 4)))()
+    np.testing.assert_array_equal(in_a_graph[0], family[7])
+    np.testing.assert_array_equal(in_a_graph[1], random.split(3, 4))
     draws = np.stack([random.normal((2000,), seed) for seed in family])
     correlations = np.corrcoef(draws)[np.triu_indices(100, 1)]
     assert np.abs(correlations).max() < 6 / np.sqrt(2000)

@@ -212,52 +212,70 @@ def _chains(model, start: str):
             tf.reshape(z, (num_chains, batch, model.latent_dim)), (None, None, model.latent_dim)
         )
 
-        def densities(z):
-            """Returns log f₀ and log f₁ of z `[num_chains, batch, latent_dim]`."""
-            log_prior = prior.log_prob(z)
-            log_start = posterior.log_prob(params, z) if start == "posterior" else log_prior
-            return log_start, log_prior + model.likelihood.log_prob(given.decode_params(z), x)
-
-        def with_gradient(z, beta):
-            with tf.GradientTape() as tape:
+        def evaluated(z):
+            """Returns log f₀ and log f₁ of z `[num_chains, batch, latent_dim]`, and gradients."""
+            with tf.GradientTape(persistent=True) as tape:
                 tape.watch(z)
-                log_start, log_end = densities(z)
-                log_density = (1.0 - beta) * log_start + beta * log_end
-            return log_density, tape.gradient(log_density, z), log_end - log_start
+                log_prior = prior.log_prob(z)
+                log_px = model.likelihood.log_prob(given.decode_params(z), x)
+                log_q = posterior.log_prob(params, z) if start == "posterior" else None
 
-        def move(z, beta, size, seed):
-            """Makes a move that leaves f_β invariant; returns the accepted share too, `[batch]`."""
+            def gradient(value):
+                return tape.gradient(value, z, unconnected_gradients="zero")
+
+            prior_gradient = gradient(log_prior)
+            end = prior_gradient + gradient(log_px)
+            if log_q is None:
+                return log_prior, log_prior + log_px, prior_gradient, end
+            return log_q, log_prior + log_px, gradient(log_q), end
+
+        def at(beta, first, second):
+            return (1.0 - beta) * first + beta * second
+
+        def move(z, log_start, log_end, start_gradient, end_gradient, beta, size, seed):
+            """Makes a move that leaves f_β invariant; returns the accepted share too, `[batch]`.
+
+            What is known of z is taken and returned, so that nothing is computed twice. Densities
+            are computed at the end of a trajectory alone, and only gradients on the way.
+            """
             momentum_seed, accept_seed = random.split(seed)
-            momentum = random.normal(tf.shape(z), momentum_seed)
+            drawn = random.normal(tf.shape(z), momentum_seed)
             size = size[:, None]
-            log_density, gradient, ratio = with_gradient(z, beta)
-            energy = log_density - 0.5 * tf.reduce_sum(tf.square(momentum), axis=-1)
 
-            def leapfrog(_, z, momentum, gradient, log_density, ratio):
-                momentum = momentum + 0.5 * size * gradient
+            def leapfrog(i, z, momentum):
                 z = z + size * momentum
-                log_density, gradient, ratio = with_gradient(z, beta)
-                return z, momentum + 0.5 * size * gradient, gradient, log_density, ratio
+                _, _, *gradients = evaluated(z)
+                return i + 1, z, momentum + size * at(beta, *gradients)
 
-            state = z, momentum, gradient, log_density, ratio
-            _, *state = tf.while_loop(
-                lambda i, *_: i < num_leapfrog,
-                lambda i, *state: (i + 1, *leapfrog(i, *state)),
-                (tf.constant(0), *state),
+            momentum = drawn + 0.5 * size * at(beta, start_gradient, end_gradient)
+            _, new, momentum = tf.while_loop(
+                lambda i, *_: i < num_leapfrog, leapfrog, (tf.constant(1), z, momentum)
             )
-            new, new_momentum, _, new_density, new_ratio = state
-            new_energy = new_density - 0.5 * tf.reduce_sum(tf.square(new_momentum), axis=-1)
+            new = new + size * momentum
+            found = new, *evaluated(new)
+            momentum = momentum + 0.5 * size * at(beta, *found[3:])
+
+            def energy(log_start, log_end, momentum):
+                kinetic = 0.5 * tf.reduce_sum(tf.square(momentum), axis=-1)
+                return at(beta, log_start, log_end) - kinetic
+
+            change = energy(*found[1:3], momentum) - energy(log_start, log_end, drawn)
             # NaN, where a trajectory has flown away, is not accepted.
-            accept = tf.math.log(random.uniform(tf.shape(energy), accept_seed)) < (
-                new_energy - energy
-            )
+            accept = tf.math.log(random.uniform(tf.shape(change), accept_seed)) < change
             share = tf.reduce_mean(tf.cast(accept, tf.float32), axis=0)
-            return tf.where(accept[..., None], new, z), tf.where(accept, new_ratio, ratio), share
+            known = z, log_start, log_end, start_gradient, end_gradient
+            return share, *(
+                tf.where(accept if old.shape.rank == 2 else accept[..., None], value, old)
+                for value, old in zip(found, known, strict=True)
+            )
 
         num_steps = tf.shape(betas)[0] - 1
-        log_start, log_end = densities(z)
-        ratio = log_end - log_start
-        log_weight = tf.cast(betas[1] - betas[0], tf.float64) * tf.cast(ratio, tf.float64)
+        known = z, *evaluated(z)
+
+        def log_ratio(known):
+            return tf.cast(known[2] - known[1], tf.float64)
+
+        log_weight = tf.cast(betas[1] - betas[0], tf.float64) * log_ratio(known)
         sizes = tf.TensorArray(tf.float32, num_steps, element_shape=[None])
         sizes = sizes.write(0, step_sizes[0])
         course = tf.TensorArray(tf.float64, num_steps, element_shape=[2, None])
@@ -266,35 +284,35 @@ def _chains(model, start: str):
             """Returns log ∫ f_β and the mean of `ratio` under f_β, `[2, batch]`."""
             log_mean = tf.reduce_logsumexp(log_weight, axis=0)
             share = tf.nn.softmax(log_weight, axis=0)
-            mean = tf.reduce_sum(share * tf.cast(ratio, tf.float64), axis=0)
+            mean = tf.reduce_sum(share * ratio, axis=0)
             return tf.stack([log_mean - tf.math.log(tf.cast(num_chains, tf.float64)), mean])
 
-        def temper(t, z, ratio, log_weight, size, sizes, course):
+        def temper(t, known, log_weight, size, sizes, course):
             size = tf.where(adapt, size, step_sizes[t])
-            z, ratio, share = move(z, betas[t], size, random.fold_in(seed, t))
+            share, *known = move(*known, betas[t], size, random.fold_in(seed, t))
+            ratio = log_ratio(known)
             course = course.write(t - 1, state_of(log_weight, ratio))
             step = tf.cast(betas[t + 1] - betas[t], tf.float64)
-            log_weight = log_weight + step * tf.cast(ratio, tf.float64)
+            log_weight = log_weight + step * ratio
             sizes = sizes.write(t, size)
             size = size * tf.exp(0.5 * (share - _ACCEPTANCE))
             size = tf.clip_by_value(size, _SMALLEST_STEP, _LARGEST_STEP)
-            return t + 1, z, ratio, log_weight, size, sizes, course
+            return t + 1, tuple(known), log_weight, size, sizes, course
 
-        _, _, ratio, log_weight, _, sizes, course = tf.while_loop(
+        _, known, log_weight, _, sizes, course = tf.while_loop(
             lambda t, *_: t < num_steps,
             temper,
-            (tf.constant(1), z, ratio, log_weight, step_sizes[0], sizes, course),
+            (tf.constant(1), known, log_weight, step_sizes[0], sizes, course),
             shape_invariants=(
                 tf.TensorShape([]),
-                z.shape,
-                ratio.shape,
+                tuple(value.shape for value in known),
                 log_weight.shape,
                 tf.TensorShape([None]),
                 tf.TensorShape(None),
                 tf.TensorShape(None),
             ),
         )
-        course = course.write(num_steps - 1, state_of(log_weight, ratio))
+        course = course.write(num_steps - 1, state_of(log_weight, log_ratio(known)))
         return log_weight, sizes.stack(), course.stack()
 
     return run

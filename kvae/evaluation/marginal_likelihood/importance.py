@@ -16,6 +16,7 @@ from kvae.evaluation.marginal_likelihood.cache import (
     weights_fingerprint,
 )
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb, log_mean, num_kept, warn_of_few
+from kvae.priors.prior import Prior
 from kvae.utils import arguments, masks
 from kvae.utils.eager import evaluated_eagerly
 
@@ -24,6 +25,9 @@ __all__ = ["importance_log_prob", "log_weight_terms", "rows_at_once", "weighted_
 # Latents decoded at once: enough to keep the matrix products efficient, few enough for the
 # activations to stay in the processor's cache, and those of large images in the memory.
 _ROWS, _VALUES = 4000, 4000 * 64 * 64
+
+# Weights that are kept before they are summed: enough to do it rarely, few enough for any memory.
+_WEIGHTS = 2**20
 
 # From this number of log-probabilities of single values on, compiling their sum pays.
 _MANY = 2 * 10**8
@@ -97,8 +101,12 @@ def importance_log_prob(
     base = random.as_seed(seed)
     chunk = max(1, min(num_samples, max_rows // batch_size))
     settings = f"{num_samples} samples by {chunk}, batches of {batch_size}, seed {base.numpy()}"
+    # So many chunks are weighed in one call; their weights are kept until its end.
+    most = max(1, _WEIGHTS // (chunk * batch_size))
     kept = num_kept(num_samples)
-    constants = model.run_compiled("prepare the prior", lambda: model.prior.precompute(), ())
+    constants = {}
+    if type(model.prior).precompute is not Prior.precompute:
+        constants = model.run_compiled("prepare the prior", lambda: model.prior.precompute(), ())
     finished = _cache(cache, model, x, label, batch_size, settings)
     try:
         first = 0
@@ -106,19 +114,21 @@ def importance_log_prob(
             rows, first = len(batch), first + len(batch)
             if first <= finished.done:
                 continue
-            params = model.run_compiled("encode", model.encode_params, (batch, own))
             batch_seed = random.fold_in(base, first - rows)
-            none = tf.fill([rows], -math.inf)
-            state = none, tf.zeros([rows]), tf.zeros([rows]), tf.tile(none[:, None], [1, kept])
-            for done in range(0, num_samples, chunk):
+            state, done = None, 0
+            while done < num_samples:
                 num = min(chunk, num_samples - done)
+                count = min(most, (num_samples - done) // num)
                 state = model.run_compiled(
-                    ("add importance weights", num, many),
-                    _adder(model, num, many),
-                    (batch, own, params, state),
+                    ("add importance weights", num, kept, many),
+                    _adder(model, num, kept, many),
+                    (batch, own, state),
                     constants,
-                    random.fold_in(batch_seed, done),
+                    batch_seed,
+                    done,
+                    count,
                 )
+                done += num * count
             finished.add(**log_mean(*state, num_samples))
             if progress is not None:
                 progress(first)
@@ -134,26 +144,39 @@ def rows_at_once(event_shape) -> int:
     return max(1, min(_ROWS, _VALUES // math.prod(event_shape)))
 
 
-def _adder(model, num: int, many: bool):
-    """Returns the function that adds the weights of `num` samples to what `log_mean` takes."""
+def _adder(model, num: int, kept: int, many: bool):
+    """Returns the function that adds the weights of chunks of `num` samples to a state.
 
-    def add(x, label, params, state, constants, seed):
-        largest, total, squares, kept = state
+    A state is what `log_mean` takes; before the first chunk it is `None`.
+    """
+
+    def add(x, label, state, constants, seed, done, count):
         given, prior = model.conditioned_on(label), model.prior.precomputed(constants)
-        log_px, log_ratio = log_weight_terms(
-            given, prior.conditioned_on(label), x, params, num, seed, many
+        params, prior = given.encode_params(x), prior.conditioned_on(label)
+
+        def weigh(index, weights):
+            own = random.fold_in(seed, done + index * num)
+            log_px, log_ratio = log_weight_terms(given, prior, x, params, num, own, many)
+            return index + 1, weights.write(index, log_px + log_ratio)
+
+        weights = tf.TensorArray(tf.float32, count, element_shape=[num, None])
+        _, weights = tf.while_loop(
+            lambda index, _: index < count, weigh, (0, weights), parallel_iterations=1
         )
-        log_weight = log_px + log_ratio
-        new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
-        weight = tf.exp(log_weight - new)
-        shrink = tf.exp(largest - new)
-        candidates = tf.concat([kept, tf.transpose(log_weight)], axis=1)
-        return (
-            new,
-            total * shrink + tf.reduce_sum(weight, axis=0),
-            squares * shrink**2 + tf.reduce_sum(weight**2, axis=0),
-            tf.math.top_k(candidates, kept.shape[1]).values,
-        )
+        log_weight = weights.concat()
+        largest = tf.reduce_max(log_weight, axis=0)
+        candidates = tf.transpose(log_weight)
+        if state is None:  # `-inf` stands where there are fewer weights than are kept.
+            candidates = tf.pad(candidates, [[0, 0], [0, kept]], constant_values=-math.inf)
+        else:
+            largest = tf.maximum(largest, state[0])
+            candidates = tf.concat([state[3], candidates], axis=1)
+        weight = tf.exp(log_weight - largest)
+        total, squares = tf.reduce_sum(weight, axis=0), tf.reduce_sum(weight**2, axis=0)
+        if state is not None:
+            shrink = tf.exp(state[0] - largest)
+            total, squares = total + state[1] * shrink, squares + state[2] * shrink**2
+        return largest, total, squares, tf.math.top_k(candidates, kept).values
 
     return add
 

@@ -115,6 +115,16 @@ def test_is_the_log_mean_of_the_weights(vae, x, num_samples, rows, batch_size):
     )
 
 
+def test_weights_are_summed_in_parts(vae, x, monkeypatch):
+    """A state is carried on from call to call; as many chunks as are kept are weighed in one."""
+    options = {"num_samples": 90, "batch_size": 4, "seed": 2, "max_rows": 40}
+    once = vae.log_prob(x, **options)
+    monkeypatch.setattr("kvae.evaluation.marginal_likelihood.importance._WEIGHTS", 2 * 40)
+    parts = vae.log_prob(x, **options)
+    for name in ("value", "monte_carlo_error", "effective_sample_size", "bias", "pareto_k"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(once, name), rtol=1e-4, atol=1e-5)
+
+
 def test_chunks_and_batches_change_the_noise_only(vae, x, exact):
     for rows, batch_size in ((50, 4), (4000, 12)):
         estimate = vae.log_prob(x, num_samples=500, batch_size=batch_size, seed=3, max_rows=rows)
@@ -261,7 +271,7 @@ def test_evaluate_of_an_autoencoder(make_vae, digits):
 
 
 @pytest.mark.parametrize("event", [(28, 28, 1), (7,)], ids=str)
-def test_many_are_summed_in_groups(event):
+def test_many_are_summed_in_slices(event):
     generator = np.random.default_rng(0)
     logits = 40 * generator.normal(size=(3, 2, *event)).astype("float32")
     x = (generator.random((2, *event)) < 0.3).astype("float32")

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
+from kvae.models.inputs import rows_at_once
 
 SHAPES = [(8, 8, 1), (27, 31, 3), (30, 2), (7,), (3, 4, 5, 1)]
 
@@ -152,6 +153,49 @@ def test_the_call_is_the_mean_of_the_decoder_at_the_posterior_s_mean(make_vae, d
     np.testing.assert_array_equal(vae.decode_params(z_mean)["logits"], vae.decoder(z_mean))
 
 
+def test_predict_of_arrays_is_keras_s(make_vae, digits):
+    """It has no `tf.data` pipeline, but the batches, the callbacks and the stop of Keras's loop."""
+
+    class Doubled(kvae.VAE):
+        def predict_step(self, data):
+            return {"image": 2 * super().predict_step(data)}
+
+    vae = make_vae()
+    vae = Doubled(vae.encoder, vae.decoder, latent_dim=2)
+    vae.compile(steps_per_execution=2)
+    seen = []
+
+    class Hooks(keras.callbacks.Callback):
+        last = 99
+
+        def on_predict_begin(self, logs=None):
+            seen.append(("begin", self.params["steps"]))
+
+        def on_predict_batch_begin(self, batch, logs=None):
+            seen.append(("batch", batch))
+
+        def on_predict_batch_end(self, batch, logs):
+            seen.append((batch, logs["image"].shape[0]))
+            self.model.stop_predicting = batch >= self.last
+
+        def on_predict_end(self, logs=None):
+            seen.append("end")
+
+    hooks, x = Hooks(), digits[:14]
+    of_array = vae.predict(x, batch_size=4, verbose=0, callbacks=[hooks])["image"]
+    told = seen.copy()
+    assert told == [("begin", 4), ("batch", 0), (1, 8), ("batch", 2), (3, 6), "end"]
+    seen.clear()
+    stock = vae.predict(
+        tf.data.Dataset.from_tensor_slices(x).batch(4), verbose=0, callbacks=[hooks]
+    )["image"]
+    assert seen == told and isinstance(of_array, np.ndarray)
+    np.testing.assert_array_equal(of_array, stock)
+    np.testing.assert_allclose(of_array, 2 * vae(x), rtol=1e-5)
+    hooks.last = 1
+    assert len(vae.predict(x, batch_size=4, verbose=0, callbacks=[hooks])["image"]) == 8
+
+
 def test_reconstruct_with_a_seed_decodes_a_draw(make_vae, digits):
     vae = make_vae()
     z = vae.posterior.sample(vae.encode(digits), seed=6)
@@ -181,6 +225,25 @@ def test_batches_do_not_change_the_results(make_vae, digits):
             vae.sample(25, seed=1, output=output),
             rtol=1e-5,
         )
+
+
+def test_rows_at_once_are_bounded_by_the_largest_output(make_vae, make_encoder):
+    wide = make_encoder(extra=[layers.Dense(4096), layers.Dense(8)])
+    assert rows_at_once(make_vae(encoder=wide)) == 2**23 // 4096
+    assert rows_at_once(make_vae(encoder=make_encoder(extra=[layers.Dense(2**14)]))) == 1024
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.features = layers.Dense(3)
+
+        def call(self, x):
+            return self.features(layers.Flatten()(x))
+
+    own = make_vae(encoder=Own())
+    own.build((None, 8, 8, 1))
+    assert rows_at_once(own) >= 1024
+    assert own.encode(np.zeros((2000, 8, 8, 1)))["z_mean"].shape == (2000, 2)
 
 
 def test_works_inside_a_graph(make_vae, digits):
