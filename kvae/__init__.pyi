@@ -1,5 +1,6 @@
 from . import callbacks as callbacks
 from . import datasets as datasets
+from . import detection as detection
 from . import distributed as distributed
 from . import distributions as distributions
 from . import divergences as divergences

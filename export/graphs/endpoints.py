@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 
 from export import signatures as specification
-from export.graphs import preprocessing, scoring
+from export.graphs import preprocessing
 from export.graphs.checks import Checks
 from kvae import random
+from kvae.evaluation.rows import row_imputation, row_seeds, row_terms
 from kvae.models.vae import VAE
 from kvae.utils import forks, interpolation, masks, names
 
@@ -203,7 +204,7 @@ def _generate(model, images, check, seed, temperature, label=None):
 
     # Latents are drawn row by row, because a server may put the rows of several clients into one
     # batch, and a row must not depend on its neighbours.
-    rows = (scoring.halves(seed), _for_every_row(temperature, seed))
+    rows = (row_seeds(seed), _for_every_row(temperature, seed))
     rows += (label,) if model.conditional else ()
     spec = tf.TensorSpec((model.latent_dim,), tf.float32)
     z = tf.map_fn(row, rows, fn_output_signature=spec)
@@ -243,13 +244,14 @@ def _interpolate_images(model, images, check, image_start, image_end, steps, lab
 def _score(model, images, check, image, seed, num_samples, label=None):
     count = check.number(_for_every_row(num_samples, seed), "num_samples")
     x, label = check.events(images.decode(image), "image"), check.label(label)
-    return check.outputs(scoring.score(model, x, check.number(seed, "seed"), count, label))
+    terms = row_terms(model, x, check.number(seed, "seed"), count, label)
+    return check.outputs({name: terms[name] for name in specification.SIGNATURES["score"].outputs})
 
 
 def _impute(model, images, check, image, mask, seed, num_samples, label=None):
     count = check.number(_for_every_row(num_samples, seed), "num_samples")
     x, label = check.events(masks.hide(images.decode(image), mask), "image"), check.label(label)
-    return check.outputs(scoring.impute(model, x, check.number(seed, "seed"), count, label))
+    return check.outputs(row_imputation(model, x, check.number(seed, "seed"), count, label))
 
 
 _FUNCTIONS = {

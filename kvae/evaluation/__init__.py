@@ -7,6 +7,7 @@
 | `latents` | what the latent variables say of the data: rate, active units, probes |
 | `disentanglement` | whether each latent stands for one factor of the data |
 | `imputation` | what values that were not observed may have been |
+| `rows` | the same row by row, for what is exported and for detection |
 | `rate_distortion` | what models pay for their codes, and what they get for it |
 | `evaluate` | all of these in one call; its `Result` prints, writes and draws |
 """

@@ -75,12 +75,23 @@ class Likelihood(Part):
 
         With `takes_missing` it is log p(x_obs|z), the sum over what is not NaN.
         """
-        x = ops.cast(x, self.dtype)
         event_axes = tuple(range(-(len(x.shape) - 1), 0))
+        return ops.sum(self.log_prob_of_values(params, x), axis=event_axes)
+
+    @property
+    def adds_values(self) -> bool:
+        """Whether `log_prob` is the sum of `log_prob_of_values`, as it is by default."""
+        return type(self).log_prob is Likelihood.log_prob
+
+    def log_prob_of_values(self, params, x):
+        """Returns what each value has of `log_prob`, `[..., batch, *event]`.
+
+        With `takes_missing` it is 0 for values that are NaN.
+        """
+        x = ops.cast(x, self.dtype)
         if not self.takes_missing:
-            return ops.sum(self.element_log_prob(params, x), axis=event_axes)
-        elements = self._of_incomplete(params, x)
-        return ops.sum(ops.where(masks.observed(x), elements, 0.0), axis=event_axes)
+            return self.element_log_prob(params, x)
+        return ops.where(masks.observed(x), self._of_incomplete(params, x), 0.0)
 
     def _of_incomplete(self, params, x):
         """Returns `element_log_prob` of x with NaN, and any finite numbers there."""
@@ -214,7 +225,7 @@ class Likelihood(Part):
         Raises:
             ValueError: for a likelihood that gives no log p of single values.
         """
-        if type(self).log_prob is not Likelihood.log_prob:
+        if not self.adds_values:
             raise ValueError(
                 f"{type(self).__name__} has a `log_prob` of its own, for whole events, which does "
                 "not say what the observed values of an event have of it. With `missing` choose a "

@@ -6,6 +6,7 @@ import tensorflow as tf
 from kvae import fills, likelihoods, objectives, posteriors, priors, random
 from kvae.datasets import kinds
 from kvae.datasets.schema import Schema
+from kvae.detection.calibration import Calibration
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import network_checks
 from kvae.models.compiled_functions import CompiledFunctions
@@ -30,6 +31,8 @@ from kvae.utils import arguments, forks, keras_internals, masks
 
 __all__ = ["VAE"]
 
+# What a model keeps beside its parts.
+_KEPT = {"schema": Schema, "calibration": Calibration}
 _PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
 
@@ -45,7 +48,8 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
     (−E_q log p(x|z)) and `kl`.
 
     `schema`, a `kvae.datasets.Schema` or `None`, names the classes and the columns of the data. It
-    is saved with the model; `kvae train` sets it, and so may you.
+    is saved with the model; `kvae train` sets it, and so may you. So is `calibration`, which the
+    `fit` of a `kvae.detection.Detector` sets.
 
     Keras's hooks work in a subclass: `compute_loss` for another loss, `train_step`, `test_step` and
     `compute_metrics`, `add_loss` in a layer or in `call`, and metrics as attributes. The
@@ -119,6 +123,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
     """
 
     schema: Schema | None = None
+    calibration: Calibration | None = None
 
     @arguments.with_plain_arguments
     def __init__(
@@ -329,8 +334,9 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
 
     def _settings(self) -> dict:
         """Returns the configuration without the networks and the parts."""
-        # Files without a schema stay as they were.
-        own = {} if self.schema is None else {"schema": self.schema.to_dict()}
+        # Files without them stay as they were.
+        kept = {name: getattr(self, name) for name in _KEPT}
+        own = {name: value.to_dict() for name, value in kept.items() if value is not None}
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,
@@ -348,10 +354,10 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
                 config[part] = keras.saving.deserialize_keras_object(
                     config[part], custom_objects=custom_objects
                 )
-        schema = config.pop("schema", None)
+        kept = {name: config.pop(name) for name in _KEPT if name in config}
         model = cls(**config)
-        if schema is not None:
-            model.schema = Schema.from_dict(schema)
+        for name, value in kept.items():
+            setattr(model, name, _KEPT[name].from_dict(value))
         return model
 
     def encoder_model(self) -> keras.Model:

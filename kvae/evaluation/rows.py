@@ -1,0 +1,217 @@
+"""Estimates of log p(x), and imputation, row by row: no row's numbers depend on its neighbours."""
+
+import math
+
+import tensorflow as tf
+
+from kvae import divergences, random
+from kvae.evaluation.imputation import added, completed, weighted_sums
+from kvae.evaluation.marginal_likelihood.importance import log_weight_terms
+from kvae.utils import masks
+
+__all__ = ["row_imputation", "row_map", "row_seeds", "row_terms"]
+
+# The samples that are decoded at once. A row draws whole chunks, and drops the surplus.
+_CHUNK = 16
+_TERMS = ("reconstruction", "kl", "elbo", "log_prob", "effective_sample_size")
+_NUMBER = tf.TensorSpec(())
+
+
+def row_seeds(seed) -> tf.Tensor:
+    """Turns integers int64 `[n]` into seeds `[n, 2]`, those of `kvae.random.as_seed`."""
+    low = tf.bitwise.bitwise_and(seed, tf.constant(0x7FFFFFFF, tf.int64))
+    high = tf.bitwise.right_shift(seed, tf.constant(31, tf.int64))
+    return tf.cast(tf.stack([low, high], axis=-1), tf.int32)
+
+
+def row_terms(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
+    """Estimates the ELBO, its terms and log p(x) of each row, in nats, with noise of its own.
+
+    Rows are taken one after another, so that a row's numbers keep their bits whatever it is batched
+    with. More samples of one seed go on with those of fewer.
+
+    Args:
+        model: `kvae.VAE`.
+        x: tensor `[batch, *event]`.
+        seed: int64 tensor `[batch]`.
+        num_samples: int64 tensor `[batch]`, at least 1.
+        label: tensor `[batch]` of classes for a conditional model.
+
+    Returns:
+        dict of tensors `[batch]`: `reconstruction`, −E_q log p(x|z); `kl`, in closed form where one
+        is known; `elbo`, the negative sum of both; `log_prob`, the logarithm of the average
+        importance weight, which is never below the ELBO of the same samples (`kl` estimated) and
+        grows to log p(x) with their number; `effective_sample_size` of the weights. The
+        `reconstruction` is the only one of an autoencoder, that of its code.
+    """
+    if not model.posterior.has_density:
+        return {"reconstruction": _by_row(_of_code(model), (x,), label, _NUMBER)}
+    prepared = model.prior.precomputed()
+
+    def row(x, label, seed, count):
+        given, prior = model.conditioned_on(label), prepared.conditioned_on(label)
+        params = given.encode_params(x)
+        count = tf.cast(count, tf.int32)
+
+        def more(done, state):
+            log_px, log_ratio = log_weight_terms(
+                given, prior, x, params, _CHUNK, random.fold_in(seed, done)
+            )
+            kept = done + tf.range(_CHUNK) < count
+            return done + _CHUNK, _add(state, log_px[:, 0], log_ratio[:, 0], kept)
+
+        start = (tf.constant(-math.inf), *(tf.zeros([]) for _ in range(4)))
+        _, state = tf.while_loop(lambda done, _: done < count, more, (0, start))
+        largest, total, squares, log_px, log_ratio = state
+        number = tf.cast(count, tf.float32)
+        kl = divergences.closed_form_kl(given.posterior, given.prior)
+        cost = -log_ratio / number if kl is None else kl(params)[0]
+        return {
+            "reconstruction": -log_px / number,
+            "kl": cost,
+            "elbo": log_px / number - cost,
+            "log_prob": largest + tf.math.log(total / number),
+            "effective_sample_size": total**2 / tf.maximum(squares, 1e-30),
+        }
+
+    outputs = dict.fromkeys(_TERMS, _NUMBER)
+    return _by_row(row, (x, row_seeds(seed), num_samples), label, outputs)
+
+
+def row_map(model, x, seed, num_samples, label=None) -> tf.Tensor:
+    """Returns which value of an event costs how much of the reconstruction, in nats.
+
+    Args:
+        model, x, seed, num_samples, label: as for `row_terms`, with the same noise.
+
+    Returns:
+        Tensor `[batch, *event]`, −E_q log p(x_i|z), and 0 where nothing was observed: its sums over the event are the
+        `reconstruction` of `row_terms`.
+
+    Raises:
+        ValueError: for a likelihood that gives no log p of single values.
+    """
+    likelihood, event = model.likelihood, tf.TensorSpec(model.event_shape)
+    if not likelihood.adds_values:
+        raise ValueError(
+            f"{type(likelihood).__name__} has a `log_prob` of its own, for whole events, which does "
+            "not say what single values have of it: there is no map."
+        )
+    if not model.posterior.has_density:
+        return _by_row(_of_code(model, elements=True), (x,), label, event)
+    axes = [1] * len(model.event_shape)
+
+    def row(x, label, seed, count):
+        given = model.conditioned_on(label)
+        params = given.encode_params(x)
+        count = tf.cast(count, tf.int32)
+
+        def more(done, total):
+            z, _ = given.posterior.sample_and_log_prob(
+                params, _CHUNK, seed=random.fold_in(seed, done)
+            )
+            log_px = likelihood.log_prob_of_values(given.decode_params(z), x)[:, 0]
+            kept = tf.reshape(done + tf.range(_CHUNK) < count, [_CHUNK, *axes])
+            return done + _CHUNK, total + tf.reduce_sum(tf.where(kept, log_px, 0.0), axis=0)
+
+        start = tf.zeros(model.event_shape)
+        _, total = tf.while_loop(lambda done, _: done < count, more, (0, start))
+        return -total / tf.cast(count, tf.float32)
+
+    return _by_row(row, (x, row_seeds(seed), num_samples), label, event)
+
+
+def row_imputation(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
+    """Fills in what was not observed of each row, with noise of its own.
+
+    Rows are taken one after another, as those of `row_terms` are.
+
+    Args:
+        model: `kvae.VAE` with `missing`, whose posterior has a density.
+        x: tensor `[batch, *event]`, with NaN where nothing was observed.
+        seed, num_samples, label: as for `row_terms`.
+
+    Returns:
+        dict of tensors: `image` `[batch, *event]`, `log_prob` and `effective_sample_size`
+        `[batch]`; see `kvae.evaluation.impute`.
+    """
+    prepared = model.prior.precomputed()
+
+    def row(x, label, seed, count):
+        given, prior = model.conditioned_on(label), prepared.conditioned_on(label)
+        params = given.encode_params(x)
+        count = tf.cast(count, tf.int32)
+
+        def one(state):  # A loop asks for the same shapes each time: one row.
+            return tf.nest.map_structure(
+                lambda value: tf.ensure_shape(value, [1, *value.shape[1:]]), state
+            )
+
+        def chunk(done):
+            kept = done + tf.range(_CHUNK) < count
+            seeds = random.fold_in(seed, done)
+            return one(weighted_sums(given, prior, x, params, _CHUNK, seeds, kept)[0])
+
+        def more(done, state):
+            return done + _CHUNK, one(added(state, chunk(done)))
+
+        _, state = tf.while_loop(
+            lambda done, _: done < count, more, (_CHUNK, chunk(tf.constant(0)))
+        )
+        largest, total, squares, sums = state
+        log_prob = largest + tf.math.log(total / tf.cast(count, tf.float32))
+        # Of nothing it is known.
+        log_prob = tf.where(masks.some(masks.observed(x)), log_prob, 0.0)
+        size = total**2 / tf.maximum(squares, 1e-30)
+        return {
+            "image": completed(given, x, total, sums)[0],
+            "log_prob": log_prob[0],
+            "effective_sample_size": size[0],
+        }
+
+    outputs = {
+        "image": tf.TensorSpec(model.event_shape),
+        "log_prob": _NUMBER,
+        "effective_sample_size": _NUMBER,
+    }
+    return _by_row(row, (x, row_seeds(seed), num_samples), label, outputs)
+
+
+def _of_code(model, elements: bool = False):
+    """Returns the function of the reconstruction of a row's code, or of its values."""
+    likelihood = model.likelihood
+    log_prob = likelihood.log_prob_of_values if elements else likelihood.log_prob
+
+    def row(x, label):
+        given = model.conditioned_on(label)
+        z = given.posterior.mean(given.encode_params(x))
+        return -log_prob(given.decode_params(z), x)[0]
+
+    return row
+
+
+def _by_row(function, rows: tuple, label, outputs):
+    """Returns `function(x, label, *others)` of each row; x and label keep an axis of one row."""
+
+    def of(row):
+        x, *others = row[: len(rows)]
+        return function(x[None], None if label is None else row[-1][None], *others)
+
+    return tf.map_fn(of, rows if label is None else (*rows, label), fn_output_signature=outputs)
+
+
+def _add(state, log_px, log_ratio, kept):
+    """Adds samples to the largest log-weight, and to the sums of what is told from them."""
+    largest, total, squares, sum_px, sum_ratio = state
+    log_weight = tf.where(kept, log_px + log_ratio, -math.inf)
+    new = tf.maximum(largest, tf.reduce_max(log_weight))
+    # All weights of an impossible image are 0.
+    unit = tf.where(tf.math.is_finite(new), new, 0.0)
+    weight, shrink = tf.exp(log_weight - unit), tf.exp(largest - unit)
+    return (
+        new,
+        total * shrink + tf.reduce_sum(weight),
+        squares * shrink**2 + tf.reduce_sum(weight**2),
+        sum_px + tf.reduce_sum(tf.where(kept, log_px, 0.0)),
+        sum_ratio + tf.reduce_sum(tf.where(kept, log_ratio, 0.0)),
+    )
