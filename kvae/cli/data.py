@@ -1,5 +1,6 @@
 """The data of commands: which they are, how they are read, and the names of their classes."""
 
+import argparse
 import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ __all__ = [
     "path_of",
     "source_of",
     "training_data",
+    "whole_data",
     "write_rows",
 ]
 
@@ -415,6 +417,15 @@ def load_data(model, name: str, arguments, split: str = "test"):
     if isinstance(data, datasets.Dataset):
         data.intensities = not model.likelihood.whole_numbers or binarize is not None
     data.noise = noise
+    return _checked(model, name, data)
+
+
+def _checked(model, name: str, data):
+    """Returns data that a model takes.
+
+    Raises:
+        ValueError: for data of another shape, and without the labels of a conditional model.
+    """
     if data.event_shape != model.event_shape:
         raise ValueError(
             f"{name} takes events of shape {model.event_shape}, but {data.name} has "
@@ -426,6 +437,37 @@ def load_data(model, name: str, arguments, split: str = "test"):
             "for each class; a table holds the labels in the column of the training."
         )
     return data
+
+
+def whole_data(model, name: str, given: str, split: str):
+    """Loads all data at a path in their order, or a split of a data set, as a model takes them.
+
+    Args:
+        model: `kvae.VAE`.
+        name: str. What errors call it.
+        given: str. A path, or the name of a data set.
+        split: str. The split of a data set.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path.
+        ValueError: for data that the model does not take.
+    """
+    from kvae import datasets
+
+    path = pathlib.Path(given).expanduser()
+    if not path.exists():
+        arguments = argparse.Namespace(dataset=given, data=None)
+        return load_data(model, name, arguments, split)
+    schema = _schema(model)
+    known = model.schema if schema.columns or schema.class_names else None
+    source = datasets.Source(
+        path.resolve(),
+        model.event_shape,
+        fit=schema.fit,
+        schema=known,
+        missing=model.missing is not None,
+    )
+    return _checked(model, name, source.everything())
 
 
 def _schema(model):

@@ -9,8 +9,7 @@ The model keeps this calibration: in its .keras file, and in the signature `dete
 - `detector`: both of them with a model.
 """
 
-from kvae.detection.calibration import Calibration
-from kvae.detection.detector import Detection, Detector
-from kvae.detection.scores import SCORES
+from kvae.utils.exports import attach_stub
 
-__all__ = ["SCORES", "Calibration", "Detection", "Detector"]
+# The names stand in __init__.pyi.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

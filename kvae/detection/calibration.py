@@ -49,7 +49,7 @@ class Calibration:
     ```
 
     Reference:
-        - [Laxhammar & Falkman, Conformal prediction for distribution-independent anomaly detection](
+        - [Laxhammar & Falkman, Inductive conformal anomaly detection](
           https://doi.org/10.1007/s10472-013-9381-7)
     """
 

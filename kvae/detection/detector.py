@@ -17,6 +17,8 @@ from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["Detection", "Detector"]
 
+_ANY = 10**6  # So many normal rows allow any rate; `fit` looks at their real number.
+
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
@@ -65,16 +67,19 @@ class Detector:
 
     Args:
         vae: `kvae.VAE`, trained. An autoencoder has the score `"reconstruction"` alone.
-        score: str. A name in `kvae.detection.SCORES`. Defaults to `None`: that of the model's
-            calibration, else `"log_prob"`, and `"reconstruction"` for an autoencoder.
-        num_samples: int. The number of samples of z for each row. Defaults to `64`.
-        seed: int. The seed of these samples. Defaults to `0`.
-        false_alarm_rate: float. The share of normal rows that may be flagged. Defaults to `0.05`.
+        score: str. A name in `kvae.detection.SCORES`. Defaults to `None`: `"log_prob"`, and
+            `"reconstruction"` for an autoencoder.
+        num_samples: int. The number of samples of z for each row. Defaults to `None`: 64.
+        seed: int. The seed of these samples. Defaults to `None`: 0.
+        false_alarm_rate: float. The share of normal rows that may be flagged. Defaults to `None`:
+            0.05.
+
+    A model that a detector was fitted with keeps the calibration as `vae.calibration`; `vae.save`
+    and exports carry it. `Detector(vae)` of such a model goes on with it, and has its settings in
+    the place of these defaults. Another score, `num_samples` or seed asks for another `fit`.
 
     Attributes:
-        calibration: `Calibration` or `None` before `fit`. The model keeps it as
-            `vae.calibration`: `vae.save` and exports carry it, and `Detector(vae)` of a model that
-            was loaded goes on with it.
+        calibration: `Calibration`, or `None` before `fit`.
 
     Raises:
         ValueError: for an unknown score, one that the model does not have, and numbers out of
@@ -103,28 +108,29 @@ class Detector:
         vae: Any,
         score: str | None = None,
         *,
-        num_samples: int = 64,
-        seed: int = 0,
-        false_alarm_rate: float = 0.05,
+        num_samples: int | None = None,
+        seed: int | None = None,
+        false_alarm_rate: float | None = None,
     ):
-        self.vae = vae
-        known = vae.calibration
-        if score is None and known is not None:
-            self.calibration: Calibration | None = known
-            self.score_name, self.num_samples, self.seed = (
-                known.score,
-                known.num_samples,
-                known.seed,
-            )
-            self.false_alarm_rate = known.false_alarm_rate
-            return
-        self.calibration = None
-        self.score_name = check_score(vae, default_score(vae) if score is None else score)
-        self.num_samples = arguments.whole("num_samples", num_samples)
-        self.seed = arguments.whole("seed", seed, 0)
-        self.false_alarm_rate = false_alarm_rate
-        # Refuses a rate out of range; there may be any number of rows later.
-        Calibration(self.score_name, 1, 0, false_alarm_rate, (0.0,) * 10**6)
+        self.vae, known = vae, vae.calibration
+        if known is None:
+            known = Calibration(default_score(vae), 64, 0, 0.05, (0.0,) * _ANY)
+        given = {"num_samples": num_samples, "seed": seed, "false_alarm_rate": false_alarm_rate}
+        given = {name: value for name, value in given.items() if value is not None}
+        self.score_name = check_score(vae, known.score if score is None else score)
+        self.num_samples = arguments.whole(
+            "num_samples", given.get("num_samples", known.num_samples)
+        )
+        self.seed = arguments.whole("seed", given.get("seed", known.seed), 0)
+        self.false_alarm_rate = given.get("false_alarm_rate", known.false_alarm_rate)
+        wanted = dataclasses.replace(known, false_alarm_rate=self.false_alarm_rate)
+        same = (self.score_name, self.num_samples, self.seed) == (
+            known.score,
+            known.num_samples,
+            known.seed,
+        )
+        kept = vae.calibration is not None and same
+        self.calibration: Calibration | None = wanted if kept else None
 
     def fit(self, normal: Any, label: ArrayLike | None = None) -> "Detector":
         """Sets the threshold by normal rows that the model was not trained on.

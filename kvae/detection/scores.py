@@ -10,7 +10,7 @@ SCORES = {
     "elbo": "−ELBO, a bound of the former that fewer samples give",
     "reconstruction": "−log p(x|z) of the codes z of x: what the model cannot rebuild",
     "kl": "KL(q(z|x) ‖ p(z)): codes far from where the prior expects them",
-    "typicality": "|log p(x) − its mean over normal rows|: unusually probable rows are unusual, too",
+    "typicality": "|log p(x) − its mean over normal rows|: too probable is unusual as well",
 }
 
 
