@@ -3,8 +3,8 @@
     python -m benchmarks.detection --seeds 0 1 2 --json runs/detection.json
     python -m benchmarks.detection --peers /path/to/an/environment/with/pyod/bin/python
 
-- `digit`: ten detectors of MNIST. Each is trained on the training images of one digit, and tells the
-  test images of that digit from all others.
+- `digit`: ten detectors of MNIST. Each is trained on the training images of one digit, and tells
+  the test images of that digit from all others.
 - `breast_cancer` and `wine`: scikit-learn's tables, standardized. The normal class (benign; the
   first cultivar) is trained on, half of it and the other classes are the test.
 
@@ -85,7 +85,9 @@ def ours(task: str, train, test, seed: int, epochs: int) -> dict[str, np.ndarray
     import zoo
 
     images = task.startswith("digit ")
-    settings = {"latent_dim": 20, "hidden": (400,)} if images else {"latent_dim": 8, "hidden": (64,)}
+    settings = (
+        {"latent_dim": 20, "hidden": (400,)} if images else {"latent_dim": 8, "hidden": (64,)}
+    )
     if not images:
         settings |= {"likelihood": "gaussian:learned"}
     vae = zoo.build("dense_vae", event_shape=train.shape[1:], seed=seed, **settings)

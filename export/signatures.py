@@ -160,7 +160,8 @@ class Specification:
         inputs: tuple of str. Names in `INPUTS`; a conditional model takes a `label` as well.
         outputs: dict of str to `Output`.
         parameters: str. The part whose parameters are outputs too, e.g. `"likelihood"`.
-        needs: tuple of str. What a model has to have: `"prior"`, `"density"`, `"missing"`.
+        needs: tuple of str. What a model has to have: `"prior"`, `"density"`, `"missing"`,
+            `"calibration"`.
         through_codes: bool. Whether it decodes what it has encoded, so that its images carry the
             rounding of their codes.
     """
@@ -215,6 +216,15 @@ SIGNATURES = {
         },
         needs=("density", "missing"),
     ),
+    "detect": Specification(
+        "how unusual the image is, by the threshold that the model keeps, and where",
+        ("image",),
+        {
+            **{name: Output(row_exact=True) for name in ("score", "p_value", "is_anomaly")},
+            "map": Output(("event",), row_exact=True),
+        },
+        needs=("calibration",),
+    ),
 }
 
 
@@ -243,6 +253,8 @@ def left_out(model) -> dict[str, str]:
         )
     if model.missing is None:
         lacking["missing"] = "the model takes no missing values (kvae.VAE(missing=…))"
+    if model.calibration is None:
+        lacking["calibration"] = "the model keeps no threshold (kvae.detection.Detector(…).fit(…))"
     return {
         name: lacking[next(need for need in item.needs if need in lacking)]
         for name, item in SIGNATURES.items()

@@ -11,7 +11,8 @@ from export import signatures as specification
 from export.graphs import preprocessing
 from export.graphs.checks import Checks
 from kvae import random
-from kvae.evaluation.rows import row_imputation, row_seeds, row_terms
+from kvae.detection.scores import scored
+from kvae.evaluation.rows import row_imputation, row_map, row_seeds, row_terms
 from kvae.models.vae import VAE
 from kvae.utils import forks, interpolation, masks, names
 
@@ -254,6 +255,28 @@ def _impute(model, images, check, image, mask, seed, num_samples, label=None):
     return check.outputs(row_imputation(model, x, check.number(seed, "seed"), count, label))
 
 
+def _detect(model, images, check, image, label=None):
+    calibration = model.calibration
+    x, label = check.events(images.decode(image), "image"), check.label(label)
+    seed, count = (
+        tf.fill(tf.shape(x)[:1], tf.constant(value, tf.int64))
+        for value in (calibration.seed, calibration.num_samples)
+    )
+    terms = row_terms(model, x, seed, count, label)
+    score = scored(terms, calibration.score, calibration.typical)
+    normal = tf.constant(calibration.sorted_scores)
+    below = tf.searchsorted(normal, score, side="left")
+    number = len(calibration.sorted_scores)
+    found = {
+        "score": score,
+        "p_value": tf.cast((1 + number - below) / (1 + number), tf.float32),
+        "is_anomaly": score > calibration.threshold,
+    }
+    if model.likelihood.adds_values:
+        found["map"] = row_map(model, x, seed, count, label)
+    return check.outputs(found)
+
+
 _FUNCTIONS = {
     specification.DECODE: _decode,
     specification.ENCODE: _encode,
@@ -264,4 +287,5 @@ _FUNCTIONS = {
     "interpolate_images": _interpolate_images,
     "score": _score,
     "impute": _impute,
+    "detect": _detect,
 }

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from export.serving.transports import Grpc, Rest, ServingError
 from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature, TensorInfo
 
-__all__ = ["Client", "Generated", "Imputed", "Interpolated", "Score", "ServingError"]
+__all__ = ["Client", "Detected", "Generated", "Imputed", "Interpolated", "Score", "ServingError"]
 
 # The errors after which the same request may succeed. Every signature is a function of its inputs,
 # so asking twice does no harm.
@@ -58,6 +58,18 @@ class Imputed(NamedTuple):
     image: np.ndarray
     log_prob: np.ndarray
     effective_sample_size: np.ndarray
+
+
+class Detected(NamedTuple):
+    """How unusual images are: scores in nats, p-values, verdicts `[batch]`, and maps of nats.
+
+    See `export.saved_model` and `kvae.detection.Detector`.
+    """
+
+    score: np.ndarray
+    p_value: np.ndarray
+    is_anomaly: np.ndarray
+    map: np.ndarray
 
 
 class Client:
@@ -280,6 +292,17 @@ class Client:
         inputs = {"image": image, "mask": mask, "seed": seeds}
         outputs = self._ask("impute", inputs, label, timeout, {"num_samples": num_samples})
         return Imputed(outputs["image"], outputs["log_prob"], outputs["effective_sample_size"])
+
+    def detect(self, image: Images, label: Labels = None, timeout: float | None = None) -> Detected:
+        """Judges how unusual each image is, by the threshold that the model keeps.
+
+        Args:
+            image: as `encode` takes it.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
+        outputs = self._ask("detect", {"image": image}, label, timeout)
+        return Detected(*(outputs[name] for name in Detected._fields))
 
     # What these methods are made of.
 

@@ -46,6 +46,9 @@ class Comparison:
             have, want = result.outputs[name], wanted.get(name)
             if want is not None:
                 want = want[:size]
+                if call.signature == "detect" and name in ("p_value", "is_anomaly"):
+                    # They jump where a score's rounding crosses a normal one's.
+                    want = references.verdicts(self.model, result.outputs["score"])[name]
                 if _along_steps(call.signature, name):  # As long as the longest row of its batch.
                     want = want[:, : have.shape[1]]
             allowed = None

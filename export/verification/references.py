@@ -4,7 +4,7 @@ import numpy as np
 
 from export.signatures import DECODE, ENCODE, FILE_SUFFIX, PRIOR, left_out, specified_input
 
-__all__ = ["answers", "kind_of_images", "moved"]
+__all__ = ["answers", "kind_of_images", "moved", "verdicts"]
 
 
 def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
@@ -43,6 +43,8 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         endpoint = endpoints.endpoints(model, images=kind, signatures=[name])[name]
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
         outputs = tf.function(endpoint.function, autograph=False)(*tensors)
+    elif name == "detect" and name not in left_out(model):
+        outputs = _detection(model, x, label)
     else:
         return {}
     return {key: np.asarray(value, np.float32) for key, value in outputs.items()}
@@ -99,6 +101,22 @@ def moved(model, inputs, tolerance: float) -> float:
         moved = np.asarray(model.decode((z + step * signs).astype(z.dtype), label), np.float64)
         farthest = max(farthest, float(np.abs(moved - np.asarray(model.decode(z, label))).max()))
     return farthest
+
+
+def _detection(model, x, label) -> dict[str, np.ndarray]:
+    from kvae.detection import Detector
+
+    detector = Detector(model)
+    score = detector.score(x, label)
+    where = {"map": detector.map(x, label)} if model.likelihood.adds_values else {}
+    return {"score": score, **verdicts(model, score), **where}
+
+
+def verdicts(model, score) -> dict[str, np.ndarray]:
+    """Returns what the model's calibration says of scores that a runtime has computed."""
+    calibration = model.calibration
+    found = {"p_value": calibration.p_value(score), "is_anomaly": calibration.is_anomaly(score)}
+    return {name: np.asarray(value, np.float32) for name, value in found.items()}
 
 
 def _draws(model, seeds, temperatures, label):

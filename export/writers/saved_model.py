@@ -54,6 +54,10 @@ def saved_model(
       optionally `num_samples`, to `image` with the other values filled in by importance sampling,
       the `log_prob` of what was observed, and `effective_sample_size`.
 
+    - `detect`: `image` to its anomaly `score` in nats, its `p_value` among normal rows, the verdict
+      `is_anomaly` (bool) and the `map` `[batch, *event]` of nats that says where, with the
+      threshold and the noise of the `kvae.detection.Detector` that was fitted to the model.
+
     All of them take any batch size, and every input has one value for each row: seeds, steps,
     numbers of samples and labels are int64 `[batch]`, all other numbers float32. The signatures of
     a conditional model also take a `label`, the class of each row. Without the optional inputs the
@@ -69,8 +73,8 @@ def saved_model(
     request alone.
 
     A model without a prior has no `generate`, one whose posterior has no density (an autoencoder)
-    no `score` and no `impute`, and one without `missing` no `impute`. Of a model with `missing` NaN
-    in `image` was not observed, in all signatures.
+    no `score` and no `impute`, one without `missing` no `impute`, and one without a threshold no
+    `detect`. Of a model with `missing` NaN in `image` was not observed, in all signatures.
 
     `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each
     signature, which TensorFlow Serving runs before it takes the version into service.

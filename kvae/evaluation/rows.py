@@ -85,8 +85,8 @@ def row_map(model, x, seed, num_samples, label=None) -> tf.Tensor:
         model, x, seed, num_samples, label: as for `row_terms`, with the same noise.
 
     Returns:
-        Tensor `[batch, *event]`, −E_q log p(x_i|z), and 0 where nothing was observed: its sums over the event are the
-        `reconstruction` of `row_terms`.
+        Tensor `[batch, *event]`, −E_q log p(x_i|z), and 0 where nothing was observed. Its sums over
+        the event are the `reconstruction` of `row_terms`.
 
     Raises:
         ValueError: for a likelihood that gives no log p of single values.
@@ -94,8 +94,8 @@ def row_map(model, x, seed, num_samples, label=None) -> tf.Tensor:
     likelihood, event = model.likelihood, tf.TensorSpec(model.event_shape)
     if not likelihood.adds_values:
         raise ValueError(
-            f"{type(likelihood).__name__} has a `log_prob` of its own, for whole events, which does "
-            "not say what single values have of it: there is no map."
+            f"{type(likelihood).__name__} has a `log_prob` of its own, for whole events, which says "
+            "nothing of single values: there is no map."
         )
     if not model.posterior.has_density:
         return _by_row(_of_code(model, elements=True), (x,), label, event)
