@@ -94,8 +94,8 @@ def row_map(model, x, seed, num_samples, label=None) -> tf.Tensor:
     likelihood, event = model.likelihood, tf.TensorSpec(model.event_shape)
     if not likelihood.adds_values:
         raise ValueError(
-            f"{type(likelihood).__name__} has a `log_prob` of its own, for whole events, which says "
-            "nothing of single values: there is no map."
+            f"{type(likelihood).__name__} has a `log_prob` of its own, for whole events, which "
+            "says nothing of single values: there is no map."
         )
     if not model.posterior.has_density:
         return _by_row(_of_code(model, elements=True), (x,), label, event)

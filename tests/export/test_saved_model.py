@@ -172,7 +172,7 @@ def test_variables_are_stored_once_and_without_xla(conv, tmp_path):
 def test_a_model_without_a_prior_does_not_generate(autoencoder_path):
     assert autoencoder_path.name == "20"
     found = meta_graph.read_signatures(autoencoder_path)
-    assert set(signatures.SIGNATURES) - set(found) == {"generate", "score", "impute"}
+    assert set(signatures.SIGNATURES) - set(found) == {"generate", "score", "impute", "detect"}
     assert set(found["encode"].outputs) == {"z_mean"}
     content = json.loads((autoencoder_path / "assets.extra" / "kvae.json").read_text())
     assert "without a prior" in content["left_out"]["generate"]

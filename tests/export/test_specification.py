@@ -85,5 +85,10 @@ def test_documentation_has_the_table_of_signatures():
 
 
 def test_a_model_lacks_what_its_parts_cannot_give(dense, autoencoder):
-    assert set(signatures.left_out(dense)) == {"impute"}
-    assert set(signatures.left_out(autoencoder)) == {"generate", "score", "impute"}
+    assert set(signatures.left_out(dense)) == {"impute", "detect"}
+    assert set(signatures.left_out(autoencoder)) == {
+        "generate",
+        "score",
+        "impute",
+        "detect",
+    }
