@@ -75,8 +75,9 @@ class Detector:
             0.05.
 
     A model that a detector was fitted with keeps the calibration as `vae.calibration`; `vae.save`
-    and exports carry it. `Detector(vae)` of such a model goes on with it, and has its settings in
-    the place of these defaults. Another score, `num_samples` or seed asks for another `fit`.
+    and exports carry it. A `Detector` of such a model with the same score goes on with it, and has
+    its settings in the place of these defaults. Another score, `num_samples` or seed asks for
+    another `fit`.
 
     Attributes:
         calibration: `Calibration`, or `None` before `fit`.
@@ -112,25 +113,22 @@ class Detector:
         seed: int | None = None,
         false_alarm_rate: float | None = None,
     ):
-        self.vae, known = vae, vae.calibration
-        if known is None:
-            known = Calibration(default_score(vae), 64, 0, 0.05, (0.0,) * _ANY)
+        self.vae, kept = vae, vae.calibration
+        if kept is not None and score not in (None, kept.score):
+            kept = None
+        known = kept or Calibration(default_score(vae), 64, 0, 0.05, (0.0,) * _ANY)
         given = {"num_samples": num_samples, "seed": seed, "false_alarm_rate": false_alarm_rate}
-        given = {name: value for name, value in given.items() if value is not None}
-        self.score_name = check_score(vae, known.score if score is None else score)
-        self.num_samples = arguments.whole(
-            "num_samples", given.get("num_samples", known.num_samples)
+        wanted = dataclasses.replace(  # Refuses a rate out of range.
+            known,
+            score=check_score(vae, score or known.score),
+            **{name: value for name, value in given.items() if value is not None},
         )
-        self.seed = arguments.whole("seed", given.get("seed", known.seed), 0)
-        self.false_alarm_rate = given.get("false_alarm_rate", known.false_alarm_rate)
-        wanted = dataclasses.replace(known, false_alarm_rate=self.false_alarm_rate)
-        same = (self.score_name, self.num_samples, self.seed) == (
-            known.score,
-            known.num_samples,
-            known.seed,
-        )
-        kept = vae.calibration is not None and same
-        self.calibration: Calibration | None = wanted if kept else None
+        self.score_name = wanted.score
+        self.num_samples = arguments.whole("num_samples", wanted.num_samples)
+        self.seed = arguments.whole("seed", wanted.seed, 0)
+        self.false_alarm_rate = wanted.false_alarm_rate
+        same = (self.num_samples, self.seed) == (known.num_samples, known.seed)
+        self.calibration: Calibration | None = wanted if kept is not None and same else None
 
     def fit(self, normal: Any, label: ArrayLike | None = None) -> "Detector":
         """Sets the threshold by normal rows that the model was not trained on.

@@ -12,6 +12,7 @@ from export import signatures
 from export.files import meta_graph
 from export.runtimes import litert
 from export.writers.tflite.calibration import decoder_inputs
+from kvae.detection import Calibration
 
 K = 3
 
@@ -32,6 +33,7 @@ def model():
     rng = np.random.default_rng(0)
     model.prior.means.assign(2.0 * rng.normal(size=(K, 2)))
     model.prior.raw_log_vars.assign(rng.normal(size=(K, 2)))
+    model.calibration = Calibration("elbo", 4, 0, 0.1, tuple(range(40, 60)))
     return model
 
 

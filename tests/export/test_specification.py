@@ -25,6 +25,7 @@ def conditional_path(tmp_path_factory):
     model = kvae.VAE(
         encoder, decoder, latent_dim=2, prior="class_conditional", num_classes=3, missing="zero"
     )
+    model.calibration = kvae.detection.Calibration("elbo", 4, 0, 0.5, (20.0,))
     return export.saved_model(model, tmp_path_factory.mktemp("specification"))
 
 

@@ -110,7 +110,7 @@ def test_refusals(known, tmp_path):
         Detector(vae, "elbow")
     with pytest.raises(ValueError, match="`false_alarm_rate` is above 0 and below 1"):
         Detector(vae, "elbo", false_alarm_rate=2)
-    detector = Detector(vae, "typicality", num_samples=1)
+    detector = Detector(vae, "typicality", num_samples=1, false_alarm_rate=0.05)
     for ask in (detector.score, detector.detect, lambda x: detector.save(tmp_path / "a.keras")):
         with pytest.raises(ValueError, match="no threshold yet: call fit"):
             ask(x)
