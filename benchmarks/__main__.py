@@ -196,6 +196,8 @@ def measure(options) -> dict:
                 facts.update(batch=batch, flops=task.flops(batch))
             else:
                 facts.update(what=task.what, unit=task.unit, flops=task.flops)
+                if options.command == "gpu":
+                    facts["what"] = f"`{task.name}` of {options.images:,} images"
             _say(start, f"{task.name}, batch {batch}" if batch else task.what)
             # What is left is shared with the cases to come and the imports.
             until = time.monotonic() + (end - time.monotonic()) / (len(tasks) - number + 1)
