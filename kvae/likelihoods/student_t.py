@@ -6,7 +6,11 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.distributions.student_t import student_t_from_uniform, student_t_log_density
+from kvae.distributions.student_t import (
+    student_t_from_uniform,
+    student_t_log_density,
+    student_t_single_normalizer,
+)
 from kvae.likelihoods.likelihood import register
 from kvae.likelihoods.location_scale import LocationScale
 
@@ -86,7 +90,8 @@ class StudentT(LocationScale):
     def element_log_prob(self, params, x):
         df, log_scale = self._df(params), params["log_scale"]
         t = (x - params["mean"]) * ops.exp(-log_scale)
-        return student_t_log_density(t, tf.cast(df, tf.float64)) - log_scale
+        df = ops.cast(df, self.dtype)
+        return student_t_log_density(t, df, student_t_single_normalizer(df)) - log_scale
 
     def sample(self, params, seed):
         shape = tf.concat([tf.shape(params["mean"]), [2]], axis=0)
