@@ -6,7 +6,9 @@ The table of UCI (scikit-learn's `load_breast_cancer`, 569 rows of 30 columns) i
 half of its values are hidden completely at random. What is compared is the mean squared error of
 the hidden values. The model is that of the authors' notebook: 10 latents, two hidden layers of 128,
 a Student-t likelihood whose location, scale and degrees of freedom the decoder returns, the
-importance-weighted bound of 20 samples, 2002 epochs of batches of 64, zeros for what is missing.
+importance-weighted bound of 20 samples, batches of 64, zeros for what is missing. The notebook
+trains for 2002 epochs; here 600 are the default, after which the model begins to learn the 569 rows
+by heart (`--epochs 2002` shows it).
 
 Each seed hides other values and trains from other weights. A seed whose numbers stand in the file
 already is not run again.
@@ -113,8 +115,8 @@ def table(rows: dict[str, dict]) -> str:
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imputation", description=__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=2002)
-    parser.add_argument("--samples", type=int, default=1000, help="importance samples (1000)")
+    parser.add_argument("--epochs", type=int, default=600)
+    parser.add_argument("--samples", type=int, default=10_000, help="importance samples (10000)")
     parser.add_argument("--missing", default="zero", help="what the encoder sees (zero)")
     parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path("runs/imputation.json"))
     given = parser.parse_args(arguments)
