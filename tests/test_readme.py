@@ -121,7 +121,7 @@ def test_names_of_parts_exist():
     import kvae
 
     table = README[README.index("| part | names |") :].split("\n\n")[0]
-    modules = (kvae.posteriors, kvae.priors, kvae.likelihoods, kvae.objectives)
+    modules = (kvae.posteriors, kvae.priors, kvae.likelihoods, kvae.objectives, kvae.fills)
     for row, module in zip(table.splitlines()[2:], modules, strict=True):
         assert set(re.findall(r"`(\w+)`", row)) == set(module.REGISTER)
 
