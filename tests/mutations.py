@@ -76,8 +76,8 @@ FAULTS = (
     Fault(
         "log p(x|z) is a mean over the event, not a sum",
         "kvae/likelihoods/likelihood.py",
-        "return ops.sum(self.element_log_prob(params, x), axis=event_axes)",
-        "return ops.mean(self.element_log_prob(params, x), axis=event_axes)",
+        "return ops.sum(self.log_prob_of_values(params, x), axis=event_axes)",
+        "return ops.mean(self.log_prob_of_values(params, x), axis=event_axes)",
         ("kvae/likelihoods/test_likelihoods.py::test_bernoulli_log_prob_is_that_of_tfp",),
     ),
     Fault(

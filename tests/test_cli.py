@@ -374,7 +374,10 @@ def test_export_a_repository(capsys, folder):
         (["study", "why-sample", "--cache", "file"], "file is a file, not a folder"),
         (["plot", VAE, "posteriors"], "takes two latent dimensions"),
         (["plot", AUTOENCODER, "samples"], "without a prior"),
-        (["plot", VAE, "latent", "--label", "1"], "is for samples, interpolation and manifold"),
+        (
+            ["plot", VAE, "latent", "--label", "1"],
+            "is for samples, interpolation, manifold and posteriors",
+        ),
         (["plot", VAE, "manifold", "--label", "1"], "takes no labels"),
         (["sample", VAE, "--label", "99"], "takes no labels"),
         (["sample", VAE, "--output", "rows.csv"], "examples of shape (8, 8, 1): give --output a"),

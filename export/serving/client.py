@@ -302,7 +302,7 @@ class Client:
             timeout: float. Seconds. Defaults to the client's.
         """
         outputs = self._ask("detect", {"image": image}, label, timeout)
-        return Detected(*(outputs[name] for name in Detected._fields))
+        return Detected(**{name: outputs[name] for name in Detected.__annotations__})
 
     # What these methods are made of.
 

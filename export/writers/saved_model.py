@@ -190,8 +190,9 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
         "left_out": {
             name: why
             for name, why in left_out(model).items()
-            # Nobody misses it of a model that takes no missing values.
-            if name != "impute" or model.missing is not None
+            # Nobody misses what a model was not asked to do.
+            if not (name == "impute" and model.missing is None)
+            and not (name == "detect" and model.calibration is None)
         },
     }
 
