@@ -251,7 +251,8 @@ def without_improper(model: kvae.VAE, data, metrics: dict) -> dict:
 def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`.
 
-    For sprites the scores of `kvae.evaluation.disentanglement` stand beside the others.
+    For data whose factors are known, such as sprites, the scores of
+    `kvae.evaluation.disentanglement` stand beside the others.
 
     Args:
         recipe: `Recipe`.
@@ -265,8 +266,9 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     data = test_data(recipe)
     metrics = evaluate(model, data, **options).to_dict()
     metrics = without_improper(model, data, metrics)
-    if recipe.dataset == "sprites":
-        found = disentanglement(model, kvae.datasets.Sprites(), seed=recipe.seed)
+    factors = None if is_path(recipe.dataset) else kvae.datasets.info(recipe.dataset).factors
+    if factors is not None:
+        found = disentanglement(model, factors(), seed=recipe.seed)
         metrics = {**metrics, **{name: found[name] for name in SCORES}}
     return metrics
 

@@ -1,6 +1,8 @@
 """The facts of a named dataset, and the names of its splits."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from kvae.datasets.schema import Column, Schema
 
@@ -31,6 +33,9 @@ class DatasetInfo:
         columns: tuple of `kvae.datasets.Column`. Those of a table.
         dtype: str. How the examples are stored: `"uint8"` for intensities, `"float32"` for other
             numbers.
+        factors: callable or `None`. Makes the examples by the factors that they were made of, as
+            `kvae.datasets.Sprites` does, for measures of disentanglement; `None` where the factors
+            are not known.
     """
 
     name: str
@@ -49,6 +54,7 @@ class DatasetInfo:
     class_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     dtype: str = "uint8"
+    factors: Callable[[], Any] | None = None
 
     @property
     def schema(self) -> Schema | None:

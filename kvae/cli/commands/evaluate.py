@@ -148,16 +148,25 @@ def _show(result, arguments, data, seed: int) -> int:
 
 
 def _disentanglement(model, arguments) -> int:
-    from kvae.datasets import Sprites
+    from kvae import datasets
     from kvae.evaluation.disentanglement import disentanglement, num_images
 
-    sprites, limit = Sprites(), arguments.limit
-    if arguments.dataset not in (None, "sprites") or model.event_shape != sprites.event_shape:
+    limit = arguments.limit
+    known = {
+        name: facts
+        for name, facts in ((name, datasets.info(name)) for name in datasets.names())
+        if facts.factors is not None
+    }
+    fitting = [name for name, facts in known.items() if facts.event_shape == model.event_shape]
+    if arguments.dataset is not None:
+        fitting = [name for name in fitting if name == arguments.dataset]
+    if not fitting:
+        of = ", ".join(f"{name} {facts.event_shape}" for name, facts in known.items())
         raise ValueError(
-            f"--disentanglement is for models of sprites, {sprites.event_shape}, not for "
+            f"--disentanglement is for models of data whose factors are known ({of}), not for "
             f"{arguments.model} of {arguments.dataset or model.event_shape}."
         )
-    card, seed = common.card_of(arguments.model), arguments.seed
+    dataset, card, seed = fitting[0], common.card_of(arguments.model), arguments.seed
     if seed is None:
         seed = 0 if card is None else card.recipe.get("seed", 0)
     sizes = {}
@@ -166,14 +175,14 @@ def _disentanglement(model, arguments) -> int:
     with common.progress(f"evaluating {arguments.model}", num_images(**sizes)) as update:
         result = disentanglement(
             model,
-            sprites,
+            known[dataset].factors(),
             seed=seed,
             batch_size=arguments.batch_size,
             progress=update,
             **sizes,
         )
     if arguments.json:
-        common.print_json({"model": arguments.model, "dataset": "sprites", **result})
+        common.print_json({"model": arguments.model, "dataset": dataset, **result})
     else:
         say(f"{arguments.model}\n{result}")
     return 0

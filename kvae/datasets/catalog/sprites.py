@@ -252,6 +252,7 @@ class Sprites:
     validation=5_000,
     test=10_000,
     classes=3,
+    factors=Sprites,
     split_rule="a fixed permutation of all 737,280 images (Philox bits, key 0): test, "
     "validation, and the first 50,000 of the 722,280 others, which Sprites.batches draws "
     "them all from; orientations 0 and 39 are equal, so 5% of the images have a twin",
