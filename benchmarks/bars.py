@@ -24,7 +24,7 @@ MILLISECONDS = "milliseconds"  # The time of one unit (a call, a request).
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """What a variant of a case is to reach, at each batch size that was measured.
+    """A figure that a variant of a case is to reach, at each batch size that was measured.
 
     Attributes:
         case: str. The name of the case.

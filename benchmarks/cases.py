@@ -206,7 +206,7 @@ CLIENTS = (1, 8, 32)
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a training runs, on this machine.
+    """The cores, workers and devices of this machine on which a training runs.
 
     Attributes:
         name: str.
@@ -224,7 +224,7 @@ class Place:
 
     @property
     def parts(self) -> int:
-        """How many times the images of one core a step has."""
+        """The number of parts of a step, each of as many images as a step on one core has."""
         return max(self.cores, self.workers)
 
 

@@ -62,17 +62,16 @@ def _train(place: Place, name: str, batch: int, path: str, gate, strategy) -> No
     import numpy as np
 
     import kvae
-    from benchmarks import keras_worker
-    from benchmarks.cases import CASES
+    from benchmarks.keras_worker import Epochs
+    from benchmarks.networks import RATE, case_of, model
 
-    case = next(case for case in CASES if case.name == name)
     images = np.load(path)[: gate.count]
     with strategy.scope():
-        vae = keras_worker.model(case)
+        vae = model(case_of(name))
         settings = {"steps_per_execution": 1} if place.step_by_step else {}
-        vae.compile(keras.optimizers.Adam(1e-3), **settings)
+        vae.compile(keras.optimizers.Adam(RATE), **settings)
     gate.facts["bytes"] = 4 * sum(math.prod(v.shape) for v in vae.trainable_variables)
-    callbacks = [] if _INDEX in os.environ else [keras_worker.Epochs(gate)]
+    callbacks = [] if _INDEX in os.environ else [Epochs(gate)]
     data = kvae.datasets.Dataset(images)
     vae.fit(data, batch_size=batch * place.parts, epochs=10**6, verbose=0, callbacks=callbacks)
 

@@ -1,4 +1,4 @@
-"""What many write first: Flask, and `predict` of Keras for each request.
+"""A server of Flask that calls `predict` of Keras for each request, as many first servers do.
 
     python -m benchmarks.flask_server PACKAGES
 
@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from werkzeug import serving
 
-from benchmarks import keras_worker
+from benchmarks import networks
 from benchmarks.cases import CASES
 
 _SAMPLES = 64  # The default of the signature `score`.
@@ -27,9 +27,9 @@ _SAMPLES = 64  # The default of the signature `score`.
 def _networks() -> tuple[keras.Model, keras.Model]:
     """Returns networks from x to the mean and the log-variance, and from z to the image's mean."""
     case = CASES[0]
-    features = keras_worker.encoder(case)
+    features = networks.encoder(case)
     params = [keras.layers.Dense(case.latent_dim)(features.outputs[0]) for _ in range(2)]
-    logits = keras_worker.decoder(case)
+    logits = networks.decoder(case)
     image = keras.activations.sigmoid(logits.outputs[0])
     return keras.Model(features.inputs, params), keras.Model(logits.inputs, image)
 

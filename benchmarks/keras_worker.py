@@ -29,67 +29,11 @@ from benchmarks.cases import (
     Case,
 )
 from benchmarks.gate import Gate
+from benchmarks.networks import RATE, case_of, compiled, decoder, encoder, floats, model
 from benchmarks.sources import source
 from kvae.evaluation.marginal_likelihood import importance
-from kvae.layers import hidden_layers
 from kvae.likelihoods import bernoulli
 from kvae.models.fit import fused_adam as fused
-
-_RATE = 1e-3
-
-
-def case_of(name: str) -> Case:
-    return next(case for case in CASES if case.name == name)
-
-
-def encoder(case: Case) -> keras.Model:
-    if case.kind == "conv":
-        return keras.Sequential(
-            [
-                keras.Input((28, 28, 1)),
-                layers.Conv2D(32, 3, 2, "same", activation="relu"),
-                layers.Conv2D(64, 3, 2, "same", activation="relu"),
-                layers.Flatten(),
-                layers.Dense(16, "relu"),
-            ]
-        )
-    x = inputs = keras.Input((28, 28, 1))
-    x = layers.Flatten()(x)
-    x = hidden_layers(x, case.hidden, "gated" if case.kind == "gated" else "relu")
-    return keras.Model(inputs, x)
-
-
-def decoder(case: Case) -> keras.Model:
-    """From z to logits."""
-    if case.kind == "conv":
-        return keras.Sequential(
-            [
-                keras.Input((case.latent_dim,)),
-                layers.Dense(7 * 7 * 64, "relu"),
-                layers.Reshape((7, 7, 64)),
-                layers.Conv2DTranspose(64, 3, 2, "same", activation="relu"),
-                layers.Conv2DTranspose(32, 3, 2, "same", activation="relu"),
-                layers.Conv2DTranspose(1, 3, 1, "same"),
-            ]
-        )
-    x = inputs = keras.Input((case.latent_dim,))
-    x = hidden_layers(x, case.hidden[::-1], "gated" if case.kind == "gated" else "relu")
-    x = layers.Dense(784)(x)
-    return keras.Model(inputs, layers.Reshape((28, 28, 1))(x))
-
-
-def _floats(images):
-    return images.astype("float32") / 255
-
-
-def model(case: Case, images=None) -> kvae.VAE:
-    keras.utils.set_random_seed(0)
-    parts = {}
-    if case.samples > 1:
-        parts["objective"] = kvae.objectives.IWAE(num_samples=case.samples)
-    if case.components:
-        parts["prior"] = kvae.priors.Vamp(case.components, initial=images)
-    return kvae.VAE(encoder(case), decoder(case), case.latent_dim, **parts)
 
 
 class Epochs(keras.callbacks.Callback):
@@ -104,12 +48,6 @@ class Epochs(keras.callbacks.Callback):
             self._gate.wait()
 
 
-def compiled(case: Case, images=None, **settings) -> kvae.VAE:
-    vae = model(case, images)
-    vae.compile(keras.optimizers.Adam(_RATE), **settings)
-    return vae
-
-
 def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict, variant: str) -> None:
     settings = dict(settings)
     stock = settings.pop("stock", ())
@@ -117,7 +55,7 @@ def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict, varia
         fused.adam = lambda optimizer: contextlib.nullcontext()
     if "cross-entropy" in stock:
         bernoulli._log_prob = lambda logits, x: x * logits - tf.nn.softplus(logits)
-    vae = compiled(case, _floats(images[: max(1, case.components)]), **settings)
+    vae = compiled(case, floats(images[: max(1, case.components)]), **settings)
     epochs = short.EPOCHS if variant == STEADY else 1
     images = images[: gate.count // epochs]
     with tempfile.TemporaryDirectory() as folder:
@@ -177,8 +115,8 @@ def train_example(case: Case, batch: int, images, gate: Gate) -> None:
     logits = decoder(case)
     images_of = keras.Model(logits.inputs, keras.activations.sigmoid(logits.outputs[0]))
     example = _Example(networks, images_of)
-    example.compile(keras.optimizers.Adam(_RATE))
-    x = _floats(images[: gate.count])
+    example.compile(keras.optimizers.Adam(RATE))
+    x = floats(images[: gate.count])
     example.fit(x, batch_size=batch, epochs=10**6, verbose=0, callbacks=[Epochs(gate)])
 
 
@@ -186,7 +124,7 @@ def infer(name: str, variant: str, images, gate: Gate) -> None:
     vae = model(CASES[0])
     if variant == EAGER:
         vae.compile(run_eagerly=True)
-    x = _floats(images[: gate.count])
+    x = floats(images[: gate.count])
     work = _works(name, variant, vae, x, gate.count)
     work()
     gate.repeat(work)

@@ -22,7 +22,7 @@ def request(host: str, path: str, body: bytes) -> bytes:
 
 @dataclasses.dataclass
 class Found:
-    """What the clients saw.
+    """The answers that the clients have had, and the time that they took.
 
     Attributes:
         seconds: float. From the first request to the last answer.

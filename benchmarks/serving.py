@@ -296,10 +296,10 @@ SERVERS = {
 def _main(folder: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import export
-    from benchmarks import keras_worker
+    from benchmarks import networks
     from benchmarks.cases import CASES
 
-    export.publish(keras_worker.model(CASES[0]), folder, "dense", verify=False)
+    export.publish(networks.model(CASES[0]), folder, "dense", verify=False)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def _main(name: str, batch: str, path: str, count: str) -> None:
     import numpy as np
 
     import kvae
-    from benchmarks.keras_worker import case_of, compiled
+    from benchmarks.networks import case_of, compiled
 
     vae = compiled(case_of(name))
     data = kvae.datasets.Dataset(np.load(path)[: int(count) // EPOCHS])

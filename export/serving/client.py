@@ -61,7 +61,7 @@ class Imputed(NamedTuple):
 
 
 class Detected(NamedTuple):
-    """How unusual images are: scores in nats, p-values, verdicts `[batch]`, and maps of nats.
+    """The anomaly scores of images in nats, p-values and verdicts `[batch]`, and maps of nats.
 
     See `export.saved_model` and `kvae.detection.Detector`.
     """

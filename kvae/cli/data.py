@@ -24,6 +24,7 @@ __all__ = [
     "load_data",
     "load_sampling_model",
     "path_of",
+    "remember_card",
     "source_of",
     "training_data",
     "whole_data",
@@ -299,11 +300,9 @@ def write_rows(model, path: pathlib.Path, n: int, kind: str, options: dict) -> N
     Raises:
         ValueError: for the means of categories.
     """
-    import csv
-
     import numpy as np
 
-    from kvae.utils import io
+    from kvae.utils.csv_files import write_csv
 
     schema = _schema(model)
     names = [column.name for column in schema.columns]
@@ -323,12 +322,7 @@ def write_rows(model, path: pathlib.Path, n: int, kind: str, options: dict) -> N
         known = schema.class_names or [str(i) for i in range(model.num_classes)]
         names = [*names, schema.label_column or "class"]
         rows = [[*row, known[label]] for row, label in zip(rows, labels, strict=True)]
-    with (
-        io.atomic_write(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([names, *rows])
+    write_csv(path, [names, *rows])
 
 
 def incomplete(model, name: str, path: pathlib.Path):
@@ -346,14 +340,12 @@ def incomplete(model, name: str, path: pathlib.Path):
     Raises:
         ValueError: for a file that the model does not take.
     """
-    from kvae import datasets
     from kvae.datasets import tables
     from kvae.datasets.schema import Column
 
     schema = _schema(model)
     if path.suffix.lower() not in tables.SUFFIXES:
-        known = model.schema if schema.class_names else None
-        data = datasets.Source(path, model.event_shape, schema=known, missing=True).everything()
+        data = _source(model, path).everything()
         return None, None, data.examples, data.labels
     table = tables.Table(path, missing=True)
     columns = schema.columns or tuple(Column(one, "gaussian") for one in table.cells)
@@ -403,12 +395,7 @@ def load_data(model, name: str, arguments, split: str = "test"):
     binarize = None if binarize == "none" else binarize
     options = {"binarize": binarize, "seed": seed}
     if path is not None:
-        known = model.schema if schema.columns or schema.class_names else None
-        missing = model.missing is not None
-        source = datasets.Source(
-            path, model.event_shape, fit=schema.fit, schema=known, missing=missing
-        )
-        data = source.split(split, **options)
+        data = _source(model, path).split(split, **options)
     else:
         known = dataset or schema.name or "digits"
         if arguments.dataset is None and known not in datasets.names():
@@ -418,6 +405,21 @@ def load_data(model, name: str, arguments, split: str = "test"):
         data.intensities = not model.likelihood.whole_numbers or binarize is not None
     data.noise = noise
     return _checked(model, name, data)
+
+
+def remember_card(model, name: str) -> None:
+    """Gives a model of the zoo the schema of its data, which a file of it would lack.
+
+    Args:
+        model: `kvae.VAE`.
+        name: str. What it was loaded by.
+    """
+    from kvae.datasets import Schema
+
+    card = common.card_of(name)
+    if card is not None and model.schema is None:
+        binarize, noise = card.preprocessing.get("binarize"), card.recipe.get("noise", 0.0)
+        model.schema = Schema(card.dataset["name"], binarize=binarize, noise=noise)
 
 
 def _checked(model, name: str, data):
@@ -452,22 +454,24 @@ def whole_data(model, name: str, given: str, split: str):
         FileNotFoundError: if there is nothing at the path.
         ValueError: for data that the model does not take.
     """
-    from kvae import datasets
-
     path = pathlib.Path(given).expanduser()
     if not path.exists():
-        arguments = argparse.Namespace(dataset=given, data=None)
-        return load_data(model, name, arguments, split)
+        return load_data(model, name, argparse.Namespace(dataset=given, data=None), split)
+    return _checked(model, name, _source(model, path.resolve()).everything())
+
+
+def _source(model, path: pathlib.Path):
+    """Returns the `kvae.datasets.Source` at a path, read as in the training of a model."""
+    from kvae import datasets
+
     schema = _schema(model)
-    known = model.schema if schema.columns or schema.class_names else None
-    source = datasets.Source(
-        path.resolve(),
+    return datasets.Source(
+        path,
         model.event_shape,
         fit=schema.fit,
-        schema=known,
+        schema=schema if schema.columns or schema.class_names else None,
         missing=model.missing is not None,
     )
-    return _checked(model, name, source.everything())
 
 
 def _schema(model):

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kvae.datasets.schema import Column
-from kvae.utils import io as files
 from kvae.utils import optional
+from kvae.utils.csv_files import write_csv
 from kvae.utils.names import shown_names, unknown_name
 
 __all__ = ["KINDS", "SUFFIXES", "Table"]
@@ -258,13 +258,8 @@ class Table:
                 text = column.text(x[row, position])
                 comma = self._comma and not column.categories
                 cells[column.name][row] = text.replace(".", ",") if comma else text
-        with (
-            files.atomic_write(path) as temporary,
-            open(temporary, "w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
-            writer.writerows([list(cells)] * self._named)
-            writer.writerows(zip(*cells.values(), strict=True))
+        rows = zip(*cells.values(), strict=True)
+        write_csv(path, [*[list(cells)] * self._named, *rows], self.delimiter)
 
     def _encoded(self, column: Column) -> np.ndarray:
         name = column.name

@@ -10,7 +10,19 @@ from numpy.typing import ArrayLike
 
 from kvae.utils import arguments
 
-__all__ = ["Calibration"]
+__all__ = ["Calibration", "check_rate"]
+
+
+def check_rate(false_alarm_rate: float) -> float:
+    """Returns a rate of false alarms, which is above 0 and below 1.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    rate = arguments.number("false_alarm_rate", false_alarm_rate)
+    if not 0.0 < rate < 1.0:
+        raise ValueError(f"`false_alarm_rate` is above 0 and below 1, not {rate:g}.")
+    return rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Calibration:
         num_samples: int. The number of samples of z for each row.
         seed: int. The seed of their noise, the same for every row.
         false_alarm_rate: float. The share of normal rows that may be flagged, above 0 and below 1.
-        scores: tuple of float. The scores of normal rows, in ascending order.
+        scores: tuple of float. The scores of normal rows.
         typical: float. The mean log p(x) of other normal rows, for `"typicality"`.
 
     Raises:
@@ -61,9 +73,7 @@ class Calibration:
     typical: float = 0.0
 
     def __post_init__(self):
-        rate = arguments.number("false_alarm_rate", self.false_alarm_rate)
-        if not 0.0 < rate < 1.0:
-            raise ValueError(f"`false_alarm_rate` is above 0 and below 1, not {rate:g}.")
+        rate = check_rate(self.false_alarm_rate)
         needed = math.ceil(1.0 / rate - 1.0 - 1e-9)
         if len(self.scores) < needed:
             raise ValueError(

@@ -2,14 +2,14 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from kvae.detection.calibration import Calibration
+from kvae.detection.calibration import Calibration, check_rate
 from kvae.detection.scores import check_score, default_score, scored
 from kvae.evaluation.rows import row_map, row_terms
 from kvae.utils import arguments, io
@@ -17,12 +17,12 @@ from kvae.utils.eager import evaluated_eagerly
 
 __all__ = ["Detection", "Detector"]
 
-_ANY = 10**6  # So many normal rows allow any rate; `fit` looks at their real number.
+_DEFAULTS = {"num_samples": 64, "seed": 0, "false_alarm_rate": 0.05}
 
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """What a detector says of rows.
+    """The scores, p-values and verdicts that a detector gives rows.
 
     Attributes:
         score: float32 array `[n]`, in nats. The higher, the more unusual.
@@ -75,12 +75,9 @@ class Detector:
             0.05.
 
     A model that a detector was fitted with keeps the calibration as `vae.calibration`; `vae.save`
-    and exports carry it. A `Detector` of such a model with the same score goes on with it, and has
-    its settings in the place of these defaults. Another score, `num_samples` or seed asks for
-    another `fit`.
-
-    Attributes:
-        calibration: `Calibration`, or `None` before `fit`.
+    and exports carry it, and a further training of the model drops it. A `Detector` of such a model
+    with the same score goes on with it, and has its settings in the place of these defaults.
+    Another score, `num_samples` or seed asks for another `fit`.
 
     Raises:
         ValueError: for an unknown score, one that the model does not have, and numbers out of
@@ -92,7 +89,7 @@ class Detector:
     held_out, new = kvae.datasets.load("digits", "validation"), kvae.datasets.load("digits", "test")
     detector = kvae.detection.Detector(vae, false_alarm_rate=0.05).fit(held_out)
     found = detector.detect(new)
-    print(found)                            # … of 180 rows are flagged (…)
+    print(found)                            # … of 200 rows are flagged (…)
     where = detector.map(new.examples[found.order[:4]])     # nats of each pixel
     detector.save("detector.keras")
     ```
@@ -116,19 +113,24 @@ class Detector:
         self.vae, kept = vae, vae.calibration
         if kept is not None and score not in (None, kept.score):
             kept = None
-        known = kept or Calibration(default_score(vae), 64, 0, 0.05, (0.0,) * _ANY)
+        before = _DEFAULTS if kept is None else dataclasses.asdict(kept)
         given = {"num_samples": num_samples, "seed": seed, "false_alarm_rate": false_alarm_rate}
-        wanted = dataclasses.replace(  # Refuses a rate out of range.
-            known,
-            score=check_score(vae, score or known.score),
-            **{name: value for name, value in given.items() if value is not None},
-        )
-        self.score_name = wanted.score
-        self.num_samples = arguments.whole("num_samples", wanted.num_samples)
-        self.seed = arguments.whole("seed", wanted.seed, 0)
-        self.false_alarm_rate = wanted.false_alarm_rate
-        same = (self.num_samples, self.seed) == (known.num_samples, known.seed)
-        self.calibration: Calibration | None = wanted if kept is not None and same else None
+        chosen = {name: before[name] if value is None else value for name, value in given.items()}
+        self.score_name = check_score(vae, score or (kept.score if kept else default_score(vae)))
+        self.num_samples = arguments.whole("num_samples", chosen["num_samples"])
+        self.seed = arguments.whole("seed", chosen["seed"], 0)
+        self.false_alarm_rate = check_rate(chosen["false_alarm_rate"])
+        same = kept is not None and (self.num_samples, self.seed) == (kept.num_samples, kept.seed)
+        self._kept: Calibration | None = kept if same else None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The scores of the normal rows with the detector's rate; `None` before `fit`.
+
+        Raises:
+            ValueError: for a rate that is too small for the number of rows.
+        """
+        return self._kept and self._kept.with_rate(self.false_alarm_rate)
 
     def fit(self, normal: Any, label: ArrayLike | None = None) -> "Detector":
         """Sets the threshold by normal rows that the model was not trained on.
@@ -153,12 +155,12 @@ class Detector:
             typical = float(np.mean(terms["log_prob"][::2], dtype=np.float64))
             terms = {name: values[1::2] for name, values in terms.items()}
         scores = scored(terms, self.score_name, np.float32(typical))
-        self.calibration = self.vae.calibration = Calibration(
+        self._kept = self.vae.calibration = Calibration(
             self.score_name,
             self.num_samples,
             self.seed,
             self.false_alarm_rate,
-            tuple(np.sort(scores).tolist()),
+            tuple(scores.tolist()),
             typical,
         )
         return self
@@ -174,9 +176,7 @@ class Detector:
             ValueError: for rows that the model does not take, and before `fit` for the score
                 `"typicality"`, which compares with normal rows.
         """
-        if self.score_name == "typicality":
-            self._fitted()
-        typical = 0.0 if self.calibration is None else self.calibration.typical
+        typical = self._fitted().typical if self.score_name == "typicality" else 0.0
         return scored(self._terms(x, label), self.score_name, np.float32(typical))
 
     def detect(
@@ -219,12 +219,7 @@ class Detector:
             ValueError: for rows that the model does not take, and for a likelihood that gives no
                 log p of single values.
         """
-        return np.concatenate(
-            [
-                np.asarray(self.vae.run_compiled("map of rows", self._map_of, rows, *noise))
-                for rows, noise in self._rows(x, label)
-            ]
-        )
+        return np.concatenate(list(self._computed("map of rows", row_map, x, label)))
 
     def save(self, path: str | os.PathLike) -> None:
         """Saves the model with its calibration as a .keras file, for `kvae.load_model`.
@@ -239,34 +234,27 @@ class Detector:
             self.vae.save(temporary)
 
     def _fitted(self) -> Calibration:
-        if self.calibration is None:
+        calibration = self.calibration
+        if calibration is None:
             raise ValueError(
                 "The detector has no threshold yet: call fit(normal) with normal rows that the "
                 "model was not trained on."
             )
-        return self.calibration
+        return calibration
 
     @evaluated_eagerly
     def _terms(self, x: Any, label: ArrayLike | None) -> dict[str, np.ndarray]:
-        parts = [
-            self.vae.run_compiled("terms of rows", self._terms_of, rows, *noise)
-            for rows, noise in self._rows(x, label)
-        ]
+        parts = list(self._computed("terms of rows", row_terms, x, label))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _rows(self, x: Any, label: ArrayLike | None) -> Iterator[tuple[tuple, tuple]]:
-        """Yields tuples of rows and labels, and of the seed and the number of samples."""
+    def _computed(self, name: str, function: Callable, x: Any, label: ArrayLike | None) -> Iterator:
+        """Yields `function(vae, x, seeds, numbers of samples, labels)` of blocks of rows."""
+        vae = self.vae
         noise = tf.constant(self.seed, tf.int64), tf.constant(self.num_samples, tf.int64)
-        for rows in self.vae.event_rows(x, label, 1024):
-            yield rows, noise
 
-    def _terms_of(self, x, label, *noise):
-        return row_terms(self.vae, x, *_for_each(x, noise), label)
+        def of(x, label, *noise):
+            for_each = [tf.fill(tf.shape(x)[:1], value) for value in noise]
+            return function(vae, x, *for_each, label)
 
-    def _map_of(self, x, label, *noise):
-        return row_map(self.vae, x, *_for_each(x, noise), label)
-
-
-def _for_each(x, values) -> list:
-    """Returns one value for all rows as one for each."""
-    return [tf.fill(tf.shape(x)[:1], value) for value in values]
+        for rows in vae.event_rows(x, label, 1024):
+            yield vae.run_compiled(name, of, rows, *noise)

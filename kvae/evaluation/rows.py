@@ -160,7 +160,7 @@ def row_imputation(model, x, seed, num_samples, label=None) -> dict[str, tf.Tens
         )
         largest, total, squares, sums = state
         log_prob = largest + tf.math.log(total / tf.cast(count, tf.float32))
-        # Of nothing it is known.
+        # If nothing was observed, log p(x_obs) is exactly 0.
         log_prob = tf.where(masks.some(masks.observed(x)), log_prob, 0.0)
         size = total**2 / tf.maximum(squares, 1e-30)
         return {

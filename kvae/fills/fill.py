@@ -11,7 +11,7 @@ __all__ = ["REGISTER", "Fill", "get", "names", "register"]
 
 
 class Fill(Part):
-    """What the encoder sees in the place of values of x that were not observed.
+    """A fill gives the encoder something to see in the place of values that were not observed.
 
     A model with a fill, `kvae.VAE(..., missing=…)`, takes NaN in x for "not observed". Its encoder
     sees `value` there, on its own scale: after `Likelihood.encoder_input`, so that 0 is the mean of

@@ -36,7 +36,7 @@ class Likelihood(Part):
     # What the decoder returns, if it may be any numbers: no activation belongs at its end then.
     decoder_outputs: str | None = None
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
-    # Whether NaN in x stands for what was not observed. The model sets it, `kvae.VAE(missing=…)`.
+    # True in a model with `kvae.VAE(missing=…)`: NaN in x stands for what was not observed.
     takes_missing = False
     standardize = False  # Whether it keeps location and scale of the data; see `Standardized`.
 
@@ -80,11 +80,11 @@ class Likelihood(Part):
 
     @property
     def adds_values(self) -> bool:
-        """Whether `log_prob` is the sum of `log_prob_of_values`, as it is by default."""
+        """True if `log_prob` is the sum of `log_prob_of_values`, as it is by default."""
         return type(self).log_prob is Likelihood.log_prob
 
     def log_prob_of_values(self, params, x):
-        """Returns what each value has of `log_prob`, `[..., batch, *event]`.
+        """Returns the summands of `log_prob`, one for each value, `[..., batch, *event]`.
 
         With `takes_missing` it is 0 for values that are NaN.
         """

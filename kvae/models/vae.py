@@ -49,7 +49,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
 
     `schema`, a `kvae.datasets.Schema` or `None`, names the classes and the columns of the data. It
     is saved with the model; `kvae train` sets it, and so may you. So is `calibration`, which the
-    `fit` of a `kvae.detection.Detector` sets.
+    `fit` of a `kvae.detection.Detector` sets, and a training of the model takes away.
 
     Keras's hooks work in a subclass: `compute_loss` for another loss, `train_step`, `test_step` and
     `compute_metrics`, `add_loss` in a layer or in `call`, and metrics as attributes. The
@@ -318,6 +318,7 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
             objective = type(self.objective).from_config(self.objective.get_config())
         parts = {name: getattr(self, name) for name in (*_PARTS, "missing")}
         settings = {**self._settings(), **parts, "objective": objective, **changes}
+        settings.pop("calibration", None)  # Scores under other parts are other scores.
         other = type(self).from_config(settings)
         if self.built and not other.built:  # Its encoder has no keras.Input.
             other.build((None, *self.event_shape))

@@ -160,12 +160,16 @@ class Model:
             return
         try:
             found = self._together(requests)
-            if found is not None:
-                for request, answer in zip(requests, found, strict=True):
-                    request.future.set_result(answer)
-                return
-        except Exception:
-            pass  # One of them is wrong. Alone, only that one is refused.
+        except c_api.SessionError:
+            found = None  # One of them is wrong. Alone, only that one is refused.
+        except BaseException as error:
+            for request in requests:
+                request.future.set_exception(error)
+            return
+        if found is not None:
+            for request, answer in zip(requests, found, strict=True):
+                request.future.set_result(answer)
+            return
         for request in requests:
             try:
                 request.future.set_result(self._run(request))

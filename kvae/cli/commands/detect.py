@@ -1,7 +1,5 @@
 """`kvae detect MODEL`."""
 
-import pathlib
-
 from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.command import command
@@ -94,6 +92,7 @@ def run(arguments) -> int:
         if path is not None and not path.endswith(ending):
             raise ValueError(f"--{option} ends in {ending}, not {path!r}.")
     model = common.load_model(arguments.model)
+    own.remember_card(model, arguments.model)
     from kvae.detection import Detector
 
     detector = Detector(
@@ -144,25 +143,17 @@ def _verdict(found, row: int) -> str:
 
 def _write(arguments, detector, data, found) -> list[str]:
     """Writes the files that are asked for, and returns their paths."""
-    import csv
-
     import numpy as np
 
     from kvae.utils import io
+    from kvae.utils.csv_files import write_csv
 
     written = []
     if arguments.output is not None:
-        path = pathlib.Path(arguments.output)
-        with (
-            io.atomic_write(path) as temporary,
-            open(temporary, "w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["row", "score", "p_value", "is_anomaly"])
-            values = (found.score, found.p_value, found.is_anomaly)
-            rows = zip(*(value.tolist() for value in values), strict=True)
-            writer.writerows([i, *row] for i, row in enumerate(rows))
-        written.append(str(path))
+        values = (found.score, found.p_value, found.is_anomaly)
+        rows = zip(range(len(found)), *(value.tolist() for value in values), strict=True)
+        write_csv(arguments.output, [("row", "score", "p_value", "is_anomaly"), *rows])
+        written.append(arguments.output)
     if arguments.map is not None:
         with io.atomic_write(arguments.map) as temporary, open(temporary, "wb") as file:
             np.save(file, detector.map(data), allow_pickle=False)

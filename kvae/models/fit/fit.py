@@ -133,6 +133,7 @@ class Fit:
         )
         learn_scale(self.likelihood, x)
         learn_fill(self, x)
+        self.calibration = None  # It is of the model as it was.
         self.prepare_optimizer()
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])

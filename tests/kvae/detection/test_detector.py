@@ -68,6 +68,17 @@ def test_a_row_has_the_same_bits_wherever_it_is_scored(make_vae, digits, tmp_pat
     assert (other.score(digits[:6]) != scores).all()
 
 
+def test_a_model_that_changes_loses_its_threshold(make_vae, digits):
+    vae = make_vae(optimizer="sgd")
+    Detector(vae, num_samples=1, false_alarm_rate=0.2).fit(digits[:8])
+    assert vae.with_prior("gaussian_mixture").calibration is None and vae.calibration is not None
+    vae.fit(digits[:8], epochs=1, verbose=0)
+    assert vae.calibration is None
+    Detector(vae, num_samples=1, false_alarm_rate=0.2).fit(digits[:8])
+    vae.train_on_batch(digits[:8])
+    assert vae.calibration is None and Detector(vae).calibration is None
+
+
 def test_maps_are_the_parts_of_the_reconstruction(make_vae, digits):
     detector = Detector(make_vae(), "reconstruction", num_samples=20)
     where = detector.map(digits[:5])
@@ -99,7 +110,7 @@ def test_labels_are_conditions(make_vae, digits):
     labels = np.array([0, 1, 0, 1])
     scores = detector.fit(digits[:4], labels).score(digits[:4], labels)
     assert (scores != detector.score(digits[:4], 1 - labels)).all()
-    np.testing.assert_array_equal(detector.calibration.scores, np.sort(scores))
+    np.testing.assert_array_equal(detector.calibration.sorted_scores, np.sort(scores))
     with pytest.raises(ValueError, match="needs labels"):
         detector.score(digits[:4])
 

@@ -326,7 +326,7 @@ def test_imputed_values_are_values_of_x(likelihood):
 
 
 def test_a_class_is_the_most_probable_one():
-    """Of two equally weighted z, one certain of class 0, one between 1 and 2: not their mean, 1."""
+    """One z is certain of class 0, and one halves between 1 and 2: class 0 is the most probable."""
     likelihood = kvae.likelihoods.Categorical(3)
     one = likelihood.averaged({"logits": np.log(np.float32([[1.0, 1e-9, 1e-9]]))})
     two = likelihood.averaged({"logits": np.log(np.float32([[1e-9, 0.4, 0.6]]))})
