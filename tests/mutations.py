@@ -1,4 +1,4 @@
-"""`make mutations`: forty faults, seeded one at a time; the default tests are to catch each.
+"""`make mutations`: forty-six faults, seeded one at a time; the default tests are to catch each.
 
 Each fault is a small change of the text of one file, of the kind that people make. The
 command copies the project, makes the change there and runs the tests that stand nearest; a fault is
@@ -329,6 +329,52 @@ FAULTS = (
         'if array.dtype.kind == "i" and not np.isfinite(array).all():',
         ("export/test_server.py::test_wrong_tensors_by_grpc",),
     ),
+    Fault(
+        "a p-value does not count the new row itself",
+        "kvae/detection/calibration.py",
+        "return ((1 + count - below) / (1 + count)).astype(np.float32)",
+        "return ((count - below) / (1 + count)).astype(np.float32)",
+        (
+            "kvae/detection/test_calibration.py::test_p_values_count_the_normal_scores_that_are_at_least_as_high",
+        ),
+    ),
+    Fault(
+        "one normal row too many may be flagged",
+        "kvae/detection/calibration.py",
+        "return float(self.sorted_scores[len(self.scores) - allowed])",
+        "return float(self.sorted_scores[len(self.scores) - allowed - 1])",
+        ("kvae/detection/test_calibration.py::test_a_verdict_is_a_p_value_of_at_most_the_rate",),
+    ),
+    Fault(
+        "the weights of an imputation leave the prior out",
+        "kvae/evaluation/imputation.py",
+        "    log_weight = log_px + log_ratio\n",
+        "    log_weight = log_px + 0.0 * log_ratio\n",
+        ("kvae/models/test_missing.py::test_weights_correct_a_posterior_that_is_wrong",),
+    ),
+    Fault(
+        "batches in a block are not checked",
+        "kvae/models/fit/batch_blocks.py",
+        "        if not self._fits(joined):",
+        "        if False:",
+        (
+            "kvae/models/test_batch_blocks.py::test_a_bad_batch_ends_a_block_after_the_steps_before_it",
+        ),
+    ),
+    Fault(
+        "a merged request gets the rows of the one before it",
+        "export/serving/development/served_model.py",
+        "{name: array[start:end] for name, array in outputs.items()}",
+        "{name: array[: request.rows] for name, array in outputs.items()}",
+        ("export/test_batching.py::test_requests_that_wait_run_as_one",),
+    ),
+    Fault(
+        "training keeps a threshold of the model as it was",
+        "kvae/models/fit/fit.py",
+        "        self.calibration = None  # It is of the model as it was.\n",
+        "",
+        ("kvae/detection/test_detector.py::test_a_model_that_changes_loses_its_threshold",),
+    ),
 )
 
 
@@ -352,7 +398,7 @@ def tests_pass(tests: list[str], fault: Fault | None = None) -> bool:
     """
     with tempfile.TemporaryDirectory(prefix="kvae-mutation-") as folder:
         copy = pathlib.Path(folder)
-        for name in ("kvae", "zoo", "export", "tests"):
+        for name in ("benchmarks", "kvae", "zoo", "export", "tests"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, copy / name, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", copy)

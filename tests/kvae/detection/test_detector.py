@@ -49,7 +49,7 @@ def test_too_probable_rows_are_not_typical(known, linear_gaussian):
     )
 
 
-def test_a_row_has_the_same_bits_wherever_it_is_scored(make_vae, digits, tmp_path):
+def test_a_row_has_the_same_bits_wherever_it_is_scored(make_vae, digits, tmp_path, run_forked):
     vae = make_vae()
     detector = Detector(vae, num_samples=20, seed=3, false_alarm_rate=0.2).fit(digits[:24])
     scores = detector.score(digits[:6])
@@ -61,6 +61,14 @@ def test_a_row_has_the_same_bits_wherever_it_is_scored(make_vae, digits, tmp_pat
     again = Detector(kvae.load_model(tmp_path / "detector.keras"))
     assert again.calibration.to_dict() == detector.calibration.to_dict()
     np.testing.assert_array_equal(again.score(digits[:6]), scores)
+    np.save(tmp_path / "rows.npy", digits[:6])
+    run_forked(
+        "import sys\nimport numpy as np\nimport kvae\n"
+        "detector = kvae.detection.Detector(kvae.load_model(sys.argv[1]))\n"
+        "np.save(sys.argv[3], detector.score(np.load(sys.argv[2])))",
+        *(tmp_path / name for name in ("detector.keras", "rows.npy", "scores.npy")),
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), scores)
     assert again.calibration.false_alarm_rate == 0.2 and again.num_samples == 20
     assert Detector(vae, false_alarm_rate=0.5).calibration == detector.calibration.with_rate(0.5)
     other = Detector(vae, seed=4)

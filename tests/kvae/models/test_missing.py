@@ -135,9 +135,9 @@ def test_multiple_imputations_are_draws_of_the_conditional(factor_analysis):
 
 
 def test_weights_correct_a_posterior_that_is_wrong():
-    """An encoder that knows nothing proposes from N(0, 1.5 I); the weights make it right."""
+    """An encoder that knows nothing proposes from N(2, 1.5 I); the weights make it right."""
     features = keras.Sequential([keras.Input((D,)), keras.layers.Dense(2 * L)])
-    features.layers[0].set_weights([np.zeros((D, 2 * L)), np.repeat([0.0, np.log(1.5)], L)])
+    features.layers[0].set_weights([np.zeros((D, 2 * L)), np.repeat([2.0, np.log(1.5)], L)])
     inputs = keras.Input((D,))
     out = features(inputs)
     vae = kvae.VAE(
