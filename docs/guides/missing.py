@@ -76,7 +76,7 @@ def picture(*rows):
     images = np.concatenate([row[:10] for row in rows])[..., 0]
     figure = Figure(figsize=(8, 4))
     axes = figure.subplots()
-    axes.imshow(kvae.plots.tile(images, len(rows), 10), cmap="gray_r")
+    axes.imshow(kvae.plots.tile(images, len(rows), 10, gap=2, fill=0), cmap="gray_r")
     axes.set_axis_off()
     return figure
 
