@@ -6,6 +6,7 @@
 | `register(name, ...)` | a name for data of your own, read by a function |
 | `Sprites()` | all 737,280 sprites by their factors, drawn when they are needed |
 | `from_array(x)` | a dataset of the user's own tables, signals or images |
+| `padded(sequences)`, `unpadded(x)` | sequences of different lengths as one array, and back |
 | `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
 | `train_validation_split(dataset)` | two datasets of one |
 | `Shards(path)`, `ImageFolder(path, image_shape)` | data read while a model trains |
@@ -28,6 +29,7 @@ from kvae.datasets.idx import read_idx
 from kvae.datasets.image_folder import ImageFolder
 from kvae.datasets.registry import info, load, names, register
 from kvae.datasets.schema import Column, Schema
+from kvae.datasets.sequences import padded, unpadded
 from kvae.datasets.shards import Shards, write_shards
 from kvae.datasets.source import Source, from_path
 from kvae.utils.register import import_modules
@@ -52,8 +54,10 @@ __all__ = [
     "info",
     "load",
     "names",
+    "padded",
     "read_idx",
     "register",
     "train_validation_split",
+    "unpadded",
     "write_shards",
 ]

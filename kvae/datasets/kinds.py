@@ -9,6 +9,7 @@
 | `Dataset`, `Stream`, `tf.data.Dataset`, `PyDataset`, generators | itself |
 | dicts `{"image": …, "label": …}`, as TensorFlow Datasets gives them | `(x, label)` |
 | dicts `{"x": …, "mask": …}`, with a mask that is True for observed values | x, NaN elsewhere |
+| dicts `{"x": …, "lengths": …}` of padded sequences | x, NaN after the end of each sequence |
 
 Everything else is refused with a `ValueError` that says how to give it.
 """
@@ -40,6 +41,7 @@ _EVENTS = ("x", "image", "images", "img", "pixel_values")
 _LABELS = ("label", "labels")
 # The name of what was observed of x, which is bool: other masks are those of a segmentation.
 _MASK = "mask"
+_LENGTHS = "lengths"  # Of sequences that are padded, whole numbers.
 # and the names of entries beside them that mean nothing to a model.
 _IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/filename")
 _MISSING = ("NAType", "NaTType", "MaskedConstant")  # Missing values of pandas and NumPy.
@@ -155,6 +157,11 @@ def entries(data: Mapping, name: str = "x") -> tuple:
     if mask is not None and _is_bool(mask):
         x, label = entries({key: value for key, value in data.items() if key != _MASK}, name)
         return hidden(x, mask, name), label
+    lengths = data.get(_LENGTHS)
+    if lengths is not None and len(data) > 1:
+        x, label = entries({key: value for key, value in data.items() if key != _LENGTHS}, name)
+        x = recognize(x, name)
+        return masks.hide(x, masks.of_lengths(lengths, x, name), name), label
     found = [key for key in data if key in _EVENTS]
     if len(data) == 1:
         found = list(data)
@@ -233,8 +240,8 @@ def _unchecked(values, name: str) -> np.ndarray:
     except ValueError as error:
         raise ValueError(
             f"`{name}` is a {type(values).__name__} that does not hold equally shaped examples "
-            f"({error}). Pad or cut them to one shape; a pair of data and labels is a tuple, "
-            "(x, labels)."
+            f"({error}). Pad or cut them to one shape (sequences: kvae.datasets.padded(x), for a "
+            "model with `missing`); a pair of data and labels is a tuple, (x, labels)."
         ) from None
     except (RuntimeError, TypeError) as error:  # These are torch's errors.
         raise ValueError(
@@ -298,7 +305,8 @@ def _dense(values, name: str):
         if not len(lengths) or any(tf.reduce_min(n) != tf.reduce_max(n) for n in lengths):
             raise ValueError(
                 f"`{name}` is a RaggedTensor of shape {tuple(values.shape)}, whose rows may differ "
-                "in length. Pad or cut them, e.g. x.to_tensor(shape=(None, *event_shape))."
+                "in length. Pad or cut them, e.g. x.to_tensor(shape=(None, *event_shape)); a model "
+                "with `missing` takes sequences (steps, channels) of different lengths."
             )
         values = values.to_tensor()
     if isinstance(values, tf.IndexedSlices):

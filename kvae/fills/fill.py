@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from keras import ops
 
 from kvae.parts import Part, PartRegister, resolve, to_write
+from kvae.utils import keras_internals, masks
 
 __all__ = ["REGISTER", "Fill", "get", "names", "register"]
 
@@ -16,6 +17,10 @@ class Fill(Part):
     A model with a fill, `kvae.VAE(..., missing=…)`, takes NaN in x for "not observed". Its encoder
     sees `value` there, on its own scale: after `Likelihood.encoder_input`, so that 0 is the mean of
     a column that the likelihood standardizes.
+
+    Where the encoder has layers that take Keras's mask, such as `LSTM` and `GRU`, and events are
+    sequences `(steps, channels)`, the steps after the last one of which something was observed are
+    masked, so that these layers do not see them. Gaps before that are steps like others.
 
     A new fill gives `value`, and `adapt` if that depends on the data.
 
@@ -37,6 +42,10 @@ class Fill(Part):
         if not isinstance(mask, bool):
             raise ValueError(f"`mask` is True or False, not {mask!r}.")
         self.mask = mask
+        self.masks_steps = False  # Whether the encoder takes Keras's mask.
+
+    def attach(self, vae):
+        self.masks_steps = keras_internals.takes_step_mask(vae.encoder)
 
     @to_write
     def value(self):
@@ -52,9 +61,11 @@ class Fill(Part):
             observed: bool tensor `[batch, *event]`.
         """
         seen = ops.where(observed, values, self.value())
-        if not self.mask:
-            return seen
-        return ops.concatenate([seen, ops.cast(observed, seen.dtype)], axis=-1)
+        if self.mask:
+            seen = ops.concatenate([seen, ops.cast(observed, seen.dtype)], axis=-1)
+        if self.masks_steps and len(observed.shape) == 3:
+            keras_internals.set_step_mask(seen, masks.until_last(observed))
+        return seen
 
     def seen(self, likelihood, x, observed):
         """Returns what the encoder sees of x.

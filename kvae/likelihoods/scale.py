@@ -29,15 +29,21 @@ class EncoderInput(keras.layers.Layer):
         likelihood: `Likelihood`.
         missing: `kvae.fills.Fill` or `None`. What the encoder sees in the place of NaN. Defaults to
             `None`: NaN means nothing.
+        masks_steps: bool. Whether steps after the end of a sequence get Keras's mask. Defaults to
+            `False`: what the fill knows of its model.
     """
 
-    def __init__(self, likelihood, missing=None, *, dtype="float32", **kwargs):
+    def __init__(
+        self, likelihood, missing=None, masks_steps: bool = False, *, dtype="float32", **kwargs
+    ):
         super().__init__(dtype=dtype, **kwargs)
         if isinstance(likelihood, dict):
             likelihood = keras.saving.deserialize_keras_object(likelihood)
         if isinstance(missing, dict):
             missing = keras.saving.deserialize_keras_object(missing)
         self.likelihood, self.missing = likelihood, missing
+        if masks_steps:
+            missing.masks_steps = True
 
     def build(self, input_shape):
         if isinstance(self.likelihood, Standardized):
@@ -57,6 +63,8 @@ class EncoderInput(keras.layers.Layer):
     def get_config(self):
         save = keras.saving.serialize_keras_object
         own = {} if self.missing is None else {"missing": save(self.missing)}
+        if self.missing is not None and self.missing.masks_steps:
+            own["masks_steps"] = True
         return {**super().get_config(), "likelihood": save(self.likelihood), **own}
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kvae.datasets import kinds
 from kvae.datasets.dataset import Dataset
+from kvae.datasets.sequences import at_full_length
 
 __all__ = [
     "Conditioned",
@@ -99,7 +100,16 @@ def split_label(vae, x):
         if len(x) != 2:
             raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
         x, label = x
-    return kinds.recognize(x), label
+    return _events(vae, x, "x"), label
+
+
+def _events(vae, x, name: str):
+    """Returns data of any kind, sequences at the length of the model's events."""
+    if vae.missing is not None and len(vae.event_shape or ()) == 2 and not kinds.gives_batches(x):
+        x = at_full_length(x, vae.event_shape, name)
+        if not isinstance(x, Dataset):
+            return at_full_length(kinds.recognize(x, name), vae.event_shape, name)
+    return kinds.recognize(x, name)
 
 
 def with_mask(x, mask):
@@ -134,7 +144,7 @@ def split_label_and_target(vae, x, y):
     of TensorFlow Datasets, are the labels: no target has one number for each example.
     """
     x, label = split_label(vae, x)
-    y = None if y is None else kinds.recognize(y, "y")
+    y = None if y is None else _events(vae, y, "y")
     if vae.conditional and label is None and _are_classes(y):
         label, y = y, None
     return x, label, y

@@ -5,6 +5,7 @@ requirements.txt pins, `make keras-test` on the oldest one that pyproject.toml a
 """
 
 import keras
+from keras.src import backend
 from keras.src.utils import rng_utils
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "learning_rate_schedule",
     "metrics_of_layers",
     "require_compiled",
+    "set_step_mask",
     "set_trainable",
     "steps_between",
+    "takes_step_mask",
     "unseeded_layers",
 ]
 
@@ -50,6 +53,39 @@ def set_trainable(layer, value: bool) -> None:
     """
     layer.trainable = not value
     layer.trainable = value
+
+
+def set_step_mask(x, mask) -> None:
+    """Attaches Keras's mask to a tensor: layers skip the steps where it is False.
+
+    Args:
+        x: tensor `[batch, steps, ...]`.
+        mask: bool tensor `[batch, steps]`.
+    """
+    backend.set_keras_mask(x, mask)
+
+
+def takes_step_mask(network) -> bool:
+    """Returns whether a layer inside a network leaves out what Keras's mask says.
+
+    Such a network will take the mask without Keras's warning that its outputs, which have no steps,
+    lose it.
+    """
+    kinds = (
+        keras.layers.RNN,
+        keras.layers.Bidirectional,
+        keras.layers.GlobalAveragePooling1D,
+        keras.layers.Attention,
+        keras.layers.MultiHeadAttention,
+    )
+    found = any(isinstance(layer, kinds) for layer in flat_layers(network))
+    if found and isinstance(network, keras.Model):
+        network.supports_masking, network.compute_mask = True, _no_mask
+    return found
+
+
+def _no_mask(inputs, mask) -> None:
+    """Does what `keras.Layer.compute_mask` does for outputs without a mask."""
 
 
 def require_compiled(model, method: str) -> None:
