@@ -17,6 +17,7 @@ __all__ = [
     "ENCODE",
     "FILE_SUFFIX",
     "INPUTS",
+    "OUTPUT_SUFFIX",
     "PREPROCESSING",
     "PRIOR",
     "SIGNATURES",
@@ -44,6 +45,9 @@ PRIOR = "prior"
 
 # The ending of the names of a prior's uniform noise, on [0, 1); other noise is N(0, 1).
 UNIFORM_SUFFIX = "uniform"
+
+# What ends the name of an output in an ONNX file that has an input of this name.
+OUTPUT_SUFFIX = "_imputed"
 
 # How clients may send images: as the model takes them, as intensities, or as files.
 PREPROCESSING = ("float32", "uint8", "png")

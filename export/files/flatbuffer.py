@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+_SHARED = 256  # Bytes; smaller constants are not worth the search.
+
+
 def _schema():
     from ai_edge_litert import schema_py_generated
 
@@ -179,7 +182,22 @@ def join(models):
         for signature in other.signatureDefs:
             signature.subgraphIndex += graphs
         first.signatureDefs = [*first.signatureDefs, *other.signatureDefs]
+    _share_weights(first)
     return first
+
+
+def _share_weights(model) -> None:
+    """Keeps weights once that several graphs hold, such as those of a decoder."""
+    places: dict[bytes, int] = {}
+    moved = {}
+    for index, buffer in enumerate(model.buffers):
+        if buffer.data is not None and len(buffer.data) >= _SHARED:
+            moved[index] = places.setdefault(bytes(buffer.data), index)
+            if moved[index] != index:
+                buffer.data = None
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = moved.get(tensor.buffer, tensor.buffer)
 
 
 def split(model, name: str, version: int) -> int:

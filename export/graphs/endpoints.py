@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from export import signatures as specification
@@ -16,7 +17,15 @@ from kvae.evaluation.rows import row_imputation, row_map, row_seeds, row_terms
 from kvae.models.vae import VAE
 from kvae.utils import forks, interpolation, masks, names
 
-__all__ = ["Endpoint", "endpoints", "exportable", "mean", "write"]
+__all__ = [
+    "Endpoint",
+    "endpoints",
+    "exportable",
+    "mean",
+    "refuse_left_out",
+    "verdict",
+    "write",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +96,14 @@ def endpoints(
     for name in wanted:
         if name not in specification.SIGNATURES:
             raise names.unknown_name("signature", name, specification.SIGNATURES)
-        if name in reasons:
-            raise ValueError(f"{model.name!r} has no signature {name!r}: {reasons[name]}.")
+        refuse_left_out(model, name)
     return {name: _endpoint(model, name, batch, sent, refuse) for name in wanted}
+
+
+def refuse_left_out(model, name: str) -> None:
+    """Raises a `ValueError` for a signature that the model cannot have."""
+    if why := specification.left_out(model).get(name):
+        raise ValueError(f"{model.name!r} has no signature {name!r}: {why}.")
 
 
 def write(endpoints: dict[str, Endpoint], path) -> None:
@@ -263,18 +277,26 @@ def _detect(model, images, check, image, label=None):
         for value in (calibration.seed, calibration.num_samples)
     )
     terms = row_terms(model, x, seed, count, label)
-    score = scored(terms, calibration.score, calibration.typical)
-    normal = tf.constant(calibration.sorted_scores)
-    below = tf.searchsorted(normal, score, side="left")
-    number = len(calibration.sorted_scores)
-    found = {
-        "score": score,
-        "p_value": tf.cast((1 + number - below) / (1 + number), tf.float32),
-        "is_anomaly": score > calibration.threshold,
-    }
+    found = verdict(calibration, scored(terms, calibration.score, calibration.typical))
     if model.likelihood.adds_values:
         found["map"] = row_map(model, x, seed, count, label)
     return check.outputs(found)
+
+
+def verdict(calibration, score) -> dict[str, tf.Tensor]:
+    """Returns scores `[batch]` with what a `kvae.detection.Calibration` says of them.
+
+    Only operators that every runtime has are used. The quotients are looked up, since an optimized
+    graph would multiply by the inverse.
+    """
+    normal = calibration.sorted_scores
+    p_values = np.arange(len(normal) + 1, 0, -1, np.float64) / (len(normal) + 1)
+    below = tf.reduce_sum(tf.cast(normal < score[:, None], tf.int32), axis=-1)
+    return {
+        "score": score,
+        "p_value": tf.gather(p_values.astype(np.float32), below),
+        "is_anomaly": score > calibration.threshold,
+    }
 
 
 _FUNCTIONS = {

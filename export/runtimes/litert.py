@@ -119,7 +119,8 @@ class Model:
         if set(inputs) != set(wanted):
             raise ValueError(f"Signature {signature!r} takes the inputs {', '.join(wanted)}.")
         for name, array in inputs.items():
-            self._check(name, array)
+            there = inputs["mask"] > 0.5 if name == "image" and "mask" in inputs else ...
+            self._check(name, array[there])
         sizes = {item["shape"][0] for item in wanted.values()}
         rows = {len(array) for array in inputs.values()}
         if len(sizes) != 1 or len(rows) != 1:

@@ -19,7 +19,7 @@ from kvae.utils import optional
 __all__ = ["METADATA", "Model", "require"]
 
 METADATA = "kvae.json"
-_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(bool)": "bool"}
 
 
 def require() -> None:

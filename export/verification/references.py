@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from export.signatures import DECODE, ENCODE, FILE_SUFFIX, PRIOR, left_out, specified_input
+from export.signatures import (
+    DECODE,
+    ENCODE,
+    FILE_SUFFIX,
+    OUTPUT_SUFFIX,
+    PRIOR,
+    left_out,
+    specified_input,
+)
+from kvae.utils import masks
 
 __all__ = ["answers", "kind_of_images", "moved", "verdicts"]
 
@@ -37,6 +46,8 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     elif name == "interpolate_images":
         ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
         outputs = _interpolation(model, *ends, inputs["steps"], label)
+    elif name == "impute" and "seed" not in inputs and name not in left_out(model):
+        outputs = _imputation(model, inputs)
     elif name in ("score", "impute") and name not in left_out(model):
         # A test holds these numbers against the model's; here another runtime has to agree.
         kind = kind_of_images(inputs)
@@ -44,6 +55,8 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
         outputs = tf.function(endpoint.function, autograph=False)(*tensors)
     elif name == "detect" and name not in left_out(model):
+        if "mask" in inputs:  # Of a file whose runtime has no NaN.
+            x = masks.hide(x, inputs["mask"] > 0.5)
         outputs = _detection(model, x, label)
     else:
         return {}
@@ -117,6 +130,20 @@ def verdicts(model, score) -> dict[str, np.ndarray]:
     calibration = model.calibration
     found = {"p_value": calibration.p_value(score), "is_anomaly": calibration.is_anomaly(score)}
     return {name: np.asarray(value, np.float32) for name, value in found.items()}
+
+
+def _imputation(model, inputs) -> dict:
+    """Returns what TensorFlow makes of a request whose noise is given."""
+    import tensorflow as tf
+
+    from export.graphs import given_noise
+
+    noise = next(inputs[name] for name in model.posterior.base_noise())
+    floats = inputs["mask"].dtype != bool
+    endpoint = given_noise.impute(model, noise.shape[1], floats=floats)
+    tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs]
+    found = tf.function(endpoint.function, autograph=False)(*tensors)
+    return {**found, "image" + OUTPUT_SUFFIX: found["image"]}
 
 
 def _draws(model, seeds, temperatures, label):

@@ -37,6 +37,15 @@ def describe(model, card=None) -> dict:
             "tensorflow": tf.__version__,
         },
     }
+    if (calibration := model.calibration) is not None:
+        found["detection"] = {
+            "score": calibration.score,
+            "threshold": calibration.threshold,
+            "false_alarm_rate": calibration.false_alarm_rate,
+            "normal_rows": len(calibration.scores),
+            "num_samples": calibration.num_samples,
+            "seed": calibration.seed,
+        }
     if model.schema is not None:
         found["schema"] = model.schema.to_dict()
     if card is not None:

@@ -1,5 +1,6 @@
-"""Decoders and encoders as ONNX files."""
+"""Decoders, encoders, imputation and detection as ONNX files."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -10,17 +11,17 @@ import numpy as np
 from export import example_inputs, half_precision
 from export.files import checksum
 from export.runtimes import child, onnx_runtime
-from export.signatures import DECODE, ENCODE, Call
+from export.signatures import DECODE, ENCODE, OUTPUT_SUFFIX, Call
 from export.writers import metadata
 from export.writers.register import FORMATS, Format
-from kvae.utils import io, names, optional
+from kvae.utils import arguments, io, names, optional
 
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
 
 __all__ = ["PARTS", "onnx"]
 
-PARTS = {"decoder": DECODE, "encoder": ENCODE}
+PARTS = {"decoder": DECODE, "encoder": ENCODE, "impute": "impute", "detect": "detect"}
 
 
 def _require() -> None:
@@ -33,13 +34,17 @@ def onnx(
     part: str = "decoder",
     opset: int = 17,
     card: Any = None,
+    num_samples: int = 64,
 ) -> pathlib.Path:
-    """Writes a model's decoder or encoder as an ONNX file.
+    """Writes a model's decoder or encoder as an ONNX file, or its imputation or detection.
 
     Inputs and outputs are those of `export.saved_model`, for any batch size. A decoder turns `z`
     into `image` and the likelihood's parameters, an encoder turns `image` into the posterior's
-    parameters; both take an int64 `label` where the model is conditional. Sampling stays with the
-    caller. The metadata `kvae.json` describe the file, and `kvae.sha256` is a SHA-256 of it, by
+    parameters; all take an int64 `label` where the model is conditional. Sampling stays with the
+    caller: `"impute"` takes the noise of its draws, `[batch, num_samples, size]`, in the place of a
+    seed, and calls its output `image_imputed`. The noise of `"detect"` is that of the model's
+    threshold, and in the file, so that scores are those of `kvae.detection.Detector` up to
+    rounding. The metadata `kvae.json` describe the file, and `kvae.sha256` is a SHA-256 of it, by
     which `export.verify` refuses a file that was altered.
 
     The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
@@ -53,10 +58,11 @@ def onnx(
     Args:
         model: `kvae.VAE`. Built.
         path: str or path. The file, usually `*.onnx`. An older one is replaced.
-        part: str. `"decoder"` or `"encoder"`, since an ONNX file holds one graph. Defaults to
-            `"decoder"`.
+        part: str. `"decoder"`, `"encoder"`, `"impute"` or `"detect"`, since an ONNX file holds one
+            graph. Defaults to `"decoder"`.
         opset: int. The version of ONNX's operators. Defaults to `17`.
         card: optional `zoo.Card`, for the metadata.
+        num_samples: int. The number of importance samples of `"impute"`. Defaults to `64`.
 
     Returns:
         Path of the file.
@@ -66,7 +72,8 @@ def onnx(
         NotADirectoryError, PermissionError: if the folder cannot be written.
         OSError: if the disk is full.
         TypeError: if `model` is no `kvae.VAE`.
-        ValueError: for an unknown part, and a model that is not built or does not convert.
+        ValueError: for an unknown part, one that the model cannot have, and a model that is not
+            built or does not convert.
 
     Example:
 
@@ -75,7 +82,7 @@ def onnx(
     print(export.verify(path, zoo.load("conv_vae.digits")))
     ```
     """
-    from export.graphs import endpoints
+    from export.graphs import endpoints, given_noise
 
     endpoints.exportable(model)
     if part not in PARTS:
@@ -87,7 +94,13 @@ def onnx(
         source = half_precision.in_float32(
             model
         )  # ONNX Runtime and its converter have no bfloat16.
-    endpoint = endpoints.endpoints(source, signatures=[signature], refuse=False)[signature]
+    if part == "impute":
+        count = arguments.whole("num_samples", num_samples)
+        endpoint = _renamed(given_noise.impute(source, count))
+    elif part == "detect":
+        endpoint = given_noise.detect(source)
+    else:
+        endpoint = endpoints.endpoints(source, signatures=[signature], refuse=False)[signature]
     with io.atomic_write(path) as temporary:
         try:
             temporary.write_bytes(_convert(model, endpoint, signature, opset, card))
@@ -100,12 +113,34 @@ def onnx(
     return path
 
 
+def _renamed(endpoint):
+    """Gives outputs other names than inputs, since no two names of an ONNX graph are the same."""
+    inputs = {spec.name for spec in endpoint.inputs}
+
+    def function(*tensors):
+        found = endpoint.function(*tensors)
+        return {name + OUTPUT_SUFFIX * (name in inputs): value for name, value in found.items()}
+
+    return dataclasses.replace(endpoint, function=function)
+
+
+def _select(graph, node, *_, **__):
+    """Converts a choice between two tensors for numbers of any kind, NaN included."""
+    kinds, shapes = node.output_dtypes, node.output_shapes
+    graph.remove_node(node.name)
+    graph.make_node(
+        "Where", node.input, outputs=node.output, name=node.name, dtypes=kinds, shapes=shapes
+    )
+
+
 def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     import tensorflow as tf
     import tf2onnx
 
+    # The converter writes "a or b" as m·a + (1 − m)·b unless it sees NaN coming.
+    options = {} if model.missing is None else {"custom_op_handlers": {"SelectV2": (_select, [])}}
     content, _ = tf2onnx.convert.from_function(
-        tf.function(endpoint.function), input_signature=endpoint.inputs, opset=opset
+        tf.function(endpoint.function), input_signature=endpoint.inputs, opset=opset, **options
     )
     facts = {**metadata.describe(model, card), "signature": signature, "checksum": checksum.NAME}
     for key, value in (
@@ -140,7 +175,7 @@ FORMATS.add(
         "ONNX",
         onnx,
         "{name}.onnx",
-        ("part", "card"),
+        ("part", "card", "num_samples"),
         values={"part": tuple(PARTS)},
         require=_require,
     ),

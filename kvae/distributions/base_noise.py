@@ -34,10 +34,13 @@ def draw(base_noise: dict[str, Noise], shape, seed) -> dict[str, tf.Tensor]:
     Args:
         base_noise: dict of `Noise` by name.
         shape: sequence of int or scalar tensors. The leading axes.
-        seed: int, `keras.random.SeedGenerator` or seed tensor.
+        seed: int, `keras.random.SeedGenerator` or seed tensor; or the noise itself by name, where
+            it has been drawn already, which is then returned as it is.
     """
     if not base_noise:
         return {}
+    if isinstance(seed, dict):
+        return seed
     seeds = [seed] if len(base_noise) == 1 else random.split(seed, len(base_noise))
     return {
         name: _DRAW[noise.distribution]([*shape, noise.size], seed)

@@ -5,16 +5,31 @@ import math
 import tensorflow as tf
 
 from kvae import divergences, random
+from kvae.distributions import base_noise
 from kvae.evaluation.imputation import added, completed, weighted_sums
 from kvae.evaluation.marginal_likelihood.importance import log_weight_terms
 from kvae.utils import masks
 
-__all__ = ["row_imputation", "row_map", "row_seeds", "row_terms"]
+__all__ = [
+    "START",
+    "added_draws",
+    "code_cost",
+    "imputed",
+    "row_imputation",
+    "row_map",
+    "row_noise",
+    "row_seeds",
+    "row_terms",
+    "terms_of",
+]
 
 # The samples that are decoded at once. A row draws whole chunks, and drops the surplus.
 _CHUNK = 16
 _TERMS = ("reconstruction", "kl", "elbo", "log_prob", "effective_sample_size")
 _NUMBER = tf.TensorSpec(())
+
+# What `added_draws` adds to, before the first draw.
+START = (-math.inf, 0.0, 0.0, 0.0, 0.0)
 
 
 def row_seeds(seed) -> tf.Tensor:
@@ -22,6 +37,25 @@ def row_seeds(seed) -> tf.Tensor:
     low = tf.bitwise.bitwise_and(seed, tf.constant(0x7FFFFFFF, tf.int64))
     high = tf.bitwise.right_shift(seed, tf.constant(31, tf.int64))
     return tf.cast(tf.stack([low, high], axis=-1), tf.int32)
+
+
+def row_noise(posterior, seed: int, num_samples: int) -> dict[str, tf.Tensor]:
+    """Draws the noise of which the functions here make the z of a row.
+
+    Args:
+        posterior: `kvae.posteriors.Posterior`.
+        seed: int. That of the row.
+        num_samples: int.
+
+    Returns:
+        dict of tensors `[num_samples, 1, size]`, by the names of the posterior's `base_noise`.
+    """
+    declared, own = posterior.base_noise(), row_seeds(tf.constant([seed], tf.int64))[0]
+    chunks = [
+        base_noise.draw(declared, [_CHUNK, 1], random.fold_in(own, done))
+        for done in range(0, num_samples, _CHUNK)
+    ]
+    return {name: tf.concat([c[name] for c in chunks], axis=0)[:num_samples] for name in declared}
 
 
 def row_terms(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
@@ -45,7 +79,7 @@ def row_terms(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
         `reconstruction` is the only one of an autoencoder, that of its code.
     """
     if not model.posterior.has_density:
-        return {"reconstruction": _by_row(_of_code(model), (x,), label, _NUMBER)}
+        return {"reconstruction": _by_row(_first_of(code_cost, model), (x,), label, _NUMBER)}
     prepared = model.prior.precomputed()
 
     def row(x, label, seed, count):
@@ -58,21 +92,12 @@ def row_terms(model, x, seed, num_samples, label=None) -> dict[str, tf.Tensor]:
                 given, prior, x, params, _CHUNK, random.fold_in(seed, done)
             )
             kept = done + tf.range(_CHUNK) < count
-            return done + _CHUNK, _add(state, log_px[:, 0], log_ratio[:, 0], kept)
+            return done + _CHUNK, added_draws(state, log_px[:, 0], log_ratio[:, 0], kept)
 
-        start = (tf.constant(-math.inf), *(tf.zeros([]) for _ in range(4)))
+        start = tuple(map(tf.constant, START))
         _, state = tf.while_loop(lambda done, _: done < count, more, (0, start))
-        largest, total, squares, log_px, log_ratio = state
-        number = tf.cast(count, tf.float32)
         kl = divergences.closed_form_kl(given.posterior, given.prior)
-        cost = -log_ratio / number if kl is None else kl(params)[0]
-        return {
-            "reconstruction": -log_px / number,
-            "kl": cost,
-            "elbo": log_px / number - cost,
-            "log_prob": largest + tf.math.log(total / number),
-            "effective_sample_size": total**2 / tf.maximum(squares, 1e-30),
-        }
+        return terms_of(state, tf.cast(count, tf.float32), None if kl is None else kl(params)[0])
 
     outputs = dict.fromkeys(_TERMS, _NUMBER)
     return _by_row(row, (x, row_seeds(seed), num_samples), label, outputs)
@@ -98,7 +123,7 @@ def row_map(model, x, seed, num_samples, label=None) -> tf.Tensor:
             "says nothing of single values: there is no map."
         )
     if not model.posterior.has_density:
-        return _by_row(_of_code(model, elements=True), (x,), label, event)
+        return _by_row(_first_of(code_cost, model, elements=True), (x,), label, event)
     axes = [1] * len(model.event_shape)
 
     def row(x, label, seed, count):
@@ -158,16 +183,8 @@ def row_imputation(model, x, seed, num_samples, label=None) -> dict[str, tf.Tens
         _, state = tf.while_loop(
             lambda done, _: done < count, more, (_CHUNK, chunk(tf.constant(0)))
         )
-        largest, total, squares, sums = state
-        log_prob = largest + tf.math.log(total / tf.cast(count, tf.float32))
-        # If nothing was observed, log p(x_obs) is exactly 0.
-        log_prob = tf.where(masks.some(masks.observed(x)), log_prob, 0.0)
-        size = total**2 / tf.maximum(squares, 1e-30)
-        return {
-            "image": completed(given, x, total, sums)[0],
-            "log_prob": log_prob[0],
-            "effective_sample_size": size[0],
-        }
+        found = imputed(given, x, state, tf.cast(count, tf.float32))
+        return {name: value[0] for name, value in found.items()}
 
     outputs = {
         "image": tf.TensorSpec(model.event_shape),
@@ -177,17 +194,53 @@ def row_imputation(model, x, seed, num_samples, label=None) -> dict[str, tf.Tens
     return _by_row(row, (x, row_seeds(seed), num_samples), label, outputs)
 
 
-def _of_code(model, elements: bool = False):
-    """Returns the function of the reconstruction of a row's code, or of its values."""
-    likelihood = model.likelihood
+def code_cost(model, x, label=None, elements: bool = False):
+    """Returns the reconstruction of a batch's codes, −log p(x|E[z]), or that of each value."""
+    likelihood, given = model.likelihood, model.conditioned_on(label)
     log_prob = likelihood.log_prob_of_values if elements else likelihood.log_prob
+    return -log_prob(given.decode_params(given.posterior.mean(given.encode_params(x))), x)
 
-    def row(x, label):
-        given = model.conditioned_on(label)
-        z = given.posterior.mean(given.encode_params(x))
-        return -log_prob(given.decode_params(z), x)[0]
 
-    return row
+def imputed(model, x, state, number) -> dict[str, tf.Tensor]:
+    """Returns what `row_imputation` does of a batch, from the sums over its draws.
+
+    Args:
+        model: `kvae.VAE`, or that of given labels.
+        x: tensor `[batch, *event]`, with NaN where nothing was observed.
+        state: as `weighted_sums` and `added` return it.
+        number: float. How many draws there were.
+    """
+    largest, total, squares, sums = state
+    log_prob = largest + tf.math.log(total / number)
+    return {
+        "image": completed(model, x, total, sums),
+        # If nothing was observed, log p(x_obs) is exactly 0.
+        "log_prob": tf.where(masks.some(masks.observed(x)), log_prob, 0.0),
+        "effective_sample_size": total**2 / tf.maximum(squares, 1e-30),
+    }
+
+
+def terms_of(state, number, kl=None) -> dict[str, tf.Tensor]:
+    """Returns the terms of `row_terms` from the sums over draws of `added_draws`.
+
+    Args:
+        state: tuple of tensors `[...]`.
+        number: float. How many draws there were.
+        kl: tensor `[...]` or `None`. The KL in closed form; else it is estimated.
+    """
+    largest, total, squares, log_px, log_ratio = state
+    cost = -log_ratio / number if kl is None else kl
+    return {
+        "reconstruction": -log_px / number,
+        "kl": cost,
+        "elbo": log_px / number - cost,
+        "log_prob": largest + tf.math.log(total / number),
+        "effective_sample_size": total**2 / tf.maximum(squares, 1e-30),
+    }
+
+
+def _first_of(function, model, **options):
+    return lambda x, label: function(model, x, label, **options)[0]
 
 
 def _by_row(function, rows: tuple, label, outputs):
@@ -200,18 +253,24 @@ def _by_row(function, rows: tuple, label, outputs):
     return tf.map_fn(of, rows if label is None else (*rows, label), fn_output_signature=outputs)
 
 
-def _add(state, log_px, log_ratio, kept):
-    """Adds samples to the largest log-weight, and to the sums of what is told from them."""
+def added_draws(state, log_px, log_ratio, kept=True):
+    """Adds draws to the largest log-weight, and to the sums of what is told from them.
+
+    Args:
+        state: tuple of tensors `[...]`, at first `START`.
+        log_px, log_ratio: tensors `[draws, ...]`, as of `log_weight_terms`.
+        kept: bool tensor `[draws]`. The draws that count. Defaults to `True`: all.
+    """
     largest, total, squares, sum_px, sum_ratio = state
     log_weight = tf.where(kept, log_px + log_ratio, -math.inf)
-    new = tf.maximum(largest, tf.reduce_max(log_weight))
+    new = tf.maximum(largest, tf.reduce_max(log_weight, axis=0))
     # All weights of an impossible image are 0.
     unit = tf.where(tf.math.is_finite(new), new, 0.0)
     weight, shrink = tf.exp(log_weight - unit), tf.exp(largest - unit)
     return (
         new,
-        total * shrink + tf.reduce_sum(weight),
-        squares * shrink**2 + tf.reduce_sum(weight**2),
-        sum_px + tf.reduce_sum(tf.where(kept, log_px, 0.0)),
-        sum_ratio + tf.reduce_sum(tf.where(kept, log_ratio, 0.0)),
+        total * shrink + tf.reduce_sum(weight, axis=0),
+        squares * shrink**2 + tf.reduce_sum(weight**2, axis=0),
+        sum_px + tf.reduce_sum(tf.where(kept, log_px, 0.0), axis=0),
+        sum_ratio + tf.reduce_sum(tf.where(kept, log_ratio, 0.0), axis=0),
     )

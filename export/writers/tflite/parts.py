@@ -6,10 +6,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.graphs import endpoints
+from export.graphs import endpoints, given_noise
 from export.signatures import DECODE, ENCODE, PRIOR
 
-__all__ = ["Part", "decoder", "encoder", "has_transform", "prior", "prior_error"]
+__all__ = [
+    "Part",
+    "decoder",
+    "detect",
+    "encoder",
+    "has_transform",
+    "impute",
+    "prior",
+    "prior_error",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +83,18 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
     _refuse_half(model, model.encoder, "encoder")
     endpoint = endpoints.Endpoint(inputs, encode)
     return Part(ENCODE, "encoder", endpoint, precision, model.encoder, samples)
+
+
+def impute(model, batch: int, num_samples: int) -> Part:
+    """Returns the imputation: `image`, `mask` and noise to the filled `image`, in float32."""
+    endpoint = given_noise.impute(model, num_samples, batch, floats=True)
+    return Part("impute", "imputation", endpoint, "float32")
+
+
+def detect(model, batch: int, calibration=None) -> Part:
+    """Returns the detection: `image` to its score, p-value, verdict and map, in float32."""
+    endpoint = given_noise.detect(model, batch, floats=True, calibration=calibration)
+    return Part("detect", "detection", endpoint, "float32")
 
 
 def has_transform(prior) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,12 @@ import numpy as np
 from export import example_inputs
 from export.files import checksum, flatbuffer
 from export.runtimes import child, litert
-from export.signatures import Call
+from export.signatures import Call, left_out
 from export.writers import metadata
 from export.writers.register import FORMATS, Format
 from export.writers.tflite import accelerator
 from export.writers.tflite import calibration as calibrate
-from kvae.utils import io, names
+from kvae.utils import arguments, io, names
 
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
@@ -24,7 +25,15 @@ __all__ = ["PARTS", "PRECISIONS", "tflite"]
 
 # The bytes of a weight, by precision.
 PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
-PARTS = ("decoder", "encoder", "both")
+# Which signatures each choice writes; `prior` comes with the decoder.
+_BOTH = ("decoder", "encoder")
+PARTS = {
+    **{name: (name,) for name in (*_BOTH, "impute", "detect")},
+    "both": _BOTH,
+    "all": (*_BOTH, "impute", "detect"),
+}
+# The parts whose numbers are nats, for which fewer bits would not do.
+_EXACT = ("impute", "detect")
 
 
 def tflite(
@@ -33,11 +42,12 @@ def tflite(
     precision: str = "float32",
     batch_size: int = 1,
     calibration: Any = None,
-    parts: str = "decoder",
+    parts: str | Sequence[str] = "decoder",
     prior: bool = True,
     card: Any = None,
+    num_samples: int = 64,
 ) -> pathlib.Path:
-    """Writes a model's decoder, encoder or both as a TFLite file.
+    """Writes a model's decoder and encoder, its imputation and detection as a TFLite file.
 
     Its signatures:
 
@@ -47,6 +57,12 @@ def tflite(
     - `prior`, beside a decoder whose prior is not the standard Gaussian: base noise to `z`. An
       input whose name ends in `uniform` takes numbers uniform on [0, 1), any other takes N(0, 1).
       This signature is float32 at every precision.
+    - `impute`: `image`, `mask` (1 where a value was observed, 0 where not) and noise to `image`
+      with the gaps filled, `log_prob` and `effective_sample_size`. The noise has the shape
+      `[batch_size, num_samples, size]`, and names as those of `prior`.
+    - `detect`: `image` (and a `mask` of a model that takes missing values) to `score`, `p_value`,
+      `is_anomaly` (1 or 0) and `map`. The threshold and the noise are in the file, so that the
+      numbers are those of `kvae.detection.Detector` up to rounding.
 
     All inputs and outputs are float32. The signatures of a conditional model also take a one-hot
     `label`, float32 `[batch_size, num_classes]`. The file uses TFLite's built-in operators only and
@@ -81,10 +97,13 @@ def tflite(
             Of a conditional model a pair of these and their labels `[n]`, or a
             `kvae.datasets.Dataset` with labels. Defaults to 256 draws from the prior (of all
             classes in turn); an encoder needs images.
-        parts: str. `"decoder"`, `"encoder"` or `"both"`. Defaults to `"decoder"`.
+        parts: str, or sequence of str for several. `"decoder"`, `"encoder"`, `"both"` of them,
+            `"impute"`, `"detect"`, or `"all"` that the model has. The last three are for precision
+            float32. Defaults to `"decoder"`.
         prior: bool. Whether to write a prior other than the standard Gaussian beside the decoder.
             Defaults to `True`.
         card: optional `zoo.Card`, for the metadata.
+        num_samples: int. The number of importance samples of `impute`. Defaults to `64`.
 
     Returns:
         Path of the file.
@@ -94,10 +113,10 @@ def tflite(
         NotADirectoryError, PermissionError: if the folder cannot be written.
         OSError: if the disk is full.
         TypeError: if `model` is no `kvae.VAE`.
-        ValueError: for an unknown precision, a batch size below 1, a model that is not built or a
-            part of which does not convert, and for calibration data that are missing (`"int8"`
-            without a prior or with an encoder), of another shape, not finite, or given for another
-            precision.
+        ValueError: for an unknown precision, a batch size below 1, a part that the model cannot
+            have, a model that is not built or a part of which does not convert, and for calibration
+            data that are missing (`"int8"` without a prior or with an encoder), of another shape,
+            not finite, or given for another precision.
 
     Example:
 
@@ -114,8 +133,13 @@ def tflite(
     endpoints.exportable(model)
     if precision not in PRECISIONS:
         raise names.unknown_name("precision", precision, PRECISIONS)
-    if parts not in PARTS:
-        raise names.unknown_name("parts", parts, PARTS)
+    chosen = _chosen(model, (parts,) if isinstance(parts, str) else tuple(parts))
+    if precision != "float32" and set(chosen) & set(_EXACT):
+        raise ValueError(
+            f"The parts {' and '.join(_EXACT)} are written in precision 'float32', not {precision!r}, which moves "
+            "log p(x) by too much: leave `precision` out, or choose parts='both'."
+        )
+    num_samples = arguments.whole("num_samples", num_samples)
     if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
         raise ValueError(f"`batch_size` is a positive integer, not {batch_size!r}.")
     if calibration is not None and precision != "int8":
@@ -125,20 +149,34 @@ def tflite(
     path = pathlib.Path(path)
     size, int8 = int(batch_size), precision == "int8"
     written = []
-    if parts != "encoder":
+    if "decoder" in chosen:
         samples = calibrate.decoder_inputs(model, calibration) if int8 else None
         written.append(built.decoder(model, precision, size, samples))
         if prior and built.has_transform(model.prior):
             written.append(built.prior(model, size))
-    if parts != "decoder":
+    if "encoder" in chosen:
         samples = calibrate.encoder_inputs(model, calibration) if int8 else None
         written.append(built.encoder(model, precision, size, samples))
+    if "impute" in chosen:
+        written.append(built.impute(model, size, num_samples))
+    if "detect" in chosen:
+        written.append(built.detect(model, size))
     # The file's folder is opened first: a path that cannot be written is known at once, while a
     # conversion takes long.
     with io.atomic_write(path) as temporary:
         temporary.write_bytes(_file(model, written, precision, card))
         _check(model, written, temporary, path, precision, size)
     return path
+
+
+def _chosen(model, parts: Sequence[str]) -> list[str]:
+    """Returns the parts that names of `PARTS` stand for; of `"all"` those that the model has."""
+    lacking, chosen = left_out(model), []
+    for name in parts:
+        if name not in PARTS:
+            raise names.unknown_name("parts", name, PARTS)
+        chosen += [part for part in PARTS[name] if name != "all" or part not in lacking]
+    return list(dict.fromkeys(chosen))
 
 
 def _file(model, parts, precision: str, card) -> bytes:
@@ -207,7 +245,7 @@ FORMATS.add(
         "TFLite",
         tflite,
         "{name}.tflite",
-        ("precision", "batch_size", "parts", "calibration", "card"),
+        ("precision", "batch_size", "parts", "calibration", "card", "num_samples"),
         measured=True,
         require=litert.require,
     ),

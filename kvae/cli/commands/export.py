@@ -21,6 +21,7 @@ _OPTIONS = {
     "precision": ("float32", ("precision",)),
     "batch_size": (1, ("batch_size",)),
     "parts": ("decoder", ("parts", "part")),
+    "num_samples": (64, ("num_samples",)),
     "calibrate": (None, ("calibration",)),
     "dataset": (None, ("data", "calibration")),
     "data": (None, ("data", "calibration")),
@@ -112,9 +113,17 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--parts",
-        choices=PARTS,
+        choices=tuple(PARTS),
         default="decoder",
-        help="Write these networks. For TFLite and ONNX files.",
+        help="Write these networks; impute and detect are those functions of the model. For TFLite "
+        "and ONNX files.",
+    )
+    parser.add_argument(
+        "--num-samples",
+        metavar="N",
+        type=common.positive,
+        default=64,
+        help="Fix the number of importance samples of --parts impute. For TFLite and ONNX files.",
     )
     parser.add_argument(
         "--calibrate",
@@ -178,7 +187,7 @@ def run(arguments) -> int:
     reports = {}
     if chosen.verified and not arguments.no_verify:
         reports["verification"] = export.verify(written, model)
-        if chosen.measured and arguments.parts != "encoder":
+        if chosen.measured and arguments.parts in ("decoder", "both", "all"):
             data = _images(arguments, model, "test")
             if data is not None or model.prior is not None:
                 reports["profile"] = export.profile(written, model, data)
