@@ -9,5 +9,6 @@ from .classifiers import load_classifier as load_classifier
 from .loading import card as card
 from .loading import load as load
 from .pushing import push_to_hub as push_to_hub
+from .recipes import Finish as Finish
 from .recipes import Recipe as Recipe
 from .registry import architecture as architecture

@@ -8,7 +8,7 @@ from zoo.cards import Card
 if TYPE_CHECKING:
     from kvae.models import VAE
 
-__all__ = ["card", "load"]
+__all__ = ["card", "load", "load_before_finish"]
 
 
 def card(name: str) -> Card:
@@ -50,8 +50,27 @@ def load(name: str) -> "VAE":
     """
     if hub.is_address(name):
         return hub.load(name)
+    return _loaded(cards.shipped(name))
+
+
+def load_before_finish(name: str) -> "VAE":
+    """Loads a model as it was before the final phase of its training, if there was one.
+
+    It has not seen the validation data, and other trainings start from it.
+
+    Args:
+        name: str. One of `zoo.list_models()`.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load`; the weights before a final phase are in the
+            repository, and not in the wheel.
+    """
     found = cards.shipped(name)
-    path = weights.find(found)
+    return _loaded(found, before="finish" in found.recipe)
+
+
+def _loaded(found: Card, before: bool = False) -> "VAE":
+    path = weights.find(found, before=before)
     from kvae import datasets
     from zoo.building import build  # TensorFlow, which cards do without.
 

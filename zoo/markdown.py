@@ -116,11 +116,25 @@ def _training(card: Card) -> str:
             f" in batches of {recipe['batch_size']}, {recipe['optimizer']}",
             f" at {recipe['learning_rate']:g}",
             f", {_start(card)}" if card.starts_from else "",
+            _finish(recipe),
             f", then the prior fitted to the codes (`{recipe['sampler']}`)"
             if "sampler" in recipe
             else "",
             f", {_time(card)} on {card.cost['machine']}" if card.trained else "",
         )
+    )
+
+
+def _finish(recipe: Mapping) -> str:
+    """Returns the final phase of a training in words."""
+    if "finish" not in recipe:
+        return ""
+    found = recipe["finish"]
+    decay = f" with a weight decay of {found['weight_decay']:g}" if found["weight_decay"] else ""
+    return (
+        f", then {found['epochs']} on the {found['data']} data together at "
+        f"{found['learning_rate']:g}{decay}, whose weights are averaged (momentum "
+        f"{found['ema_momentum']:g})"
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "FAST",
     "RECIPES",
     "VAMP",
+    "Finish",
     "Recipe",
     "config",
     "recipe",
@@ -43,6 +44,27 @@ DIGITS: dict[str, Any] = dict(dataset="digits", batch_size=64, learning_rate=2e-
 
 
 @dataclasses.dataclass(frozen=True)
+class Finish:
+    """A final phase, on the training and the validation data together.
+
+    It goes on from the epoch that the validation data have chosen. None are left to choose another
+    one, so its length is fixed in advance, and the model gets the average of its last weights.
+
+    Attributes:
+        epochs, batch_size, learning_rate, final_rate: as of `Recipe`.
+        ema_momentum: float. The momentum of the average of the weights (Keras's own).
+        weight_decay: float. As in Keras.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    final_rate: float = 0.01
+    ema_momentum: float = 0.999
+    weight_decay: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """A training that anyone can run with `kvae train --recipe NAME`.
 
@@ -60,8 +82,10 @@ class Recipe:
         initial_from_data: bool. Whether the pseudo-inputs of a VampPrior start as training images.
         monitor: str or `None`. The figure of the validation, less is better, that chooses the best
             weights; `None` is the ELBO of a VAE, whatever its loss weights, and else the loss.
-        initial_weights: str or `None`. The card whose weights the training starts from; weights
-            that only the new model has keep their own start.
+        initial_weights: str or `None`. The card whose weights the training starts from, those
+            before its final phase where it had one; weights that only the new model has keep their
+            own start.
+        finish: optional `Finish`. The final phase of the training.
         sampler: str or `None`. The sampler of `kvae.samplers` that fits the prior of `arguments` to
             the codes of the training data, once the training, with the prior that the architecture
             has by default, has ended.
@@ -86,6 +110,7 @@ class Recipe:
     initial_from_data: bool = False
     monitor: str | None = None
     initial_weights: str | None = None
+    finish: Finish | None = None
     sampler: str | None = None
     compile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
@@ -93,6 +118,10 @@ class Recipe:
     paper: str = ""
     published: Mapping[str, Any] | None = None
     schema: Schema | None = None
+
+    def __post_init__(self):
+        if self.finish is not None and self.sampler is not None:
+            raise ValueError(f"{self.name}: give a recipe a `finish` or a `sampler`, not both.")
 
     @property
     def architecture(self) -> str:
@@ -119,7 +148,7 @@ def recipe(name: str, dataset: str, arguments: Mapping[str, Any] | None = None, 
 
     Raises:
         ValueError: for an architecture that is not registered, for arguments that it does not take,
-            and for a name that another recipe has.
+            for a name that another recipe has, and for a `sampler` and a `finish` together.
 
     Example:
 

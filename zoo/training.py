@@ -1,11 +1,7 @@
-"""Trains the models of the zoo: from a recipe to weights and a card."""
+"""Trains and measures the models of the zoo by their recipes."""
 
-import argparse
 import contextlib
 import dataclasses
-import os
-import pathlib
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -13,21 +9,18 @@ import kvae
 from kvae.datasets.source import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
-from kvae.utils import io
-from zoo import weights
-from zoo.building import ARCHITECTURES, RECIPES, build, list_recipes
-from zoo.cards import Card, library_versions
-from zoo.loading import load
+from kvae.evaluation.marginal_likelihood.cache import weights_fingerprint
+from zoo.building import ARCHITECTURES, build
+from zoo.loading import load_before_finish
 from zoo.recipes import Recipe
 
 __all__ = [
     "adapted",
-    "announce",
     "copy_of",
     "data_of",
+    "finish",
     "identity",
     "measure",
-    "publish",
     "refitted",
     "start_from",
     "test_data",
@@ -35,7 +28,7 @@ __all__ = [
     "without_improper",
 ]
 
-_LICENSE = "Apache-2.0"
+_LEARNED_FROM = ("train", "validation")
 _TEST = 10_000  # Examples of a stream that figures are measured on, in memory.
 # The attributes of a recipe that, with its arguments and data, tell one training from another.
 _IDENTITY = (
@@ -46,8 +39,6 @@ _IDENTITY = (
     "monitor",
     "seed",
 )
-# Attributes that few recipes have. Only the cards of those recipes show them.
-_RARE = ("initial_from_data", "initial_weights", "sampler")
 
 
 def data_of(recipe: Recipe, split: str):
@@ -106,10 +97,12 @@ def train(
     strategy=None,
     every_seconds: float = 30.0,
     begin: Callable[[kvae.VAE, Any, Any], object] | None = None,
+    start: kvae.VAE | None = None,
 ):
     """Trains a model by a recipe, or goes on with its training, in `directory`.
 
-    More epochs than a finished training had extend it; see `kvae.training.train`.
+    A final phase is left to `finish`. More epochs than a finished training had extend it; see
+    `kvae.training.train`.
 
     Args:
         recipe: `Recipe`.
@@ -121,6 +114,8 @@ def train(
         every_seconds: float. Least time between two checkpoints. Defaults to `30.0`.
         begin: optional callable. Gets the model, the training and the validation data before the
             training begins.
+        start: optional `kvae.VAE`. A model to start from in place of the shipped one that the
+            recipe's `initial_weights` name.
 
     Returns:
         `(model, trained)`: the model with the best weights, and its `kvae.training.Trained`.
@@ -129,12 +124,7 @@ def train(
         ValueError: if the folder holds weights that cannot go on: of another architecture, of
             another part, seed or start, or of other data. It says which of these differ.
     """
-    data, validation = data_of(recipe, "train"), data_of(recipe, "validation")
-    if limit is not None:
-        data, validation = (
-            part.dataset(limit) if isinstance(part, kvae.datasets.Stream) else part[:limit]
-            for part in (data, validation)
-        )
+    data, validation = (_limited(data_of(recipe, split), limit) for split in _LEARNED_FROM)
     settings = dict(recipe.arguments)
     if recipe.initial_from_data:
         settings["initial"] = data
@@ -143,7 +133,7 @@ def train(
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         model = _built(recipe, settings)
         if recipe.initial_weights is not None:
-            start_from(model, load(recipe.initial_weights))
+            start_from(model, start or load_before_finish(recipe.initial_weights))
     if begin is not None:
         begin(model, data, validation)
     trained = kvae.training.train(
@@ -168,6 +158,68 @@ def train(
     if recipe.sampler is not None:
         model = refitted(recipe, model, data)
     return model, trained
+
+
+def finish(
+    recipe: Recipe,
+    model: kvae.VAE,
+    directory,
+    *,
+    verbose=2,
+    callbacks=(),
+    limit: int | None = None,
+    strategy=None,
+    every_seconds: float = 30.0,
+    begin: Callable[[kvae.VAE, Any, Any], object] | None = None,
+):
+    """Runs the final phase of a recipe from a model's weights, or goes on with it, in `directory`.
+
+    It trains on the training and the validation data together. The model stays as it is.
+
+    Args:
+        recipe: `Recipe` with a `finish`.
+        model: `kvae.VAE` that `train` has returned.
+        directory: path. Folder of the checkpoints, another one than that of `train`.
+        verbose, callbacks, limit, strategy, every_seconds, begin: as of `train`; there are no
+            validation data (`None`).
+
+    Returns:
+        `(model, trained)` as of `train`; no epoch is chosen.
+
+    Raises:
+        ValueError: if the folder holds a final phase from other weights or by other settings, and
+            for data that are not in memory.
+    """
+    data, rest = (_limited(data_of(recipe, split), limit) for split in _LEARNED_FROM)
+    if not isinstance(data, kvae.datasets.Dataset):
+        raise ValueError(f"The final phase of {recipe.name} needs data that fit into the memory.")
+    data = data.joined(rest, split=" and ".join(_LEARNED_FROM))
+    settings = recipe.finish
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        last = copy_of(recipe, model)
+    if begin is not None:
+        begin(last, data, None)
+    facts = {"finish": dataclasses.asdict(settings), "start": weights_fingerprint(model)}
+    trained = kvae.training.train(
+        last,
+        data,
+        kvae.training.Settings(
+            **dataclasses.asdict(settings), monitor=None, compile=recipe.compile
+        ),
+        directory=directory,
+        fingerprint={**identity(recipe, limit), **facts},
+        every_seconds=every_seconds,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+    return last, trained
+
+
+def _limited(data, limit: int | None):
+    """Returns the first examples alone, for a trial."""
+    if limit is None:
+        return data
+    return data.dataset(limit) if isinstance(data, kvae.datasets.Stream) else data[:limit]
 
 
 def refitted(recipe: Recipe, model: kvae.VAE, data) -> kvae.VAE:
@@ -278,118 +330,3 @@ def copy_of(recipe: Recipe, model: kvae.VAE) -> kvae.VAE:
     copy = _built(recipe, dict(recipe.arguments))
     copy.set_weights(model.get_weights())
     return copy
-
-
-def publish(
-    recipe: Recipe, model: kvae.VAE, trained: kvae.training.Trained, metrics: dict, directory
-) -> Card:
-    """Writes `weights/NAME.weights.h5` and `cards/NAME.json` below `directory`.
-
-    The card is written last, and names the weights by their hash.
-
-    Args:
-        recipe: `Recipe` that the model was trained by.
-        model, trained: as `train` returns them.
-        metrics: dict. As `measure` returns it.
-        directory: path.
-
-    Returns:
-        `Card`.
-    """
-    directory = pathlib.Path(directory)
-    path = directory / "weights" / f"{recipe.name}.weights.h5"
-    bare = copy_of(recipe, model)  # The trained one would store its optimizer too.
-    with io.atomic_write(path) as temporary:
-        bare.save_weights(temporary)
-    card = _untrained(recipe, model)
-    card = dataclasses.replace(
-        card,
-        dataset={
-            "name": recipe.dataset,
-            "sha256": {
-                split: kvae.datasets.load(recipe.dataset, split).sha256
-                for split in kvae.datasets.SPLITS
-            },
-        },
-        cost={
-            "seconds": round(trained.seconds, 1),
-            "machine": f"{_cores()}, {platform.machine()}, shared with other work",
-            "parameters": model.count_params(),
-        },
-        recipe={**card.recipe, "best_epoch": trained.best_epoch},
-        metrics=metrics,
-        weights=weights.describe(path),
-        versions=library_versions(),
-    )
-    card.write(directory / "cards" / f"{recipe.name}.json")
-    return card
-
-
-def announce(recipe: Recipe, directory) -> Card:
-    """Writes the card of a recipe that has not been run: it has no weights and no figures.
-
-    `python -m zoo.training NAME` does it for the zoo. `kvae train --recipe NAME` replaces the card
-    by that of the trained model.
-    """
-    card = _untrained(recipe, build(recipe.architecture, seed=recipe.seed, **recipe.arguments))
-    card.write(pathlib.Path(directory) / "cards" / f"{recipe.name}.json")
-    return card
-
-
-def _untrained(recipe: Recipe, model) -> Card:
-    """Returns the card of a recipe and its model as they are before the training."""
-    continuous = not isinstance(model.likelihood, kvae.likelihoods.Bernoulli)
-    return Card(
-        name=recipe.name,
-        architecture=recipe.architecture,
-        arguments={  # As JSON gives them back.
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in recipe.arguments.items()
-        },
-        preprocessing={
-            "shape": list(model.event_shape),
-            "range": None if continuous else [0.0, 1.0],
-            "binarize": recipe.binarize,
-        },
-        dataset={"name": recipe.dataset, "sha256": {}},
-        recipe={
-            "command": recipe.command,
-            "seed": recipe.seed,
-            "epochs": recipe.epochs,
-            "best_epoch": None,
-            "batch_size": recipe.batch_size,
-            "optimizer": "Adam",
-            "learning_rate": recipe.learning_rate,
-            "schedule": f"half cosine to {recipe.final_rate} of the start",
-            "warmup_epochs": recipe.warmup_epochs,
-            "noise": recipe.noise,
-            **{name: getattr(recipe, name) for name in _RARE if getattr(recipe, name)},
-        },
-        cost={"parameters": model.count_params()},
-        metrics={},
-        published=None if recipe.published is None else dict(recipe.published),
-        weights=None,
-        license=_LICENSE,
-        paper=recipe.paper,
-        versions={},
-    )
-
-
-def _cores() -> str:
-    known = hasattr(os, "sched_getaffinity")
-    count = len(os.sched_getaffinity(0)) if known else os.cpu_count()
-    return f"{count} CPU core{'' if count == 1 else 's'}"
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m zoo.training", description=announce.__doc__)
-    parser.add_argument("names", nargs="+", choices=list_recipes(), metavar="NAME")
-    parser.add_argument("--directory", type=pathlib.Path, default=pathlib.Path(__file__).parent)
-    arguments = parser.parse_args()
-    for name in arguments.names:
-        announce(RECIPES[name], arguments.directory)
-        print(f"wrote {arguments.directory / 'cards' / name}.json")
-
-
-if __name__ == "__main__":
-    _main()

@@ -9,8 +9,10 @@ import urllib.request
 from kvae.utils import io, locks
 from zoo.cards import Card
 
-__all__ = ["describe", "find", "verify"]
+__all__ = ["BEFORE", "describe", "find", "verify"]
 
+BEFORE = "before"
+"""The folder, in that of the weights, of those that a final phase started from."""
 _FOLDER = pathlib.Path(__file__).parent / "weights"
 _PATIENCE = 600.0  # Seconds to wait for another process's download.
 
@@ -39,11 +41,17 @@ def verify(path: pathlib.Path, sha256: str) -> None:
         )
 
 
-def find(card: Card) -> pathlib.Path:
+def find(card: Card, *, before: bool = False) -> pathlib.Path:
     """Returns the path of a card's weights, checked by SHA-256.
 
     Looks into the package, then into the cache (`KVAE_CACHE_DIR`, by default `~/.cache/kvae`), then
     downloads from `KVAE_WEIGHTS_URL` into the cache where that variable is set.
+
+    Args:
+        card: `Card`.
+        before: bool. Whether those are meant that the final phase of its training started from,
+            which other trainings start from as well. They are in the repository, and not in the
+            wheel. Defaults to `False`.
 
     Raises:
         FileNotFoundError: when there is no such file, or the model has never been trained.
@@ -55,29 +63,32 @@ def find(card: Card) -> pathlib.Path:
             f"`{card.recipe['command']}`, which takes {card.dataset['name']} from KVAE_DATA_DIR or "
             "downloads it, and load the model.keras that this writes."
         )
-    name = card.weights["file"]
+    wanted = card.recipe["finish"]["before"] if before else card.weights
+    name = wanted["file"]
+    place = f"{BEFORE}/{name}" if before else name
     cache = pathlib.Path(os.environ.get("KVAE_CACHE_DIR") or pathlib.Path.home() / ".cache/kvae")
-    cached = cache / f"{card.weights['sha256'][:16]}-{name}"
-    for path in (_FOLDER / name, cached):
+    cached = cache / f"{wanted['sha256'][:16]}-{name}"
+    for path in (_FOLDER / place, cached):
         if path.exists():
-            verify(path, card.weights["sha256"])
+            verify(path, wanted["sha256"])
             return path
     base = os.environ.get("KVAE_WEIGHTS_URL")
     if not base:
+        which = " before its final phase" if before else ""
         raise FileNotFoundError(
-            f"The weights of {card.name} ({name}) are neither in the package nor in {cache}. Set "
-            "KVAE_WEIGHTS_URL to the folder that serves them, or train them: "
+            f"The weights of {card.name}{which} ({place}) are neither in the package nor in "
+            f"{cache}. Set KVAE_WEIGHTS_URL to the folder that serves them, or train them: "
             f"{card.recipe['command']}"
         )
     io.writable_folder(cache, f"download {name}")
     # One process downloads; those that want the same file wait for it.
     with locks.Lock(cached, "a download", wait=_PATIENCE):
         if not cached.exists():
-            _download(f"{base.rstrip('/')}/{name}", cached, card)
+            _download(f"{base.rstrip('/')}/{place}", cached, wanted["sha256"])
     return cached
 
 
-def _download(url: str, path: pathlib.Path, card: Card) -> None:
+def _download(url: str, path: pathlib.Path, sha256: str) -> None:
     if not url.startswith(("https://", "http://", "file://")):
         raise ValueError(f"KVAE_WEIGHTS_URL has to be an http(s) or file address, not {url!r}.")
     with io.atomic_write(path) as temporary:
@@ -86,4 +97,4 @@ def _download(url: str, path: pathlib.Path, card: Card) -> None:
                 shutil.copyfileobj(source, file)
         except (urllib.error.URLError, TimeoutError) as error:
             raise FileNotFoundError(f"Cannot download {url}: {error}") from None
-        verify(temporary, card.weights["sha256"])
+        verify(temporary, sha256)

@@ -229,12 +229,15 @@ class Checkpoint(keras.callbacks.Callback):
             self.best, self.best_epoch = value, epoch + 1
             self._best_weights = self.model.get_weights()
         self._pending = epoch + 1
-        if time.monotonic() - self._last_saved >= self.every_seconds:
-            self._save()
         # One worker's signal ends all of them: alone, they would wait for it.
         if distributed.agree(self.model.distribute_strategy, self._termination.requested):
             self._termination.requested = True
             self.model.stop_training = True
+        # `fit` ends by putting averaged weights into the model, where there are any: a training
+        # goes on from those that Adam made.
+        ends = self.model.stop_training or epoch + 1 == (self.params or {}).get("epochs")
+        if ends or time.monotonic() - self._last_saved >= self.every_seconds:
+            self._save()
 
     def on_train_end(self, logs=None):
         if self._pending is not None:

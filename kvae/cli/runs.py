@@ -31,6 +31,7 @@ class Run:
         self.directory = io.writable_folder(arguments.output or f"runs/{recipe.name}")
         self.path = self.directory / "model.keras"
         self.model = None
+        self.final = {}  # The model before its final phase, and what that phase came to.
 
     def run(self) -> int:
         """Trains, saves and evaluates the model; returns the exit status."""
@@ -84,17 +85,24 @@ class Run:
             if self.chief:
                 announce(recipe, model, data, validation)
 
+        options = dict(
+            verbose=0,
+            limit=arguments.limit,
+            strategy=self.strategy,
+            every_seconds=arguments.checkpoint_seconds,
+            begin=begin,
+        )
         with common.progress(f"training {recipe.name}", recipe.epochs, "epoch") as update:
-            return training.train(
-                recipe,
-                self.directory,
-                verbose=0,
-                callbacks=[common.epochs(update)],
-                limit=arguments.limit,
-                strategy=self.strategy,
-                every_seconds=arguments.checkpoint_seconds,
-                begin=begin,
-            )
+            callbacks = [common.epochs(update)]
+            model, trained = training.train(recipe, self.directory, callbacks=callbacks, **options)
+        if recipe.finish is None:
+            return model, trained
+        text = f"final phase of {recipe.name}"
+        with common.progress(text, recipe.finish.epochs, "epoch") as update:
+            callbacks, folder = [common.epochs(update)], self.directory / "final"
+            last, ended = training.finish(recipe, model, folder, callbacks=callbacks, **options)
+        self.final = {"before": model, "ended": ended}
+        return last, trained
 
     def _save(self, model):
         """Writes `model.keras`, and returns the model that is in it.
@@ -113,7 +121,7 @@ class Run:
         """Writes the best weights of a training that was stopped, and says how it goes on."""
         if not self.chief:
             return
-        what = f"stopped, with {interrupted.saved_epoch} of {self.recipe.epochs} epochs saved."
+        what = f"stopped, with {interrupted.saved_epoch} of {interrupted.epochs} epochs saved."
         if interrupted.best_epoch is None:
             what = "stopped before an epoch had ended, with nothing to save."
         else:
@@ -164,9 +172,9 @@ class Run:
             common.table(f"{self.recipe.name}, test data", ("quantity", "value", ""), rows)
 
     def _publish(self, model, trained, metrics: dict) -> None:
-        from zoo import training
+        from zoo import publishing
 
-        training.publish(self.recipe, model, trained, metrics, self.directory)
+        publishing.publish(self.recipe, model, trained, metrics, self.directory, **self.final)
         if not self.arguments.json:
             say(f"wrote {self.directory}/weights and {self.directory}/cards, as in the zoo")
 
@@ -185,9 +193,12 @@ def announce(recipe, model, data, validation) -> None:
     shape += " columns" if len(model.event_shape) == 1 else ""
     classes = model.schema.class_names if model.schema is not None else ()
     count = model.count_params()
+    left, steps = f"{len(validation or ()):,} to validate on", recipe.batch_size
+    if validation is None:
+        left, steps = "none to validate on, since this is the final phase", recipe.finish.batch_size
     for line in (
         f"{recipe.name}: {len(data):,} {event_words(model.event_shape)} of {shape} to train on, "
-        f"{len(validation):,} to validate on, {recipe.batch_size} in a step",
+        f"{left}, {steps} in a step",
         *([f"  classes: {shown_names(classes)}"] if model.conditional and classes else ()),
         f"  encoder: {networks(model.encoder)}",
         f"  decoder: {networks(model.decoder)}",

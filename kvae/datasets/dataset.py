@@ -1,5 +1,6 @@
 """Data in memory, and its binarization."""
 
+import copy
 import hashlib
 from typing import Any
 
@@ -138,6 +139,39 @@ class Dataset(BaseDataset):
         if self.weights is not None:  # They may all be zero, in a part.
             part.weights = self.weights[rows]
         return part
+
+    def joined(self, other: "Dataset", split: str | None = None) -> "Dataset":
+        """Returns the examples of both datasets, those of `other` last, with their draws.
+
+        Args:
+            other: `Dataset` with the same settings, and with labels, targets, a mask or weights
+                where this one has them.
+            split: str. The name of the new dataset's split. Defaults to `None`: this one's.
+
+        Raises:
+            ValueError: where one of them has what the other has not, or another shape.
+
+        Example:
+
+        ```python
+        train, validation = (kvae.datasets.load("digits", s) for s in ("train", "validation"))
+        vae.fit(train.joined(validation), epochs=3)
+        ```
+        """
+        both = copy.copy(self)
+        for name in ("event_shape", "binarize", "noise", "intensities"):
+            own, its = getattr(self, name), getattr(other, name)
+            if own != its:
+                raise ValueError(f"The datasets to join have different {name}: {own} and {its}.")
+        for name in ("x", "labels", "target", "mask", "weights"):
+            own, its = getattr(self, name), getattr(other, name)
+            if (own is None) != (its is None):
+                raise ValueError(f"Of the datasets to join only one has {name}.")
+            setattr(both, name, None if own is None else np.concatenate([own, its]))
+        if self.binarize:
+            both._fixed_draw = np.concatenate([self._draw(), other._draw()])
+        both.split = self.split if split is None else split
+        return both
 
     def weighted(self, weights: ArrayLike) -> "Dataset":
         """Returns the same examples with these weights, an array `[n]`."""

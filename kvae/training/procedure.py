@@ -35,10 +35,16 @@ class Settings:
             divergence, rises in a straight line from 0 to its own value. Defaults to `0`.
         global_clipnorm: float or `None`. The norm that all gradients together are clipped to.
             Defaults to `None`.
+        weight_decay: float. The share of a weight, times the learning rate, that each step takes
+            away (AdamW). Defaults to `0.0`.
         monitor: str or `None`. The figure that chooses the epoch whose weights are kept, e.g.
             `"val_loss"`. `"auto"` is the ELBO of the validation data, which has the weight 1 for
             the KL divergence whatever the loss has, and for an autoencoder their loss. `None` keeps
             the weights of the last epoch. Defaults to `"auto"`.
+        ema_momentum: float below 1, or `None`. The momentum of an exponential moving average of the
+            weights (Keras's own), which the model has in the end: 0.999 averages over about the
+            last 1,000 steps. It replaces the choice of an epoch, so `monitor` has to be `None`.
+            Defaults to `None`: the weights are what Adam made them.
         compile: mapping. Further arguments of `compile`. Defaults to none.
 
     Raises:
@@ -51,7 +57,9 @@ class Settings:
     final_rate: float = 0.0
     warmup_epochs: int = 0
     global_clipnorm: float | None = None
+    weight_decay: float = 0.0
     monitor: str | None = "auto"
+    ema_momentum: float | None = None
     compile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -60,13 +68,24 @@ class Settings:
         if not self.learning_rate > 0:
             raise ValueError(f"`learning_rate` is more than 0, not {self.learning_rate!r}.")
         arguments.number("final_rate", self.final_rate, 0.0, 1.0)
+        arguments.number("weight_decay", self.weight_decay, 0.0)
+        if self.ema_momentum is not None:
+            arguments.number("ema_momentum", self.ema_momentum, 0.0, 1.0)
+            if self.ema_momentum == 1 or self.monitor is not None:
+                raise ValueError(
+                    "`ema_momentum` is less than 1 and needs `monitor=None`: the average of the "
+                    "weights is taken in the end, and no epoch is chosen."
+                )
 
     def optimizer(self, steps: int) -> keras.optimizers.Adam:
         """Returns Adam with its learning rate for a training of so many steps."""
         rate = self.learning_rate
         if self.final_rate < 1:
             rate = schedules.CosineDecay(rate, steps, alpha=self.final_rate)
-        return keras.optimizers.Adam(rate, global_clipnorm=self.global_clipnorm)
+        options = {"weight_decay": self.weight_decay} if self.weight_decay else {}
+        if self.ema_momentum is not None:
+            options |= {"use_ema": True, "ema_momentum": self.ema_momentum}
+        return keras.optimizers.Adam(rate, global_clipnorm=self.global_clipnorm, **options)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -79,11 +98,12 @@ class Interrupted(KeyboardInterrupt):
         best_epoch: int or `None`. The epoch of these weights, counted from 1; `None` where no epoch
             was finished, and the model has no weights to use.
         saved_epoch: int. The number of epochs that the folder holds, after which it goes on.
+        epochs: int. The number of epochs that the training was to have.
     """
 
-    def __init__(self, best_epoch: int | None, saved_epoch: int):
+    def __init__(self, best_epoch: int | None, saved_epoch: int, epochs: int):
         super().__init__("the training was interrupted")
-        self.best_epoch, self.saved_epoch = best_epoch, saved_epoch
+        self.best_epoch, self.saved_epoch, self.epochs = best_epoch, saved_epoch, epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +225,10 @@ def train(
             if checkpoint is None:
                 raise
             checkpoint.load_best(model)
-            raise Interrupted(checkpoint.best_epoch, checkpoint.saved_epoch) from interrupt
+            facts = checkpoint.best_epoch, checkpoint.saved_epoch, settings.epochs
+            raise Interrupted(*facts) from interrupt
+    elif settings.ema_momentum is not None:
+        optimizer.finalize_variable_values(model.trainable_variables)  # As `fit` does in the end.
     seconds = time.monotonic() - start
     if checkpoint is None:
         return Trained(history, *_best(keeping), seconds, left)

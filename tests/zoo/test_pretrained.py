@@ -16,7 +16,7 @@ import zoo
 from kvae import datasets, evaluation
 from kvae.evaluation import annealed_log_prob
 from kvae.utils import io
-from zoo import cards, markdown, training, weights
+from zoo import cards, markdown, publishing, training, weights
 from zoo.building import RECIPES
 from zoo.recipes import Recipe, config
 
@@ -62,6 +62,10 @@ class TestEveryCard:
         assert card.recipe["command"] == recipe.command
         for field in ("seed", "epochs", "batch_size", "learning_rate"):
             assert card.recipe[field] == getattr(recipe, field)
+        finish = card.recipe.get("finish")
+        assert (finish is None) == (recipe.finish is None)
+        for field, value in dataclasses.asdict(recipe.finish).items() if finish else ():
+            assert finish[field] == value
         assert card.preprocessing["binarize"] == recipe.binarize
         assert card.license and card.paper
 
@@ -277,12 +281,12 @@ def test_damaged_card(tmp_path):
             cards.Card.read(path)
 
 
-def test_retraining_a_recipe(tmp_path):
+def test_retraining_a_recipe(tmp_path, eagerly):
     """A short training writes weights and a card that load; a second one finds it finished."""
     recipe = dataclasses.replace(RECIPES["dense_vae.digits"], epochs=2, num_samples=5)
     model, checkpoint = training.train(recipe, tmp_path / "run", verbose=0, limit=128)
     metrics = training.measure(recipe, model)
-    card = training.publish(recipe, model, checkpoint, metrics, tmp_path)
+    card = publishing.publish(recipe, model, checkpoint, metrics, tmp_path)
     assert cards.Card.read(tmp_path / "cards" / "dense_vae.digits.json") == card
     assert card.recipe["best_epoch"] in (1, 2)
     bare = zoo.build(card.architecture, **card.arguments)
@@ -318,7 +322,7 @@ def test_a_recipe_of_sprites(tmp_path, monkeypatch):
     assert checkpoint.best == min(losses) and len(losses) == 2
     metrics = training.measure(recipe, model)
     assert 0 <= metrics["mig"] <= 1 and metrics["nll"]["num_samples"] == 2
-    card = training.publish(recipe, model, checkpoint, metrics, tmp_path)
+    card = publishing.publish(recipe, model, checkpoint, metrics, tmp_path)
     score = metrics["factor_vae_score"]
     assert card.metrics["factor_vae_score"] == score and card.headline.startswith(
         f"FactorVAE score {score:.3f}"
@@ -342,7 +346,7 @@ def test_a_recipes_sampler_fits_the_prior_of_the_card(tmp_path):
     normal = kvae.priors.StandardNormal(latent_dim=2)
     fits = [np.mean(prior.log_prob(np.float32(codes))) for prior in (model.prior, normal)]
     assert fits[0] > fits[1] + 0.1
-    card = training.publish(recipe, model, checkpoint, {}, tmp_path)
+    card = publishing.publish(recipe, model, checkpoint, {}, tmp_path)
     assert card.recipe["sampler"] == "gaussian_mixture"
     again = zoo.build(card.architecture, **card.arguments)
     again.load_weights(tmp_path / "weights" / card.weights["file"])

@@ -12,7 +12,7 @@ import kvae
 import zoo
 from kvae.cli import main
 from kvae.datasets import registry
-from zoo import cards, training
+from zoo import cards, publishing, training
 from zoo.building import RECIPES
 
 UNTRAINED = sorted(set(zoo.list_models(untrained=True)) - set(zoo.list_models()))
@@ -56,7 +56,7 @@ class TestCard:
         assert set(card.cost) == {"parameters"} and card.recipe["best_epoch"] is None
 
     def test_is_what_its_recipe_announces(self, name, tmp_path):
-        card = training.announce(RECIPES[name], tmp_path)
+        card = publishing.announce(RECIPES[name], tmp_path)
         assert cards.Card.read(tmp_path / "cards" / f"{name}.json") == card
         assert zoo.card(name) == card
 

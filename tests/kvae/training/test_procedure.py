@@ -178,3 +178,61 @@ def test_a_warm_up_keeps_the_rest_of_the_objective(make_vae, data, eagerly):
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(ValueError, match=f"`{name}`"):
         Settings(**{"epochs": 1, name: value})
+
+
+class TestAveragedWeights:
+    SETTINGS = Settings(epochs=3, batch_size=32, learning_rate=0.05, monitor=None, ema_momentum=0.6)
+
+    def test_they_are_the_moving_average_of_those_of_every_step(self, make_vae, data, eagerly):
+        seen = []
+
+        class Steps(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                seen.append([np.array(weight) for weight in self.model.trainable_weights])
+
+        vae = make_vae()
+        train(vae, data, self.SETTINGS, callbacks=[Steps()])
+        average = seen[0]
+        for weights in seen[1:]:
+            average = [0.6 * a + 0.4 * w for a, w in zip(average, weights, strict=True)]
+        for have, want, last in zip(vae.trainable_weights, average, seen[-1], strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-6)
+            assert np.abs(np.array(have) - last).max() > 1e-4
+
+    def test_a_training_that_was_stopped_goes_on_from_adams_weights(
+        self, make_vae, data, tmp_path, eagerly, capfd, heeded
+    ):
+        """`fit` has put the average into the model by the time that it ends."""
+
+        class Stops(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == 1:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        whole, options = make_vae(), dict(directory=tmp_path / "run", every_seconds=1e9)
+        train(whole, data, self.SETTINGS)
+        with pytest.raises(kvae.training.Interrupted) as stopped:
+            train(make_vae(), data, self.SETTINGS, callbacks=[Stops()], **options)
+        assert (stopped.value.saved_epoch, stopped.value.epochs) == (2, 3)
+        for left in (1, 0):  # It is finished, the second time.
+            vae = make_vae()
+            assert train(vae, data, self.SETTINGS, **options).epochs_run == left
+            for have, want in zip(vae.weights, whole.weights, strict=True):
+                np.testing.assert_array_equal(have, want)
+
+    def test_settings_that_do_not_go_together_are_refused(self):
+        for settings in (dict(ema_momentum=1.0, monitor=None), dict(ema_momentum=0.9)):
+            with pytest.raises(ValueError, match="`ema_momentum` is less than 1 and needs"):
+                Settings(epochs=1, **settings)
+        with pytest.raises(ValueError, match="weight_decay"):
+            Settings(epochs=1, weight_decay=-0.1)
+
+
+def test_weight_decay_is_decoupled():
+    """A weight without a gradient shrinks by the rate times the decay, in each of two steps."""
+    weight = keras.Variable([1.0, -2.0])
+    settings = Settings(epochs=1, learning_rate=0.1, final_rate=1.0, weight_decay=0.5)
+    optimizer = settings.optimizer(2)
+    for _ in range(2):
+        optimizer.apply([keras.ops.zeros(2)], [weight])
+    np.testing.assert_allclose(weight, np.array([1.0, -2.0]) * 0.95**2, rtol=1e-5)
