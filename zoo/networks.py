@@ -112,13 +112,28 @@ def join_label(inputs, x, num_classes: int | None):
 
 
 def dense_encoder(
-    event_shape: _Shape, hidden: _Shape, activation: str, num_classes: int | None = None
+    event_shape: _Shape,
+    hidden: _Shape,
+    activation: str,
+    num_classes: int | None = None,
+    apart: bool = False,
 ) -> keras.Model:
-    """Makes an encoder that flattens the event and applies dense layers of the widths `hidden`."""
+    """Makes an encoder that flattens the event and applies dense layers of the widths `hidden`.
+
+    With `apart` the label has a kernel of its own in the first layer, which therefore multiplies
+    the event once, however many labels are tried for it. The function of both is the same.
+    """
     inputs = keras.Input(event_shape, name="image")
-    inputs, x = join_label(
-        inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(inputs), num_classes
-    )
+    x = layers.Flatten(name="flatten", **CHANNELS_LAST)(inputs)
+    if apart and activation != "gated":
+        label = keras.Input((num_classes,), name="label")
+        inputs = [inputs, label]
+        x = layers.Dense(hidden[0], name="of_event")(x)
+        shift = layers.Dense(hidden[0], use_bias=False, name="of_label")(label)
+        x = layers.Activation(activation, name="first")(layers.Add(name="with_label")([x, shift]))
+        hidden = hidden[1:]
+    else:
+        inputs, x = join_label(inputs, x, num_classes)
     x = hidden_layers(x, hidden, activation)
     return keras.Model(inputs, x, name="encoder")
 

@@ -9,6 +9,7 @@
 | `padded(sequences)`, `unpadded(x)` | sequences of different lengths as one array, and back |
 | `from_folder(path, image_shape)` | a dataset of the PNG and JPEG files below a folder |
 | `train_validation_split(dataset)` | two datasets of one |
+| `few_labels(dataset, per_class)` | the same, with a few labels known and -1 for the others |
 | `Shards(path)`, `ImageFolder(path, image_shape)` | data read while a model trains |
 | `from_path(path, split)` | a split of a folder, or of a NumPy, CSV or Parquet file |
 | `Source(path)` | what there is at a path: its shape, its schema, its splits |
@@ -24,6 +25,7 @@ from kvae.datasets.base_stream import Stream
 from kvae.datasets.catalog.sprites import Sprites
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.dataset_info import SPLITS, DatasetInfo
+from kvae.datasets.few_labels import few_labels
 from kvae.datasets.folders import folder_classes, from_folder
 from kvae.datasets.idx import read_idx
 from kvae.datasets.image_folder import ImageFolder
@@ -47,6 +49,7 @@ __all__ = [
     "Source",
     "Sprites",
     "Stream",
+    "few_labels",
     "folder_classes",
     "from_array",
     "from_folder",

@@ -179,6 +179,14 @@ class Dataset(BaseDataset):
         part.weights = weighting.checked(weights, len(self))
         return part
 
+    def labelled(self, labels: ArrayLike | None) -> "Dataset":
+        """Returns the same examples with these labels, an array `[n]` or `None`."""
+        part = self.take(slice(None))
+        part.labels = None if labels is None else kinds.as_array(labels, "labels")
+        if labels is not None and len(part.labels) != len(self):
+            raise ValueError(f"`labels` has {len(part.labels)} rows, x has {len(self)}.")
+        return part
+
     def masked(self, mask: ArrayLike) -> "Dataset":
         """Returns the same examples, of which the mask is True where something was observed."""
         part = self.take(slice(None))

@@ -1,15 +1,27 @@
 """Base noise: the random numbers that draws of z are made of."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from kvae import random
 
-__all__ = ["Noise", "draw", "middle"]
+__all__ = ["Noise", "draw", "middle", "shared"]
 
 _DRAW = {"normal": random.normal, "uniform": random.uniform}
 _MEDIAN = {"normal": 0.0, "uniform": 0.5}
+
+
+class _Copies(threading.local):
+    """In how many copies the rows of a batch are; each replica has a thread."""
+
+    number = 1
+
+
+_copies = _Copies()
 
 
 class Noise(NamedTuple):
@@ -42,10 +54,30 @@ def draw(base_noise: dict[str, Noise], shape, seed) -> dict[str, tf.Tensor]:
     if isinstance(seed, dict):
         return seed
     seeds = [seed] if len(base_noise) == 1 else random.split(seed, len(base_noise))
-    return {
-        name: _DRAW[noise.distribution]([*shape, noise.size], seed)
+    *lead, rows = shape
+    copies = _copies.number
+    own = rows if copies == 1 else rows // copies
+    drawn = {
+        name: _DRAW[noise.distribution]([*lead, own, noise.size], seed)
         for (name, noise), seed in zip(base_noise.items(), seeds, strict=True)
     }
+    if copies == 1:
+        return drawn
+    return {name: tf.tile(value, [*[1] * len(lead), copies, 1]) for name, value in drawn.items()}
+
+
+@contextlib.contextmanager
+def shared(copies: int) -> Iterator[None]:
+    """Within the block the copies of a row get the same noise.
+
+    Args:
+        copies: int. How many times the batch stands in the rows, one time after the other.
+    """
+    before, _copies.number = _copies.number, copies
+    try:
+        yield
+    finally:
+        _copies.number = before
 
 
 def middle(base_noise: dict[str, Noise], shape) -> dict[str, tf.Tensor]:

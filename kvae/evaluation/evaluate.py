@@ -88,9 +88,11 @@ def evaluate(
         `Evaluation`, a mapping. `elbo`, `reconstruction` and `kl` in nats per example (β = 1); of
         an autoencoder, which has no prior, `reconstruction` alone. For a VAE also `nll`, the dict
         of `LogProb.summary`; not for vector-quantized codes, of which all importance samples give
-        the ELBO. For an autoencoder `mse` and, with a Bernoulli likelihood, `bce_per_pixel` and its
-        `bce_standard_error` over the examples, all at the code's reconstruction. The dicts
-        `latents`, `quality`, `probes` and `rate_distortion` are there when they were asked for.
+        the ELBO. With an objective that guesses labels the `accuracy` of its classifier, where
+        labels are known. For an autoencoder `mse` and, with a Bernoulli likelihood,
+        `bce_per_pixel` and its `bce_standard_error` over the examples, all at the code's
+        reconstruction. The dicts `latents`, `quality`, `probes` and `rate_distortion` are there
+        when they were asked for.
 
     Raises:
         ValueError: for probes without labels or without `train`, and for the reasons of the single
@@ -113,6 +115,8 @@ def evaluate(
     terms = mean_terms(model, data, batch_size=batch_size, seed=seed)
     # An autoencoder has no prior, of which the other two are.
     kept = ("elbo", "reconstruction", "kl") if model.prior is not None else ("reconstruction",)
+    if model.takes_unknown_labels and "accuracy" in terms:
+        kept += ("accuracy",)
     values = {key: terms[key] for key in kept}
     pixels = int(np.prod(data.event_shape))
     log_prob, summary, samples, parts = None, None, None, []
@@ -180,7 +184,8 @@ def figure_rows(values: Mapping) -> list[tuple[str, str, str]]:
             rows.append((name, f"{value:.5f}", error))
         elif isinstance(value, float) and name != "bce_standard_error":
             digits = 5 if name in ("bce_per_pixel", "mse") else 3
-            unit = "nats" if name in ("elbo", "reconstruction", "kl") else ""
+            unit = "of the rows with a label" if name == "accuracy" else ""
+            unit = "nats" if name in ("elbo", "reconstruction", "kl") else unit
             rows.append((name, f"{value:.{digits}f}", unit))
     return rows
 

@@ -28,7 +28,8 @@ def mean_terms(model: Any, data: Any, *, batch_size: int = 100, seed: int = 0) -
     """Returns the means of the terms that the objective reports, in nats per example.
 
     These are `elbo`, `reconstruction`, `kl` and the other `metric_names`. Further entries of its
-    `terms` need not be one number for each example, nor nats, and are left out.
+    `terms` need not be one number for each example, nor nats, and are left out. So is what no
+    example counts in, such as the accuracy where no label is known.
 
     For an autoencoder they include the `squared_error` at the code's reconstruction, summed over
     the event, and the `standard_error` of the mean reconstruction term over the examples.
@@ -36,6 +37,7 @@ def mean_terms(model: Any, data: Any, *, batch_size: int = 100, seed: int = 0) -
     reported = {"elbo", "reconstruction", "kl", *model.objective.metric_names()}
     data = model.as_dataset(data)
     sums: dict[str, float] = {}
+    counts: dict[str, float] = {}
     errors = []
     for index, batch in enumerate(data.batches(batch_size, labels=model.conditional)):
         inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -43,12 +45,17 @@ def mean_terms(model: Any, data: Any, *, batch_size: int = 100, seed: int = 0) -
         target = x if target is None else target
         terms = batch_terms(model, x, label, target, random.fold_in(seed, index))
         for name in reported & terms.keys():
-            sums[name] = sums.get(name, 0.0) + float(np.sum(terms[name]))
+            counted = model.objective.counted(name, terms)
+            values = terms[name] if counted is None else counted * terms[name]
+            sums[name] = sums.get(name, 0.0) + float(np.sum(values))
+            if counted is not None:
+                counts[name] = counts.get(name, 0.0) + float(np.sum(counted))
         if not model.posterior.has_density:
             squared = float(tf.reduce_sum(tf.square(model(inputs) - target)))
             sums["squared_error"] = sums.get("squared_error", 0.0) + squared
             errors.append(np.asarray(terms["reconstruction"], np.float64))
-    means = {name: value / len(data) for name, value in sums.items()}
+    sums = {name: value for name, value in sums.items() if counts.get(name, 1.0)}
+    means = {name: value / counts.get(name, len(data)) for name, value in sums.items()}
     if errors:
         spread = np.std(np.concatenate(errors), ddof=min(1, len(data) - 1))
         means["standard_error"] = float(spread / np.sqrt(len(data)))

@@ -7,6 +7,7 @@ from kvae import random
 from kvae.evaluation.imputation import Imputation, impute
 from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb
+from kvae.evaluation.marginal_likelihood.over_labels import log_prob_over_labels
 from kvae.models.inputs import (
     LEAST_ROWS,
     concatenated,
@@ -139,7 +140,8 @@ class Inference:
             batch_size: int or str. The number of examples at once. Defaults to `"auto"`, as in
                 `encode`.
             label: int or int array `[n]`, for a conditional model alone: one class for all
-                examples, or the class of each.
+                examples, or the class of each. Defaults to `None`: with an objective that guesses
+                labels, classes are drawn from p(y).
 
         Returns:
             Tensor `[n, *event]`.
@@ -163,8 +165,10 @@ class Inference:
             temperature = arguments.number("temperature", temperature, least=0.0)
         if isinstance(label, int) or getattr(label, "shape", None) == ():
             label = tf.fill([n], label) if tf.is_tensor(n) else np.full(n, label)
-        label = checked_label(self, label, None if tf.is_tensor(n) else n)
         seed = random.as_seed(self.seed_generator if seed is None else seed)
+        if label is None and self.takes_unknown_labels:
+            label = self.run_compiled("draw labels", self.drawn_labels, (), n, seed)
+        label = checked_label(self, label, None if tf.is_tensor(n) else n, unknown=False)
         z = self.run_compiled("draw from the prior", self._drawn, (label,), n, seed, temperature)
         if output != "sample":
             return self._decoded(z, label, batch_size, output)
@@ -192,7 +196,8 @@ class Inference:
         """Estimates log p(x) in nats by importance sampling from the posterior.
 
         For a conditional model it estimates log p(x|y), and of incomplete x log p of what was
-        observed. The documentation of
+        observed. With an objective that guesses labels, and where any of them is not known, it
+        estimates log p(x) = log Σ_y p(y) p(x|y) for all examples. The documentation of
         `kvae.evaluation.importance_log_prob` describes the estimator, its bias and its error.
 
         Args:
@@ -215,7 +220,8 @@ class Inference:
             ValueError: for an autoencoder, which has no density; for a wrong shape and values
                 outside the likelihood's support; and for a missing, wrong or superfluous label.
         """
-        return importance_log_prob(
+        estimate = log_prob_over_labels if self.takes_unknown_labels else importance_log_prob
+        return estimate(
             self,
             with_mask(x, mask),
             num_samples=num_samples,

@@ -25,6 +25,7 @@ __all__ = [
     "latent_tensors",
     "require_built",
     "rows_at_once",
+    "with_labels",
 ]
 
 LEAST_ROWS, _VALUES = 1024, 2**23
@@ -131,12 +132,12 @@ def latent_tensors(vae, z, label=None):
         )
     if not is_concrete(z):
         z = tf.cast(z, tf.float32)
-        return z, checked_label(vae, label, z.shape[0])
+        return z, checked_label(vae, label, z.shape[0], unknown=False)
     z = np.asarray(z)
     if z.ndim != 2 or z.shape[1] != vae.latent_dim:
         raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {vae.latent_dim}).")
     z = vae.likelihood.check(z, "z", support=False)
-    return tf.constant(z), checked_label(vae, label, len(z))
+    return tf.constant(z), checked_label(vae, label, len(z), unknown=False)
 
 
 def dataset_labels(vae, data: Dataset):
@@ -144,6 +145,13 @@ def dataset_labels(vae, data: Dataset):
     if not vae.conditional:
         return None
     return checked_label(vae, data.labels, len(data), "Dataset.labels")
+
+
+def with_labels(vae, data):
+    """Returns data whose labels are -1, for a model that guesses them, where data have none."""
+    if not vae.takes_unknown_labels or data.has_labels or not isinstance(data, Dataset):
+        return data
+    return data.labelled(np.full(len(data), -1))
 
 
 def is_concrete(x) -> bool:

@@ -1,5 +1,6 @@
 """Labels of conditional models: their checks, and the model conditioned on them."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -35,10 +36,23 @@ class Conditioned:
 
     def __init__(self, vae, label):
         self._vae, self.label = vae, label
-        self.prior = None if vae.prior is None else vae.prior.conditioned_on(label)
-        self.posterior = vae.posterior
-        if self.prior is not vae.prior:
-            self.posterior = vae.posterior.with_prior(self.prior)
+
+    @functools.cached_property
+    def prior(self):
+        """p(z|y); made where it is asked for, since labels that are not known have none."""
+        return None if self._vae.prior is None else self._vae.prior.conditioned_on(self.label)
+
+    @functools.cached_property
+    def posterior(self):
+        prior, posterior = self.prior, self._vae.posterior
+        return posterior if prior is self._vae.prior else posterior.with_prior(prior)
+
+    def for_each_label(self) -> "Conditioned":
+        """Returns the model for all labels of every row: the rows for the first label, and so on.
+
+        Its `encode_params` takes the rows once.
+        """
+        return _ForEachLabel(self._vae, tf.shape(self.label)[0])
 
     def __getattr__(self, name):
         return getattr(self._vae, name)
@@ -52,8 +66,24 @@ class Conditioned:
         return self._vae.decode_params(z, self.label, training=training)
 
 
-def checked_label(vae, label, rows: int | None = None, name: str = "label"):
-    """Checks labels; returns them as an int32 tensor `[batch]`, `None` without classes."""
+class _ForEachLabel(Conditioned):
+    """The model for all labels of every row, see `Conditioned.for_each_label`."""
+
+    def __init__(self, vae, rows):
+        super().__init__(vae, tf.repeat(tf.range(vae.num_classes), rows))
+
+    def encode_params(self, x, training: bool = False) -> dict:
+        return self._vae.encode_params(
+            x, self.label, training=training, copies=self._vae.num_classes
+        )
+
+
+def checked_label(vae, label, rows=None, name: str = "label", unknown: bool = True):
+    """Checks labels; returns them as an int32 tensor `[batch]`, `None` without classes.
+
+    With an objective that guesses labels they may be -1, and `None` stands for as many of these as
+    there are rows, unless `unknown` is False.
+    """
     if not vae.conditional:
         if label is None:
             return None
@@ -62,6 +92,11 @@ def checked_label(vae, label, rows: int | None = None, name: str = "label"):
             "with kvae.VAE(..., num_classes=…)."
         )
     wanted = f"one class number from 0 to {vae.num_classes - 1} for each example"
+    least = -1 if unknown and vae.takes_unknown_labels else 0
+    if least < 0:
+        wanted += ", or -1 where it is not known"
+    if label is None and least < 0 and rows is not None:
+        return tf.fill([rows], -1)
     if label is None:
         raise ValueError(
             f"{vae.name} is conditional and needs labels, {wanted}: fit((x, labels)), a "
@@ -79,9 +114,12 @@ def checked_label(vae, label, rows: int | None = None, name: str = "label"):
     if isinstance(label, np.ndarray):
         if rows is not None and len(label) != rows:
             raise ValueError(f"`{name}` has {len(label)} rows for {rows} examples.")
-        if label.size and not 0 <= label.min() <= label.max() < vae.num_classes:
+        if label.size and not least <= label.min() <= label.max() < vae.num_classes:
+            advice = ""
+            if label.min() == -1 and unknown:
+                advice = " With objective='semi_supervised', -1 stands for one that is not known."
             raise ValueError(
-                f"`{name}` has values from {label.min()} to {label.max()}; it is {wanted}."
+                f"`{name}` has values from {label.min()} to {label.max()}; it is {wanted}.{advice}"
             )
     return tf.cast(label, tf.int32)
 

@@ -10,7 +10,7 @@ from kvae.datasets.base_stream import Stream
 from kvae.datasets.batches import BaseDataset
 from kvae.datasets.dataset import Dataset
 from kvae.models.fit.data import batches_of
-from kvae.models.inputs import checked_events, event_tensors, require_built
+from kvae.models.inputs import checked_events, event_tensors, require_built, with_labels
 from kvae.models.labels import split_label, split_label_and_target
 
 __all__ = ["Reading"]
@@ -31,7 +31,7 @@ class Reading:
         x, label = split_label(self, data)
         if isinstance(x, BaseDataset):
             if label is None:
-                return x
+                return with_labels(self, x)
             raise ValueError("Labels of a Dataset are its own: Dataset(x, labels).")
         if not kinds.gives_batches(x):
             x, label = event_tensors(self, x, label)
@@ -44,7 +44,7 @@ class Reading:
         return _BatchStream(self, x)
 
     def event_batches(
-        self, x, label=None, batch_size: int = 1024, *, support: bool = False
+        self, x, label=None, batch_size: int = 1024, *, support: bool = False, guess: bool = True
     ) -> Iterator[tuple[tf.Tensor, tf.Tensor | None]]:
         """Yields data as tensors: x and, for a conditional model, labels (else `None`).
 
@@ -56,21 +56,28 @@ class Reading:
             label: int array `[n]`, or `None` for the labels of the data.
             batch_size: int. Defaults to `1024`.
             support: bool. Whether x has to lie in the likelihood's support. Defaults to `False`.
+            guess: bool. Whether labels that are not known are the classifier's, with an objective
+                that has one; else they are -1. Defaults to `True`.
 
         Raises:
             ValueError: for a wrong shape or NaN, labels beside data that have their own, and data
                 without an end or without a batch.
         """
         x, own = split_label(self, x)
+
+        def tensors(x, label):
+            x, label = event_tensors(self, x, label, support)
+            return x, self.guessed(x, label) if guess else label
+
         if not kinds.gives_batches(x):
-            yield event_tensors(self, x, own if label is None else label, support)
+            yield tensors(x, own if label is None else label)
             return
         require_built(self)
         if label is not None:
             raise ValueError("Labels of data in batches stand in the batches: leave out `label`.")
         empty = True
         for events, own, _ in _triples(self, x, batch_size):
-            yield event_tensors(self, events, own, support)
+            yield tensors(events, own)
             empty = False
         if empty:
             raise ValueError(f"This {type(x).__name__} gives no batch.")

@@ -9,7 +9,9 @@ from kvae.datasets.schema import Schema
 from kvae.detection.calibration import Calibration
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models import network_checks
+from kvae.models.classification import Classification
 from kvae.models.compiled_functions import CompiledFunctions
+from kvae.models.encoding import Encoding
 from kvae.models.fit.guard import Guard
 from kvae.models.fit.hooks import Terms
 from kvae.models.fit.trainer import Trainer
@@ -27,7 +29,7 @@ from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.trainable import Trainable
 from kvae.parts import load_plugins
-from kvae.utils import arguments, forks, keras_internals, masks
+from kvae.utils import arguments, forks, keras_internals
 
 __all__ = ["VAE"]
 
@@ -37,7 +39,7 @@ _PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
+class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Saving, keras.Model):
     """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
 
     The networks are yours; the four parts say what their outputs mean. A new method is a new part,
@@ -411,41 +413,6 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
 
     # Graph-level pieces, for objectives, evaluation and export: tensors in, tensors out.
 
-    def encode_params(
-        self, x, label=None, training: bool = False, observed=None
-    ) -> dict[str, tf.Tensor]:
-        """Returns the posterior's parameters for a batch of tensors, without any checks.
-
-        Args:
-            x: tensor `[batch, *event]`, on the scale of the data; of a model with `missing` with
-                NaN where nothing was observed. Where nothing of an example was, the parameters are
-                those of the prior, if the posterior can be it (`Posterior.params_of`).
-            label: for a conditional model int `[batch]`, or float32 `[batch, num_classes]`.
-            training: bool. Whether layers such as dropout act as in training. Defaults to `False`.
-            observed: bool tensor `[batch, *event]`. The mask, for platforms without NaN. Defaults
-                to `None`: x has it.
-
-        Returns:
-            dict of tensors, e.g. `{"z_mean": [batch, latent_dim], …}`.
-        """
-        x = tf.convert_to_tensor(x)
-        if self.missing is None:
-            seen = self.likelihood.encoder_input(x)
-        else:
-            observed = masks.observed(x) if observed is None else observed
-            seen = self.missing.seen(self.likelihood, x, observed)
-        inputs = joined(self.encoder, seen, one_hot_label(self, label))
-        params = self.posterior(self.encoder(inputs, training=training), training=training)
-        if self.missing is None:
-            return params
-        known = self.posterior.params_of(self.prior)
-        return {
-            name: tf.where(masks.some(observed, value.shape.rank), value, known[name])
-            if name in known
-            else value
-            for name, value in params.items()
-        }
-
     def decode_params(self, z, label=None, training: bool = False) -> dict[str, tf.Tensor]:
         """Returns the likelihood's parameters for a batch of latents, without any checks.
 
@@ -484,6 +451,8 @@ class VAE(Inference, Reading, Trainer, Trainable, Saving, keras.Model):
 
     def call(self, inputs, training=False):
         x, label = split_label(self, inputs)
+        if self.takes_unknown_labels:
+            label = self.guessed(x, checked_label(self, label, tf.shape(x)[0]))
         model = self.conditioned_on(label)
         z = model.posterior.mean(model.encode_params(x, training=training))
         return self.likelihood.mean(model.decode_params(z, training=training))

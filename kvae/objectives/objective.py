@@ -22,6 +22,9 @@ class Objective(Part):
     made with `trainable=False`, so that the model's optimizer leaves them alone.
     """
 
+    # Whether a conditional model's label may be -1, which stands for one that is not known.
+    takes_unknown_labels = False
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._vae = lambda: None
@@ -43,6 +46,18 @@ class Objective(Part):
         if vae is not None and vae.prior is None:
             return ("loss", "reconstruction")
         return ("loss", "elbo", "reconstruction", "kl")
+
+    def counted(self, name: str, terms):
+        """Returns by what the examples count in the mean of a metric, `[batch]` of at least 0.
+
+        Args:
+            name: str. One of `metric_names`.
+            terms: dict. What `terms` returned.
+
+        Returns:
+            tensor, or `None` where all of them count alike. Defaults to `None`.
+        """
+        return None
 
     def update(self, vae, x, target, terms, seed) -> None:
         """Runs after each optimizer step. By default nothing.

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kvae import random
+from kvae import priors, random
 from kvae.testing import numerics
 from kvae.testing.models import BATCH, examples, tiny_vae
 from kvae.testing.parts import check_part, copied
@@ -19,6 +19,7 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
       `elbo`, `reconstruction` and `kl`; `elbo` is minus the sum of the other two.
     - The same seed gives the same terms, in a graph too.
     - The loss reaches the decoder and, finite, every variable that it reaches.
+    - An objective that guesses labels is checked with some that are known and some that are not.
     - A step of `fit` changes weights; a model of the same configuration and weights has the same
       loss.
 
@@ -39,12 +40,16 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
     """
     name = type(objective).__name__
     check_part(objective)
+    guesses = objective.takes_unknown_labels
+    if guesses and prior == "standard_normal":
+        prior = priors.ClassConditional()  # Something has to depend on the label.
     vae = tiny_vae(2, posterior=posterior, prior=prior, objective=copied(objective))
     vae.build((None, *vae.event_shape))
     x, own = tf.constant(examples(vae, 2 * BATCH)), vae.objective
+    label = np.arange(2 * BATCH) % (vae.num_classes + 1) - 1 if guesses else None
 
     def terms(seed):
-        found = own.terms(vae, x, x, training=True, seed=seed)
+        found = own.terms(vae.conditioned_on(label), x, x, training=True, seed=seed)
         return {key: found[key] for key in own.metric_names()}
 
     seed = random.as_seed(1)
@@ -74,12 +79,16 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
     numerics.finite_gradients(loss, tape, vae.trainable_variables, name)
     before = vae.get_weights()
     vae.compile("adam", run_eagerly=True)
-    vae.fit(x.numpy(), batch_size=BATCH, epochs=1, verbose=0)
+    vae.fit(
+        x.numpy() if label is None else (x.numpy(), label), batch_size=BATCH, epochs=1, verbose=0
+    )
     changed = [not np.array_equal(a, b) for a, b in zip(before, vae.get_weights(), strict=True)]
     assert any(changed), f"{name}: a step of `fit` changes nothing."
     other = type(vae).from_config(vae.get_config())
     other.build((None, *vae.event_shape))
     other.set_weights(vae.get_weights())
-    twin = other.objective.terms(other, x, x, training=False, seed=seed)["loss"]
-    here = own.terms(vae, x, x, training=False, seed=seed)["loss"]
+    twin, here = (
+        model.objective.terms(model.conditioned_on(label), x, x, training=False, seed=seed)["loss"]
+        for model in (other, vae)
+    )
     numerics.close(twin, here, f"{name}: the loss of a model with the same weights", 1e-5, 1e-5)

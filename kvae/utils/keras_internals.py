@@ -6,6 +6,7 @@ requirements.txt pins, `make keras-test` on the oldest one that pyproject.toml a
 
 import keras
 from keras.src import backend
+from keras.src.models.functional import Functional, operation_fn
 from keras.src.utils import rng_utils
 
 __all__ = [
@@ -13,10 +14,12 @@ __all__ = [
     "KerasHooks",
     "adam_moments",
     "build_optimizer_for",
+    "call_on_copies",
     "compute_loss",
     "first_epoch",
     "flat_layers",
     "global_seed",
+    "is_functional",
     "learning_rate_schedule",
     "metrics_of_layers",
     "require_compiled",
@@ -293,3 +296,50 @@ class KerasHooks:
         # Keras makes it of the shape that a model was built for, which says nothing of labels.
         # `export` adds a signature of its own.
         return None if self.conditional else super()._default_save_signature
+
+
+def call_on_copies(model, x, label, repeat, training: bool):
+    """Runs a functional model of two inputs whose second has several copies of the rows of x.
+
+    What does not depend on the second input is computed once, and repeated where it meets what
+    does.
+
+    Args:
+        model: `keras.Model`.
+        x: tensor `[batch, …]`.
+        label: tensor `[copies * batch, …]`.
+        repeat: callable. From a tensor `[batch, …]` to `[copies * batch, …]`.
+        training: bool.
+
+    Returns:
+        What the model does for copies of x.
+    """
+    alone, copied = {id(x): x}, {id(label): label}
+
+    def run(operation):
+        call = operation_fn(operation, training=training)
+
+        def called(*arguments, **options):
+            given = arguments, options
+            if not any(id(one) in copied for one in keras.tree.flatten(given)):
+                outputs, known = call(*arguments, **options), alone
+            else:
+                arguments, options = keras.tree.map_structure(
+                    lambda one: repeat(one) if id(one) in alone else one, given
+                )
+                outputs, known = call(*arguments, **options), copied
+            # They are kept, since another tensor may have the `id` of one that is gone.
+            known.update({id(one): one for one in keras.tree.flatten(outputs)})
+            return outputs
+
+        return called
+
+    outputs = model._run_through_graph([x, label], operation_fn=run)
+    ends = [repeat(one) if id(one) in alone else one for one in keras.tree.flatten(outputs)]
+    outputs = keras.tree.pack_sequence_as(outputs, ends)
+    return outputs[0] if isinstance(outputs, (list, tuple)) and len(ends) == 1 else outputs
+
+
+def is_functional(model) -> bool:
+    """Checks whether a model is a graph of layers."""
+    return isinstance(model, Functional)

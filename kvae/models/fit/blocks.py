@@ -19,6 +19,8 @@ XLA_FAILURES = (
 def step_sums(vae, data, fused: bool):
     """Takes one step of the optimizer; returns the weighted sums of what is reported, and of 1.
 
+    Each name has two numbers: the sum of its values, and that of their weights.
+
     Args:
         vae: `kvae.VAE`, compiled.
         data: a batch, see `kvae.VAE.optimize`.
@@ -26,17 +28,19 @@ def step_sums(vae, data, fused: bool):
     """
     with fused_adam.adam(vae.optimizer if fused else None):
         terms, weight = vae.optimize(data)
-    reported = [terms[name] for name in vae.metric_trackers]
-    if weight is None:
-        count = tf.cast(tf.size(terms["loss"]), tf.float32)
-        return tf.stack([*map(tf.reduce_sum, reported), count])
-    return tf.stack([tf.reduce_sum(weight * values) for values in [*reported, 1.0]])
+    size = tf.cast(tf.size(terms["loss"]), tf.float32)
+    sums, counts = [], []
+    for name in vae.metric_trackers:
+        own = vae.metric_weight(name, terms, weight)
+        sums.append(tf.reduce_sum(terms[name] if own is None else own * terms[name]))
+        counts.append(size if own is None else tf.reduce_sum(own))
+    return tf.stack([*sums, *counts])
 
 
 def updated_logs(vae, sums):
     """Adds to the metrics the sums of steps, and returns the logs so far."""
-    *totals, count = tf.unstack(sums)
-    for total, tracker in zip(totals, vae.metric_trackers.values(), strict=True):
+    totals, counts = (tf.unstack(half) for half in tf.split(sums, 2))
+    for total, count, tracker in zip(totals, counts, vae.metric_trackers.values(), strict=True):
         tracker.total.assign_add(total)
         tracker.count.assign_add(count)
     return {**vae.results(), **vae.report()}
@@ -89,7 +93,7 @@ class Loop:
         raise NotImplementedError
 
     def _zeros(self):
-        return tf.zeros([len(self._vae.metric_trackers) + 1])
+        return tf.zeros([2 * len(self._vae.metric_trackers)])
 
 
 class Blocks(Loop):

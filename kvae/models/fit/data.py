@@ -11,7 +11,14 @@ from kvae.datasets import kinds, weighting
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.likelihood import MISSING_ADVICE
-from kvae.models.inputs import NO_LABELS, build_for, checked_events, dataset_labels, is_concrete
+from kvae.models.inputs import (
+    NO_LABELS,
+    build_for,
+    checked_events,
+    dataset_labels,
+    is_concrete,
+    with_labels,
+)
 from kvae.models.labels import checked_label, split_label_and_target
 from kvae.utils import arguments
 
@@ -42,6 +49,7 @@ def prepared_data(vae, x, y, weight=None, in_memory: bool = True):
         if y is not None:
             raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
         x = x if weight is None else x.weighted(weight)
+        x = with_labels(vae, x)
         dataset_labels(vae, x)
         build_for(vae, x.x.shape)
         if x.mask is not None and vae.missing is None:
@@ -75,7 +83,7 @@ def prepared_data(vae, x, y, weight=None, in_memory: bool = True):
             if y is not None:
                 raise ValueError("A Stream has no target but itself: leave out `y`.")
             build_for(vae, (None, *x.event_shape))
-            batches = x.batches(8, labels=vae.conditional)
+            batches = batches_of(vae, x, 8)
         else:
             batches = x
         for batch in batches.take(1):
@@ -112,8 +120,8 @@ def unpacked_batch(vae, data):
     """Returns a batch's x, label (or `None`), target and weight (or `None`)."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     x, label, y = split_label_and_target(vae, x, y)
-    label = checked_label(vae, label)
     x = tf.convert_to_tensor(x)
+    label = checked_label(vae, label, tf.shape(x)[0] if label is None else None)
     target = x if y is None else tf.convert_to_tensor(y)
     build_for(vae, x.shape)
     for name, value in (("x", x), ("y", target)):
@@ -128,7 +136,7 @@ def unpacked_batch(vae, data):
 
 def batches_of(vae, data, batch_size: int, **order):
     """Returns the batches of a `Dataset` or `Stream`, with its labels for a conditional model."""
-    order["labels"] = vae.conditional
+    order["labels"] = vae.conditional and (data.has_labels or not vae.takes_unknown_labels)
     if isinstance(data, Stream) and order.get("repeat"):
         return data.distributed(vae.distribute_strategy, batch_size, **order)
     return data.batches(batch_size, **order)

@@ -134,12 +134,13 @@ class Guard:
         XLA.
         """
         likelihood, classes = self._vae.likelihood, self._vae.num_classes
+        least = -1 if self._vae.takes_unknown_labels else 0
         if self._vae.missing is not None:
             filled = {name: likelihood.filled(batch[name]) for name in ("x", "y") if name in batch}
             batch = {**batch, **filled}
         tests = {
             "x": (lambda x: tf.math.is_finite(tf.cast(x, tf.float32)), True),
-            "label": (lambda label: (label >= 0) & (label < classes), False),
+            "label": (lambda label: (label >= least) & (label < classes), False),
             "weight": (lambda weight: (weight >= 0) & tf.math.is_finite(weight), False),
         }
         if support:

@@ -100,7 +100,7 @@ class Hooks:
         seed = random.as_seed(self.seed_generator if training else self.seed)
         terms = self._objective_terms(x, label, y, training=training, seed=seed)
         for name, tracker in self.metric_trackers.items():
-            tracker.update_state(terms[name], sample_weight=weight)
+            tracker.update_state(terms[name], sample_weight=self.metric_weight(name, terms, weight))
         return mean_of_the_step(tf.shape(x)[0], weight)(terms["loss"])
 
     def terms_of_the_step(self, x, label, target, weight, *, training: bool, seed) -> dict:

@@ -95,11 +95,16 @@ class TrainStep(Hooks):
 
     def _track(self, terms, weight, data, training: bool):
         for name, tracker in self._trackers.items():
-            tracker.update_state(terms[name], sample_weight=weight)
+            tracker.update_state(terms[name], sample_weight=self.metric_weight(name, terms, weight))
         logs = {**self.results(), **self.report(), **self.own_metrics(data, training)}
         if distributed.is_multi_worker(tf.distribute.get_strategy()):
             return self._worker_logs.joined(logs)
         return logs
+
+    def metric_weight(self, name: str, terms: dict, weight):
+        """Returns by what the examples count in the mean of a metric, `[batch]`; `None`: alike."""
+        counted = self.objective.counted(name, terms)
+        return weight if counted is None else counted if weight is None else counted * weight
 
     def report(self) -> dict:
         """Returns what the parts report for the logs, by name, e.g. the `beta` of a schedule."""
