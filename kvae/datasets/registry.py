@@ -101,11 +101,12 @@ def load(
 ) -> Dataset:
     """Loads one split of a named dataset.
 
-    `mnist`, `fashion_mnist`, `cifar10` and `frey_faces` are read from the folder in the
-    environment variable `KVAE_DATA_DIR`, where `info(name).files` are expected; the first three
-    are otherwise downloaded by Keras into its own cache. `digits` and `breast_cancer` (a table)
-    come with scikit-learn, `signals` (waves) are computed, and `sprites` is rendered (labels are
-    its shapes; the factors are `Sprites().factors(Sprites().rows(split)[:len(data)])`).
+    `mnist`, `fashion_mnist`, `cifar10`, `frey_faces` and `binarized_mnist` (MNIST by a published
+    draw) are read from the folder in the environment variable `KVAE_DATA_DIR`, where
+    `info(name).files` are expected; the first three are otherwise downloaded by Keras into its own
+    cache. `digits` and `breast_cancer` (a table) come with scikit-learn, `signals` (waves) are
+    computed, and `sprites` is rendered (labels are its shapes; the factors are
+    `Sprites().factors(Sprites().rows(split)[:len(data)])`).
 
     The splits are fixed and never depend on `seed`: see `info(name).split_rule`. Papers that train
     on all 60,000 images of MNIST train on `train` and `validation` together.
@@ -119,7 +120,8 @@ def load(
     The two make different tasks: on MNIST their test log-likelihoods differ by about 2 nats (the
     dynamic figure looks better). Never put figures of one beside figures of the other, nor beside
     those of images that were not binarized or were thresholded. Our static draw is a fresh sample
-    of the distribution behind the published fixed file of Larochelle & Murray, not that file.
+    of the distribution behind the published fixed file of Larochelle & Murray, not that file, which
+    is `binarized_mnist` and needs no `binarize`.
 
     Args:
         name: str. One of `names()`. Defaults to `"digits"`.

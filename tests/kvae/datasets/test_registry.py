@@ -126,7 +126,13 @@ def test_cache_cannot_be_corrupted():
 
 def test_info_agrees_with_what_is_loaded():
     made = {"digits", "sprites", "breast_cancer", "signals"}
-    assert set(datasets.names()) == made | {"mnist", "fashion_mnist", "cifar10", "frey_faces"}
+    assert set(datasets.names()) == made | {
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "frey_faces",
+        "binarized_mnist",
+    }
     facts = datasets.info("digits")
     for split, n in facts.splits.items():
         data = datasets.load("digits", split)
