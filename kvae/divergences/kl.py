@@ -19,9 +19,9 @@ from kvae.posteriors import (
     LocationScale,
     LowRank,
     PriorNoise,
+    Quantizer,
     Spherical,
     UnitVariance,
-    VectorQuantized,
 )
 from kvae.posteriors.posterior import check_space
 from kvae.priors import (
@@ -175,10 +175,10 @@ def _(posterior, params, prior):
     return variables * math.log(posterior.num_categories) - posterior.entropy(params)
 
 
-@register_kl(VectorQuantized, UniformCodes)
+@register_kl(Quantizer, UniformCodes)
 def _(posterior, params, prior):
     # q is deterministic, and p uniform over K^N codes.
-    nats = posterior.num_positions * math.log(posterior.num_embeddings)
+    nats = posterior.num_codes * math.log(posterior.num_embeddings)
     return ops.zeros_like(params["z_e"][..., 0]) + nats
 
 

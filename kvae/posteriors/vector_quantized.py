@@ -1,26 +1,25 @@
-"""The posterior that picks entries of a learned codebook."""
-
-import math
+"""The posterior that picks entries of learned codebooks."""
 
 import keras
 import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.distributions.straight_through import with_gradient_of
-from kvae.posteriors.posterior import Posterior, register
+from kvae.posteriors.posterior import register
+from kvae.posteriors.quantizer import Quantizer, nearest, shared
 
 __all__ = ["VectorQuantized"]
 
+# Arguments that a configuration has where they are not these, so that files without them stay.
+_OPTIONS = {"gradient": "straight_through", "cosine": False, "groups": 1, "residual": 0}
+
 
 @register("vector_quantized")
-class VectorQuantized(Posterior):
+class VectorQuantized(Quantizer):
     """VQ-VAE: each position of the code is the nearest of K vectors that are learned.
 
-    `z` is `latent_dim / embedding_dim` vectors, one after another, each an entry of the codebook;
-    gradients pass straight through to the encoder's output `z_e`. As a distribution, q(z|x) is
-    certain of its codes: log q = 0, and the KL to `UniformCodes` is the constant N log K, so the
-    ELBO is `log p(x|z) − N log K` and importance samples of log p(x) all give that same bound.
+    `z` is `latent_dim / embedding_dim` vectors, one after another, each an entry of the codebook,
+    `e = argmin_k ‖z_e − e_k‖`. As a distribution, q(z|x) is certain of its codes, see `Quantizer`.
 
     What pulls the encoder towards its codes (and with `ema=False` the codes towards the encoder)
     is `penalty`, added to the loss: `commitment * ‖z_e − sg(e)‖² + ‖sg(z_e) − e‖²`, summed over
@@ -28,22 +27,36 @@ class VectorQuantized(Posterior):
     training steps. The codebook starts at outputs of the first training batch. A code that no
     output has chosen for `revive_after` steps is put on a random output of the batch.
 
+    With `groups` each output is cut into that many parts, each with a codebook of its own: product
+    quantization, K^groups entries for the price of K · groups. With `residual` each output gets
+    further codes, each for what those before leave of it, `r_s = z_e − Σ_{t<s} e_t`. All these
+    vectors stand in `z` one after another, so that codes can be told from any z: a decoder that
+    adds those of a position up, as `vqvae` in the zoo does, sees the residual quantization of the
+    paper, `Σ_s e_s`. The gradient goes to `z_e` through the first of them, and the commitment is
+    to each of the sums.
+
     Args:
-        latent_dim: int or `None`, a multiple of `embedding_dim`. Set by `kvae.VAE` when `None`.
-        num_embeddings: int. K. Defaults to `128`.
-        embedding_dim: int. Size of a code. Defaults to `8`.
+        latent_dim: int or `None`, a multiple of `embedding_dim * (residual + 1)`. Set by `kvae.VAE`
+            when `None`.
+        num_embeddings: int. K, of each codebook. Defaults to `128`.
+        embedding_dim: int. Size of the encoder's output at each position. Defaults to `8`.
         ema: bool. Defaults to `True`.
         decay: float. Weight of the past in the running means. Defaults to `0.99`.
         commitment: float. Defaults to `0.25`.
         revive_after: int or `None`. Steps; `None` leaves dead codes dead. Defaults to `100`.
         seed: int. Chooses the first codes and the revived ones. Defaults to `0`.
+        gradient: str. `"straight_through"` or `"rotation"`, see `Quantizer`. Defaults to
+            `"straight_through"`.
+        cosine: bool. Outputs and codes are taken to length 1, so that the nearest code is that of
+            the largest cosine. Defaults to `False`.
+        groups: int. Divides `embedding_dim`. Defaults to `1`.
+        residual: int. Codes of a position after the first. Defaults to `0`.
 
-    Parameters: `z_e`, `[batch, latent_dim]`. Features of that size are taken as they are (a
-    convolutional encoder ends in a map of `embedding_dim` channels); others go through a dense
-    head. Encoding returns `codes` with them, int32 `[batch, latent_dim / embedding_dim]`.
+    Parameters: `z_e`, and `codes` with them, as those of `Quantizer`.
 
-    In the logs: `perplexity`, exp of the entropy of the codes' running frequencies, from 1 (one
-    code does it all) to K.
+    Raises:
+        ValueError: for numbers out of their range, and for `cosine` with `residual`: what is left
+            of a vector of length 1 has another length.
 
     Example:
 
@@ -59,11 +72,15 @@ class VectorQuantized(Posterior):
         - [van den Oord et al., Neural Discrete Representation Learning, eq. 2 and 3, and appendix
           A.1](https://arxiv.org/abs/1711.00937)
         - [Dhariwal et al., Jukebox, section 3.1](https://arxiv.org/abs/2005.00341): revival
+        - [Fifty et al., Restructuring Vector Quantization with the Rotation Trick](
+          https://arxiv.org/abs/2410.06424): `gradient="rotation"`
+        - [Yu et al., Vector-quantized Image Modeling with Improved VQGAN, section 3.2](
+          https://arxiv.org/abs/2110.04627): `cosine`
+        - [Jégou et al., Product Quantization for Nearest Neighbor Search](
+          https://doi.org/10.1109/TPAMI.2010.57): `groups`
+        - [Lee et al., Autoregressive Image Generation using Residual Quantization, section 3.1](
+          https://arxiv.org/abs/2203.01941): `residual`
     """
-
-    space = "codes"
-    discrete = True
-    deterministic = True
 
     def __init__(
         self,
@@ -75,112 +92,100 @@ class VectorQuantized(Posterior):
         commitment: float = 0.25,
         revive_after: int | None = 100,
         seed: int = 0,
+        gradient: str = "straight_through",
+        cosine: bool = False,
+        groups: int = 1,
+        residual: int = 0,
         **kwargs,
     ):
-        super().__init__(latent_dim, **kwargs)
-        if num_embeddings < 2 or embedding_dim < 1:
+        if groups < 1 or residual < 0 or embedding_dim % groups:
             raise ValueError(
-                "`num_embeddings` is at least 2 and `embedding_dim` at least 1, not "
-                f"{num_embeddings} and {embedding_dim}."
+                "`groups` is at least 1 and divides `embedding_dim`, and `residual` is at least 0, "
+                f"not {groups} and {residual} with embedding_dim={embedding_dim}."
             )
-        if not 0 <= decay < 1 or not commitment >= 0:
-            raise ValueError(
-                f"`decay` is in [0, 1) and `commitment` at least 0, not {decay} and {commitment}."
-            )
+        super().__init__(
+            latent_dim,
+            num_embeddings,
+            embedding_dim,
+            codes_per_position=groups * (residual + 1),
+            commitment=commitment,
+            gradient=gradient,
+            decay=decay,
+            **kwargs,
+        )
         if revive_after is not None and revive_after < 1:
             raise ValueError(f"`revive_after` is None or at least 1, not {revive_after}.")
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.ema, self.decay, self.commitment = ema, decay, commitment
-        self.revive_after, self.seed = revive_after, seed
+        if cosine and residual:
+            raise ValueError(
+                "cosine=True takes vectors to length 1, and what residual codes stand for has "
+                "other lengths. Use one of the two; groups=… goes with both."
+            )
+        self.ema, self.revive_after, self.seed = ema, revive_after, seed
+        self.cosine, self.groups, self.residual = cosine, groups, residual
 
     @property
-    def num_positions(self) -> int:
-        """N, the codes of one example."""
-        if self.latent_dim % self.embedding_dim:
-            raise ValueError(
-                f"latent_dim={self.latent_dim} is no multiple of embedding_dim="
-                f"{self.embedding_dim}: z is one code after another."
-            )
-        return self.latent_dim // self.embedding_dim
+    def code_dim(self) -> int:
+        return self.embedding_dim // self.groups
 
-    def parameter_shapes(self):
-        return {"z_e": (self.num_positions * self.embedding_dim,)}
-
-    def build(self, features_shape):
-        if self.built:  # A second codebook would be another model.
-            return
-        plain = not isinstance(features_shape, dict)
-        plain = plain and not isinstance(features_shape[0], (list, tuple))
-        if plain and math.prod(features_shape[1:]) == self.latent_dim:
-            features_shape = {"z_e": (None, *self.parameter_shapes()["z_e"])}
-        super().build(features_shape)
-        k, d = self.num_embeddings, self.embedding_dim
+    def build_codebooks(self):
+        k, d = self.num_embeddings, self.code_dim
         start = keras.initializers.RandomUniform(-1 / k, 1 / k, seed=self.seed)
-        kept = {"trainable": False, "aggregation": "only_first_replica"}
-        codebook = kept if self.ema else {"aggregation": "mean"}
-        self.embeddings = self.add_weight(
-            shape=(k, d), initializer=start, name="embeddings", **codebook
-        )
+        if self.ema:
+            self.embeddings = self.add_kept("embeddings", (k, d), start)
+        else:
+            self.embeddings = self.add_weight(
+                shape=self.of_codebooks((k, d)),
+                initializer=start,
+                name="embeddings",
+                aggregation="mean",
+            )
         # Running counts of the outputs of each code, and running sums of these outputs.
-        self.counts = self.add_weight(shape=(k,), initializer="ones", name="counts", **kept)
-        self.sums = self.add_weight(shape=(k, d), initializer=start, name="sums", **kept)
-        self.unused = self.add_weight(shape=(k,), initializer="zeros", name="unused", **kept)
-        self.steps = self.add_weight(shape=(), initializer="zeros", name="steps", **kept)
+        self.counts = self.add_kept("counts", (k,), "ones")
+        self.sums = self.add_kept("sums", (k, d), start)
+        self.unused = self.add_kept("unused", (k,), "zeros")
+        self.steps = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            name="steps",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
 
-    def call(self, features, training=False):
-        if not isinstance(features, (dict, list, tuple)) and not self.heads:
-            features = {"z_e": ops.reshape(features, (-1, self.latent_dim))}
-        params = super().call(features)
-        outputs = tf.reshape(tf.stop_gradient(params["z_e"]), (-1, self.embedding_dim))
-        if training:
-            self._start(outputs)
-        codes = self._nearest(outputs)
-        if training:
-            self._update(outputs, codes)
-        return {**params, "codes": tf.reshape(codes, (-1, self.num_positions))}
+    def constrain(self, params):
+        if not self.cosine:
+            return params
+        parts = ops.reshape(params["z_e"], (-1, self.num_positions, self.groups, self.code_dim))
+        directions = tf.math.l2_normalize(parts, axis=-1)
+        return {"z_e": ops.reshape(directions, (-1, *self.parameter_shapes()["z_e"]))}
 
-    def codes(self, params):
-        """Returns the codes of `x`, int32 `[batch, N]`."""
-        return params["codes"]
+    def codebooks(self):
+        # A list of one keeps the gradient of a codebook sparse.
+        books = [tf.convert_to_tensor(self.embeddings)]
+        books = books if self.codes_per_position == 1 else tf.unstack(books[0])
+        return [tf.math.l2_normalize(book, axis=-1) for book in books] if self.cosine else books
 
-    def nearest(self, z):
-        """Returns the codes nearest to any `z` `[..., latent_dim]`, int32 `[..., N]`."""
-        codes = self._nearest(tf.reshape(z, (-1, self.embedding_dim)))
-        return tf.reshape(codes, tf.concat([tf.shape(z)[:-1], [self.num_positions]], axis=0))
+    def codes_of(self, outputs):
+        books = self.codebooks()
+        return self._by_stages(outputs, lambda index, _: books[index])
 
-    def transform(self, params, noise):
-        quantized = self.embed(params["codes"])
-        return with_gradient_of(quantized, params["z_e"])
-
-    def embed(self, codes):
-        """Returns the entries of the codebook: ints `[..., N]` to `z` `[..., latent_dim]`."""
-        vectors = tf.gather(tf.convert_to_tensor(self.embeddings), codes)
-        lead = tf.shape(codes)[:-1]
-        return tf.reshape(vectors, tf.concat([lead, [self.latent_dim]], axis=0))
-
-    def mean(self, params):
-        """Returns the codes' vectors, `[batch, latent_dim]`."""
-        return self.embed(params["codes"])
-
-    def log_prob(self, params, z):
-        """Returns log q: 0 of the codes of `x`, −∞ of all others, `[..., batch]`."""
-        own = ops.all(ops.equal(z, self.embed(params["codes"])), axis=-1)
-        return ops.where(own, 0.0, -math.inf)
+    def carrier(self, z_e, z):
+        if not self.residual:
+            return super().carrier(z_e, z)
+        stages = self._stages_of(z)
+        first = super().carrier(z_e, tf.reshape(stages[:, :, 0], tf.shape(z_e)))
+        first = tf.reshape(first, (-1, self.num_positions, 1, self.embedding_dim))
+        stages = tf.concat([first, tf.stop_gradient(stages[:, :, 1:])], axis=2)
+        return tf.reshape(stages, (-1, self.latent_dim))
 
     def penalty(self, params):
-        z_e, quantized = params["z_e"], self.embed(params["codes"])
-        pull = self.commitment * ops.square(z_e - tf.stop_gradient(quantized))
-        if not self.ema:
-            pull = pull + ops.square(tf.stop_gradient(z_e) - quantized)
-        return ops.sum(pull, axis=-1)
-
-    def perplexity(self):
-        """Returns exp of the entropy of the codes' running frequencies, from 1 to K."""
-        share = self.counts / ops.sum(self.counts)
-        return ops.exp(-ops.sum(share * ops.log(share + 1e-10)))
-
-    def report(self):
-        return {"perplexity": self.perplexity()} if self.built else {}
+        entries = self._stages_of(self.embed(params["codes"]))
+        z_e = ops.reshape(params["z_e"], (-1, self.num_positions, 1, self.embedding_dim))
+        sums = tf.cumsum(entries, axis=2) if self.residual else entries
+        pull = self.commitment * ops.square(z_e - tf.stop_gradient(sums))
+        if not self.ema:  # Each codebook is pulled to what it stands for.
+            before = tf.stop_gradient(sums - entries) if self.residual else 0.0
+            pull = pull + ops.square(tf.stop_gradient(z_e) - before - entries)
+        return ops.sum(ops.reshape(pull, (-1, self.latent_dim)), axis=-1)
 
     def get_config(self):
         return {
@@ -192,66 +197,92 @@ class VectorQuantized(Posterior):
             "commitment": self.commitment,
             "revive_after": self.revive_after,
             "seed": self.seed,
+            **{
+                name: getattr(self, name)
+                for name, usual in _OPTIONS.items()
+                if getattr(self, name) != usual
+            },
         }
 
-    def _nearest(self, outputs):
-        """Returns the number of the entry nearest to each of `outputs` `[n, embedding_dim]`."""
-        codebook = tf.convert_to_tensor(self.embeddings)
-        # Centred codes, because the squares of codes far from 0 would cancel below.
-        centre = ops.mean(codebook, axis=0)
-        codebook, outputs = codebook - centre, outputs - centre
-        # ‖z‖² is the same for all entries.
-        distance = ops.sum(ops.square(codebook), axis=-1) - 2.0 * tf.matmul(
-            outputs, codebook, transpose_b=True
-        )
-        return tf.argmin(distance, axis=-1, output_type=tf.int32)
-
-    def _some_of(self, outputs):
-        """Returns K of the batch's outputs, chosen by the seed and the number of the step."""
-        step = tf.cast(self.steps, tf.int32)
-        uniform = random.uniform([self.num_embeddings], random.fold_in(self.seed, step))
-        rows = tf.cast(uniform * tf.cast(tf.shape(outputs)[0], tf.float32), tf.int32)
-        return tf.gather(outputs, tf.minimum(rows, tf.shape(outputs)[0] - 1))
-
-    def _start(self, outputs) -> None:
-        """Moves the codebook to outputs of the first batch."""
+    def start(self, outputs):
+        """Moves the codebooks to outputs of the first batch."""
         first = tf.equal(self.steps, 0.0)
-        drawn = self._some_of(outputs)
-        # Without noise, two codes that start at the same output would stay equal.
-        noise = random.normal(drawn.shape, random.fold_in(self.seed, 2**30))
-        drawn = self._shared(drawn + 1e-2 * tf.math.reduce_std(outputs) * noise, of_first=True)
-        for variable in (self.embeddings, self.sums):
-            variable.assign(tf.where(first, drawn, variable))
+        drawn = []
 
-    def _update(self, outputs, codes) -> None:
-        one_hot = tf.one_hot(codes, self.num_embeddings)
-        counts = self._shared(tf.reduce_sum(one_hot, axis=0))
-        sums = self._shared(tf.matmul(one_hot, outputs, transpose_a=True))
-        rate = 1.0 - self.decay
-        self.counts.assign_add(rate * (counts - self.counts))
-        self.sums.assign_add(rate * (sums - self.sums))
+        def draw(index, targets):
+            some = self._some_of(targets, index)
+            # Without noise, two codes that start at the same output would stay equal.
+            noise = random.normal(some.shape, self._seed(2**30, index))
+            some = some + 1e-2 * tf.math.reduce_std(targets) * noise
+            drawn.append(shared(some, of_first=True))
+            return drawn[-1]
+
+        self._by_stages(outputs, draw)
+        for variable in (self.embeddings, self.sums):
+            variable.assign(tf.where(first, self.stacked(drawn), variable))
+
+    def learn(self, outputs, codes):
+        targets = self._targets(outputs, codes)
+        sums = []
+        for index, stood_for in enumerate(targets):
+            one_hot = tf.one_hot(codes[:, index], self.num_embeddings)
+            sums.append(shared(tf.matmul(one_hot, stood_for, transpose_a=True)))
+        counts = self.count(codes)
+        self.sums.assign_add((1.0 - self.decay) * (self.stacked(sums) - self.sums))
         if self.ema:
             # Laplace smoothing: codes without outputs keep a finite mean.
-            total = tf.reduce_sum(self.counts)
+            total = tf.reduce_sum(self.counts, axis=-1, keepdims=True)
             smooth = (self.counts + 1e-5) / (total + self.num_embeddings * 1e-5) * total
-            self.embeddings.assign(self.sums / smooth[:, None])
+            self.embeddings.assign(self.sums / smooth[..., None])
         self.unused.assign(tf.where(counts > 0, 0.0, self.unused + 1.0))
         if self.revive_after is not None:
             dead = self.unused >= self.revive_after
-            drawn = self._shared(self._some_of(outputs), of_first=True)
+            drawn = [
+                shared(self._some_of(stood_for, index), of_first=True)
+                for index, stood_for in enumerate(targets)
+            ]
             for variable in (self.embeddings, self.sums):
-                variable.assign(tf.where(dead[:, None], drawn, variable))
+                variable.assign(tf.where(dead[..., None], self.stacked(drawn), variable))
             self.counts.assign(tf.where(dead, 1.0, self.counts))
             self.unused.assign(tf.where(dead, 0.0, self.unused))
         self.steps.assign_add(1.0)
 
-    @staticmethod
-    def _shared(values, of_first: bool = False):
-        """Returns the sum over the replicas of a strategy, or the values of the first one."""
-        context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
-            return values
-        if of_first:
-            first = tf.equal(context.replica_id_in_sync_group, 0)
-            values = tf.where(first, values, tf.zeros_like(values))
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+    def _stages_of(self, z):
+        """Returns z as `[batch, num_positions, residual + 1, embedding_dim]`."""
+        return tf.reshape(z, (-1, self.num_positions, self.residual + 1, self.embedding_dim))
+
+    def _by_stages(self, outputs, book_of):
+        """Quantizes outputs, and what each stage leaves of them; returns the codes.
+
+        `book_of` returns a codebook by its number and what its codes are to stand for.
+        """
+        codes, left = [], outputs
+        for stage in range(self.residual + 1):
+            entries = []
+            for targets in tf.split(left, self.groups, axis=-1):
+                book = book_of(len(codes), targets)
+                codes.append(nearest(book, targets))
+                if stage < self.residual:
+                    entries.append(tf.gather(book, codes[-1]))
+            left = left - tf.concat(entries, axis=-1) if entries else None
+        return tf.stack(codes, axis=-1)
+
+    def _targets(self, outputs, codes):
+        """Returns what the codes of each codebook stand for, a list of `[n, code_dim]`."""
+        if self.codes_per_position == 1:
+            return [outputs]
+        shape = (-1, self.residual + 1, self.embedding_dim)
+        before = tf.cumsum(tf.reshape(self.entries(codes), shape), axis=1, exclusive=True)
+        left = tf.reshape(outputs[:, None] - before, (-1, self.codes_per_position, self.code_dim))
+        return tf.unstack(left, axis=1)
+
+    def _seed(self, number, index):
+        seed = random.fold_in(self.seed, number)
+        return random.fold_in(seed, index) if index else seed
+
+    def _some_of(self, outputs, index):
+        """Returns K of the batch's outputs, chosen by the seed and the number of the step."""
+        step = tf.cast(self.steps, tf.int32)
+        uniform = random.uniform([self.num_embeddings], self._seed(step, index))
+        rows = tf.cast(uniform * tf.cast(tf.shape(outputs)[0], tf.float32), tf.int32)
+        return tf.gather(outputs, tf.minimum(rows, tf.shape(outputs)[0] - 1))

@@ -7,7 +7,7 @@ from keras import ops
 
 from kvae.distributions.base_noise import Noise
 from kvae.distributions.one_hot import one_hot_of_largest
-from kvae.posteriors.vector_quantized import VectorQuantized
+from kvae.posteriors.quantizer import Quantizer
 from kvae.priors.prior import Prior, register
 
 __all__ = ["CodesPrior", "UniformCategorical", "UniformCodes"]
@@ -66,7 +66,7 @@ class UniformCategorical(Prior):
 
 
 class CodesPrior(Prior):
-    """A prior over the entries of the codebook of the model's `VectorQuantized` posterior."""
+    """A prior over the entries of the codebooks of the model's posterior, a `Quantizer`."""
 
     space = "codes"
 
@@ -75,10 +75,10 @@ class CodesPrior(Prior):
         self._vae = lambda: None
 
     def attach(self, vae):
-        if not isinstance(vae.posterior, VectorQuantized):
+        if not isinstance(vae.posterior, Quantizer):
             raise ValueError(
-                f"{type(self).__name__} draws from the codebook of a VectorQuantized posterior, "
-                f"and this model's is a {type(vae.posterior).__name__}."
+                f"{type(self).__name__} draws from the codebook of a posterior such as "
+                f"VectorQuantized, and this model's is a {type(vae.posterior).__name__}."
             )
         self._vae = lambda: vae
 
@@ -94,20 +94,19 @@ class CodesPrior(Prior):
         return vae.posterior
 
     def base_noise(self):
-        return {"uniform": Noise(self.quantizer.num_positions, "uniform")}  # One for each code.
+        return {"uniform": Noise(self.quantizer.num_codes, "uniform")}  # One for each code.
 
     def mean(self):
         """Returns the average entry of the codebook at each position, `[latent_dim]`."""
-        average = ops.mean(ops.convert_to_tensor(self.quantizer.embeddings), axis=0)
-        return ops.tile(average, self.quantizer.num_positions)
+        return self.quantizer.average()
 
 
 @register("uniform_codes")
 class UniformCodes(CodesPrior):
-    """The uniform distribution over the codebook of the model's `VectorQuantized` posterior.
+    """The uniform distribution over the entries of the model's codebooks: `log p(z) = −N log K`.
 
-    `log p(z) = −N log K`. It serves for training, where it is a constant; samples are better from
-    `PixelCNN`. `temperature` has nothing to scale.
+    The model's posterior is a `Quantizer`, of N codes with K values each. It serves for training,
+    where it is a constant; samples are better from `PixelCNN`. `temperature` has nothing to scale.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
@@ -131,5 +130,5 @@ class UniformCodes(CodesPrior):
 
     def log_prob(self, z):
         posterior = self.quantizer
-        log_codes = posterior.num_positions * math.log(posterior.num_embeddings)
+        log_codes = posterior.num_codes * math.log(posterior.num_embeddings)
         return ops.zeros_like(z[..., 0]) - log_codes

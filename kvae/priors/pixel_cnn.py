@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -14,17 +15,19 @@ __all__ = ["PixelCNN"]
 
 @register("pixel_cnn")
 class PixelCNN(CodesPrior):
-    """`p(z) = Π_i p(code_i | codes before it)` of the codes of a `VectorQuantized` posterior.
+    """`p(z) = Π_i p(code_i | codes before it)` of the codes of a `Quantizer` posterior.
 
     A gated PixelCNN reads the grid of codes row by row: a vertical stack of convolutions sees the
-    rows above, a horizontal one the codes to the left. Trained with the model it fits the codes by
+    rows above, a horizontal one the codes to the left. Of several codes at a position (`groups`,
+    `residual`) each sees those before it as well. Trained with the model it fits the codes by
     maximum likelihood; which code the encoder chooses has no gradient, so it leaves the encoder
     alone, and the ELBO holds the true cost of the codes instead of N log K. A draw takes one pass
-    of the network for each code. `temperature` divides the logits; 0 takes the likeliest codes.
+    of the network for each code. `kvae.samplers.PixelCNN` fits one to a model that is trained
+    already. `temperature` divides the logits; 0 takes the likeliest codes.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
-        grid: pair of int or `None`. Rows and columns of the codes. Defaults to `None`: a square
+        grid: pair of int or `None`. Rows and columns of the positions. Defaults to `None`: a square
             where their number is one, else a single row.
         filters: int. Channels of both stacks. Defaults to `32`.
         num_layers: int. Gated layers after the first one. Defaults to `4`.
@@ -73,12 +76,19 @@ class PixelCNN(CodesPrior):
             side = math.isqrt(positions)
             grid = (side, side) if side**2 == positions else (1, positions)
         if math.prod(grid) != positions:
+            depth = self.quantizer.codes_per_position
+            codes = "codes" if depth == 1 else f"positions of {depth} codes"
             raise ValueError(
-                f"A grid of {grid[0]} by {grid[1]} does not hold {positions} codes, which is "
-                "latent_dim / embedding_dim."
+                f"A grid of {grid[0]} by {grid[1]} does not hold {positions} {codes}, as the "
+                "encoder's output has."
             )
         self.network = _network(
-            grid, self.quantizer.num_embeddings, self.filters, self.num_layers, self.dtype
+            grid,
+            self.quantizer.codes_per_position,
+            self.quantizer.num_embeddings,
+            self.filters,
+            self.num_layers,
+            self.dtype,
         )
         self.built = True
 
@@ -91,7 +101,7 @@ class PixelCNN(CodesPrior):
 
     def log_prob(self, z):
         quantizer = self.quantizer
-        codes = tf.reshape(quantizer.nearest(tf.stop_gradient(z)), (-1, quantizer.num_positions))
+        codes = tf.reshape(quantizer.nearest(tf.stop_gradient(z)), (-1, quantizer.num_codes))
         log_p = tf.nn.log_softmax(self.logits(codes))
         chosen = tf.gather(log_p, codes, axis=-1, batch_dims=2)
         return tf.reshape(tf.reduce_sum(chosen, axis=-1), tf.shape(z)[:-1])
@@ -100,24 +110,24 @@ class PixelCNN(CodesPrior):
         # Codes one after another, each the quantile of its uniform number.
         uniform = noise["uniform"]
         temperature = tf.maximum(temperature, 1e-6)  # At 0 the most probable codes.
-        positions = self.quantizer.num_positions
+        length = self.quantizer.num_codes
         lead = tf.shape(uniform)[:-1]
-        uniform = tf.reshape(uniform, (-1, positions))
+        uniform = tf.reshape(uniform, (-1, length))
 
         def one_more(i, codes):
             logits = tf.gather(self.logits(codes), i, axis=1) / temperature
             below = tf.cumsum(tf.nn.softmax(logits), axis=-1)[:, :-1]
             place = tf.gather(uniform, i, axis=1)[:, None]
             code = tf.reduce_sum(tf.cast(place >= below, tf.int32), axis=-1)
-            return i + 1, codes + code[:, None] * tf.one_hot(i, positions, dtype=tf.int32)
+            return i + 1, codes + code[:, None] * tf.one_hot(i, length, dtype=tf.int32)
 
         _, codes = tf.while_loop(
-            lambda i, codes: i < positions,
+            lambda i, codes: i < length,
             one_more,
             (0, tf.zeros_like(uniform, tf.int32)),
-            maximum_iterations=positions,
+            maximum_iterations=length,
         )
-        codes = tf.reshape(codes, tf.concat([lead, [positions]], axis=0))
+        codes = tf.reshape(codes, tf.concat([lead, [length]], axis=0))
         return self.quantizer.embed(codes)
 
     def get_config(self):
@@ -129,8 +139,11 @@ class PixelCNN(CodesPrior):
         }
 
 
-def _network(grid, num_embeddings, filters, num_layers, dtype) -> keras.Model:
-    """Codes `[n, N]` to logits `[n, N, K]`; a position sees those before it, row by row."""
+def _network(grid, depth, num_embeddings, filters, num_layers, dtype) -> keras.Model:
+    """Codes `[n, N]` to logits `[n, N, K]`; a code sees those before it, row by row.
+
+    The `depth` codes of a position stand side by side in its row, and kernels are wider for it.
+    """
     of_grid = {"dtype": dtype, "data_format": "channels_last"}  # Whatever keras.json says.
 
     def convolve(x, width, kernel, padding, name):
@@ -141,18 +154,28 @@ def _network(grid, num_embeddings, filters, num_layers, dtype) -> keras.Model:
         value, gate = ops.split(x, 2, axis=-1)
         return ops.tanh(value) * ops.sigmoid(gate)
 
-    rows, columns = grid
+    rows, columns = grid[0], grid[1] * depth
     codes = keras.Input((rows * columns,), dtype="int32", name="codes")
-    x = layers.Embedding(num_embeddings, filters, name="embedding", dtype=dtype)(codes)
+    # Codes of different codebooks mean different things.
+    book = np.arange(rows * columns, dtype="int32") % depth
+    own = codes if depth == 1 else codes + num_embeddings * book
+    x = layers.Embedding(depth * num_embeddings, filters, name="embedding", dtype=dtype)(own)
     x = layers.Reshape((rows, columns, filters), name="grid", dtype=dtype)(x)
     # Shifts by one, down and to the right, hide the code itself: units see codes above and left.
-    above = convolve(x, filters, (3, 5), ((3, 0), (2, 2)), "above")[:, :-1]
-    left = convolve(x, filters, (1, 3), ((0, 0), (3, 0)), "left")[:, :, :-1]
+    above = convolve(x, filters, (3, 4 * depth + 1), ((3, 0), (2 * depth, 2 * depth)), "above")[
+        :, :-1
+    ]
+    width = 2 * depth + 1
+    left = convolve(x, filters, (1, width), ((0, 0), (width, 0)), "left")[:, :, :-1]
     vertical, horizontal = above, left + above
     for i in range(num_layers):
-        vertical = convolve(vertical, 2 * filters, (2, 3), ((1, 0), (1, 1)), f"vertical_{i}")
+        vertical = convolve(
+            vertical, 2 * filters, (2, width), ((1, 0), (depth, depth)), f"vertical_{i}"
+        )
         across = layers.Conv2D(2 * filters, 1, name=f"across_{i}", **of_grid)(vertical)
-        along = convolve(horizontal, 2 * filters, (1, 2), ((0, 0), (1, 0)), f"horizontal_{i}")
+        along = convolve(
+            horizontal, 2 * filters, (1, depth + 1), ((0, 0), (depth, 0)), f"horizontal_{i}"
+        )
         out = layers.Conv2D(filters, 1, name=f"out_{i}", **of_grid)(gate(along + across))
         vertical, horizontal = gate(vertical), horizontal + out
     x = layers.Conv2D(num_embeddings, 1, name="logits", **of_grid)(ops.relu(horizontal))

@@ -1,0 +1,108 @@
+"""The posterior that rounds a few bounded numbers."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.posteriors.posterior import register
+from kvae.posteriors.quantizer import Quantizer
+
+__all__ = ["FiniteScalar"]
+
+_MARGIN = 1e-3  # Keeps the ends of tanh within the range that is rounded to the last level.
+
+
+@register("finite_scalar")
+class FiniteScalar(Quantizer):
+    """FSQ: each number of the encoder's output is bounded, and rounded to one of a few levels.
+
+    The i-th number of a position has L_i levels, which it is bounded to by
+    `f(y) = ½ (L_i − 1) tanh(y + shift) − offset` before it is rounded. For an even L_i the offset
+    is ½ and the shift brings y = 0 to a level, for an odd one both are 0. z is the level, from
+    `−⌊L_i / 2⌋` on, divided by `⌊L_i / 2⌋`, so that it is in [−1, 1], and has the gradient of f
+    (straight through the rounding). All K = Π L_i combinations are the codebook, which nobody has
+    to learn: there is no commitment, no running mean and no dead code to revive.
+
+    The paper advises levels of at least 5, and (8, 5, 5, 5) for about 2^10 codes.
+
+    Args:
+        latent_dim: int or `None`, a multiple of the number of `levels`. Set by `kvae.VAE` when
+            `None`.
+        levels: sequence of int. L_i, at least 3 each; their product is at most 65536. Defaults to
+            `(8, 6, 5)`, which are 240 codes.
+        decay: float. Weight of the past in the codes' running frequencies. Defaults to `0.99`.
+
+    Parameters: `z_e`, the bounded numbers in the units of z, and `codes` with them, as those of
+    `Quantizer`. A code counts the levels up, the first number's fastest.
+
+    Raises:
+        ValueError: for fewer than 3 levels, for too many codes, and for a `latent_dim` that is no
+            multiple of the number of levels.
+
+    Example:
+
+    ```python
+    vae = kvae.VAE(
+        encoder, decoder, latent_dim=12, prior="pixel_cnn",
+        posterior=kvae.posteriors.FiniteScalar(levels=(8, 5, 5)),     # 4 codes of 200 values
+    )
+    ```
+
+    Reference:
+        - [Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple, section 3 and appendix
+          A.1](https://arxiv.org/abs/2309.15505)
+    """
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        levels: Sequence[int] = (8, 6, 5),
+        decay: float = 0.99,
+        **kwargs,
+    ):
+        self.levels = tuple(int(level) for level in levels)
+        if not self.levels or min(self.levels) < 3 or math.prod(self.levels) > 2**16:
+            raise ValueError(
+                "`levels` are whole numbers of at least 3 whose product is at most 65536, not "
+                f"{levels}. For two levels each there is LookupFree."
+            )
+        super().__init__(
+            latent_dim, math.prod(self.levels), len(self.levels), decay=decay, **kwargs
+        )
+
+    def codebooks(self):
+        numbers = np.arange(self.num_embeddings)[:, None] // self._basis
+        return [tf.constant((numbers % self.levels - self._half) / self._half, tf.float32)]
+
+    def constrain(self, params):
+        levels = np.array(self.levels, np.float64)
+        scale = 0.5 * (levels - 1.0) * (1.0 - _MARGIN)
+        offset = np.where(levels % 2 == 0, 0.5, 0.0)
+        shift = np.arctanh(offset / scale)
+        y = tf.reshape(params["z_e"], (-1, self.num_positions, len(levels)))
+        bounded = np.float32(scale) * tf.tanh(y + np.float32(shift)) - np.float32(offset)
+        z_e = bounded / np.float32(self._half)
+        return {"z_e": tf.reshape(z_e, (-1, self.latent_dim))}
+
+    def codes_of(self, outputs):
+        # An interpolated z may lie outside, and -2.5 rounds to the even number.
+        levels = tf.round(outputs * np.float32(self._half)) + np.float32(self._half)
+        levels = tf.clip_by_value(tf.cast(levels, tf.int32), 0, np.int32(self.levels) - 1)
+        return tf.reduce_sum(levels * np.int32(self._basis), axis=-1, keepdims=True)
+
+    def nearest(self, z):
+        codes = self.codes_of(tf.reshape(z, (-1, self.embedding_dim)))
+        return tf.reshape(codes, tf.concat([tf.shape(z)[:-1], [self.num_codes]], axis=0))
+
+    @property
+    def _half(self):
+        return np.array(self.levels) // 2
+
+    @property
+    def _basis(self):
+        return np.cumprod((1, *self.levels[:-1]))
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels, "decay": self.decay}
