@@ -118,7 +118,8 @@ class Quantizer(Posterior):
             if size != self.embedding_dim:
                 what = f"{size}, the size of the {self.codes_per_position} codes of a position"
             raise ValueError(
-                f"latent_dim={self.latent_dim} is no multiple of {what}: z is one code after another."
+                f"latent_dim={self.latent_dim} is no multiple of {what}: z is one code after "
+                "another."
             )
         return self.latent_dim // size
 
@@ -126,6 +127,11 @@ class Quantizer(Posterior):
     def num_codes(self) -> int:
         """N, the codes of one example."""
         return self.num_positions * self.codes_per_position
+
+    @property
+    def stages(self) -> int:
+        """The vectors of `embedding_dim` that z has at each position; several add up to one."""
+        return self.codes_per_position * self.code_dim // self.embedding_dim
 
     def parameter_shapes(self):
         return {"z_e": (self.num_positions * self.embedding_dim,)}

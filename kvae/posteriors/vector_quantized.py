@@ -248,8 +248,8 @@ class VectorQuantized(Quantizer):
         self.steps.assign_add(1.0)
 
     def _stages_of(self, z):
-        """Returns z as `[batch, num_positions, residual + 1, embedding_dim]`."""
-        return tf.reshape(z, (-1, self.num_positions, self.residual + 1, self.embedding_dim))
+        """Returns z as `[batch, num_positions, stages, embedding_dim]`."""
+        return tf.reshape(z, (-1, self.num_positions, self.stages, self.embedding_dim))
 
     def _by_stages(self, outputs, book_of):
         """Quantizes outputs, and what each stage leaves of them; returns the codes.
@@ -257,12 +257,12 @@ class VectorQuantized(Quantizer):
         `book_of` returns a codebook by its number and what its codes are to stand for.
         """
         codes, left = [], outputs
-        for stage in range(self.residual + 1):
+        for stage in range(self.stages):
             entries = []
             for targets in tf.split(left, self.groups, axis=-1):
                 book = book_of(len(codes), targets)
                 codes.append(nearest(book, targets))
-                if stage < self.residual:
+                if stage + 1 < self.stages:
                     entries.append(tf.gather(book, codes[-1]))
             left = left - tf.concat(entries, axis=-1) if entries else None
         return tf.stack(codes, axis=-1)
@@ -271,7 +271,7 @@ class VectorQuantized(Quantizer):
         """Returns what the codes of each codebook stand for, a list of `[n, code_dim]`."""
         if self.codes_per_position == 1:
             return [outputs]
-        shape = (-1, self.residual + 1, self.embedding_dim)
+        shape = (-1, self.stages, self.embedding_dim)
         before = tf.cumsum(tf.reshape(self.entries(codes), shape), axis=1, exclusive=True)
         left = tf.reshape(outputs[:, None] - before, (-1, self.codes_per_position, self.code_dim))
         return tf.unstack(left, axis=1)

@@ -52,6 +52,9 @@ def part():
     small = {
         "gumbel_softmax": {"num_categories": 2},
         "uniform_categorical": {"num_categories": 2},
+        "finite_scalar": {"levels": (3, 3)},
+        "lookup_free": {"bits": 2},
+        "sim_vq": {"num_embeddings": 8, "embedding_dim": 2},
         "vector_quantized": {"num_embeddings": 8, "embedding_dim": 2},
         "vamp": {"num_components": 3},
         "gaussian_mixture": {"num_components": 3},

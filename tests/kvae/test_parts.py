@@ -17,9 +17,12 @@ SMALL = {
     "discretized_logistic": {"levels": 4},
     "discretized_logistic_mixture": {"num_components": 2, "levels": 4},
     "factor_vae": {"discriminator_width": 8, "discriminator_depth": 1},
+    "finite_scalar": {"levels": (3, 3)},
     "gumbel_softmax": {"num_categories": 2},
+    "lookup_free": {"bits": 2},
     "mixed_tabular": {"columns": [("gaussian",), ("bernoulli",), ("categorical", 3)]},
     "pixel_cnn": {"filters": 4, "num_layers": 1},
+    "sim_vq": {"num_embeddings": 5, "embedding_dim": 2},
     "uniform_categorical": {"num_categories": 2},
     "vamp": {"num_components": 3},
     "vector_quantized": {"num_embeddings": 5, "embedding_dim": 2},
@@ -31,17 +34,23 @@ VARIANTS = {
     (posteriors, "low_rank"): [{"rank": 2}],
     (posteriors, "student_t"): [{"df": None}],
     (posteriors, "gumbel_softmax"): [{"straight_through": True}],
-    (posteriors, "vector_quantized"): [{"ema": False}],
+    (posteriors, "vector_quantized"): [
+        {"ema": False},
+        {"gradient": "rotation"},
+        {"cosine": True},
+        {"groups": 2},
+        {"residual": 1},
+    ],
     (priors, "gaussian_mixture"): [{"covariance": "full"}],
 }
 # Compiled by XLA, in the place of a check without it: draws that are made in a way of their own.
 COMPILED = {(posteriors, "student_t"), (priors, "hierarchical"), (flows, "iaf")}
 # Slow, as the variants are: flows are checked as flows; of the bounds that derive from IWAE, of the
-# posteriors on the sphere, of the mixtures and of other families one is; the PixelCNN and the
-# objectives with a discriminator or an MMD have exact tests of their own.
+# posteriors on the sphere, of the mixtures and of other families one is; the quantizers, the
+# PixelCNN and the objectives with a discriminator or an MMD have exact tests of their own.
 SLOW = {
     *((posteriors, name) for name in ("planar", "power_spherical", "real_nvp", "sylvester")),
-    *((posteriors, name) for name in ("logistic", "unit_variance")),
+    *((posteriors, name) for name in ("logistic", "lookup_free", "sim_vq", "unit_variance")),
     *((objectives, name) for name in ("ciwae", "dreg", "factor_vae", "info_vae", "miwae", "piwae")),
     *((priors, name) for name in ("pixel_cnn", "spherical_mixture")),
 }

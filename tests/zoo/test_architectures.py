@@ -226,3 +226,17 @@ def test_sparse_penalty_is_in_the_loss_alone():
 def test_bad_arguments_say_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_vqvae_takes_other_quantizers():
+    """FSQ has channels of its own, and of residual codes the decoder sees the sums."""
+    small = {"event_shape": (8, 8, 1), "filters": (4, 8)}
+    vae = zoo.build("vqvae", **small, posterior="finite_scalar:levels=[4,3]", prior="uniform_codes")
+    assert vae.latent_dim == 4 * 2 and vae.encode(images((8, 8, 1)))["codes"].shape == (6, 4)
+    residual = kvae.posteriors.VectorQuantized(num_embeddings=4, embedding_dim=3, residual=1)
+    vae = zoo.build("vqvae", **small, posterior=residual, prior="uniform_codes")
+    z = np.random.default_rng(0).normal(size=(5, 4, 2, 3)).astype("float32")
+    swapped = z[:, :, ::-1]
+    np.testing.assert_allclose(
+        vae.decode(z.reshape(5, -1)), vae.decode(swapped.reshape(5, -1)), rtol=1e-5
+    )

@@ -50,7 +50,8 @@ def vqvae(
             Defaults to `16`.
         filters: sequence of int. Channels of the convolutions of stride 2. Defaults to `(32, 64)`.
         **parts: further arguments of `kvae.VAE`; a `posterior` replaces the codebook, and a `prior`
-            replaces `kvae.priors.PixelCNN`.
+            replaces `kvae.priors.PixelCNN`. Another `kvae.posteriors.Quantizer` brings its own
+            `embedding_dim`; of its residual codes the decoder sees the sums.
 
     Raises:
         ValueError: for an event that is no image, or one that is smaller than the strides.
@@ -61,31 +62,29 @@ def vqvae(
     """
     check_image(event_shape, filters)
     rows, columns = grid(event_shape, filters)
+    posterior, stages = kvae.posteriors.get(parts["posterior"]), 1
+    if isinstance(posterior, kvae.posteriors.Quantizer):
+        embedding_dim, stages = posterior.embedding_dim, posterior.stages
     inputs = keras.Input(event_shape, name="image")
     x = layers.Conv2D(embedding_dim, 1, name="codes", **CHANNELS_LAST)(down(inputs, filters))
     encoder = keras.Model(
         inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), name="encoder"
     )
-    latent_dim = rows * columns * embedding_dim
+    latent_dim = rows * columns * stages * embedding_dim
 
     def decoder(shape):
         z = keras.Input((latent_dim,), name="z")
-        x = layers.Reshape((rows, columns, embedding_dim), name="grid")(z)
+        if stages == 1:
+            x = layers.Reshape((rows, columns, embedding_dim), name="grid")(z)
+        else:
+            x = layers.Reshape((rows, columns, stages, embedding_dim), name="stages")(z)
+            x = keras.ops.sum(x, axis=3)
         x = layers.Conv2D(
             filters[-1], 3, padding="same", activation="silu", name="seed", **CHANNELS_LAST
         )(x)
         return keras.Model(z, up(x, filters, shape), name="decoder")
 
-    return assemble(event_shape, latent_dim, encoder, decoder, **parts)
+    return assemble(event_shape, latent_dim, encoder, decoder, **{**parts, "posterior": posterior})
 
 
-# A grid of 4 by 4 and few entries: more codes only tell the noise of binarization.
-recipe(
-    "vqvae.mnist",
-    "mnist",
-    {"filters": (32, 64, 64), "num_embeddings": 32},
-    binarize="dynamic",
-    epochs=20,
-    num_samples=1,
-    paper=_VQ,
-)
+recipe("vqvae.mnist", "mnist", binarize="dynamic", epochs=20, num_samples=1, paper=_VQ)

@@ -19,6 +19,9 @@ SPACE = {
     "power_spherical": "sphere",
     "von_mises_fisher": "sphere",
     "gumbel_softmax": "categorical",
+    "finite_scalar": "codes",
+    "lookup_free": "codes",
+    "sim_vq": "codes",
     "vector_quantized": "codes",
 }
 PRIOR_SPACE = {
@@ -45,25 +48,26 @@ OBJECTIVES = {
 }
 ELBOS = ("auto", "monte carlo", "free bits", "capacity", "path")
 # log q at its own draws only, or not as a function of the parameters alone: no path gradient.
+CODES = {"finite_scalar", "lookup_free", "sim_vq", "vector_quantized"}
 NO_PATH = {
+    *CODES,
     "delta",
     "gumbel_softmax",
-    "vector_quantized",
     "iaf",
     "planar",
     "real_nvp",
     "sylvester",
     "hierarchical",
 }
-DISCRETE = {"gumbel_softmax", "vector_quantized"}
+DISCRETE = {"gumbel_softmax", *CODES}
 NO_MARGINALS = {*NO_PATH, "prior_noise", "power_spherical", "von_mises_fisher"}
 
 
 def possible(posterior, prior):
     if prior == "vamp":  # A mixture of posteriors, of which each is asked for every z.
-        return posterior not in ("delta", "prior_noise", "planar", "sylvester", "vector_quantized")
+        return posterior not in {"delta", "prior_noise", "planar", "sylvester", *CODES}
     if prior in ("uniform_codes", "pixel_cnn"):  # They draw from the posterior's codebook.
-        return posterior == "vector_quantized"
+        return posterior in CODES
     spaces = SPACE.get(posterior, "real"), PRIOR_SPACE.get(prior, "real")
     return "any" in spaces or spaces[0] == spaces[1]
 
@@ -251,7 +255,7 @@ def test_impossible_pairs_say_why(posterior, prior, build):
             "posterior has none|at its own draws only|is certain of its codes|made of the model"
         )
     elif prior in ("uniform_codes", "pixel_cnn") and posterior in ("delta", "prior_noise"):
-        reason = "draws from the codebook of a VectorQuantized posterior"
+        reason = "draws from the codebook of a posterior such as VectorQuantized"
     with pytest.raises(ValueError, match=reason):
         build(posterior, prior)
 

@@ -13,7 +13,8 @@ from kvae import posteriors, priors, random
 from kvae.priors import Vamp
 
 K, D = 5, 2
-UNSUITED = {"delta", "prior_noise", "planar", "sylvester", "vector_quantized"}  # Refused.
+CODES = {"finite_scalar", "lookup_free", "sim_vq", "vector_quantized"}
+UNSUITED = {"delta", "prior_noise", "planar", "sylvester", *CODES}  # Refused.
 
 
 @pytest.fixture
