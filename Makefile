@@ -17,6 +17,11 @@
 # make first-day  runs the commands of docs/FIRST_DAY.md, from photos to a served model, and writes
 #              what they print into it (minutes)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
+# make reproduction  the page of published figures, docs/REPRODUCTION.md, from the cards
+# make reproduce CARD=dense_vae.mnist  trains a model of the zoo again from scratch, into
+#              runs/reproduced, and compares it with its card (ARGS=--quick: a trial in a minute)
+# make check-cards  recomputes each card's figure on 1,000 test images from the shipped weights
+#              (an hour; ARGS="dense_vae.mnist --examples 200" is a part of it; goes on when stopped)
 # make mutations  seeds forty faults, one at a time; the tests are to catch each
 #              (ARGS="3 schedule" chooses some)
 # make stubs   what editors see of packages whose names follow from a register
@@ -28,7 +33,7 @@
 
 .DEFAULT_GOAL := test
 .PHONY: .venv test slow keras-test web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
-	models docs guides first-day audit mutations stubs lint clean
+	models reproduction reproduce check-cards docs guides first-day audit mutations stubs lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -147,6 +152,17 @@ models: .venv
 	.venv/bin/python -m zoo.models_page $(ARGS)
 
 # Warnings are errors (mkdocs.yml): dead links, names that do not exist, pages outside the navigation.
+reproduction: .venv
+	.venv/bin/python -m zoo.reproduction_page $(ARGS)
+
+CARD ?= dense_vae.digits
+
+reproduce: .venv
+	.venv/bin/python -m zoo.reproducing $(CARD) $(ARGS)
+
+check-cards: .venv
+	.venv/bin/python -m zoo.checking $(ARGS)
+
 docs: .venv-docs/.installed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet $(ARGS)
 	@echo "The documentation: build/site/index.html"

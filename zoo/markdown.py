@@ -6,7 +6,7 @@ from kvae.evaluation.disentanglement import SCORES
 from kvae.utils.names import shown_names
 from zoo.cards import Card
 
-__all__ = ["facts", "overview_row"]
+__all__ = ["duration", "facts", "overview_row", "source"]
 
 
 def facts(card: Card) -> str:
@@ -22,7 +22,7 @@ def facts(card: Card) -> str:
             "retrain" if card.trained else "train",
             f"`{card.recipe['command']}`" if "command" in card.recipe else "",
         ),
-        ("from", _link(card.paper)),
+        ("from", source(card.paper)),
         ("licence of the weights", card.license),
     ]
     table = "\n".join(f"| {name} | {text} |" for name, text in rows if text)
@@ -46,7 +46,7 @@ def overview_row(card: Card) -> str:
 def _published(card: Card) -> str:
     if card.published is None:
         return ""
-    return f"{card.published['value']}, {_link(card.published['source'])}"
+    return f"{card.published['value']}, {source(card.published['source'])}"
 
 
 def _size(card: Card) -> str:
@@ -145,12 +145,15 @@ def _start(card: Card) -> str:
 
 def _time(card: Card) -> str:
     seconds = card.cost.get("seconds")
-    if seconds is None:
-        return ""
+    return "" if seconds is None else duration(seconds)
+
+
+def duration(seconds: float) -> str:
+    """Returns the time of a training in words, e.g. `"3.3 hours"`."""
     return f"{seconds / 3600:.1f} hours" if seconds > 2 * 3600 else f"{seconds / 60:.0f} min"
 
 
-def _link(source: str) -> str:
+def source(text: str) -> str:
     """Returns `Authors Year, Title, https://…` as a link."""
-    text, comma, address = source.rpartition(", ")
-    return f"[{text}]({address})" if comma and address.startswith("http") else source
+    words, comma, address = text.rpartition(", ")
+    return f"[{words}]({address})" if comma and address.startswith("http") else text

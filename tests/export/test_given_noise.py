@@ -158,6 +158,8 @@ def test_what_cannot_be_written_is_said(dense, detector, tmp_path):
         export.tflite(dense, tmp_path / "x", parts="impute")
     with pytest.raises(ValueError, match=r"'detect': the model keeps no threshold"):
         given_noise.detect(dense)
-    with pytest.raises(ValueError, match=r"parts impute and detect are written in precision 'float32'"):
+    with pytest.raises(
+        ValueError, match=r"parts impute and detect are written in precision 'float32'"
+    ):
         export.tflite(detector.vae, tmp_path / "x", "float16", parts="detect")
     assert not list(tmp_path.iterdir())
