@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from benchmarks import gpu, report, serving, workers
+from benchmarks import gpu, kalman, report, serving, workers
 from benchmarks.__main__ import _STARTS, main
 from benchmarks.bars import BARS, MILLISECONDS, SGEMM, Bar
 from benchmarks.bars import found as bars_found
@@ -200,3 +201,25 @@ def test_what_is_measured_on_a_gpu():
     facts = {"TensorFlow": {"devices": ["H"], "cuda": "12.5", "cudnn": "9"},
              "PyTorch": {"devices": [], "cuda": "", "cudnn": ""}}  # fmt: skip
     assert gpu.lines(facts) == ["TensorFlow on H (cuda 12.5, cudnn 9)", "PyTorch on the CPU"]
+
+
+@pytest.mark.parametrize("name", kalman.MODELS)
+def test_kalman_smoothers_are_the_conditional_means_of_their_gaussians(name):
+    transition, reads, noise = kalman.MODELS[name][len(kalman.MODELS[name]) // 2 + 1]
+    steps, n = 9, 2
+    y = np.random.default_rng(0).normal(size=(n, steps))
+    y[0, 3:6], y[1, 7:] = np.nan, np.nan
+    _, means = kalman.smoothed(y, transition, reads, noise)
+    spread = [kalman.DIFFUSE * np.eye(len(reads))]
+    covariance = np.empty((steps, steps))
+    for t in range(steps):
+        ahead = spread[t]
+        for u in range(t, steps):
+            covariance[t, u] = covariance[u, t] = reads @ ahead @ reads
+            ahead = transition @ ahead
+        spread.append(transition @ spread[t] @ transition.T + noise)
+    for row, mean in zip(y, means, strict=True):
+        there = ~np.isnan(row)
+        of_observed = covariance[np.ix_(there, there)] + np.eye(there.sum())
+        wanted = covariance[:, there] @ np.linalg.solve(of_observed, row[there])
+        np.testing.assert_allclose(mean, wanted, atol=1e-6)

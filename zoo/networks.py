@@ -15,6 +15,7 @@ from keras import layers
 from kvae import fills, likelihoods
 from kvae.layers import hidden_layers
 from kvae.models import VAE
+from kvae.utils import names
 
 __all__ = [
     "CHANNELS_LAST",
@@ -30,8 +31,9 @@ __all__ = [
     "filters_for",
     "grid",
     "join_label",
-    "lstm_decoder",
-    "lstm_encoder",
+    "recurrent",
+    "recurrent_decoder",
+    "recurrent_encoder",
     "seen_shape",
     "signal_decoder",
     "signal_encoder",
@@ -43,6 +45,8 @@ CHANNELS_LAST = {"data_format": "channels_last"}
 _STRIDED = {"strides": 2, "padding": "same", **CHANNELS_LAST}
 # The most places that convolutions leave of an image, as of 28 × 28 pixels, and of a signal.
 _LEFT = {3: 49, 2: 16}
+_CELLS = {"gru": layers.GRU, "lstm": layers.LSTM}
+_UNROLLED = 64  # The most steps of which a graph holds each.
 _KERNEL = 4  # A multiple of the stride, so that transposed convolutions leave no checkerboard.
 _Shape = Sequence[int]
 
@@ -302,25 +306,62 @@ def conv_model(
 # Sequences.
 
 
-def lstm_encoder(event_shape: _Shape, width: int, num_classes: int | None = None) -> keras.Model:
-    """Makes an LSTM that reads the event row by row; its last state is the feature vector."""
+def recurrent_encoder(
+    event_shape: _Shape,
+    width: int,
+    num_classes: int | None = None,
+    cell: str = "lstm",
+    bidirectional: bool = False,
+) -> keras.Model:
+    """Makes a recurrent network that reads the event row by row; its last state are the features.
+
+    Steps after the end of a sequence, which Keras's mask leaves out, are not read.
+    """
     inputs = keras.Input(event_shape, name="image")
-    x = layers.Reshape((event_shape[0], math.prod(event_shape[1:])), name="rows")(inputs)
-    # Unrolled: a loop would need operators that TFLite's built-in set does not have.
-    inputs, x = join_label(inputs, layers.LSTM(width, unroll=True, name="lstm")(x), num_classes)
+    x = inputs
+    if len(event_shape) != 2:
+        x = layers.Reshape((event_shape[0], math.prod(event_shape[1:])), name="rows")(inputs)
+    x = recurrent(width, cell, event_shape[0], bidirectional)(x)
+    inputs, x = join_label(inputs, x, num_classes)
     return keras.Model(inputs, x, name="encoder")
 
 
-def lstm_decoder(
-    output_shape: _Shape, latent_dim: int, width: int, num_classes: int | None = None
+def recurrent_decoder(
+    output_shape: _Shape,
+    latent_dim: int,
+    width: int,
+    num_classes: int | None = None,
+    cell: str = "lstm",
+    bidirectional: bool = False,
 ) -> keras.Model:
-    """Makes an LSTM that is given `z` at every step and writes the event row by row."""
+    """Makes a recurrent network that is given `z` at every step and writes the event row by row."""
     z = keras.Input((latent_dim,), name="z")
     inputs, x = join_label(z, z, num_classes)
-    x = layers.RepeatVector(output_shape[0], name="repeat")(x)
-    x = layers.LSTM(width, return_sequences=True, unroll=True, name="lstm")(x)
+    steps = output_shape[0]
+    x = layers.RepeatVector(steps, name="repeat")(x)
+    x = recurrent(width, cell, steps, bidirectional, return_sequences=True)(x)
     x = layers.Dense(math.prod(output_shape[1:]), name="outputs")(x)
     return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
+
+
+def recurrent(width: int, cell: str, steps: int, bidirectional: bool = False, **settings):
+    """Returns an LSTM or a GRU, which reads in both directions on request.
+
+    Args:
+        width: int. Units, in each direction.
+        cell: str. `"lstm"` or `"gru"`.
+        steps: int. The length of the sequences.
+        bidirectional: bool. Defaults to `False`.
+        **settings: further arguments of the layer.
+
+    Raises:
+        ValueError: for an unknown cell.
+    """
+    if cell not in _CELLS:
+        raise names.unknown_name("cell", cell, _CELLS)
+    # Unrolled: a loop would need operators that TFLite's built-in set does not have.
+    layer = _CELLS[cell](width, unroll=steps <= _UNROLLED, name=cell, **settings)
+    return layers.Bidirectional(layer, name=f"both_ways_{cell}") if bidirectional else layer
 
 
 def signal_encoder(

@@ -17,8 +17,8 @@ def padded(sequences: Any, steps: int | None = None, name: str = "x") -> np.ndar
     is one that is not there. Their methods and `fit` take what this function takes.
 
     Args:
-        sequences: list of arrays `[steps, channels]` or `[steps]` (one channel), or a
-            `tf.RaggedTensor` `[n, (steps), channels]` or `[n, (steps)]`.
+        sequences: list, object array or series of arrays `[steps, channels]` or `[steps]` (one
+            channel), or a `tf.RaggedTensor` `[n, (steps), channels]` or `[n, (steps)]`.
         steps: int or `None`. The length to pad to. Defaults to `None`: the longest sequence's.
         name: str. What errors call the sequences. Defaults to `"x"`.
 
@@ -95,11 +95,14 @@ def unpadded(x: Any) -> list[np.ndarray]:
 
 
 def is_ragged(x: Any) -> bool:
-    """Checks whether x is a list of sequences of different lengths, or a `tf.RaggedTensor`."""
+    """Checks whether x holds sequences of different lengths: a list, or a `tf.RaggedTensor`."""
     import tensorflow as tf
 
     if isinstance(x, tf.RaggedTensor):
         return True
+    kind = getattr(getattr(x, "dtype", None), "kind", "")
+    if kind == "O" and getattr(x, "ndim", 0) == 1:  # Of NumPy or pandas.
+        x = list(x)
     if not isinstance(x, list) or not x:
         return False
     lengths = {_length(one) for one in x}

@@ -1,6 +1,7 @@
 """Values for what was not observed, by importance sampling from p(z | what was)."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -156,9 +157,12 @@ def weighted_sums(model, prior, x, params, num: int, seed, kept=None):
     Returns:
         The largest logarithm of a weight, `[batch]`; the sums of the weights and of their squares,
         as multiples of that one and its square; and the weighted sums of
-        `Likelihood.averaged`. Beside them z and the logarithms, `[num, batch, …]`.
+        `Likelihood.averaged`. Beside them what decides the missing values, z or the completed x
+        (`Likelihood.completed`), `[num, batch, …]`, and the logarithms, `[num, batch]`.
     """
-    z, decoded, log_px, log_ratio = weighted_draws(model, prior, x, params, num, seed)
+    z, decoded, log_px, log_ratio = weighted_draws(
+        model, prior, x, params, num, seed, complete=True
+    )
     log_weight = log_px + log_ratio
     if kept is not None:
         log_weight = tf.where(kept[:, None], log_weight, -np.inf)
@@ -168,6 +172,8 @@ def weighted_sums(model, prior, x, params, num: int, seed, kept=None):
     averaged = model.likelihood.averaged(decoded)
     sums = {k: tf.reduce_sum(_like(weight, v) * v, axis=0) for k, v in averaged.items()}
     totals = tf.reduce_sum(weight, axis=0), tf.reduce_sum(weight**2, axis=0)
+    if model.likelihood.autoregressive:
+        z = tf.reshape(decoded["completed"], (*z.shape[:1], -1, math.prod(model.event_shape)))
     return (largest, *totals, sums), z, log_weight
 
 
@@ -234,8 +240,11 @@ def _multiple(model, x, label, chosen, seed):
     """Returns x with draws in the place of NaN, `[draws, batch, *event]`."""
 
     def draw(x, label, z, seed):
-        params = model.conditioned_on(label).decode_params(z)
-        drawn = tf.cast(model.likelihood.sample(params, seed), x.dtype)
+        if model.likelihood.autoregressive:
+            drawn = tf.reshape(z, tf.shape(x))
+        else:
+            params = model.conditioned_on(label).decode_params(z)
+            drawn = tf.cast(model.likelihood.sample(params, seed), x.dtype)
         return tf.where(masks.observed(x), x, drawn)
 
     # One imputation after another, so that no more is in memory than of a single one.

@@ -2,5 +2,6 @@
 
 from kvae.layers.dense import dense_network, hidden_layers
 from kvae.layers.sampling import Sampling, reparameterize
+from kvae.layers.symbols import SymbolEmbedding
 
-__all__ = ["Sampling", "dense_network", "hidden_layers", "reparameterize"]
+__all__ = ["Sampling", "SymbolEmbedding", "dense_network", "hidden_layers", "reparameterize"]

@@ -1,5 +1,6 @@
 # Written by `make stubs` from what the package registers.
 
+from kvae.likelihoods.autoregressive import Autoregressive as Autoregressive
 from kvae.likelihoods.bernoulli import Bernoulli as Bernoulli
 from kvae.likelihoods.categorical import Categorical as Categorical
 from kvae.likelihoods.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli

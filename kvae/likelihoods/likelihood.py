@@ -38,6 +38,9 @@ class Likelihood(Part):
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
     # True in a model with `kvae.VAE(missing=…)`: NaN in x stands for what was not observed.
     takes_missing = False
+    # Whether the values of x depend on one another given z, so that `params` alone do not say how
+    # probable one of them is. Such a likelihood gives `completed`.
+    autoregressive = False
     standardize = False  # Whether it keeps location and scale of the data; see `Standardized`.
 
     @to_write
@@ -117,6 +120,20 @@ class Likelihood(Part):
         observed = ops.logical_not(ops.isnan(x)) if observed is None else observed
         value = ops.clip(self.from_encoder_input(ops.zeros_like(x)), lowest, highest)
         return ops.where(observed, x, ops.round(value) if self.whole_numbers else value)
+
+    def completed(self, params, x, seed) -> tuple:
+        """Returns the parameters of p(x_mis|x_obs, z), and log p(x_obs|z) in nats, `[...]`.
+
+        Where values are independent given z, these are the parameters of p(x|z). Otherwise they
+        hold a draw of x_mis, and log p is that of an estimate which is right on average; `sample`
+        and `averaged` of such parameters return the draw.
+
+        Args:
+            params: dict, of leading axes `[..., batch]`.
+            x: tensor `[batch, *event]`, with NaN where nothing was observed.
+            seed: of the draw.
+        """
+        return params, self.log_prob(params, x)
 
     def averaged(self, params) -> dict:
         """Returns tensors `[..., *event, …]` whose averages over z say what `point` has to know.

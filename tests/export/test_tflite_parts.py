@@ -224,7 +224,8 @@ def test_decoders_of_the_zoo_have_operators_of_the_gpu(name, tmp_path):
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 @pytest.mark.parametrize("name", sorted(zoo.list_architectures()))
 def test_every_decoder_of_the_zoo_has_operators_of_the_gpu(name, precision, tmp_path):
-    shape = {"tabular_vae": (31,), "timeseries_vae": (64, 1)}.get(name, (28, 28, 1))
+    shapes = {"tabular_vae": (31,), "timeseries_vae": (64, 1), "sequence_vae": (16, 1)}
+    shape = {**shapes, "symbol_vae": (8, 1)}.get(name, (28, 28, 1))
     model = zoo.build(name, event_shape=shape)
     samples = None
     if precision == "int8":

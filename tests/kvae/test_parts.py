@@ -13,6 +13,7 @@ from kvae.testing.models import tiny_vae
 
 # Arguments that keep these parts small; the other parts have their defaults.
 SMALL = {
+    "autoregressive": {"num_classes": 3, "width": 4, "embedding_dim": 3, "context_dim": 2},
     "categorical": {"num_classes": 3},
     "discretized_logistic": {"levels": 4},
     "discretized_logistic_mixture": {"num_components": 2, "levels": 4},
@@ -147,7 +148,8 @@ def layers():
         yield name, kind, {"latent_dim": 4, **SMALL.get(name, {})}, (2, 4)
     for name, kind in likelihoods.REGISTER.items():
         settings = SMALL.get(name, {})
-        yield name, kind, settings, (2, *kind(**settings).output_shape((3,)))
+        event = (3, 1) if kind.autoregressive else (3,)
+        yield name, kind, settings, (2, *kind(**settings).output_shape(event))
 
 
 @pytest.mark.default(

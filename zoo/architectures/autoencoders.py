@@ -7,8 +7,8 @@ from zoo.networks import (
     conv_model,
     dense_model,
     filters_for,
-    lstm_decoder,
-    lstm_encoder,
+    recurrent_decoder,
+    recurrent_encoder,
     seen_shape,
 )
 from zoo.recipes import BLOG, DIGITS, recipe
@@ -191,10 +191,10 @@ def lstm_autoencoder(
     if len(event_shape) < 2:
         raise ValueError(f"A sequence has the shape (steps, channels), not {event_shape}.")
     num_classes = parts.get("num_classes")
-    encoder = lstm_encoder(seen_shape(event_shape, parts), width, num_classes)
+    encoder = recurrent_encoder(seen_shape(event_shape, parts), width, num_classes)
 
     def decoder(shape):
-        return lstm_decoder(shape, latent_dim, width, num_classes)
+        return recurrent_decoder(shape, latent_dim, width, num_classes)
 
     return assemble(event_shape, latent_dim, encoder, decoder, **parts)
 

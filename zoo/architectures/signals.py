@@ -6,15 +6,16 @@ from zoo.networks import assemble, filters_for, seen_shape, signal_decoder, sign
 from zoo.recipes import AEVB, recipe
 from zoo.registry import architecture
 
-__all__ = ["timeseries_vae"]
+__all__ = ["of_one_scale", "timeseries_vae"]
 
 
-def _of_one_scale():
+def of_one_scale():
+    """Returns the likelihood of signals: a Gaussian of one learned scale."""
     return kvae.likelihoods.Gaussian("global", scale=0.2)
 
 
 @architecture(
-    likelihood=_of_one_scale,
+    likelihood=of_one_scale,
     small={"event_shape": (32, 2), "latent_dim": 3, "filters": (4, 8), "hidden": 8},
 )
 def timeseries_vae(

@@ -96,7 +96,9 @@ def importance_log_prob(
         max_rows = rows_at_once(model.event_shape or ())
     max_rows = arguments.whole("max_rows", max_rows)
 
-    rows = len(x) if hasattr(x, "__len__") else 0  # Else not known before they are read.
+    # Others are not known before they are read; a tf.data.Dataset may not know its own length.
+    counted = hasattr(x, "__len__") and not isinstance(x, tf.data.Dataset)
+    rows = len(x) if counted else 0
     many = num_samples * rows * math.prod(model.event_shape or ()) >= _MANY
     base = random.as_seed(seed)
     chunk = max(1, min(num_samples, max_rows // batch_size))
@@ -220,8 +222,11 @@ def weighted_draws(
     num_samples: int,
     seed: Any,
     many: bool = False,
+    complete: bool = False,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
     """Draws z from q(z|x) and decodes it; the arguments are those of `log_weight_terms`.
+
+    With `complete` the parameters are those of p(x_mis|x_obs, z); see `Likelihood.completed`.
 
     Returns:
         z `[num_samples, batch, latent_dim]`, the parameters of p(x|z), and the two terms of the
@@ -229,6 +234,9 @@ def weighted_draws(
     """
     z, log_q = model.posterior.sample_and_log_prob(params, num_samples, seed=seed)
     likelihood, decoded = model.likelihood, model.decode_params(z)
+    if complete:
+        decoded, log_px = likelihood.completed(decoded, x, random.fold_in(seed, num_samples))
+        return z, decoded, log_px, prior.log_prob(z) - log_q
     log_prob = likelihood.log_prob_of_many if many else likelihood.log_prob
     return z, decoded, log_prob(decoded, x), prior.log_prob(z) - log_q
 

@@ -56,10 +56,12 @@ LIKELIHOODS = {
     "discretized_logistic": likelihoods.DiscretizedLogistic,
     "discretized_logistic_mixture": lambda: likelihoods.DiscretizedLogisticMixture(2),
     "poisson": likelihoods.Poisson,
+    "autoregressive": lambda: likelihoods.Autoregressive(3),
     "mixed_tabular": lambda: likelihoods.MixedTabular(
         [("gaussian",), ("bernoulli",), ("categorical", 3), ("poisson",)]
     ),
 }
+EVENTS = {"mixed_tabular": (4,), "autoregressive": (2, 1)}
 
 
 def test_every_likelihood_is_here():
@@ -82,7 +84,7 @@ def test_every_likelihood_is_here():
 def test_losses_of_extreme_outputs_are_finite(name, data):
     likelihood = LIKELIHOODS[name]()
     pixels = data.draw(st.sampled_from([(1, 1, 1), (2, 2, 1)]))  # One pixel, and four.
-    event = (4,) if name == "mixed_tabular" else pixels
+    event = EVENTS.get(name, pixels)
     outputs = data.draw(numbers((BATCH, *likelihood.output_shape(event))))
     low, high, _ = likelihood.support()
     whole = likelihood.whole_numbers or name == "mixed_tabular"
@@ -104,7 +106,7 @@ def test_losses_of_extreme_outputs_are_finite(name, data):
 def test_a_batch_of_no_rows():
     for name, make in LIKELIHOODS.items():
         likelihood = make()
-        event = (4,) if name == "mixed_tabular" else (2, 2, 1)
+        event = EVENTS.get(name, (2, 2, 1))
         outputs = tf.zeros((0, *likelihood.output_shape(event)))
         with tf.GradientTape() as tape:
             tape.watch(outputs)

@@ -45,6 +45,7 @@ def ways():
     return {
         "list of arrays": SEQUENCES,
         "list of lists of numbers": [one[:, 0].tolist() for one in SEQUENCES],
+        "array of objects": np.array(SEQUENCES, dtype=object),
         "ragged": ragged,
         "ragged, one channel": tf.RaggedTensor.from_row_lengths(values[:, 0], LENGTHS),
         "NaN": PADDED,

@@ -1,0 +1,142 @@
+"""The architectures of sequences, and the grammar."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kvae
+import zoo
+from kvae import datasets
+from kvae.datasets.catalog import grammar
+
+STEPS, K = 7, 5
+SENTENCES = [[1, 2, 3, 0], [4, 0], [2, 2, 1, 3, 4, 0], [3, 1, 2]]  # The last one is a beginning.
+
+
+def build(**settings):
+    shape = {"event_shape": (STEPS, 1), "num_symbols": K, "end": 0, "latent_dim": 2, "width": 4}
+    vae = zoo.build("symbol_vae", **{**shape, "embedding_dim": 3, **settings})
+    generator = np.random.default_rng(0)  # Symbols that depend on z and on each other.
+    vae.set_weights(
+        [2 * generator.normal(size=w.shape) if w.ndim > 1 else w for w in vae.get_weights()]
+    )
+    vae.compile("sgd", run_eagerly=True)
+    return vae
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return build()
+
+
+def test_symbols_with_any_padding_are_the_same(vae):
+    wanted = vae.encode(SENTENCES)["z_mean"]
+    assert len(np.unique(np.round(wanted, 6), axis=0)) == len(SENTENCES)
+    log_p = vae.log_prob(SENTENCES, num_samples=9).value
+    ended = datasets.padded([[*one, *[0] * (STEPS - len(one))] for one in SENTENCES[:3]])
+    longer = datasets.padded(SENTENCES, STEPS)
+    tall = build(event_shape=(STEPS + 2, 1))
+    tall.set_weights(vae.get_weights())
+    for model, x in ((vae, ended), (vae, longer), (tall, SENTENCES)):
+        np.testing.assert_allclose(model.encode(x)["z_mean"], wanted[: len(x)], atol=1e-5)
+    found = tall.log_prob(SENTENCES, num_samples=9).value
+    np.testing.assert_allclose(found, log_p, atol=1e-4)
+    np.testing.assert_allclose(  # Their noise depends on the shape of a batch.
+        vae.log_prob(np.concatenate([ended, longer[3:]]), num_samples=9).value, log_p, atol=1e-4
+    )
+
+
+def test_gaps_and_forecasts_are_sentences(vae):
+    x = datasets.padded(SENTENCES, STEPS)
+    x[2, 1] = np.nan
+    observed = ~np.isnan(x)
+    for found in (
+        vae.impute(x, num_samples=20).value[None],
+        vae.impute(x, num_samples=20, num_imputations=3).value,
+    ):
+        assert vae.likelihood.in_support(found.reshape(-1, STEPS, 1)).numpy().all()
+        for one in found:
+            np.testing.assert_array_equal(one[observed], x[observed])
+            assert (one[0, 4:] == 0).all() and (one[1, 2:] == 0).all()  # After the end.
+
+
+def test_multiple_imputations_are_of_the_model(vae):
+    """A gap before the last symbol: draws against p(x_mis|x_obs), by all of its values."""
+    x = np.float32([2, 2, np.nan, 3, 4, 0, 0])[None, :, None]
+    every = np.repeat(x, K - 1, axis=0)
+    every[:, 2, 0] = np.arange(1, K)
+    log_p = vae.log_prob(every, num_samples=2000).value
+    wanted = np.exp(log_p - log_p.max())
+    wanted /= wanted.sum()
+    many = np.repeat(x, 100, axis=0)
+    draws = vae.impute(many, num_samples=200, num_imputations=5, seed=1).value[:, :, 2, 0]
+    found = np.bincount(draws.astype(int).ravel(), minlength=K)[1:] / draws.size
+    np.testing.assert_allclose(found, wanted, atol=0.1)
+    assert vae.impute(x, num_samples=500).value[0, 2, 0] == 1 + wanted.argmax()
+
+
+def test_word_dropout_acts_in_training_alone():
+    vae = build(word_dropout=0.9, free_bits=0.0, width=3)
+    x = tf.constant(datasets.padded(SENTENCES, STEPS))
+
+    def loss(training):
+        terms = vae.objective.terms(vae, x, x, training=training, seed=1)
+        return terms["reconstruction"].numpy()
+
+    assert np.array_equal(loss(False), loss(False)) and not np.array_equal(loss(True), loss(True))
+    vae.fit(SENTENCES, batch_size=4, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        ([[1, 2], [9]], r"values from 1 to 9, outside the support \[0, 4\]"),
+        ([[1, 2], [0.5]], "has the value 0.5; Autoregressive takes whole numbers"),
+    ],
+)
+def test_symbols_out_of_range(vae, x, words):
+    with pytest.raises(ValueError, match=words):
+        vae.log_prob(x)
+
+
+def test_shapes_that_are_no_sequences():
+    with pytest.raises(ValueError, match=r"sequence of symbols has the shape \(steps, 1\)"):
+        zoo.build("symbol_vae", event_shape=(8, 2))
+    with pytest.raises(ValueError, match=r"signal has the shape \(steps, channels\)"):
+        zoo.build("sequence_vae", event_shape=(8,))
+    with pytest.raises(ValueError, match="cell"):
+        zoo.build("sequence_vae", cell="elman")
+
+
+def test_the_zoo_s_signals_may_end_anywhere():
+    vae = zoo.build("sequence_vae", event_shape=(8, 1), latent_dim=2, width=3)
+    vae.compile("sgd", run_eagerly=True)
+    x = [np.ones((3, 1)), np.ones((8, 1))]
+    assert vae.impute(x, num_samples=5).value.shape == (2, 8, 1)
+    complete = zoo.build("sequence_vae", event_shape=(8, 1), width=3, missing=None)
+    with pytest.raises(ValueError, match="missing"):
+        complete.encode(datasets.padded(x))
+
+
+def test_probabilities_of_the_grammar_are_those_of_its_choices():
+    rng, log_p = np.random.default_rng(0), 0.0
+
+    def choose(probabilities):
+        nonlocal log_p
+        number = rng.choice(len(probabilities), p=probabilities)
+        log_p += math.log(probabilities[number])
+        return number
+
+    for _ in range(200):
+        log_p = 0.0
+        symbols, _topic = grammar.sentence(choose)
+        assert grammar.log_prob(symbols) == pytest.approx(log_p)
+        assert grammar.log_prob(symbols[::-1]) == grammar.log_prob([*symbols, 0]) == -math.inf
+    data = kvae.datasets.load("grammar", "test")
+    assert np.isfinite(
+        [grammar.log_prob(one[:, 0].astype(int)) for one in datasets.unpadded(data.x)]
+    ).all()
+    text = grammar.as_text(data.x[:50])
+    assert all(one.endswith(".") and " ed" not in one for one in text)
