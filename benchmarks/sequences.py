@@ -224,9 +224,9 @@ RATE, PATIENCE = 4e-3, 3
 # Each with the most epochs, and the number of importance samples.
 TASKS = {
     "peers": (peers, 0, 0),
-    "convolutions": (functools.partial(signals, "timeseries_vae"), 80, 500),
-    "recurrent": (functools.partial(signals, "sequence_vae"), 30, 500),
-    "text": (text, 12, 500),
+    "convolutions": (functools.partial(signals, "timeseries_vae"), 40, 200),
+    "recurrent": (functools.partial(signals, "sequence_vae"), 30, 200),
+    "text": (text, 10, 100),
 }
 
 
@@ -244,8 +244,8 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sequences", description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, help="the most epochs (80, 30 and 12)")
-    parser.add_argument("--samples", type=int, help="importance samples (500)")
+    parser.add_argument("--epochs", type=int, help="the most epochs (40, 30 and 10)")
+    parser.add_argument("--samples", type=int, help="importance samples (200; of text 100)")
     parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path("runs/sequences.json"))
     given = parser.parse_args(arguments)
     known = json.loads(given.json.read_text()) if given.json.exists() else {}

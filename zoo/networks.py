@@ -313,10 +313,7 @@ def recurrent_encoder(
     cell: str = "lstm",
     bidirectional: bool = False,
 ) -> keras.Model:
-    """Makes a recurrent network that reads the event row by row; its last state are the features.
-
-    Steps after the end of a sequence, which Keras's mask leaves out, are not read.
-    """
+    """Makes a recurrent network that reads the event row by row, up to the end of a sequence."""
     inputs = keras.Input(event_shape, name="image")
     x = inputs
     if len(event_shape) != 2:

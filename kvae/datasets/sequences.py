@@ -113,8 +113,8 @@ def at_full_length(x: Any, event_shape: Sequence[int], name: str = "x") -> Any:
     """Returns sequences with as many steps as a model's events have, NaN after their end.
 
     Args:
-        x: list of sequences, `tf.RaggedTensor`, array or tensor `[n, steps, channels]`. A tensor
-            may be one of a graph. Anything else is returned as it is.
+        x: list of sequences, `tf.RaggedTensor`, array or tensor `[n, steps, channels]`, which may
+            be one of a graph. Anything else is returned as it is.
         event_shape: tuple `(steps, channels)`.
         name: str. What errors call the sequences. Defaults to `"x"`.
 
@@ -129,7 +129,7 @@ def at_full_length(x: Any, event_shape: Sequence[int], name: str = "x") -> Any:
         if x.shape.rank == 2:
             x = tf.expand_dims(x, -1)
         x = x.to_tensor(default_value=np.float32(np.nan))
-    elif is_ragged(x):
+    elif is_ragged(x) or (channels == [1] and _of_numbers(x)):
         return padded(x, steps, name)
     shape = tf.TensorShape(getattr(x, "shape", None))
     if shape.rank != 3 or not shape[2:].is_compatible_with(channels) or shape[1] == steps:
@@ -142,6 +142,11 @@ def at_full_length(x: Any, event_shape: Sequence[int], name: str = "x") -> Any:
     if tf.is_tensor(x):
         return tf.pad(tf.cast(x, tf.float32), ends, constant_values=np.float32(np.nan))
     return np.pad(x.astype(np.float32), ends, constant_values=np.nan)
+
+
+def _of_numbers(x) -> bool:
+    """Checks whether x is a list of sequences of numbers, which have one channel."""
+    return isinstance(x, list) and bool(x) and np.ndim(x[0]) == 1
 
 
 def _filled_up(x, steps: int, channels, name: str):
@@ -166,4 +171,7 @@ def _too_long(name: str, which: str, length, steps: int) -> str:
 
 
 def _length(sequence) -> int:
-    return len(sequence) if hasattr(sequence, "__len__") and np.ndim(sequence[:1]) else -1
+    if isinstance(sequence, (list, tuple)):
+        return len(sequence)
+    shape = getattr(sequence, "shape", ())
+    return int(shape[0]) if len(shape) else -1

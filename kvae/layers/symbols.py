@@ -52,6 +52,12 @@ class SymbolEmbedding(keras.layers.Layer):
         return self.embedding(self._symbols(inputs))
 
     def compute_mask(self, inputs, previous_mask):
+        """Returns which steps belong to the sequence, bool `[batch, steps]`.
+
+        Args:
+            inputs: tensor, as for a call.
+            previous_mask: bool tensor `[batch, steps]` or `None`. Keras's mask of the inputs.
+        """
         # All of it follows from the inputs: a functional model computes masks of what it declares.
         masks = [] if previous_mask is None else [previous_mask]
         if inputs.shape[-1] == 2:

@@ -166,7 +166,7 @@ class Autoregressive(Categorical):
         return self.mode(params)
 
     def mode(self, params):
-        return self._ancestral(params, lambda logits, step: tf.argmax(logits, -1, tf.int32))[0]
+        return self._ancestral(params, _most_probable)[0]
 
     def sample(self, params, seed):
         if "completed" in params:
@@ -176,9 +176,11 @@ class Autoregressive(Categorical):
     def completed(self, params, x, seed):
         """Draws the missing symbols of x in their turn; the observed ones weigh the draw.
 
-        The average weight is p(x_obs|z): likelihood weighting (Fung & Chang 1990).
+        The average weight is p(x_obs|z): likelihood weighting (Fung & Chang 1990). Without a seed
+        the missing symbols are the most probable ones, each in its turn.
         """
-        drawn, log_p = self._ancestral(params, self._drawing(params, seed), x)
+        choose = _most_probable if seed is None else self._drawing(params, seed)
+        drawn, log_p = self._ancestral(params, choose, x)
         return {**params, "completed": drawn}, log_p
 
     def averaged(self, params):
@@ -215,6 +217,8 @@ class Autoregressive(Categorical):
             shape = tf.concat([lead, [steps, 1]], axis=0)
             x = tf.reshape(tf.broadcast_to(tf.cast(x, self.dtype), shape), (-1, steps))
             observed, symbols = masks.observed(x), self._symbols(x)
+            # A sequence does not end before a symbol that is known.
+            goes_on = ~observed & masks.until_last(observed[..., None])
         cell = self.recurrent.cell
         states = [tf.zeros([count, size]) for size in tf.nest.flatten(cell.state_size)]
         last, chosen = tf.fill([count], self.num_classes + 1), []
@@ -223,6 +227,10 @@ class Autoregressive(Categorical):
             inputs = tf.concat([self.embedding(last), flat[:, step]], axis=-1)
             output, states = cell(inputs, states)
             logits = self.readout(output)
+            if x is not None and self.end is not None:
+                barred = goes_on[:, step] & ~ended
+                logits, share = self._without_end(logits, barred)
+                log_p += share
             last = choose(logits, step)
             if x is not None:
                 known = tf.where(observed[:, step], symbols[:, step], last)
@@ -236,6 +244,13 @@ class Autoregressive(Categorical):
         symbols = tf.cast(tf.stack(chosen, axis=1), self.dtype)
         return tf.reshape(symbols, tf.concat([lead, [steps, 1]], axis=0)), tf.reshape(log_p, lead)
 
+    def _without_end(self, logits, barred):
+        """Returns logits `[n, K]` without the end for some rows, and the log-share of the rest."""
+        is_end = tf.range(self.num_classes) == self.end
+        others = tf.where(barred[:, None] & is_end, logits.dtype.min / 2, logits)
+        share = tf.reduce_logsumexp(others, axis=-1) - tf.reduce_logsumexp(logits, axis=-1)
+        return others, tf.where(barred, share, 0.0)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -246,6 +261,10 @@ class Autoregressive(Categorical):
             "word_dropout": self.word_dropout,
             "end": self.end,
         }
+
+
+def _most_probable(logits, step):
+    return tf.argmax(logits, -1, tf.int32)
 
 
 def _log_prob(logits, symbols):

@@ -131,7 +131,8 @@ class Likelihood(Part):
         Args:
             params: dict, of leading axes `[..., batch]`.
             x: tensor `[batch, *event]`, with NaN where nothing was observed.
-            seed: of the draw.
+            seed: of the draw, or `None`: where there are no random numbers, the most probable
+                value in the place of each draw.
         """
         return params, self.log_prob(params, x)
 

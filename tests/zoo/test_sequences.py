@@ -2,14 +2,17 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import export
 import kvae
 import zoo
 from kvae import datasets
 from kvae.datasets.catalog import grammar
+from zoo.building import ARCHITECTURES
 
 STEPS, K = 7, 5
 SENTENCES = [[1, 2, 3, 0], [4, 0], [2, 2, 1, 3, 4, 0], [3, 1, 2]]  # The last one is a beginning.
@@ -92,7 +95,7 @@ def test_word_dropout_acts_in_training_alone():
 @pytest.mark.parametrize(
     ("x", "words"),
     [
-        ([[1, 2], [9]], r"values from 1 to 9, outside the support \[0, 4\]"),
+        ([[1, 2], [9]], r"values from 0 to 9, outside the support \[0, 4\]"),
         ([[1, 2], [0.5]], "has the value 0.5; Autoregressive takes whole numbers"),
     ],
 )
@@ -140,3 +143,39 @@ def test_probabilities_of_the_grammar_are_those_of_its_choices():
     ).all()
     text = grammar.as_text(data.x[:50])
     assert all(one.endswith(".") and " ed" not in one for one in text)
+
+
+# Each compiles networks that are unrolled.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["symbol_vae", "sequence_vae"])
+def test_xla_and_half_precision(name):
+    settings = {"event_shape": (STEPS, 1), "latent_dim": 2, "width": 4}
+    if name == "symbol_vae":
+        settings |= {"num_symbols": K, "end": 0}
+    found = []
+    for jit in (False, True):
+        vae = zoo.build(name, **settings)
+        vae.compile("sgd", jit_compile=jit)
+        found.append(vae.evaluate(SENTENCES, verbose=0))
+        vae.fit(SENTENCES, batch_size=4, verbose=0)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = zoo.build(name, **settings)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    short, full = half.encode(SENTENCES), half.encode(datasets.padded(SENTENCES, STEPS))
+    np.testing.assert_array_equal(short["z_mean"], full["z_mean"])
+    bare = half.encode(SENTENCES[1:2])["z_mean"]
+    np.testing.assert_allclose(bare, short["z_mean"][1:2], atol=1e-2)
+
+
+@pytest.mark.slow  # Of the signatures of SavedModels tests/zoo/test_architectures.py has all.
+@pytest.mark.parametrize("write", ["tflite", "onnx"])
+@pytest.mark.parametrize("name", ["symbol_vae", "sequence_vae"])
+def test_exports_of_a_fixed_length(name, write, tmp_path):
+    vae = zoo.build(name, **ARCHITECTURES[name].small)
+    path = getattr(export, write)(vae, tmp_path / f"model.{write}")
+    report = export.verify(path, vae)
+    assert report.ok, str(report)

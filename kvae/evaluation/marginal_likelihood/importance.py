@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -234,8 +234,10 @@ def weighted_draws(
     """
     z, log_q = model.posterior.sample_and_log_prob(params, num_samples, seed=seed)
     likelihood, decoded = model.likelihood, model.decode_params(z)
-    if complete:
-        decoded, log_px = likelihood.completed(decoded, x, random.fold_in(seed, num_samples))
+    if complete and likelihood.autoregressive:
+        # Noise that a caller gives is that of z.
+        own = None if isinstance(seed, Mapping) else random.fold_in(seed, num_samples)
+        decoded, log_px = likelihood.completed(decoded, x, own)
         return z, decoded, log_px, prior.log_prob(z) - log_q
     log_prob = likelihood.log_prob_of_many if many else likelihood.log_prob
     return z, decoded, log_prob(decoded, x), prior.log_prob(z) - log_q

@@ -146,6 +146,13 @@ def test_a_forecast_is_an_imputation_of_the_steps_to_come(vae):
         assert row[: len(sequence)].tobytes() == sequence.tobytes()
 
 
+def test_lists_of_numbers_have_one_channel(vae):
+    x = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    np.testing.assert_allclose(
+        vae.encode(x)["z_mean"], vae.encode(np.array(x)[..., None])["z_mean"], atol=1e-6
+    )
+
+
 def test_unpadded_is_the_inverse():
     for a, b in zip(datasets.unpadded(PADDED), SEQUENCES, strict=True):
         np.testing.assert_array_equal(a, b)
