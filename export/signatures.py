@@ -113,6 +113,7 @@ INPUTS = {
     "image": _image("events; intensities or files where the model was exported for them"),
     "image_start": _image("the image where the way begins"),
     "image_end": _image("the image where the way ends"),
+    "guess": _image("what the encoder of a page sees in the gaps of the image"),
     "mask": Input(
         "mask",
         "True where a value of the image was observed, of a model that takes missing values",

@@ -18,7 +18,7 @@ from kvae.evaluation.rows import row_noise
 __all__ = ["detect", "impute"]
 
 
-def detect(model, batch: int | None = None, floats: bool = False, calibration=None) -> Endpoint:
+def detect(model, batch: int | None = None, floats: bool = False) -> Endpoint:
     """Returns the signature `detect`.
 
     Args:
@@ -28,14 +28,12 @@ def detect(model, batch: int | None = None, floats: bool = False, calibration=No
             is one-hot, what was observed is told by a `mask` of 1 and 0, and the verdict is 1 or 0.
             Otherwise they are those of a SavedModel, and rows that the model does not take come
             back as NaN. Defaults to `False`.
-        calibration: `kvae.detection.Calibration`. Defaults to `None`: the model's own.
 
     Raises:
         ValueError: for a model without a threshold.
     """
-    if calibration is None:
-        refuse_left_out(model, "detect")
-        calibration = model.calibration
+    refuse_left_out(model, "detect")
+    calibration = model.calibration
     noise = row_noise(model.posterior, calibration.seed, calibration.num_samples)
     noise = {name: value.numpy() for name, value in noise.items()}
 
@@ -55,12 +53,16 @@ def detect(model, batch: int | None = None, floats: bool = False, calibration=No
     return _endpoint(model, batch, floats, masked, {}, compute)
 
 
-def impute(model, num_samples: int, batch: int | None = None, floats: bool = False) -> Endpoint:
+def impute(
+    model, num_samples: int, batch: int | None = None, floats: bool = False, guess: bool = False
+) -> Endpoint:
     """Returns the signature `impute`, with the noise of `num_samples` draws as further inputs.
 
     Args:
         model, batch, floats: as for `detect`.
         num_samples: int. The number of importance samples.
+        guess: bool. Whether there is an input `guess`, like `image`, which the encoder sees in the
+            gaps in the place of the model's fill. Defaults to `False`.
 
     Raises:
         ValueError: for a model that takes no missing values, or whose posterior has no density.
@@ -71,9 +73,12 @@ def impute(model, num_samples: int, batch: int | None = None, floats: bool = Fal
         for name, item in model.posterior.base_noise().items()
     }
 
-    def compute(x, label, **noise):
+    if guess:
+        noise["guess"] = tf.TensorSpec((batch, *model.event_shape), tf.float32, "guess")
+
+    def compute(x, label, guess=None, **noise):
         drawn = {name: tf.transpose(value, (1, 0, 2)) for name, value in noise.items()}
-        return given_noise.imputation(model, x, drawn, label)
+        return given_noise.imputation(model, x, drawn, label, guess)
 
     return _endpoint(model, batch, floats, True, noise, compute)
 

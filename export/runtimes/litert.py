@@ -3,11 +3,14 @@
 `python -m export.runtimes.litert FOLDER` answers the request in that folder (see `child`).
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import sys
+import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,6 +27,28 @@ METADATA = "kvae.json"
 def require() -> None:
     """Raises `ModuleNotFoundError` when LiteRT is not installed."""
     optional.require("ai_edge_litert", purpose="A TFLite file")
+
+
+@contextlib.contextmanager
+def _without_information() -> Iterator[None]:
+    """Leaves out what LiteRT's C++ side writes to standard error as `INFO:`, and nothing else.
+
+    It has no setting for that, and writes to descriptor 2 itself.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as log:
+        saved = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            log.seek(0)
+            for line in log:
+                if not line.startswith(b"INFO: "):
+                    os.write(2, line)
 
 
 class Model:
@@ -53,7 +78,9 @@ class Model:
             raise ValueError("it is not a TFLite file (no TFL3 mark)")
         checksum.check(data)
         # The interpreter maps the file, and checks its structure before anything else.
-        self._interpreter = Interpreter(model_path=str(path))
+        with _without_information():
+            self._interpreter = Interpreter(model_path=str(path))
+            self._interpreter.allocate_tensors()
         self.signatures = {
             name: self._describe(name) for name in self._interpreter.get_signature_list()
         }
@@ -63,7 +90,6 @@ class Model:
         self.operators = flatbuffer.operators(content)
         self.precision = flatbuffer.precision(content)
         self.metadata = json.loads(flatbuffer.metadata(content, METADATA) or b"{}")
-        self._interpreter.allocate_tensors()
 
     def _describe(self, name: str) -> dict:
         runner = self._interpreter.get_signature_runner(name)

@@ -61,6 +61,8 @@ def test_the_same_noise_gives_the_same_terms(parts):
         np.testing.assert_allclose(value, wanted[name], rtol=2e-5, atol=2e-5, err_msg=name)
 
 
+# By default that of a page is: test_web.py.
+@pytest.mark.slow
 def test_a_tflite_file_detects_as_the_detector_does(detector, tmp_path):
     path = export.tflite(detector.vae, tmp_path / "d.tflite", batch_size=2, parts="detect")
     x = np.where(MASK, X, np.float32("nan"))

@@ -13,7 +13,9 @@ import pytest
 
 import export
 import kvae
+from export.runtimes import litert
 from export.writers.web import litert_js, page
+from kvae.detection import Detector
 
 
 def archive(files) -> bytes:
@@ -71,6 +73,31 @@ def test_the_page_is_whole_and_names_no_other_host(cached, dense, data, tmp_path
             base = folder / "litert" if name in ("litert.js", "wasm-utils.js") else folder
             assert (base / wanted).is_file(), f"{name} asks for {wanted}"
     assert '"./wasm-utils.js"' in texts["litert.js"]
+    # What is missing and what is unusual is answered with the model's numbers.
+    assert facts["impute"]["noise"] == {"noise": 2} and facts["impute"]["guess"]
+    answers, x = litert.Model(folder / "answers.tflite"), data.examples[:3]
+    whole = np.ones_like(x)
+    found = answers.run("detect", {"image": x, "mask": whole})
+    scores = Detector(dense).score(data)
+    np.testing.assert_allclose(found["score"], scores[:3], rtol=1e-5)
+    np.testing.assert_allclose(facts["meter"]["scores"][::200], np.sort(scores)[[0, -1]], rtol=1e-5)
+    mask, noise = whole.copy(), np.random.default_rng(0).normal(size=(3, 64, 2))
+    mask[:, 4:] = 0
+    guess, given = np.full_like(x, 0.5), {"image": x, "noise": noise.astype("float32")}
+    found = answers.run("impute", {**given, "mask": mask, "guess": guess})
+    assert found["image"][mask > 0].tobytes() == x[mask > 0].tobytes()
+    # The weights are right for any proposal: that of the guess is the encoder's.
+    seen = dense.encode(np.where(mask > 0, x, guess))
+    z = seen["z_mean"] + np.exp(0.5 * np.asarray(seen["z_log_var"])) * noise.swapaxes(0, 1)
+    z = np.asarray(z, "float32")
+    params = dense.decode_params(z)
+    log_px = (mask * np.asarray(dense.likelihood.element_log_prob(params, x))).sum((2, 3, 4))
+    log_weight = log_px + dense.prior.log_prob(z) - dense.posterior.log_prob(seen, z)
+    weight = np.exp(log_weight - np.max(log_weight, axis=0))
+    wanted = (weight / weight.sum(axis=0))[..., None, None, None] * dense.likelihood.mean(params)
+    gaps = mask == 0
+    np.testing.assert_allclose(found["image"][gaps], wanted.sum(axis=0)[gaps], atol=1e-5)
+    assert not dense.likelihood.takes_missing and dense.missing is dense.calibration is None
     # Every element that the program looks for is on the page.
     wanted = set(re.findall(r"byId\('([a-z-]+)'\)", texts["main.js"]))
     assert len(wanted) > 20

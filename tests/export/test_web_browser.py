@@ -297,6 +297,76 @@ def test_a_drawn_line_reaches_the_encoder_and_can_be_cleared(browser, settled):
     browser.run("scrollTo(0, 0)")
 
 
+def give(browser, image):
+    """Chooses an image of the model's own size, and waits for what is said of it."""
+    browser.run(
+        as_file(np.round(255 * image)) + "const input = document.getElementById('file');"
+        "input.files = transfer.files; input.dispatchEvent(new Event('change')); })()"
+    )
+    browser.wait("page.answers && page.image && !page.drawn && !page.encoding")
+
+
+def test_a_half_that_is_missing_is_filled_in(browser, settled, model, test_set):
+    image = np.round(255 * test_set.examples[5]) / 255
+    give(browser, image)
+    browser.run(
+        "(() => { const choice = document.getElementById('hide'); choice.value = 'lower';"
+        "choice.dispatchEvent(new Event('change')); })()"
+    )
+    browser.wait("!page.drawn && !page.encoding")
+    settled()
+    filled = pixels(browser, "filled")[:, 0].reshape(8, 8)
+    np.testing.assert_array_equal(filled[:4], 255 * image[:4, :, 0])
+    # Nearer to what is there than black is, and so is the picture of what the encoder is given.
+    truth = 255 * image[4:, :, 0]
+    assert np.abs(filled[4:] - truth).mean() < np.abs(truth).mean()
+    seen = pixels(browser, "input").reshape(8, 8, 4)
+    np.testing.assert_array_equal(seen[:4, :, 0], 255 * image[:4, :, 0])
+    assert (seen[4:, :, 2] > seen[4:, :, 0]).all()  # A blue pattern.
+    browser.run("document.getElementById('clear').click()")
+    assert not browser.run("page.gaps.any") and pixels(browser, "filled").max() == 0
+
+
+def test_rubbing_marks_what_is_missing(browser, settled, test_set):
+    give(browser, test_set.examples[5])
+    browser.run("document.getElementById('input').scrollIntoView({ block: 'center' })")
+    left, top, width = browser.run(
+        "(() => { const r = document.getElementById('input').getBoundingClientRect();"
+        "return [r.left, r.top, r.width]; })()"
+    )
+    browser.mouse("mousePressed", left + 0.3 * width, top + 0.5 * width)
+    browser.mouse("mouseMoved", left + 0.4 * width, top + 0.5 * width)
+    browser.mouse("mouseReleased", left + 0.4 * width, top + 0.5 * width, buttons=0)
+    mask = np.array(browser.run("[...page.gaps.mask]")).reshape(8, 8)
+    assert 2 <= (mask == 0).sum() <= 12 and not mask[3:5, 2:4].any()
+    assert browser.run("document.getElementById('hide').value") == "own"
+    browser.wait("!page.drawn && !page.encoding")
+    settled()
+    browser.run("document.getElementById('clear').click()")
+
+
+def test_the_meter_shows_how_unusual_a_drawing_is(browser, settled, model, test_set):
+    detector = kvae.detection.Detector(model)
+    scores = detector.score(test_set[:500])
+    noise = np.random.default_rng(0).integers(2, size=(8, 8, 1)).astype("float32")
+    for image, unusual in ((test_set.examples[5], False), (noise, True)):
+        image = np.round(255 * image) / 255
+        give(browser, image)
+        settled()
+        score = detector.score(image[None].astype("float32"))[0]
+        assert browser.run("page.meter.score") == pytest.approx(score, rel=1e-4)
+        p = (1 + (scores >= score).sum()) / (1 + len(scores))
+        told = browser.run("document.getElementById('verdict').textContent")
+        assert f"More unusual than {int(100 * (1 - p))} % of the {len(scores)} images" in told
+        flagged = "document.getElementById('verdict').classList.contains('flagged')"
+        assert browser.run(flagged) is unusual
+        # The dearest pixel glows white.
+        glow = pixels(browser, "map")[:, :3].sum(axis=1)
+        assert glow.argmax() == detector.map(image[None].astype("float32")).argmax()
+    browser.run("document.getElementById('clear').click()")
+    assert browser.run("page.meter.score") is None
+
+
 SCREENS = {"phone": (390, 844, True), "laptop": (1280, 900, False)}
 
 

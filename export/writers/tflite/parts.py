@@ -85,15 +85,15 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
     return Part(ENCODE, "encoder", endpoint, precision, model.encoder, samples)
 
 
-def impute(model, batch: int, num_samples: int) -> Part:
+def impute(model, batch: int, num_samples: int, guess: bool = False) -> Part:
     """Returns the imputation: `image`, `mask` and noise to the filled `image`, in float32."""
-    endpoint = given_noise.impute(model, num_samples, batch, floats=True)
+    endpoint = given_noise.impute(model, num_samples, batch, floats=True, guess=guess)
     return Part("impute", "imputation", endpoint, "float32")
 
 
-def detect(model, batch: int, calibration=None) -> Part:
+def detect(model, batch: int) -> Part:
     """Returns the detection: `image` to its score, p-value, verdict and map, in float32."""
-    endpoint = given_noise.detect(model, batch, floats=True, calibration=calibration)
+    endpoint = given_noise.detect(model, batch, floats=True)
     return Part("detect", "detection", endpoint, "float32")
 
 

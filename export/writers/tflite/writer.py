@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from kvae.utils import arguments, io, names
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
 
-__all__ = ["PARTS", "PRECISIONS", "tflite"]
+__all__ = ["PARTS", "PRECISIONS", "tflite", "write"]
 
 # The bytes of a weight, by precision.
 PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
@@ -42,7 +41,7 @@ def tflite(
     precision: str = "float32",
     batch_size: int = 1,
     calibration: Any = None,
-    parts: str | Sequence[str] = "decoder",
+    parts: str = "decoder",
     prior: bool = True,
     card: Any = None,
     num_samples: int = 64,
@@ -97,9 +96,8 @@ def tflite(
             Of a conditional model a pair of these and their labels `[n]`, or a
             `kvae.datasets.Dataset` with labels. Defaults to 256 draws from the prior (of all
             classes in turn); an encoder needs images.
-        parts: str, or sequence of str for several. `"decoder"`, `"encoder"`, `"both"` of them,
-            `"impute"`, `"detect"`, or `"all"` that the model has. The last three are for precision
-            float32. Defaults to `"decoder"`.
+        parts: str. `"decoder"`, `"encoder"`, `"both"` of them, `"impute"`, `"detect"`, or `"all"`
+            that the model has. The last three are for precision float32. Defaults to `"decoder"`.
         prior: bool. Whether to write a prior other than the standard Gaussian beside the decoder.
             Defaults to `True`.
         card: optional `zoo.Card`, for the metadata.
@@ -133,11 +131,15 @@ def tflite(
     endpoints.exportable(model)
     if precision not in PRECISIONS:
         raise names.unknown_name("precision", precision, PRECISIONS)
-    chosen = _chosen(model, (parts,) if isinstance(parts, str) else tuple(parts))
+    if parts not in PARTS:
+        raise names.unknown_name("parts", parts, PARTS)
+    lacking = left_out(model) if parts == "all" else {}
+    chosen = [part for part in PARTS[parts] if part not in lacking]
     if precision != "float32" and set(chosen) & set(_EXACT):
         raise ValueError(
-            f"The parts {' and '.join(_EXACT)} are written in precision 'float32', not {precision!r}, which moves "
-            "log p(x) by too much: leave `precision` out, or choose parts='both'."
+            f"The parts {' and '.join(_EXACT)} are written in precision 'float32', not "
+            f"{precision!r}, which moves log p(x) by too much: leave `precision` out, or choose "
+            "parts='both'."
         )
     num_samples = arguments.whole("num_samples", num_samples)
     if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
@@ -161,22 +163,28 @@ def tflite(
         written.append(built.impute(model, size, num_samples))
     if "detect" in chosen:
         written.append(built.detect(model, size))
+    return write(model, path, written, precision, size, card)
+
+
+def write(
+    model, path: pathlib.Path, parts: list, precision: str, batch: int = 1, card=None
+) -> pathlib.Path:
+    """Writes parts as one file, and returns its path.
+
+    Args:
+        model: `kvae.VAE`.
+        path: path. The file.
+        parts: list of `export.writers.tflite.parts.Part`, of the same batch size.
+        precision: str. That of the networks among them.
+        batch: int. The batch size.
+        card: optional `zoo.Card`, for the metadata.
+    """
     # The file's folder is opened first: a path that cannot be written is known at once, while a
     # conversion takes long.
     with io.atomic_write(path) as temporary:
-        temporary.write_bytes(_file(model, written, precision, card))
-        _check(model, written, temporary, path, precision, size)
+        temporary.write_bytes(_file(model, parts, precision, card))
+        _check(model, parts, temporary, path, precision, batch)
     return path
-
-
-def _chosen(model, parts: Sequence[str]) -> list[str]:
-    """Returns the parts that names of `PARTS` stand for; of `"all"` those that the model has."""
-    lacking, chosen = left_out(model), []
-    for name in parts:
-        if name not in PARTS:
-            raise names.unknown_name("parts", name, PARTS)
-        chosen += [part for part in PARTS[name] if name != "all" or part not in lacking]
-    return list(dict.fromkeys(chosen))
 
 
 def _file(model, parts, precision: str, card) -> bytes:

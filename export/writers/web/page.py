@@ -1,5 +1,6 @@
 """Writes the page: its files, the model's, and what the page must know of the latents."""
 
+import contextlib
 import importlib.resources
 import json
 import os
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.runtimes import litert
-from export.signatures import DECODE, ENCODE, SIGNATURES
+from export.signatures import DECODE, ENCODE, SIGNATURES, left_out
 from export.writers.register import FORMATS, Format
-from export.writers.tflite.writer import tflite
+from export.writers.tflite.writer import tflite, write
 from export.writers.web import litert_js
 from kvae.utils import io
 
@@ -30,9 +31,16 @@ _FILES = (
     "plane.js",
     "pictures.js",
     "drawing.js",
+    "gaps.js",
+    "meter.js",
+    "noise.js",
 )
 _SEEDS = 500
 _SPACES = ("real", "sphere")
+_SAMPLES = 64  # Of z, for a drawing that is filled in.
+_ROUNDS = 6  # In each, the encoder sees what the one before has filled in.
+_NORMAL = 500  # Images whose scores the meter compares with, if the model has no threshold,
+_RATE = 0.05  # and the share of them beyond the mark.
 _MEAN = "z_mean"  # The output of an encoder that the page shows.
 _PRECISIONS = ("float32", "float16")
 
@@ -48,11 +56,13 @@ def web(
     """Writes a static page that runs a model's decoder in the browser, and its encoder.
 
     Drag over the latent plane and the image follows; see samples by their seeds, walk between two
-    points, draw a digit and see it encoded and decoded. The plane is z itself where it has two
-    dimensions, and else the two principal components of the codes of `data`. The page computes on
-    WebGPU, or in WebAssembly where there is none, with LiteRT.js, which is downloaded once into a
-    cache (12 MB) and of which the 10 MB that run are copied beside the page: the page asks no other
-    host for anything.
+    points, draw a digit and see it encoded and decoded. Mark an area of it as missing, and see it
+    filled in; a meter shows how unusual the drawing is, beside the normal images of the model's
+    threshold, or the first images of `data` where it has none. The plane is z itself where it has
+    two dimensions, and else the two principal components of the codes of `data`. The page computes
+    on WebGPU, or in WebAssembly where there is none, with LiteRT.js, which is downloaded once into
+    a cache (12 MB) and of which the 10 MB that run are copied beside the page: the page asks no
+    other host for anything.
 
     Any web server can serve the folder, e.g. `python -m http.server -b 127.0.0.1 -d DIRECTORY`. A
     page that is opened as a file cannot load its parts.
@@ -86,6 +96,7 @@ def web(
     ```
     """
     from export.graphs import endpoints
+    from export.writers.tflite import parts
 
     endpoints.exportable(model)
     shape = tuple(model.event_shape)
@@ -103,8 +114,20 @@ def web(
     litert_js.copy(folder / "litert")
     # The page holds draws from the prior, and needs no network to make them.
     tflite(model, folder / "decoder.tflite", precision, prior=False)
+    facts["impute"] = facts["meter"] = None
     if facts["encoder"]:
-        tflite(model, folder / "encoder.tflite", precision, parts="encoder")
+        with _asked(model, data) as asked:
+            tflite(asked, folder / "encoder.tflite", precision, parts="encoder")
+            lacking, answers = left_out(asked), []
+            if "impute" not in lacking:
+                guess = model.missing is None
+                answers.append(parts.impute(asked, 1, _SAMPLES, guess))
+                facts["impute"] = _impute(asked, guess)
+            if "detect" not in lacking:
+                answers.append(parts.detect(asked, 1))
+                facts["meter"] = _meter(asked, model, data)
+            if answers:
+                write(asked, folder / "answers.tflite", answers, "float32")
     with io.atomic_write(folder / "model.json") as temporary:
         temporary.write_text(json.dumps(facts, separators=(",", ":")), "utf-8")
     static = importlib.resources.files("export.writers.web") / "static"
@@ -230,6 +253,57 @@ def _encodes(model) -> bool:
     mean = np.asarray(model.conditioned_on(label).posterior.mean(params))
     shown = np.asarray(params[_MEAN])
     return mean.shape == shown.shape and np.allclose(mean, shown, atol=1e-6)
+
+
+@contextlib.contextmanager
+def _asked(model, data):
+    """Gives the model that is asked what is missing and what is unusual, with a threshold.
+
+    One that was trained on whole images takes gaps as well: it knows log p of what is there.
+    """
+    from kvae.detection import Detector
+
+    likelihood, missing = model.likelihood, model.missing
+    takes_missing = likelihood.takes_missing  # The other model shares its parts with this one.
+    if missing is None and model.posterior.has_density and likelihood.adds_values:
+        missing = "zero"
+    asked = model.with_missing(missing)
+    asked.calibration = model.calibration
+    try:
+        if asked.calibration is None and data is not None and len(data) > 1:
+            rows = data[:_NORMAL]
+            rate = max(_RATE, 1.0 / len(rows))
+            label = rows.labels if model.conditional else None
+            Detector(asked, false_alarm_rate=rate).fit(rows.examples, label)
+        yield asked
+    finally:
+        likelihood.takes_missing = takes_missing
+
+
+def _impute(model, guess: bool) -> dict:
+    """Returns what the page has to give the network that fills gaps."""
+    noise = model.posterior.base_noise()
+    return {
+        "num_samples": _SAMPLES,
+        "noise": {name: item.size for name, item in noise.items()},
+        "guess": guess,
+        "rounds": _ROUNDS if guess else 1,
+    }
+
+
+def _meter(asked, model, data) -> dict:
+    """Returns the scores that the meter shows, and what they are of."""
+    calibration, own = asked.calibration, model.calibration is not None
+    scores = calibration.sorted_scores
+    return {
+        "calibrated": own,
+        "of": "normal images" if own else f"images ({data.name} {data.split})",
+        "number": len(scores),
+        "threshold": calibration.threshold,
+        "rate": calibration.false_alarm_rate,
+        "map": model.likelihood.adds_values,
+        "scores": _numbers(np.quantile(scores, np.linspace(0.0, 1.0, 201))),
+    }
 
 
 def _seeds(model) -> np.ndarray | None:

@@ -1,9 +1,12 @@
 // The page: one latent z, which every control moves and the decoder follows.
 
 import { Drawing } from './drawing.js';
+import { Gaps } from './gaps.js';
 import { between, nearest, placed, Plane } from './latents.js';
+import { Meter } from './meter.js';
 import { Network, start } from './network.js';
-import { empty, show } from './pictures.js';
+import { noise } from './noise.js';
+import { empty, show, showHeat, showKnown } from './pictures.js';
 import { PlaneView } from './plane.js';
 
 const STRIP = 9;
@@ -245,18 +248,31 @@ class Page {
   prepareDrawing() {
     byId('own').hidden = !this.encoder;
     if (!this.encoder) return;
+    const { impute, meter, fill } = this.facts;
     const clear = () => {
-      for (const id of ['input', 'output']) empty(byId(id), this.shape);
-      byId('error').textContent = '';
+      for (const id of ['input', 'output', 'filled', 'map']) empty(byId(id), this.shape);
+      for (const id of ['error', 'gaps-note', 'verdict']) byId(id).textContent = '';
+      this.meter?.show(null);
+      this.image = null;
     };
+    this.gaps = new Gaps(byId('input'), byId('hide'), this.shape, () => {
+      this.drawn = this.image;
+      if (this.drawn && !this.encoding) this.encode();
+    });
+    for (const id of ['gaps', 'gaps-help', 'hide-row']) byId(id).hidden = !impute;
+    if (!impute) byId('input').style.pointerEvents = 'none';
+    byId('where').hidden = !meter?.map;
+    byId('unusual').hidden = !meter;
+    if (meter) this.meter = new Meter(byId('meter'), meter);
     clear();
-    const drawing = new Drawing(byId('paper'), this.shape, this.facts.fill, (image) => {
-      this.drawn = image;
+    const drawing = new Drawing(byId('paper'), this.shape, fill, (image) => {
+      this.image = this.drawn = image;
       if (!this.encoding) this.encode();
     }, (name) => { byId('error').textContent = `(${name} is no picture)`; });
     byId('clear').addEventListener('click', () => {
       drawing.clear();
       clear();
+      this.gaps.choose('');
     });
     byId('file').addEventListener('change', (event) => {
       const [file] = event.target.files;
@@ -270,20 +286,69 @@ class Page {
     try {
       while (this.drawn) {
         const image = this.drawn;
+        const mask = Float32Array.from(this.gaps.mask);
         this.drawn = null;
-        show(byId('input'), image, this.shape);
+        showKnown(byId('input'), image, mask, this.shape);
         const { names } = this.facts;
-        const z = [...(await this.encoder.run({ [names.image]: image, ...this.given() }))[names.mean]];
+        const given = { [names.image]: image, mask, ...this.given() };
+        const z = [...(await this.encoder.run(given))[names.mean]];
         const again = await this.decode(z);
         show(byId('output'), again, this.shape);
         const squares = again.reduce((sum, v, i) => sum + (v - image[i]) ** 2, 0);
         const error = Math.sqrt(squares / image.length);
         byId('error').textContent = `(differs by ${error.toFixed(2)})`;
         this.moveTo(z);
+        if (this.answers) await this.answer(image, mask);
       }
     } finally {
       this.encoding = false;
     }
+  }
+
+  // ---- What is missing, and what is unusual ----
+
+  /** Takes the network that answers such questions, which is loaded when the page is there. */
+  ask(answers) {
+    this.answers = answers;
+    this.drawn = this.image;
+    if (this.drawn && !this.encoding) this.encode();
+  }
+
+  async answer(image, mask) {
+    const { impute, meter, names } = this.facts;
+    const given = { [names.image]: image, ...this.given() };
+    const missing = mask.includes(0);
+    byId('gaps-note').textContent = impute && !missing ? '(nothing is missing)' : '';
+    if (impute && missing) {
+      let found = { [names.image]: new Float32Array(image.length) };
+      for (let round = 1; round <= impute.rounds && (round === 1 || !this.drawn); round++) {
+        const drawn = noise(impute.noise, impute.num_samples, round);
+        const guess = found[names.image];
+        found = await this.answers.run({ ...given, mask, guess, ...drawn }, 'impute');
+        show(byId('filled'), found[names.image], this.shape);
+      }
+    } else if (impute) {
+      empty(byId('filled'), this.shape);
+    }
+    if (!meter) return;
+    const all = new Float32Array(mask.length).fill(1); // It is the whole drawing that is judged.
+    const found = await this.answers.run({ ...given, mask: all }, 'detect');
+    if (meter.map) showHeat(byId('map'), found.map, this.shape);
+    this.meter.show(found.score[0]);
+    byId('verdict').textContent = this.describe(found, missing);
+    byId('verdict').classList.toggle('flagged', found.is_anomaly[0] > 0.5);
+  }
+
+  describe({ score, p_value: [p], is_anomaly: [flagged] }, missing) {
+    const { meter } = this.facts;
+    const share = Math.floor(100 * (1 - p)); // At most: the drawing itself counts, too.
+    const whole = missing ? ' The whole drawing is meant.' : '';
+    const than = `More unusual than ${share} % of the ${meter.number} ${meter.of}`;
+    if (!meter.calibrated) return `${than}: ${fixed(score[0], 1)} nats.${whole}`;
+    const rate = Number((100 * meter.rate).toPrecision(3));
+    const verdict = flagged > 0.5 ? 'Flagged' : 'Not flagged';
+    const value = p < 0.001 ? p.toExponential(0) : p.toPrecision(2);
+    return `${verdict}: p = ${value}. ${than}; of normal images at most ${rate} % are flagged.${whole}`;
   }
 }
 
@@ -296,7 +361,9 @@ try {
   const encoder = facts.encoder ? await Network.load('encoder.tflite', accelerators) : null;
   byId('main').hidden = false;
   byId('notice').hidden = true;
-  window.page = new Page(facts, decoder, encoder); // For the browser's console, and tests.
+  const page = window.page = new Page(facts, decoder, encoder); // For the browser's console, and tests.
+  // Graphics processors need not know NaN, which stands for what is missing.
+  if (facts.impute || facts.meter) page.ask(await Network.load('answers.tflite', ['wasm']));
 } catch (error) {
   byId('notice').setAttribute('role', 'alert');
   byId('notice').textContent = `The model cannot be loaded: ${error.message ?? error}`;

@@ -64,25 +64,30 @@ export class Network {
     return network;
   }
 
+  /** The inputs of a signature, or of the first one. */
+  details(signature) {
+    return (signature ? this.model.signatures[signature] : this.model).getInputDetails();
+  }
+
   zeros() {
     const size = (shape) => shape.reduce((product, n) => product * n, 1);
-    const details = this.model.getInputDetails();
+    const details = this.details();
     return Object.fromEntries(details.map((d) => [d.name, new Float32Array(size(d.shape))]));
   }
 
   /** Maps arrays of inputs by name to arrays of outputs by name, each a batch of one. */
-  run(inputs) {
-    const result = last.then(() => this.#run(inputs));
+  run(inputs, signature) {
+    const result = last.then(() => this.#run(inputs, signature));
     last = result.catch(() => {});
     return result;
   }
 
-  async #run(inputs) {
+  async #run(inputs, signature) {
     const given = {};
-    for (const { name, shape } of this.model.getInputDetails()) {
+    for (const { name, shape } of this.details(signature)) {
       given[name] = new Tensor(inputs[name], [...shape]);
     }
-    const results = await this.model.run(given);
+    const results = await (signature ? this.model.run(signature, given) : this.model.run(given));
     const outputs = {};
     for (const [name, tensor] of Object.entries(results)) {
       outputs[name] = Float32Array.from(await tensor.data());

@@ -14,6 +14,32 @@ export function show(canvas, image, [height, width, channels]) {
   canvas.getContext('2d').putImageData(picture, 0, 0);
 }
 
+/** Shows an image, with a pattern in the place of its pixels that are missing: 0 in the mask. */
+export function showKnown(canvas, image, mask, [height, width, channels]) {
+  show(canvas, image, [height, width, channels]);
+  const context = canvas.getContext('2d');
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    if (mask[pixel * channels]) continue;
+    const [x, y] = [pixel % width, Math.floor(pixel / width)];
+    context.fillStyle = (x + y) % 2 ? '#5b7fd6' : '#3557a8';
+    context.fillRect(x, y, 1, 1);
+  }
+}
+
+/** Shows numbers [height, width, channels] as glow: black at 0 and below, white at the largest. */
+export function showHeat(canvas, values, shape) {
+  const [height, width, channels] = shape;
+  const sums = new Float32Array(width * height);
+  values.forEach((value, i) => { sums[Math.floor(i / channels)] += value; });
+  const most = Math.max(...sums, 1e-9);
+  const picture = new Float32Array(3 * sums.length);
+  sums.forEach((sum, pixel) => {
+    const t = Math.max(0, sum / most);
+    picture.set([Math.min(1, 2 * t), Math.max(0, 1.5 * t - 0.5), Math.max(0, 4 * t - 3)], 3 * pixel);
+  });
+  show(canvas, picture, [height, width, 3]);
+}
+
 /** Empties a canvas, and gives it the size of an image that will come. */
 export function empty(canvas, [height, width]) {
   Object.assign(canvas, { width, height });
