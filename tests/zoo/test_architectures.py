@@ -65,6 +65,20 @@ def test_every_signature_runs_outside_python(name, tmp_path):
     assert size < 5 * vae.count_params() + 8192
 
 
+# By default those whose encoder is of its own kind.
+@pytest.mark.parametrize("name", only("vqvae"))
+def test_the_encoder_sees_the_mask(name):
+    vae = build(name, missing="zero:mask")
+    x = events(name)
+    there = np.random.default_rng(1).random(x.shape) < 0.5
+    params = vae.encode(np.where(there, x, np.float32("nan")))
+    # A zero that was observed is another thing than one that stands for nothing.
+    zeros = vae.encode(np.where(there, x, np.float32(0)))
+    assert any(np.abs(params[key] - zeros[key]).max() > 1e-4 for key in params)
+    vae.compile("sgd", run_eagerly=True)
+    assert np.isfinite(vae.evaluate(x, mask=there, verbose=0))
+
+
 @pytest.mark.parametrize("name", only("dense_vae"))
 def test_the_seed_decides_the_training(name):
     def train(seed):

@@ -5,7 +5,7 @@ from keras import layers
 
 import kvae
 from zoo.arguments import Count, EventShape, Filters
-from zoo.networks import CHANNELS_LAST, assemble, check_image, down, grid, up
+from zoo.networks import CHANNELS_LAST, assemble, check_image, down, grid, seen_shape, up
 from zoo.recipes import recipe
 from zoo.registry import architecture
 
@@ -65,7 +65,7 @@ def vqvae(
     posterior, stages = kvae.posteriors.get(parts["posterior"]), 1
     if isinstance(posterior, kvae.posteriors.Quantizer):
         embedding_dim, stages = posterior.embedding_dim, posterior.stages
-    inputs = keras.Input(event_shape, name="image")
+    inputs = keras.Input(seen_shape(event_shape, parts), name="image")
     x = layers.Conv2D(embedding_dim, 1, name="codes", **CHANNELS_LAST)(down(inputs, filters))
     encoder = keras.Model(
         inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), name="encoder"
