@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 
 import numpy as np
@@ -30,9 +31,8 @@ def told(capsys, *words):
 
 
 def test_unusual_rows_are_found_and_the_threshold_is_kept(model, capsys):
-    text = told(
-        capsys, "--normal", "normal.npy", "-o", "out.csv", "--map", "map.npy", "--save", "d.keras"
-    )
+    files = ("-o", "out.csv", "--map", "map.npy", "--save", "d.keras", "--plot", "unusual.png")
+    text = told(capsys, "--normal", "normal.npy", *files)
     assert "of 12 rows are flagged" in text and "wrote out.csv" in text
     first = next(line for line in text.splitlines() if "flagged" in line and "rows" not in line)
     assert first.split()[0] == "7"
@@ -44,6 +44,7 @@ def test_unusual_rows_are_found_and_the_threshold_is_kept(model, capsys):
     np.testing.assert_allclose([float(row["score"]) for row in rows], found.score, rtol=1e-6)
     assert [row["is_anomaly"] == "True" for row in rows] == found.is_anomaly.tolist()
     np.testing.assert_array_equal(np.load("map.npy"), detector.map(model))
+    assert os.path.getsize("unusual.png") > 5000 and "wrote unusual.png" in text
     main(["detect", "d.keras", "--data", "new.npy", "--json", "--false-alarm-rate", "0.1"])
     again = json.loads(capsys.readouterr().out)
     assert again["normal_rows"] == 40 and again["num_samples"] == 4

@@ -5,6 +5,7 @@ callbacks. Importing this package imports neither matplotlib nor TensorFlow.
 """
 
 from kvae.plots.aggregate import aggregate_posterior, kl_per_dimension
+from kvae.plots.anomalies import anomalies
 from kvae.plots.curves import loss_curves
 from kvae.plots.grid import tile
 from kvae.plots.latent import latent_scatter
@@ -15,6 +16,7 @@ from kvae.plots.walk import manifold
 
 __all__ = [
     "aggregate_posterior",
+    "anomalies",
     "interpolation",
     "kl_per_dimension",
     "latent_scatter",

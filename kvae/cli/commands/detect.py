@@ -8,6 +8,7 @@ from kvae.detection.scores import SCORES
 from kvae.utils.terminal import say
 
 _SHOWN = 10  # Rows that are printed: the most unusual ones.
+_DRAWN = 8
 
 
 def add_arguments(parser) -> None:
@@ -64,6 +65,14 @@ def add_arguments(parser) -> None:
         help="Write where each row is unusual into this .npy file: the nats of each value.",
     )
     parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        type=checks.output_file,
+        default=Unset("no file"),
+        help="Draw the most unusual rows and where they are so, or the nats of a table's columns, "
+        "into this .png file.",
+    )
+    parser.add_argument(
         "--save",
         metavar="FILE",
         type=checks.output_file,
@@ -78,7 +87,7 @@ def add_arguments(parser) -> None:
     add_arguments,
     "kvae detect dense_vae.digits --data digits --normal digits",
     "kvae detect runs/parts/model.keras --data new --normal good --save detector.keras",
-    "kvae detect detector.keras --data new.csv --output verdicts.csv",
+    "kvae detect detector.keras --data new.csv --output verdicts.csv --plot unusual.png",
 )
 def run(arguments) -> int:
     """Finds unusual rows: anomaly scores, p-values and verdicts by a trained model.
@@ -87,7 +96,12 @@ def run(arguments) -> int:
     of at most --false-alarm-rate is as unusual. That holds if --normal was not part of the
     training, which the model knows better than other data.
     """
-    for option, ending in (("output", ".csv"), ("map", ".npy"), ("save", ".keras")):
+    for option, ending in (
+        ("output", ".csv"),
+        ("map", ".npy"),
+        ("plot", ".png"),
+        ("save", ".keras"),
+    ):
         path = getattr(arguments, option)
         if path is not None and not path.endswith(ending):
             raise ValueError(f"--{option} ends in {ending}, not {path!r}.")
@@ -158,6 +172,21 @@ def _write(arguments, detector, data, found) -> list[str]:
         with io.atomic_write(arguments.map) as temporary, open(temporary, "wb") as file:
             np.save(file, detector.map(data), allow_pickle=False)
         written.append(arguments.map)
+    if arguments.plot is not None:
+        from kvae import plots
+
+        first = found.order[:_DRAWN]
+        rows = data.take(first)
+        labels = [f"{i}\np = {found.p_value[i]:.2g}" for i in first.tolist()]
+        plots.anomalies(
+            detector.vae,
+            rows.examples,
+            detector.map(rows),
+            arguments.plot,
+            labels=labels,
+            title="Most unusual rows",
+        )
+        written.append(arguments.plot)
     if arguments.save is not None:
         detector.save(arguments.save)
         written.append(arguments.save)

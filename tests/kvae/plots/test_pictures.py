@@ -346,3 +346,30 @@ def test_a_manifold_of_small_images_has_gaps(tmp_path, make_linear, side, seamle
     vae.weights[:] = 0
     seen = pixels(plots.manifold(vae, n=3, path=tmp_path / "m.png"), tmp_path / "m.png")
     assert (np.unique(seen).tolist() == [128]) == seamless
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_of_anomalies_glow_where_it_costs(tmp_path, make_linear, channels):
+    shape, where = (4, 4, channels), np.zeros((2, 4, 4, channels), "float32")
+    where[0, 1, 2, 0], where[1, 3, 0, 0] = 2.0, 1.0
+    x = np.random.default_rng(0).random(where.shape, "float32")
+    path = tmp_path / "a.png"
+    figure = plots.anomalies(make_linear(shape), x, where, path, labels=["7", "3"])
+    lower = pixels(figure, path)
+    gap = grid.gap_of(160)
+    lower = lower[160 + gap :]
+    for n, (row, col) in enumerate([(1, 2), (3, 0)]):
+        cells = lower[:, n * (160 + gap) :][:, :160].reshape(4, 40, 4, 40).mean(axis=(1, 3))
+        assert np.unravel_index(cells.argmax(), cells.shape) == (row, col)
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["7", "3"]
+
+
+def test_anomalies_of_tables_are_bars_and_of_signals_lines(tmp_path, make_linear):
+    rows = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    bars = plots.anomalies(make_linear((5,)), rows, rows**2, columns=list("abcde"))
+    assert {"a", "e"} <= {text.get_text() for text in bars.axes[0].texts}
+    signals = np.where(np.arange(3) == 1, np.nan, np.ones((2, 9, 3))).astype("float32")
+    lines = plots.anomalies(make_linear((9, 3)), signals, np.ones((2, 9, 3)))
+    assert [t.get_text() for t in lines.axes[0].get_yticklabels()] == ["example", "nats"]
+    with pytest.raises(ValueError, match="`where` has the shape"):
+        plots.anomalies(make_linear((5,)), rows, rows[:2])
