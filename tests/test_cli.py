@@ -369,7 +369,7 @@ def test_export_a_repository(capsys, folder):
         (["train", "dense_vae", "-o", "file/below"], "file is a file, not a folder"),
         (["demo", "-o", "file/below"], "file is a file, not a folder"),
         (["study", "why-sampl"], "Unknown study 'why-sampl'. Did you mean 'why-sample'"),
-        (["study", "why-sample", "--dataset", "x"], "made on digits or mnist, not on x"),
+        (["study", "why-sample", "--dataset", "x"], "Unknown dataset 'x'. Known: "),
         (["study", "why-sample", "-o", "file/below"], "file is a file, not a folder"),
         (["study", "why-sample", "--cache", "file"], "file is a file, not a folder"),
         (["plot", VAE, "posteriors"], "takes two latent dimensions"),

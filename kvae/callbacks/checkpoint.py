@@ -35,7 +35,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     After Ctrl-C, or a SIGTERM from a batch system or a cluster, the epoch ends, a checkpoint is
     saved, and then the signal has its effect: it raises `KeyboardInterrupt`, or ends the process. A
-    second one has it at once, with the last checkpoint whole.
+    second one has it at once, with the last checkpoint whole: one that is being written is
+    finished.
 
     Args:
         directory: str or path. A folder for this training alone.
@@ -53,6 +54,7 @@ class Checkpoint(keras.callbacks.Callback):
         best: float or `None`. The best value of `monitor`.
         best_epoch: int or `None`. The number of the best epoch, counted from 1.
         saved_epoch: int. The number of epochs that the last checkpoint holds.
+        ended: bool. Whether the training ended after an epoch, all of which are saved then.
 
     Raises:
         ValueError: for an unknown `mode`.
@@ -87,6 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.saved_epoch = 0
+        self.ended = False
         self._best_weights = None
         self._last_saved = time.monotonic()
         self._epoch_start = time.monotonic()
@@ -196,6 +199,7 @@ class Checkpoint(keras.callbacks.Callback):
             model.set_weights(self._best_weights)
 
     def on_train_begin(self, logs=None):
+        self.ended = False
         if distributed.is_chief(self.model.distribute_strategy):
             io.writable_folder(self.directory, "write checkpoints")
             self._lock.acquire()
@@ -242,6 +246,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._pending is not None:
             self._save()
+        self.ended = True
         self._lock.release()
         self._termination.obey()
 
@@ -254,12 +259,14 @@ class Checkpoint(keras.callbacks.Callback):
         self._termination.release()
 
     def _save(self) -> None:
-        if distributed.is_chief(self.model.distribute_strategy):
-            io.writable_folder(self.directory, "write checkpoints")
-            with self._lock, io.disk_errors(self.directory, "the last checkpoint is as it was"):
-                self._write(self._pending)
-        self.saved_epoch = self._pending
-        self._last_saved, self._pending = time.monotonic(), None
+        # A second signal waits for the file, without which its epochs would be lost.
+        with self._termination.finished():
+            if distributed.is_chief(self.model.distribute_strategy):
+                io.writable_folder(self.directory, "write checkpoints")
+                with self._lock, io.disk_errors(self.directory, "the last checkpoint is as it was"):
+                    self._write(self._pending)
+            self.saved_epoch = self._pending
+            self._last_saved, self._pending = time.monotonic(), None
 
     def _write(self, epoch: int) -> None:
         files = {"last": self._write_weights("last", epoch)}

@@ -138,7 +138,7 @@ class LatentMonitor(keras.callbacks.Callback):
         self._writer.flush()
 
     def _warn(self, epoch: int | None) -> None:
-        if self._state == "healthy":
+        if "collapsed" not in self._state:
             return
         wanted = self._wanted()
         if (self._state, wanted is None) in self._warned:

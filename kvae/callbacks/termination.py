@@ -1,9 +1,10 @@
 """Ctrl-C and SIGTERM as requests to stop at a point from which the training can go on."""
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 __all__ = ["Termination"]
 
@@ -13,8 +14,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Termination:
     """Notes a SIGINT (Ctrl-C) or SIGTERM instead of obeying it at once, until `release`.
 
-    A second one is obeyed at once. Python lets the main thread alone handle signals; in others this
-    does nothing. Signals that are ignored, e.g. those of a program in the background, stay so.
+    A second one is obeyed at once, or as soon as what is `finished` is done. Python lets the main
+    thread alone handle signals; in others this does nothing. Signals that are ignored, e.g. those
+    of a program in the background, stay so.
 
     Args:
         notice: callable. Returns a line for standard error, which says what is waited for.
@@ -25,6 +27,19 @@ class Termination:
         self._notice = notice
         self._number = signal.SIGTERM
         self._before: dict = {}
+        self._busy, self._waiting = False, False
+
+    @contextlib.contextmanager
+    def finished(self) -> Iterator[None]:
+        """Lets what stands in it end before a second signal is obeyed."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        if self._waiting:
+            self._waiting = False
+            self.obey()
 
     def watch(self) -> None:
         """Takes the place of the present handlers."""
@@ -49,6 +64,9 @@ class Termination:
 
     def _note(self, number, frame):
         self._number = number
+        if self.requested and self._busy:
+            self._waiting = True
+            return
         if self.requested:
             self.obey()
         self.requested = True

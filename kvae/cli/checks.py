@@ -32,6 +32,7 @@ __all__ = [
     "recipe",
     "registered",
     "servable",
+    "study_datasets",
 ]
 
 # The packages whose modules register what has a name, by the kind of it.
@@ -89,6 +90,35 @@ def _names(module: ast.Module) -> Iterator[str]:
                 for keyword in call.keywords:
                     if keyword.arg == "variants" and isinstance(keyword.value, ast.Dict):
                         yield from (ast.literal_eval(key) for key in keyword.value.keys if key)
+
+
+def study_datasets(name: str) -> tuple[str, ...] | None:
+    """Returns the data sets that a study of this library can be made on.
+
+    It is `None` for one of a plugin.
+    """
+    spec = importlib.util.find_spec(_PACKAGES["study"])
+    assert spec is not None and spec.submodule_search_locations
+    usual, found = None, None
+    for file in pathlib.Path(spec.submodule_search_locations[0]).glob("*.py"):
+        for kind in ast.parse(file.read_bytes()).body:
+            if not isinstance(kind, ast.ClassDef):
+                continue
+            own = _attribute(kind, "datasets")
+            if kind.name == "Study":
+                usual = own
+            if name in _names(ast.Module([kind], [])):
+                found = own or ()
+    return usual if found == () else found
+
+
+def _attribute(kind: ast.ClassDef, name: str):
+    """Returns the value that a class gives an attribute, or `None`."""
+    for line in kind.body:
+        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return ast.literal_eval(line.value)
+    return None
 
 
 def named(kind: str) -> Callable[[str], str]:

@@ -122,6 +122,12 @@ class Run:
         if not self.chief:
             return
         what = f"stopped, with {interrupted.saved_epoch} of {interrupted.epochs} epochs saved."
+        if interrupted.at_once:
+            what = (
+                f"stopped at once. The last checkpoint in {self.directory} holds "
+                f"{interrupted.saved_epoch} of {interrupted.epochs} epochs; what came after it has "
+                "to be trained again."
+            )
         if interrupted.best_epoch is None:
             what = "stopped before an epoch had ended, with nothing to save."
         else:

@@ -10,6 +10,7 @@ from kvae import divergences
 from kvae.evaluation.imputation import weighted_sums
 from kvae.evaluation.marginal_likelihood.importance import log_weight_terms
 from kvae.evaluation.rows import START, added_draws, code_cost, imputed, terms_of
+from kvae.utils import masks
 
 __all__ = ["imputation", "map_of_values", "terms"]
 
@@ -50,19 +51,23 @@ def map_of_values(model, x, noise, label=None) -> tf.Tensor:
     return -tf.reduce_sum(log_px, axis=0) / _number(noise)
 
 
-def imputation(model, x, noise, label=None) -> dict[str, tf.Tensor]:
+def imputation(model, x, noise, label=None, guess=None) -> dict[str, tf.Tensor]:
     """Fills in what was not observed of a batch.
 
     Args:
         model: `kvae.VAE` with `missing`, whose posterior has a density.
         x: tensor `[batch, *event]`, with NaN where nothing was observed.
         noise, label: as for `terms`.
+        guess: tensor `[batch, *event]`. What the encoder sees in the gaps. The weights are right
+            for any guess, so that the result of one call is a better guess for the next: for a
+            model that was trained on whole events, that is. Defaults to `None`: the model's fill.
 
     Returns:
         dict, as of `kvae.evaluation.rows.row_imputation`.
     """
     given, prior = _given(model, label)
-    params, number = given.encode_params(x), _number(noise)
+    seen = x if guess is None else tf.where(masks.observed(x), x, guess)
+    params, number = given.encode_params(seen), _number(noise)
     state, _, _ = weighted_sums(given, prior, x, params, number, noise)
     return imputed(given, x, state, float(number))
 

@@ -99,11 +99,16 @@ class Interrupted(KeyboardInterrupt):
             was finished, and the model has no weights to use.
         saved_epoch: int. The number of epochs that the folder holds, after which it goes on.
         epochs: int. The number of epochs that the training was to have.
+        at_once: bool. Whether it ended within an epoch, as a second Ctrl-C makes it do. What came
+            after the last checkpoint has to be trained again then.
     """
 
-    def __init__(self, best_epoch: int | None, saved_epoch: int, epochs: int):
+    def __init__(
+        self, best_epoch: int | None, saved_epoch: int, epochs: int, at_once: bool = False
+    ):
         super().__init__("the training was interrupted")
         self.best_epoch, self.saved_epoch, self.epochs = best_epoch, saved_epoch, epochs
+        self.at_once = at_once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +230,7 @@ def train(
             if checkpoint is None:
                 raise
             checkpoint.load_best(model)
-            facts = checkpoint.best_epoch, checkpoint.saved_epoch, settings.epochs
+            facts = checkpoint.best_epoch, checkpoint.saved_epoch, settings.epochs, not checkpoint.ended
             raise Interrupted(*facts) from interrupt
     elif settings.ema_momentum is not None:
         optimizer.finalize_variable_values(model.trainable_variables)  # As `fit` does in the end.

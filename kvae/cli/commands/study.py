@@ -21,6 +21,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--dataset",
         metavar="NAME",
+        type=checks.dataset,
         default=Unset("the study's usual one"),
         help="Use this data set. With all, studies that are not made on it are left out.",
     )
@@ -79,6 +80,8 @@ def run(arguments) -> int:
         others = [word for word in arguments.argv if word.startswith("-") and word != "--json"]
         if others:
             raise ValueError(f"kvae study list makes no study, and takes no {others[0]}.")
+    elif arguments.name != "all" and not arguments.data:
+        _check_dataset(arguments.name, arguments.dataset, checks.study_datasets(arguments.name))
     common.quiet_tensorflow()
     import tensorflow as tf
 
@@ -163,14 +166,18 @@ def _chosen(name: str, dataset: str | None, source=None) -> list[tuple]:
         if not found:
             raise ValueError(f"{name} needs data whose factors are known, not --data.")
         return [(each, study, source.schema.name) for each, study in found]
-    if not several and dataset not in (None, *found[0][1].datasets):
-        known = " or ".join(found[0][1].datasets)
-        raise ValueError(f"{name} is made on {known}, not on {dataset}.")
+    if not several:
+        _check_dataset(name, dataset, found[0][1].datasets)
     return [
         (each, study, dataset or study.datasets[0])
         for each, study in found
         if dataset in (None, *study.datasets)
     ]
+
+
+def _check_dataset(name: str, dataset: str | None, known) -> None:
+    if known is not None and dataset not in (None, *known):
+        raise ValueError(f"{name} is made on {' or '.join(known)}, not on {dataset}.")
 
 
 def _say(line: str) -> None:

@@ -46,6 +46,10 @@ class LatentSummary:
             a class).
         total_correlation: float. KL(q(z) ‖ Π q(z_i)), how much the dimensions tell of each other,
             where the coordinates of the posterior have densities of their own.
+        misfit: float. What the mean and the variance of each coordinate of z have of
+            `aggregate_kl`: the KL from the Gaussian of those of q(z) to that of those of p(z). It
+            is at most `aggregate_kl` under a standard normal prior. Unlike it, it can be
+            told from few examples.
     """
 
     active_units: int
@@ -58,6 +62,7 @@ class LatentSummary:
     aggregate_kl: float | None
     num_examples: int
     total_correlation: float | None = None
+    misfit: float | None = None
 
     @property
     def latent_dim(self) -> int:
@@ -75,16 +80,20 @@ class LatentSummary:
         return {name: float(value) for name, value in values.items() if value is not None}
 
     def state(self, min_kl: float = LEAST_KL) -> str:
-        """Returns `"healthy"`, `"partly collapsed"` or `"collapsed"`.
+        """Returns `"healthy"`, `"partly collapsed"`, `"collapsed"` or `"off the prior"`.
 
         Collapsed is a posterior with a rate below `min_kl` nats, or with less than a twentieth of
         its units active; partly collapsed one with less than half of them. An autoencoder has no
-        posterior that could collapse, and is healthy.
+        posterior that could collapse, and is healthy. Off the prior is a posterior whose `misfit`
+        is over 1 nat and over half of the rate: draws from the prior are not like its codes then,
+        and samples not like the data.
         """
         if self.rate is None:
             return "healthy"
         if self.rate < min_kl or 20 * self.active_units < self.latent_dim or not self.active_units:
             return "collapsed"
+        if self.misfit is not None and self.misfit > max(1.0, 0.5 * self.rate):
+            return "off the prior"
         return "healthy" if 2 * self.active_units >= self.latent_dim else "partly collapsed"
 
 
@@ -167,6 +176,10 @@ def latent_summary(
         closed_form(params) if closed_form is not None else log_q - prior.precomputed().log_prob(z)
     )
     found["rate"] = float(np.mean(rate, dtype=np.float64))
+    if posterior.space == "real":
+        drawn = np.asarray(prior.sample(n, random.fold_in(random.as_seed(seed), 1)), np.float64)
+        known = (0.0, 1.0) if prior.standard_normal else (drawn.mean(axis=0), drawn.var(axis=0))
+        found["misfit"] = _misfit(np.asarray(z, np.float64).reshape(-1, latent_dim), *known)
     each = divergences.kl_per_dimension(posterior, prior)
     marginal = divergences.marginal_kl_per_dimension(posterior, prior)
     if each is not None:
@@ -206,6 +219,14 @@ def active_units(
           https://arxiv.org/abs/1509.00519)
     """
     return int(np.sum(_variance_of_means(means, label) > threshold))
+
+
+def _misfit(z, mean, variance) -> float:
+    """Returns the KL from the Gaussian of the moments of codes `[n, latent_dim]` to another one."""
+    own = np.maximum(z.var(axis=0), 1e-12)
+    ratio = own / np.maximum(variance, 1e-12)
+    shift = np.square(z.mean(axis=0) - mean) / np.maximum(variance, 1e-12)
+    return float(np.sum(0.5 * (ratio + shift - 1.0 - np.log(ratio))))
 
 
 def _variance_of_means(means, label) -> np.ndarray:

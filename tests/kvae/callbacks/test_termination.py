@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kvae.callbacks import Checkpoint
+from kvae.callbacks.termination import Termination
 
 
 class Killed(Exception):
@@ -85,3 +86,19 @@ def test_a_failed_training_gives_the_signal_back(digits, make_vae, tmp_path, han
     with pytest.raises(RuntimeError, match="no reason"):
         train(vae, digits, Checkpoint(tmp_path), Fails())
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_second_signal_lets_a_checkpoint_be_finished(handler):
+    """Without the file that is being written, its epochs would be lost."""
+    termination, done = Termination(lambda: "Stopping."), []
+    termination.watch()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Killed), termination.finished():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("written")
+    assert done == ["written"] and not termination.requested
+    # Outside of it, the second one is obeyed at once.
+    termination.watch()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Killed):
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -45,6 +45,12 @@ def test_of_the_true_posterior(linear_gaussian):
     assert moved.mutual_information == pytest.approx(summary.mutual_information, abs=1e-3)
     shifted = 0.5 * np.sum(1.0 + 2 * np.mean(means, axis=0))
     assert moved.aggregate_kl - summary.aggregate_kl == pytest.approx(shifted, rel=1e-3)
+    # Of Gaussians the moments are all there is to know.
+    assert summary.misfit == pytest.approx(0.0, abs=0.01) and summary.state() == "healthy"
+    assert moved.misfit == pytest.approx(moved.aggregate_kl, abs=0.1)
+    far = latent_summary(linear_gaussian.vae(shift=9.0), x, seed=3)
+    assert far.misfit == pytest.approx(far.aggregate_kl, rel=0.05)
+    assert far.state() == "off the prior"
 
 
 def test_total_correlation_of_a_correlated_aggregate(make_vae):

@@ -144,6 +144,7 @@ def test_an_interrupted_training_says_what_it_has(make_vae, data, tmp_path, eage
             train(vae, data, settings, callbacks=[Interrupts(times)], **options)
         assert isinstance(stopped.value, kvae.training.Interrupted)
         assert stopped.value.saved_epoch == saved and stopped.value.best_epoch >= 1
+        assert stopped.value.at_once == (times == 2)
         assert "Stopping at the end of this epoch, in about" in capfd.readouterr().err
         assert train(make_vae(), data, settings, **options).epochs_run == 4 - saved
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
