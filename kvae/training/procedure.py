@@ -230,7 +230,12 @@ def train(
             if checkpoint is None:
                 raise
             checkpoint.load_best(model)
-            facts = checkpoint.best_epoch, checkpoint.saved_epoch, settings.epochs, not checkpoint.ended
+            facts = (
+                checkpoint.best_epoch,
+                checkpoint.saved_epoch,
+                settings.epochs,
+                not checkpoint.ended,
+            )
             raise Interrupted(*facts) from interrupt
     elif settings.ema_momentum is not None:
         optimizer.finalize_variable_values(model.trainable_variables)  # As `fit` does in the end.
