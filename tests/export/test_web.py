@@ -94,9 +94,10 @@ def test_the_page_is_whole_and_names_no_other_host(cached, dense, data, tmp_path
     log_px = (mask * np.asarray(dense.likelihood.element_log_prob(params, x))).sum((2, 3, 4))
     log_weight = log_px + dense.prior.log_prob(z) - dense.posterior.log_prob(seen, z)
     weight = np.exp(log_weight - np.max(log_weight, axis=0))
-    wanted = (weight / weight.sum(axis=0))[..., None, None, None] * dense.likelihood.mean(params)
+    means = np.asarray(dense.likelihood.mean(params))
+    wanted = np.einsum("nb,nbxyc->bxyc", weight / weight.sum(axis=0), means)
     gaps = mask == 0
-    np.testing.assert_allclose(found["image"][gaps], wanted.sum(axis=0)[gaps], atol=1e-5)
+    np.testing.assert_allclose(found["image"][gaps], wanted[gaps], atol=1e-5)
     assert not dense.likelihood.takes_missing and dense.missing is dense.calibration is None
     # Every element that the program looks for is on the page.
     wanted = set(re.findall(r"byId\('([a-z-]+)'\)", texts["main.js"]))

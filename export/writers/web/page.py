@@ -5,6 +5,7 @@ import importlib.resources
 import json
 import os
 import pathlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +89,9 @@ def web(
         ValueError: for a model that is not built, not of images, or without codes to show (no
             `data` and no prior); for what `export.tflite` refuses.
 
+    Warns:
+        UserWarning: for a model that cannot fill gaps or judge drawings with TFLite's operators.
+
     Example:
 
     ```python
@@ -96,7 +100,6 @@ def web(
     ```
     """
     from export.graphs import endpoints
-    from export.writers.tflite import parts
 
     endpoints.exportable(model)
     shape = tuple(model.event_shape)
@@ -116,18 +119,8 @@ def web(
     tflite(model, folder / "decoder.tflite", precision, prior=False)
     facts["impute"] = facts["meter"] = None
     if facts["encoder"]:
-        with _asked(model, data) as asked:
-            tflite(asked, folder / "encoder.tflite", precision, parts="encoder")
-            lacking, answers = left_out(asked), []
-            if "impute" not in lacking:
-                guess = model.missing is None
-                answers.append(parts.impute(asked, 1, _SAMPLES, guess))
-                facts["impute"] = _impute(asked, guess)
-            if "detect" not in lacking:
-                answers.append(parts.detect(asked, 1))
-                facts["meter"] = _meter(asked, model, data)
-            if answers:
-                write(asked, folder / "answers.tflite", answers, "float32")
+        tflite(model, folder / "encoder.tflite", precision, parts="encoder")
+        facts |= _answers(model, folder / "answers.tflite", data)
     with io.atomic_write(folder / "model.json") as temporary:
         temporary.write_text(json.dumps(facts, separators=(",", ":")), "utf-8")
     static = importlib.resources.files("export.writers.web") / "static"
@@ -255,9 +248,37 @@ def _encodes(model) -> bool:
     return mean.shape == shown.shape and np.allclose(mean, shown, atol=1e-6)
 
 
+def _answers(model, path: pathlib.Path, data) -> dict:
+    """Writes the file that says what is missing and what is unusual, as far as the model can.
+
+    Returns:
+        dict: `impute` and `meter`, what the page has to know to ask, each `None` where it cannot.
+    """
+    from export.writers.tflite import parts
+
+    facts: dict = {"impute": None, "meter": None}
+    with _asked(model, data) as asked:
+        lacking, answers, guess = left_out(asked), [], model.missing is None
+        if "impute" not in lacking:
+            answers.append(parts.impute(asked, 1, _SAMPLES, guess))
+            facts["impute"] = _impute(asked, guess)
+        if "detect" not in lacking:
+            answers.append(parts.detect(asked, 1))
+            facts["meter"] = _meter(asked, model, data)
+        try:
+            if answers:
+                write(asked, path, answers, "float32")
+        except ValueError as error:
+            warnings.warn(
+                f"The page neither fills gaps nor says what is unusual: {error}", stacklevel=4
+            )
+            return dict.fromkeys(facts)
+    return facts
+
+
 @contextlib.contextmanager
 def _asked(model, data):
-    """Gives the model that is asked what is missing and what is unusual, with a threshold.
+    """Gives a model that takes gaps and has a threshold, as far as that is possible.
 
     One that was trained on whole images takes gaps as well: it knows log p of what is there.
     """
@@ -267,9 +288,9 @@ def _asked(model, data):
     takes_missing = likelihood.takes_missing  # The other model shares its parts with this one.
     if missing is None and model.posterior.has_density and likelihood.adds_values:
         missing = "zero"
-    asked = model.with_missing(missing)
-    asked.calibration = model.calibration
     try:
+        asked = model.with_missing(missing)
+        asked.calibration = model.calibration
         if asked.calibration is None and data is not None and len(data) > 1:
             rows = data[:_NORMAL]
             rate = max(_RATE, 1.0 / len(rows))

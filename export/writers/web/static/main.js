@@ -289,8 +289,11 @@ class Page {
         const mask = Float32Array.from(this.gaps.mask);
         this.drawn = null;
         showKnown(byId('input'), image, mask, this.shape);
-        const { names } = this.facts;
-        const given = { [names.image]: image, mask, ...this.given() };
+        const filled = await this.fill(image, mask);
+        if (!this.image) break; // Cleared meanwhile.
+        const { names, impute } = this.facts;
+        // An encoder that was trained on whole images is given one.
+        const given = { [names.image]: impute?.guess ? filled : image, mask, ...this.given() };
         const z = [...(await this.encoder.run(given))[names.mean]];
         const again = await this.decode(z);
         show(byId('output'), again, this.shape);
@@ -298,7 +301,7 @@ class Page {
         const error = Math.sqrt(squares / image.length);
         byId('error').textContent = `(differs by ${error.toFixed(2)})`;
         this.moveTo(z);
-        if (this.answers) await this.answer(image, mask);
+        await this.judge(image, mask);
       }
     } finally {
       this.encoding = false;
@@ -314,28 +317,39 @@ class Page {
     if (this.drawn && !this.encoding) this.encode();
   }
 
-  async answer(image, mask) {
-    const { impute, meter, names } = this.facts;
-    const given = { [names.image]: image, ...this.given() };
-    const missing = mask.includes(0);
-    byId('gaps-note').textContent = impute && !missing ? '(nothing is missing)' : '';
-    if (impute && missing) {
-      let found = { [names.image]: new Float32Array(image.length) };
-      for (let round = 1; round <= impute.rounds && (round === 1 || !this.drawn); round++) {
-        const drawn = noise(impute.noise, impute.num_samples, round);
-        const guess = found[names.image];
-        found = await this.answers.run({ ...given, mask, guess, ...drawn }, 'impute');
-        show(byId('filled'), found[names.image], this.shape);
-      }
-    } else if (impute) {
+  /** Returns the image with what is missing filled in, and shows it. */
+  async fill(image, mask) {
+    const { impute, names } = this.facts;
+    if (!impute || !this.answers) return image;
+    const note = byId('gaps-note');
+    if (!mask.includes(0)) {
       empty(byId('filled'), this.shape);
+      note.textContent = '(nothing is missing)';
+      return image;
     }
-    if (!meter) return;
-    const all = new Float32Array(mask.length).fill(1); // It is the whole drawing that is judged.
-    const found = await this.answers.run({ ...given, mask: all }, 'detect');
+    let found = { [names.image]: new Float32Array(image.length) };
+    for (let round = 1; round <= impute.rounds && (round === 1 || !this.drawn); round++) {
+      const drawn = noise(impute.noise, impute.num_samples, round);
+      const given = { [names.image]: image, mask, guess: found[names.image], ...drawn };
+      found = await this.answers.run({ ...given, ...this.given() }, 'impute');
+      if (!this.image) return image; // Cleared meanwhile.
+      show(byId('filled'), found[names.image], this.shape);
+    }
+    note.textContent = found.effective_sample_size[0] < 2 ? '(a guess: one draw decides)' : '';
+    return found[names.image];
+  }
+
+  /** Shows how unusual an image is, and where: the whole of it, whatever is marked. */
+  async judge(image, mask) {
+    const { meter, names } = this.facts;
+    if (!meter || !this.answers) return;
+    const all = new Float32Array(mask.length).fill(1);
+    const given = { [names.image]: image, mask: all, ...this.given() };
+    const found = await this.answers.run(given, 'detect');
+    if (!this.image) return;
     if (meter.map) showHeat(byId('map'), found.map, this.shape);
     this.meter.show(found.score[0]);
-    byId('verdict').textContent = this.describe(found, missing);
+    byId('verdict').textContent = this.describe(found, mask.includes(0));
     byId('verdict').classList.toggle('flagged', found.is_anomaly[0] > 0.5);
   }
 
