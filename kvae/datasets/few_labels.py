@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from kvae import random
 from kvae.datasets.dataset import Dataset
 from kvae.utils import arguments
 
@@ -31,6 +30,8 @@ def few_labels(data: Dataset, per_class: int, *, seed: int = 0, repeat: int = 1)
     print(np.sum(few.labels >= 0))     # 100
     ```
     """
+    from kvae import random
+
     per_class, repeat = arguments.whole("per_class", per_class), arguments.whole("repeat", repeat)
     if data.labels is None:
         raise ValueError(f"{data!r} has no labels of which a few could be known.")

@@ -24,10 +24,14 @@ DRAWS = 20  # More than a chunk, and no multiple of one.
 
 
 @pytest.fixture(scope="module")
-def detector():
+def model():
     keras.utils.set_random_seed(0)
     shape = {"event_shape": EVENT, "latent_dim": 2, "hidden": (8,)}
-    model = zoo.build("dense_vae", **shape, missing="zero:mask")
+    return zoo.build("dense_vae", **shape, missing="zero:mask")
+
+
+@pytest.fixture(scope="module")
+def detector(model):
     return Detector(model, num_samples=DRAWS).fit(NORMAL)
 
 
@@ -87,9 +91,9 @@ def filling(model, seed):
     return {"image": wild, "mask": MASK.astype("float32"), "noise": noise}, wanted
 
 
-def test_gaps_are_filled_by_the_noise_that_is_given(detector):
-    inputs, wanted = filling(detector.vae, 7)
-    endpoint = given_noise.impute(detector.vae, DRAWS, floats=True)
+def test_gaps_are_filled_by_the_noise_that_is_given(model):
+    inputs, wanted = filling(model, 7)
+    endpoint = given_noise.impute(model, DRAWS, floats=True)
     found = endpoint.function(*map(tf.constant, inputs.values()))
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=2e-5, err_msg=name)
@@ -97,8 +101,8 @@ def test_gaps_are_filled_by_the_noise_that_is_given(detector):
 
 # By default, the graph of the file is compared with the rows above.
 @pytest.mark.slow
-def test_a_tflite_file_fills_gaps(detector, file):
-    inputs, wanted = filling(detector.vae, 7)
+def test_a_tflite_file_fills_gaps(model, file):
+    inputs, wanted = filling(model, 7)
     found = litert.Model(file).run("impute", inputs)
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=2e-5, err_msg=name)
@@ -155,7 +159,7 @@ def _saved(model, folder):
     return folder / "m.keras"
 
 
-def test_what_cannot_be_written_is_said(dense, detector, tmp_path):
+def test_what_cannot_be_written_is_said(dense, tmp_path):
     with pytest.raises(ValueError, match=r"'impute': the model takes no missing values"):
         export.tflite(dense, tmp_path / "x", parts="impute")
     with pytest.raises(ValueError, match=r"'detect': the model keeps no threshold"):
@@ -163,5 +167,5 @@ def test_what_cannot_be_written_is_said(dense, detector, tmp_path):
     with pytest.raises(
         ValueError, match=r"parts impute and detect are written in precision 'float32'"
     ):
-        export.tflite(detector.vae, tmp_path / "x", "float16", parts="detect")
+        export.tflite(dense, tmp_path / "x", "float16", parts="detect")
     assert not list(tmp_path.iterdir())
