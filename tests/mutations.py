@@ -104,7 +104,7 @@ FAULTS = (
     Fault(
         "validation ignores the weights of the examples",
         "kvae/models/fit/train_step.py",
-        "tracker.update_state(terms[name], sample_weight=weight)",
+        "tracker.update_state(terms[name], sample_weight=self.metric_weight(name, terms, weight))",
         "tracker.update_state(terms[name])",
         ("kvae/models/test_fit.py::test_weighted_validation",),
     ),
