@@ -1,6 +1,5 @@
 """Labels of conditional models: their checks, and the model conditioned on them."""
 
-import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,6 +21,19 @@ __all__ = [
 ]
 
 
+def _of_this_graph(make):
+    """Returns a property that is made once for each graph: a loop's tensors end with it."""
+
+    def read(self):
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        key = make.__name__, graph
+        if key not in self.made:
+            self.made[key] = make(self)
+        return self.made[key]
+
+    return property(read, doc=make.__doc__)
+
+
 class Conditioned:
     """A conditional `kvae.VAE` for known labels: p(x|z, y), p(z|y) and q(z|x, y) for one y.
 
@@ -35,14 +47,14 @@ class Conditioned:
     """
 
     def __init__(self, vae, label):
-        self._vae, self.label = vae, label
+        self._vae, self.label, self.made = vae, label, {}
 
-    @functools.cached_property
+    @_of_this_graph
     def prior(self):
         """p(z|y); made where it is asked for, since labels that are not known have none."""
         return None if self._vae.prior is None else self._vae.prior.conditioned_on(self.label)
 
-    @functools.cached_property
+    @_of_this_graph
     def posterior(self):
         prior, posterior = self.prior, self._vae.posterior
         return posterior if prior is self._vae.prior else posterior.with_prior(prior)
