@@ -17,6 +17,7 @@ from . import priors as priors
 from . import random as random
 from . import samplers as samplers
 from . import schedules as schedules
+from . import sklearn as sklearn
 from . import studies as studies
 from . import testing as testing
 from . import training as training

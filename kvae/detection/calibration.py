@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from kvae.utils import arguments
 
-__all__ = ["Calibration", "check_rate"]
+__all__ = ["Calibration", "check_count", "check_rate"]
 
 
 def check_rate(false_alarm_rate: float) -> float:
@@ -23,6 +23,21 @@ def check_rate(false_alarm_rate: float) -> float:
     if not 0.0 < rate < 1.0:
         raise ValueError(f"`false_alarm_rate` is above 0 and below 1, not {rate:g}.")
     return rate
+
+
+def check_count(false_alarm_rate: float, count: int) -> None:
+    """Checks that a number of normal rows suffices for a rate of false alarms.
+
+    Raises:
+        ValueError: for too few rows, and for a rate out of range.
+    """
+    rate = check_rate(false_alarm_rate)
+    needed = math.ceil(1.0 / rate - 1.0 - 1e-9)
+    if count < needed:
+        raise ValueError(
+            f"A false-alarm rate of {rate:g} takes at least {needed} normal rows to compare "
+            f"with, and there are {count}: give more rows, or a larger rate."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +88,7 @@ class Calibration:
     typical: float = 0.0
 
     def __post_init__(self):
-        rate = check_rate(self.false_alarm_rate)
-        needed = math.ceil(1.0 / rate - 1.0 - 1e-9)
-        if len(self.scores) < needed:
-            raise ValueError(
-                f"A false-alarm rate of {rate:g} takes at least {needed} normal rows to compare "
-                f"with, and there are {len(self.scores)}: give more rows, or a larger rate."
-            )
+        check_count(self.false_alarm_rate, len(self.scores))
 
     @functools.cached_property
     def sorted_scores(self) -> np.ndarray:

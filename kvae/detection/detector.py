@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from kvae.detection.calibration import Calibration, check_rate
 from kvae.detection.scores import check_score, default_score, scored
-from kvae.evaluation.rows import row_map, row_terms
+from kvae.evaluation.rows import by_row, row_map, row_terms
 from kvae.utils import arguments, io
 from kvae.utils.eager import evaluated_eagerly
 
@@ -248,13 +247,5 @@ class Detector:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _computed(self, name: str, function: Callable, x: Any, label: ArrayLike | None) -> Iterator:
-        """Yields `function(vae, x, seeds, numbers of samples, labels)` of blocks of rows."""
-        vae = self.vae
-        noise = tf.constant(self.seed, tf.int64), tf.constant(self.num_samples, tf.int64)
-
-        def of(x, label, *noise):
-            for_each = [tf.fill(tf.shape(x)[:1], value) for value in noise]
-            return function(vae, x, *for_each, label)
-
-        for rows in vae.event_rows(x, label, 1024):
-            yield vae.run_compiled(name, of, rows, *noise)
+        noise = {"seed": self.seed, "num_samples": self.num_samples}
+        return by_row(self.vae, name, function, x, label, **noise)

@@ -1,8 +1,11 @@
 """Estimates of log p(x), and imputation, row by row: no row's numbers depend on its neighbours."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kvae import divergences, random
 from kvae.distributions import base_noise
@@ -13,6 +16,7 @@ from kvae.utils import masks
 __all__ = [
     "START",
     "added_draws",
+    "by_row",
     "code_cost",
     "imputed",
     "row_imputation",
@@ -30,6 +34,37 @@ _NUMBER = tf.TensorSpec(())
 
 # What `added_draws` adds to, before the first draw.
 START = (-math.inf, 0.0, 0.0, 0.0, 0.0)
+
+
+def by_row(
+    model: Any,
+    name: str,
+    function: Callable,
+    x: Any,
+    label: ArrayLike | None = None,
+    *,
+    seed: int,
+    num_samples: int,
+) -> Iterator:
+    """Yields `function(model, x, seeds, numbers of samples, labels)` of blocks of rows.
+
+    Args:
+        model: `kvae.VAE`.
+        name: str. The name of what is computed, for the graph that the model keeps.
+        function: `row_terms`, `row_map` or `row_imputation`.
+        x: data of any kind that `vae.encode` takes.
+        label: int array `[n]` for a conditional model. Defaults to `None`: those of the data.
+        seed: int. The same noise for every row.
+        num_samples: int.
+    """
+    noise = tf.constant(seed, tf.int64), tf.constant(num_samples, tf.int64)
+
+    def of(x, label, *noise):
+        for_each = [tf.fill(tf.shape(x)[:1], value) for value in noise]
+        return function(model, x, *for_each, label)
+
+    for rows in model.event_rows(x, label, 1024):
+        yield model.run_compiled(name, of, rows, *noise)
 
 
 def row_seeds(seed) -> tf.Tensor:

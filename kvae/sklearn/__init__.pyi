@@ -1,0 +1,4 @@
+from .density import VAEDensity as VAEDensity
+from .imputer import VAEImputer as VAEImputer
+from .outlier_detector import VAEOutlierDetector as VAEOutlierDetector
+from .transformer import VAETransformer as VAETransformer
