@@ -8,6 +8,7 @@ fitted one has its model as `vae_`, which saves, samples and is exported like an
 - `density`: log p(x), and new rows.
 - `outlier_detector`: unusual rows, by `kvae.detection`.
 - `imputer`: missing values filled in.
+- `classifier`: classes, from few labels.
 """
 
 from kvae.utils.exports import attach_stub

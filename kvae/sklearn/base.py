@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import zoo
 from kvae.detection import Detector
 from kvae.models import VAE
+from kvae.parts import Part
 from kvae.utils import arguments
 
 __all__ = ["VAEEstimator", "beside_shared_parameters"]
@@ -84,9 +85,7 @@ class VAEEstimator(BaseEstimator):
         Raises:
             ValueError: for rows and parameters that do not go together.
         """
-        rows = self._checked(X, reset=True)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._train(rows)
+        self._train(self._checked(X, reset=True))
         return self
 
     def score(self, X, y=None) -> float:
@@ -104,11 +103,16 @@ class VAEEstimator(BaseEstimator):
         detector = Detector(self.vae_, "log_prob", num_samples=self.num_samples, seed=self.seed_)
         return -detector.score(x).astype(np.float64)
 
-    def _checked(self, X, reset: bool = False) -> np.ndarray:
-        """Returns rows `[n, columns]` of float32 or float64, checked as scikit-learn does."""
+    def _checked(self, X, y="no_validation", reset: bool = False):
+        """Returns rows `[n, columns]` of float32 or float64, checked as scikit-learn does; and y.
+
+        With `reset`, which begins a training, the columns are those of X, and the seed is drawn.
+        """
+        if reset:
+            self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         finite = "allow-nan" if self.missing is not None else True
         types = [np.float64, np.float32]
-        return validate_data(self, X, reset=reset, dtype=types, ensure_all_finite=finite)
+        return validate_data(self, X, y, reset=reset, dtype=types, ensure_all_finite=finite)
 
     def _events(self, rows: np.ndarray) -> np.ndarray:
         """Returns checked rows as the model takes them, float32 `[n, *event]`."""
@@ -123,29 +127,31 @@ class VAEEstimator(BaseEstimator):
         check_is_fitted(self)
         return self._events(self._checked(X))
 
-    def _train(self, rows: np.ndarray, **options) -> VAE:
-        """Makes a model and trains it on checked rows."""
+    def _train(self, rows: np.ndarray, labels: np.ndarray | None = None) -> None:
+        """Makes a model and trains it on checked rows, with labels if it is conditional."""
+        options: dict[str, Any] = {"epochs": arguments.whole("epochs", self.epochs)}
+        used = np.arange(len(rows))
+
+        def data(chosen):
+            x = self._events(rows[chosen])
+            return x if labels is None else (x, labels[chosen])
+
         if self.early_stopping:
-            rows, held = self._split(rows, "validation_fraction")
+            used, held = self._split(len(rows), "validation_fraction")
             patience = arguments.whole("n_iter_no_change", self.n_iter_no_change)
             stopping = keras.callbacks.EarlyStopping(
                 "val_elbo", mode="max", patience=patience, restore_best_weights=True
             )
-            options |= {"validation_data": self._events(held), "callbacks": [stopping]}
+            options |= {"validation_data": (data(held), None), "callbacks": [stopping]}
         with tf.device(self.device) if self.device else contextlib.nullcontext():
             self.vae_ = self._build(rows.shape[1:])
             self.vae_.compile(keras.optimizers.Adam(self.learning_rate))
             history = self.vae_.fit(
-                self._events(rows),
-                batch_size=self.batch_size,
-                epochs=arguments.whole("epochs", self.epochs),
-                verbose=int(self.verbose),
-                **options,
+                data(used), batch_size=self.batch_size, verbose=int(self.verbose), **options
             )
         self.history_, self.n_iter_ = history.history, len(history.epoch)
-        return self.vae_
 
-    def _build(self, columns: tuple[int]) -> VAE:
+    def _build(self, columns: tuple[int, ...], **parts) -> VAE:
         """Returns the untrained model of rows with these columns."""
         shape = tuple(self.event_shape or columns)
         if math.prod(shape) != columns[0]:
@@ -153,31 +159,31 @@ class VAEEstimator(BaseEstimator):
                 f"`event_shape` {shape} has {math.prod(shape)} values, and a row of X has "
                 f"{columns[0]}."
             )
-        parts: dict[str, Any] = {
-            "hidden": self.hidden,
-            "likelihood": self.likelihood,
-            "objective": self.objective,
-            "missing": self.missing,
-        }
-        given = {name: value for name, value in parts.items() if value is not None}
+        names = ("hidden", "likelihood", "objective", "missing")
+        own = {name: getattr(self, name) for name in names} | parts
+        given = {name: value for name, value in own.items() if value is not None}
         given |= {"event_shape": shape, "latent_dim": self.latent_dim, "seed": self.seed_}
+        given |= self.architecture_params or {}
         make: Callable[..., VAE] = (
             self.architecture
             if callable(self.architecture)
             else functools.partial(zoo.build, self.architecture)
         )
-        return make(**given, **(self.architecture_params or {}))
+        return make(**{name: _fresh(value) for name, value in given.items()})
 
-    def _split(self, rows: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns rows to train on, and a share of them to hold out, by the parameter `name`."""
+    def _split(self, count: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns which rows to train on, and which to hold out, by the parameter `name`."""
         share = arguments.number(name, getattr(self, name), 0.0, 1.0)
-        held = max(1, round(share * len(rows)))
-        if held >= len(rows):
-            raise ValueError(
-                f"`{name}`={share:g} of n_samples={len(rows)} leaves no row to train on."
-            )
-        order = np.random.default_rng(self.seed_).permutation(len(rows))
-        return rows[order[held:]], rows[order[:held]]
+        held = max(1, round(share * count))
+        if held >= count:
+            raise ValueError(f"`{name}`={share:g} of n_samples={count} leaves no row to train on.")
+        order = np.random.default_rng(self.seed_).permutation(count)
+        return order[held:], order[:held]
+
+
+def _fresh(value):
+    """Returns a part as it was configured: the next training begins with weights of its own."""
+    return type(value).from_config(value.get_config()) if isinstance(value, Part) else value
 
 
 def beside_shared_parameters(init):

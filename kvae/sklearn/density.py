@@ -45,9 +45,8 @@ class VAEDensity(DensityMixin, VAEEstimator):
         same one alone and among others. With `missing` it is that of what was observed.
 
         Raises:
-            ValueError: for rows that the model does not take, and for an autoencoder, which has no
-                density.
-            NotFittedError: before `fit`.
+            ValueError: for rows that the model does not take, for an autoencoder, which has no
+                density, and before `fit`.
         """
         return self._log_prob(X)
 
@@ -60,7 +59,7 @@ class VAEDensity(DensityMixin, VAEEstimator):
                 at each call.
 
         Raises:
-            NotFittedError: before `fit`.
+            ValueError: before `fit`.
         """
         check_is_fitted(self)
         seed = int(check_random_state(random_state).randint(2**31 - 1))

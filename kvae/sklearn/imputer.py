@@ -68,10 +68,10 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _train(self, rows: np.ndarray, **options):
+    def _train(self, rows, labels=None):
         if self.missing is None:
             raise ValueError("`missing` says what the encoder sees of a gap, e.g. 'zero'.")
-        super()._train(rows, **options)
+        super()._train(rows)
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(rows)
@@ -80,8 +80,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
         """Returns rows `[n, columns]` without gaps; a row's values do not depend on the others.
 
         Raises:
-            ValueError: for rows that the model does not take.
-            NotFittedError: before `fit`.
+            ValueError: for rows that the model does not take, and before `fit`.
         """
         check_is_fitted(self)
         rows = self._checked(X)
@@ -104,7 +103,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
             input_features: array of str or `None`. Defaults to `None`: those of `fit`.
 
         Raises:
-            NotFittedError: before `fit`.
+            ValueError: before `fit`.
         """
         names = super().get_feature_names_out(input_features)
         if self.indicator_ is None:

@@ -74,12 +74,13 @@ class VAEOutlierDetector(OutlierMixin, VAEEstimator):
         self.false_alarm_rate = false_alarm_rate
         self.calibration_fraction = calibration_fraction
 
-    def _train(self, rows: np.ndarray, **options):
+    def _train(self, rows, labels=None):
         if self.false_alarm_rate is not None:
-            rows, held = self._split(rows, "calibration_fraction")
+            used, held = self._split(len(rows), "calibration_fraction")
             check_count(self.false_alarm_rate, len(held) // self._rows_for_a_score)
-            super()._train(rows, **options)
-            self._detector(false_alarm_rate=self.false_alarm_rate).fit(self._events(held))
+            super()._train(rows[used])
+            detector = self._detector(false_alarm_rate=self.false_alarm_rate)
+            detector.fit(self._events(rows[held]))
             self.offset_ = -self.vae_.calibration.threshold
             return
         contamination = arguments.number("contamination", self.contamination, 0.0, 0.5)
@@ -88,12 +89,12 @@ class VAEOutlierDetector(OutlierMixin, VAEEstimator):
                 "`contamination` is above 0; where no training row is an outlier, and for the "
                 "score 'typicality', give `false_alarm_rate`."
             )
-        super()._train(rows, **options)
+        super()._train(rows)
         scores = -self._detector().score(self._events(rows)).astype(np.float64)
         self.offset_ = float(np.percentile(scores, 100.0 * contamination))
 
-    def _build(self, columns):
-        vae = super()._build(columns)
+    def _build(self, columns, **parts):
+        vae = super()._build(columns, **parts)
         if self.anomaly_score is not None:
             check_score(vae, self.anomaly_score)
         return vae
@@ -102,8 +103,7 @@ class VAEOutlierDetector(OutlierMixin, VAEEstimator):
         """Returns minus the anomaly scores of rows in nats, float64 `[n]`: low is unusual.
 
         Raises:
-            ValueError: for rows that the model does not take.
-            NotFittedError: before `fit`.
+            ValueError: for rows that the model does not take, and before `fit`.
         """
         return -self.detector_.score(self._events_of_fitted(X)).astype(np.float64)
 
@@ -111,8 +111,7 @@ class VAEOutlierDetector(OutlierMixin, VAEEstimator):
         """Returns `score_samples` minus `offset_`, float64 `[n]`: below 0 for outliers.
 
         Raises:
-            ValueError: for rows that the model does not take.
-            NotFittedError: before `fit`.
+            ValueError: for rows that the model does not take, and before `fit`.
         """
         return self.score_samples(X) - self.offset_
 
@@ -120,8 +119,7 @@ class VAEOutlierDetector(OutlierMixin, VAEEstimator):
         """Returns 1 for normal rows and -1 for outliers, int `[n]`.
 
         Raises:
-            ValueError: for rows that the model does not take.
-            NotFittedError: before `fit`.
+            ValueError: for rows that the model does not take, and before `fit`.
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
 

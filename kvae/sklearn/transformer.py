@@ -77,8 +77,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         """Returns the posterior's means of rows `[n, columns]`, `[n, latent_dim]`.
 
         Raises:
-            ValueError: for rows that the model does not take.
-            NotFittedError: before `fit`.
+            ValueError: for rows that the model does not take, and before `fit`.
         """
         check_is_fitted(self)
         rows = self._checked(X)
@@ -89,8 +88,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         """Returns the rows `[n, columns]` that codes `[n, latent_dim]` stand for: E[x|z].
 
         Raises:
-            ValueError: for codes of another size.
-            NotFittedError: before `fit`.
+            ValueError: for codes of another size, and before `fit`.
         """
         check_is_fitted(self)
         z = check_array(X, dtype=[np.float64, np.float32])
