@@ -12,7 +12,9 @@
 - `breast_cancer` and `wine`: scikit-learn's tables, standardized. The normal class (benign; the
   first cultivar) is trained on, half of it and the other classes are the test.
 
-The model is a dense VAE, see `SETTINGS`, the detector `kvae.detection.Detector` with its defaults.
+The model is a dense VAE, see `SETTINGS`; what these are for the tables was chosen by log p(x) of
+normal rows that were held out of the training half, for other seeds than the reported ones. With it
+comes the detector `kvae.detection.Detector` with its defaults.
 The peers are pyod's VAE, AutoEncoder, IForest and ECOD with their defaults, in an environment of
 their own, and scikit-learn's OneClassSVM. All of them get the same rows. The file has one line of
 JSON for each task, seed and side (kvae, peers); those that stand there are not run again.
@@ -37,8 +39,8 @@ TABLES = ("breast_cancer", "wine")
 SETTINGS = {
     "digit": {"latent_dim": 20, "hidden": (400,), "epochs": 60, "batch_size": 128},
     "all": {"latent_dim": 2, "hidden": (400,), "epochs": 30, "batch_size": 128},
-    "breast_cancer": {"latent_dim": 8, "hidden": (64,), "epochs": 300, "batch_size": 16},
-    "wine": {"latent_dim": 8, "hidden": (64,), "epochs": 300, "batch_size": 16},
+    "breast_cancer": {"latent_dim": 8, "hidden": (64,), "epochs": 150, "batch_size": 16},
+    "wine": {"latent_dim": 8, "hidden": (64,), "epochs": 150, "batch_size": 16},
 }
 SCORES = ("log_prob", "elbo", "reconstruction")
 _PEERS = """
@@ -104,7 +106,7 @@ def ours(task: str, train, test, seed: int) -> dict[str, np.ndarray]:
     settings = dict(SETTINGS[task.split(maxsplit=1)[0]])
     fit = {name: settings.pop(name) for name in ("epochs", "batch_size")}
     if task in TABLES:
-        settings["likelihood"] = "gaussian:learned"
+        settings["likelihood"] = "gaussian:per_pixel"
     vae = zoo.build("dense_vae", event_shape=train.shape[1:], seed=seed, **settings)
     vae.compile(keras.optimizers.Adam(1e-3))
     vae.fit(train, verbose=0, **fit)
