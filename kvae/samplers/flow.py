@@ -1,11 +1,8 @@
 """A normalizing flow that is trained on codes by maximum likelihood."""
 
-import keras
-from keras import ops
-
 from kvae import priors, random
 from kvae.samplers.sampler import register
-from kvae.samplers.trained import TrainedSampler
+from kvae.samplers.trained import Likelihood, TrainedSampler
 
 __all__ = ["Flow"]
 
@@ -55,20 +52,6 @@ class Flow(TrainedSampler):
         with random.initial_weights(seed):
             prior = priors.Rescaled(priors.Flow(codes.shape[1], self.flows, self.num_flows))
             prior.build()
-        model = _Likelihood(prior.base)
+        model = Likelihood(prior.base)
         self.train_density(model, prior.standardize(codes), seed)
         return prior
-
-
-class _Likelihood(keras.Model):
-    """A model whose loss is −log p(z) in nats, averaged over the batch."""
-
-    def __init__(self, prior):
-        super().__init__(name="likelihood_of_codes", dtype="float32")
-        self.prior = prior
-
-    def call(self, z):
-        return -self.prior.log_prob(z)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return ops.mean(y_pred)

@@ -126,7 +126,11 @@ def get(identifier) -> Sampler:
     return resolve(REGISTER, identifier, Sampler)
 
 
-_SPACES = {"real": "R^latent_dim", "sphere": "the unit sphere"}
+_SPACES = {
+    "codes": "the entries of codebooks",
+    "real": "R^latent_dim",
+    "sphere": "the unit sphere",
+}
 
 
 def aggregate_codes(

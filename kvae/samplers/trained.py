@@ -2,7 +2,9 @@
 
 import math
 
+import keras
 import numpy as np
+from keras import ops
 
 from kvae import random
 from kvae.datasets.dataset import Dataset
@@ -10,7 +12,7 @@ from kvae.samplers.sampler import Sampler
 from kvae.training import Settings, train
 from kvae.utils import arguments
 
-__all__ = ["TrainedSampler"]
+__all__ = ["Likelihood", "TrainedSampler"]
 
 # Steps between two looks at the held-out codes. Epochs would not do, for there may be few codes.
 _EVERY = 100
@@ -65,3 +67,17 @@ class TrainedSampler(Sampler):
                 "The training on codes diverged: lower "
                 f"learning_rate={self._settings.learning_rate:g}."
             )
+
+
+class Likelihood(keras.Model):
+    """A model whose loss is −log p(z) in nats, averaged over the batch."""
+
+    def __init__(self, prior):
+        super().__init__(name="likelihood_of_codes", dtype="float32")
+        self.prior = prior
+
+    def call(self, z):
+        return -self.prior.log_prob(z)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.mean(y_pred)

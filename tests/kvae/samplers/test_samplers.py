@@ -263,3 +263,32 @@ def test_what_a_sampler_refuses(autoencoder, make_vae, digits):
     vae = make_vae(latent_dim=4, posterior=discrete, prior=kvae.priors.UniformCategorical(2))
     with pytest.raises(ValueError, match="GumbelSoftmax puts z elsewhere"):
         gmm.fit(vae, digits)
+
+
+def test_pixel_cnn_finds_the_entropy_of_the_codes():
+    """Two codes that are always equal cost log 2, and not the 2 log 2 of uniform codes."""
+    quantizer = kvae.posteriors.VectorQuantized(num_embeddings=2, embedding_dim=1)
+    vae = identity_of_codes(quantizer)
+    quantizer.embeddings.assign([[-1.0], [1.0]])
+    x = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 200, axis=0).astype("float32")
+    sampler = samplers.PixelCNN(filters=4, num_layers=0, steps=100, learning_rate=0.05)
+    sampler.fit(vae, x)
+    np.testing.assert_allclose(sampler.log_prob(x), -np.log(2.0), atol=0.05)
+    drawn = np.asarray(sampler.as_prior().sample(200, seed=0))
+    assert (drawn[:, 0] == drawn[:, 1]).mean() > 0.95
+    assert 60 < (drawn[:, 0] > 0).sum() < 140
+    with pytest.raises(ValueError, match="fits densities on the entries of codebooks"):
+        sampler.fit(identity(2), x)
+
+
+def identity_of_codes(quantizer):
+    """A model of two numbers, each of which is a code."""
+    x, z = keras.Input((2,)), keras.Input((2,))
+    return kvae.VAE(
+        keras.Model(x, {"z_e": layers.Identity()(x)}),
+        keras.Model(z, layers.Identity()(z)),
+        latent_dim=2,
+        posterior=quantizer,
+        prior="uniform_codes",
+        likelihood=kvae.likelihoods.Gaussian(scale=0.1),
+    )

@@ -1,4 +1,4 @@
-"""kvae.studies.what_the_kl_compares and bernoulli_or_mse: what their tables are computed from."""
+"""What the tables of three studies are computed from: the KL, likelihoods and codes."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 import kvae
 from kvae.studies.bernoulli_or_mse import LIKELIHOODS, Binned, sharpness
 from kvae.studies.what_the_kl_compares import MistakenNoise, decompose, gaussian_kl, honest
+from kvae.studies.which_codes import BITS, CODES, POSITIONS, codes_in_use
 
 
 def test_gaussian_kl():
@@ -189,6 +190,36 @@ def test_bernoulli_or_mse(run_study):
         assert float(found["evidence"].split()[1].replace("−", "-")) == pytest.approx(
             better, abs=0.02
         )
+
+
+def test_codes_in_use_are_counted_for_each_codebook():
+    quantizer = kvae.posteriors.VectorQuantized(num_embeddings=4, embedding_dim=2, groups=2)
+    # The first codebook: two of four entries, equally often. The second: one entry alone.
+    codes = np.array([[0, 3, 0, 3], [2, 3, 2, 3]])
+    used, perplexity = codes_in_use(codes, quantizer)
+    assert used == pytest.approx((2 / 4 + 1 / 4) / 2)
+    assert perplexity == pytest.approx(np.sqrt(2 * 1) / 4)
+
+
+def test_all_kinds_of_code_have_the_same_bits():
+    for make, size, _ in CODES.values():
+        posterior = make()
+        posterior.latent_dim = POSITIONS * size
+        assert posterior.num_codes * np.log2(posterior.num_embeddings) == POSITIONS * BITS
+
+
+@pytest.mark.slow
+def test_which_codes(run_study):
+    findings, page = run_study("which-codes")
+    assert len(findings) == 5 and "samples.png" in page
+    rows = {name: cells(page, name)[1] for name in CODES}
+    nats = POSITIONS * BITS * np.log(2.0)
+    for row in rows.values():
+        rec, fitted, uniform, elbo = (float(cell) for cell in row[2:6])
+        assert uniform == pytest.approx(-(rec + nats), abs=0.02)
+        assert elbo == pytest.approx(-(rec + fitted), abs=0.02)
+    best = max(rows, key=lambda name: float(rows[name][5]))
+    assert f"to the ELBO of {best}" in findings[4]["evidence"]
 
 
 def cells(page: str, name: str) -> list[list[str]]:
