@@ -7,9 +7,10 @@
   compared, by the root mean square of the errors, with linear interpolation, the last value and
   three Kalman smoothers, which have the parameters under which each signal is most probable
   (`benchmarks/kalman.py`).
-- `text`: the data set `grammar`. Nats per symbol of `symbol_vae` on the test sentences, −log p(x)
-  by importance sampling over their number of symbols, beside LSTM language models that train on
-  the same sentences in the same run, and beside the grammar's own probabilities.
+- `grammar`, `symbols`, `lstm` and `lstm of all`: the data set `grammar`. Nats per symbol of
+  `symbol_vae` on the test sentences, −log p(x) by importance sampling over their number of symbols,
+  beside LSTM language models that train on the same sentences in the same run, and beside the
+  grammar's own probabilities.
 
 Each training ends when the figure of the validation data has not improved for some epochs, and goes
 back to the best weights. A seed and task whose numbers stand in the file already are not run again.
@@ -125,35 +126,25 @@ def signals(name: str, seed: int, epochs: int, samples: int) -> dict:
 # Text.
 
 
-def language_model(width: int, embedding: int, seed: int) -> keras.Model:
-    """An LSTM that reads the symbols before each step, and returns logits of the next one."""
-    keras.utils.set_random_seed(seed)
-    inputs = keras.Input((None,), dtype="int32")
-    x = keras.layers.Embedding(len(grammar.WORDS) + 1, embedding)(inputs)
-    x = keras.layers.LSTM(width, return_sequences=True)(x)
-    return keras.Model(inputs, keras.layers.Dense(len(grammar.WORDS))(x))
-
-
-def text(seed: int, epochs: int, samples: int) -> dict:
-    """Returns the nats per symbol of one seed."""
+def sentences() -> tuple[dict, int]:
+    """Returns the splits of the grammar, and the number of symbols of the test sentences."""
     splits = {name: kvae.datasets.load("grammar", name) for name in ("train", "validation", "test")}
-    lengths = {k: (~np.isnan(data.x[..., 0])).sum(axis=1) for k, data in splits.items()}
-    symbols = lengths["test"].sum()
-    own = [
-        grammar.log_prob([int(one) for one in row[:, 0]])
-        for row in kvae.datasets.unpadded(splits["test"].x)
-    ]
-    found = {"grammar": float(-np.sum(own) / symbols)}
+    return splits, int((~np.isnan(splits["test"].x)).sum())
 
+
+def own(seed: int, epochs: int, samples: int) -> dict:
+    """Returns the nats per symbol of the grammar itself."""
+    splits, symbols = sentences()
+    rows = kvae.datasets.unpadded(splits["test"].x)
+    log_p = [grammar.log_prob([int(one) for one in row[:, 0]]) for row in rows]
+    return {"the grammar itself": float(-np.sum(log_p) / symbols)}
+
+
+def symbols(seed: int, epochs: int, samples: int) -> dict:
+    """Returns the nats per symbol of the VAE, by importance sampling."""
+    splits, count = sentences()
     start = time.perf_counter()
-    vae = zoo.build(
-        "symbol_vae",
-        event_shape=splits["train"].event_shape,
-        num_symbols=len(grammar.WORDS),
-        end=grammar.END,
-        seed=seed,
-        **MODEL,
-    )
+    vae = symbol_vae(seed)
     vae.compile(keras.optimizers.Adam(RATE))
     history = vae.fit(
         splits["train"],
@@ -163,51 +154,71 @@ def text(seed: int, epochs: int, samples: int) -> dict:
         callbacks=_stopping("val_elbo", "max", PATIENCE),
         verbose=2,
     ).history
+    seconds = time.perf_counter() - start
     log_p = vae.log_prob(splits["test"], num_samples=samples)
     terms = vae.evaluate(splits["test"], return_dict=True, verbose=0)
-    found["symbol_vae"] = float(-np.sum(log_p.value) / symbols)
-    found["symbol_vae: training"] = {
-        "epochs": len(history["elbo"]),
-        "seconds": time.perf_counter() - start,
-        "parameters": vae.count_params(),
-        "KL": terms["kl"],
-        "nats per symbol of the ELBO": float(-terms["elbo"] * len(splits["test"]) / symbols),
-        "median effective sample size": float(np.median(log_p.effective_sample_size)),
+    return {
+        "symbol_vae": float(-np.sum(log_p.value) / count),
+        "symbol_vae, by the ELBO": float(-terms["elbo"] * len(splits["test"]) / count),
+        "symbol_vae, KL of a sentence": float(terms["kl"]),
+        "training": {
+            "epochs": len(history["elbo"]),
+            "seconds": seconds,
+            "parameters": vae.count_params(),
+            "median effective sample size": float(np.median(log_p.effective_sample_size)),
+        },
     }
-    # Of the decoder's width, and of as many parameters as the whole VAE has.
-    for name, width in (("LSTM of the decoder's width", MODEL["width"]), ("LSTM of all", None)):
-        start = time.perf_counter()
-        if width is None:
-            width = next(
-                w
-                for w in range(64, 1024, 8)
-                if language_model(w, 32, 0).count_params() >= vae.count_params()
-            )
-        model = language_model(width, 32, seed)
-        model.compile(
-            keras.optimizers.Adam(RATE),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None),
-        )
-        arrays = {k: _shifted(data.x[..., 0]) for k, data in splits.items()}
-        history = model.fit(
-            *arrays["train"],
-            validation_data=arrays["validation"],
-            batch_size=128,
-            epochs=epochs,
-            callbacks=_stopping("val_loss", "min", PATIENCE),
-            verbose=2,
-        ).history
-        inputs, targets, weights = arrays["test"]
-        log_p = keras.ops.log_softmax(model.predict(inputs, verbose=0))
-        chosen = np.take_along_axis(np.asarray(log_p), targets[..., None], axis=-1)[..., 0]
-        found[name] = float(-np.sum(chosen * weights) / symbols)
-        found[f"{name}: training"] = {
+
+
+def symbol_vae(seed: int) -> kvae.VAE:
+    own = {"num_symbols": len(grammar.WORDS), "end": grammar.END, "seed": seed}
+    shape = kvae.datasets.info("grammar").event_shape
+    return zoo.build("symbol_vae", event_shape=shape, **own, **MODEL)
+
+
+def language_model(width: int, seed: int) -> keras.Model:
+    """An LSTM that reads the symbols before each step, and returns logits of the next one."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(len(grammar.WORDS) + 1, 32)(inputs)
+    x = keras.layers.LSTM(width, return_sequences=True)(x)
+    return keras.Model(inputs, keras.layers.Dense(len(grammar.WORDS))(x))
+
+
+def lstm(of_all: bool, seed: int, epochs: int, samples: int) -> dict:
+    """Returns the nats per symbol of a language model of the decoder's width, or of all's size."""
+    splits, count = sentences()
+    width, name = MODEL["width"], "LSTM of the decoder's width"
+    if of_all:
+        size, name = symbol_vae(0).count_params(), "LSTM of as many parameters as the VAE"
+        width = next(w for w in range(8, 1024, 8) if language_model(w, 0).count_params() >= size)
+    start = time.perf_counter()
+    model = language_model(width, seed)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(RATE), loss)
+    before, targets, weights = _shifted(splits["train"].x[..., 0])
+    history = model.fit(
+        before,
+        targets,
+        sample_weight=weights,
+        validation_data=_shifted(splits["validation"].x[..., 0]),
+        batch_size=128,
+        epochs=epochs,
+        callbacks=_stopping("val_loss", "min", PATIENCE),
+        verbose=2,
+    ).history
+    before, targets, weights = _shifted(splits["test"].x[..., 0])
+    log_p = np.asarray(keras.ops.log_softmax(model.predict(before, verbose=0)))
+    chosen = np.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
+    return {
+        name: float(-np.sum(chosen * weights) / count),
+        "training": {
             "epochs": len(history["loss"]),
             "seconds": time.perf_counter() - start,
             "parameters": model.count_params(),
             "width": width,
-        }
-    return found
+        },
+    }
 
 
 def _shifted(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -226,7 +237,10 @@ TASKS = {
     "peers": (peers, 0, 0),
     "convolutions": (functools.partial(signals, "timeseries_vae"), 40, 200),
     "recurrent": (functools.partial(signals, "sequence_vae"), 30, 200),
-    "text": (text, 10, 100),
+    "grammar": (own, 0, 0),
+    "symbols": (symbols, 10, 50),
+    "lstm": (functools.partial(lstm, False), 12, 0),
+    "lstm of all": (functools.partial(lstm, True), 12, 0),
 }
 
 
@@ -244,8 +258,8 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sequences", description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, help="the most epochs (40, 30 and 10)")
-    parser.add_argument("--samples", type=int, help="importance samples (200; of text 100)")
+    parser.add_argument("--epochs", type=int, help="the most epochs (10 to 40)")
+    parser.add_argument("--samples", type=int, help="importance samples (200; of symbols 50)")
     parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path("runs/sequences.json"))
     given = parser.parse_args(arguments)
     known = json.loads(given.json.read_text()) if given.json.exists() else {}

@@ -169,6 +169,9 @@ def _shape_hint(shape: tuple, event: tuple) -> str:
         return " Add the batch axis: x[None]. A tf.data.Dataset of examples is dataset.batch(128)."
     if len(event) > 1 and (*shape[2:], *shape[1:2]) == event:
         return " Put the channels last: np.moveaxis(x, 1, -1)."
+    if len(event) == 2 and len(shape) == 3 and shape[2] == event[1] and shape[1] < event[0]:
+        steps = f"kvae.datasets.padded(x, steps={event[0]})"
+        return f" A model with `missing` takes sequences that end early, as {steps}."
     if len(shape) == 2 and len(event) > 1 and shape[1] == math.prod(event):
         return f" Give the rows their shape: x.reshape((-1, {', '.join(map(str, event))}))."
     return ""
