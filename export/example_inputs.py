@@ -43,7 +43,7 @@ def inputs(
 
     def make(name, info):
         fits = name in known and len(known[name]) and matches(known[name], info)
-        if model is None and _kind(name) == "image" and fits:
+        if model is None and _kind(name) in ("image", "cells") and fits:
             return np.resize(known[name], (count, *known[name].shape[1:]))
         return makers.make(name, info, count)
 
@@ -95,6 +95,8 @@ class _Makers:
             return self._images(info, count, rng)
         if kind == "mask":
             return (rng.random(_shape(info, count)) < 0.5).astype(info.dtype)
+        if kind == "cells":
+            return self._cells(count, rng)
         if kind == "latents":
             return self._latents(info, count, rng)
         if kind == "label":
@@ -112,6 +114,13 @@ class _Makers:
         if name.endswith(UNIFORM_SUFFIX):
             return rng.random(_shape(info, count)).astype(info.dtype)
         return self._anything(info, count, rng)
+
+    def _cells(self, count, rng):
+        """Returns rows that the model draws as the table has them, an array of bytes."""
+        if self.model is None:
+            raise ValueError("The cells of a table are known to its model alone.")
+        rows = self.model.schema.rows(self._drawn(count, rng))
+        return np.array([[cell.encode() for cell in row] for row in rows], "S")
 
     def _images(self, info, count, rng):
         if info.dtype == "string":

@@ -65,7 +65,7 @@ class Input:
     """The specification of an input, which has one value for each row of a request.
 
     Attributes:
-        kind: str. `"image"`, `"mask"`, `"latents"`, `"label"`, `"seed"` or `"number"`.
+        kind: str. `"image"`, `"mask"`, `"cells"`, `"latents"`, `"label"`, `"seed"` or `"number"`.
         meaning: str. For the documentation.
         dtype: str. NumPy's name of the type.
         shape: tuple of str. The sizes after the batch: `"latent_dim"`, or `"event"` for the sizes
@@ -119,6 +119,12 @@ INPUTS = {
         "True where a value of the image was observed, of a model that takes missing values",
         "bool",
         ("event",),
+    ),
+    "cells": Input(
+        "cells",
+        "the cells of rows of a table, texts in the order of its columns; empty ones are missing",
+        "string",
+        ("columns",),
     ),
     "label": Input("label", "the class of each row, of a conditional model", "int64", smallest=0),
     "seed": Input(
@@ -180,6 +186,7 @@ class Specification:
 
 
 _IMAGE = Output(("event",))
+_CELLS = Output(("columns",), row_exact=True)
 _PATH = {"image": Output(("steps", "event")), "z": Output(("steps", "latent_dim"))}
 
 SIGNATURES = {
@@ -230,6 +237,19 @@ SIGNATURES = {
         },
         needs=("calibration",),
     ),
+    "encode_table": Specification(
+        "the parameters of q(z\\|x) of rows as the table has them",
+        ("cells",),
+        {},
+        "posterior",
+        needs=("columns",),
+    ),
+    "generate_table": Specification(
+        "a row as the table has them, drawn from the prior and p(x\\|z)",
+        ("seed", "temperature"),
+        {"cells": _CELLS, "z": Output(("latent_dim",), row_exact=True)},
+        needs=("prior", "columns"),
+    ),
 }
 
 
@@ -258,6 +278,9 @@ def left_out(model) -> dict[str, str]:
         )
     if model.missing is None:
         lacking["missing"] = "the model takes no missing values (kvae.VAE(missing=…))"
+    columns = () if model.schema is None else model.schema.columns
+    if not columns or model.event_shape != (len(columns),):
+        lacking["columns"] = "the model knows no columns of a table (vae.schema)"
     if model.calibration is None:
         lacking["calibration"] = "the model keeps no threshold (kvae.detection.Detector(…).fit(…))"
     return {

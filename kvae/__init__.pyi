@@ -19,6 +19,7 @@ from . import samplers as samplers
 from . import schedules as schedules
 from . import sklearn as sklearn
 from . import studies as studies
+from . import tables as tables
 from . import testing as testing
 from . import training as training
 from . import utils as utils

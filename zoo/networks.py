@@ -121,14 +121,17 @@ def dense_encoder(
     activation: str,
     num_classes: int | None = None,
     apart: bool = False,
+    first: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Makes an encoder that flattens the event and applies dense layers of the widths `hidden`.
 
     With `apart` the label has a kernel of its own in the first layer, which therefore multiplies
-    the event once, however many labels are tried for it. The function of both is the same.
+    the event once, however many labels are tried for it. The function of both is the same. The
+    layer `first`, if it is given, is applied to the event before.
     """
     inputs = keras.Input(event_shape, name="image")
-    x = layers.Flatten(name="flatten", **CHANNELS_LAST)(inputs)
+    x = inputs if first is None else first(inputs)
+    x = layers.Flatten(name="flatten", **CHANNELS_LAST)(x)
     if apart and activation != "gated":
         label = keras.Input((num_classes,), name="label")
         inputs = [inputs, label]
@@ -158,11 +161,20 @@ def dense_decoder(
 
 
 def dense_model(
-    event_shape: _Shape, latent_dim: int, hidden: _Shape, activation: str, **parts
+    event_shape: _Shape,
+    latent_dim: int,
+    hidden: _Shape,
+    activation: str,
+    first: keras.layers.Layer | None = None,
+    **parts,
 ) -> VAE:
-    """Makes a model of dense layers, of the widths `hidden`; the decoder mirrors the encoder."""
+    """Makes a model of dense layers, of the widths `hidden`; the decoder mirrors the encoder.
+
+    The layer `first`, if it is given, is the first one of the encoder.
+    """
     num_classes = parts.get("num_classes")
-    encoder = dense_encoder(seen_shape(event_shape, parts), hidden, activation, num_classes)
+    seen = seen_shape(event_shape, parts)
+    encoder = dense_encoder(seen, hidden, activation, num_classes, first=first)
 
     def decoder(shape):
         return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation, num_classes)

@@ -54,6 +54,28 @@ class Checks:
 
         return self._checked(x, likelihood.in_support(told), words)
 
+    def cells(self, x, valid, cells):
+        """Checks what the cells of rows stand for, and returns x `[batch, columns]`.
+
+        Args:
+            x: float32 tensor `[batch, columns]`, NaN for what is missing.
+            valid: bool tensor like x. Whether a cell has a meaning.
+            cells: string tensor `[batch, all columns]`.
+        """
+        columns = self.model.schema.columns
+        everything = [column.name for column in self.model.schema.all_columns]
+        places = [everything.index(column.name) for column in columns]
+        places = tf.constant(places, tf.int64)
+
+        def words():
+            first = tf.where(~valid)[0]
+            cell = cells[first[0], places[first[1]]]
+            name = tf.constant([column.name for column in columns])[first[1]]
+            where = ["`cells`, row ", _text(first[0]), ", column `", name]
+            return tf.strings.join([*where, "` holds `", cell, "`, which is none of its values."])
+
+        return self.events(self._checked(x, tf.reduce_all(valid, axis=1), words), "cells")
+
     def latents(self, z, name: str):
         """Checks z `[batch, latent_dim]`: finite."""
         rows = tf.reduce_all(tf.math.is_finite(z), axis=-1)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from export import signatures as specification
 from export.graphs import preprocessing
 from export.graphs.checks import Checks
+from export.graphs.table_cells import TableCells
 from kvae import random
 from kvae.detection.scores import scored
 from kvae.evaluation.rows import row_imputation, row_map, row_seeds, row_terms
@@ -155,6 +156,8 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
     keys = specification.input_names(name, model.conditional)
     known = {key: specification.INPUTS[key] for key in keys}
     sizes = {"latent_dim": model.latent_dim}
+    if model.schema is not None:
+        sizes["columns"] = len(model.schema.all_columns)
 
     def spec(key: str, item: specification.Input) -> tf.TensorSpec:
         if item.kind == "image":
@@ -299,6 +302,31 @@ def verdict(calibration, score) -> dict[str, tf.Tensor]:
     }
 
 
+def _encode_table(model, images, check, cells, label=None):
+    x = check.cells(*TableCells(model.schema).numbers(cells), cells)
+    return check.outputs(dict(model.encode_params(x, check.label(label))))
+
+
+def _generate_table(model, images, check, seed, temperature, label=None):
+    label, seed = check.label(label), check.number(seed, "seed")
+    temperature = check.number(temperature, "temperature")
+    prior = model.prior.precomputed()
+
+    def row(own):
+        """Returns z and x as `VAE.sample` draws them by this seed."""
+        seed, temperature, *label = own
+        label = label[0][None] if label else None
+        of_z, of_x = random.split(seed)
+        z = prior.conditioned_on(label).sample(1, of_z, temperature)
+        return z[0], model.likelihood.sample(model.decode_params(z, label), of_x)[0]
+
+    rows = (row_seeds(seed), _for_every_row(temperature, seed))
+    rows += (label,) if model.conditional else ()
+    spec = (tf.TensorSpec((model.latent_dim,)), tf.TensorSpec(model.event_shape))
+    z, x = tf.map_fn(row, rows, fn_output_signature=spec)
+    return check.outputs({"cells": TableCells(model.schema).texts(x), "z": z})
+
+
 _FUNCTIONS = {
     specification.DECODE: _decode,
     specification.ENCODE: _encode,
@@ -310,4 +338,6 @@ _FUNCTIONS = {
     "score": _score,
     "impute": _impute,
     "detect": _detect,
+    "encode_table": _encode_table,
+    "generate_table": _generate_table,
 }

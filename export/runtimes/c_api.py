@@ -137,6 +137,8 @@ def _load_library() -> ctypes.CDLL:
         ("TF_StringInit", None, [pointer]),
         ("TF_StringCopy", None, [pointer, text, size]),
         ("TF_StringDealloc", None, [pointer]),
+        ("TF_StringGetDataPointer", pointer, [pointer]),
+        ("TF_StringGetSize", size, [pointer]),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -338,9 +340,17 @@ class Session:
     def _array(self, handle: int) -> np.ndarray:
         library = self._library
         number = library.TF_TensorType(handle)
-        if number not in meta_graph.DTYPES or number == _STRING:
+        if number not in meta_graph.DTYPES:
             raise SessionError("UNIMPLEMENTED", f"an output has type {number}, no number")
         shape = [library.TF_Dim(handle, axis) for axis in range(library.TF_NumDims(handle))]
+        if number == _STRING:
+            values = [
+                ctypes.string_at(
+                    library.TF_StringGetDataPointer(place), library.TF_StringGetSize(place)
+                )
+                for place in self._string_places(handle)
+            ]
+            return np.array(values, "S").reshape(shape)
         data = ctypes.string_at(library.TF_TensorData(handle), library.TF_TensorByteSize(handle))
         return np.frombuffer(data, meta_graph.DTYPES[number]).reshape(shape).copy()
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from export.serving.arrays import as_input, as_rows
 from export.serving.transports import Grpc, Rest, ServingError
-from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature, TensorInfo
+from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature
 
 __all__ = ["Client", "Detected", "Generated", "Imputed", "Interpolated", "Score", "ServingError"]
 
@@ -70,6 +71,13 @@ class Detected(NamedTuple):
     p_value: np.ndarray
     is_anomaly: np.ndarray
     map: np.ndarray
+
+
+class Rows(NamedTuple):
+    """Rows of a table, lists of texts in the order of its columns, and their latents."""
+
+    cells: list[list[str]]
+    z: np.ndarray
 
 
 class Client:
@@ -304,6 +312,42 @@ class Client:
         outputs = self._ask("detect", {"image": image}, label, timeout)
         return Detected(**{name: outputs[name] for name in Detected.__annotations__})
 
+    def encode_table(
+        self, cells: Sequence[Sequence], label: Labels = None, timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns the posterior's parameters of rows as the table has them.
+
+        Args:
+            cells: rows of texts or numbers, in the order of the table's columns; `None` and empty
+                texts are missing.
+            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            timeout: float. Seconds. Defaults to the client's.
+        """
+        rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
+        cells = np.array([[cell.encode() for cell in row] for row in rows], object)
+        return self._ask("encode_table", {"cells": cells}, label, timeout)
+
+    def generate_table(
+        self,
+        seed: int | Sequence[int],
+        label: Labels = None,
+        temperature: float | Sequence[float] = _TEMPERATURE,
+        timeout: float | None = None,
+    ) -> Rows:
+        """Draws a row of a table for each seed. The same seed gives the same row on every server.
+
+        Args:
+            seed, label, temperature, timeout: as of `generate`.
+        """
+        inputs = {"seed": np.atleast_1d(seed)}
+        optional = {"temperature": temperature}
+        outputs = self._ask("generate_table", inputs, label, timeout, optional)
+        cells = [
+            [cell.decode() if isinstance(cell, bytes) else cell for cell in row]
+            for row in outputs["cells"].tolist()
+        ]
+        return Rows(cells, outputs["z"])
+
     # What these methods are made of.
 
     def predict(
@@ -332,7 +376,7 @@ class Client:
                 f"Signature {signature!r} takes the inputs {', '.join(found.inputs)}, "
                 f"not {', '.join(sorted(inputs))}."
             )
-        arrays = {name: _array(name, value, found.inputs[name]) for name, value in inputs.items()}
+        arrays = {name: as_input(name, value, found.inputs[name]) for name, value in inputs.items()}
         if len({len(array) for array in arrays.values()}) > 1:
             rows = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
             raise ValueError(f"The inputs differ in their numbers of rows: {rows}.")
@@ -429,43 +473,12 @@ class Client:
         # All inputs are sent, since a server that merges requests wants them alike.
         for name, value in (optional or {}).items():
             if name in known:
-                inputs[name] = _rows(value, rows)
+                inputs[name] = as_rows(value, rows)
             elif not np.all(np.asarray(value) == INPUTS[name].default):
                 raise ValueError(f"The model {self.model!r} was exported without {name!r}.")
         if ("label" in known) != (label is not None):
             what = "takes no" if "label" not in known else "needs a"
             raise ValueError(f"The model {self.model!r} {what} `label`.")
         if label is not None:
-            inputs["label"] = _rows(label, rows)
+            inputs["label"] = as_rows(label, rows)
         return self._run(signature, inputs, deadline)
-
-
-def _rows(value, rows: int) -> np.ndarray:
-    return np.full(rows, value) if np.ndim(value) == 0 else np.asarray(value)
-
-
-def _array(name: str, value, tensor: TensorInfo) -> np.ndarray:
-    """Returns the array that an input takes, or raises an error before anything is sent."""
-    if tensor.dtype == "string":
-        array = np.asarray(value, object)
-        if not all(isinstance(item, bytes) for item in array.ravel()):
-            raise ValueError(f"Input {name!r} takes bytes, e.g. a list of files' contents.")
-    else:
-        given = np.asarray(value)
-        wanted = np.dtype(tensor.dtype)
-        allowed = {"f": "iuf", "b": "b"}.get(wanted.kind, "iu")
-        if given.dtype.kind not in allowed:
-            raise ValueError(f"Input {name!r} takes {tensor.dtype}, not {given.dtype.name}.")
-        with np.errstate(over="ignore"):
-            array = given.astype(wanted)
-        if not np.isfinite(array).all():
-            raise ValueError(f"Input {name!r} holds numbers that are not finite.")
-        if wanted.kind in "iu" and not np.array_equal(array, given):
-            raise ValueError(f"Input {name!r} holds a number that {tensor.dtype} cannot hold.")
-    fits = array.ndim == len(tensor.shape) and all(
-        want in (None, have) for want, have in zip(tensor.shape, array.shape, strict=True)
-    )
-    if not fits or not len(array):
-        shape = ", ".join("rows" if size is None else str(size) for size in tensor.shape)
-        raise ValueError(f"Input {name!r} has the shape {list(array.shape)}, not [{shape}].")
-    return array

@@ -88,6 +88,8 @@ class Rest:
     def predict(self, deadline, signature, arrays, found) -> dict[str, np.ndarray]:
         inputs = {
             name: [{"b64": base64.b64encode(item).decode()} for item in array]
+            if array.dtype == object and array.ndim == 1
+            else [[item.decode() for item in row] for row in array]
             if array.dtype == object
             else array.tolist()
             for name, array in arrays.items()
@@ -96,7 +98,12 @@ class Rest:
         outputs = self._call(deadline, "POST", ":predict", body)["outputs"]
         if len(found.outputs) == 1:  # The server leaves out the name of an only output.
             outputs = {next(iter(found.outputs)): outputs}
-        return {name: np.array(value, found.outputs[name].dtype) for name, value in outputs.items()}
+        return {
+            name: np.array(
+                value, None if found.outputs[name].dtype == "string" else found.outputs[name].dtype
+            )
+            for name, value in outputs.items()
+        }
 
     def _call(self, deadline, method: str, path: str, body: bytes | None = None) -> dict:
         left = max(deadline - time.monotonic(), 1e-3)

@@ -136,7 +136,7 @@ class Comparison:
 
     def runs(self, call: Call, kind: str, result: child.Result) -> None:
         """Adds a row that says whether a request ran and returned finite numbers."""
-        bad = sum(int((~np.isfinite(array)).sum()) for array in result.outputs.values())
+        bad = sum(int((~np.isfinite(array)).sum()) for array in _of_numbers(result))
         error = result.error or (f"{bad} numbers are not finite" if bad else "")
         self.add(call.signature, f"({kind})", _rows(call), error=error)
 
@@ -157,6 +157,10 @@ class Comparison:
         As a whole they may differ by the tolerance, and by the difference `also` besides.
         """
         tolerance = self.tolerance if tolerance is None else tolerance
+        if have.dtype.kind == "S":
+            have = references.cell_numbers(self.model, have)
+        if want is not None and want.dtype.kind == "S":
+            want = references.cell_numbers(self.model, want)
         if not np.isfinite(have).all():
             bad = int((~np.isfinite(have)).sum())
             error = f"{bad} of {have.size} numbers are not finite"
@@ -180,6 +184,10 @@ class Comparison:
     def add(self, signature, name, batch, max_abs_error=None, tolerance=None, **more) -> None:
         row = Row(signature, name, batch, max_abs_error, tolerance, self.runtime, **more)
         self.rows.append(dataclasses.replace(row, optional=self.optional))
+
+
+def _of_numbers(result: child.Result) -> list[np.ndarray]:
+    return [array for array in result.outputs.values() if array.dtype.kind != "S"]
 
 
 def row_exact(signature: str) -> list[str]:

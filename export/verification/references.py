@@ -1,5 +1,7 @@
 """The model's own answers to the inputs of its exported signatures."""
 
+import zlib
+
 import numpy as np
 
 from export.signatures import (
@@ -13,7 +15,7 @@ from export.signatures import (
 )
 from kvae.utils import masks
 
-__all__ = ["answers", "kind_of_images", "moved", "verdicts"]
+__all__ = ["answers", "cell_numbers", "kind_of_images", "moved", "verdicts"]
 
 
 def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
@@ -48,6 +50,10 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         outputs = _interpolation(model, *ends, inputs["steps"], label)
     elif name == "impute" and "seed" not in inputs and name not in left_out(model):
         outputs = _imputation(model, inputs)
+    elif name == "encode_table":
+        outputs = model.encode(_numbers_of_rows(model, inputs["cells"]), label)
+    elif name == "generate_table" and model.prior is not None:
+        outputs = _rows_and_latents(model, inputs["seed"], inputs.get("temperature"), label)
     elif name in ("score", "impute") and name not in left_out(model):
         # A test holds these numbers against the model's; here another runtime has to agree.
         kind = kind_of_images(inputs)
@@ -61,6 +67,39 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     else:
         return {}
     return {key: np.asarray(value, np.float32) for key, value in outputs.items()}
+
+
+def _numbers_of_rows(model, cells) -> np.ndarray:
+    """Returns x of the cells of all columns."""
+    columns = model.schema.all_columns
+    places = [columns.index(column) for column in model.schema.columns]
+    return np.float32(
+        [
+            [columns[place].code(row[place].decode()) if row[place] else np.nan for place in places]
+            for row in cells
+        ]
+    )
+
+
+def cell_numbers(model, cells: np.ndarray) -> np.ndarray:
+    """Returns cells that a runtime has made as numbers, which are equal where the cells are."""
+    if model is None:
+        return np.float64([[zlib.crc32(cell) for cell in row] for row in cells])
+    return _numbers_of_rows(model, cells)
+
+
+def _rows_and_latents(model, seeds, temperatures, label) -> dict[str, np.ndarray]:
+    """Returns what `VAE.sample` draws row by row, within the bounds of the table, and z."""
+    if temperatures is None:
+        temperatures = np.ones(len(seeds), np.float32)
+    rows = []
+    for row, (seed, temperature) in enumerate(zip(seeds, temperatures, strict=True)):
+        own = {} if label is None else {"label": label[row]}
+        options = {"output": "sample", "temperature": float(temperature)}
+        rows.append(np.asarray(model.sample(1, seed=int(seed), **options, **own))[0])
+    columns = model.schema.columns
+    cells = [[c.number(v) for c, v in zip(columns, row, strict=True)] for row in rows]
+    return {"cells": np.float32(cells), "z": _draws(model, seeds, temperatures, label)}
 
 
 def _label(inputs) -> np.ndarray | None:

@@ -232,7 +232,7 @@ def _obstacle(signature: Signature) -> str:
     """Returns why a signature cannot be tried; an empty text when it can."""
     for key, info in signature.inputs.items():
         known = specified_input(key)
-        unknown = info.dtype == "string" and (known is None or known.kind != "image")
+        unknown = info.dtype == "string" and (known is None or known.kind not in ("image", "cells"))
         if unknown or info.dtype not in meta_graph.DTYPES.values():
             return f"the input {key!r} holds no numbers ({info.dtype})"
         if not info.shape:

@@ -58,6 +58,11 @@ def saved_model(
       `is_anomaly` (bool) and the `map` `[batch, *event]` of nats that says where, with the
       threshold and the noise of the `kvae.detection.Detector` that was fitted to the model.
 
+    - `encode_table`: `cells`, the rows of a table as texts `[batch, columns]` in the order of its
+      columns (empty ones are missing), to the posterior's parameters.
+    - `generate_table`: `seed`, and optionally `temperature`, to `cells` and `z`: rows as the table
+      has them, `model.sample(1, seed=seed, output="sample")` within its bounds.
+
     All of them take any batch size, and every input has one value for each row: seeds, steps,
     numbers of samples and labels are int64 `[batch]`, all other numbers float32. The signatures of
     a conditional model also take a `label`, the class of each row. Without the optional inputs the
@@ -72,9 +77,11 @@ def saved_model(
     requests of several clients, one wrong row fails its batch. The development server runs each
     request alone.
 
-    A model without a prior has no `generate`, one whose posterior has no density (an autoencoder)
-    no `score` and no `impute`, one without `missing` no `impute`, and one without a threshold no
-    `detect`. Of a model with `missing` NaN in `image` was not observed, in all signatures.
+    A model without a prior has no `generate` and no `generate_table`, one whose posterior has no
+    density (an autoencoder) no `score` and no `impute`, one without `missing` no `impute`, one
+    without a threshold no `detect`, and one whose `schema` names no columns neither `encode_table`
+    nor `generate_table`. Of a model with `missing` NaN in `image` was not observed, in all
+    signatures.
 
     `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each
     signature, which TensorFlow Serving runs before it takes the version into service.
@@ -193,6 +200,7 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
             # Nobody misses what a model was not asked to do.
             if not (name == "impute" and model.missing is None)
             and not (name == "detect" and model.calibration is None)
+            and not name.endswith("_table")
         },
     }
 

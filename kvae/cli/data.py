@@ -28,7 +28,6 @@ __all__ = [
     "source_of",
     "training_data",
     "whole_data",
-    "write_rows",
 ]
 
 
@@ -95,7 +94,7 @@ def add_reading(parser) -> None:
         metavar="NAME=KIND",
         default=Unset(
             "0 and 1 are bernoulli, texts and up to ten different whole numbers categorical, other "
-            "numbers gaussian"
+            "numbers what suits them"
         ),
         help=f"Take these columns of a table as {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
     )
@@ -286,45 +285,6 @@ def path_of(arguments) -> pathlib.Path | None:
     return pathlib.Path(arguments.data).expanduser().resolve()
 
 
-def write_rows(model, path: pathlib.Path, n: int, kind: str, options: dict) -> None:
-    """Writes sampled rows as a CSV file, with the names of the columns and of the categories.
-
-    Args:
-        model: `kvae.VAE` of a table.
-        path: path.
-        n: int. The number of rows.
-        kind: str. `"sample"`, `"mean"` or `"mode"`.
-        options: dict. Further arguments of `kvae.VAE.sample`; without a label a conditional model
-            draws its classes in turn.
-
-    Raises:
-        ValueError: for the means of categories.
-    """
-    import numpy as np
-
-    from kvae.utils.csv_files import write_csv
-
-    schema = _schema(model)
-    names = [column.name for column in schema.columns]
-    names = names or [f"column_{i}" for i in range(1, model.event_shape[0] + 1)]
-    category = next((column.name for column in schema.columns if column.categories), None)
-    if kind == "mean" and category is not None:
-        raise ValueError(
-            f"Categories, such as those of {category!r}, have no mean: give --mode or --draw, or "
-            "write the numbers to a .npy file."
-        )
-    labels = None
-    if model.conditional:
-        labels = np.resize(options.get("label", np.arange(model.num_classes)), n)
-        options = {**options, "label": labels}
-    rows = schema.rows(np.asarray(model.sample(n, output=kind, **options)))
-    if labels is not None:
-        known = schema.class_names or [str(i) for i in range(model.num_classes)]
-        names = [*names, schema.label_column or "class"]
-        rows = [[*row, known[label]] for row, label in zip(rows, labels, strict=True)]
-    write_csv(path, [names, *rows])
-
-
 def incomplete(model, name: str, path: pathlib.Path):
     """Reads a whole file of examples of which not all values were observed.
 
@@ -334,7 +294,7 @@ def incomplete(model, name: str, path: pathlib.Path):
         path: path of a table or of arrays.
 
     Returns:
-        The `kvae.datasets.tables.Table` and the columns of x, both `None` for arrays; x
+        The `kvae.datasets.tables.Cells` and the columns of x, both `None` for arrays; x
         `[n, *event]` with NaN; and labels `[n]` or `None`.
 
     Raises:
@@ -347,7 +307,7 @@ def incomplete(model, name: str, path: pathlib.Path):
     if path.suffix.lower() not in tables.SUFFIXES:
         data = _source(model, path).everything()
         return None, None, data.examples, data.labels
-    table = tables.Table(path, missing=True)
+    table = tables.Cells(path, missing=True)
     columns = schema.columns or tuple(Column(one, "gaussian") for one in table.cells)
     if model.event_shape != (len(columns),):
         raise ValueError(

@@ -1,6 +1,7 @@
 """The names of classes and columns of data, which a model that was trained on them remembers."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from kvae.utils.names import shown_names
 
 __all__ = ["Column", "Schema"]
 
+_WHOLE = ("poisson", "negative_binomial", "rounded_mixture")
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -17,30 +20,106 @@ class Column:
 
     Attributes:
         name: str.
-        kind: str. `"gaussian"` for real numbers, `"bernoulli"` for 0 and 1, `"categorical"`, or
-            `"poisson"` for counts: the likelihood of its values.
-        categories: tuple of str. The texts that the class numbers of a categorical column stand
-            for, in order.
+        kind: str. The likelihood of its values: `"gaussian"` or `"gaussian_mixture"` for real
+            numbers, `"rounded_mixture"` for whole ones, `"log_normal"` for positive ones,
+            `"bernoulli"` for 0 and 1, `"categorical"`, `"ordinal"`, `"poisson"` or
+            `"negative_binomial"` for counts; `"constant"` for a column that is kept aside.
+        categories: tuple of str. The texts that the class numbers of a categorical or ordinal
+            column stand for, in order, or the words of a Boolean one for false and true.
         whole: bool. Whether its numbers are whole ones, to which draws are rounded.
+        components: int. The components of a mixture; 0 for other kinds.
+        atoms: tuple of float. Values of a `"rounded_mixture"` that are frequent.
+        low, high: float or `None`. The least and the largest number in the training data, to which
+            draws are cut. Defaults to `None`: no bound.
+        origin: str. Of dates, the one from which days are counted, e.g. `"2020-01-31"`.
+        dtype: str. The type of its values in a frame, by narwhals's name, e.g. `"Int64"`.
+        place: int. Where a constant column stands among all columns of the table.
     """
 
     name: str
     kind: str
     categories: tuple[str, ...] = ()
     whole: bool = False
+    components: int = 0
+    atoms: tuple[float, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    origin: str = ""
+    dtype: str = ""
+    place: int = 0
 
     @property
     def description(self) -> tuple:
         """The column as `kvae.likelihoods.MixedTabular` takes it."""
-        return (self.kind, len(self.categories)) if self.categories else (self.kind,)
+        if self.kind in ("categorical", "ordinal"):
+            return (self.kind, len(self.categories))
+        return (self.kind, self.components, *self.atoms) if self.components else (self.kind,)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers are whole ones: classes, counts and others."""
+        return bool(self.categories) or self.whole or self.kind in _WHOLE
+
+    def code(self, value: Any) -> float:
+        """Returns the number of a model for a value as a table has it.
+
+        Args:
+            value: text of a category, number, truth value or date, or any of them as text.
+
+        Raises:
+            ValueError: for a category that there is not, and for what is no number or date.
+        """
+        text = value.isoformat() if hasattr(value, "isoformat") else str(value).strip()
+        try:
+            if self.categories and self.kind != "constant":
+                known = [category.lower() for category in self.categories]
+                if text in self.categories:
+                    return float(self.categories.index(text))
+                return float(known.index(text.lower()) if len(set(known)) == len(known) else "")
+            if self.origin:
+                apart = np.datetime64(text.replace(" ", "T"), "us") - np.datetime64(self.origin)
+                return float(apart / np.timedelta64(1, "D"))
+            return float(text)
+        except ValueError:
+            known = "a date" if self.origin else "a number"
+            known = f"one of {shown_names(self.categories)}" if self.categories else known
+            raise ValueError(f"Column {self.name!r} takes {known}, not {text!r}.") from None
+
+    def number(self, value: float) -> float:
+        """Returns the number of a table that is nearest to a number of a model.
+
+        It is within the bounds, and whole where the column is.
+        """
+        value = float(value)
+        if math.isnan(value):
+            return value
+        if self.is_whole:
+            value = round(value)
+        if self.low is not None and self.high is not None:
+            value = min(max(value, self.low), self.high)
+        return value
 
     def text(self, value: float) -> str:
-        """Returns a value of a sampled row as a table shows it."""
+        """Returns a value of a sampled row as a table shows it; what is missing is empty."""
+        if self.kind == "constant":
+            return self.categories[0] if self.categories else ""
+        value = self.number(value)
+        if math.isnan(value):
+            return ""
         if self.categories:
-            return self.categories[round(float(value))]
-        if self.whole or self.kind == "poisson":
-            return str(round(float(value)))
+            return self.categories[int(value)]
+        if self.origin:
+            return str(self.moment(value)).replace("T", " ")
+        if self.is_whole:
+            return str(int(value))
         return f"{value:.6g}"
+
+    def moment(self, days: float) -> np.datetime64:
+        """Returns the date, or the second, that stands so many days after `origin`."""
+        origin = np.datetime64(self.origin, "s") + np.timedelta64(round(days * 86400), "s")
+        if self.dtype != "Date":
+            return origin
+        return (origin + np.timedelta64(43200, "s")).astype("datetime64[D]")  # The nearest.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +134,8 @@ class Schema:
         class_names: tuple of str. The class of each label, in order; empty without labels.
         label_column: str. The column of a table that holds the labels, or `""`.
         columns: tuple of `Column`. Those of x in a table that has names for them.
+        constants: tuple of `Column`. Those that hold one value in all rows: they are no part of x,
+            and come back in rows that are drawn.
         fit: str. How images are brought to their size, as in `from_folder`.
         binarize: str or `None`. As of the `Dataset` of the training.
         noise: float. As of the `Dataset` of the training.
@@ -71,6 +152,7 @@ class Schema:
     class_names: tuple[str, ...] = ()
     label_column: str = ""
     columns: tuple[Column, ...] = ()
+    constants: tuple[Column, ...] = ()
     fit: str = "stretch"
     binarize: str | None = None
     noise: float = 0.0
@@ -78,19 +160,32 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """Returns what differs from the defaults, as JSON takes it."""
         given = dataclasses.asdict(self)
-        blank = dataclasses.asdict(Schema())
+        for kind in ("columns", "constants"):
+            given[kind] = [_of_column(column) for column in given[kind]]
+        blank = {**dataclasses.asdict(Schema()), "columns": [], "constants": []}
         return {key: _listed(value) for key, value in given.items() if value != blank[key]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Schema":
         """Returns the schema of `to_dict()`."""
         values = dict(values)
-        columns = [
-            Column(**{**column, "categories": tuple(column.get("categories", ()))})
-            for column in values.pop("columns", ())
-        ]
+        columns, constants = (
+            tuple(
+                Column(**{k: tuple(v) if isinstance(v, list) else v for k, v in column.items()})
+                for column in values.pop(kind, ())
+            )
+            for kind in ("columns", "constants")
+        )
         names = tuple(values.pop("class_names", ()))
-        return cls(**values, class_names=names, columns=tuple(columns))
+        return cls(**values, class_names=names, columns=columns, constants=constants)
+
+    @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """The columns of x and those that are constant, in the order of the table."""
+        found = list(self.columns)
+        for column in sorted(self.constants, key=lambda column: column.place):
+            found.insert(column.place, column)
+        return tuple(found)
 
     def class_number(self, text: str, num_classes: int) -> int:
         """Returns the label that a name or a number of a class stands for.
@@ -106,11 +201,27 @@ class Schema:
         raise ValueError(f"There is no class {text!r}: it is {known}0 to {num_classes - 1}.")
 
     def rows(self, x: np.ndarray) -> list[list[str]]:
-        """Returns rows `[n, columns]` of numbers as the texts of a table's cells."""
+        """Returns rows `[n, columns]` of numbers as the texts of a table's cells.
+
+        They are those of `all_columns`.
+        """
         columns = self.columns or [Column("", "gaussian")] * x.shape[1]
-        return [
+        rows = [
             [column.text(value) for column, value in zip(columns, row, strict=True)] for row in x
         ]
+        for column in sorted(self.constants, key=lambda column: column.place):
+            for row in rows:
+                row.insert(column.place, column.text(0.0))
+        return rows
+
+
+_ALWAYS = ("name", "kind", "categories", "whole")  # What files of columns have always held.
+_BLANK = dataclasses.asdict(Column("", ""))
+
+
+def _of_column(column: dict) -> dict:
+    """Returns a column as a dict, without what it does not say."""
+    return {key: value for key, value in column.items() if key in _ALWAYS or value != _BLANK[key]}
 
 
 def _listed(value):

@@ -68,9 +68,8 @@ def from_path(
         fit: str. How images are brought to their size, as in `from_folder`. Defaults to
             `"stretch"`.
         columns: mapping from names of columns to what they hold: `"gaussian"`, `"bernoulli"`,
-            `"categorical"`, `"poisson"`, `"label"`, or `"ignore"`. Defaults to `None`: zeros and
-            ones are Bernoulli, texts and up to ten different whole numbers categorical, other
-            numbers Gaussian.
+            `"categorical"`, `"label"`, `"ignore"` or another of `kvae.datasets.tables.KINDS`.
+            Defaults to `None`: as `kvae.datasets.tables.Cells.schema` finds them in the values.
         schema: `Schema` of the data that a model was trained on: `fit`, columns, categories and
             classes are those. Defaults to `None`: they are found in the data.
         binarize, seed: as of `Dataset`.
@@ -380,10 +379,9 @@ class _Rows(_Held):
     what = "rows"
 
     def __init__(self, path, shape, columns, schema, missing):
-        table = tables.Table(path, missing)
+        table = tables.Cells(path, missing)
         if schema is None:
-            found, label, classes = table.columns(columns or {})
-            schema = Schema(columns=found, label_column=label, class_names=classes)
+            schema = table.schema(columns or {})
         elif not schema.columns:
             raise ValueError(
                 f"{path} is a table with names for its columns, and the model was trained on data "

@@ -1,36 +1,48 @@
-"""Tables in CSV and Parquet files: their columns, and the numbers that stand for their cells."""
+"""Tables in files and frames: their columns, and the numbers that stand for their cells."""
 
-import csv
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from kvae.datasets.schema import Column
-from kvae.utils import optional
+from kvae.datasets.columns import COMPONENTS, atoms_of, kind_of_numbers
+from kvae.datasets.frames import read_frame
+from kvae.datasets.schema import Column, Schema
+from kvae.datasets.table_files import (
+    TRUTH,
+    TableFile,
+    dtype_of,
+    read_csv,
+    read_parquet,
+    to_number,
+)
 from kvae.utils.csv_files import write_csv
 from kvae.utils.names import shown_names, unknown_name
 
-__all__ = ["KINDS", "SUFFIXES", "Table"]
+__all__ = ["KINDS", "SUFFIXES", "Cells"]
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-# The kinds that a user may give a column in addition to the likelihoods of `MixedTabular`.
-KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "label", "ignore")
-_MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "?")
+# The kinds that a user may give a column: the likelihoods of `MixedTabular`, and two more.
+KINDS = (
+    *("gaussian", "gaussian_mixture", "rounded_mixture", "log_normal", "bernoulli"),
+    *("categorical", "ordinal", "poisson", "negative_binomial", "label", "ignore"),
+)
 _FEW = 10  # So many whole numbers at most are categories; texts may be
-_MANY = 100  # of so many different kinds.
+_MANY = 1000  # of so many different kinds.
+_NO_NUMBERS = ("String", "Boolean", "Categorical", "Enum")
 
 
-class Table:
+class Cells:
     """The cells of a table, by column.
 
     A CSV file is UTF-8 text. Its cells are separated by commas, semicolons (where numbers may have
     a decimal comma), tabs or bars, whichever the first line has most of. The first line names the
-    columns, unless all of its cells are numbers.
+    columns, unless all of its cells are numbers. Parquet files and frames say the types of their
+    columns; those of a CSV file follow from its cells.
 
     Args:
-        path: path of a .csv, .tsv or .parquet file.
+        source: path of a .csv, .tsv or .parquet file, or a frame of pandas, polars or pyarrow.
         missing: bool. Whether cells that are empty, or say NA, NaN, null, None or ?, were not
             observed: their numbers are NaN. Defaults to `False`: they are errors.
 
@@ -40,88 +52,53 @@ class Table:
         delimiter: str. What stands between two cells of the file.
 
     Raises:
-        ModuleNotFoundError: for a Parquet file, without `pyarrow`.
+        ModuleNotFoundError: without `narwhals` for a frame, and `pyarrow` for a Parquet file.
         ValueError: for a file that is empty, is no such table, or has rows of other lengths.
     """
 
-    def __init__(self, path: pathlib.Path, missing: bool = False):
-        self.path, self._missing = path, missing
-        self._first = 1  # The number of the first row, as spreadsheets count them.
-        self._comma, self.delimiter, self._named = False, ",", True
-        self.cells = _parquet(path) if path.suffix == ".parquet" else self._csv(path)
+    def __init__(self, source: Any, missing: bool = False):
+        self._missing = missing
+        self._frame = not isinstance(source, pathlib.Path)
+        self.path = "The frame" if self._frame else source
+        if self._frame:
+            file = TableFile(read_frame(source), first=0)
+        else:
+            file = (read_parquet if source.suffix == ".parquet" else read_csv)(source)
+        self._held, self.delimiter, self._file = file.columns, file.delimiter, file
+        self.cells = {name: held.cells for name, held in self._held.items()}
         self.rows = len(next(iter(self.cells.values()), ()))
         if not self.rows:
-            raise ValueError(f"{path} has no rows of data.")
+            raise ValueError(f"{self.path} has no rows of data.")
 
-    def _csv(self, path) -> dict[str, list[str]]:
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8."
-            ) from None
-        line = next((line for line in text.splitlines() if line.strip()), "")
-        self.delimiter = max(",;\t|", key=line.count)
-        self._comma = self.delimiter == ";"
-        try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter))
-        except csv.Error as error:
-            raise ValueError(f"{path} is no CSV file that can be read ({error}).") from None
-        while rows and not any(cell.strip() for cell in rows[-1]):
-            rows.pop()
-        if not rows:
-            raise ValueError(f"{path} is empty.")
-        head, named = [cell.strip() for cell in rows[0]], 0
-        if all(self._number(cell) is not None for cell in head):
-            head = [f"column_{i}" for i in range(1, len(head) + 1)]
-            self._named = False
-        else:
-            named, self._first = 1, 2
-        double = next((name for name in head if head.count(name) > 1 or not name), None)
-        if double is not None:
-            what = f"two columns of the name {double!r}" if double else "a column without a name"
-            raise ValueError(f"{path} has {what}: give each column a name of its own.")
-        for number, row in enumerate(rows[named:], self._first):
-            if len(row) != len(head):
-                raise ValueError(
-                    f"{path}, row {number} has {len(row)} cells, and the table has {len(head)} "
-                    "columns. Repair the row, or leave it out."
-                )
-        columns = zip(*rows[named:], strict=True)
-        return {
-            name: [cell.strip() for cell in column]
-            for name, column in zip(head, columns, strict=False)
-        }
-
-    def _number(self, cell: str) -> float | None:
-        try:
-            return float(cell.replace(",", ".") if self._comma else cell)
-        except ValueError:
-            return None
+    def _kind(self, name: str, kind: str) -> str:
+        """Returns how a user says what a column holds."""
+        return f"kinds={{{name!r}: {kind!r}}}" if self._frame else f"--columns {name}={kind}"
 
     def _bad(self, name: str, row: int, advice: str = "") -> ValueError:
-        cell = self.cells[name][row]
+        cell, gone = self.cells[name][row], self._held[name].missing[row]
         what = f"holds {cell!r}" if cell else "is empty"
         advice = advice or "Repair the cell, or leave the row out"
-        gone = not self._missing and _is_missing(cell)
+        gone = gone and not self._missing
         other = ". What was not observed may be missing (missing=True, --missing mean)" * gone
         return ValueError(
-            f"{self.path}, row {row + self._first}, column {name!r} {what}. {advice}, or leave the "
-            f"column out (--columns {name}=ignore){other}."
+            f"{self.path}, row {row + self._file.first}, column {name!r} {what}. {advice}, or "
+            f"leave the column out ({self._kind(name, 'ignore')}){other}."
         )
 
-    def _numbers(self, name: str) -> np.ndarray | None:
+    def _numbers(self, name: str, column: Column | None = None) -> np.ndarray | None:
         """Returns a column of numbers as float64, or `None` for one of texts.
 
         It is one of texts if most of its cells that hold something are no numbers.
         """
-        cells = self.cells[name]
-        found = [self._number(cell) for cell in cells]
-        missing = [_is_missing(cell) for cell in cells]
+        held, cells = self._held[name], self.cells[name]
+        if held.dtype in _NO_NUMBERS:
+            return None
+        missing = held.missing
         if all(missing):
             if self._missing:
                 return np.full(len(cells), np.nan)
             raise self._bad(name, 0)
+        found = [to_number(cell, self._file.comma) for cell in cells]
         numbers = sum(
             value is not None and not gone for value, gone in zip(found, missing, strict=True)
         )
@@ -135,56 +112,93 @@ class Table:
             raise self._bad(name, int(np.argmax(bad)))
         return values
 
-    def columns(self, kinds: Mapping[str, str]) -> tuple[tuple[Column, ...], str, tuple[str, ...]]:
+    def schema(self, kinds: Mapping[str, str], name: str = "") -> Schema:
         """Finds the kinds of the columns.
 
-        Zeros and ones are `"bernoulli"`; texts, and up to ten different whole numbers, are
-        `"categorical"`; other numbers are `"gaussian"`.
+        | column | kind |
+        |---|---|
+        | one value, or none, in all rows | kept aside (`Schema.constants`) |
+        | zeros and ones, truth values | `"bernoulli"` |
+        | texts, and up to ten different whole numbers | `"categorical"` |
+        | categories whose type in the frame orders them | `"ordinal"` |
+        | dates and times, counted in days | as numbers |
+        | other numbers | see `kvae.datasets.columns.kind_of_numbers` |
 
         Args:
             kinds: mapping from the name of a column to one of `KINDS`, which is not guessed then.
-
-        Returns:
-            `(columns, label_column, class_names)`; the name is `""` where no column is the label.
+            name: str. What the data are called.
 
         Raises:
-            ValueError: for a cell that is empty or broken, a column that holds one value only or
-                too many different texts, and unknown or unfitting kinds.
+            ValueError: for a cell that is empty or broken, a column that holds too many different
+                texts, and unknown or unfitting kinds.
         """
-        for name, kind in kinds.items():
-            if name not in self.cells:
-                raise unknown_name(f"column of {self.path.name}", name, self.cells)
+        for one, kind in kinds.items():
+            if one not in self.cells:
+                what = self.path if self._frame else self.path.name
+                raise unknown_name(f"column of {what}", one, self.cells)
             if kind not in KINDS:
-                raise unknown_name(f"kind of the column {name!r}", kind, KINDS)
-        labels = [name for name, kind in kinds.items() if kind == "label"]
+                raise unknown_name(f"kind of the column {one!r}", kind, KINDS)
+        labels = [one for one, kind in kinds.items() if kind == "label"]
         if len(labels) > 1:
             raise ValueError(f"One column is the label, not {' and '.join(labels)}.")
-        columns = tuple(
-            self._column(name, kinds.get(name))
-            for name in self.cells
-            if kinds.get(name) not in ("label", "ignore")
-        )
+        found = []
+        for one in self.cells:
+            if kinds.get(one) not in ("label", "ignore"):
+                found.append(self._column(one, kinds.get(one), len(found)))
+        columns = tuple(column for column in found if column.kind != "constant")
         if not columns:
-            raise ValueError(f"{self.path} has no column left to learn from.")
-        names = self._texts(labels[0]) if labels else ()
-        return columns, labels[0] if labels else "", names
+            held = f", but {shown_names(column.name for column in found)} hold one value each"
+            raise ValueError(f"{self.path} has no column left to learn from{held * bool(found)}.")
+        return Schema(
+            name=name,
+            class_names=self._texts(labels[0]) if labels else (),
+            label_column=labels[0] if labels else "",
+            columns=columns,
+            constants=tuple(column for column in found if column.kind == "constant"),
+        )
 
-    def _column(self, name: str, kind: str | None) -> Column:
-        values = self._numbers(name) if kind != "categorical" else None
+    def _column(self, name: str, kind: str | None, place: int) -> Column:
+        held = self._held[name]
+        there = [cell for cell, gone in zip(held.cells, held.missing, strict=True) if not gone]
+        words = set(there)
+        if len(words) <= 1 and (self._missing or not any(held.missing) or not words):
+            # It is kept aside. A column that is empty here and there is none.
+            return Column(
+                name,
+                "constant",
+                tuple(words),
+                dtype=held.dtype or dtype_of(there, self._file.comma),
+                place=place,
+            )
+        as_texts = kind in ("categorical", "ordinal")
+        dtype = held.dtype or dtype_of(there, self._file.comma)
+        if not as_texts and kind != "bernoulli" and dtype.startswith("Date"):
+            return self._of_dates(name, kind, dtype)
+        if not as_texts and dtype == "Boolean":
+            return Column(name, "bernoulli", _truth(there), dtype=dtype)
+        values = None if as_texts else self._numbers(name)
         if values is None:
-            if kind not in (None, "categorical"):
+            if kind is not None and not as_texts:
                 row = self._first_text(name)
                 raise self._bad(name, row, f"A {kind} column takes numbers: repair the cell")
-            return Column(name, "categorical", self._texts(name))
+            kind = kind or ("ordinal" if held.ordered else "categorical")
+            return Column(name, kind, self._texts(name), dtype=dtype)
+        return self._of_numbers(name, kind, values, dtype, place)
+
+    def _of_numbers(self, name: str, kind, values: np.ndarray, dtype: str, place: int) -> Column:
         there = values[~np.isnan(values)]  # All of them, unless cells may be missing.
         distinct = np.unique(there)
-        if len(distinct) <= 1:
-            raise self._constant(name)
+        if len(distinct) == 1:  # Such as 1 and 1.0.
+            return Column(name, "constant", (self.cells[name][0],), dtype=dtype, place=place)
         whole = bool((distinct == np.round(distinct)).all() and np.abs(distinct).max() < 2**24)
         binary = set(distinct.tolist()) <= {0.0, 1.0}
+        counts = ((values != np.round(values)) | (values < 0), "whole numbers from 0 on")
         for asked, bad, wanted in (
             ("bernoulli", (values != 0) & (values != 1), "0 and 1"),
-            ("poisson", (values != np.round(values)) | (values < 0), "whole numbers from 0 on"),
+            ("poisson", *counts),
+            ("negative_binomial", *counts),
+            ("rounded_mixture", values != np.round(values), "whole numbers"),
+            ("log_normal", values <= 0, "positive numbers"),
         ):
             bad = bad & ~np.isnan(values)
             if kind == asked and bad.any():
@@ -193,40 +207,87 @@ class Table:
         if kind is None and binary:
             kind = "bernoulli"
         if kind is None and whole and len(distinct) <= min(_FEW, self.rows // 5):
-            return Column(name, "categorical", tuple(str(int(value)) for value in distinct))
-        return Column(name, kind or "gaussian", whole=whole)
-
-    def _constant(self, name: str) -> ValueError:
-        held = next((cell for cell in self.cells[name] if not _is_missing(cell)), None)
-        what = "nothing" if held is None else repr(held)
-        return ValueError(
-            f"{self.path}: column {name!r} holds {what} in all rows, from which nothing can be "
-            f"learned. Leave it out: --columns {name}=ignore."
+            categories = tuple(str(int(value)) for value in distinct)
+            return Column(name, "categorical", categories, dtype=dtype)
+        kind = kind or kind_of_numbers(there, whole)
+        if kind == "bernoulli":
+            return Column(name, kind, whole=True, dtype=dtype)
+        return Column(
+            name,
+            kind,
+            whole=whole,
+            components=COMPONENTS if kind.endswith("_mixture") else 0,
+            atoms=atoms_of(there) if kind == "rounded_mixture" else (),
+            low=float(distinct[0]),
+            high=float(distinct[-1]),
+            dtype=dtype,
         )
+
+    def _of_dates(self, name: str, kind: str | None, dtype: str) -> Column:
+        origin = min(
+            cell
+            for cell, gone in zip(self.cells[name], self._held[name].missing, strict=True)
+            if not gone
+        )
+        blank = Column(name, "gaussian", origin=origin.replace(" ", "T"), dtype=dtype)
+        days = self._days(blank)
+        if kind not in (None, "gaussian", "gaussian_mixture"):
+            raise ValueError(
+                f"{self.path}: column {name!r} holds dates, which may be gaussian, "
+                f"gaussian_mixture, categorical, label or ignore, not {kind}."
+            )
+        there = days[~np.isnan(days)]
+        found = kind_of_numbers(there + 1.0, whole=False)  # No date is nearer to 0 than another.
+        kind = kind or ("gaussian" if found == "gaussian" else "gaussian_mixture")
+        components = COMPONENTS if kind == "gaussian_mixture" else 0
+        bounds = {"low": float(there.min()), "high": float(there.max())}
+        return Column(name, kind, components=components, origin=blank.origin, dtype=dtype, **bounds)
+
+    def _days(self, column: Column) -> np.ndarray:
+        """Returns a column of dates as days from its origin, float64 with NaN."""
+        origin = np.datetime64(column.origin, "us")
+        held, found = self._held[column.name], np.full(self.rows, np.nan)
+        for row, (cell, gone) in enumerate(zip(held.cells, held.missing, strict=True)):
+            if gone and self._missing:
+                continue
+            try:
+                moment = np.datetime64(cell.replace(" ", "T"), "us")
+            except ValueError:
+                moment = np.datetime64("NaT")
+            if np.isnat(moment):
+                advice = "The column holds dates, e.g. 2020-01-31: repair the cell"
+                raise self._bad(column.name, row, advice)
+            found[row] = (moment - origin) / np.timedelta64(1, "D")
+        return found
 
     def _texts(self, name: str) -> tuple[str, ...]:
         """Returns the different values of a column, in order: of numbers, or else of letters."""
-        cells = self.cells[name]
+        held, cells = self._held[name], self.cells[name]
         if self._missing:
-            cells = [cell for cell in cells if not _is_missing(cell)]
-        if "" in cells:
+            cells = [cell for cell, gone in zip(cells, held.missing, strict=True) if not gone]
+        elif "" in cells:
             raise self._bad(name, cells.index(""))
+        if held.categories:
+            return held.categories
         found = set(map(self._category, cells))
         if len(found) <= 1:
-            raise self._constant(name)
+            raise ValueError(
+                f"{self.path}: column {name!r} holds {next(iter(found), 'nothing')!r} in all rows, "
+                f"which makes no classes. Leave it out: {self._kind(name, 'ignore')}."
+            )
         if len(found) > _MANY or len(found) > max(_FEW, self.rows // 2):
             raise ValueError(
                 f"{self.path}: column {name!r} holds {len(found)} different texts in {self.rows} "
-                f"rows, e.g. {cells[0]!r}, too many for categories. Leave it out: --columns "
-                f"{name}=ignore."
+                f"rows, e.g. {cells[0]!r}, too many for categories. Leave it out: "
+                f"{self._kind(name, 'ignore')}."
             )
-        if all(_is_number(cell) for cell in found):
+        if all(to_number(cell) is not None for cell in found):
             return tuple(sorted(found, key=float))
         return tuple(sorted(found))
 
     def _category(self, cell: str) -> str:
         """Returns the name of a category: 1, 1.0 and 01 are one number."""
-        value = self._number(cell)
+        value = to_number(cell, self._file.comma)
         if value is None or not np.isfinite(value):
             return cell
         return str(int(value)) if value == int(value) else repr(value)
@@ -256,10 +317,10 @@ class Table:
         for position, column in enumerate(columns):
             for row in np.flatnonzero(~observed[:, position]):
                 text = column.text(x[row, position])
-                comma = self._comma and not column.categories
+                comma = self._file.comma and not column.categories
                 cells[column.name][row] = text.replace(".", ",") if comma else text
         rows = zip(*cells.values(), strict=True)
-        write_csv(path, [*[list(cells)] * self._named, *rows], self.delimiter)
+        write_csv(path, [*[list(cells)] * (self._file.first == 2), *rows], self.delimiter)
 
     def _encoded(self, column: Column) -> np.ndarray:
         name = column.name
@@ -270,6 +331,8 @@ class Table:
         if column.categories:
             numbers = self._category_numbers(name, column.categories, self._missing)
             return np.where(numbers < 0, np.nan, numbers).astype(np.float32)
+        if column.origin:
+            return self._days(column).astype(np.float32)
         values = self._numbers(name)
         if values is None:
             raise self._bad(name, self._first_text(name))
@@ -277,10 +340,12 @@ class Table:
 
     def _first_text(self, name: str) -> int:
         """Returns the row of the first cell of a column that holds no number and is not missing."""
+        held = self._held[name]
         return next(
             row
-            for row, cell in enumerate(self.cells[name])
-            if not (_is_number(cell) or (self._missing and _is_missing(cell)))
+            for row, (cell, gone) in enumerate(zip(held.cells, held.missing, strict=True))
+            if not (to_number(cell) is not None or (self._missing and gone))
+            or held.dtype in _NO_NUMBERS
         )
 
     def labels(self, name: str, known: Sequence[str]) -> np.ndarray:
@@ -290,35 +355,25 @@ class Table:
     def _category_numbers(self, name: str, known: Sequence[str], missing: bool) -> np.ndarray:
         """Returns the numbers of categories; those of missing cells are -1, if these may be."""
         number = {text: i for i, text in enumerate(known)}
-        cells = self.cells[name]
-        found = [number.get(self._category(cell), -1) for cell in cells]
-        for row, (cell, one) in enumerate(zip(cells, found, strict=True)):
-            if one < 0 and not (missing and _is_missing(cell)):
+        held = self._held[name]
+        if tuple(text.lower() for text in known) == TRUTH:  # In upper or lower case.
+            spellings = {cell: cell.lower() for cell in set(held.cells)}
+            number |= {c: TRUTH.index(low) for c, low in spellings.items() if low in TRUTH}
+        names = held.dtype in _NO_NUMBERS  # Which no number stands for.
+        found = [
+            number.get(cell, number.get("" if names else self._category(cell), -1))
+            for cell in held.cells
+        ]
+        for row, (one, gone) in enumerate(zip(found, held.missing, strict=True)):
+            if gone and missing:
+                found[row] = -1
+            elif one < 0:
                 advice = f"Its categories are {shown_names(known)}: repair the cell"
                 raise self._bad(name, row, advice)
         return np.array(found, np.int64)
 
 
-def _is_missing(cell: str) -> bool:
-    return cell.lower() in _MISSING
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _parquet(path: pathlib.Path) -> dict[str, list[str]]:
-    pyarrow = optional.load("pyarrow", purpose="A Parquet file")
-    parquet = optional.load("pyarrow.parquet", purpose="A Parquet file")
-    try:
-        table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a Parquet file ({error}).") from None
-    return {
-        str(name): ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
+def _truth(cells: Sequence[str]) -> tuple[str, ...]:
+    """Returns the words of a Boolean column for false and true, as the cells write them."""
+    found = {cell.lower(): cell for cell in cells}
+    return tuple(found.get(word, word) for word in TRUTH)

@@ -1,7 +1,15 @@
 """Layers for encoders and decoders."""
 
 from kvae.layers.dense import dense_network, hidden_layers
+from kvae.layers.one_hot_levels import OneHotLevels
 from kvae.layers.sampling import Sampling, reparameterize
 from kvae.layers.symbols import SymbolEmbedding
 
-__all__ = ["Sampling", "SymbolEmbedding", "dense_network", "hidden_layers", "reparameterize"]
+__all__ = [
+    "OneHotLevels",
+    "Sampling",
+    "SymbolEmbedding",
+    "dense_network",
+    "hidden_layers",
+    "reparameterize",
+]

@@ -10,6 +10,7 @@ from kvae.likelihoods.discretized_logistic_mixture import (
     DiscretizedLogisticMixture as DiscretizedLogisticMixture,
 )
 from kvae.likelihoods.gaussian import Gaussian as Gaussian
+from kvae.likelihoods.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.likelihoods.laplace import Laplace as Laplace
 from kvae.likelihoods.likelihood import REGISTER as REGISTER
 from kvae.likelihoods.likelihood import Likelihood as Likelihood
@@ -17,8 +18,12 @@ from kvae.likelihoods.likelihood import get as get
 from kvae.likelihoods.likelihood import names as names
 from kvae.likelihoods.likelihood import register as register
 from kvae.likelihoods.location_scale import LocationScale as LocationScale
+from kvae.likelihoods.log_normal import LogNormal as LogNormal
 from kvae.likelihoods.mixed_tabular import MixedTabular as MixedTabular
+from kvae.likelihoods.negative_binomial import NegativeBinomial as NegativeBinomial
+from kvae.likelihoods.ordinal import Ordinal as Ordinal
 from kvae.likelihoods.poisson import Poisson as Poisson
+from kvae.likelihoods.rounded_mixture import RoundedMixture as RoundedMixture
 from kvae.likelihoods.scale import ScaledInput as ScaledInput
 from kvae.likelihoods.scale import Standardized as Standardized
 from kvae.likelihoods.student_t import StudentT as StudentT

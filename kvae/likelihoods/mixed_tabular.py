@@ -7,8 +7,13 @@ from kvae import random
 from kvae.likelihoods.bernoulli import Bernoulli
 from kvae.likelihoods.categorical import Categorical
 from kvae.likelihoods.gaussian import Gaussian
+from kvae.likelihoods.gaussian_mixture import GaussianMixture
 from kvae.likelihoods.likelihood import register
+from kvae.likelihoods.log_normal import LogNormal
+from kvae.likelihoods.negative_binomial import NegativeBinomial
+from kvae.likelihoods.ordinal import Ordinal
 from kvae.likelihoods.poisson import Poisson
+from kvae.likelihoods.rounded_mixture import RoundedMixture
 from kvae.likelihoods.scale import ScaledInput, Standardized
 from kvae.utils import names
 
@@ -19,6 +24,20 @@ _KINDS = {
     "bernoulli": lambda *_: Bernoulli(),
     "categorical": lambda _, scale_input, num_classes: Categorical(num_classes, scale_input),
     "poisson": lambda *scales: Poisson(10.0, *scales),
+    "negative_binomial": lambda *scales: NegativeBinomial(10.0, *scales),
+    "log_normal": lambda standardize, _: LogNormal(standardize=standardize),
+    "ordinal": lambda _, scale_input, num_classes: Ordinal(num_classes, scale_input=scale_input),
+    "gaussian_mixture": lambda standardize, _, size: GaussianMixture(size, standardize=standardize),
+    "rounded_mixture": lambda standardize, _, size, *atoms: RoundedMixture(
+        size, atoms, standardize=standardize
+    ),
+}
+# Kinds of a size, and what that is.
+_SIZED = {
+    "categorical": "number of classes",
+    "ordinal": "number of classes",
+    "gaussian_mixture": "number of components",
+    "rounded_mixture": "number of components",
 }
 
 
@@ -34,19 +53,26 @@ class MixedTabular(ScaledInput, Standardized):
     | `("bernoulli",)` | 0 or 1 | 1: logit | binary cross-entropy |
     | `("categorical", K)` | 0, 1, …, K - 1 | K: logits | categorical cross-entropy |
     | `("poisson",)` | 0, 1, 2, … | 1: log-rate | Poisson loss + log x! |
+    | `("negative_binomial",)` | 0, 1, … | 2: log-rate, log of r | see `NegativeBinomial` |
+    | `("log_normal",)` | positive | 2: location, log-variance | see `LogNormal` |
+    | `("ordinal", K)` | 0, 1, …, K - 1, in order | 2: location, log-scale | see `Ordinal` |
+    | `("gaussian_mixture", M)` | real | 3 M: logits, means, log-variances | see `GaussianMixture` |
+    | `("rounded_mixture", M)` | whole | 3 M: logits, means, log-scales | see `RoundedMixture` |
+    | `("rounded_mixture", M, 0, 40)` | whole, 0 and 40 frequent | 3 M + 2 | see `RoundedMixture` |
 
     The name alone stands for a tuple of one: `"gaussian"` for `("gaussian",)`.
 
-    Terms of all columns are in nats and are summed with equal weight. A density (Gaussian) changes
-    with the unit of its column and may outweigh the rest: standardise such columns.
+    Terms of all columns are in nats and are summed with equal weight. A density (of real and of
+    positive numbers) changes with the unit of its column and may outweigh the rest: standardise
+    such columns.
 
     Args:
         columns: list of tuples or names, one for each column of x, in order.
-        standardize: bool. Whether Gaussian and Poisson columns are seen relative to their
-            statistics in the training data, as by `Gaussian` and `Poisson`.
+        standardize: bool. Whether columns of real and positive numbers and of counts are seen
+            relative to their statistics in the training data, as by `Gaussian` and `Poisson`.
             Defaults to `False`.
-        scale_input: bool. Whether the encoder sees categorical and Poisson columns on a scale of
-            their own, as by `Categorical` and `Poisson`. Defaults to `True`.
+        scale_input: bool. Whether the encoder sees classes and counts on a scale of their own, as
+            by `Categorical` and `Poisson`. Defaults to `True`.
 
     Decoder output: `[batch, width]` for events `(d,)`; `width` is the sum of the third column of
     the table. The outputs stand kind by kind, in the order in which the kinds first appear (the
@@ -88,7 +114,10 @@ class MixedTabular(ScaledInput, Standardized):
         for position, column in enumerate(self.columns):
             groups.setdefault(column, []).append(position)
         self._groups = list(groups.values())
-        self._labels = ["_".join(map(str, column)) for column in groups]
+        # No label and "_" is the beginning of another one.
+        self._labels = [
+            "@".join(["_".join(map(str, column[:2])), *map(str, column[2:])]) for column in groups
+        ]
         scales = self.standardize, self.scale_input
         self._parts = [_KINDS[kind](*scales, *arguments) for kind, *arguments in groups]
         order = [position for group in self._groups for position in group]
@@ -147,7 +176,7 @@ class MixedTabular(ScaledInput, Standardized):
         if not self.standardize:
             return super().advice()
         return (
-            "Rates of Poisson columns end at exp(10) = 22,026: of larger counts give log(1 + x), "
+            "Rates of columns of counts end at exp(10) = 22,026: of larger counts give log(1 + x), "
             "as a Gaussian column."
         )
 
@@ -244,7 +273,8 @@ def _column(column) -> tuple:
     kind, *arguments = (column,) if isinstance(column, str) else column
     if kind not in _KINDS:
         raise names.unknown_name("kind of column", kind, _KINDS)
-    if len(arguments) != (kind == "categorical"):
-        what = "('categorical', number of classes)" if kind == "categorical" else f"('{kind}',)"
+    atoms = kind == "rounded_mixture" and len(arguments) > 1
+    if len(arguments) != (kind in _SIZED) and not atoms:
+        what = f"('{kind}', {_SIZED[kind]})" if kind in _SIZED else f"('{kind}',)"
         raise ValueError(f"A {kind} column is described as {what}, not as {column!r}.")
     return (kind, *arguments)

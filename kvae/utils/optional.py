@@ -14,6 +14,7 @@ EXTRAS = {
     "grpc": "serving",
     "huggingface_hub": "hub",
     "keras_tuner": "sweep",
+    "narwhals": "tables",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "openvino": "openvino",

@@ -39,6 +39,8 @@ def tabular_vae(
 ) -> kvae.VAE:
     """A VAE of tables, whose columns may be of different kinds.
 
+    The encoder sees categories of a `MixedTabular` likelihood as one-hot vectors.
+
     Args:
         event_shape: tuple `(columns,)`. Shape of one row. Defaults to `(31,)`.
         latent_dim: int. Size of `z`. Defaults to `8`.
@@ -60,7 +62,20 @@ def tabular_vae(
         - [Nazábal et al., Handling Incomplete Heterogeneous Data using VAEs](
           https://arxiv.org/abs/1807.03653)
     """
-    return dense_model(event_shape, latent_dim, hidden, activation, **parts)
+    first = _one_hot(kvae.likelihoods.get(parts["likelihood"]))
+    return dense_model(event_shape, latent_dim, hidden, activation, first, **parts)
+
+
+def _one_hot(likelihood):
+    """Returns the layer by which the encoder sees categories; `None` where there are none."""
+    if not isinstance(likelihood, kvae.likelihoods.MixedTabular) or not likelihood.scale_input:
+        return None
+    # Two classes are two levels already.
+    sizes = [
+        column[1] if column[0] == "categorical" and column[1] > 2 else 0
+        for column in likelihood.columns
+    ]
+    return kvae.layers.OneHotLevels(sizes, name="one_hot") if any(sizes) else None
 
 
 recipe(

@@ -53,7 +53,11 @@ class _Encoded(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
-_STRINGS = msgspec.json.Decoder(list[str | _Encoded])
+# Of one string for each row, and of several.
+_STRINGS = {
+    1: msgspec.json.Decoder(list[str | _Encoded]),
+    2: msgspec.json.Decoder(list[list[str | _Encoded]]),
+}
 _NUMBERS = {
     kind: (msgspec.json.Decoder(list[value]), text)
     for kind, value, text in (
@@ -167,7 +171,7 @@ def arrays(
     for name, text in columns.items():
         info = signature.inputs[name]
         if info.dtype == "string":
-            found[name] = _strings(name, text, limit)
+            found[name] = _strings(name, text, len(info.shape), limit)
         else:
             found[name] = _numbers(name, text, info, shapes[name], deadline)
     return check(found, signature)
@@ -227,15 +231,23 @@ def _parts(text: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def _strings(name: str, text: bytes, limit: int) -> np.ndarray:
+def _strings(name: str, text: bytes, rank: int, limit: int) -> np.ndarray:
     _few(text.count(b",") + 1, f"Input {name!r}", limit)
     try:
-        rows = _STRINGS.decode(text if text.startswith(b"[") else b"[" + text + b"]")
+        rows = _STRINGS[rank].decode(text if text.startswith(b"[") else b"[" + text + b"]")
     except msgspec.DecodeError as error:
         why = 'holds strings, or bytes as {"b64": "…"}'
         why = "holds a 'b64' that is not base64" if "base64" in str(error) else why
         raise Failure("INVALID_ARGUMENT", f"Input {name!r} {why}") from None
-    return byte_strings([row.encode() if isinstance(row, str) else row.b64 for row in rows])
+    shape = None
+    if rank == 2:
+        shape = len(rows), max(map(len, rows), default=0)
+        if any(len(row) != shape[1] for row in rows):
+            text = f"Input {name!r} is ragged: its lists differ in length"
+            raise Failure("INVALID_ARGUMENT", text)
+        rows = [cell for row in rows for cell in row]
+    values = [one.encode() if isinstance(one, str) else one.b64 for one in rows]
+    return byte_strings(values, shape)
 
 
 def check(arrays: dict[str, np.ndarray], signature: Signature) -> dict:
@@ -299,7 +311,7 @@ def _bounded(rows: int, steps: int, signature: Signature, limit: int) -> int:
 def answer(outputs: dict[str, np.ndarray], by_rows: bool, deadline: float) -> bytes:
     """Returns the outputs as JSON, by rows where the inputs were."""
     for name, array in outputs.items():
-        if not np.isfinite(array).all():
+        if array.dtype.kind != "S" and not np.isfinite(array).all():
             raise Failure("INTERNAL", f"The output {name!r} holds numbers that are not finite.")
     if by_rows and len(outputs) > 1:
         return b'{"predictions":%s}' % _listed(outputs, deadline)
@@ -312,6 +324,10 @@ def answer(outputs: dict[str, np.ndarray], by_rows: bool, deadline: float) -> by
 
 def _listed(arrays: dict[str, np.ndarray], deadline: float) -> bytes:
     """Returns the rows of arrays as a JSON list, each an object where there are several arrays."""
+    arrays = {  # JSON has texts, and no bytes.
+        name: np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+        for name, array in arrays.items()
+    }
     sizes = [max(1, array[:1].size) for array in arrays.values()]
     rows, step = len(next(iter(arrays.values()))), max(1, _CHUNK // 4 // sum(sizes))
     parts = []

@@ -65,6 +65,25 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="Also draw the decoder's curve of rate and distortion, by annealing.",
     )
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="Compare drawn rows of a table with real ones instead: columns and pairs, how well a "
+        "classifier tells them, what can be learned from them, and copies of training rows.",
+    )
+    parser.add_argument(
+        "--rows",
+        metavar="N",
+        type=common.positive,
+        default=Unset("as many as there are to train on, up to 10000"),
+        help="Draw this many rows for --table.",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="COLUMN",
+        default=Unset("the last one of classes"),
+        help="Predict this column for --table.",
+    )
     own.add_sampler(parser)
     parser.add_argument(
         "-o",
@@ -82,6 +101,7 @@ def add_arguments(parser) -> None:
     add_arguments,
     "kvae evaluate conv_vae.mnist",
     "kvae evaluate runs/digits/model.keras --dataset digits --latents --output report",
+    "kvae evaluate runs/people/model.keras --data people.csv --table",
 )
 def run(arguments) -> int:
     """Measures a model on test data: ELBO, importance-sampled log p(x) and more.
@@ -97,6 +117,11 @@ def run(arguments) -> int:
     model = own.load_sampling_model(arguments)
     if arguments.disentanglement:
         return _disentanglement(model, arguments)
+    if arguments.table:
+        return _table(model, arguments)
+    for option in ("rows", "target"):
+        if getattr(arguments, option) is not None:
+            raise ValueError(f"--{option} belongs to --table: give that, too.")
     data = own.load_data(model, arguments.model, arguments, arguments.split)
     samples, seed = arguments.samples or 1000, arguments.seed or 0
     card = common.card_of(arguments.model)
@@ -127,6 +152,38 @@ def run(arguments) -> int:
             name=name,
             **asked,
         )
+    return _show(result, arguments, data, seed)
+
+
+def _table(model, arguments) -> int:
+    """Compares drawn rows of a table with real ones."""
+    import dataclasses
+
+    import numpy as np
+
+    from kvae.datasets import Column
+    from kvae.tables import report
+
+    train, data = (
+        own.load_data(model, arguments.model, arguments, split)
+        for split in ("train", arguments.split)
+    )
+    if len(model.event_shape) != 1:
+        raise ValueError(
+            f"{arguments.model} makes examples of shape {model.event_shape}; --table is for rows."
+        )
+    if arguments.limit:
+        train, data = train[: arguments.limit], data[: arguments.limit]
+    schema = model.schema or data.schema
+    if not (schema and schema.columns):
+        columns = tuple(Column(f"column_{i + 1}", "gaussian") for i in range(model.event_shape[0]))
+        schema = dataclasses.replace(data.schema, columns=columns)
+    seed, n = arguments.seed or 0, arguments.rows or min(len(train), 10_000)
+    options = {"label": np.resize(train.labels, n)} if model.conditional else {}
+    drawn = np.asarray(model.sample(n, seed=seed, output="sample", **options))
+    result = report(
+        schema, train.examples, drawn, data.examples, target=arguments.target, seed=seed
+    )
     return _show(result, arguments, data, seed)
 
 

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kvae.cli import checks, common
+from kvae.cli import checks, common, rows
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -11,7 +11,15 @@ from kvae.utils.terminal import say
 
 def add_arguments(parser) -> None:
     common.add_model(parser)
-    parser.add_argument("-n", type=common.positive, default=100, help="Make this many samples.")
+    parser.add_argument(
+        "-n",
+        "--rows",
+        dest="n",
+        metavar="N",
+        type=common.positive,
+        default=100,
+        help="Make this many samples.",
+    )
     common.add_seed(parser, default=0)
     parser.add_argument(
         "--temperature",
@@ -23,6 +31,21 @@ def add_arguments(parser) -> None:
         parser,
         "a row of each class in a picture, all in turn in a table",
         "Sample this class of a conditional model, by its name or number.",
+    )
+    parser.add_argument(
+        "--given",
+        nargs="+",
+        type=rows.values,
+        metavar="NAME=VALUE",
+        default=Unset("all columns are drawn"),
+        help="Draw rows of a table that have these values, e.g. age=40,job=clerk, by importance "
+        "resampling.",
+    )
+    parser.add_argument(
+        "--samples",
+        type=common.positive,
+        default=Unset("10000"),
+        help="Weigh this many latents for --given.",
     )
     what = parser.add_mutually_exclusive_group()
     for option, output, text in (
@@ -63,7 +86,8 @@ def add_arguments(parser) -> None:
     add_arguments,
     "kvae sample conv_vae.mnist -n 64 --output digits.png",
     "kvae sample dense_autoencoder.digits --sampler gmm --save sampling.keras",
-    "kvae sample runs/people/model.keras -n 1000 --output people.csv",
+    "kvae sample runs/people/model.keras --rows 1000 --output people.csv",
+    "kvae sample runs/people/model.keras --given age=40,job=clerk --output clerks.csv",
 )
 def run(arguments) -> int:
     """Generates data from the prior, or from a density fitted to the codes.
@@ -89,18 +113,24 @@ def run(arguments) -> int:
             f"A .csv file holds the rows of a table, and {arguments.model} makes examples of shape "
             f"{model.event_shape}: give --output a .png or .npy file."
         )
+    if arguments.given is not None:
+        _check_given(arguments, output)
     options = {"seed": arguments.seed, "temperature": arguments.temperature}
     label = own.class_number(model, arguments.label, arguments.model)
     if label is not None:
         options["label"] = label
     elif output.suffix == ".npy" and model.conditional:
         raise own.label_missing(model, arguments.model)
-    if output.suffix == ".npy":
+    size = None
+    if arguments.given is not None:
+        del options["temperature"]
+        size = rows.write_given(model, output, arguments, options)
+    elif output.suffix == ".npy":
         values = np.asarray(model.sample(arguments.n, output=kind, **options))
         with io.atomic_write(output) as temporary:
             np.save(temporary, values, allow_pickle=False)
     elif output.suffix == ".csv":
-        own.write_rows(model, output, arguments.n, kind, options)
+        rows.write_rows(model, output, arguments.n, kind, options)
     else:
         title = f"Samples, {arguments.sampler}" if arguments.sampler else "Prior samples"
         plots.samples(model, arguments.n, path=output, output=kind, title=title, **options)
@@ -108,9 +138,24 @@ def run(arguments) -> int:
         with io.atomic_write(arguments.save) as temporary:
             model.save(temporary)
     if arguments.json:
-        common.print_json({"path": str(output), "n": arguments.n, "seed": arguments.seed})
+        facts = {"path": str(output), "n": arguments.n, "seed": arguments.seed}
+        common.print_json(facts if size is None else {**facts, "effective_sample_size": size})
     else:
         say(f"wrote {output}")
+        if size is not None:
+            say(f"effective sample size: {size:.1f} latents carry the weight")
         if arguments.save:
             say(f"wrote {arguments.save}")
     return 0
+
+
+def _check_given(arguments, output: pathlib.Path) -> None:
+    """Checks what goes with --given."""
+    if output.suffix != ".csv":
+        raise ValueError(
+            f"--given is for rows of a table: give --output a .csv file, not {output}."
+        )
+    if arguments.kind not in (None, "sample") or arguments.temperature != 1.0:
+        raise ValueError(
+            "--given draws rows as the model says: leave --mean, --mode and --temperature."
+        )

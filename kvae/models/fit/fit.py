@@ -131,6 +131,8 @@ class Fit:
         x, y, sample_weight = prepared_data(
             self, x, y, sample_weight, in_memory=steps_per_epoch is None
         )
+        if self.schema is None and isinstance(x, Dataset) and x.schema and x.schema.columns:
+            self.schema = x.schema  # That of a table, whose numbers mean little without it.
         learn_scale(self.likelihood, x)
         learn_fill(self, x)
         self.calibration = None  # It is of the model as it was.

@@ -13,9 +13,14 @@ from kvae.likelihoods import (
     ContinuousBernoulli,
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
+    GaussianMixture,
     Laplace,
+    LogNormal,
     MixedTabular,
+    NegativeBinomial,
+    Ordinal,
     Poisson,
+    RoundedMixture,
     StudentT,
 )
 
@@ -75,6 +80,31 @@ CASES = {
         lambda: Poisson(8.0),
         lambda: RNG.poisson(3, size=(8, 6)),
         {"log_rate_bound": 8.0},
+    ),
+    "negative_binomial": (
+        lambda: NegativeBinomial(8.0),
+        lambda: RNG.poisson(3, size=(8, 6)),
+        {"log_rate_bound": 8.0},
+    ),
+    "log_normal": (
+        lambda: LogNormal(9.0),
+        lambda: np.exp(RNG.normal(size=(8, 6))),
+        {"log_var_bound": 9.0},
+    ),
+    "ordinal": (
+        lambda: Ordinal(4, 3.0),
+        lambda: RNG.integers(4, size=(8, 6)),
+        {"num_classes": 4, "log_scale_bound": 3.0},
+    ),
+    "gaussian_mixture": (
+        lambda: GaussianMixture(2, 9.0),
+        lambda: RNG.normal(size=(8, 6)),
+        {"num_components": 2, "log_var_bound": 9.0},
+    ),
+    "rounded_mixture": (
+        lambda: RoundedMixture(2, (0.0,), 9.0),
+        lambda: RNG.integers(-9, 9, size=(8, 6)),
+        {"num_components": 2, "atoms": (0.0,), "log_scale_bound": 9.0},
     ),
     "mixed_tabular": (
         lambda: MixedTabular(TABLE),

@@ -57,6 +57,11 @@ LIKELIHOODS = {
     "discretized_logistic_mixture": lambda: likelihoods.DiscretizedLogisticMixture(2),
     "poisson": likelihoods.Poisson,
     "autoregressive": lambda: likelihoods.Autoregressive(3),
+    "negative_binomial": likelihoods.NegativeBinomial,
+    "log_normal": likelihoods.LogNormal,
+    "ordinal": lambda: likelihoods.Ordinal(3),
+    "gaussian_mixture": lambda: likelihoods.GaussianMixture(2),
+    "rounded_mixture": lambda: likelihoods.RoundedMixture(2),
     "mixed_tabular": lambda: likelihoods.MixedTabular(
         [("gaussian",), ("bernoulli",), ("categorical", 3), ("poisson",)]
     ),

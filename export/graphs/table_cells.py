@@ -1,0 +1,134 @@
+"""The cells of a table, as texts, in the graph of a model: to its numbers, and from them."""
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["TableCells"]
+
+_MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "?")
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_MOMENT = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
+
+
+class TableCells:
+    """What the cells of rows stand for, by the schema of a model.
+
+    It says in a graph what `kvae.datasets.Column.code` and `Column.text` say in Python.
+
+    Args:
+        schema: `kvae.datasets.Schema` with columns.
+    """
+
+    def __init__(self, schema):
+        self._all, self._columns = schema.all_columns, schema.columns
+
+    def numbers(self, cells):
+        """Returns x, and which cells have a meaning.
+
+        Args:
+            cells: string tensor `[batch, all columns]`.
+
+        Returns:
+            Float32 `[batch, columns]`, NaN where a cell is empty, or says NA, NaN, null, None or ?;
+            and bool `[batch, columns]`.
+        """
+        cells = tf.strings.strip(cells)
+        places = {column.name: place for place, column in enumerate(self._all)}
+        known = [self._number(column, cells[:, places[column.name]]) for column in self._columns]
+        return tuple(tf.stack(parts, axis=1) for parts in zip(*known, strict=True))
+
+    def _number(self, column, cells):
+        gone = tf.reduce_any(tf.strings.lower(cells)[:, None] == tf.constant(_MISSING), axis=1)
+        if column.categories:
+            same = cells[:, None] == tf.constant(column.categories)
+            lower = tf.strings.lower(tf.constant(column.categories))
+            found = tf.reduce_any(same, axis=1, keepdims=True)
+            same = tf.where(found, same, tf.strings.lower(cells)[:, None] == lower)
+            valid = tf.reduce_any(same, axis=1)
+            value = tf.cast(tf.argmax(tf.cast(same, tf.int32), axis=1), tf.float32)
+            gone = gone & ~found[:, 0]  # A category may be called "none".
+        elif column.origin:
+            valid = tf.strings.regex_full_match(cells, _MOMENT)
+            value = self._days(column, tf.where(valid, cells, "1970-01-01"))
+        else:
+            valid = tf.strings.regex_full_match(cells, _NUMBER)
+            value = tf.strings.to_number(tf.where(valid, cells, "0"))
+        return tf.where(gone, np.float32(np.nan), value), valid | gone
+
+    def _days(self, column, cells):
+        """Returns dates `[batch]` as days from the origin."""
+        length = tf.strings.length(cells)
+        whole = tf.where(
+            length == 10, cells + "T00:00:00", tf.where(length == 16, cells + ":00", cells)
+        )
+
+        def part(start: int, size: int):
+            return tf.strings.to_number(tf.strings.substr(whole, start, size), tf.int64)
+
+        # The days from 1970 of a date of the Gregorian calendar, whose year begins in March.
+        year, month, day = part(0, 4), part(5, 2), part(8, 2)
+        year -= tf.cast(month <= 2, tf.int64)
+        of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+        days = 365 * year + year // 4 - year // 100 + year // 400 + of_year - 719468
+        rest = tf.strings.substr(whole, 17, -1)
+        seconds = tf.strings.to_number(rest, tf.float64)
+        seconds += tf.cast(3600 * part(11, 2) + 60 * part(14, 2), tf.float64)
+        origin = (np.datetime64(column.origin, "us") - np.datetime64(0, "us")) / np.timedelta64(
+            1, "D"
+        )
+        return tf.cast(tf.cast(days, tf.float64) - origin + seconds / 86400, tf.float32)
+
+    def texts(self, x):
+        """Returns the cells of rows: float32 `[batch, columns]` to string `[batch, all]`."""
+        places = {column.name: place for place, column in enumerate(self._columns)}
+        found = []
+        for column in self._all:
+            if column.kind == "constant":
+                found.append(tf.fill(tf.shape(x)[:1], column.text(0.0)))
+            else:
+                found.append(self._text(column, x[:, places[column.name]]))
+        return tf.stack(found, axis=1)
+
+    def _text(self, column, value):
+        gone = tf.math.is_nan(value)
+        value = tf.cast(tf.where(gone, 0.0, value), tf.float64)
+        if column.is_whole:
+            value = tf.round(value)
+        if column.low is not None and column.high is not None:
+            low, high = (tf.constant(end, tf.float64) for end in (column.low, column.high))
+            value = tf.clip_by_value(value, low, high)
+        if column.categories:
+            text = tf.gather(tf.constant(column.categories), tf.cast(value, tf.int32))
+        elif column.origin:
+            text = self._date(column, value)
+        elif column.is_whole:
+            text = tf.strings.as_string(tf.cast(value, tf.int64))
+        else:
+            text = tf.strings.as_string(value, shortest=True)
+        return tf.where(gone, "", text)
+
+    def _date(self, column, days):
+        """Returns the text of dates, `[batch]` days from the origin."""
+        origin = (np.datetime64(column.origin, "s") - np.datetime64(0, "s")).astype(np.int64)
+        seconds = int(origin) + tf.cast(tf.round(days * 86400.0), tf.int64)
+        if column.dtype == "Date":
+            seconds += 43200  # The nearest day.
+        days, rest = seconds // 86400, seconds % 86400
+        days += 719468
+        era = days // 146097
+        of_era = days - 146097 * era
+        years = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+        of_year = of_era - (365 * years + years // 4 - years // 100)
+        moon = (5 * of_year + 2) // 153
+        day = of_year - (153 * moon + 2) // 5 + 1
+        month = (moon + 2) % 12 + 1
+        year = years + 400 * era + tf.cast(month <= 2, tf.int64)
+
+        def padded(number, width: int = 2):
+            return tf.strings.as_string(number, width=width, fill="0")
+
+        text = tf.strings.join([padded(year, 4), padded(month), padded(day)], "-")
+        if column.dtype == "Date":
+            return text
+        clock = [padded(rest // 3600), padded(rest // 60 % 60), padded(rest % 60)]
+        return tf.strings.join([text, tf.strings.join(clock, ":")], " ")

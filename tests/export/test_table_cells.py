@@ -1,0 +1,133 @@
+"""The signatures of tables: cells as texts, in the graph as in Python, and in the C++ runtime."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+import kvae
+from export.files import meta_graph
+from export.graphs.table_cells import TableCells
+from kvae.datasets import Column, Schema
+
+SCHEMA = Schema(
+    "people",
+    columns=(
+        Column("height", "gaussian", low=150.0, high=199.5, dtype="Float64"),
+        Column("born", "gaussian", low=0.0, high=40000.0, origin="1900-03-01", dtype="Date"),
+        Column("seen", "gaussian", low=0.0, high=900.0, origin="2019-12-31T12:00:00"),
+        Column("job", "categorical", ("baker", "Cook", "clerk")),
+        Column("ok", "bernoulli", ("False", "True"), dtype="Boolean"),
+        Column("visits", "gaussian", whole=True, low=0.0, high=99.0),
+    ),
+    constants=(Column("planet", "constant", ("Earth",), place=1),),
+)
+LIKELIHOOD = ["gaussian", "gaussian", "gaussian", ("categorical", 3), "bernoulli", "gaussian"]
+CELLS = [
+    ["171.25", "Earth", "1900-02-28", "2020-02-29 23:59:59", "Cook", "True", "12"],
+    ["1.6e2", "Mars", "2000-02-29", "2021-01-01", "clerk", "false", "7"],
+    ["", "", "1970-01-01", "2020-03-01T06:30", "COOK", "NA", "0"],
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    likelihood = kvae.likelihoods.MixedTabular(LIKELIHOOD)
+    with kvae.random.initial_weights(1):
+        vae = kvae.VAE(
+            keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "tanh")]),
+            keras.Sequential(
+                [
+                    keras.Input((2,)),
+                    keras.layers.Dense(
+                        *likelihood.output_shape((6,)),
+                        bias_initializer=keras.initializers.RandomNormal(0, 30.0, seed=1),
+                    ),
+                ]
+            ),
+            latent_dim=2,
+            likelihood=likelihood,
+            missing="zero",
+            seed=1,
+        )
+    vae.schema = SCHEMA
+    return vae
+
+
+def numbers(rows):
+    """By `Column.code`, in Python."""
+    return np.float32(
+        [
+            [
+                np.nan if row[place] in ("", "NA") else column.code(row[place])
+                for place, column in zip((0, 2, 3, 4, 5, 6), SCHEMA.columns, strict=True)
+            ]
+            for row in rows
+        ]
+    )
+
+
+def test_cells_are_the_numbers_that_python_reads():
+    x, valid = TableCells(SCHEMA).numbers(tf.constant(CELLS))
+    np.testing.assert_allclose(x, numbers(CELLS), rtol=1e-6)
+    assert np.asarray(valid).all()
+    wrong = [["tall", "Earth", "2020-1-1", "noon", "pilot", "yes", "1e"]]
+    assert not np.asarray(TableCells(SCHEMA).numbers(tf.constant(wrong))[1]).any()
+
+
+def test_numbers_are_the_cells_that_python_writes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 6)) * [100, 30000, 700, 0, 0, 50] + [170, 20000, 400, 0, 0, 40]
+    x[:, 3], x[:, 4] = rng.integers(0, 3, 200), rng.integers(0, 2, 200)
+    x[0] = np.nan
+    x = x.astype("float32")
+    found = TableCells(SCHEMA).texts(tf.constant(x)).numpy().astype(str).tolist()
+    assert found == SCHEMA.rows(x)
+    again, valid = TableCells(SCHEMA).numbers(tf.constant(found))
+    np.testing.assert_allclose(again, numbers(found), rtol=1e-6)
+    assert np.asarray(valid).all()
+
+
+def test_a_saved_model_takes_and_returns_the_cells_of_a_table(model, tmp_path):
+    path = export.saved_model(
+        model, tmp_path / "people", signatures=["encode_table", "generate_table"]
+    )
+    written = meta_graph.read_signatures(path)
+    assert written["encode_table"].inputs["cells"].shape == (None, 7)
+    assert written["generate_table"].outputs["cells"].dtype == "string"
+    report = export.verify(path, model, batch_sizes=(1, 3))
+    assert report.ok, str(report)
+    compared = {(row.signature, row.output) for row in report.rows if row.max_abs_error is not None}
+    assert {
+        ("generate_table", "cells"),
+        ("generate_table", "z"),
+        ("encode_table", "z_mean"),
+    } <= compared
+    loaded = tf.saved_model.load(str(path))
+    cells = loaded.signatures["generate_table"](
+        seed=tf.constant([3, 2**40], tf.int64), temperature=tf.ones(2)
+    )["cells"]
+    rows = np.concatenate([model.sample(1, seed=s, output="sample") for s in (3, 2**40)])
+    assert cells.numpy().astype(str).tolist() == SCHEMA.rows(rows)
+    ask = loaded.signatures["encode_table"]
+    for wrong, message in (
+        (CELLS[0][:4] + ["pilot", "True", "1"], "`cells`, row 1, column `job` holds `pilot`"),
+        (["1e39", *CELLS[0][1:]], "`cells` holds NaN or infinite"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            ask(cells=tf.constant([CELLS[0], wrong]))
+
+
+@pytest.mark.slow  # The server reads and writes texts; the signature itself is tested above.
+def test_a_server_takes_and_returns_the_cells(model, tmp_path):
+    export.saved_model(model, tmp_path / "people")
+    with export.DevelopmentServer({"people": tmp_path / "people"}, port=0) as server:
+        client = export.Client(server.url, "people")
+        rows = client.generate_table([1, 2])
+        drawn = np.concatenate([model.sample(1, seed=s, output="sample") for s in (1, 2)])
+        assert rows.cells == SCHEMA.rows(drawn) and rows.z.shape == (2, 2)
+        found = client.encode_table([[None if c == "NA" else c for c in row] for row in CELLS])
+        np.testing.assert_allclose(
+            found["z_mean"], model.encode(numbers(CELLS))["z_mean"], rtol=1e-4
+        )

@@ -1,0 +1,88 @@
+"""Tables on the command line: rows given values, and the report on drawn rows."""
+
+import csv
+import json
+
+import pytest
+
+import kvae
+import zoo
+from kvae.cli import main, rows
+from kvae.tables import Table
+
+LINES = ["height,colour,children,planet"]
+LINES += [f"{150 + 0.5 * (i % 50)},{('red', 'blue')[i % 2]},{i % 4},Earth" for i in range(60)]
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A model that nobody has trained, in a file, and the table that it knows."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    table = Table.from_file(tmp_path / "people.csv")
+    vae = zoo.build(
+        "tabular_vae",
+        event_shape=table.event_shape,
+        latent_dim=2,
+        hidden=(4,),
+        likelihood=table.likelihood(),
+    )
+    vae.likelihood.adapt(table)
+    vae.schema = table.schema
+    vae.save(tmp_path / "model.keras")
+    return "model.keras"
+
+
+def test_rows_with_given_values(model, capsys, tmp_path):
+    words = ["sample", model, "--rows", "7", "--given", "colour=red,height=160", "--json"]
+    assert main([*words, "--samples", "300", "-o", "red.csv", "--seed", "3"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert 1 <= facts["effective_sample_size"] <= 300
+    with open("red.csv", encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == LINES[0].split(",") and len(found) == 7
+    assert {(row["colour"], row["height"], row["planet"]) for row in found} == {
+        ("red", "160", "Earth")
+    }
+    assert {row["children"] for row in found} <= set("0123")
+    drawn = kvae.tables.given(
+        kvae.load_model(model), {"colour": "red", "height": 160}, 7, num_samples=300, seed=3
+    )
+    schema = kvae.load_model(model).schema
+    assert [list(row.values()) for row in found] == schema.rows(drawn.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--given", "colour=green"], "Column 'colour' takes one of blue, red, not 'green'"),
+        (["--given", "color=red"], "Unknown column 'color'"),
+        (["--given", "red"], "--given: invalid NAME=VALUE value: 'red'"),
+        (["--given", "colour=red", "-o", "x.npy"], "--given is for rows of a table"),
+        (["--given", "colour=red", "--mean"], "leave --mean, --mode and --temperature"),
+    ],
+)
+def test_what_cannot_be_given(model, words, message, capsys):
+    try:
+        assert main(["sample", model, *words]) == 2
+    except SystemExit as stopped:  # argparse's own errors.
+        assert stopped.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_values_may_hold_commas():
+    assert rows.values("age=40,name=Smith, John,job=") == {
+        "age": "40",
+        "name": "Smith, John",
+        "job": "",
+    }
+
+
+def test_the_report_on_drawn_rows(model, capsys):
+    assert main(["evaluate", model, "--data", "people.csv", "--table", "--split", "train"]) == 0
+    text = capsys.readouterr().out
+    for name in ("columns", "pairs", "detection_auc", "share_nearer_to_training", "copies"):
+        assert name in text
+    assert "Target: children" in text
+    assert main(["evaluate", model, "--data", "people.csv", "--target", "colour"]) == 2
+    assert "--target belongs to --table" in capsys.readouterr().err
