@@ -104,11 +104,7 @@ def _section(card) -> str:
 
 def _caption(card) -> str:
     if _samples(card):
-        discrete = ARCHITECTURES[card.architecture].part("posterior", card.arguments).discrete
-        # Many codes of few values tell every pixel, those that binarization drew among them.
-        jagged = ", as jagged as the binarized images that its codes were learned from"
-        binary = discrete and card.preprocessing["binarize"]
-        return "samples from the prior, the means of p(x|z)" + (jagged if binary else "")
+        return "samples from the prior, the means of p(x|z)"
     noisy = "noisy " if card.recipe.get("noise") else ""
     return f"{noisy}test images above their reconstructions"
 

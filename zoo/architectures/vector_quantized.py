@@ -87,4 +87,13 @@ def vqvae(
     return assemble(event_shape, latent_dim, encoder, decoder, **{**parts, "posterior": posterior})
 
 
-recipe("vqvae.mnist", "mnist", binarize="dynamic", epochs=20, num_samples=1, paper=_VQ)
+# A grid of 4 by 4 and few entries: more codes only tell the noise of binarization.
+recipe(
+    "vqvae.mnist",
+    "mnist",
+    {"filters": (32, 64, 64), "num_embeddings": 32},
+    binarize="dynamic",
+    epochs=6,
+    num_samples=1,
+    paper=_VQ,
+)
