@@ -239,8 +239,8 @@ TASKS = {
     "recurrent": (functools.partial(signals, "sequence_vae"), 30, 200),
     "grammar": (own, 0, 0),
     "symbols": (symbols, 10, 50),
-    "lstm": (functools.partial(lstm, False), 12, 0),
-    "lstm of all": (functools.partial(lstm, True), 12, 0),
+    "lstm": (functools.partial(lstm, False), 20, 0),
+    "lstm of all": (functools.partial(lstm, True), 20, 0),
 }
 
 
