@@ -76,6 +76,8 @@ def test_every_way_to_give_sequences_is_the_same(vae, wanted, way):
         np.testing.assert_allclose(found, wanted[1], rtol=1e-5)
 
 
+# What `fit` is given goes through the same door; a symbol_vae trains in tests/zoo/test_sequences.py.
+@pytest.mark.slow
 def test_training_on_each_is_the_same():
     found = []
     for way in ("list of arrays", "tf.data, lengths"):
