@@ -182,7 +182,8 @@ class Browser:
             self.run("scrollTo(0, 0)")
 
     def mouse(self, kind, x, y, buttons=1):
-        button = "left" if buttons else "none"
+        # Without its button, a release would leave the pointer with what has captured it.
+        button = "left" if buttons or kind == "mouseReleased" else "none"
         self.call(
             "Input.dispatchMouseEvent",
             type=kind, x=x, y=y, button=button, buttons=buttons, clickCount=1,
