@@ -10,15 +10,17 @@ epoch, `m1+m2` the same on the codes of a trained M1, the zoo's `dense_vae.mnist
 without any label. `supervised` and `supervised_m1` are the classifiers of the two alone, trained on
 the 100 labelled digits.
 
-Each training is one line of the file: what stands there is not run again, so that the program may
-be stopped at any time. Settings were chosen by the error on the validation split (5,000 digits), of
-seed 0 (`--split validation`); a training has a fixed number of epochs.
+Each training is one line of the file: what stands there is not run again, and a training that was
+stopped goes on from its last checkpoint, beside the file. Settings were chosen by the error on the
+validation split (5,000 digits), of seed 0 (`--split validation`); a training has a fixed number of
+epochs, and a learning rate that falls by a half cosine.
 
 Reference: Kingma et al., Semi-supervised Learning with Deep Generative Models, table 1,
 https://arxiv.org/abs/1406.5298; Pyro's tutorial, https://pyro.ai/examples/ss-vae.html.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import pathlib
@@ -36,20 +38,45 @@ PUBLISHED = {
 }
 PER_CLASS = 10
 SETTINGS = {
-    "m1+m2": {"epochs": 30, "batch_size": 200, "learning_rate": 1e-3, "alpha": 50.0, "repeat": 20},
-    "m2": {"epochs": 20, "batch_size": 200, "learning_rate": 1e-3, "alpha": 50.0, "repeat": 20},
+    "m1+m2": {
+        "epochs": 20,
+        "batch_size": 100,
+        "learning_rate": 1e-3,
+        "alpha": 55.0,
+        "repeat": 20,
+        "draws": 5,
+        "parts": {"activation": "relu", "latent_dim": 20},
+    },
+    "m2": {
+        "epochs": 60,
+        "batch_size": 100,
+        "learning_rate": 1e-3,
+        "alpha": 55.0,
+        "repeat": 20,
+        "parts": {"activation": "relu"},
+    },
     "supervised": {"epochs": 200, "batch_size": 50, "learning_rate": 1e-3},
     "supervised_m1": {"epochs": 200, "batch_size": 50, "learning_rate": 1e-3},
 }
 
 
-def codes(vae, x) -> np.ndarray:
-    """Returns what M1 says of digits: the means of q(z|x)."""
-    return np.asarray(vae.encode(x)["z_mean"])
+def codes(vae, x, draws: int = 0, seed: int = 0) -> np.ndarray:
+    """Returns what M1 says of digits: draws of q(z|x), one time after the other, or its means."""
+    params = {name: np.asarray(value) for name, value in vae.encode(x).items()}
+    mean, spread = params["z_mean"], np.exp(0.5 * params["z_log_var"])
+    if not draws:
+        return mean
+    rng = np.random.default_rng(seed)
+    return np.concatenate(
+        [mean + spread * rng.standard_normal(mean.shape, np.float32) for _ in range(draws)]
+    )
 
 
-def data(model: str, seed: int, repeat: int, split: str):
-    """Returns what a model is trained on, and the examples and labels that it is tested on."""
+def data(model: str, seed: int, repeat: int, draws: int, split: str):
+    """Returns what a model is trained on, and the examples and labels that it is tested on.
+
+    An epoch of codes holds several draws of each.
+    """
     import kvae
     import zoo
 
@@ -61,7 +88,11 @@ def data(model: str, seed: int, repeat: int, split: str):
     if binarize is None:
         vae = zoo.load("dense_vae.mnist")
         x = codes(vae, x)
-        few = kvae.datasets.Dataset(codes(vae, few.examples), few.labels, weights=few.weights)
+        found = codes(vae, few.examples, draws, seed)
+        times = len(found) // len(few)
+        few = kvae.datasets.Dataset(
+            found, np.tile(few.labels, times), weights=np.tile(few.weights, times)
+        )
     return few, x, test.labels
 
 
@@ -96,12 +127,15 @@ def classifier(shape, seed: int):
         )
 
 
-def measure(model: str, seed: int, split: str, settings: dict) -> dict:
+def measure(model: str, seed: int, split: str, settings: dict, folder: pathlib.Path) -> dict:
     """Trains a model on the labels of a seed; returns its error in percent, and facts."""
     import keras
 
+    import kvae
+
     start = time.perf_counter()
-    train, x, labels = data(model, seed, settings.get("repeat", 1), split)
+    options = settings.get("repeat", 1), settings.get("draws", 0)
+    train, x, labels = data(model, seed, *options, split)
     rate = settings["learning_rate"]
     options = {"batch_size": settings["batch_size"], "epochs": settings["epochs"], "verbose": 0}
     if model.startswith("supervised"):
@@ -115,9 +149,13 @@ def measure(model: str, seed: int, split: str, settings: dict) -> dict:
         found, elbo = np.argmax(network.predict(x, verbose=0), axis=1), None
     else:
         vae = build(model, seed, settings["alpha"], **settings.get("parts", {}))
-        vae.compile(keras.optimizers.Adam(rate))
-        logs = vae.fit(train, **{**options, "verbose": 2}).history
-        found, elbo = vae.classify(x), logs["elbo"][-1]
+        steps = options["epochs"] * -(-len(train) // options["batch_size"])
+        vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)))
+        told = {"model": model, "seed": seed, "settings": settings}
+        checkpoint = kvae.callbacks.Checkpoint(folder, told, monitor="loss")
+        begin = checkpoint.restore(vae)
+        vae.fit(train, **{**options, "verbose": 2}, initial_epoch=begin, callbacks=[checkpoint])
+        found, elbo = vae.classify(x), checkpoint.history["elbo"][-1]
     return {
         "model": model,
         "seed": seed,
@@ -159,7 +197,9 @@ def main(arguments=None) -> int:
             key = model, seed, given.split, settings
             if key in [(r["model"], r["seed"], r["split"], r["settings"]) for r in rows]:
                 continue
-            rows.append(measure(*key))
+            text = json.dumps([model, seed, settings])
+            name = f"{model}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+            rows.append(measure(*key, given.json.with_suffix("") / name))
             print(rows[-1], flush=True)
             given.json.parent.mkdir(parents=True, exist_ok=True)
             with given.json.open("a") as file:

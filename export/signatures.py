@@ -154,7 +154,8 @@ class Output:
     """The specification of an output.
 
     Attributes:
-        shape: tuple of str. The sizes after the batch: `"latent_dim"`, `"event"`, `"steps"`.
+        shape: tuple of str. The sizes after the batch: `"latent_dim"`, `"event"`, `"steps"`,
+            `"num_classes"`.
         row_exact: bool. Whether a row of it has the same bits whatever rows it is batched with.
     """
 
@@ -172,9 +173,10 @@ class Specification:
         outputs: dict of str to `Output`.
         parameters: str. The part whose parameters are outputs too, e.g. `"likelihood"`.
         needs: tuple of str. What a model has to have: `"prior"`, `"density"`, `"missing"`,
-            `"calibration"`.
+            `"calibration"`, `"classifier"`.
         through_codes: bool. Whether it decodes what it has encoded, so that its images carry the
             rounding of their codes.
+        labelled: bool. Whether that of a conditional model takes a label.
     """
 
     summary: str
@@ -183,6 +185,7 @@ class Specification:
     parameters: str = ""
     needs: tuple[str, ...] = ()
     through_codes: bool = False
+    labelled: bool = True
 
 
 _IMAGE = Output(("event",))
@@ -250,6 +253,13 @@ SIGNATURES = {
         {"cells": _CELLS, "z": Output(("latent_dim",), row_exact=True)},
         needs=("prior", "columns"),
     ),
+    "classify": Specification(
+        "the probabilities of the classes, q(y\\|x)",
+        ("image",),
+        {"probabilities": Output(("num_classes",))},
+        needs=("classifier",),
+        labelled=False,
+    ),
 }
 
 
@@ -258,7 +268,7 @@ def input_names(signature: str, conditional: bool = False) -> tuple[str, ...]:
     given = SIGNATURES[signature].inputs
     required = tuple(name for name in given if not INPUTS[name].optional)
     optional = tuple(name for name in given if INPUTS[name].optional)
-    return required + ("label",) * conditional + optional
+    return required + ("label",) * (conditional and SIGNATURES[signature].labelled) + optional
 
 
 def specified_input(name: str) -> Input | None:
@@ -283,6 +293,8 @@ def left_out(model) -> dict[str, str]:
         lacking["columns"] = "the model knows no columns of a table (vae.schema)"
     if model.calibration is None:
         lacking["calibration"] = "the model keeps no threshold (kvae.detection.Detector(…).fit(…))"
+    if not model.takes_unknown_labels:
+        lacking["classifier"] = "the model has no classifier (objective='semi_supervised')"
     return {
         name: lacking[next(need for need in item.needs if need in lacking)]
         for name, item in SIGNATURES.items()

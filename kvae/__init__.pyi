@@ -26,4 +26,5 @@ from . import utils as utils
 from .layers import Sampling as Sampling
 from .models import VAE as VAE
 from .models.loading import load_model as load_model
+from .models.stacked import stacked as stacked
 from .version import __version__ as __version__

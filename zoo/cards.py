@@ -23,7 +23,16 @@ _KINDS = {
     "weights": {"file": str, "sha256": str, "bytes": int},
 }
 # Figures that headlines are made of.
-_FIGURES = ("bce_per_pixel", "elbo", "factor_vae_score", "kl", "mig", "nll", "reconstruction")
+_FIGURES = (
+    "accuracy",
+    "bce_per_pixel",
+    "elbo",
+    "factor_vae_score",
+    "kl",
+    "mig",
+    "nll",
+    "reconstruction",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +52,8 @@ class Card:
             `nll` (a mapping, see `kvae.evaluation.LogProb.summary`; with `monte_carlo_examples` its
             Monte Carlo figures are those of so many examples, scaled to the set), for an
             autoencoder `bce_per_pixel`, `bce_standard_error` and `mse`. Of sprites also the scores
-            of `kvae.evaluation.disentanglement`. Empty where nothing was measured.
+            of `kvae.evaluation.disentanglement`, of models that guess labels the `accuracy`. Empty
+            where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
         weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.
@@ -99,6 +109,8 @@ class Card:
         found = {name: self._figure(name) for name in _FIGURES}
         if None not in (found["factor_vae_score"], found["mig"]):
             return "FactorVAE score {factor_vae_score:.3f}, MIG {mig:.3f}".format(**found)
+        if found["accuracy"] is not None:  # Of a classifier that few labels have trained.
+            return f"error {100 * (1 - found['accuracy']):.2f} %"
         if found["nll"] is not None:
             return f"NLL {found['nll']:.2f} ± {self.metrics['nll']['standard_error']:.2f} nats"
         if found["bce_per_pixel"] is not None:

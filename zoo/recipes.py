@@ -77,6 +77,8 @@ class Recipe:
         epochs, batch_size, learning_rate: as in Keras.
         final_rate: float. The share of the learning rate that is left in the end; it falls by a
             half cosine.
+        labels_per_class: int or `None`. How many labels of each class the training knows, for an
+            objective that guesses the others (`kvae.datasets.few_labels`, drawn by `seed`).
         warmup_epochs: int. Epochs over which the objective's `beta`, the weight of the KL, rises
             from 0 to its own value, e.g. 1.
         initial_from_data: bool. Whether the pseudo-inputs of a VampPrior start as training images.
@@ -106,6 +108,7 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 1e-3
     final_rate: float = 0.02
+    labels_per_class: int | None = None
     warmup_epochs: int = 0
     initial_from_data: bool = False
     monitor: str | None = None

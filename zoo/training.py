@@ -48,7 +48,11 @@ def data_of(recipe: Recipe, split: str):
         shape = recipe.arguments["event_shape"]
         missing = recipe.arguments.get("missing") is not None
         data = kvae.datasets.from_path(
-            recipe.dataset, split, shape, schema=recipe.schema, missing=missing, **options
+            *(recipe.dataset, split, shape),
+            schema=recipe.schema,
+            missing=missing,
+            unlabelled=_guesses(recipe),
+            **options,
         )
     else:
         data = kvae.datasets.load(recipe.dataset, split, **options)
@@ -57,7 +61,17 @@ def data_of(recipe: Recipe, split: str):
         whole = likelihood.whole_numbers
         data.intensities = not whole or recipe.binarize is not None
     data.noise = recipe.noise
+    if recipe.labels_per_class is not None and split == "train":
+        data = kvae.datasets.few_labels(
+            data, recipe.labels_per_class, seed=recipe.seed, repeat=None
+        )
     return data
+
+
+def _guesses(recipe: Recipe) -> bool:
+    """Checks whether the model of a recipe guesses labels that are not known."""
+    objective = ARCHITECTURES[recipe.architecture].part("objective", recipe.arguments)
+    return objective.takes_unknown_labels
 
 
 def test_data(recipe: Recipe):
@@ -279,6 +293,9 @@ def identity(recipe: Recipe, limit: int | None) -> dict:
         **({} if recipe.schema is None else {"data": recipe.schema.to_dict()}),
         "limit": limit,
         "binarization": recipe.binarize,
+        **(
+            {} if recipe.labels_per_class is None else {"labels_per_class": recipe.labels_per_class}
+        ),
         **{name: getattr(recipe, name) for name in _IDENTITY},
     }
 

@@ -327,6 +327,11 @@ def _generate_table(model, images, check, seed, temperature, label=None):
     return check.outputs({"cells": TableCells(model.schema).texts(x), "z": z})
 
 
+def _classify(model, images, check, image):
+    x = check.events(images.decode(image), "image")
+    return check.outputs({"probabilities": tf.exp(model.objective.classify(model, x))})
+
+
 _FUNCTIONS = {
     specification.DECODE: _decode,
     specification.ENCODE: _encode,
@@ -340,4 +345,5 @@ _FUNCTIONS = {
     "detect": _detect,
     "encode_table": _encode_table,
     "generate_table": _generate_table,
+    "classify": _classify,
 }

@@ -348,6 +348,15 @@ class Client:
         ]
         return Rows(cells, outputs["z"])
 
+    def classify(self, image: Images, timeout: float | None = None) -> np.ndarray:
+        """Returns the probabilities of the classes, `[batch, num_classes]`.
+
+        Args:
+            image: as `encode` takes it.
+            timeout: float. Seconds. Defaults to the client's.
+        """
+        return self._ask("classify", {"image": image}, None, timeout)["probabilities"]
+
     # What these methods are made of.
 
     def predict(

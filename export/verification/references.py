@@ -64,6 +64,10 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         if "mask" in inputs:  # Of a file whose runtime has no NaN.
             x = masks.hide(x, inputs["mask"] > 0.5)
         outputs = _detection(model, x, label)
+    elif name == "classify" and name not in left_out(model):
+        mask = inputs.get("mask")
+        known = None if mask is None else mask > 0.5
+        outputs = {"probabilities": model.predict_proba(x, mask=known)}
     else:
         return {}
     return {key: np.asarray(value, np.float32) for key, value in outputs.items()}

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "onnx"]
 
-PARTS = {"decoder": DECODE, "encoder": ENCODE, "impute": "impute", "detect": "detect"}
+PARTS = {
+    "decoder": DECODE,
+    "encoder": ENCODE,
+    **{name: name for name in ("impute", "detect", "classify")},
+}
 
 
 def _require() -> None:
@@ -36,16 +40,17 @@ def onnx(
     card: Any = None,
     num_samples: int = 64,
 ) -> pathlib.Path:
-    """Writes a model's decoder or encoder as an ONNX file, or its imputation or detection.
+    """Writes a model's decoder or encoder as an ONNX file, or another of its functions.
 
     Inputs and outputs are those of `export.saved_model`, for any batch size. A decoder turns `z`
     into `image` and the likelihood's parameters, an encoder turns `image` into the posterior's
-    parameters; all take an int64 `label` where the model is conditional. Sampling stays with the
+    parameters; they take an int64 `label` where the model is conditional. Sampling stays with the
     caller: `"impute"` takes the noise of its draws, `[batch, num_samples, size]`, in the place of a
     seed, and calls its output `image_imputed`. The noise of `"detect"` is that of the model's
     threshold, and in the file, so that scores are those of `kvae.detection.Detector` up to
-    rounding. The metadata `kvae.json` describe the file, and `kvae.sha256` is a SHA-256 of it, by
-    which `export.verify` refuses a file that was altered.
+    rounding. `"classify"` turns `image` into `probabilities`. The metadata `kvae.json` describe the
+    file, and `kvae.sha256` is a SHA-256 of it, by which `export.verify` refuses a file that was
+    altered.
 
     The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
     appears under its name: converters can write files that no runtime takes. It needs `tf2onnx`,
@@ -58,8 +63,8 @@ def onnx(
     Args:
         model: `kvae.VAE`. Built.
         path: str or path. The file, usually `*.onnx`. An older one is replaced.
-        part: str. `"decoder"`, `"encoder"`, `"impute"` or `"detect"`, since an ONNX file holds one
-            graph. Defaults to `"decoder"`.
+        part: str. `"decoder"`, `"encoder"`, `"impute"`, `"detect"` or `"classify"`, since an ONNX
+            file holds one graph. Defaults to `"decoder"`.
         opset: int. The version of ONNX's operators. Defaults to `17`.
         card: optional `zoo.Card`, for the metadata.
         num_samples: int. The number of importance samples of `"impute"`. Defaults to `64`.

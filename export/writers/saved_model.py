@@ -62,13 +62,15 @@ def saved_model(
       columns (empty ones are missing), to the posterior's parameters.
     - `generate_table`: `seed`, and optionally `temperature`, to `cells` and `z`: rows as the table
       has them, `model.sample(1, seed=seed, output="sample")` within its bounds.
+    - `classify`: `image` to `probabilities` `[batch, num_classes]`, q(y|x) by the classifier of the
+      model's objective.
 
     All of them take any batch size, and every input has one value for each row: seeds, steps,
     numbers of samples and labels are int64 `[batch]`, all other numbers float32. The signatures of
-    a conditional model also take a `label`, the class of each row. Without the optional inputs the
-    temperature is 1, the number of steps 8 (of at most 64), and the number of samples 64 (of at
-    most 1000). A server that merges the requests of several clients (`--enable_batching`) needs the
-    optional inputs from all of them.
+    a conditional model but `classify` also take a `label`, the class of each row. Without the
+    optional inputs the temperature is 1, the number of steps 8 (of at most 64), and the number of
+    samples 64 (of at most 1000). A server that merges the requests of several clients
+    (`--enable_batching`) needs the optional inputs from all of them.
 
     The graph refuses what `VAE.log_prob` refuses, in the same words: images outside the
     likelihood's support, NaN, z that is not finite, labels that are no classes, and seeds,
@@ -79,9 +81,9 @@ def saved_model(
 
     A model without a prior has no `generate` and no `generate_table`, one whose posterior has no
     density (an autoencoder) no `score` and no `impute`, one without `missing` no `impute`, one
-    without a threshold no `detect`, and one whose `schema` names no columns neither `encode_table`
-    nor `generate_table`. Of a model with `missing` NaN in `image` was not observed, in all
-    signatures.
+    without a threshold no `detect`, one without a classifier no `classify`, and one whose `schema`
+    names no columns neither `encode_table` nor `generate_table`. Of a model with `missing` NaN in
+    `image` was not observed, in all signatures.
 
     `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each
     signature, which TensorFlow Serving runs before it takes the version into service.
@@ -201,6 +203,7 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
             if not (name == "impute" and model.missing is None)
             and not (name == "detect" and model.calibration is None)
             and not name.endswith("_table")
+            and name != "classify"
         },
     }
 

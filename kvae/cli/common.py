@@ -25,6 +25,7 @@ __all__ = [
     "card_of",
     "epochs",
     "from_0",
+    "guesses",
     "import_own",
     "load_model",
     "number_from_0",
@@ -381,3 +382,16 @@ def epochs(update):
         update(epoch + 1, figures)
 
     return keras.callbacks.LambdaCallback(on_epoch_end=told)
+
+
+def guesses(arguments) -> bool:
+    """Checks whether the options ask for an objective that guesses labels."""
+    from kvae import objectives
+    from zoo.building import ARCHITECTURES
+
+    if getattr(arguments, "objective", None) is not None:
+        return objectives.get(arguments.objective).takes_unknown_labels
+    architecture = getattr(arguments, "architecture", None)
+    if architecture is None:
+        return False
+    return ARCHITECTURES[architecture].part("objective", {}).takes_unknown_labels

@@ -17,6 +17,7 @@ __all__ = [
     "add_label",
     "add_reading",
     "add_sampler",
+    "class_names",
     "class_number",
     "columns",
     "incomplete",
@@ -173,6 +174,7 @@ def source_of(arguments):
             fit=given.get("fit", "stretch"),
             columns=dict(given.get("columns", ())),
             missing=getattr(arguments, "missing", None) is not None,
+            unlabelled=common.guesses(arguments),
         )
     if given:
         flag = next(iter(given)).replace("_", "-")
@@ -213,9 +215,10 @@ def training_data(arguments) -> TrainingData:
             source.schema,
             source.sizes,
         )
-    if arguments.conditional and not found.num_classes:
+    if (arguments.conditional or common.guesses(arguments)) and not found.num_classes:
+        what = "--conditional" if arguments.conditional else "a model that learns classes"
         raise ValueError(
-            f"{found.name} has no labels for --conditional: put images into a subfolder for each "
+            f"{found.name} has no labels for {what}: put images into a subfolder for each "
             "class, or name the column of a table that holds them, --columns NAME=label."
         )
     return found
@@ -265,6 +268,12 @@ def class_number(model, text: str | None, name: str) -> int | None:
     return _schema(model).class_number(text, model.num_classes)
 
 
+def class_names(model) -> list[str]:
+    """Returns the names of a conditional model's classes; their numbers where they have none."""
+    known = _schema(model).class_names
+    return list(known) if known else [str(i) for i in range(model.num_classes)]
+
+
 def label_missing(model, name: str) -> ValueError:
     """The error of a command that draws one class of a conditional model, and was given none."""
     names = ", ".join(_schema(model).class_names)
@@ -307,7 +316,7 @@ def incomplete(model, name: str, path: pathlib.Path):
     if path.suffix.lower() not in tables.SUFFIXES:
         data = _source(model, path).everything()
         return None, None, data.examples, data.labels
-    table = tables.Cells(path, missing=True)
+    table = tables.Cells(path, missing=True, unlabelled=model.takes_unknown_labels)
     columns = schema.columns or tuple(Column(one, "gaussian") for one in table.cells)
     if model.event_shape != (len(columns),):
         raise ValueError(
@@ -393,7 +402,7 @@ def _checked(model, name: str, data):
             f"{name} takes events of shape {model.event_shape}, but {data.name} has "
             f"{data.event_shape}. Give another --dataset, or your own --data."
         )
-    if model.conditional and not data.has_labels:
+    if model.conditional and not data.has_labels and not model.takes_unknown_labels:
         raise ValueError(
             f"{name} is conditional, and {data.name} has no labels. Put images into a subfolder "
             "for each class; a table holds the labels in the column of the training."
@@ -431,6 +440,7 @@ def _source(model, path: pathlib.Path):
         fit=schema.fit,
         schema=schema if schema.columns or schema.class_names else None,
         missing=model.missing is not None,
+        unlabelled=model.takes_unknown_labels,
     )
 
 

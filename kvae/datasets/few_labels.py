@@ -8,7 +8,7 @@ from kvae.utils import arguments
 __all__ = ["few_labels"]
 
 
-def few_labels(data: Dataset, per_class: int, *, seed: int = 0, repeat: int = 1) -> Dataset:
+def few_labels(data: Dataset, per_class: int, *, seed: int = 0, repeat: int | None = 1) -> Dataset:
     """Returns data of which the labels of a few examples of each class are known, and others -1.
 
     Args:
@@ -17,7 +17,8 @@ def few_labels(data: Dataset, per_class: int, *, seed: int = 0, repeat: int = 1)
         seed: int. The same seed draws the same examples. Defaults to `0`.
         repeat: int. How many times the labelled examples stand in the data, each time with a weight
             of `1 / repeat`: most batches then hold some of them, and the mean loss of an epoch is
-            as before. Defaults to `1`.
+            as before. With `None` they are about a tenth of the rows, if they were fewer. Defaults
+            to `1`.
 
     Raises:
         ValueError: without labels, and where a class has fewer examples.
@@ -30,9 +31,10 @@ def few_labels(data: Dataset, per_class: int, *, seed: int = 0, repeat: int = 1)
     print(np.sum(few.labels >= 0))     # 100
     ```
     """
-    from kvae import random
+    from kvae import random  # With TensorFlow, which help texts do not load.
 
-    per_class, repeat = arguments.whole("per_class", per_class), arguments.whole("repeat", repeat)
+    per_class = arguments.whole("per_class", per_class)
+    repeat = arguments.whole_or_none("repeat", repeat)
     if data.labels is None:
         raise ValueError(f"{data!r} has no labels of which a few could be known.")
     labels = np.asarray(data.labels)
@@ -50,6 +52,7 @@ def few_labels(data: Dataset, per_class: int, *, seed: int = 0, repeat: int = 1)
     few = np.full(len(labels), -1)
     few[known] = labels[known]
     found = data.labelled(few)
+    repeat = max(1, round(len(labels) / (10 * len(known)))) if repeat is None else repeat
     if repeat == 1:
         return found
     rows = np.concatenate([np.arange(len(labels)), np.tile(known, repeat - 1)])

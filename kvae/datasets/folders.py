@@ -17,7 +17,8 @@ __all__ = ["MEMORY", "folder_classes", "from_folder", "image_files", "image_shap
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _OTHERS = (".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
-_LABELS = ("none", "folders")
+_LABELS = ("none", "folders", "some")
+UNLABELLED = "unlabelled"  # The subfolder of images whose class is not known.
 MEMORY = 2**29  # Bytes of pixels of a folder that are kept in memory.
 _FILES = 32  # That are read at once.
 _LOOKED_AT = 500  # Files at least, for the size of the images.
@@ -53,7 +54,8 @@ def from_folder(
         image_shape: tuple of int. `(height, width, channels)`; 1 channel makes grey images, 3 RGB,
             4 RGBA.
         labels: str. `"none"`, or `"folders"`: an image's label is the index of its top-level
-            subfolder in `folder_classes(path)`. Defaults to `"none"`.
+            subfolder in `folder_classes(path)`; or `"some"`, with which it is -1 (not known) for
+            images in no subfolder, or in one that is called `unlabelled`. Defaults to `"none"`.
         fit: str. `"stretch"` resizes height and width separately; `"crop"` keeps proportions and
             cuts what sticks out, evenly on both sides. Defaults to `"stretch"`.
         rows: optional int array. Which of the files, in their order. Defaults to `None`: all.
@@ -84,8 +86,8 @@ def from_folder(
     root = pathlib.Path(path)
     files = image_files(root)
     numbers, names = None, ()
-    if labels == "folders":
-        numbers, names = labels_of(root, files, class_names)
+    if labels != "none":
+        numbers, names = labels_of(root, files, class_names, labels == "some")
     if rows is not None:
         chosen = np.asarray(rows)
         files = [files[row] for row in chosen]
@@ -212,11 +214,20 @@ def _counted(names: list[str]) -> str:
 
 
 def labels_of(
-    root: pathlib.Path, files: list[pathlib.Path], class_names: Sequence[str] | None = None
+    root: pathlib.Path,
+    files: list[pathlib.Path],
+    class_names: Sequence[str] | None = None,
+    some: bool = False,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns the labels of files, int64 `[n]`, and the names of the classes."""
+    """Returns the labels of files, int64 `[n]`, and the names of the classes.
+
+    With `some` the labels of images outside of classes are -1.
+    """
     tops = [file.relative_to(root).parts for file in files]
-    for file, parts in zip(files, tops, strict=True):
+    unknown = [some and (len(parts) == 1 or parts[0] == UNLABELLED) for parts in tops]
+    for file, parts, gone in zip(files, tops, unknown, strict=True):
+        if gone:
+            continue
         if len(parts) == 1:
             raise ValueError(
                 f'{file} is in no subfolder, so it has no label. Move it, or use labels="none".'
@@ -226,6 +237,8 @@ def labels_of(
                 f"{file} is in the subfolder {parts[0]!r}, which is none of the classes "
                 f"{shown_names(class_names)}. Move it into one of them."
             )
-    names = tuple(class_names or sorted({parts[0] for parts in tops}))
+    labelled = {parts[0] for parts, gone in zip(tops, unknown, strict=True) if not gone}
+    names = tuple(class_names or sorted(labelled))
     number = {name: i for i, name in enumerate(names)}
-    return np.array([number[parts[0]] for parts in tops], np.int64), names
+    pairs = zip(tops, unknown, strict=True)
+    return np.array([-1 if gone else number[parts[0]] for parts, gone in pairs], np.int64), names

@@ -67,15 +67,15 @@ class ImageFolder(Stream):
         files = image_files(root)
         check_choices(labels, fit)
         numbers, names = np.zeros(len(files), np.int64), ()
-        if labels == "folders":
-            numbers, names = labels_of(root, files, class_names)
+        if labels != "none":
+            numbers, names = labels_of(root, files, class_names, labels == "some")
         rows = np.arange(len(files)) if rows is None else np.asarray(rows)
         self.files, self.labels = [files[row] for row in rows], numbers[rows]
         self.fit = fit
         super().__init__(
             checked_shape(image_shape),
             np.uint8,
-            labels == "folders",
+            labels != "none",
             name=root.resolve().name,
             split=split,
             binarize=binarize,

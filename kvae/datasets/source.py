@@ -13,7 +13,7 @@ from kvae.datasets.arrays import from_array
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.dataset_info import SPLITS
-from kvae.datasets.folders import MEMORY, from_folder, image_files, image_shape_of
+from kvae.datasets.folders import MEMORY, UNLABELLED, from_folder, image_files, image_shape_of
 from kvae.datasets.image_folder import ImageFolder
 from kvae.datasets.schema import Schema
 from kvae.datasets.shards import INDEX, Shards, read_index
@@ -38,6 +38,7 @@ def from_path(
     binarize: str | None = None,
     seed: int = 0,
     missing: bool = False,
+    unlabelled: bool = False,
 ) -> Dataset | Stream:
     """Reads a split of data at a path, as `--data PATH` of all commands does.
 
@@ -76,6 +77,10 @@ def from_path(
         missing: bool. Whether empty cells of a table (and NA, NaN, null, None and ?) and NaN in
             arrays stand for what was not observed, for a model with `missing`. Defaults to
             `False`: they are errors.
+        unlabelled: bool. Whether labels may be unknown, which is -1: those of rows whose cell in
+            the label column is empty (or says NA and the like), and of images in no subfolder or in
+            one that is called `unlabelled`. Defaults to `False`: they are errors, and such a
+            subfolder is a class.
 
     Returns:
         `Dataset`, or a `Stream` for shards and large folders; its `schema` names classes and
@@ -96,7 +101,15 @@ def from_path(
     print(len(train) > len(test) > 0, train.event_shape)    # True (16,)
     ```
     """
-    source = Source(path, event_shape, fit=fit, columns=columns, schema=schema, missing=missing)
+    source = Source(
+        path,
+        event_shape,
+        fit=fit,
+        columns=columns,
+        schema=schema,
+        missing=missing,
+        unlabelled=unlabelled,
+    )
     return source.split(split, binarize=binarize, seed=seed)
 
 
@@ -118,6 +131,7 @@ class Source:
         columns: Mapping[str, str] | None = None,
         schema: Schema | None = None,
         missing: bool = False,
+        unlabelled: bool = False,
     ):
         self.path = root = pathlib.Path(path)
         if not root.exists():
@@ -127,7 +141,8 @@ class Source:
             )
         places = _places(root)
         shape = None if event_shape is None else tuple(int(size) for size in event_shape)
-        first = _opened(places["train"], "train", shape, fit, columns, schema, missing)
+        gaps = missing, unlabelled
+        first = _opened(places["train"], "train", shape, fit, columns, schema, *gaps)
         if schema is None or not schema.name:
             name = root.resolve().name if root.is_dir() else root.stem
             first.schema = Schema(**{**vars(first.schema), "name": name})
@@ -135,7 +150,7 @@ class Source:
         for split in ("validation", "test"):
             if split in places:
                 self._readers[split] = _opened(
-                    places[split], split, first.event_shape, fit, None, first.schema, missing
+                    places[split], split, first.event_shape, fit, None, first.schema, *gaps
                 )
         self.event_shape, self.schema = first.event_shape, first.schema
         self.intensities = first.intensities
@@ -203,7 +218,14 @@ def _places(root: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _opened(
-    place: pathlib.Path, split: str, shape, fit: str, columns, schema: Schema | None, missing: bool
+    place: pathlib.Path,
+    split: str,
+    shape,
+    fit: str,
+    columns,
+    schema: Schema | None,
+    missing: bool,
+    unlabelled: bool,
 ):
     """Returns the reader for what a folder or file holds."""
     suffix = place.suffix.lower()
@@ -218,9 +240,9 @@ def _opened(
                 f"{place} holds {names.shown_names(path.name for path in inside)}: give the path "
                 "of one file, or name the files train and test."
             )
-        return _Images(place, shape, fit, schema)
+        return _Images(place, shape, fit, schema, unlabelled)
     if suffix in tables.SUFFIXES:
-        return _Rows(place, shape, columns, schema, missing)
+        return _Rows(place, shape, columns, schema, missing, unlabelled)
     if suffix in (".npy", ".npz"):
         return _Arrays(place, split, shape, schema, missing)
     raise ValueError(
@@ -275,17 +297,20 @@ class _Reader:
 class _Images(_Reader):
     intensities, what = True, "images"
 
-    def __init__(self, path, shape, fit, schema):
+    def __init__(self, path, shape, fit, schema, unlabelled):
         self.path, self.files = path, image_files(path)
         tops = {file.relative_to(path).parts[:-1][:1] for file in self.files}
-        self.labels = "folders" if len(tops) > 1 and () not in tops else "none"
+        known = "folders"
+        if unlabelled and tops & {(), (UNLABELLED,)}:
+            known, tops = "some", tops - {(), (UNLABELLED,)}
+        self.labels = known if len(tops) > 1 and () not in tops else "none"
         if schema is None:
-            classes = sorted(top[0] for top in tops) if self.labels == "folders" else ()
+            classes = sorted(top[0] for top in tops) if self.labels == known else ()
             schema = Schema(class_names=tuple(classes), fit=fit)
         elif not schema.class_names:
             self.labels = "none"
         elif tops != {()}:
-            self.labels = "folders"  # Of the known classes: an image outside of them is refused.
+            self.labels = known  # Of the known classes: an image outside of them is refused.
         self.schema = schema
         if shape is not None and len(shape) != 3:
             raise ValueError(f"{path} holds images, and no examples of shape {shape}.")
@@ -378,8 +403,8 @@ class _Held(_Reader):
 class _Rows(_Held):
     what = "rows"
 
-    def __init__(self, path, shape, columns, schema, missing):
-        table = tables.Cells(path, missing)
+    def __init__(self, path, shape, columns, schema, missing, unlabelled):
+        table = tables.Cells(path, missing, unlabelled)
         if schema is None:
             schema = table.schema(columns or {})
         elif not schema.columns:

@@ -45,6 +45,8 @@ class Cells:
         source: path of a .csv, .tsv or .parquet file, or a frame of pandas, polars or pyarrow.
         missing: bool. Whether cells that are empty, or say NA, NaN, null, None or ?, were not
             observed: their numbers are NaN. Defaults to `False`: they are errors.
+        unlabelled: bool. Whether such cells of the label column stand for a label that is not
+            known, -1. Defaults to `False`: they are errors.
 
     Attributes:
         cells: dict of lists of str. The cells of each column.
@@ -56,8 +58,8 @@ class Cells:
         ValueError: for a file that is empty, is no such table, or has rows of other lengths.
     """
 
-    def __init__(self, source: Any, missing: bool = False):
-        self._missing = missing
+    def __init__(self, source: Any, missing: bool = False, unlabelled: bool = False):
+        self._missing, self._unlabelled = missing, unlabelled
         self._frame = not isinstance(source, pathlib.Path)
         self.path = "The frame" if self._frame else source
         if self._frame:
@@ -151,7 +153,7 @@ class Cells:
             raise ValueError(f"{self.path} has no column left to learn from{held * bool(found)}.")
         return Schema(
             name=name,
-            class_names=self._texts(labels[0]) if labels else (),
+            class_names=self._texts(labels[0], self._unlabelled) if labels else (),
             label_column=labels[0] if labels else "",
             columns=columns,
             constants=tuple(column for column in found if column.kind == "constant"),
@@ -182,7 +184,7 @@ class Cells:
                 row = self._first_text(name)
                 raise self._bad(name, row, f"A {kind} column takes numbers: repair the cell")
             kind = kind or ("ordinal" if held.ordered else "categorical")
-            return Column(name, kind, self._texts(name), dtype=dtype)
+            return Column(name, kind, self._texts(name, self._missing), dtype=dtype)
         return self._of_numbers(name, kind, values, dtype, place)
 
     def _of_numbers(self, name: str, kind, values: np.ndarray, dtype: str, place: int) -> Column:
@@ -260,10 +262,10 @@ class Cells:
             found[row] = (moment - origin) / np.timedelta64(1, "D")
         return found
 
-    def _texts(self, name: str) -> tuple[str, ...]:
+    def _texts(self, name: str, missing: bool) -> tuple[str, ...]:
         """Returns the different values of a column, in order: of numbers, or else of letters."""
         held, cells = self._held[name], self.cells[name]
-        if self._missing:
+        if missing:
             cells = [cell for cell, gone in zip(cells, held.missing, strict=True) if not gone]
         elif "" in cells:
             raise self._bad(name, cells.index(""))
@@ -349,8 +351,8 @@ class Cells:
         )
 
     def labels(self, name: str, known: Sequence[str]) -> np.ndarray:
-        """Returns the numbers of the categories of a column, int64 `[rows]`."""
-        return self._category_numbers(name, known, missing=False)
+        """Returns the numbers of the categories of a column, int64 `[rows]`; -1 is not known."""
+        return self._category_numbers(name, known, missing=self._unlabelled)
 
     def _category_numbers(self, name: str, known: Sequence[str], missing: bool) -> np.ndarray:
         """Returns the numbers of categories; those of missing cells are -1, if these may be."""

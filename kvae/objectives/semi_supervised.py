@@ -160,9 +160,12 @@ class SemiSupervised(Objective):
         given = self.class_probabilities
         return tf.math.log(tf.constant(given or [1.0 / num_classes] * num_classes, tf.float32))
 
-    def classify(self, vae, x, training: bool = False) -> tf.Tensor:
-        """Returns log q(y|x) `[batch, num_classes]` for x `[batch, *event]`, without checks."""
-        logits = self.classifier(vae.seen(tf.convert_to_tensor(x)), training=training)
+    def classify(self, vae, x, training: bool = False, observed=None) -> tf.Tensor:
+        """Returns log q(y|x) `[batch, num_classes]` for x `[batch, *event]`, without checks.
+
+        `observed` is that of `kvae.VAE.encode_params`.
+        """
+        logits = self.classifier(vae.seen(tf.convert_to_tensor(x), observed), training=training)
         return tf.nn.log_softmax(tf.cast(logits, tf.float32))
 
     def terms(self, vae, x, target, *, training, seed):

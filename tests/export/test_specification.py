@@ -23,7 +23,11 @@ def conditional_path(tmp_path_factory):
         [keras.Input((2,)), keras.layers.Dense(30), keras.layers.Reshape((5, 6))]
     )
     model = kvae.VAE(
-        encoder, decoder, latent_dim=2, prior="class_conditional", num_classes=3, missing="zero"
+        *(encoder, decoder, 2),
+        prior="class_conditional",
+        num_classes=3,
+        missing="zero",
+        objective=kvae.objectives.SemiSupervised(hidden=(4,)),
     )
     model.calibration = kvae.detection.Calibration("elbo", 4, 0, 0.5, (20.0,))
     return export.saved_model(model, tmp_path_factory.mktemp("specification"))
@@ -33,7 +37,7 @@ OF_TABLES = {"encode_table", "generate_table"}  # tests/export/test_table_cells.
 
 
 def shape(sizes):
-    known = {"latent_dim": (2,), "event": (5, 6), "steps": (None,)}
+    known = {"num_classes": (3,), "latent_dim": (2,), "event": (5, 6), "steps": (None,)}
     return (None, *(size for name in sizes for size in known[name]))
 
 
@@ -44,7 +48,7 @@ def test_a_written_model_is_what_is_specified(conditional_path):
         if name in OF_TABLES:
             continue
         found, keys = written[name], signatures.input_names(name, conditional=True)
-        assert set(found.inputs) == set(keys) and "label" in keys
+        assert set(found.inputs) == set(keys) and ("label" in keys) == (name != "classify")
         for key in keys:
             item = signatures.INPUTS[key]
             assert (found.inputs[key].dtype, found.inputs[key].shape) == (
@@ -91,11 +95,12 @@ def test_documentation_has_the_table_of_signatures():
 
 
 def test_a_model_lacks_what_its_parts_cannot_give(dense, autoencoder):
-    assert set(signatures.left_out(dense)) == {"impute", "detect", *OF_TABLES}
+    assert set(signatures.left_out(dense)) == {"impute", "detect", "classify", *OF_TABLES}
     assert set(signatures.left_out(autoencoder)) == {
         "generate",
         "score",
         "impute",
         "detect",
         *OF_TABLES,
+        "classify",
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["decoder_inputs", "encoder_inputs"]
+__all__ = ["classifier_inputs", "decoder_inputs", "encoder_inputs"]
 
 _ROWS = 256
 
@@ -33,8 +33,22 @@ def decoder_inputs(model, calibration) -> dict[str, np.ndarray]:
     return _latents_and_label(model, both, None if label is None else np.repeat(label, 2))
 
 
+def classifier_inputs(model, calibration) -> dict[str, np.ndarray]:
+    """Returns inputs that a classifier typically meets: images."""
+    return _images(model, calibration)[0]
+
+
 def encoder_inputs(model, calibration) -> dict[str, np.ndarray]:
     """Returns inputs that an encoder typically meets: images, and labels of a conditional model."""
+    inputs, label = _images(model, calibration)
+    # Checks the labels.
+    model.encode(inputs["image"][:1], None if label is None else label[:1])
+    return _with_label(model, inputs, label)
+
+
+def _images(model, calibration) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Returns the inputs that stand for an event, and the labels."""
+    label = None
     events = False
     if calibration is not None:
         given, label, events = _given(model, calibration)
@@ -43,13 +57,12 @@ def encoder_inputs(model, calibration) -> dict[str, np.ndarray]:
             "Precision 'int8' of an encoder needs images: give `calibration`, a few hundred of "
             f"shape {tuple(model.event_shape)}."
         )
-    model.encode(given[:1], None if label is None else label[:1])  # Checks the labels.
     inputs = {"image": given}
     if model.missing is not None:  # Half of the values of most.
         share = np.random.default_rng(0).random(given.shape) < 0.5
         share[::4] = True
         inputs["mask"] = share.astype(np.float32)
-    return _with_label(model, inputs, label)
+    return inputs, label
 
 
 def _given(model, calibration) -> tuple[np.ndarray, np.ndarray | None, bool]:

@@ -11,6 +11,7 @@ from export.signatures import DECODE, ENCODE, PRIOR
 
 __all__ = [
     "Part",
+    "classifier",
     "decoder",
     "detect",
     "encoder",
@@ -49,6 +50,13 @@ def _label(model, batch: int) -> list:
     return [tf.TensorSpec((batch, model.num_classes), tf.float32, name="label")]
 
 
+def _image(model, batch: int) -> tuple:
+    """Returns the inputs of an event, which of a model with `missing` are two."""
+    image = tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image")
+    mask = [] if model.missing is None else [tf.TensorSpec(image.shape, tf.float32, name="mask")]
+    return image, *mask
+
+
 def decoder(model, precision: str, batch: int, samples) -> Part:
     """Returns the decoder: `z` to `image`, the mean of p(x|z)."""
 
@@ -77,12 +85,24 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
         params = model.encode_params(image, *others[masked:], **options)
         return {name: tf.cast(value, tf.float32) for name, value in params.items()}
 
-    image = tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image")
-    mask = [] if model.missing is None else [tf.TensorSpec(image.shape, tf.float32, name="mask")]
-    inputs = (image, *mask, *_label(model, batch))
+    inputs = (*_image(model, batch), *_label(model, batch))
     _refuse_half(model, model.encoder, "encoder")
     endpoint = endpoints.Endpoint(inputs, encode)
     return Part(ENCODE, "encoder", endpoint, precision, model.encoder, samples)
+
+
+def classifier(model, precision: str, batch: int, samples) -> Part:
+    """Returns the classifier: `image` (and a `mask` as of `encoder`) to `probabilities`."""
+
+    def classify(image, mask=None):
+        observed = None if mask is None else mask > 0.5
+        log_q = model.objective.classify(model, image, observed=observed)
+        return {"probabilities": tf.exp(log_q)}
+
+    network = model.objective.classifier
+    _refuse_half(model, network, "classifier")
+    endpoint = endpoints.Endpoint(_image(model, batch), classify)
+    return Part("classify", "classifier", endpoint, precision, network, samples)
 
 
 def impute(model, batch: int, num_samples: int, guess: bool = False) -> Part:

@@ -27,9 +27,9 @@ PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 # Which signatures each choice writes; `prior` comes with the decoder.
 _BOTH = ("decoder", "encoder")
 PARTS = {
-    **{name: (name,) for name in (*_BOTH, "impute", "detect")},
+    **{name: (name,) for name in (*_BOTH, "impute", "detect", "classify")},
     "both": _BOTH,
-    "all": (*_BOTH, "impute", "detect"),
+    "all": (*_BOTH, "impute", "detect", "classify"),
 }
 # The parts whose numbers are nats, for which fewer bits would not do.
 _EXACT = ("impute", "detect")
@@ -63,7 +63,9 @@ def tflite(
       `is_anomaly` (1 or 0) and `map`. The threshold and the noise are in the file, so that the
       numbers are those of `kvae.detection.Detector` up to rounding.
 
-    All inputs and outputs are float32. The signatures of a conditional model also take a one-hot
+    - `classify`: `image` (and a `mask` as above) to `probabilities` `[batch_size, num_classes]`.
+
+    All inputs and outputs are float32. Other signatures of a conditional model also take a one-hot
     `label`, float32 `[batch_size, num_classes]`. The file uses TFLite's built-in operators only and
     has a fixed batch size, since accelerators reject others. Random operators do not convert, so
     the device draws the noise.
@@ -96,8 +98,9 @@ def tflite(
             Of a conditional model a pair of these and their labels `[n]`, or a
             `kvae.datasets.Dataset` with labels. Defaults to 256 draws from the prior (of all
             classes in turn); an encoder needs images.
-        parts: str. `"decoder"`, `"encoder"`, `"both"` of them, `"impute"`, `"detect"`, or `"all"`
-            that the model has. The last three are for precision float32. Defaults to `"decoder"`.
+        parts: str. `"decoder"`, `"encoder"`, `"both"` of them, `"impute"`, `"detect"`,
+            `"classify"`, or `"all"` that the model has. `"impute"` and `"detect"` are for precision
+            float32. Defaults to `"decoder"`.
         prior: bool. Whether to write a prior other than the standard Gaussian beside the decoder.
             Defaults to `True`.
         card: optional `zoo.Card`, for the metadata.
@@ -163,6 +166,10 @@ def tflite(
         written.append(built.impute(model, size, num_samples))
     if "detect" in chosen:
         written.append(built.detect(model, size))
+    if "classify" in chosen:
+        endpoints.refuse_left_out(model, "classify")
+        samples = calibrate.classifier_inputs(model, calibration) if int8 else None
+        written.append(built.classifier(model, precision, size, samples))
     return write(model, path, written, precision, size, card)
 
 

@@ -115,8 +115,8 @@ def add_arguments(parser) -> None:
         "--parts",
         choices=tuple(PARTS),
         default="decoder",
-        help="Write these networks; impute and detect are those functions of the model. For TFLite "
-        "and ONNX files.",
+        help="Write these networks; impute, detect and classify are those functions of the model. "
+        "For TFLite and ONNX files.",
     )
     parser.add_argument(
         "--num-samples",
