@@ -76,7 +76,7 @@ def test_every_way_to_give_sequences_is_the_same(vae, wanted, way):
         np.testing.assert_allclose(found, wanted[1], rtol=1e-5)
 
 
-# What `fit` is given goes through the same door; a symbol_vae trains in tests/zoo/test_sequences.py.
+# What `fit` is given goes through the same door; tests/zoo/test_sequences.py trains on a list.
 @pytest.mark.slow
 def test_training_on_each_is_the_same():
     found = []
