@@ -72,6 +72,9 @@ class VAEEstimator(BaseEstimator):
         tags.input_tags.allow_nan = self.missing is not None
         return tags
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "vae_")  # A seed alone is left of a `fit` that failed.
+
     def fit(self, X, y=None):
         """Trains a model, which is `vae_` then.
 

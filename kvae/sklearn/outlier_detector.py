@@ -126,7 +126,7 @@ class VAEOutlierDetector(OutlierMixin, VAEEstimator):
     @property
     def detector_(self) -> Detector:
         """The `kvae.detection.Detector` of the trained model."""
-        check_is_fitted(self, "vae_")
+        check_is_fitted(self)
         return self._detector()
 
     def _detector(self, **options) -> Detector:

@@ -11,6 +11,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -240,6 +241,7 @@ def test_classes_are_learned_from_few_labels(eagerly):
         classifier.fit(x, np.full(60, -1))
 
 
+@pytest.mark.slow  # Two trainings, for those who give objects in the place of names.
 def test_a_part_that_is_given_as_an_object_is_made_anew_for_each_training(eagerly, rows):
     part = kvae.likelihoods.Gaussian("global", standardize=True)
     codes = MAKE["transformer"](likelihood=part, epochs=1)
@@ -249,6 +251,7 @@ def test_a_part_that_is_given_as_an_object_is_made_anew_for_each_training(eagerl
     assert not part.built
 
 
+@pytest.mark.slow  # Keras tests the callback; that the validation data are taken is all there is.
 def test_early_stopping_ends_a_training_that_gets_nowhere(eagerly, linear_gaussian):
     x = linear_gaussian.draw(40, seed=1)
     options = {**unchanged(linear_gaussian.vae()), "epochs": 9}
@@ -285,6 +288,11 @@ def test_bad_rows_are_refused(rows, gaps):
         ks.VAETransformer().fit(gaps)
     with pytest.raises(ValueError, match="too large for float32"):
         ks.VAETransformer().fit(rows * 1e300)
+    codes = ks.VAETransformer(event_shape=(2, 2))
+    with pytest.raises(ValueError, match="has 4 values"):
+        codes.fit(rows)
+    with pytest.raises(NotFittedError):
+        codes.transform(rows)
     with pytest.raises(TypeError, match="latent_dims"):
         ks.VAEOutlierDetector(latent_dims=3)
 
