@@ -46,6 +46,7 @@ def test_rows_of_the_same_distribution_are_near_and_no_copies(real):
     assert "300 drawn rows beside 300 real ones" in str(found)
 
 
+@pytest.mark.slow  # As below; the command's own test makes a report by default.
 def test_copies_are_found_out(real):
     train, test = real
     found = report(SCHEMA, train, train, test)
@@ -53,7 +54,7 @@ def test_copies_are_found_out(real):
     assert found["share_nearer_to_training"] == 1.0
 
 
-@pytest.mark.slow  # Copies and equal distributions are told by default; classifiers take a second.
+@pytest.mark.slow  # As below.
 def test_columns_that_are_right_one_by_one_are_not_enough(real):
     train, test = real
     found = report(SCHEMA, train, rows(300, 2, connected=False), test, target="size")
