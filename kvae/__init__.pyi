@@ -1,4 +1,5 @@
 from . import callbacks as callbacks
+from . import conditions as conditions
 from . import datasets as datasets
 from . import detection as detection
 from . import distributed as distributed

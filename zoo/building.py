@@ -37,11 +37,11 @@ def build(architecture: str, **arguments) -> VAE:
     Args:
         architecture: str. One of `list_architectures()`.
         **arguments: arguments of the architecture, e.g. `event_shape`, `latent_dim`; and the parts
-            of `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`, `num_classes` (a
-            conditional model). A part replaces the architecture's own. The initial weights are
-            those of `seed`, too: the same in every process. Without a `seed` they are those of 0,
-            or of the program where it has called `keras.utils.set_random_seed` or is in a block of
-            `kvae.random.initial_weights`.
+            of `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`, `seed`, `num_classes` or
+            `conditions` (a conditional model). A part replaces the architecture's own. The
+            initial weights are those of `seed`, too: the same in every process. Without a `seed`
+            they are those of 0, or of the program where it has called
+            `keras.utils.set_random_seed` or is in a block of `kvae.random.initial_weights`.
 
     Returns:
         `kvae.VAE`, built and not compiled.

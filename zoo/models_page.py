@@ -45,8 +45,8 @@ _ARCHITECTURES = """\
 ## Architectures
 
 Each of them takes the parts of `kvae.VAE` (`posterior`, `prior`, `likelihood`, `objective`), `seed`
-and, unless its row says otherwise, `num_classes`. The modules of `zoo/architectures` explain the
-arguments.
+and, unless its row says otherwise, `num_classes` or `conditions`. The modules of
+`zoo/architectures` explain the arguments.
 
 | architecture | what it is | arguments and their defaults |
 |---|---|---|

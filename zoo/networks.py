@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from kvae import fills, likelihoods
+from kvae import conditions, fills, likelihoods
 from kvae.layers import hidden_layers
 from kvae.models import VAE
 from kvae.utils import names
@@ -31,6 +31,7 @@ __all__ = [
     "filters_for",
     "grid",
     "join_label",
+    "label_size",
     "recurrent",
     "recurrent_decoder",
     "recurrent_encoder",
@@ -95,20 +96,31 @@ def seen_shape(event_shape: _Shape, parts: Mapping[str, Any]) -> _Shape:
     return event_shape if fill is None else fill.input_shape(event_shape)
 
 
-def join_label(inputs, x, num_classes: int | None):
-    """Appends a one-hot label to flat features, for a conditional model.
+def label_size(parts: Mapping[str, Any]) -> int | None:
+    """Returns how many numbers the networks of a conditional model see of a label, else `None`.
+
+    Args:
+        parts: mapping. Further arguments of `kvae.VAE`: `num_classes` is a one-hot vector's size,
+            `conditions` have that of their encoding.
+    """
+    found = conditions.of_model(parts.get("conditions"))
+    return parts.get("num_classes") if found is None else found.size
+
+
+def join_label(inputs, x, size: int | None):
+    """Appends an encoded label to flat features, for a conditional model.
 
     Args:
         inputs: tensor. The network's first input.
         x: tensor `[batch, features]`. What has been made of it.
-        num_classes: int or `None`, for which nothing is appended.
+        size: int or `None`, for which nothing is appended. See `label_size`.
 
     Returns:
         The network's inputs, and the features with the label.
     """
-    if num_classes is None:
+    if size is None:
         return inputs, x
-    label = keras.Input((num_classes,), name="label")
+    label = keras.Input((size,), name="label")
     return [inputs, label], layers.Concatenate(name="with_label")([x, label])
 
 
@@ -119,7 +131,7 @@ def dense_encoder(
     event_shape: _Shape,
     hidden: _Shape,
     activation: str,
-    num_classes: int | None = None,
+    label: int | None = None,
     apart: bool = False,
     first: keras.layers.Layer | None = None,
 ) -> keras.Model:
@@ -133,14 +145,14 @@ def dense_encoder(
     x = inputs if first is None else first(inputs)
     x = layers.Flatten(name="flatten", **CHANNELS_LAST)(x)
     if apart and activation != "gated":
-        label = keras.Input((num_classes,), name="label")
-        inputs = [inputs, label]
+        known = keras.Input((label,), name="label")
+        inputs = [inputs, known]
         x = layers.Dense(hidden[0], name="of_event")(x)
-        shift = layers.Dense(hidden[0], use_bias=False, name="of_label")(label)
+        shift = layers.Dense(hidden[0], use_bias=False, name="of_label")(known)
         x = layers.Activation(activation, name="first")(layers.Add(name="with_label")([x, shift]))
         hidden = hidden[1:]
     else:
-        inputs, x = join_label(inputs, x, num_classes)
+        inputs, x = join_label(inputs, x, label)
     x = hidden_layers(x, hidden, activation)
     return keras.Model(inputs, x, name="encoder")
 
@@ -150,11 +162,11 @@ def dense_decoder(
     latent_dim: int,
     hidden: _Shape,
     activation: str,
-    num_classes: int | None = None,
+    label: int | None = None,
 ) -> keras.Model:
     """Makes a decoder of dense layers of the widths `hidden`, then a linear one."""
     z = keras.Input((latent_dim,), name="z")
-    inputs, x = join_label(z, z, num_classes)
+    inputs, x = join_label(z, z, label)
     x = hidden_layers(x, hidden, activation)
     x = layers.Dense(math.prod(output_shape), name="outputs")(x)
     return keras.Model(inputs, layers.Reshape(output_shape, name="event")(x), name="decoder")
@@ -172,12 +184,12 @@ def dense_model(
 
     The layer `first`, if it is given, is the first one of the encoder.
     """
-    num_classes = parts.get("num_classes")
+    label = label_size(parts)
     seen = seen_shape(event_shape, parts)
-    encoder = dense_encoder(seen, hidden, activation, num_classes, first=first)
+    encoder = dense_encoder(seen, hidden, activation, label, first=first)
 
     def decoder(shape):
-        return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation, num_classes)
+        return dense_decoder(shape, latent_dim, tuple(reversed(hidden)), activation, label)
 
     return assemble(event_shape, latent_dim, encoder, decoder, **parts)
 
@@ -263,7 +275,7 @@ def up(x, filters: _Shape, output_shape: _Shape):
 
 
 def conv_encoder(
-    event_shape: _Shape, filters: _Shape, hidden: int = 0, num_classes: int | None = None
+    event_shape: _Shape, filters: _Shape, hidden: int = 0, label: int | None = None
 ) -> keras.Model:
     """Makes an encoder of convolutions of stride 2, one for each entry of `filters`.
 
@@ -271,7 +283,7 @@ def conv_encoder(
     """
     inputs = keras.Input(event_shape, name="image")
     x = down(inputs, filters)
-    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), num_classes)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), label)
     if hidden:
         x = layers.Dense(hidden, "silu", name="hidden")(x)
     return keras.Model(inputs, x, name="encoder")
@@ -282,7 +294,7 @@ def conv_decoder(
     latent_dim: int,
     filters: _Shape,
     hidden: int = 0,
-    num_classes: int | None = None,
+    label: int | None = None,
 ) -> keras.Model:
     """Makes the mirror image of `conv_encoder`: dense layers, then transposed convolutions.
 
@@ -290,7 +302,7 @@ def conv_decoder(
     """
     rows, columns = grid(output_shape, filters)
     z = keras.Input((latent_dim,), name="z")
-    inputs, x = join_label(z, z, num_classes)
+    inputs, x = join_label(z, z, label)
     x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
     x = layers.Dense(rows * columns * filters[-1], "silu", name="seed")(x)
     x = layers.Reshape((rows, columns, filters[-1]), name="grid")(x)
@@ -306,11 +318,11 @@ def conv_model(
         ValueError: for an event that is no image, or one that is smaller than the strides.
     """
     check_image(event_shape, filters)
-    num_classes = parts.get("num_classes")
-    encoder = conv_encoder(seen_shape(event_shape, parts), filters, hidden, num_classes)
+    label = label_size(parts)
+    encoder = conv_encoder(seen_shape(event_shape, parts), filters, hidden, label)
 
     def decoder(shape):
-        return conv_decoder(shape, latent_dim, filters, hidden, num_classes)
+        return conv_decoder(shape, latent_dim, filters, hidden, label)
 
     return assemble(event_shape, latent_dim, encoder, decoder, **parts)
 
@@ -321,7 +333,7 @@ def conv_model(
 def recurrent_encoder(
     event_shape: _Shape,
     width: int,
-    num_classes: int | None = None,
+    label: int | None = None,
     cell: str = "lstm",
     bidirectional: bool = False,
 ) -> keras.Model:
@@ -331,7 +343,7 @@ def recurrent_encoder(
     if len(event_shape) != 2:
         x = layers.Reshape((event_shape[0], math.prod(event_shape[1:])), name="rows")(inputs)
     x = recurrent(width, cell, event_shape[0], bidirectional)(x)
-    inputs, x = join_label(inputs, x, num_classes)
+    inputs, x = join_label(inputs, x, label)
     return keras.Model(inputs, x, name="encoder")
 
 
@@ -339,13 +351,13 @@ def recurrent_decoder(
     output_shape: _Shape,
     latent_dim: int,
     width: int,
-    num_classes: int | None = None,
+    label: int | None = None,
     cell: str = "lstm",
     bidirectional: bool = False,
 ) -> keras.Model:
     """Makes a recurrent network that is given `z` at every step and writes the event row by row."""
     z = keras.Input((latent_dim,), name="z")
-    inputs, x = join_label(z, z, num_classes)
+    inputs, x = join_label(z, z, label)
     steps = output_shape[0]
     x = layers.RepeatVector(steps, name="repeat")(x)
     x = recurrent(width, cell, steps, bidirectional, return_sequences=True)(x)
@@ -374,14 +386,14 @@ def recurrent(width: int, cell: str, steps: int, bidirectional: bool = False, **
 
 
 def signal_encoder(
-    event_shape: _Shape, filters: _Shape, hidden: int = 0, num_classes: int | None = None
+    event_shape: _Shape, filters: _Shape, hidden: int = 0, label: int | None = None
 ) -> keras.Model:
     """Makes an encoder of convolutions over time, of stride 2, for events `(steps, channels)`."""
     inputs = keras.Input(event_shape, name="signal")
     x = inputs
     for index, width in enumerate(filters):
         x = layers.Conv1D(width, 5, activation="silu", name=f"down_{index}", **_STRIDED)(x)
-    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), num_classes)
+    inputs, x = join_label(inputs, layers.Flatten(name="flatten", **CHANNELS_LAST)(x), label)
     x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
     return keras.Model(inputs, x, name="encoder")
 
@@ -391,13 +403,13 @@ def signal_decoder(
     latent_dim: int,
     filters: _Shape,
     hidden: int = 0,
-    num_classes: int | None = None,
+    label: int | None = None,
 ) -> keras.Model:
     """Makes the mirror image of `signal_encoder`: dense layers, then transposed convolutions."""
     steps, channels = output_shape
     rows = math.ceil(steps / 2 ** len(filters))
     z = keras.Input((latent_dim,), name="z")
-    inputs, x = join_label(z, z, num_classes)
+    inputs, x = join_label(z, z, label)
     x = layers.Dense(hidden, "silu", name="hidden")(x) if hidden else x
     x = layers.Dense(rows * filters[-1], "silu", name="seed")(x)
     x = layers.Reshape((rows, filters[-1]), name="grid")(x)

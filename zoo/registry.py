@@ -29,7 +29,13 @@ _DEFAULTS = {
     "objective": "elbo",
 }
 # What every model takes beside its parts.
-_COMMON = {"event_shape": EventShape, "seed": Seed, "num_classes": CountOrNone, "missing": Any}
+_COMMON = {
+    "event_shape": EventShape,
+    "seed": Seed,
+    "num_classes": CountOrNone,
+    "missing": Any,
+    "conditions": Any,
+}
 
 
 @dataclasses.dataclass(eq=False)
@@ -44,7 +50,7 @@ class Architecture:
             that a model has when the caller gives none: a name, `None` (for the prior of an
             autoencoder), or a function that makes the part from arguments of its own and of the
             builder's.
-        conditional: bool. Whether it takes `num_classes`.
+        conditional: bool. Whether it takes `num_classes` and `conditions`.
         noise: float. Noise on the inputs of a training that names none.
         small: mapping. Arguments that make a model of a few weights, for tests and trials.
     """
@@ -112,10 +118,11 @@ class Architecture:
             name: self._checks[name](name, value) if name in self._checks else value
             for name, value in arguments.items()
         }
-        if not self.conditional and found.get("num_classes") is not None:
-            raise ValueError(
-                f"{self.name} is no conditional model: it takes no labels. Leave `num_classes` out."
-            )
+        for name in ("num_classes", "conditions"):
+            if not self.conditional and found.get(name) is not None:
+                raise ValueError(
+                    f"{self.name} is no conditional model: it takes no labels. Leave `{name}` out."
+                )
         return found
 
     @functools.cached_property
@@ -179,7 +186,7 @@ def architecture(
     them, all with defaults. Values are checked by the argument's annotation, one of the kinds of
     `zoo.arguments`, or by the type of its default. It takes further keyword arguments, which it
     hands on to `kvae.VAE`: `name`, `posterior`, `prior`, `likelihood`, `objective` and, where the
-    caller gives them, `seed`, `num_classes` and `missing`.
+    caller gives them, `seed`, `num_classes`, `conditions` and `missing`.
 
     Args:
         conditional: bool. Whether models of it may take labels (`num_classes`). Defaults to `True`.

@@ -200,5 +200,5 @@ def _gathered(data) -> Dataset:
     if isinstance(data, list):
         data = kinds.as_array(data)
     x, labels = zip(*kinds.blocks(data), strict=True)
-    labels = None if labels[0] is None else np.concatenate(labels)
+    labels = kinds.joined_labels(labels)
     return Dataset(np.concatenate(x), labels, intensities=False)

@@ -75,7 +75,7 @@ class BaseDataset:
                 to `0`.
             repeat: bool. Whether there are endless epochs instead of one. Defaults to `False`.
             labels: bool. Whether the label stands beside each `x`, as conditional models need:
-                `((x, label),)` or `((x, label), target)`, labels int32.
+                `((x, label),)` or `((x, label), target)`, labels int32, or a dict of conditions.
             part: pair of int. With `(i, k)` the batches hold the part of worker i of k, which is
                 `batch_size / k` examples or fewer. Defaults to `(0, 1)`, whole batches.
 
@@ -135,7 +135,7 @@ class Batches:
         """Returns the rows of each tensor."""
         import tensorflow as tf
 
-        return {name: tf.gather(values, rows) for name, values in stored.items()}
+        return tf.nest.map_structure(lambda values: tf.gather(values, rows), stored)
 
     def make(
         self, gathered: dict, epoch_seed: "tf.Tensor", step: "tf.Tensor"

@@ -28,8 +28,8 @@ class Dataset(BaseDataset):
     Args:
         x: array `[n, *event]`. uint8 stands for intensities of 0–255 and is divided by 255 (but see
             `intensities`); floats are taken as they are.
-        labels: optional array `[n]` of class numbers. Only conditional models see them in `fit`.
-            Defaults to `None`.
+        labels: optional array `[n]` of class numbers, or a dict of arrays `[n, …]`, the conditions
+            of a model by name. Only conditional models see them in `fit`. Defaults to `None`.
         target: optional array of the shape of `x`. What to reconstruct, when it is not `x` itself
             (for a denoising autoencoder). Defaults to `None`.
         mask: optional bool array of the shape of `x`, or with 1 in the place of its last axis: True
@@ -77,15 +77,12 @@ class Dataset(BaseDataset):
         super().__init__(name=name, split=split, binarize=binarize, noise=noise, seed=seed)
         self.x = _as_stored(x, "x")
         self.target = None if target is None else _as_stored(target, "target")
-        self.labels = (
-            None if labels is None else kinds.as_array(labels, "labels", only_numbers=False)
-        )
+        self.labels = kinds.labels_as_arrays(labels, "labels", len(self.x))
         self.weights = None
         if weights is not None:
             self.weights = weighting.checked(weights, len(self.x), "weights")
-        for other, what in ((self.labels, "labels"), (self.target, "target")):
-            if other is not None and len(other) != len(self.x):
-                raise ValueError(f"`{what}` has {len(other)} rows, x has {len(self.x)}.")
+        if self.target is not None and len(self.target) != len(self.x):
+            raise ValueError(f"`target` has {len(self.target)} rows, x has {len(self.x)}.")
         if noise and mask is None and self.x.dtype != np.uint8 and np.isnan(self.x).any():
             mask = masks.observed(self.x)
         self.mask = None
@@ -123,7 +120,7 @@ class Dataset(BaseDataset):
         """
         part = Dataset(
             self.x[rows],
-            None if self.labels is None else self.labels[rows],
+            kinds.rows_of_labels(self.labels, rows),
             target=None if self.target is None else self.target[rows],
             mask=None if self.mask is None else self.mask[rows],
             name=self.name,
@@ -179,12 +176,10 @@ class Dataset(BaseDataset):
         part.weights = weighting.checked(weights, len(self))
         return part
 
-    def labelled(self, labels: ArrayLike | None) -> "Dataset":
-        """Returns the same examples with these labels, an array `[n]` or `None`."""
+    def labelled(self, labels: Any) -> "Dataset":
+        """Returns the same examples with other labels, as in the constructor, or none."""
         part = self.take(slice(None))
-        part.labels = None if labels is None else kinds.as_array(labels, "labels")
-        if labels is not None and len(part.labels) != len(self):
-            raise ValueError(f"`labels` has {len(part.labels)} rows, x has {len(self)}.")
+        part.labels = kinds.labels_as_arrays(labels, "labels", len(self))
         return part
 
     def masked(self, mask: ArrayLike) -> "Dataset":
@@ -275,7 +270,7 @@ class Dataset(BaseDataset):
         if maker.target:
             stored["target"] = tf.constant(self.target)
         if maker.labels:
-            stored["labels"] = tf.constant(self.labels, tf.int32)
+            stored["labels"] = tf.nest.map_structure(_label_tensor, self.labels)
         if maker.weights:
             stored["weights"] = tf.constant(self.weights)
         if maker.mask:
@@ -325,3 +320,9 @@ def _as_stored(x, name: str) -> np.ndarray:
             "data."
         )
     return stored
+
+
+def _label_tensor(labels: np.ndarray):
+    import tensorflow as tf
+
+    return tf.constant(labels, tf.int32 if labels.dtype.kind in "bui" else None)

@@ -1,7 +1,7 @@
 """The facts of a named dataset, and the names of its splits."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kvae.datasets.schema import Column, Schema
@@ -36,6 +36,8 @@ class DatasetInfo:
         factors: callable or `None`. Makes the examples by the factors that they were made of, as
             `kvae.datasets.Sprites` does, for measures of disentanglement; `None` where the factors
             are not known.
+        conditions: mapping or `None`. The conditions that the labels are values of, as
+            `kvae.VAE(conditions=…)` takes them; `None` where labels are classes.
     """
 
     name: str
@@ -55,6 +57,7 @@ class DatasetInfo:
     columns: tuple[Column, ...] = ()
     dtype: str = "uint8"
     factors: Callable[[], Any] | None = None
+    conditions: Mapping[str, Any] | None = None
 
     @property
     def schema(self) -> Schema | None:

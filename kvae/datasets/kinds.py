@@ -16,7 +16,7 @@ Everything else is refused with a `ValueError` that says how to give it.
 
 import numbers
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,11 @@ __all__ = [
     "entries",
     "gives_batches",
     "hidden",
+    "joined_labels",
+    "labels_as_arrays",
     "read_once",
     "recognize",
+    "rows_of_labels",
     "unpacked",
 ]
 
@@ -80,16 +83,15 @@ def blocks(data: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
 
     A list holds blocks. Arrays are cut, so that a file of HDF5 may be larger than the memory.
     """
-    pair = isinstance(data, tuple) and len(data) == 2 and np.ndim(data[1]) == 1
+    pair = isinstance(data, tuple) and len(data) == 2
+    pair = pair and (isinstance(data[1], Mapping) or np.ndim(data[1]) == 1)
     if pair or isinstance(data, Mapping) or not (_holds_blocks(data) or gives_batches(data)):
         x, label = entries(data) if isinstance(data, Mapping) else data if pair else (data, None)
         x = x if type(x).__module__.startswith("h5py") else as_array(x)
-        label = None if label is None else as_array(label, "label")
-        if label is not None and len(label) != len(x):
-            raise ValueError(f"`label` has {len(label)} rows for {len(x)} examples.")
+        label = labels_as_arrays(label, "label", len(x))
         for start in range(0, len(x), 256):
             rows = slice(start, start + 256)
-            yield as_array(x[rows]), None if label is None else label[rows]
+            yield as_array(x[rows]), rows_of_labels(label, rows)
         return
     for block in data if _holds_blocks(data) else batches(data):
         x, label, _ = unpacked(block)
@@ -97,7 +99,43 @@ def blocks(data: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
             x, label = x
         if isinstance(x, Mapping):
             x, label = entries(x)
-        yield as_array(x), None if label is None else as_array(label, "label")
+        yield as_array(x), labels_as_arrays(label, "label", None)
+
+
+def labels_as_arrays(labels: Any, name: str, rows: int | None) -> Any:
+    """Returns labels as an array, or as a dict of arrays where they are conditions by name.
+
+    Args:
+        labels: array-like, a mapping of such, or `None`, which stays.
+        name: str. How errors call them.
+        rows: int or `None`. The number of examples.
+
+    Raises:
+        ValueError: for what is no array, and for another number of rows.
+    """
+    if labels is None:
+        return None
+    if isinstance(labels, Mapping):
+        return {str(key): labels_as_arrays(value, key, rows) for key, value in labels.items()}
+    labels = as_array(labels, name, only_numbers=False)
+    if rows is not None and (not labels.ndim or len(labels) != rows):
+        found = len(labels) if labels.ndim else "no"
+        raise ValueError(f"`{name}` has {found} rows for {rows} examples.")
+    return labels
+
+
+def joined_labels(parts: Sequence) -> Any:
+    """Returns the labels of several blocks as those of all of them."""
+    if isinstance(parts[0], Mapping):
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return None if parts[0] is None else np.concatenate(parts)
+
+
+def rows_of_labels(labels: Any, rows: Any) -> Any:
+    """Returns some rows of labels, of each array where they are a dict of arrays."""
+    if isinstance(labels, Mapping):
+        return {key: value[rows] for key, value in labels.items()}
+    return None if labels is None else labels[rows]
 
 
 def _holds_blocks(data) -> bool:

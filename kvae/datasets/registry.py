@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kvae.datasets import files
+from kvae.datasets import files, kinds
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.dataset_info import SPLITS, DatasetInfo
 from kvae.datasets.splits import Splits
@@ -38,8 +38,8 @@ def register(name: str, **facts) -> Callable[[Reader], Reader]:
     The decorated function takes the dataset's `DatasetInfo` and the folder of the environment
     variable `KVAE_DATA_DIR` (or `None` where it is not set), and returns a dict from `"train"`,
     `"validation"` and `"test"` to pairs `(x, labels)`: an array `[n, *event_shape]` (grey images
-    may come without their channel axis) and whole numbers `[n]`, or `None`. It is called once in
-    a process.
+    may come without their channel axis) and whole numbers `[n]`, or `None`, or a dict of arrays for
+    `conditions`. It is called once in a process.
 
     Args:
         name: str. The name of the dataset.
@@ -105,8 +105,8 @@ def load(
     draw) are read from the folder in the environment variable `KVAE_DATA_DIR`, where
     `info(name).files` are expected; the first three are otherwise downloaded by Keras into its own
     cache. `digits` and `breast_cancer` (a table) come with scikit-learn, `signals` (waves) are
-    computed, and `sprites` is rendered (labels are its shapes; the factors are
-    `Sprites().factors(Sprites().rows(split)[:len(data)])`).
+    computed, and `sprites` is rendered (labels are its shapes; `sprite_factors` has all factors of
+    the same images as conditions).
 
     The splits are fixed and never depend on `seed`: see `info(name).split_rule`. Papers that train
     on all 60,000 images of MNIST train on `train` and `validation` together.
@@ -133,8 +133,9 @@ def load(
 
     Returns:
         A `Dataset` whose `x` is a read-only array `[n, *event_shape]`, uint8 for images and
-        float32 for `breast_cancer` and `signals`, and whose `labels` are int64 `[n]`, or `None` for
-        `frey_faces`. The arrays are cached: a second call costs nothing.
+        float32 for `breast_cancer` and `signals`, and whose `labels` are int64 `[n]`, a dict of
+        arrays for `sprite_factors`, or `None` for `frey_faces`. The arrays are
+        cached: a second call costs nothing.
 
     Raises:
         ValueError: if `name`, `split` or `binarize` is unknown, or a file is truncated, corrupt or
@@ -164,7 +165,7 @@ def load(
     # Views of read-only arrays: NumPy refuses to make them writeable again.
     data = Dataset(
         x.view(),
-        None if labels is None else labels.view(),
+        kinds.rows_of_labels(labels, slice(None)),  # Views.
         name=name,
         split=split,
         binarize=binarize,
@@ -182,7 +183,8 @@ def _arrays(named: _Named, folder: pathlib.Path | None) -> Splits:
         x, labels = found[split]
         x = _checked_examples(named.facts, split, x)
         if labels is not None:
-            labels = _checked_labels(named.facts, split, labels)
+            check = _checked_labels if named.facts.conditions is None else _checked_conditions
+            labels = check(named.facts, split, labels)
         splits[split] = (x, labels)
     return splits
 
@@ -217,6 +219,16 @@ def _checked_labels(facts: DatasetInfo, split: str, labels: np.ndarray) -> np.nd
             f"has {labels.min()} to {labels.max()}. {_advice(facts)}"
         )
     return _frozen(labels)
+
+
+def _checked_conditions(facts: DatasetInfo, split: str, labels: dict) -> dict[str, np.ndarray]:
+    counts = {name: len(values) for name, values in labels.items()}
+    if list(labels) != list(facts.conditions) or {*counts.values()} != {facts.splits[split]}:
+        raise ValueError(
+            f"The {split} split of {facts.name} should have {facts.splits[split]} values of "
+            f"{', '.join(facts.conditions)}, but {_giver(facts)} {counts}. {_advice(facts)}"
+        )
+    return {name: _frozen(values) for name, values in labels.items()}
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

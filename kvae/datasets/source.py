@@ -396,7 +396,7 @@ class _Held(_Reader):
     def read(self, rows, *, split, binarize, seed):
         data = self._data
         rows = slice(None) if rows is None else rows
-        labels = None if data.labels is None else data.labels[rows]
+        labels = kinds.rows_of_labels(data.labels, rows)
         return Dataset(data.x[rows], labels, split=split, binarize=binarize, seed=seed)
 
 

@@ -16,7 +16,7 @@ class Classification:
     @property
     def takes_unknown_labels(self) -> bool:
         """True where a label may be -1, which stands for one that is not known."""
-        return self.conditional and self.objective.takes_unknown_labels
+        return self.num_classes is not None and self.objective.takes_unknown_labels
 
     def predict_proba(self, x, batch_size: int | str = "auto", mask=None) -> tf.Tensor:
         """Returns the probabilities q(y|x) of the classes, by the classifier of the objective.

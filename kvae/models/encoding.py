@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from kvae.models.labels import joined, one_hot_label
+from kvae.models.labels import encoded_label, joined
 from kvae.utils import keras_internals, masks
 
 __all__ = ["Encoding"]
@@ -35,7 +35,8 @@ class Encoding:
             x: tensor `[batch, *event]`, on the scale of the data; of a model with `missing` with
                 NaN where nothing was observed. Where nothing of an example was, the parameters are
                 those of the prior, if the posterior can be it (`Posterior.params_of`).
-            label: for a conditional model int `[batch]`, or float32 `[batch, num_classes]`.
+            label: for a conditional model int `[batch]`, or float32 `[batch, num_classes]`; with
+                `conditions` what their `record` returns.
             training: bool. Whether layers such as dropout act as in training. Defaults to `False`.
             observed: bool tensor `[batch, *event]`. The mask, for platforms without NaN. Defaults
                 to `None`: x has it.
@@ -50,7 +51,7 @@ class Encoding:
         if self.missing is not None and observed is None:
             observed = masks.observed(x)
         seen = self.seen(x, observed)
-        features = _encoded(self.encoder, seen, one_hot_label(self, label), copies, training)
+        features = _encoded(self.encoder, seen, encoded_label(self, label), copies, training)
         params = self.posterior(features, training=training)
         if self.missing is None:
             return params
@@ -69,7 +70,7 @@ def _repeated(values, copies: int):
     return values if copies == 1 else tf.tile(values, [copies, *[1] * (values.shape.rank - 1)])
 
 
-def _encoded(encoder, x, one_hot, copies: int, training: bool):
+def _encoded(encoder, x, label, copies: int, training: bool):
     """Runs an encoder on several copies of the same rows, each with other labels.
 
     Layers of a functional network that come before the label joins in are run on the rows alone:
@@ -78,19 +79,19 @@ def _encoded(encoder, x, one_hot, copies: int, training: bool):
     Args:
         encoder: keras.Model.
         x: tensor `[batch, …]`. What the encoder sees.
-        one_hot: tensor `[copies * batch, num_classes]` or `None`.
+        label: tensor `[copies * batch, label_size]` or `None`.
         copies: int.
         training: bool.
 
     Returns:
         The features `[copies * batch, …]`.
     """
-    inputs = joined(encoder, x, one_hot)
+    inputs = joined(encoder, x, label)
     if copies == 1:
         return encoder(inputs, training=training)
     repeat = functools.partial(_repeated, copies=copies)
     if isinstance(inputs, list) and keras_internals.is_functional(encoder):
-        return keras_internals.call_on_copies(encoder, x, one_hot, repeat, training)
+        return keras_internals.call_on_copies(encoder, x, label, repeat, training)
     if not isinstance(inputs, list):  # It does not see the label.
         return tf.nest.map_structure(repeat, encoder(x, training=training))
-    return encoder([repeat(x), one_hot], training=training)
+    return encoder([repeat(x), label], training=training)

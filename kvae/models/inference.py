@@ -39,8 +39,8 @@ class Inference:
         Args:
             x: array or tensor `[n, *event]`, or what `fit` takes: `kvae.datasets.Dataset`, frames,
                 and a `Stream`, `tf.data.Dataset` or generator, which is read batch by batch.
-            label: int array or tensor `[n]`, for a conditional model alone. Defaults to `None`:
-                the labels of the data.
+            label: int array or tensor `[n]`, or a dict of conditions; of a conditional model alone.
+                Defaults to `None`: the labels of the data.
             batch_size: int or str. The number of examples that are encoded at once, which bounds
                 the memory. Defaults to `"auto"`: as many as a layer has 32 MB of outputs for, and
                 at least 1024.
@@ -58,7 +58,7 @@ class Inference:
     def encode_data(
         self, x, label=None, batch_size: int | str = "auto"
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
-        """Returns what `encode` does, and the labels int32 `[n]` of the examples or `None`.
+        """Returns what `encode` does, and the checked labels of the examples or `None`.
 
         The arguments are those of `encode`.
         """
@@ -75,7 +75,7 @@ class Inference:
 
         Args:
             z: array or tensor `[n, latent_dim]`.
-            label: int array or tensor `[n]`, for a conditional model alone.
+            label: int array or tensor `[n]`, or a dict of conditions; of a conditional model alone.
             batch_size: int or str. The number of latents that are decoded at once. Defaults to
                 `"auto"`, as in `encode`.
 
@@ -139,9 +139,9 @@ class Inference:
             temperature: float. Scales the prior's noise; at least 0. Defaults to `1.0`.
             batch_size: int or str. The number of examples at once. Defaults to `"auto"`, as in
                 `encode`.
-            label: int or int array `[n]`, for a conditional model alone: one class for all
-                examples, or the class of each. Defaults to `None`: with an objective that guesses
-                labels, classes are drawn from p(y).
+            label: int or int array `[n]`, or a dict of conditions, for a conditional model alone:
+                one class, or value, for all examples, or that of each. Defaults to `None`: with an
+                objective that guesses labels, classes are drawn from p(y).
 
         Returns:
             Tensor `[n, *event]`.
@@ -168,7 +168,8 @@ class Inference:
         seed = random.as_seed(self.seed_generator if seed is None else seed)
         if label is None and self.takes_unknown_labels:
             label = self.run_compiled("draw labels", self.drawn_labels, (), n, seed)
-        label = checked_label(self, label, None if tf.is_tensor(n) else n, unknown=False)
+        rows = None if tf.is_tensor(n) and self.conditions is None else n
+        label = checked_label(self, label, rows, unknown=False)
         z = self.run_compiled("draw from the prior", self._drawn, (label,), n, seed, temperature)
         if output != "sample":
             return self._decoded(z, label, batch_size, output)

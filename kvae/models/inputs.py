@@ -118,7 +118,7 @@ def event_tensors(vae, x, label=None, support: bool = False):
         x = tf.constant(checked_events(vae, np.asarray(x), "x", support=support))
     else:
         x = tf.cast(x, tf.float32)
-    return x, checked_label(vae, label, x.shape[0])
+    return x, checked_label(vae, label, _rows(vae, x))
 
 
 def latent_tensors(vae, z, label=None):
@@ -132,7 +132,7 @@ def latent_tensors(vae, z, label=None):
         )
     if not is_concrete(z):
         z = tf.cast(z, tf.float32)
-        return z, checked_label(vae, label, z.shape[0], unknown=False)
+        return z, checked_label(vae, label, _rows(vae, z), unknown=False)
     z = np.asarray(z)
     if z.ndim != 2 or z.shape[1] != vae.latent_dim:
         raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {vae.latent_dim}).")
@@ -148,10 +148,25 @@ def dataset_labels(vae, data: Dataset):
 
 
 def with_labels(vae, data):
-    """Returns data whose labels are -1, for a model that guesses them, where data have none."""
-    if not vae.takes_unknown_labels or data.has_labels or not isinstance(data, Dataset):
+    """Returns a `Dataset` with labels that have been checked, as a model takes them.
+
+    Conditions are a record. For a model that guesses labels they are -1 where the data have none.
+
+    Raises:
+        ValueError: for labels that do not fit the model.
+    """
+    if not isinstance(data, Dataset):
         return data
-    return data.labelled(np.full(len(data), -1))
+    if vae.takes_unknown_labels and not data.has_labels:
+        data = data.labelled(np.full(len(data), -1))
+    label = dataset_labels(vae, data)
+    return data if vae.conditions is None else data.labelled(label.numpy())
+
+
+def _rows(vae, values):
+    """Returns the number of rows; a tensor where one value of a condition may stand for all."""
+    rows = values.shape[0]
+    return tf.shape(values)[0] if rows is None and vae.conditions is not None else rows
 
 
 def is_concrete(x) -> bool:

@@ -13,8 +13,12 @@ __all__ = [
     "Conditioned",
     "check_label_inputs",
     "checked_label",
+    "encoded_label",
     "joined",
-    "one_hot_label",
+    "label_fits",
+    "label_size",
+    "label_spec",
+    "recognized_label",
     "split_label",
     "split_label_and_target",
     "with_mask",
@@ -43,7 +47,7 @@ class Conditioned:
 
     Args:
         vae: `kvae.VAE`, conditional.
-        label: int tensor `[batch]`, checked.
+        label: int tensor `[batch]`, or a record of conditions `[batch, columns]`, checked.
     """
 
     def __init__(self, vae, label):
@@ -95,14 +99,25 @@ def checked_label(vae, label, rows=None, name: str = "label", unknown: bool = Tr
 
     With an objective that guesses labels they may be -1, and `None` stands for as many of these as
     there are rows, unless `unknown` is False.
+
+    Those of a model with `conditions` become a record, float32 `[batch, columns]`.
     """
     if not vae.conditional:
         if label is None:
             return None
         raise ValueError(
             f"{vae.name} is not conditional and takes no labels. Make a conditional model "
-            "with kvae.VAE(..., num_classes=…)."
+            "with kvae.VAE(..., num_classes=…) or conditions={…}."
         )
+    if vae.conditions is not None:
+        if label is None:
+            given = ", ".join(f"{key!r}: …" for key in vae.conditions.kinds)
+            raise ValueError(
+                f"{vae.name} is conditional and needs its conditions, label={{{given}}}: "
+                "fit((x, label)), a Dataset with labels, batches ((x, label),) or ((x, label), "
+                "target), encode(x, label), sample(n, label=…). What is unknown is left out."
+            )
+        return vae.conditions.record(label, rows, name)
     wanted = f"one class number from 0 to {vae.num_classes - 1} for each example"
     least = -1 if unknown and vae.takes_unknown_labels else 0
     if least < 0:
@@ -144,8 +159,9 @@ def split_label(vae, x):
     """
     label = None
     if isinstance(x, Mapping):
-        x, label = kinds.entries(x)
-        label = label if vae.conditional else None
+        named = {} if vae.conditions is None else vae.conditions.entries(x)
+        x, label = kinds.entries({key: value for key, value in x.items() if key not in named})
+        label = (named or label) if vae.conditional else None
     elif isinstance(x, tuple):
         if len(x) != 2:
             raise ValueError(f"Data with labels are a pair (x, label), not {len(x)} arrays.")
@@ -194,16 +210,50 @@ def split_label_and_target(vae, x, y):
     of TensorFlow Datasets, are the labels: no target has one number for each example.
     """
     x, label = split_label(vae, x)
+    if vae.conditions is not None and label is None and isinstance(y, Mapping):
+        return x, y, None
     y = None if y is None else _events(vae, y, "y")
     if vae.conditional and label is None and _are_classes(y):
         label, y = y, None
     return x, label, y
 
 
-def one_hot_label(vae, label):
-    """Returns labels as one-hot vectors `[batch, num_classes]`; such vectors stay as they are."""
+def recognized_label(vae, label):
+    """Returns labels of any kind as one tensor or array, for a call of Keras."""
+    if vae.conditions is not None:
+        return vae.conditions.record(label)
+    return kinds.recognize(label, "label")
+
+
+def label_size(vae) -> int:
+    """Returns how many numbers networks see of the label of a conditional model."""
+    return vae.num_classes if vae.conditions is None else vae.conditions.size
+
+
+def label_spec(vae, rows: int | None = None) -> tf.TensorSpec:
+    """Returns the shape and the dtype of checked labels."""
+    if vae.conditions is None:
+        return tf.TensorSpec((rows,), tf.int32, name="label")
+    return tf.TensorSpec((rows, vae.conditions.columns), tf.float32, name="label")
+
+
+def label_fits(vae, label):
+    """Returns a bool tensor of the shape of the labels, False for those that the model has not."""
+    if vae.conditions is not None:
+        return vae.conditions.fits(label)
+    least = -1 if vae.takes_unknown_labels else 0
+    return (label >= least) & (label < vae.num_classes)
+
+
+def encoded_label(vae, label):
+    """Returns what networks see of labels: one-hot vectors `[batch, num_classes]` of classes.
+
+    Such vectors stay as they are. A record of conditions is encoded, see `Conditions.encode`.
+    """
     if not vae.conditional or label is None:
         return checked_label(vae, label)
+    if vae.conditions is not None:
+        return vae.conditions.encode(label)
     label = tf.convert_to_tensor(label)
     return label if label.dtype.is_floating else tf.one_hot(label, vae.num_classes)
 
@@ -220,14 +270,22 @@ def check_label_inputs(vae) -> None:
             continue
         if not vae.conditional:
             raise ValueError(
-                f"The {name} takes two inputs, of which the second is a label: give `num_classes`."
+                f"The {name} takes two inputs, of which the second is a label: give `num_classes` "
+                "or `conditions`."
             )
-        if tuple(inputs[1].shape[1:]) != (vae.num_classes,):
+        if tuple(inputs[1].shape[1:]) != (label_size(vae),):
+            what = "one-hot labels" if vae.conditions is None else "these conditions"
             raise ValueError(
-                f"The second input of the {name} has shape {tuple(inputs[1].shape)}; one-hot "
-                f"labels have {(None, vae.num_classes)}."
+                f"The second input of the {name} has shape {tuple(inputs[1].shape)}; {what} have "
+                f"{(None, label_size(vae))}."
             )
     if vae.conditional and not used:
+        if vae.conditions is not None:
+            raise ValueError(
+                "With `conditions` an encoder or a decoder of two inputs has to depend on them, "
+                f"[x, conditions] or [z, conditions], of which the second has shape "
+                f"{(None, label_size(vae))}."
+            )
         raise ValueError(
             "With `num_classes` something has to depend on the label: an encoder or a decoder "
             "of two inputs, [x, one-hot label] or [z, one-hot label], or the prior "
@@ -244,9 +302,9 @@ def _rank(values) -> int | None:
     return tf.TensorShape(values.shape).rank
 
 
-def joined(network, values, one_hot):
-    """Returns what the network is called on: `values` alone, or with the one-hot labels."""
-    return [values, one_hot] if len(_declared(network)) == 2 else values
+def joined(network, values, label):
+    """Returns what the network is called on: `values` alone, or with the encoded labels."""
+    return [values, label] if len(_declared(network)) == 2 else values
 
 
 def _declared(network) -> list:

@@ -5,6 +5,7 @@ import os
 import keras
 
 from kvae.models.inputs import require_built
+from kvae.models.labels import label_spec
 from kvae.utils import io
 
 __all__ = ["Saving", "seed_states"]
@@ -68,7 +69,8 @@ class Saving:
         require_built(self)
         if input_signature is None:
             x = keras.InputSpec(shape=(None, *self.event_shape), dtype="float32", name="image")
-            label = keras.InputSpec(shape=(None,), dtype="int32", name="label")
+            label = label_spec(self)
+            label = keras.InputSpec(shape=label.shape, dtype=label.dtype.name, name="label")
             input_signature = [(x, label) if self.conditional else x]
             # Training calls the parts and never the model, which Keras asks for.
             self(keras.tree.map_structure(_one_row, input_signature[0]))

@@ -7,8 +7,8 @@ __all__ = ["Trainable"]
 # The names that `freeze` takes, and the layers that they stand for: a network alone would leave
 # the heads of the part that reads it.
 _FROZEN_WITH = {
-    "encoder": ("encoder", "posterior", "missing"),
-    "decoder": ("decoder", "likelihood"),
+    "encoder": ("encoder", "posterior", "missing", "conditions"),
+    "decoder": ("decoder", "likelihood", "conditions"),
     "posterior": ("posterior",),
     "prior": ("prior",),
     "likelihood": ("likelihood",),
@@ -23,7 +23,8 @@ class Trainable:
 
         `"encoder"` is all of q(z|x): the network, the posterior with the heads that turn the
         network's features into parameters, and what is filled in for missing values. `"decoder"` is
-        all of p(x|z): the network and the likelihood, which may have a variance of its own.
+        all of p(x|z): the network and the likelihood, which may have a variance of its own. Either
+        keeps what stands for unknown conditions.
         `vae.encoder.trainable = False` freezes the network alone, and the heads go on training.
 
         `fit` follows at once; a model that has been compiled need not be compiled again, and the

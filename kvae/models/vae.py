@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from kvae import conditions as conditions_of
 from kvae import fills, likelihoods, objectives, posteriors, priors, random
-from kvae.datasets import kinds
 from kvae.datasets.schema import Schema
 from kvae.detection.calibration import Calibration
 from kvae.likelihoods.scale import EncoderInput
@@ -21,8 +21,10 @@ from kvae.models.labels import (
     Conditioned,
     check_label_inputs,
     checked_label,
+    encoded_label,
     joined,
-    one_hot_label,
+    label_size,
+    recognized_label,
     split_label,
 )
 from kvae.models.reading import Reading
@@ -36,6 +38,7 @@ __all__ = ["VAE"]
 # What a model keeps beside its parts.
 _KEPT = {"schema": Schema, "calibration": Calibration}
 _PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
+_OPTIONAL = ("missing", "conditions")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -63,6 +66,11 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
     `fit((x, labels))`, a `kvae.datasets.Dataset` with labels, or batches `((x, label),)` and
     `((x, label), target)`; the other methods take `label`. Labels are integers `[batch]`.
 
+    `conditions` generalises `num_classes`: several things that the model is told of an example, of
+    several kinds, each of which may be unknown for a row. The label is then a dict from their names
+    to arrays, and the second input of the networks has `vae.conditions.size` numbers; see
+    `kvae.conditions.Conditions`.
+
     Args:
         encoder: keras.Model. `x` `[batch, *event]` to features `[batch, ...]`, or straight to the
             posterior's parameters (a dict, e.g. `{"z_mean": …, "z_log_var": …}`).
@@ -79,6 +87,9 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
             stream. Defaults to `0`.
         num_classes: int or `None`. The number of classes of a conditional model. Defaults to
             `None`: the model takes no labels.
+        conditions: mapping, `kvae.conditions.Conditions` or `None`. What a conditional model is
+            told, e.g. `{"digit": 10, "thickness": "real", "tags": ("multi", 5)}`. Defaults to
+            `None`.
         missing: str, `kvae.fills.Fill` or `None`. With `"zero"`, `"mean"` or `"learned"` NaN in x,
             and what a `mask` beside x (True for observed) leaves out, was not observed: log p(x) is
             that of the observed values, and the name says what the encoder sees in the place of the
@@ -140,6 +151,7 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
         seed: int = 0,
         num_classes: int | None = None,
         missing=None,
+        conditions=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -147,7 +159,12 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
             raise ValueError(f"`num_classes` is None or at least 1, not {num_classes}.")
         if latent_dim is None or latent_dim < 1:
             raise ValueError(f"`latent_dim` is a whole number of at least 1, not {latent_dim}.")
+        if num_classes is not None and conditions is not None:
+            raise ValueError(
+                "`num_classes` is the short form of one condition: leave it out with `conditions`."
+            )
         self.num_classes = num_classes
+        self.conditions = conditions_of.of_model(conditions)
         network_checks.check_kind("encoder", encoder)
         network_checks.check_kind("decoder", decoder)
         self.encoder = encoder
@@ -209,8 +226,10 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
                 f"Inputs have the shape (n, *event), each size of the event known, not {shape}."
             )
         self.event_shape = tuple(int(size) for size in shape[1:])
-        label = keras.KerasTensor((None, self.num_classes)) if self.conditional else None
+        label = keras.KerasTensor((None, label_size(self))) if self.conditional else None
         check_label_inputs(self)
+        if self.conditions is not None:
+            self.conditions.build(None)
         x = keras.KerasTensor((None, *self.event_shape))
         if self.missing is not None:
             x = self.missing(x, keras.KerasTensor(x.shape, "bool"))
@@ -318,7 +337,7 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
         own = objective is None
         if own:
             objective = type(self.objective).from_config(self.objective.get_config())
-        parts = {name: getattr(self, name) for name in (*_PARTS, "missing")}
+        parts = {name: getattr(self, name) for name in (*_PARTS, *_OPTIONAL)}
         settings = {**self._settings(), **parts, "objective": objective, **changes}
         settings.pop("calibration", None)  # Scores under other parts are other scores.
         other = type(self).from_config(settings)
@@ -331,7 +350,7 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
 
     def get_config(self):
         # Files without what is optional stay as they were.
-        names = (*_PARTS, *(() if self.missing is None else ("missing",)))
+        names = (*_PARTS, *(name for name in _OPTIONAL if getattr(self, name) is not None))
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
         return {**self._settings(), **parts}
 
@@ -352,8 +371,8 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         load_plugins()
-        for part in (*_PARTS, "missing"):
-            if isinstance(config.get(part), dict):
+        for part in (*_PARTS, *_OPTIONAL):
+            if isinstance(config.get(part), dict) and "class_name" in config[part]:
                 config[part] = keras.saving.deserialize_keras_object(
                     config[part], custom_objects=custom_objects
                 )
@@ -367,7 +386,8 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
         """Returns a functional model from `x` to the posterior's parameters, sharing weights.
 
         It saves and loads alone, like any Keras model. Of a conditional model it takes a pair: the
-        labels are one-hot, `[batch, num_classes]`. NaN is what it is to the model, but for examples
+        labels are one-hot, `[batch, num_classes]`, or conditions that `conditions.encode` has made
+        `[batch, size]` of. NaN is what it is to the model, but for examples
         of which nothing was observed: the network's guess takes the place of the prior.
         """
         image = keras.Input(self.event_shape, name="image")
@@ -379,28 +399,28 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
     def decoder_model(self) -> keras.Model:
         """Returns a functional model from `z` to the likelihood's parameters, sharing weights.
 
-        Of a conditional model it takes a pair: the labels are one-hot, `[batch, num_classes]`.
+        Of a conditional model it takes a pair, as `encoder_model` does.
         """
         z = keras.Input((self.latent_dim,), name="z")
         return self._model_of(self.decoder, self.likelihood, z, "decoder_model", z)
 
     def _model_of(self, network, part, values, name, seen) -> keras.Model:
         """Returns a model of a network and a part; the network gets `seen`, and not `values`."""
-        label = keras.Input((self.num_classes,), name="label") if self.conditional else None
+        label = keras.Input((label_size(self),), name="label") if self.conditional else None
         outputs = part(network(joined(network, seen, label)))
         return keras.Model(joined(network, values, label), outputs, name=name)
 
     @property
     def conditional(self) -> bool:
         """True for a model of p(x|y), which takes labels."""
-        return self.num_classes is not None
+        return self.num_classes is not None or self.conditions is not None
 
     def conditioned_on(self, label):
         """Returns the model for these labels, with the same graph-level interface.
 
         Args:
-            label: int array or tensor `[batch]` of classes, or `None` for a model without labels,
-                which is returned as it is.
+            label: int array or tensor `[batch]` of classes, a dict of conditions, or `None` for a
+                model without labels, which is returned as it is.
 
         Returns:
             `Conditioned`, with `encode_params`, `decode_params`, `prior`, `posterior` and others.
@@ -427,11 +447,12 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
         """
         z = tf.convert_to_tensor(z, tf.float32)
         lead = tf.shape(z)[:-1]
-        one_hot = one_hot_label(self, label)
-        if one_hot is not None and z.shape.rank != 2:
-            one_hot = tf.broadcast_to(one_hot, tf.concat([lead, [self.num_classes]], axis=0))
-            one_hot = tf.reshape(one_hot, (-1, self.num_classes))
-        inputs = joined(self.decoder, tf.reshape(z, (-1, self.latent_dim)), one_hot)
+        known = encoded_label(self, label)
+        if known is not None and z.shape.rank != 2:
+            size = label_size(self)
+            known = tf.broadcast_to(known, tf.concat([lead, [size]], axis=0))
+            known = tf.reshape(known, (-1, size))
+        inputs = joined(self.decoder, tf.reshape(z, (-1, self.latent_dim)), known)
         outputs = self.decoder(inputs, training=training)
         params = self.likelihood(outputs, training=training)
         if z.shape.rank == 2:
@@ -446,7 +467,7 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
         forks.check()
         x, label = split_label(self, inputs)
         if label is not None:
-            x = x, kinds.recognize(label, "label")
+            x = x, recognized_label(self, label)
         return super().__call__(x, *arguments, **options)
 
     def call(self, inputs, training=False):

@@ -109,7 +109,7 @@ class SemiSupervised(Objective):
 
     def attach(self, vae):
         super().attach(vae)
-        if not vae.conditional:
+        if vae.num_classes is None:
             raise ValueError(
                 "SemiSupervised guesses labels, and this model has no classes: give "
                 "kvae.VAE(..., num_classes=…)."

@@ -33,7 +33,7 @@ class Vamp(Prior):
     at inference (no dropout, batch statistics of its own).
 
     In a conditional model, whose encoder sees labels, the pseudo-inputs carry the classes in turn,
-    and p(z) is the same for all labels.
+    or conditions that are unknown, and p(z) is the same for all labels.
 
     The weights of the model hold the pseudo-inputs; `initial` is no part of its configuration.
     `temperature` scales the distance of a draw to the mean of its component (on a sphere it does
@@ -154,7 +154,9 @@ class Vamp(Prior):
     def precompute(self):
         vae = self._model()
         label = None
-        if vae.conditional:
+        if vae.conditions is not None:
+            label = vae.conditions.unknown_record(self.num_components)
+        elif vae.conditional:
             label = tf.range(self.num_components) % vae.num_classes
         return {"params": vae.encode_params(self.pseudo_inputs, label), "logits": self.logits}
 

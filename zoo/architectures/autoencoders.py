@@ -7,6 +7,7 @@ from zoo.networks import (
     conv_model,
     dense_model,
     filters_for,
+    label_size,
     recurrent_decoder,
     recurrent_encoder,
     seen_shape,
@@ -190,11 +191,11 @@ def lstm_autoencoder(
     """
     if len(event_shape) < 2:
         raise ValueError(f"A sequence has the shape (steps, channels), not {event_shape}.")
-    num_classes = parts.get("num_classes")
-    encoder = recurrent_encoder(seen_shape(event_shape, parts), width, num_classes)
+    label = label_size(parts)
+    encoder = recurrent_encoder(seen_shape(event_shape, parts), width, label)
 
     def decoder(shape):
-        return recurrent_decoder(shape, latent_dim, width, num_classes)
+        return recurrent_decoder(shape, latent_dim, width, label)
 
     return assemble(event_shape, latent_dim, encoder, decoder, **parts)
 

@@ -26,7 +26,7 @@ def conv_vae(
             and 64, and further ones of 64 for images that are larger than 28 × 28 pixels.
         hidden: int. Width of the dense layer beside the latents; `0` for none. Defaults to `256`.
         **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`,
-            `seed`, and `num_classes`, with which both networks see the label.
+            `seed`, and `num_classes` or `conditions`, with which both networks see the label.
 
     Raises:
         ValueError: for an event that is no image, or one that is smaller than the strides.

@@ -33,7 +33,7 @@ def dense_vae(
             `(200, 200)`.
         activation: str. A Keras activation, or `"gated"`. Defaults to `"tanh"`.
         **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`,
-            `seed`, and `num_classes`, with which both networks see the label.
+            `seed`, and `num_classes` or `conditions`, with which both networks see the label.
 
     Reference:
         - [Burda et al., Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)

@@ -28,7 +28,7 @@ def gated_vae(
             `(300, 300)`.
         activation: str. A Keras activation, or `"gated"`. Defaults to `"gated"`.
         **parts: further arguments of `kvae.VAE`: `posterior`, `prior`, `likelihood`, `objective`,
-            `seed`, and `num_classes`, with which both networks see the label.
+            `seed`, and `num_classes` or `conditions`, with which both networks see the label.
 
     Reference:
         - [Tomczak & Welling, VAE with a VampPrior, section 5](https://arxiv.org/abs/1705.07120)

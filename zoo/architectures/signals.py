@@ -2,7 +2,14 @@
 
 import kvae
 from zoo.arguments import Count, CountFrom0, EventShape, Filters
-from zoo.networks import assemble, filters_for, seen_shape, signal_decoder, signal_encoder
+from zoo.networks import (
+    assemble,
+    filters_for,
+    label_size,
+    seen_shape,
+    signal_decoder,
+    signal_encoder,
+)
 from zoo.recipes import AEVB, recipe
 from zoo.registry import architecture
 
@@ -46,11 +53,11 @@ def timeseries_vae(
             f"A signal has the shape (steps, channels), with at least {2 ** len(filters)} steps "
             f"for {len(filters)} convolutions of stride 2, not {tuple(event_shape)}."
         )
-    num_classes = parts.get("num_classes")
-    encoder = signal_encoder(seen_shape(event_shape, parts), filters, hidden, num_classes)
+    label = label_size(parts)
+    encoder = signal_encoder(seen_shape(event_shape, parts), filters, hidden, label)
 
     def decoder(shape):
-        return signal_decoder(shape, latent_dim, filters, hidden, num_classes)
+        return signal_decoder(shape, latent_dim, filters, hidden, label)
 
     return assemble(event_shape, latent_dim, encoder, decoder, **parts)
 

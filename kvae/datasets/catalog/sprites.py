@@ -104,6 +104,22 @@ class Sprites:
         """Draws images in [0, 1]: float32 `[n, 64, 64, 1]`, 0 or 1; arguments as `render`'s."""
         return self._placed(_stamps() / np.float32(255), factors)
 
+    @staticmethod
+    def conditions(factors: ArrayLike) -> dict[str, np.ndarray]:
+        """Returns factors `[n, 5]` in their units, as a model of all factors takes them.
+
+        They are the shape's number, the scale from 0.5 to 1, the orientation in radians from 0 to
+        2π, and the column and the row of the centre, in pixels.
+        """
+        shape, scale, orientation, x, y = np.moveaxis(np.asarray(factors), -1, 0)
+        return {
+            "shape": shape,
+            "scale": np.float32(0.5) + np.float32(0.1) * scale.astype(np.float32),
+            "orientation": (orientation * (2.0 * math.pi / 39.0)).astype(np.float32),
+            "x": (_REACH + x).astype(np.float32),
+            "y": (_REACH + y).astype(np.float32),
+        }
+
     def sample_factors(
         self, n: int, seed: int | Sequence[int], fixed: Mapping | None = None
     ) -> np.ndarray:
@@ -244,14 +260,11 @@ class Sprites:
         return factors
 
 
-@register(
-    "sprites",
-    title="64 x 64 binary squares, ellipses and hearts with known factors, rendered",
+_FACTS = dict(
     event_shape=Sprites.event_shape,
     train=50_000,
     validation=5_000,
     test=10_000,
-    classes=3,
     factors=Sprites,
     split_rule="a fixed permutation of all 737,280 images (Philox bits, key 0): test, "
     "validation, and the first 50,000 of the 722,280 others, which Sprites.batches draws "
@@ -261,11 +274,42 @@ class Sprites:
     reference="L. Matthey, I. Higgins, D. Hassabis, A. Lerchner, dSprites: disentanglement "
     "testing sprites dataset, 2017 (the factors; the images are this library's own)",
 )
+
+
+@register(
+    "sprites",
+    title="64 x 64 binary squares, ellipses and hearts with known factors, rendered",
+    classes=3,
+    **_FACTS,
+)
 def read_sprites(info: DatasetInfo, folder: pathlib.Path | None) -> Splits:
     """Renders the first images of each split; the labels are the shapes."""
+    return {split: (x, factors[:, 0]) for split, (x, factors) in _rendered(info).items()}
+
+
+@register(
+    "sprite_factors",
+    title="the images of sprites, with all five factors as conditions",
+    conditions={
+        "shape": list(_SHAPES),
+        "scale": "real",
+        "orientation": "periodic",
+        "x": "real",
+        "y": "real",
+    },
+    **_FACTS,
+)
+def read_sprite_factors(info: DatasetInfo, folder: pathlib.Path | None) -> Splits:
+    """Renders the first images of each split; the labels are `Sprites.conditions` of them."""
+    found = _rendered(info)
+    return {split: (x, Sprites.conditions(factors)) for split, (x, factors) in found.items()}
+
+
+def _rendered(info: DatasetInfo) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns the first images of each split, and their factors."""
     sprites = Sprites()
     factors = {split: sprites.factors(sprites.rows(split)[:n]) for split, n in info.splits.items()}
-    return {split: (sprites.render(each), each[:, 0]) for split, each in factors.items()}
+    return {split: (sprites.render(each), each) for split, each in factors.items()}
 
 
 def _whole(what: str, values) -> np.ndarray:

@@ -26,7 +26,7 @@ class LatentSummary:
     """The information that the latent variables of `num_examples` examples carry, in nats.
 
     Quantities that a posterior, or its pair with a prior, does not have are `None`. For a
-    conditional model everything is conditioned on the label y: variances are those within a class,
+    model of classes everything is conditioned on the label y: variances are those within a class,
     the mutual information is I_q(x; z | y), and the aggregate posterior is that of a class.
 
     Attributes:
@@ -154,6 +154,8 @@ def latent_summary(
     params, label = vae.encode_data(data, label, batch_size)
     given = vae.conditioned_on(label)
     posterior, prior = given.posterior, given.prior
+    if vae.conditions is not None:
+        label = None  # No two examples have the same ones, and p(z) does not depend on them.
     means = np.asarray(posterior.mean(params), np.float64)
     n, latent_dim = means.shape
     if n < 2:

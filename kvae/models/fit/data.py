@@ -11,14 +11,7 @@ from kvae.datasets import kinds, weighting
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.likelihood import MISSING_ADVICE
-from kvae.models.inputs import (
-    NO_LABELS,
-    build_for,
-    checked_events,
-    dataset_labels,
-    is_concrete,
-    with_labels,
-)
+from kvae.models.inputs import NO_LABELS, build_for, checked_events, is_concrete, with_labels
 from kvae.models.labels import checked_label, split_label_and_target
 from kvae.utils import arguments
 
@@ -50,7 +43,6 @@ def prepared_data(vae, x, y, weight=None, in_memory: bool = True):
             raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
         x = x if weight is None else x.weighted(weight)
         x = with_labels(vae, x)
-        dataset_labels(vae, x)
         build_for(vae, x.x.shape)
         if x.mask is not None and vae.missing is None:
             raise ValueError(f"{x!r} has a mask of what was observed.{MISSING_ADVICE}")
@@ -157,6 +149,8 @@ def steps_of(vae, data, batch_size: int) -> int | None:
 def split_for_validation(vae, x, y, weight, fraction):
     """Takes the last `fraction` of the rows for validation, as Keras does."""
     x, label, y = split_label_and_target(vae, x, y)
+    if label is not None and vae.conditions is not None:
+        label = checked_label(vae, label, len(x))
     label, weight = (
         None if value is None else kinds.as_array(value, name)
         for value, name in ((label, "label"), (weight, "sample_weight"))
@@ -180,6 +174,8 @@ def batches_as_tuples(vae, batches):
     for batch in batches:
         x, y, weight = kinds.unpacked(batch)
         x, label, y = split_label_and_target(vae, x, y)
+        if label is not None and vae.conditions is not None:
+            label = checked_label(vae, label).numpy()
         parts = [x if label is None else (x, label), y, weight]
         while parts[-1] is None:
             parts.pop()

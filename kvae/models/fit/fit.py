@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.callbacks import Checkpoint, FiniteLoss
+from kvae.conditions.conditions import learn_conditions
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.fills.mean import learn_fill
@@ -135,6 +136,7 @@ class Fit:
             self.schema = x.schema  # That of a table, whose numbers mean little without it.
         learn_scale(self.likelihood, x)
         learn_fill(self, x)
+        learn_conditions(self, x)
         self.calibration = None  # It is of the model as it was.
         self.prepare_optimizer()
         # Keras makes a list of its own kind anew, which knows what each callback overrides.

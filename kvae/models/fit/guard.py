@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from kvae.models.inputs import check_values
+from kvae.models.labels import label_fits, label_spec
 
 __all__ = ["Guard"]
 
@@ -133,14 +134,13 @@ class Guard:
         the work. It needs a minimum and a maximum of NaN to be NaN, as they are on a CPU without
         XLA.
         """
-        likelihood, classes = self._vae.likelihood, self._vae.num_classes
-        least = -1 if self._vae.takes_unknown_labels else 0
+        likelihood = self._vae.likelihood
         if self._vae.missing is not None:
             filled = {name: likelihood.filled(batch[name]) for name in ("x", "y") if name in batch}
             batch = {**batch, **filled}
         tests = {
             "x": (lambda x: tf.math.is_finite(tf.cast(x, tf.float32)), True),
-            "label": (lambda label: (label >= least) & (label < classes), False),
+            "label": (lambda label: label_fits(self._vae, label), False),
             "weight": (lambda weight: (weight >= 0) & tf.math.is_finite(weight), False),
         }
         if support:
@@ -166,6 +166,8 @@ class Guard:
         Raises:
             ValueError: always.
         """
+        if "label" in batch:
+            batch["label"] = batch["label"].astype(label_spec(self._vae).dtype.as_numpy_dtype)
         try:
             check_values(self._vae, **batch, support=support)
             raise ValueError(
@@ -184,11 +186,11 @@ class Guard:
             return
         if vae.distribute_strategy.num_replicas_in_sync > 1:
             return
-        event = [1, *vae.event_shape]
+        event, label = [1, *vae.event_shape], label_spec(vae, 1)
         first = {
             "x": tf.zeros(event),
             "y": tf.zeros(event),
-            "label": tf.zeros([1], tf.int32),
+            "label": tf.zeros(label.shape, label.dtype),
             "weight": tf.zeros([1]),
             "present": tf.zeros([4], tf.bool),
             "support": False,
@@ -263,8 +265,6 @@ def _refuse_in_graph(number, support, present, *values):
         batch = {
             name: value for name, there, value in zip(_NAMES, present, values, strict=True) if there
         }
-        if "label" in batch:
-            batch["label"] = batch["label"].astype("int32")
         _guards[int(number)].refuse(batch, bool(support))
 
     return tf.numpy_function(refuse, [number, support, present, *values], tf.bool)

@@ -22,6 +22,8 @@ _HOOKS = (
     "call",
 )
 
+_HIDING = 2**30  # The number of the seed by which conditions are hidden.
+
 
 class Terms(threading.local):
     """The objective's terms of the step that is being taken; each replica has a thread."""
@@ -131,6 +133,8 @@ class Hooks:
         return self.compute_metrics(inputs, target, y_pred, sample_weight=weight)
 
     def _objective_terms(self, x, label, target, *, training: bool, seed) -> dict:
+        if training and label is not None and self.conditions is not None:
+            label = self.conditions.hidden(label, random.fold_in(seed, _HIDING))
         model = self.conditioned_on(label)
         terms = self.objective.terms(model, x, target, training=training, seed=seed)
         if self.losses:  # Keras sums those that are no scalars.
