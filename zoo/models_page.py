@@ -126,7 +126,8 @@ def draw(card, path) -> None:
     """
     vae = load(card.name)
     if _samples(card):
-        picture = pictures.samples(vae)
+        data = None if vae.conditions is None else training.test_data(RECIPES[card.name])
+        picture = pictures.samples(vae, data)
     else:
         picture = pictures.reconstructions(vae, training.test_data(RECIPES[card.name]))
     pictures.save(picture, path, weights=card.weights["sha256"])

@@ -11,10 +11,19 @@ from kvae.utils import io
 __all__ = ["reconstructions", "samples", "save"]
 
 
-def samples(vae: VAE) -> Image.Image:
-    """Draws two rows of samples from the prior, for a conditional model a column for each class."""
+def samples(vae: VAE, data=None) -> Image.Image:
+    """Draws two rows of samples from the prior, for a conditional model a column for each class.
+
+    Of a model with conditions a column has those of one of the first examples of `data`; without
+    data nothing is known.
+    """
     cols = _columns(vae)
-    label = np.tile(np.arange(cols) % vae.num_classes, 2) if vae.conditional else None
+    label = None
+    if vae.conditions is not None:
+        known = {} if data is None else data[:cols].labels
+        label = np.tile(vae.conditions.record(known, cols), (2, 1))
+    elif vae.conditional:
+        label = np.tile(np.arange(cols) % vae.num_classes, 2)
     return _draw(vae, np.asarray(vae.sample(2 * cols, seed=0, label=label)), cols)
 
 
@@ -23,7 +32,8 @@ def reconstructions(vae: VAE, data) -> Image.Image:
     cols = _columns(vae)
     batch = next(iter(data.batches(cols)))
     x = np.asarray(batch[0] if isinstance(batch, tuple) else batch)  # Noisy, if so trained.
-    return _draw(vae, np.concatenate([x, vae.reconstruct(x)]), cols)
+    known = data[:cols].labels if vae.conditional else None
+    return _draw(vae, np.concatenate([x, vae.reconstruct(x, known)]), cols)
 
 
 def save(picture: Image.Image, path, **facts: str) -> None:

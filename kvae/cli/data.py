@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kvae.cli import checks, common
@@ -14,14 +15,11 @@ if TYPE_CHECKING:
 __all__ = [
     "add_data",
     "add_image_reading",
-    "add_label",
     "add_reading",
     "add_sampler",
     "class_names",
-    "class_number",
     "columns",
     "incomplete",
-    "label_missing",
     "load_data",
     "load_sampling_model",
     "path_of",
@@ -119,6 +117,8 @@ class TrainingData:
         num_classes: int. 0 without labels.
         schema: `kvae.datasets.Schema` or `None`, for named data sets.
         sizes: dict. The number of examples of each split.
+        conditions: mapping or `None`. The conditions that labels which are no classes have values
+            of.
     """
 
     dataset: str
@@ -128,6 +128,7 @@ class TrainingData:
     num_classes: int
     schema: "Schema | None"
     sizes: dict[str, int]
+    conditions: Mapping | None = None
 
     def settings(self, architecture, likelihood: str | None) -> dict:
         """Returns the arguments of an architecture that follow from the data.
@@ -204,6 +205,7 @@ def training_data(arguments) -> TrainingData:
             facts.classes,
             None,
             facts.splits,
+            facts.conditions,
         )
     else:
         found = TrainingData(
@@ -215,18 +217,15 @@ def training_data(arguments) -> TrainingData:
             source.schema,
             source.sizes,
         )
-    if (arguments.conditional or common.guesses(arguments)) and not found.num_classes:
+    guesses = common.guesses(arguments)
+    told = arguments.conditional and found.conditions is not None
+    if (arguments.conditional or guesses) and not (found.num_classes or told):
         what = "--conditional" if arguments.conditional else "a model that learns classes"
         raise ValueError(
             f"{found.name} has no labels for {what}: put images into a subfolder for each "
             "class, or name the column of a table that holds them, --columns NAME=label."
         )
     return found
-
-
-def add_label(parser, default: str, text: str) -> None:
-    """Adds `--label`, a class by its name or number."""
-    parser.add_argument("--label", metavar="CLASS", default=Unset(default), help=text)
 
 
 def add_sampler(parser) -> None:
@@ -252,33 +251,10 @@ def columns(text: str) -> tuple[str, str]:
 columns.__name__ = "NAME=KIND"  # What argparse calls it in its error.
 
 
-def class_number(model, text: str | None, name: str) -> int | None:
-    """Returns the label that `--label` gives of a conditional model; `None` where it is not given.
-
-    Raises:
-        ValueError: for a model without classes, and a class that there is not.
-    """
-    if text is None:
-        return None
-    if not model.conditional:
-        raise ValueError(
-            f"{name} is not conditional and takes no labels: leave --label out, or train a "
-            "conditional model (kvae train --conditional)."
-        )
-    return _schema(model).class_number(text, model.num_classes)
-
-
 def class_names(model) -> list[str]:
     """Returns the names of a conditional model's classes; their numbers where they have none."""
     known = _schema(model).class_names
     return list(known) if known else [str(i) for i in range(model.num_classes)]
-
-
-def label_missing(model, name: str) -> ValueError:
-    """The error of a command that draws one class of a conditional model, and was given none."""
-    names = ", ".join(_schema(model).class_names)
-    known = f"one of {names}" if names else f"from 0 to {model.num_classes - 1}"
-    return ValueError(f"{name} is conditional: give --label, {known}.")
 
 
 def path_of(arguments) -> pathlib.Path | None:

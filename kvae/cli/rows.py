@@ -50,7 +50,10 @@ def write_rows(model, path: pathlib.Path, n: int, kind: str, options: dict) -> N
             "write the numbers to a .npy file."
         )
     labels = None
-    if model.conditional:
+    if model.conditions is not None:
+        labels = model.conditions.record(options.get("label", {}), n).numpy()
+        options = {**options, "label": labels}
+    elif model.conditional:
         labels = np.resize(options.get("label", np.arange(model.num_classes)), n)
         options = {**options, "label": labels}
     _write(model, path, np.asarray(model.sample(n, output=kind, **options)), labels)
@@ -69,13 +72,17 @@ def write_given(model, path: pathlib.Path, arguments, options: dict) -> float:
         num_samples=arguments.samples or 10_000,
         **options,
     )
-    labels = np.full(arguments.n, options["label"]) if "label" in options else None
+    labels = options.get("label")
+    if labels is not None and model.conditions is not None:
+        labels = model.conditions.record(labels, arguments.n).numpy()
+    elif labels is not None:
+        labels = np.full(arguments.n, labels)
     _write(model, path, found.value, labels)
     return found.effective_sample_size
 
 
 def _write(model, path: pathlib.Path, x, labels) -> None:
-    """Writes rows `[n, columns]` with the names of the columns and, if there are any, classes."""
+    """Writes rows `[n, columns]` with the names of the columns, and with classes or conditions."""
     from kvae.datasets import Schema
     from kvae.utils.csv_files import write_csv
 
@@ -83,7 +90,11 @@ def _write(model, path: pathlib.Path, x, labels) -> None:
     names = [column.name for column in schema.all_columns]
     names = names or [f"column_{i}" for i in range(1, model.event_shape[0] + 1)]
     rows = schema.rows(x)
-    if labels is not None:
+    if labels is not None and model.conditions is not None:
+        names = [*names, *model.conditions.kinds]
+        told = map(model.conditions.cells, labels)
+        rows = [[*row, *own] for row, own in zip(rows, told, strict=True)]
+    elif labels is not None:
         known = schema.class_names or [str(i) for i in range(model.num_classes)]
         names = [*names, schema.label_column or "class"]
         rows = [[*row, known[label]] for row, label in zip(rows, labels, strict=True)]

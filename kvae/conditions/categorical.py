@@ -47,7 +47,7 @@ class Categorical(Condition):
         classes: int, or sequence of str. The number of classes, or their names in order.
 
     Raises:
-        ValueError: for no class, and for a name that comes twice.
+        ValueError: for fewer than two classes, and for a name that comes twice.
 
     Example:
 
@@ -60,7 +60,7 @@ class Categorical(Condition):
 
     def __init__(self, classes: int | Sequence[str], **kwargs):
         super().__init__(**kwargs)
-        self.width, self._texts = class_texts(classes, "classes", 1)
+        self.width, self._texts = class_texts(classes, "classes", 2)
         known = f"one of {names.shown_names(self._texts)}, or " if self._texts else ""
         self.wanted = f"{known}a class number from 0 to {self.width - 1}, or -1 where it is unknown"
 
@@ -98,8 +98,6 @@ class Categorical(Condition):
             raise ValueError(f"`{name}` is {text!r}; it is {self.wanted}.") from None
 
     def shown(self, row):
-        if self.is_unknown(row):
-            return "unknown"
         return self._texts[int(row[0])] if self._texts else str(int(row[0]))
 
     def get_config(self):

@@ -128,8 +128,8 @@ class Condition(Part):
             raise ValueError(f"`{name}` is {text!r}; it is {self.wanted}.") from None
 
     def shown(self, row: np.ndarray) -> str:
-        """Returns the value of a row `[columns]` of a record as a title shows it."""
-        return "unknown" if self.is_unknown(row) else f"{float(row[0]):.4g}"
+        """Returns the value of a row `[columns]` of a record, which is known, as a text."""
+        return f"{float(row[0]):.6g}"
 
     def is_unknown(self, row: np.ndarray) -> bool:
         """Checks whether nothing of a row `[columns]` of a record is known."""

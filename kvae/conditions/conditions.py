@@ -148,7 +148,7 @@ class Conditions(Part):
         return list(self.split(values).items())
 
     def entries(self, data: Mapping) -> dict:
-        """Returns the entries of a dict of data that are conditions, e.g. of `{"image", "digit"}`."""
+        """Returns those entries of a dict of data that are conditions."""
         return {key: value for key, value in data.items() if key in self.kinds and key != "x"}
 
     def split(self, record) -> dict:
@@ -224,14 +224,21 @@ class Conditions(Part):
             found[key] = self.kinds[key].parse(value, key)
         return found
 
+    def cells(self, row) -> list[str]:
+        """Returns the values of a row `[columns]` of a record as a table shows them.
+
+        What is unknown is empty.
+        """
+        parts = {key: np.atleast_1d(part) for key, part in self.split(np.asarray(row)).items()}
+        return [
+            "" if self.kinds[key].is_unknown(part) else self.kinds[key].shown(part)
+            for key, part in parts.items()
+        ]
+
     def shown(self, row) -> str:
         """Returns a row `[columns]` of a record as a title shows it, without what is unknown."""
-        parts = {key: np.atleast_1d(part) for key, part in self.split(np.asarray(row)).items()}
-        return ", ".join(
-            f"{key}={self.kinds[key].shown(part)}"
-            for key, part in parts.items()
-            if not self.kinds[key].is_unknown(part)
-        )
+        cells = zip(self.kinds, self.cells(row), strict=True)
+        return ", ".join(f"{key}={cell}" for key, cell in cells if cell)
 
     def facts(self) -> dict:
         """Returns what programs need that make records and encode them, as JSON takes it."""

@@ -72,8 +72,6 @@ class MultiLabel(Condition):
         return found
 
     def shown(self, row):
-        if self.is_unknown(row):
-            return "unknown"
         texts = self._texts or [str(index) for index in range(self.width)]
         return "+".join(text for text, on in zip(texts, row, strict=True) if on == 1) or "none"
 

@@ -120,7 +120,7 @@ def labels_as_arrays(labels: Any, name: str, rows: int | None) -> Any:
     labels = as_array(labels, name, only_numbers=False)
     if rows is not None and (not labels.ndim or len(labels) != rows):
         found = len(labels) if labels.ndim else "no"
-        raise ValueError(f"`{name}` has {found} rows for {rows} examples.")
+        raise ValueError(f"`{name}` has {found} rows, x has {rows}.")
     return labels
 
 

@@ -117,7 +117,7 @@ def checked_label(vae, label, rows=None, name: str = "label", unknown: bool = Tr
                 "fit((x, label)), a Dataset with labels, batches ((x, label),) or ((x, label), "
                 "target), encode(x, label), sample(n, label=…). What is unknown is left out."
             )
-        return vae.conditions.record(label, rows, name)
+        return label if _is_encoded(vae, label) else vae.conditions.record(label, rows, name)
     wanted = f"one class number from 0 to {vae.num_classes - 1} for each example"
     least = -1 if unknown and vae.takes_unknown_labels else 0
     if least < 0:
@@ -248,12 +248,13 @@ def label_fits(vae, label):
 def encoded_label(vae, label):
     """Returns what networks see of labels: one-hot vectors `[batch, num_classes]` of classes.
 
-    Such vectors stay as they are. A record of conditions is encoded, see `Conditions.encode`.
+    Such vectors stay as they are, and so do conditions that have been encoded; records of
+    conditions are encoded, see `Conditions.encode`.
     """
     if not vae.conditional or label is None:
         return checked_label(vae, label)
     if vae.conditions is not None:
-        return vae.conditions.encode(label)
+        return label if _is_encoded(vae, label) else vae.conditions.encode(label)
     label = tf.convert_to_tensor(label)
     return label if label.dtype.is_floating else tf.one_hot(label, vae.num_classes)
 
@@ -291,6 +292,16 @@ def check_label_inputs(vae) -> None:
             "of two inputs, [x, one-hot label] or [z, one-hot label], or the prior "
             "'class_conditional'."
         )
+
+
+def _is_encoded(vae, label) -> bool:
+    """Checks whether labels are what `Conditions.encode` returns, as exports of networks take it.
+
+    Where a record has as many columns, encoding changes nothing that is known of it.
+    """
+    size = vae.conditions.size
+    held = tf.is_tensor(label) or isinstance(label, np.ndarray)
+    return held and label.shape[-1:] == (size,) and size != vae.conditions.columns
 
 
 def _are_classes(y) -> bool:

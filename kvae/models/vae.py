@@ -7,7 +7,6 @@ from kvae import conditions as conditions_of
 from kvae import fills, likelihoods, objectives, posteriors, priors, random
 from kvae.datasets.schema import Schema
 from kvae.detection.calibration import Calibration
-from kvae.likelihoods.scale import EncoderInput
 from kvae.models import network_checks
 from kvae.models.classification import Classification
 from kvae.models.compiled_functions import CompiledFunctions
@@ -27,6 +26,7 @@ from kvae.models.labels import (
     recognized_label,
     split_label,
 )
+from kvae.models.network_models import NetworkModels
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.trainable import Trainable
@@ -42,7 +42,17 @@ _OPTIONAL = ("missing", "conditions")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Saving, keras.Model):
+class VAE(
+    Inference,
+    Classification,
+    Encoding,
+    Reading,
+    Trainer,
+    Trainable,
+    NetworkModels,
+    Saving,
+    keras.Model,
+):
     """A variational autoencoder `p(x|z) p(z)` with approximate posterior `q(z|x)`.
 
     The networks are yours; the four parts say what their outputs mean. A new method is a new part,
@@ -87,14 +97,14 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
             stream. Defaults to `0`.
         num_classes: int or `None`. The number of classes of a conditional model. Defaults to
             `None`: the model takes no labels.
-        conditions: mapping, `kvae.conditions.Conditions` or `None`. What a conditional model is
-            told, e.g. `{"digit": 10, "thickness": "real", "tags": ("multi", 5)}`. Defaults to
-            `None`.
         missing: str, `kvae.fills.Fill` or `None`. With `"zero"`, `"mean"` or `"learned"` NaN in x,
             and what a `mask` beside x (True for observed) leaves out, was not observed: log p(x) is
             that of the observed values, and the name says what the encoder sees in the place of the
             others. With `"zero:mask"` and the like it also sees the mask, as further entries of the
             last axis, and takes inputs of twice that size. Defaults to `None`: NaN is an error.
+        conditions: mapping, `kvae.conditions.Conditions` or `None`. What a conditional model is
+            told, e.g. `{"digit": 10, "thickness": "real", "tags": ("multi", 5)}`. Defaults to
+            `None`.
 
     Call arguments:
         inputs: tensor `[batch, *event]`, for a conditional model the pair `(x, label)`.
@@ -381,34 +391,6 @@ class VAE(Inference, Classification, Encoding, Reading, Trainer, Trainable, Savi
         for name, value in kept.items():
             setattr(model, name, _KEPT[name].from_dict(value))
         return model
-
-    def encoder_model(self) -> keras.Model:
-        """Returns a functional model from `x` to the posterior's parameters, sharing weights.
-
-        It saves and loads alone, like any Keras model. Of a conditional model it takes a pair: the
-        labels are one-hot, `[batch, num_classes]`, or conditions that `conditions.encode` has made
-        `[batch, size]` of. NaN is what it is to the model, but for examples
-        of which nothing was observed: the network's guess takes the place of the prior.
-        """
-        image = keras.Input(self.event_shape, name="image")
-        x = tf.zeros((1, *self.event_shape))
-        unchanged = self.missing is None and self.likelihood.encoder_input(x) is x
-        seen = image if unchanged else EncoderInput(self.likelihood, self.missing)(image)
-        return self._model_of(self.encoder, self.posterior, image, "encoder_model", seen)
-
-    def decoder_model(self) -> keras.Model:
-        """Returns a functional model from `z` to the likelihood's parameters, sharing weights.
-
-        Of a conditional model it takes a pair, as `encoder_model` does.
-        """
-        z = keras.Input((self.latent_dim,), name="z")
-        return self._model_of(self.decoder, self.likelihood, z, "decoder_model", z)
-
-    def _model_of(self, network, part, values, name, seen) -> keras.Model:
-        """Returns a model of a network and a part; the network gets `seen`, and not `values`."""
-        label = keras.Input((label_size(self),), name="label") if self.conditional else None
-        outputs = part(network(joined(network, seen, label)))
-        return keras.Model(joined(network, values, label), outputs, name=name)
 
     @property
     def conditional(self) -> bool:

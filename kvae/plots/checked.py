@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,14 @@ def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
 
 
 def class_name(vae: Any, label: Any, data: Any = None) -> str:
-    """Returns what a class is called: by the data, else by the model, else by its number."""
+    """Returns what a class is called: by the data, else by the model, else by its number.
+
+    Conditions are called by their names and values.
+    """
+    conditions = getattr(vae, "conditions", None)
+    if isinstance(label, Mapping) and conditions is not None:
+        shown = conditions.shown(conditions.record(label)[0])
+        return shown or "with nothing known"
     for known in (data, vae):
         names = getattr(getattr(known, "schema", None), "class_names", ())
         if str(label).isdecimal() and int(label) < len(names):
@@ -80,9 +87,14 @@ def given(vae: Any, x: Any, label: Any = None, rows: int = 0) -> tuple:
     Args:
         vae: the model; one that is not conditional refuses a `label` when it is called.
         x: array, `Dataset` or `None`.
-        label: int, or int array `[rows]`, where `x` has no labels of its own.
+        label: int, int array `[rows]` or dict of conditions, where `x` has no labels of its own.
         rows: int. For how many rows a single `label` stands.
     """
+    conditions = getattr(vae, "conditions", None)
+    if conditions is not None:
+        own = getattr(x, "labels", None)
+        label, rows = (label, rows) if own is None else (own, None)
+        return () if label is None else (conditions.record(label, rows or None).numpy(),)
     if getattr(vae, "num_classes", None) is None and label is None:
         return ()
     own = getattr(x, "labels", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,8 @@ def checked_labels(labels: Any, x: Any, rows: int) -> np.ndarray | None:
     """Returns the class of each of `rows` examples, int `[rows]`, or `None` without classes.
 
     Args:
-        labels: array `[rows]` or `[rows, 1]`, or `None` for those of `x`.
+        labels: array `[rows]` or `[rows, 1]`, or `None` for those of `x`; of a dict of conditions
+            the first.
         x: array or `kvae.datasets.Dataset`.
         rows: int. The number of examples.
 
@@ -33,6 +34,8 @@ def checked_labels(labels: Any, x: Any, rows: int) -> np.ndarray | None:
         ValueError: for another shape.
     """
     labels = getattr(x, "labels", None) if labels is None else labels
+    if isinstance(labels, Mapping):  # The first of several conditions.
+        labels = next(iter(labels.values()))
     if labels is None:
         return None
     labels = np.asarray(labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,7 +158,7 @@ def samples(
 ) -> Figure:
     """Draws `n` samples of the model: z from the prior, then the mean of (or a draw from) p(x | z).
 
-    A conditional model gets a row for each class; the images of a column share the prior's noise,
+    A model of classes gets a row for each; the images of a column share the prior's noise,
     so that what differs between them is due to the class.
 
     Args:
@@ -168,7 +168,8 @@ def samples(
         output: str. "mean" or "mode" of p(x | z), or "sample" from it. Defaults to "mean".
         path: str or path. A .png (or .pdf, .svg) file to write. Defaults to `None`: no file.
         temperature: float. Scales the prior's noise. Defaults to 1.
-        label: int. The one class to draw, of a conditional model. Defaults to `None`: each.
+        label: int or dict. The one class to draw, of a conditional model, or the conditions, which
+            hold for all or have `n` values. Defaults to `None`: each class, or nothing known.
         cols: int. Columns. Defaults to `None`: as square as `n` allows, or 20 rows of a table
             beside each other.
         gap: int. Pixels between images, 0 for none. Defaults to `None`: a fourteenth of their
@@ -198,6 +199,8 @@ def samples(
     # Only a temperature that does something is passed on: models without one can be drawn too.
     extra = {} if temperature == 1.0 else {"temperature": temperature}
     settings = {"seed": seed, "output": output, **extra}
+    if label is None and getattr(vae, "conditions", None) is not None:
+        label = {}
     classes = getattr(vae, "num_classes", None) if label is None else None
     if classes is None:
         table = checked.event_kind(vae.event_shape, kind) == "table"
@@ -228,7 +231,7 @@ def samples(
     if classes is not None:
         subtitle += "; a row for each class, the same noise in a column"
     elif label is not None:
-        subtitle += f", class {checked.class_name(vae, label)}"
+        subtitle += f", {_given(vae, label)}"
     return grid.finish(title, subtitle, path)
 
 
@@ -332,11 +335,17 @@ def interpolation(
     grid.label_cols(labels, [0, *[i + 1 for i in shown], steps + 1])
     way = "linear" if method == "linear" else "spherical (slerp)"
     subtitle = f"originals at both ends; {way} between their posterior means"
-    if getattr(vae, "num_classes", None) is not None:
-        one = (
-            f"class {checked.class_name(vae, label)}"
-            if np.ndim(label) == 0
-            else "the classes given"
-        )
-        subtitle += ", decoded as " + ("the start's class" if label is None else one)
+    if getattr(vae, "conditional", False):
+        subtitle += f", decoded as {_given(vae, label)}"
     return grid.finish(title, subtitle, path)
+
+
+def _given(vae, label) -> str:
+    """Returns of which class, or under which conditions, images are, for a subtitle."""
+    classes = vae.num_classes is not None
+    if label is None:
+        return "the start's class" if classes else "the start is"
+    values = list(label.values()) if isinstance(label, Mapping) else [label]
+    if any(np.ndim(value) > 0 for value in values):
+        return "the classes given" if classes else "the conditions say"
+    return ("class " if classes else "") + checked.class_name(vae, label)

@@ -134,6 +134,8 @@ def posterior_map(
             f"{vae.name} is conditional, and its plane shows one class: say which by `label`."
         )
     own = (labels,) if vae.conditional else ()
+    if vae.conditions is not None:
+        own = checked.given(vae, x)
     means, covariances = moments(vae, checked.encode(vae, events, *own))
     classes, names = np.zeros(len(means), int), [""]
     if labels is not None:

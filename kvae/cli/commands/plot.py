@@ -1,6 +1,6 @@
 """`kvae plot MODEL KIND`."""
 
-from kvae.cli import checks, common
+from kvae.cli import checks, common, labels
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -22,7 +22,7 @@ def add_arguments(parser) -> None:
         default=Unset("what suits the picture"),
         help="Draw this many examples, or this many along each side.",
     )
-    own.add_label(
+    labels.add_label(
         parser,
         "every class",
         "Draw this class, by its name or number. For samples, interpolation, manifold and "
@@ -60,10 +60,10 @@ def run(arguments) -> int:
             f"--label is for {', '.join(_LABELLED[:-1])} and {_LABELLED[-1]}, not {arguments.kind}."
         )
     model = common.load_model(arguments.model)
-    chosen = own.class_number(model, arguments.label, arguments.model)
+    chosen = labels.label_of(model, arguments.label, arguments.model)
     label = {} if chosen is None else {"label": chosen}
     if arguments.kind in ("manifold", "posteriors") and model.conditional and not label:
-        raise own.label_missing(model, arguments.model)
+        raise labels.label_missing(model, arguments.model)
     from kvae import plots
 
     if arguments.kind == "samples":

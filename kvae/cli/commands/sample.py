@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kvae.cli import checks, common, rows
+from kvae.cli import checks, common, labels, rows
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -27,9 +27,9 @@ def add_arguments(parser) -> None:
         default=1.0,
         help="Multiply the prior's noise by this number.",
     )
-    own.add_label(
+    labels.add_label(
         parser,
-        "a row of each class in a picture, all in turn in a table",
+        "a row of each class in a picture, all in turn in a table, or nothing known",
         "Sample this class of a conditional model, by its name or number.",
     )
     parser.add_argument(
@@ -86,6 +86,7 @@ def add_arguments(parser) -> None:
     add_arguments,
     "kvae sample conv_vae.mnist -n 64 --output digits.png",
     "kvae sample dense_autoencoder.digits --sampler gmm --save sampling.keras",
+    "kvae sample runs/sprites/model.keras --label shape=heart,scale=0.8 -n 16",
     "kvae sample runs/people/model.keras --rows 1000 --output people.csv",
     "kvae sample runs/people/model.keras --given age=40,job=clerk --output clerks.csv",
 )
@@ -116,11 +117,11 @@ def run(arguments) -> int:
     if arguments.given is not None:
         _check_given(arguments, output)
     options = {"seed": arguments.seed, "temperature": arguments.temperature}
-    label = own.class_number(model, arguments.label, arguments.model)
+    label = labels.label_of(model, arguments.label, arguments.model)
     if label is not None:
         options["label"] = label
     elif output.suffix == ".npy" and model.conditional:
-        raise own.label_missing(model, arguments.model)
+        raise labels.label_missing(model, arguments.model)
     size = None
     if arguments.given is not None:
         del options["temperature"]
