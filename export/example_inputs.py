@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 
+from export import conditions
 from export.signatures import (
     FILE_SUFFIX,
     INPUTS,
@@ -91,6 +92,9 @@ class _Makers:
         # The two ends of an interpolation get different draws.
         rng = np.random.default_rng(_SEED + (name in _ENDS))
         kind = _kind(name)
+        told = getattr(self.model, "conditions", None)
+        if told is not None and name in told.kinds:
+            return conditions.values_of(self.model, self._own_labels(count))[name]
         if kind == "image":
             return self._images(info, count, rng)
         if kind == "mask":
@@ -159,6 +163,9 @@ class _Makers:
         return np.asarray(self.model.likelihood.sample(params, seed=_SEED))
 
     def _labels(self, info, count):
+        told = getattr(self.model, "conditions", None)
+        if told is not None:  # TFLite files take them as networks see them.
+            return told.encode(self._own_labels(count)).numpy()
         one_hot = len(info.shape) == 2  # As TFLite files take them.
         classes = getattr(self.model, "num_classes", None) or (info.shape[1] if one_hot else 2)
         drawn = np.random.default_rng(_SEED + 1).integers(classes, size=count)
@@ -170,6 +177,11 @@ class _Makers:
     def _own_labels(self, count):
         if not self.model.conditional:
             return None
+        if self.model.conditions is not None:
+            if self.data is None or not self.data.has_labels:
+                return self.model.conditions.examples(count, _SEED)
+            rows = np.random.default_rng(_SEED).permutation(count) % len(self.data)
+            return self.model.conditions.record(self.data.take(rows).labels)
         return self._labels(TensorInfo("int32", (None,)), count)
 
     def _latents(self, info, count, rng):

@@ -198,7 +198,9 @@ def _latents(model, data):
     if data is None:
         if model.prior is None:
             raise ValueError(f"{model.name!r} has no prior to draw latents from: give `data`.")
-        label = np.arange(_DRAWS) % model.num_classes if model.conditional else None
+        label = np.arange(_DRAWS) % model.num_classes if model.num_classes is not None else None
+        if model.conditions is not None:
+            label = model.conditions.examples(_DRAWS)
         return (
             None,
             label,

@@ -65,11 +65,12 @@ class Input:
     """The specification of an input, which has one value for each row of a request.
 
     Attributes:
-        kind: str. `"image"`, `"mask"`, `"cells"`, `"latents"`, `"label"`, `"seed"` or `"number"`.
+        kind: str. `"image"`, `"mask"`, `"cells"`, `"latents"`, `"label"`, `"condition"`, `"seed"`
+            or `"number"`.
         meaning: str. For the documentation.
         dtype: str. NumPy's name of the type.
-        shape: tuple of str. The sizes after the batch: `"latent_dim"`, or `"event"` for the sizes
-            of an event.
+        shape: tuple of str. The sizes after the batch: `"latent_dim"`, `"event"` for the sizes of
+            an event, or a number.
         default: float or `None`. The value where a request leaves the input out; `None` where it
             may not.
         smallest, largest: float. The limits of what a graph accepts.
@@ -169,7 +170,8 @@ class Specification:
 
     Attributes:
         summary: str. What it computes.
-        inputs: tuple of str. Names in `INPUTS`; a conditional model takes a `label` as well.
+        inputs: tuple of str. Names in `INPUTS`; a conditional model takes a `label` as well, or
+            its conditions by name (`export.conditions`).
         outputs: dict of str to `Output`.
         parameters: str. The part whose parameters are outputs too, e.g. `"likelihood"`.
         needs: tuple of str. What a model has to have: `"prior"`, `"density"`, `"missing"`,
@@ -263,12 +265,17 @@ SIGNATURES = {
 }
 
 
-def input_names(signature: str, conditional: bool = False) -> tuple[str, ...]:
-    """Returns the inputs of a signature in their order, those that may be left out at the end."""
+def input_names(signature: str, labels: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Returns the inputs of a signature in their order, those that may be left out at the end.
+
+    Args:
+        signature: str. Its name.
+        labels: tuple of str. The inputs of a conditional model's label. Defaults to `()`.
+    """
     given = SIGNATURES[signature].inputs
     required = tuple(name for name in given if not INPUTS[name].optional)
     optional = tuple(name for name in given if INPUTS[name].optional)
-    return required + ("label",) * (conditional and SIGNATURES[signature].labelled) + optional
+    return required + labels * SIGNATURES[signature].labelled + optional
 
 
 def specified_input(name: str) -> Input | None:

@@ -85,8 +85,23 @@ class Checks:
         """Checks classes `[batch]`: networks would take any number for one. `None` is none."""
         if label is None:
             return None
+        if self.model.conditions is not None:
+            return self._conditions(label)
         last = self.model.num_classes - 1
         return self._within(label, 0, last, f"`label` is a class number from 0 to {last}")
+
+    def _conditions(self, record):
+        """Checks a record `[batch, columns]` of conditions."""
+        known = self.model.conditions
+
+        def words():
+            text = tf.constant("")
+            for name, part in known.split(known.fits(record)).items():
+                wrong = f"`{name}` is {known.kinds[name].wanted}."
+                text = tf.where(tf.reduce_all(part), text, wrong)
+            return text
+
+        return self._checked(record, tf.reduce_all(known.fits(record), axis=-1), words)
 
     def number(self, values, name: str):
         """Checks numbers `[batch]`, such as seeds, by the limits of the input of this name."""

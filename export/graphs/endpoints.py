@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from export import conditions
 from export import signatures as specification
 from export.graphs import preprocessing
 from export.graphs.checks import Checks
@@ -36,8 +37,8 @@ class Endpoint:
     Attributes:
         inputs: tuple of `tf.TensorSpec`.
         function: callable. Takes a tensor for each input, and returns a dict of tensors.
-        defaults: dict of str to float. The values of inputs that may be left out, the same for
-            every row.
+        defaults: dict of str to float or list. The values of inputs that may be left out, the same
+            for every row.
     """
 
     inputs: tuple[tf.TensorSpec, ...]
@@ -153,8 +154,10 @@ def mean(model, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
 
 def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endpoint:
     """Returns the endpoint of one signature, with the inputs that are specified for it."""
-    keys = specification.input_names(name, model.conditional)
-    known = {key: specification.INPUTS[key] for key in keys}
+    told = conditions.inputs_of(model)
+    labels = ("label",) if model.num_classes is not None else tuple(told)
+    keys = specification.input_names(name, labels)
+    known = {key: told.get(key) or specification.INPUTS[key] for key in keys}
     sizes = {"latent_dim": model.latent_dim}
     if model.schema is not None:
         sizes["columns"] = len(model.schema.all_columns)
@@ -164,15 +167,22 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
             return images.input(key, batch)
         if item.kind == "mask":
             return tf.TensorSpec((batch, *model.event_shape), item.dtype, key)
-        return tf.TensorSpec((batch, *(sizes[size] for size in item.shape)), item.dtype, key)
+        shape = (batch, *(sizes.get(size) or int(size) for size in item.shape))
+        return tf.TensorSpec(shape, item.dtype, key)
 
     compute = _FUNCTIONS[name]
 
     def function(*tensors):
         given = dict(zip(keys, tensors, strict=True))
+        if told:
+            own = {key: given.pop(key) for key in told}
+            given["label"] = conditions.record_of(model, own, tensors[0])
         return compute(model, images, Checks(model, refuse), **given)
 
     defaults = {key: item.default for key, item in known.items() if item.default is not None}
+    for key, item in told.items():
+        if item.shape:
+            defaults[key] = [item.default] * int(item.shape[0])
     return Endpoint(tuple(spec(key, item) for key, item in known.items()), function, defaults)
 
 

@@ -9,11 +9,13 @@ takes N(0, 1).
 import numpy as np
 import tensorflow as tf
 
+from export import conditions
 from export.graphs.checks import Checks
 from export.graphs.endpoints import Endpoint, refuse_left_out, verdict
 from kvae.detection.scores import scored
 from kvae.evaluation import given_noise
 from kvae.evaluation.rows import row_noise
+from kvae.models.labels import label_size
 
 __all__ = ["detect", "impute"]
 
@@ -88,18 +90,26 @@ def _endpoint(model, batch, floats: bool, masked: bool, others: dict, compute) -
     specs["image"] = tf.TensorSpec(event, tf.float32, "image")
     if masked:
         specs["mask"] = tf.TensorSpec(event, tf.float32 if floats else tf.bool, "mask")
-    if model.conditional:
-        one_hot = tf.TensorSpec((batch, model.num_classes), tf.float32, "label")
-        specs["label"] = one_hot if floats else tf.TensorSpec((batch,), tf.int64, "label")
+    told = {} if floats else conditions.inputs_of(model)
+    if model.conditional and floats:
+        specs["label"] = tf.TensorSpec((batch, label_size(model)), tf.float32, "label")
+    elif model.num_classes is not None:
+        specs["label"] = tf.TensorSpec((batch,), tf.int64, "label")
+    for name, item in told.items():
+        specs[name] = tf.TensorSpec((batch, *map(int, item.shape)), item.dtype, name)
     specs |= others
 
     def function(*tensors):
         given = dict(zip(specs, tensors, strict=True))
+        if told:
+            own = {name: given.pop(name) for name in told}
+            given["label"] = conditions.record_of(model, own, tensors[0])
         x, mask, label = (given.pop(name, None) for name in ("image", "mask", "label"))
         if mask is not None:
             x = tf.where(mask > 0.5 if floats else mask, x, np.float32("nan"))
         if floats:
-            label = None if label is None else tf.argmax(label, axis=-1, output_type=tf.int32)
+            if model.num_classes is not None:
+                label = tf.argmax(label, axis=-1, output_type=tf.int32)
             found = compute(x, label, **given)
             return {name: tf.cast(value, tf.float32) for name, value in found.items()}
         check = Checks(model, refuse=False)

@@ -107,6 +107,8 @@ class Model:
     def _check(self, name: str, array: np.ndarray) -> None:
         if not np.isfinite(array).all():
             raise ValueError(f"`{name}` holds NaN or infinite values. Remove or replace them.")
+        if name == "label" and self.metadata.get("conditions"):
+            return
         one_hot = ((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all()
         if name == "label" and not one_hot:
             raise ValueError("`label` is one-hot: 1 for the class of a row, and 0 for all others.")

@@ -3,15 +3,16 @@
 import random
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from export.conditions import sent_values
 from export.serving.arrays import as_input, as_rows
 from export.serving.transports import Grpc, Rest, ServingError
-from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature
+from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature, specified_input
 
 __all__ = ["Client", "Detected", "Generated", "Imputed", "Interpolated", "Score", "ServingError"]
 
@@ -24,7 +25,8 @@ _TEMPERATURE = INPUTS["temperature"].default
 
 # Events, or the contents of image files.
 Images = ArrayLike | bytes | Sequence[bytes]
-Labels = int | Sequence[int] | np.ndarray | None
+# Classes, or conditions by name.
+Labels = int | Sequence[int] | np.ndarray | Mapping[str, ArrayLike] | None
 
 
 class Generated(NamedTuple):
@@ -152,7 +154,8 @@ class Client:
         Args:
             image: `[batch, *event]`; PNG or JPEG files, as bytes or a list of them, where the model
                 was exported with `preprocessing="png"`.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask(ENCODE, {"image": image}, label, timeout)
@@ -164,7 +167,8 @@ class Client:
 
         Args:
             z: `[batch, latent_dim]`.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask(DECODE, {"z": z}, label, timeout)["image"]
@@ -176,7 +180,8 @@ class Client:
 
         Args:
             image: as `encode` takes it.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask("reconstruct", {"image": image}, label, timeout)["image"]
@@ -188,7 +193,8 @@ class Client:
 
         Args:
             image: as `encode` takes it.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask("embed", {"image": image}, label, timeout)["embedding"]
@@ -204,7 +210,8 @@ class Client:
 
         Args:
             seed: int or `[batch]`, from 0 to 2**62 - 1.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             temperature: float or `[batch]`, at least 0. Scales the noise. Defaults to `1.0`.
             timeout: float. Seconds. Defaults to the client's.
         """
@@ -227,7 +234,8 @@ class Client:
             z_start: `[batch, latent_dim]`.
             z_end: `[batch, latent_dim]`.
             steps: int. Points on the way, both ends included, at most 64. Defaults to `8`.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         inputs = {"z_start": z_start, "z_end": z_end}
@@ -248,7 +256,8 @@ class Client:
             image_start: as `encode` takes it.
             image_end: as `encode` takes it.
             steps: int. Points on the way, both ends included, at most 64. Defaults to `8`.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         inputs = {"image_start": image_start, "image_end": image_end}
@@ -270,7 +279,8 @@ class Client:
             seed: int or `[batch]`. One integer stands for itself and its successors, so that rows
                 are independent. Defaults to `0`.
             num_samples: int. Importance samples for each image, at most 1000. Defaults to `64`.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         image = [image] if isinstance(image, bytes) else image
@@ -306,7 +316,8 @@ class Client:
 
         Args:
             image: as `encode` takes it.
-            label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
+            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
+                Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         outputs = self._ask("detect", {"image": image}, label, timeout)
@@ -485,9 +496,13 @@ class Client:
                 inputs[name] = as_rows(value, rows)
             elif not np.all(np.asarray(value) == INPUTS[name].default):
                 raise ValueError(f"The model {self.model!r} was exported without {name!r}.")
-        if ("label" in known) != (label is not None):
-            what = "takes no" if "label" not in known else "needs a"
+        told = [name for name in known if specified_input(name) is None]
+        labelled = "label" in known or bool(told)
+        if labelled != (label is not None):
+            what = "needs a" if labelled else "takes no"
             raise ValueError(f"The model {self.model!r} {what} `label`.")
-        if label is not None:
+        if told:
+            inputs.update(sent_values(label, {name: known[name] for name in told}, rows))
+        elif label is not None:
             inputs["label"] = as_rows(label, rows)
         return self._run(signature, inputs, deadline)

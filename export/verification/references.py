@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 
+from export import conditions
 from export.signatures import (
     DECODE,
     ENCODE,
@@ -24,7 +25,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
 
     from export.graphs import endpoints
 
-    label, events = _label(inputs), _events(model, inputs)
+    label, events = _label(model, inputs), _events(model, inputs)
     x = events.get("image")
     if name == DECODE:
         params = model.conditioned_on(label).decode_params(inputs["z"])
@@ -106,9 +107,15 @@ def _rows_and_latents(model, seeds, temperatures, label) -> dict[str, np.ndarray
     return {"cells": np.float32(cells), "z": _draws(model, seeds, temperatures, label)}
 
 
-def _label(inputs) -> np.ndarray | None:
-    """Returns the classes of a request, which may be one-hot; `None` without any."""
+def _label(model, inputs) -> np.ndarray | None:
+    """Returns the classes of a request, which may be one-hot, or its conditions, or `None`."""
     label = inputs.get("label")
+    if model.conditions is not None:
+        if label is not None:  # As networks see them.
+            return label
+        told = {name: inputs[name] for name in conditions.inputs_of(model)}
+        rows = next(iter(told.values()))
+        return conditions.record_of(model, told, rows).numpy()
     return np.argmax(label, axis=-1) if label is not None and label.ndim == 2 else label
 
 
@@ -149,7 +156,7 @@ def moved(model, inputs, tolerance: float) -> float:
 
     The codes of images that a model never saw are far out, where decoders are steep.
     """
-    label, farthest = _label(inputs), 0.0
+    label, farthest = _label(model, inputs), 0.0
     for x in _events(model, inputs).values():
         z = np.asarray(_means(model, x, label))
         signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
@@ -215,6 +222,6 @@ def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
     most = int(max(steps))
     positions = [np.append(np.linspace(0.0, 1.0, n), np.ones(most))[:most] for n in steps]
     z = np.asarray(interpolation.interpolate(model, start, end, np.stack(positions)))
-    labels = None if label is None else np.repeat(label, most)
+    labels = None if label is None else np.repeat(label, most, axis=0)
     images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
     return {"image": images.reshape(*z.shape[:2], *images.shape[1:]), "z": z}

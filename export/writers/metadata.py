@@ -46,6 +46,8 @@ def describe(model, card=None) -> dict:
             "num_samples": calibration.num_samples,
             "seed": calibration.seed,
         }
+    if model.conditions is not None:
+        found["conditions"] = model.conditions.facts()
     if model.schema is not None:
         found["schema"] = model.schema.to_dict()
     if card is not None:

@@ -56,7 +56,7 @@ class Categorical(Condition):
     ```
     """
 
-    unknown = -1.0
+    whole, unknown = True, -1.0
 
     def __init__(self, classes: int | Sequence[str], **kwargs):
         super().__init__(**kwargs)
@@ -82,6 +82,9 @@ class Categorical(Condition):
         number = tf.where(record >= 0, record, -1.0)[..., 0]  # NaN is unknown, too.
         one_hot = tf.one_hot(tf.cast(number, tf.int32), self.width)
         return one_hot, tf.broadcast_to(record >= 0, tf.shape(one_hot))
+
+    def example(self, rows, generator):
+        return generator.integers(self.width, size=rows).astype(float)
 
     def is_unknown(self, row):
         return not row[0] >= 0

@@ -14,17 +14,20 @@ class Condition(Part):
 
     Its values stand in `columns` numbers of each row of a record, float32, where `unknown` stands
     for a value that is not known; networks see `width` numbers. A new condition gives these
-    attributes, `checked`, `fits` and `encode`; `parse` and `shown` where its values have names.
+    attributes, `checked`, `fits`, `encode` and `example`; `parse` and `shown` where its values have
+    names.
 
     Attributes:
         columns: int. The numbers of a row in a record. Defaults to `1`.
         width: int. The numbers of a row that networks see. Defaults to `1`.
+        whole: bool. Whether its values are whole numbers. Defaults to `False`.
         unknown: float. What stands for an unknown value in a record. Defaults to NaN.
         wanted: str. What a value is, for errors.
     """
 
     columns: int = 1
     width: int = 1
+    whole: bool = False
     unknown: float = float("nan")
     wanted: str = "a number"
 
@@ -60,6 +63,7 @@ class Condition(Part):
         if isinstance(values, np.ndarray):
             self.checked(values, name)
             values = values.astype(np.float32)
+            values = np.where(np.isnan(values), np.float32(self.unknown), values)
         values = tf.cast(values, tf.float32)
         return values[..., None] if one and shape.rank != 2 else values
 
@@ -79,6 +83,11 @@ class Condition(Part):
 
         Both are `[..., width]`, float32 without NaN, and bool.
         """
+        raise NotImplementedError
+
+    @to_write
+    def example(self, rows: int, generator: np.random.Generator) -> np.ndarray:
+        """Returns made-up values, float `[rows]` or `[rows, columns]`."""
         raise NotImplementedError
 
     def start(self) -> np.ndarray:

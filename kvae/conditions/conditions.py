@@ -189,6 +189,14 @@ class Conditions(Part):
         one = [kind.unknown for kind in self.kinds.values() for _ in range(kind.columns)]
         return tf.tile(tf.constant([one], tf.float32), [rows, 1])
 
+    def examples(self, rows: int, seed: int = 0):
+        """Returns a record of made-up values, of which some are unknown, to try a model out."""
+        generator = np.random.default_rng(seed)
+        found = {key: kind.example(rows, generator) for key, kind in self.kinds.items()}
+        for number, value in enumerate(found.values()):
+            value[number + 1 :: 7] = np.nan
+        return self.record(found, rows)
+
     @property
     def needs_data(self) -> bool:
         """Returns whether `adapt` still has to be called before the training."""

@@ -32,6 +32,8 @@ class MultiLabel(Condition):
     ```
     """
 
+    whole = True
+
     def __init__(self, labels: int | Sequence[str], **kwargs):
         super().__init__(**kwargs)
         self.columns, self._texts = class_texts(labels, "labels", 1)
@@ -49,6 +51,9 @@ class MultiLabel(Condition):
     def encode(self, record):
         known = ~tf.math.is_nan(record)
         return tf.where(known, record, 0.0), known
+
+    def example(self, rows, generator):
+        return generator.integers(2, size=(rows, self.columns)).astype(float)
 
     def start(self):
         return np.full(self.width, 0.5, np.float32)

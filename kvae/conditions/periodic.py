@@ -52,6 +52,9 @@ class Periodic(Condition):
         angle = tf.where(known, record, 0.0) * (2 * math.pi / self.period)
         return tf.concat([tf.cos(angle), tf.sin(angle)], -1), tf.concat([known, known], -1)
 
+    def example(self, rows, generator):
+        return self.period * generator.random(rows)
+
     def get_config(self):
         return {**super().get_config(), "period": self.period}
 

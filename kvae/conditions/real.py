@@ -81,6 +81,10 @@ class Real(Condition):
         value = (tf.where(known, record, mean) - mean) / scale
         return tf.concat([value, tf.zeros_like(value)], -1), tf.concat([known, known], -1)
 
+    def example(self, rows, generator):
+        mean, scale = map(float, self.statistics)
+        return mean + scale * generator.normal(size=rows)
+
     def start(self):
         return np.array([0.0, 1.0], np.float32)
 

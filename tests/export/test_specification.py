@@ -47,7 +47,7 @@ def test_a_written_model_is_what_is_specified(conditional_path):
     for name, specified in signatures.SIGNATURES.items():
         if name in OF_TABLES:
             continue
-        found, keys = written[name], signatures.input_names(name, conditional=True)
+        found, keys = written[name], signatures.input_names(name, ("label",))
         assert set(found.inputs) == set(keys) and ("label" in keys) == (name != "classify")
         for key in keys:
             item = signatures.INPUTS[key]
@@ -79,7 +79,7 @@ def test_the_client_has_the_specified_inputs_and_defaults():
     for name, specified in signatures.SIGNATURES.items():
         method = getattr(export.Client, "decode" if name == signatures.DECODE else name)
         parameters = inspect.signature(method).parameters
-        assert set(signatures.input_names(name, conditional=True)) <= set(parameters)
+        assert set(signatures.input_names(name, ("label",))) <= set(parameters)
         for key in specified.inputs:
             if signatures.INPUTS[key].optional:
                 assert parameters[key].default == signatures.INPUTS[key].default

@@ -16,6 +16,8 @@ def decoder_inputs(model, calibration) -> dict[str, np.ndarray]:
                 "some: give `calibration`, a few hundred images or latents."
             )
         label = np.arange(_ROWS) % (model.num_classes or 1)
+        if model.conditions is not None:
+            label = model.conditions.examples(_ROWS).numpy()
         given = model.conditioned_on(label if model.conditional else None)
         return _latents_and_label(model, given.prior.sample(_ROWS, 0), label)
     given, label, events = _given(model, calibration)
@@ -30,7 +32,8 @@ def decoder_inputs(model, calibration) -> dict[str, np.ndarray]:
     drawn = np.asarray(known.prior.sample(len(latents), 1), np.float32)
     # They take turns, so that the first rows hold both.
     both = np.stack([latents, drawn], axis=1).reshape(-1, model.latent_dim)
-    return _latents_and_label(model, both, None if label is None else np.repeat(label, 2))
+    twice = None if label is None else np.repeat(label, 2, axis=0)
+    return _latents_and_label(model, both, twice)
 
 
 def classifier_inputs(model, calibration) -> dict[str, np.ndarray]:
@@ -73,6 +76,8 @@ def _given(model, calibration) -> tuple[np.ndarray, np.ndarray | None, bool]:
     if hasattr(calibration, "examples"):
         calibration, label = calibration.examples, calibration.labels if model.conditional else None
     given = np.asarray(calibration)
+    if model.conditions is not None and label is not None:
+        label = model.conditions.record(label, len(given)).numpy()
     events = given.shape[1:] == tuple(model.event_shape)
     fits = events or given.shape[1:] == (model.latent_dim,)
     if given.ndim < 2 or not len(given) or not fits:
@@ -92,6 +97,8 @@ def _latents_and_label(model, latents, label) -> dict[str, np.ndarray]:
 
 
 def _with_label(model, found: dict, label) -> dict[str, np.ndarray]:
-    if model.conditional:
+    if model.conditions is not None:
+        found["label"] = model.conditions.encode(label).numpy()
+    elif model.conditional:
         found["label"] = np.eye(model.num_classes, dtype=np.float32)[label]
     return found

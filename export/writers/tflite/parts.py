@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from export.graphs import endpoints, given_noise
 from export.signatures import DECODE, ENCODE, PRIOR
+from kvae.models.labels import label_size
 
 __all__ = [
     "Part",
@@ -47,7 +48,8 @@ def _label(model, batch: int) -> list:
     if not model.conditional:
         return []
     # Labels are one-hot, since the converter's own operator is wrong in eight bits.
-    return [tf.TensorSpec((batch, model.num_classes), tf.float32, name="label")]
+    # Conditions are as `Conditions.encode` returns them: 8 bits would not tell their values apart.
+    return [tf.TensorSpec((batch, label_size(model)), tf.float32, name="label")]
 
 
 def _image(model, batch: int) -> tuple:

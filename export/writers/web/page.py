@@ -155,6 +155,11 @@ def describe(model, data=None, points: int = 2000) -> dict:
         - `fill`, the part of the frame that the drawing of a typical image of the data fills.
     """
     seeds = _seeds(model)
+    if model.conditions is not None:
+        raise ValueError(
+            f"The page lets its reader choose a class, and {model.name!r} has several conditions: "
+            "export a TFLite file, whose metadata say how conditions are encoded."
+        )
     codes, labels = (None, None) if data is None else _codes(model, data[:points])
     if model.posterior.space not in _SPACES:
         raise ValueError(
