@@ -244,6 +244,12 @@ def write_shards(data: Any, path: str | os.PathLike, num_shards: int = 16) -> pa
             opened.enter_context(tf.io.TFRecordWriter(os.fsencode(folder / file))) for file in files
         ]
         for x, labels in _blocks(data):
+            if isinstance(labels, dict):
+                raise ValueError(
+                    f"Shards hold a class for each example, and not the conditions "
+                    f"{', '.join(labels)}: leave them out, or train on a Dataset or a "
+                    "tf.data.Dataset with a dict of them."
+                )
             seen = (x.dtype.name, x.shape[1:], labels is not None)
             facts = facts or seen
             if seen != facts:

@@ -139,7 +139,8 @@ class Detector:
 
         Args:
             normal: array `[n, *event]`, or data of any kind that `vae.encode` takes.
-            label: int array `[n]` for a conditional model. Defaults to `None`: those of the data.
+            label: int array `[n]`, or a dict of conditions, for a conditional model. Defaults to
+                `None`: those of the data.
 
         Returns:
             The detector.
@@ -169,7 +170,8 @@ class Detector:
 
         Args:
             x: array `[n, *event]`, or data of any kind that `vae.encode` takes.
-            label: int array `[n]` for a conditional model. Defaults to `None`: those of the data.
+            label: int array `[n]`, or a dict of conditions, for a conditional model. Defaults to
+                `None`: those of the data.
 
         Raises:
             ValueError: for rows that the model does not take, and before `fit` for the score

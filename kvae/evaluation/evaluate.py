@@ -112,6 +112,11 @@ def evaluate(
     train = None if train is None else model.as_dataset(train)
     if probes and not (train is not None and train.has_labels and data.has_labels):
         raise ValueError("Probes learn the labels of `train` and are tested on those of `data`.")
+    if probes and model.conditions is not None:
+        raise ValueError(
+            f"Probes learn classes, and labels of {model.name} are conditions: give one of them "
+            "to kvae.evaluation.linear_probe, with the codes."
+        )
     terms = mean_terms(model, data, batch_size=batch_size, seed=seed)
     # An autoencoder has no prior, of which the other two are.
     kept = ("elbo", "reconstruction", "kl") if model.prior is not None else ("reconstruction",)

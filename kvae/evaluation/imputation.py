@@ -72,7 +72,8 @@ def impute(
         batch_size: int. Examples at once; the values depend on it through the noise only.
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
-        label: int array `[n]` for a conditional model. Defaults to `None`: the labels of the data.
+        label: int array `[n]`, or a dict of conditions, for a conditional model. Defaults to
+            `None`: the labels of the data.
         max_rows: int. Latents decoded at once, which bounds the memory. Defaults to `None`: 4000,
             and fewer for examples of more than 64 × 64 values.
 
