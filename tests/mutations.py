@@ -224,7 +224,7 @@ FAULTS = (
     Fault(
         "freezing the encoder leaves the heads of its posterior training",
         "kvae/models/trainable.py",
-        '"encoder": ("encoder", "posterior", "missing"),',
+        '"encoder": ("encoder", "posterior", "missing", "conditions"),',
         '"encoder": ("encoder", "missing"),',
         ("kvae/models/test_trainable.py::test_freeze_means_all_of_a_side",),
     ),

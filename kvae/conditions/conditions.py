@@ -73,8 +73,7 @@ class Conditions(Part):
         self.kinds: dict[str, Condition] = {}
         for key, value in conditions.items():
             self.kinds[key] = kind = get(value)
-            if kind is not value:
-                kind.name = key  # The same in every process, unlike the names that Keras gives.
+            kind.name = key  # The same in every process, unlike the names that Keras gives.
         self.columns = sum(kind.columns for kind in self.kinds.values())
         self.size = sum(kind.width for kind in self.kinds.values())
 
