@@ -148,19 +148,20 @@ def dataset_labels(vae, data: Dataset):
 
 
 def with_labels(vae, data):
-    """Returns a `Dataset` with labels that have been checked, as a model takes them.
+    """Returns data with labels as a model takes them; conditions are a record.
 
-    Conditions are a record. For a model that guesses labels they are -1 where the data have none.
+    For a model that guesses labels they are -1 where the data have none.
 
     Raises:
-        ValueError: for labels that do not fit the model.
+        ValueError: for conditions that do not fit the model.
     """
     if not isinstance(data, Dataset):
         return data
     if vae.takes_unknown_labels and not data.has_labels:
         data = data.labelled(np.full(len(data), -1))
-    label = dataset_labels(vae, data)
-    return data if vae.conditions is None else data.labelled(label.numpy())
+    if vae.conditions is None:
+        return data
+    return data.labelled(dataset_labels(vae, data).numpy())
 
 
 def _rows(vae, values):

@@ -11,7 +11,14 @@ from kvae.datasets import kinds, weighting
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.likelihood import MISSING_ADVICE
-from kvae.models.inputs import NO_LABELS, build_for, checked_events, is_concrete, with_labels
+from kvae.models.inputs import (
+    NO_LABELS,
+    build_for,
+    checked_events,
+    dataset_labels,
+    is_concrete,
+    with_labels,
+)
 from kvae.models.labels import checked_label, split_label_and_target
 from kvae.utils import arguments
 
@@ -43,6 +50,7 @@ def prepared_data(vae, x, y, weight=None, in_memory: bool = True):
             raise ValueError("Give a target as Dataset(..., target=y), not as `y`.")
         x = x if weight is None else x.weighted(weight)
         x = with_labels(vae, x)
+        dataset_labels(vae, x)
         build_for(vae, x.x.shape)
         if x.mask is not None and vae.missing is None:
             raise ValueError(f"{x!r} has a mask of what was observed.{MISSING_ADVICE}")
