@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
+from kvae.cli import labels
 from kvae.conditions import Conditions
 from kvae.datasets import Dataset
 
@@ -158,3 +159,17 @@ def test_bad_calls_are_answered_in_one_line(vae, make_told, x, told):
         with pytest.raises(ValueError, match=words) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_the_command_line_reads_conditions(vae, make_told):
+    assert labels.label_of(vae, "digit=1,scale=2.5", "m") == {"digit": 1, "scale": 2.5}
+    assert "NAME=VALUE,... of digit, scale" in str(labels.label_missing(vae, "m"))
+    with pytest.raises(ValueError, match="Unknown condition 'digt'"):
+        labels.label_of(vae, "digt=1", "m")
+
+
+def test_pictures_say_what_was_given(vae, x, told):
+    figure = kvae.plots.samples(vae, 2, label={"digit": 1, "scale": 2.5})
+    words = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+    assert "digit=1, scale=2.5" in words + " ".join(text.get_text() for text in figure.texts)
+    kvae.plots.reconstructions(vae, Dataset(x, told), 2)
