@@ -8,6 +8,7 @@ from zoo.arguments import Amount, Count, CountFrom0, EventShape
 from zoo.networks import (
     assemble,
     join_label,
+    label_size,
     recurrent,
     recurrent_decoder,
     recurrent_encoder,
@@ -55,7 +56,7 @@ def sequence_vae(
     """
     _check(event_shape)
     parts = {"missing": "zero:mask", **parts}
-    options = {"num_classes": parts.get("num_classes"), "cell": cell}
+    options = {"label": label_size(parts), "cell": cell}
     options["bidirectional"] = bidirectional
     encoder = recurrent_encoder(seen_shape(event_shape, parts), width, **options)
 
@@ -128,16 +129,16 @@ def symbol_vae(
     """
     _check(event_shape, channels=1)
     parts = {"missing": "zero:mask", **parts}
-    num_classes = parts.get("num_classes")
+    label = label_size(parts)
     symbols = Input(seen_shape(event_shape, parts), name="symbols")
     x = kvae.layers.SymbolEmbedding(num_symbols, embedding_dim, end, name="embed")(symbols)
     x = recurrent(width, cell, event_shape[0], bidirectional)(x)
-    inputs, x = join_label(symbols, x, num_classes)
+    inputs, x = join_label(symbols, x, label)
     encoder = Model(inputs, x, name="encoder")
 
     def decoder(shape):
         z = Input((latent_dim,), name="z")
-        inputs, x = join_label(z, z, num_classes)
+        inputs, x = join_label(z, z, label)
         x = layers.Dense(shape[-1], name="context")(x)
         return Model(inputs, layers.RepeatVector(shape[0], name="repeat")(x), name="decoder")
 
