@@ -218,10 +218,10 @@ def split_label_and_target(vae, x, y):
     return x, label, y
 
 
-def recognized_label(vae, label):
-    """Returns labels of any kind as one tensor or array, for a call of Keras."""
+def recognized_label(vae, label, x):
+    """Returns labels of any kind as one tensor or array, for a call of Keras beside x."""
     if vae.conditions is not None:
-        return vae.conditions.record(label)
+        return checked_label(vae, label, getattr(x, "shape", [None])[0])
     return kinds.recognize(label, "label")
 
 

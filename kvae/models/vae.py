@@ -449,7 +449,7 @@ class VAE(
         forks.check()
         x, label = split_label(self, inputs)
         if label is not None:
-            x = x, recognized_label(self, label)
+            x = x, recognized_label(self, label, x)
         return super().__call__(x, *arguments, **options)
 
     def call(self, inputs, training=False):
