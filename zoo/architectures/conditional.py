@@ -60,7 +60,7 @@ recipe(
             )
         )
     },
-    epochs=6,
+    epochs=4,
     batch_size=64,
     num_samples=20,
     paper=_CVAE,
