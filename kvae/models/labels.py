@@ -117,7 +117,9 @@ def checked_label(vae, label, rows=None, name: str = "label", unknown: bool = Tr
                 "fit((x, label)), a Dataset with labels, batches ((x, label),) or ((x, label), "
                 "target), encode(x, label), sample(n, label=…). What is unknown is left out."
             )
-        return label if _is_encoded(vae, label) else vae.conditions.record(label, rows, name)
+        if _is_encoded(vae, label):
+            return tf.cast(label, tf.float32)
+        return vae.conditions.record(label, rows, name)
     wanted = f"one class number from 0 to {vae.num_classes - 1} for each example"
     least = -1 if unknown and vae.takes_unknown_labels else 0
     if least < 0:
