@@ -77,7 +77,8 @@ images = np.asarray(vae.decode(z, asked)).reshape(10, 9, 8, 8)
 
 
 def show(rows, size):
-    """Draws images [rows, columns, 8, 8]."""
+    """Draws images [rows, columns, 8, 8], with gaps between them."""
+    rows = np.pad(rows, ((0, 0), (0, 0), (1, 1), (1, 1)))
     figure = Figure(figsize=size)
     axes = figure.subplots()
     axes.imshow(np.concatenate(np.concatenate(rows, axis=1), axis=1), cmap="gray_r")
