@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export import conditions
 from export.runtimes import litert
 from export.signatures import DECODE
 
@@ -167,7 +168,9 @@ def profile(
         )
     x, label, z = _latents(model, data)
     inputs = {"z": z}
-    if label is not None:
+    if model.conditions is not None:
+        inputs["label"] = model.conditions.encode(label).numpy()
+    elif label is not None:
         inputs["label"] = np.eye(model.num_classes, dtype=np.float32)[label]
     have = file.run(DECODE, inputs)["image"]
     want = np.asarray(model.decode(z, label))
@@ -200,7 +203,7 @@ def _latents(model, data):
             raise ValueError(f"{model.name!r} has no prior to draw latents from: give `data`.")
         label = np.arange(_DRAWS) % model.num_classes if model.num_classes is not None else None
         if model.conditions is not None:
-            label = model.conditions.examples(_DRAWS)
+            label = model.conditions.examples(_DRAWS).numpy()
         return (
             None,
             label,
@@ -213,6 +216,8 @@ def _latents(model, data):
         data, label = data.examples, data.labels if model.conditional else None
     x = np.asarray(data, np.float32)
     model.likelihood.check(x, "data")
+    if model.conditions is not None and label is not None:
+        label = model.conditions.record(label, len(x)).numpy()
     params = model.encode(x, label)
     return (
         x,
@@ -252,7 +257,9 @@ def _latencies(model, file, inputs, label, batch_sizes, seconds) -> list[dict]:
             index = np.arange(size) % len(inputs["z"])
             batch = {name: array[index] for name, array in inputs.items()}
             tensors = {"z": tf.constant(batch["z"])}
-            if label is not None:
+            if model.conditions is not None:
+                tensors |= conditions.values_of(model, label[index])
+            elif label is not None:
                 tensors["label"] = tf.constant(np.asarray(label)[index], tf.int64)
             arrays = list(batch.values()) if len(decoder.inputs) > 1 else batch["z"]
             rows.append(
