@@ -99,7 +99,7 @@ def _rows_and_latents(model, seeds, temperatures, label) -> dict[str, np.ndarray
         temperatures = np.ones(len(seeds), np.float32)
     rows = []
     for row, (seed, temperature) in enumerate(zip(seeds, temperatures, strict=True)):
-        own = {} if label is None else {"label": label[row]}
+        own = {} if label is None else {"label": label[row : row + 1]}
         options = {"output": "sample", "temperature": float(temperature)}
         rows.append(np.asarray(model.sample(1, seed=int(seed), **options, **own))[0])
     columns = model.schema.columns
