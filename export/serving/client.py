@@ -154,8 +154,7 @@ class Client:
         Args:
             image: `[batch, *event]`; PNG or JPEG files, as bytes or a list of them, where the model
                 was exported with `preprocessing="png"`.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask(ENCODE, {"image": image}, label, timeout)
@@ -167,8 +166,7 @@ class Client:
 
         Args:
             z: `[batch, latent_dim]`.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask(DECODE, {"z": z}, label, timeout)["image"]
@@ -180,8 +178,7 @@ class Client:
 
         Args:
             image: as `encode` takes it.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask("reconstruct", {"image": image}, label, timeout)["image"]
@@ -193,8 +190,7 @@ class Client:
 
         Args:
             image: as `encode` takes it.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask("embed", {"image": image}, label, timeout)["embedding"]
@@ -210,8 +206,7 @@ class Client:
 
         Args:
             seed: int or `[batch]`, from 0 to 2**62 - 1.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             temperature: float or `[batch]`, at least 0. Scales the noise. Defaults to `1.0`.
             timeout: float. Seconds. Defaults to the client's.
         """
@@ -234,8 +229,7 @@ class Client:
             z_start: `[batch, latent_dim]`.
             z_end: `[batch, latent_dim]`.
             steps: int. Points on the way, both ends included, at most 64. Defaults to `8`.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         inputs = {"z_start": z_start, "z_end": z_end}
@@ -256,8 +250,7 @@ class Client:
             image_start: as `encode` takes it.
             image_end: as `encode` takes it.
             steps: int. Points on the way, both ends included, at most 64. Defaults to `8`.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         inputs = {"image_start": image_start, "image_end": image_end}
@@ -279,8 +272,7 @@ class Client:
             seed: int or `[batch]`. One integer stands for itself and its successors, so that rows
                 are independent. Defaults to `0`.
             num_samples: int. Importance samples for each image, at most 1000. Defaults to `64`.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         image = [image] if isinstance(image, bytes) else image
@@ -316,8 +308,7 @@ class Client:
 
         Args:
             image: as `encode` takes it.
-            label: int or `[batch]`, the classes, or a dict of conditions; of a conditional model.
-                Defaults to `None`.
+            label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
         outputs = self._ask("detect", {"image": image}, label, timeout)
