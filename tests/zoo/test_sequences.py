@@ -65,6 +65,8 @@ def test_gaps_and_forecasts_are_sentences(vae):
             assert (one[0, 4:] == 0).all() and (one[1, 2:] == 0).all()  # After the end.
 
 
+# The likelihood's own weighted draws are a default test, in test_autoregressive.py.
+@pytest.mark.slow
 def test_multiple_imputations_are_of_the_model(vae):
     """A gap before the last symbol: draws against p(x_mis|x_obs), by all of its values."""
     x = np.float32([2, 2, np.nan, 3, 4, 0, 0])[None, :, None]

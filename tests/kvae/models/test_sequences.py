@@ -68,6 +68,7 @@ def wanted(vae):
     return vae.encode(full)["z_mean"], vae.log_prob(full, num_samples=9).value
 
 
+@pytest.mark.default("list of arrays", "ragged", "mask of steps", "tf.data, lengths", "buckets")
 @pytest.mark.parametrize("way", ways())
 def test_every_way_to_give_sequences_is_the_same(vae, wanted, way):
     np.testing.assert_allclose(vae.encode(ways()[way])["z_mean"], wanted[0], atol=1e-6)
