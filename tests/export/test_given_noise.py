@@ -123,7 +123,7 @@ def test_weights_are_in_the_file_once(detector, file):
 def test_verified_in_each_format(labels, tmp_path):
     keras.utils.set_random_seed(1)
     shape = {"event_shape": EVENT, "latent_dim": 2, "hidden": (8,), "num_classes": labels}
-    model = zoo.build("dense_vae", **shape, missing="mean", prior="vamp:4")
+    model = zoo.build("dense_vae", **shape, missing="mean")
     model.missing.adapt(model.likelihood, NORMAL)
     Detector(model, num_samples=8).fit(NORMAL, labels and np.arange(40) % labels)
     paths = [export.tflite(model, tmp_path / "all.tflite", parts="all", num_samples=8)]
@@ -143,7 +143,7 @@ def test_verified_in_each_format(labels, tmp_path):
 
 @pytest.mark.slow
 def test_an_autoencoder_detects_by_its_reconstruction(autoencoder, tmp_path):
-    x = RNG.normal(size=(60, 12)).astype("float32")
+    x = RNG.random((60, 12), "float32")
     model = kvae.load_model(_saved(autoencoder, tmp_path))
     Detector(model).fit(x)
     for path in (
