@@ -97,6 +97,11 @@ class PixelCNN(CodesPrior):
 
     def logits(self, codes):
         """Returns the logits of each code given those before it: `[n, N]` to `[n, N, K]`."""
+        depth, k = self.quantizer.codes_per_position, self.quantizer.num_embeddings
+        if depth > 1:  # Codes of different codebooks mean different things.
+            # `tf.add`: Keras adds vectors with BiasAdd, which TFLite has not for integers.
+            book = np.arange(self.quantizer.num_codes, dtype="int32") % depth
+            codes = tf.add(tf.cast(codes, tf.int32), k * book)
         return self.network(codes)
 
     def log_prob(self, z):
@@ -140,9 +145,9 @@ class PixelCNN(CodesPrior):
 
 
 def _network(grid, depth, num_embeddings, filters, num_layers, dtype) -> keras.Model:
-    """Codes `[n, N]` to logits `[n, N, K]`; a code sees those before it, row by row.
+    """Codes `[n, N]`, numbered through all codebooks, to logits `[n, N, K]`, row by row.
 
-    The `depth` codes of a position stand side by side in its row, and kernels are wider for it.
+    A code sees those before it. The `depth` codes of a position stand side by side in its row, and kernels are wider for it.
     """
     of_grid = {"dtype": dtype, "data_format": "channels_last"}  # Whatever keras.json says.
 
@@ -156,10 +161,7 @@ def _network(grid, depth, num_embeddings, filters, num_layers, dtype) -> keras.M
 
     rows, columns = grid[0], grid[1] * depth
     codes = keras.Input((rows * columns,), dtype="int32", name="codes")
-    # Codes of different codebooks mean different things.
-    book = np.arange(rows * columns, dtype="int32") % depth
-    own = codes if depth == 1 else codes + num_embeddings * book
-    x = layers.Embedding(depth * num_embeddings, filters, name="embedding", dtype=dtype)(own)
+    x = layers.Embedding(depth * num_embeddings, filters, name="embedding", dtype=dtype)(codes)
     x = layers.Reshape((rows, columns, filters), name="grid", dtype=dtype)(x)
     # Shifts by one, down and to the right, hide the code itself: units see codes above and left.
     above = convolve(x, filters, (3, 4 * depth + 1), ((3, 0), (2 * depth, 2 * depth)), "above")[

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+import tensorflow as tf
 
 import kvae
 from kvae.priors import PixelCNN
@@ -103,6 +104,29 @@ def test_it_learns_the_codes_and_leaves_the_encoder_alone(make_vae, digits):
     counts = np.unique(histories["pixel_cnn", "codes"], axis=0, return_counts=True)[1]
     entropy = scipy.stats.entropy(counts / counts.sum())
     assert entropy - 1e-4 <= learned["kl"] < uniform["kl"] - 1
+
+
+def test_several_codes_at_a_position_depend_on_all_before_them(make_vae):
+    """Also where a code comes from another codebook; all before it, and no later one."""
+    residual = kvae.posteriors.VectorQuantized(num_embeddings=K, embedding_dim=1, residual=1)
+    prior = make_vae(
+        latent_dim=8, posterior=residual, prior=PixelCNN(grid=(2, 2), filters=8, num_layers=1)
+    ).prior
+    rng = np.random.default_rng(0)
+    for weight in prior.weights:
+        weight.assign(0.7 * rng.normal(size=weight.shape))
+    codes = rng.integers(K, size=8)
+    changed = (np.tile(codes, (8, 1)) + np.eye(8, dtype=int)) % K
+    depends = np.abs(np.asarray(prior.logits(changed) - prior.logits(codes[None]))).max(-1) > 1e-6
+    later = np.triu(np.ones((8, 8), bool), 1)
+    assert not depends[~later].any() and depends[np.arange(7), np.arange(1, 8)].all()
+    graph = tf.function(prior.logits).get_concrete_function(tf.TensorSpec((None, 8), tf.int32))
+    integers = {op.type for op in graph.graph.get_operations() if tf.int32 in op_types(op)}
+    assert "BiasAdd" not in integers  # TFLite has none.
+
+
+def op_types(op):
+    return [output.dtype for output in op.outputs]
 
 
 def test_bad_grids_and_models_say_what_is_possible(make, make_vae):
