@@ -151,7 +151,6 @@ bench: .venv .venv-bench/.installed
 models: .venv
 	.venv/bin/python -m zoo.models_page $(ARGS)
 
-# Warnings are errors (mkdocs.yml): dead links, names that do not exist, pages outside the navigation.
 reproduction: .venv
 	.venv/bin/python -m zoo.reproduction_page $(ARGS)
 
@@ -163,6 +162,7 @@ reproduce: .venv
 check-cards: .venv
 	.venv/bin/python -m zoo.checking $(ARGS)
 
+# Warnings are errors (mkdocs.yml): dead links, names that do not exist, pages outside the navigation.
 docs: .venv-docs/.installed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet $(ARGS)
 	@echo "The documentation: build/site/index.html"
