@@ -147,7 +147,8 @@ class PixelCNN(CodesPrior):
 def _network(grid, depth, num_embeddings, filters, num_layers, dtype) -> keras.Model:
     """Codes `[n, N]`, numbered through all codebooks, to logits `[n, N, K]`, row by row.
 
-    A code sees those before it. The `depth` codes of a position stand side by side in its row, and kernels are wider for it.
+    A code sees those before it. The `depth` codes of a position stand side by side in its row, and
+    kernels are wider for it.
     """
     of_grid = {"dtype": dtype, "data_format": "channels_last"}  # Whatever keras.json says.
 
