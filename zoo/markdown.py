@@ -61,7 +61,9 @@ def _how(metrics: Mapping) -> str:
     if nll is None:
         error = metrics.get("bce_standard_error")
         return "" if error is None else f", ± {error:.4f}"
-    return f", {nll['num_samples']:,} importance samples"
+    effective = nll.get("median_effective_sample_size")
+    how = "" if effective is None else f", of which {effective:.0f} are effective (median)"
+    return f", {nll['num_samples']:,} importance samples{how}"
 
 
 def _others(metrics: Mapping) -> str:
@@ -72,6 +74,12 @@ def _others(metrics: Mapping) -> str:
         headline = ["factor_vae_score", "mig"]
     for name, value in metrics.items():
         if name in headline or (name in ("elbo", "kl") and "nll" not in metrics):
+            continue
+        if name == "annealed":
+            shown.append(
+                f"of the first {value['num_examples']} test examples NLL {_number(value[name])} by "
+                f"annealing and {_number(value['importance'])} by importance sampling"
+            )
             continue
         label = name.upper() if len(name) <= 4 else name.replace("_", " ")
         label = SCORES.get(name, label)

@@ -35,8 +35,10 @@ vae = zoo.load("conv_vae.mnist")
 NLL is −log p(x) in nats per example, estimated by importance sampling, ± its standard error over
 the test examples. BCE is the binary cross-entropy of the reconstruction in nats per pixel, ± its
 standard error likewise. Figures of data that are binarized differently, or not at all, do not
-compare. The published figures are those of the paper that a card names. Burda et al. trained for
-about 10 million steps, `dense_vae.mnist` for 193,500 and `dense_vae.mnist_long` for 430,000.
+compare. The published figures are those of the paper that a card names, see
+[REPRODUCTION.md](REPRODUCTION.md). Burda et al. trained for about 10 million steps,
+`dense_vae.mnist` for 193,500 and `dense_vae.mnist_long` for 430,000. A training that starts from
+the weights of another model starts from those before its final phase, if it had one.
 
 `zoo.build(ARCHITECTURE, …)` makes an untrained model of any of the architectures at the end of the
 page, with networks for your own events.

@@ -78,6 +78,10 @@ class TestEveryModel:
         assert path.stat().st_size == card.weights["bytes"] < 10e6
         assert card.versions["keras"]
         assert io.sha256_file(path) == card.weights["sha256"]
+        if "finish" in card.recipe:
+            before, described = weights.find(card, before=True), card.recipe["finish"]["before"]
+            assert before.stat().st_size == described["bytes"]
+            assert io.sha256_file(before) == described["sha256"] != card.weights["sha256"]
         held = 0
 
         def count(_, item):

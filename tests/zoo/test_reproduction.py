@@ -9,7 +9,15 @@ import pytest
 
 import kvae
 import zoo
-from zoo import cards, checking, reproducing, reproduction_page, training
+from zoo import (
+    annealing,
+    cards,
+    checking,
+    markdown,
+    reproducing,
+    reproduction_page,
+    training,
+)
 from zoo.building import RECIPES
 from zoo.recipes import Finish
 
@@ -54,6 +62,18 @@ class TestPage:
         card = dataclasses.replace(card, cost={**card.cost, "seconds": 1800})
         monkeypatch.setattr(reproduction_page, "shipped", {start.name: start}.get)
         assert "| no | 4.5 hours |" in reproduction_page.page([card])
+
+
+def test_an_annealed_estimate_stands_on_the_card():
+    """Of the same examples as the importance-sampled one beside it, and not above it by much."""
+    card = annealing.with_annealed("dense_vae.digits", num_examples=3, num_chains=2, num_steps=4)
+    found = card.metrics["annealed"]
+    data = training.test_data(RECIPES[card.name])[:3]
+    plain = checking.load(card.name).log_prob(data, num_samples=1000, seed=0)
+    assert found["importance"] == pytest.approx(-np.mean(plain.value), abs=1e-4)
+    assert found["num_examples"] == 3 and abs(found["annealed"] - found["importance"]) < 2
+    assert "of the first 3 test examples NLL" in markdown.facts(card)
+    assert f" on {found['num_examples']} examples |" in reproduction_page.page([card])
 
 
 class TestCheck:

@@ -37,7 +37,8 @@ def run(arguments) -> int:
     if arguments.markdown:
         say("| model | test figure | published | parameters | training |\n|---|---|---|---|---|")
         for card in (card for card in cards if card.trained):  # What can be loaded.
-            cost = f"{card.recipe['epochs']} epochs, {card.cost['seconds'] / 60:.0f} min"
+            epochs = card.recipe["epochs"] + card.recipe.get("finish", {}).get("epochs", 0)
+            cost = f"{epochs} epochs, {card.cost['seconds'] / 60:.0f} min"
             if card.starts_from:
                 cost += f", from the weights of `{card.starts_from}`"
             cells = (f"`{card.name}`", card.headline, published(card))
