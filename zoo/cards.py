@@ -51,15 +51,10 @@ class Card:
         metrics: mapping. On the test split, in nats: `elbo`, `reconstruction`, `kl`, and for a VAE
             `nll` (a mapping, see `kvae.evaluation.LogProb.summary`; with `monte_carlo_examples` its
             Monte Carlo figures are those of so many examples, scaled to the set), for an
-<<<<<<< HEAD
-            autoencoder `bce_per_pixel`, `bce_standard_error` and `mse`. Of sprites also the scores
-            of `kvae.evaluation.disentanglement`, of models that guess labels the `accuracy`. Empty
-            where nothing was measured.
-=======
             autoencoder `bce_per_pixel`, `bce_standard_error` and `mse`; `annealed` is the second
-            estimate of `zoo.annealing`. Of sprites also the scores
-            of `kvae.evaluation.disentanglement`. Empty where nothing was measured.
->>>>>>> 3a2276ce (Annealed estimates on five cards, effective samples on all, and why the errors of the Frey Faces are what they are)
+            estimate of `zoo.annealing`. Of sprites also the scores of
+            `kvae.evaluation.disentanglement`, of models that guess labels the `accuracy`. Empty
+            where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
         weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.
