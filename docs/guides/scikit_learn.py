@@ -73,7 +73,8 @@ detector = kvae.sklearn.VAEOutlierDetector(
 ).fit(normal)
 flagged = detector.predict(test) == -1
 print(
-    f"third cultivar flagged: {flagged[test_y == 2].mean():.0%}, others: {flagged[test_y != 2].mean():.0%}"
+    f"third cultivar flagged: {flagged[test_y == 2].mean():.0%}, "
+    f"others: {flagged[test_y != 2].mean():.0%}"
 )
 
 # %% [markdown]
@@ -100,7 +101,8 @@ deviation = (filled - train) / train.std(axis=0)
 mean = (np.nanmean(gaps, axis=0) - train) / train.std(axis=0)
 missing = np.isnan(gaps)
 print(
-    f"squared error {np.mean(deviation[missing] ** 2):.2f}, of the mean {np.mean(mean[missing] ** 2):.2f}"
+    f"squared error {np.mean(deviation[missing] ** 2):.2f}, "
+    f"of the mean {np.mean(mean[missing] ** 2):.2f}"
 )
 
 # %% [markdown]
