@@ -423,7 +423,7 @@ def test_no_model_in_the_file(capsys, folder):
         (["sweep", "dense_vae", "--latent-dim", "0"], "--latent-dim: invalid positive integer"),
         (["train", "dense_vae", "--seed", "-1"], "--seed: invalid integer from 0 on value: '-1'"),
         (["evaluate", VAE, "--seed", "-1"], "--seed: invalid integer from 0 on value: '-1'"),
-        (["sample", VAE, "-n", "0"], "-n: invalid positive integer value: '0'"),
+        (["sample", VAE, "-n", "0"], "-n/--rows: invalid positive integer value: '0'"),
         (["train", "dense_vae", "--learning-rate", "0"], "invalid positive number value: '0'"),
         (["train", "dense_vae", "--learning-rate", "nan"], "invalid positive number value: 'nan'"),
         (["train", "dense_vae", "--beta", "-1"], "invalid number from 0 on value: '-1'"),

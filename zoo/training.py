@@ -321,7 +321,7 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`.
 
     For data whose factors are known, such as sprites, the scores of
-    `kvae.evaluation.disentanglement` stand beside the others.
+    `kvae.evaluation.disentanglement` stand beside the others, unless the model is told the factors.
 
     Args:
         recipe: `Recipe`.
@@ -336,7 +336,7 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     metrics = evaluate(model, data, **options).to_dict()
     metrics = without_improper(model, data, metrics)
     factors = None if is_path(recipe.dataset) else kvae.datasets.info(recipe.dataset).factors
-    if factors is not None:
+    if factors is not None and not model.conditional:  # Its codes hold only what it is not told.
         found = disentanglement(model, factors(), seed=recipe.seed)
         metrics = {**metrics, **{name: found[name] for name in SCORES}}
     return metrics

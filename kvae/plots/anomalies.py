@@ -53,9 +53,11 @@ def anomalies(
     Example:
 
     ```python
-    found = detector.detect(x)
-    unusual = x[found.order[:8]]
-    kvae.plots.anomalies(detector.vae, unusual, detector.map(unusual), "anomalies.png")
+    vae = zoo.load("dense_vae.digits")
+    x = kvae.datasets.load("digits", "test", binarize="static").examples
+    detector = kvae.detection.Detector(vae).fit(x[:100])
+    unusual = x[100:][detector.detect(x[100:]).order[:8]]
+    kvae.plots.anomalies(vae, unusual, detector.map(unusual), "anomalies.png")
     ```
     """
     check_path(path)

@@ -22,7 +22,8 @@ WRONG = {
 # Arguments whose default is `None`, or whose wrong values a part refuses.
 OTHERS = {"filters": tuple, "num_classes": int, "seed": int}
 FROM_0 = {("hvae", "num_components"), ("timeseries_vae", "hidden")} | {
-    (name, "hidden") for name in ("conv_vae", "beta_vae", "beta_tcvae", "factor_vae")
+    (name, "hidden")
+    for name in ("conv_vae", "conditional_vae", "beta_vae", "beta_tcvae", "factor_vae")
 }
 
 

@@ -35,6 +35,10 @@ ASKS = {
     "keras_tuner": [
         lambda vae, path: kvae.training.sweep(None, (1,), (2,), None, None, epochs=1, folder=path)
     ],
+    "narwhals": [
+        lambda vae, path: kvae.tables.Table.from_frame({"x": [1.0, 2.0]}),
+        lambda vae, path: kvae.tables.frame(kvae.datasets.info("breast_cancer").schema, [[0.0]]),
+    ],
     "onnx": [lambda vae, path: export.onnx(vae, path / "x.onnx")],
     "onnxruntime": [
         lambda vae, path: export.onnx(vae, path / "x.onnx"),
