@@ -89,13 +89,14 @@ def test_numbers_are_the_cells_that_python_writes():
     assert np.asarray(valid).all()
 
 
-def test_a_saved_model_takes_and_returns_the_cells_of_a_table(model, tmp_path):
-    path = export.saved_model(
-        model, tmp_path / "people", signatures=["encode_table", "generate_table"]
-    )
-    written = meta_graph.read_signatures(path)
-    assert written["encode_table"].inputs["cells"].shape == (None, 7)
-    assert written["generate_table"].outputs["cells"].dtype == "string"
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    names = ["encode_table", "generate_table"]
+    return export.saved_model(model, tmp_path_factory.mktemp("of") / "people", signatures=names)
+
+
+@pytest.mark.slow  # The same graphs are run below, in the process.
+def test_the_runtime_takes_and_returns_the_cells_of_a_table(model, path):
     report = export.verify(path, model, batch_sizes=(1, 3))
     assert report.ok, str(report)
     compared = {(row.signature, row.output) for row in report.rows if row.max_abs_error is not None}
@@ -104,6 +105,12 @@ def test_a_saved_model_takes_and_returns_the_cells_of_a_table(model, tmp_path):
         ("generate_table", "z"),
         ("encode_table", "z_mean"),
     } <= compared
+
+
+def test_a_saved_model_takes_and_returns_the_cells_of_a_table(model, path):
+    written = meta_graph.read_signatures(path)
+    assert written["encode_table"].inputs["cells"].shape == (None, 7)
+    assert written["generate_table"].outputs["cells"].dtype == "string"
     loaded = tf.saved_model.load(str(path))
     cells = loaded.signatures["generate_table"](
         seed=tf.constant([3, 2**40], tf.int64), temperature=tf.ones(2)

@@ -335,7 +335,7 @@ ALL = {
 }
 
 
-@pytest.mark.default("finite_scalar", "residual")
+@pytest.mark.default("residual")
 @pytest.mark.parametrize("name", ALL)
 def test_the_elbo_is_a_bound_under_either_prior(name, make_vae):
     """log p(x|z) − log p(codes) of the example's own codes, below the sum over all codes."""
