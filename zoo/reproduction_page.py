@@ -222,7 +222,7 @@ def _estimate(card: Card) -> str:
         f"`{card.name}`",
         f"{nll['num_samples']:,}",
         f"{nll['median_effective_sample_size']:.0f}",
-        f"{nll['heavy_tailed']:.0%}",
+        "" if nll["heavy_tailed"] is None else f"{nll['heavy_tailed']:.0%}",  # Of few samples.
         f"{nll['monte_carlo_error']:.3f}",
         f"{nll['monte_carlo_bias']:.2f}",
         ""

@@ -380,7 +380,8 @@ def _of_frame(frame, name: str) -> np.ndarray:
     if refused:
         columns = ", ".join(f"{column!r} ({kind})" for column, kind in refused.items())
         raise ValueError(
-            f"`{name}` has columns that hold no numbers: {columns}. Number their values (pandas: "
+            f"`{name}` has columns that hold no numbers: {columns}. Give "
+            f"kvae.tables.Table.from_frame({name}), or number their values (pandas: "
             "frame[column].astype('category').cat.codes) or leave them out (frame.drop(columns="
             f"{list(refused)}))."
         )
