@@ -84,6 +84,7 @@ def test_values_may_hold_commas():
     }
 
 
+@pytest.mark.slow  # The report itself is tested in tests/kvae/tables.
 def test_the_report_on_drawn_rows(model, capsys):
     assert main(["evaluate", model, "--data", "people.csv", "--table", "--split", "train"]) == 0
     text = capsys.readouterr().out

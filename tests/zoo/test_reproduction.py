@@ -64,6 +64,7 @@ class TestPage:
         assert "| no | 4.5 hours |" in reproduction_page.page([card])
 
 
+@pytest.mark.slow  # It compiles a chain.
 def test_an_annealed_estimate_stands_on_the_card():
     """Of the same examples as the importance-sampled one beside it, and not above it by much."""
     card = annealing.with_annealed("dense_vae.digits", num_examples=3, num_chains=2, num_steps=4)
@@ -114,6 +115,7 @@ class TestCheck:
         assert found.figure == "elbo" and found.ok and found.allowed < 30
 
 
+@pytest.mark.slow  # Two trainings.
 def test_a_chain_is_trained_from_scratch(tmp_path, monkeypatch, eagerly):
     """A trial of the command: the start up to its final phase, then the model in both phases."""
     digits = RECIPES["dense_vae.digits"]

@@ -265,6 +265,7 @@ def test_what_a_sampler_refuses(autoencoder, make_vae, digits):
         gmm.fit(vae, digits)
 
 
+@pytest.mark.slow  # It trains a PixelCNN.
 def test_pixel_cnn_finds_the_entropy_of_the_codes():
     """Two codes that are always equal cost log 2, and not the 2 log 2 of uniform codes."""
     quantizer = kvae.posteriors.VectorQuantized(num_embeddings=2, embedding_dim=1)

@@ -164,6 +164,7 @@ def test_contamination_is_the_share_of_the_rows_that_is_flagged(eagerly, fitted,
     assert detector.predict(far) == -1 and detector.vae_.calibration is None
 
 
+@pytest.mark.slow  # The rate itself is tested in tests/kvae/detection.
 def test_a_rate_of_false_alarms_is_set_by_rows_that_were_held_out(eagerly, linear_gaussian):
     x, new = linear_gaussian.draw(100, seed=1), linear_gaussian.draw(400, seed=2)
     seen = []
@@ -223,6 +224,7 @@ def test_pickle_and_joblib_keep_every_bit(eagerly, fitted, rows, gaps, name):
     assert not hasattr(copy, "vae_") and copy.get_params() == estimator.get_params()
 
 
+@pytest.mark.slow  # The objective is tested in tests/kvae/objectives.
 def test_classes_are_learned_from_few_labels(eagerly):
     """Classes far apart, one label of each: -1 says that the others are not known."""
     rng = np.random.default_rng(0)
