@@ -143,7 +143,9 @@ def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     import tf2onnx
 
     # The converter writes "a or b" as m·a + (1 − m)·b unless it sees NaN coming.
-    options = {} if model.missing is None else {"custom_op_handlers": {"SelectV2": (_select, [])}}
+    # NaN is what is missing of x, or unknown of conditions.
+    takes_nan = model.missing is not None or model.conditions is not None
+    options = {"custom_op_handlers": {"SelectV2": (_select, [])}} if takes_nan else {}
     content, _ = tf2onnx.convert.from_function(
         tf.function(endpoint.function), input_signature=endpoint.inputs, opset=opset, **options
     )
