@@ -1,5 +1,7 @@
 """The model: a variational autoencoder that is made of replaceable parts."""
 
+import threading
+
 import keras
 import tensorflow as tf
 
@@ -211,6 +213,7 @@ class VAE(
         # True where a seed or a file determines the weights; the user's networks may be seeded too.
         self.weights_are_known = random.weights_are_seeded()
         self._functions = CompiledFunctions()
+        self.training_lock = threading.RLock()
         self._terms = Terms()
         self.guard = Guard(self)
         self._worker_logs = WorkerLogs()

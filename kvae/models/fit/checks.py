@@ -1,5 +1,6 @@
 """Checks that `kvae.VAE.fit` makes before a training begins."""
 
+import functools
 import warnings
 
 import keras
@@ -10,6 +11,7 @@ from kvae.utils import keras_internals, optional
 
 __all__ = [
     "check_packages",
+    "one_at_a_time",
     "refuse_class_weight",
     "warn_of_backups",
     "warn_of_monitors",
@@ -28,6 +30,28 @@ def check_packages(callbacks) -> None:
     boards = [one for one in callbacks if isinstance(one, keras.callbacks.TensorBoard)]
     if boards:
         optional.require("tensorboard", purpose="keras.callbacks.TensorBoard")
+
+
+def one_at_a_time(fit):
+    """Decorates `fit`: a model that a thread trains is not trained by another one meanwhile.
+
+    Raises:
+        RuntimeError: in the other thread.
+    """
+
+    @functools.wraps(fit)
+    def wrapper(self, *arguments, **options):
+        if not self.training_lock.acquire(blocking=False):
+            raise RuntimeError(
+                f"{self.name} is being trained by another thread, and has one set of weights: wait "
+                "until that training ends, or give each thread a model of its own."
+            )
+        try:
+            return fit(self, *arguments, **options)
+        finally:
+            self.training_lock.release()
+
+    return wrapper
 
 
 def warn_of_unseeded_weights(vae) -> None:

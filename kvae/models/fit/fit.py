@@ -29,6 +29,7 @@ __all__ = ["Fit"]
 class Fit:
     """The method of `kvae.VAE` that trains on data."""
 
+    @checks.one_at_a_time
     def fit(
         self,
         x=None,
@@ -102,6 +103,7 @@ class Fit:
             ValueError: for a wrong shape, NaN, values outside the likelihood's support, and wrong
                 labels or weights, in any batch.
             FloatingPointError: after an epoch whose loss is not finite.
+            RuntimeError: while another thread trains the model.
 
         Example:
 

@@ -1,5 +1,7 @@
 """Training and evaluation: the quantities are what they are said to be, for any form of data."""
 
+from concurrent import futures
+
 import keras
 import numpy as np
 import pytest
@@ -241,3 +243,16 @@ def test_weighted_validation(make_vae, digits, x):
         for key in KEYS:
             mean = np.average(exact[key], weights=weight)
             assert history["val_" + key] == [pytest.approx(mean, rel=1e-5)]
+
+
+def test_another_thread_that_trains_the_model_is_told(make_vae, x):
+    vae, told = make_vae(optimizer=sgd()), []
+
+    def train_it_too(epoch, logs):
+        with futures.ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError) as error:
+            pool.submit(vae.fit, x, verbose=0).result()
+        told.append(str(error.value))
+
+    once = keras.callbacks.LambdaCallback(on_epoch_begin=train_it_too)
+    assert len(vae.fit(x, batch_size=N, verbose=0, callbacks=[once]).history["loss"]) == 1
+    assert len(told) == 1 and "is being trained by another thread" in told[0]
