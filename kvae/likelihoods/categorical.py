@@ -4,14 +4,14 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
+from kvae.likelihoods.classes import OfClasses
 from kvae.likelihoods.likelihood import per_value, register
-from kvae.likelihoods.scale import ScaledInput
 
 __all__ = ["Categorical"]
 
 
 @register("categorical")
-class Categorical(ScaledInput):
+class Categorical(OfClasses):
     """`p(x|z)` = Π softmax(logits_i)[x_i], for x of class numbers 0 … `num_classes` - 1.
 
     Minus its log-probability is the *categorical cross-entropy from logits*, summed over the
@@ -53,23 +53,10 @@ class Categorical(ScaledInput):
     """
 
     decoder_outputs = "logits"
-    whole_numbers = True
 
     def __init__(self, num_classes: int = 256, scale_input: bool = True, **kwargs):
-        super().__init__(scale_input, **kwargs)
-        if not num_classes >= 2:
-            raise ValueError(f"`num_classes` is at least 2, not {num_classes}.")
-        self.num_classes = self.num_parameters = int(num_classes)
-
-    def encoder_input(self, x):
-        return ops.cast(x, self.dtype) * self._step - 1.0 if self.scale_input else x
-
-    def from_encoder_input(self, values):
-        return (values + 1.0) / self._step if self.scale_input else values
-
-    @property
-    def _step(self) -> float:
-        return 2.0 / (self.num_classes - 1)
+        super().__init__(num_classes, scale_input, **kwargs)
+        self.num_parameters = self.num_classes
 
     def call(self, outputs):
         return {"logits": per_value(outputs, self.num_classes)}
@@ -97,10 +84,3 @@ class Categorical(ScaledInput):
 
     def point(self, averages):
         return ops.cast(ops.argmax(averages["probabilities"], axis=-1), self.dtype)
-
-    def support(self):
-        last = self.num_classes - 1
-        return 0.0, float(last), f"Give class numbers 0, 1, …, {last}."
-
-    def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes}

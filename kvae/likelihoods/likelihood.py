@@ -33,7 +33,8 @@ class Likelihood(Part):
     """
 
     num_parameters = 1  # Decoder outputs for each value of x, along the last axis.
-    # What the decoder returns, if it may be any numbers: no activation belongs at its end then.
+    # A name for what the decoder returns where that may be any real number, so that a decoder which
+    # ends in an activation is wrong; `None` where the range of the activation is what is wanted.
     decoder_outputs: str | None = None
     whole_numbers = False  # Whether x holds whole numbers only (classes, counts).
     # True in a model with `kvae.VAE(missing=…)`: NaN in x stands for what was not observed.

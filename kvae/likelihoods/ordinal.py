@@ -6,8 +6,8 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
+from kvae.likelihoods.classes import OfClasses
 from kvae.likelihoods.likelihood import register
-from kvae.likelihoods.scale import ScaledInput
 
 __all__ = ["Ordinal"]
 
@@ -16,7 +16,7 @@ _CLOSEST = 1e-4  # Two thresholds are further apart.
 
 
 @register("ordinal")
-class Ordinal(ScaledInput):
+class Ordinal(OfClasses):
     """`P(x_i ≤ k|z)` = sigmoid((threshold_k − location_i) / scale_i), for ordered classes.
 
     The thresholds are learned and shared by all examples; each column (each entry of the last axis
@@ -52,7 +52,6 @@ class Ordinal(ScaledInput):
 
     decoder_outputs = "locations and log-scales"
     num_parameters = 2
-    whole_numbers = True
 
     def __init__(
         self,
@@ -61,12 +60,10 @@ class Ordinal(ScaledInput):
         scale_input: bool = True,
         **kwargs,
     ):
-        super().__init__(scale_input, **kwargs)
-        if not num_classes >= 2:
-            raise ValueError(f"`num_classes` is at least 2, not {num_classes}.")
+        super().__init__(num_classes, scale_input, **kwargs)
         if not log_scale_bound > 0:
             raise ValueError(f"`log_scale_bound` is positive, not {log_scale_bound}.")
-        self.num_classes, self.log_scale_bound = int(num_classes), log_scale_bound
+        self.log_scale_bound = log_scale_bound
 
     def build(self, outputs_shape):
         columns, count = outputs_shape[-1] // 2, self.num_classes - 1
@@ -86,16 +83,6 @@ class Ordinal(ScaledInput):
         first, steps = self.raw_thresholds[:, :1], self.raw_thresholds[:, 1:]
         above = ops.cumsum(ops.softplus(steps) + _CLOSEST, axis=-1)
         return ops.concatenate([first, first + above], axis=-1)
-
-    def encoder_input(self, x):
-        return ops.cast(x, self.dtype) * self._step - 1.0 if self.scale_input else x
-
-    def from_encoder_input(self, values):
-        return (values + 1.0) / self._step if self.scale_input else values
-
-    @property
-    def _step(self) -> float:
-        return 2.0 / (self.num_classes - 1)
 
     def call(self, outputs):
         location, log_scale = ops.split(outputs, 2, axis=-1)
@@ -143,10 +130,5 @@ class Ordinal(ScaledInput):
     def point(self, averages):
         return ops.sum(ops.cast(averages["below"] < 0.5, self.dtype), axis=-1)
 
-    def support(self):
-        last = self.num_classes - 1
-        return 0.0, float(last), f"Give class numbers 0, 1, …, {last}."
-
     def get_config(self):
-        own = {"num_classes": self.num_classes, "log_scale_bound": self.log_scale_bound}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
