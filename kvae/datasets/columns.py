@@ -1,4 +1,4 @@
-"""What the numbers of a column are: its kind, found from the values."""
+"""Chooses the likelihood that suits a column of numbers, by looking at its values."""
 
 import math
 

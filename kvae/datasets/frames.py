@@ -84,7 +84,7 @@ def _held(name: str, series, nw) -> Held:
     if isinstance(dtype, nw.Enum):
         categories = tuple(map(str, dtype.categories))
     elif dtype == nw.Categorical and not series.implementation.is_polars():
-        # Of polars they are those of all columns that a program has.
+        # Polars keeps one list of categories for all columns of a program, so it says nothing.
         categories = tuple(str(one) for one in series.cat.get_categories().to_list())
     if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
@@ -206,7 +206,7 @@ def _values(column: Column, numbers: Sequence[float]) -> list:
     """Returns the values of a column as Python has them, `None` for what is missing."""
     if column.kind == "constant":
         value = column.categories[0] if column.categories else None
-        return [_constant(column.dtype, value)] * len(numbers)
+        return [None if value is None else _of_text(column.dtype, value)] * len(numbers)
     found: list[Any] = []
     for value in map(column.number, numbers):
         if np.isnan(value):
@@ -214,29 +214,28 @@ def _values(column: Column, numbers: Sequence[float]) -> list:
         elif column.categories and column.kind == "bernoulli":
             found.append(bool(value))
         elif column.categories:
-            text = column.categories[int(value)]
-            found.append(text if column.dtype in _TEXTS or not column.dtype else float(text))
+            found.append(_of_text(column.dtype, column.categories[int(value)]))
         elif column.origin:
             found.append(column.moment(value).item())
+        elif column.dtype.startswith(_INTEGERS) and not column.is_whole:
+            found.append(float(round(value)))  # Larger than float32 has whole numbers for.
         else:
             # The shortest number that is the same to float32: 32.1, not 32.09999847.
             found.append(int(value) if column.is_whole else float(str(np.float32(value))))
     return found
 
 
-_TEXTS = ("String", "Categorical", "Object", "Enum")
+_INTEGERS = ("Int", "UInt")
 
 
-def _constant(dtype: str, text: str | None):
-    """Returns the value of a constant column."""
-    if text is None:
-        return None
+def _of_text(dtype: str, text: str):
+    """Returns the value of a column of this type that a text stands for."""
     if dtype == "Boolean":
         return text.lower() == "true"
     if dtype.startswith("Date"):
         return np.datetime64(text, "D" if dtype == "Date" else "us").item()
-    if dtype.startswith(("Int", "UInt")):
-        return int(float(text))
+    if dtype.startswith(_INTEGERS):
+        return int(text)
     return float(text) if dtype.startswith(("Float", "Decimal")) else text
 
 

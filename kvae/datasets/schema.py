@@ -9,7 +9,7 @@ import numpy as np
 
 from kvae.utils.names import shown_names
 
-__all__ = ["Column", "Schema"]
+__all__ = ["Column", "Schema", "number_name"]
 
 _WHOLE = ("poisson", "negative_binomial", "rounded_mixture")
 
@@ -57,7 +57,7 @@ class Column:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its numbers are whole ones: classes, counts and others."""
+        """Whether the column holds only whole numbers, such as classes and counts."""
         return bool(self.categories) or self.whole or self.kind in _WHOLE
 
     def code(self, value: Any) -> float:
@@ -73,8 +73,9 @@ class Column:
         try:
             if self.categories and self.kind != "constant":
                 known = [category.lower() for category in self.categories]
-                if text in self.categories:
-                    return float(self.categories.index(text))
+                for one in (text, number_name(text)):
+                    if one in self.categories:
+                        return float(self.categories.index(one))
                 return float(known.index(text.lower()) if len(set(known)) == len(known) else "")
             if self.origin:
                 apart = np.datetime64(text.replace(" ", "T"), "us") - np.datetime64(self.origin)
@@ -213,6 +214,17 @@ class Schema:
             for row in rows:
                 row.insert(column.place, column.text(0.0))
         return rows
+
+
+def number_name(text: str) -> str:
+    """Returns the text of a category that stands for a number: 1, 1.0 and 01 are one of them."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(value):
+        return text
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 _ALWAYS = ("name", "kind", "categories", "whole")  # What files of columns have always held.

@@ -1,6 +1,7 @@
 """Tables in files and frames: their columns, and the numbers that stand for their cells."""
 
 import pathlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from kvae.datasets.columns import COMPONENTS, atoms_of, kind_of_numbers
 from kvae.datasets.frames import read_frame
-from kvae.datasets.schema import Column, Schema
+from kvae.datasets.schema import Column, Schema, number_name
 from kvae.datasets.table_files import (
     TRUTH,
     TableFile,
@@ -30,6 +31,7 @@ KINDS = (
 )
 _FEW = 10  # So many whole numbers at most are categories; texts may be
 _MANY = 1000  # of so many different kinds.
+_COARSE = 0.01  # Of a standard deviation, above which float32's steps lose what a column says.
 _NO_NUMBERS = ("String", "Boolean", "Categorical", "Enum")
 
 
@@ -133,6 +135,10 @@ class Cells:
         Raises:
             ValueError: for a cell that is empty or broken, a column that holds too many different
                 texts, and unknown or unfitting kinds.
+
+        Warns:
+            UserWarning: for numbers that are far from 0 and so near to each other that float32, in
+                which models compute, does not tell them apart.
         """
         for one, kind in kinds.items():
             if one not in self.cells:
@@ -168,7 +174,7 @@ class Cells:
             return Column(
                 name,
                 "constant",
-                tuple(words),
+                tuple(map(self._pointed, words)),
                 dtype=held.dtype or dtype_of(there, self._file.comma),
                 place=place,
             )
@@ -191,8 +197,18 @@ class Cells:
         there = values[~np.isnan(values)]  # All of them, unless cells may be missing.
         distinct = np.unique(there)
         if len(distinct) == 1:  # Such as 1 and 1.0.
-            return Column(name, "constant", (self.cells[name][0],), dtype=dtype, place=place)
+            text = number_name(repr(float(distinct[0])))
+            return Column(name, "constant", (text,), dtype=dtype, place=place)
         whole = bool((distinct == np.round(distinct)).all() and np.abs(distinct).max() < 2**24)
+        step = float(np.spacing(np.float32(np.abs(distinct).max())))
+        if step > _COARSE * there.std():
+            warnings.warn(
+                f"{self.path}, column {name!r}: its numbers, from {distinct[0]:.12g} to "
+                f"{distinct[-1]:.12g}, are nearly the same in float32, which has steps of {step:g} "
+                "there. Subtract a number near to them, or leave the column out "
+                f"({self._kind(name, 'ignore')}).",
+                stacklevel=2,
+            )
         binary = set(distinct.tolist()) <= {0.0, 1.0}
         counts = ((values != np.round(values)) | (values < 0), "whole numbers from 0 on")
         for asked, bad, wanted in (
@@ -289,10 +305,12 @@ class Cells:
 
     def _category(self, cell: str) -> str:
         """Returns the name of a category: 1, 1.0 and 01 are one number."""
-        value = to_number(cell, self._file.comma)
-        if value is None or not np.isfinite(value):
-            return cell
-        return str(int(value)) if value == int(value) else repr(value)
+        return number_name(self._pointed(cell))
+
+    def _pointed(self, cell: str) -> str:
+        """Returns a cell with a point for a decimal comma, if it holds a number."""
+        comma = self._file.comma and to_number(cell, comma=True) is not None
+        return cell.replace(",", ".") if comma else cell
 
     def encoded(self, columns: Sequence[Column]) -> np.ndarray:
         """Returns the table as float32 `[rows, columns]`, in which models compute.
@@ -346,7 +364,7 @@ class Cells:
         return next(
             row
             for row, (cell, gone) in enumerate(zip(held.cells, held.missing, strict=True))
-            if not (to_number(cell) is not None or (self._missing and gone))
+            if not (to_number(cell, self._file.comma) is not None or (self._missing and gone))
             or held.dtype in _NO_NUMBERS
         )
 

@@ -1,4 +1,4 @@
-"""What the estimators share: their parameters, the training, and log p of rows."""
+"""The base class of the scikit-learn estimators: parameters, training, and log p of rows."""
 
 import contextlib
 import functools

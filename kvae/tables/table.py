@@ -29,6 +29,9 @@ class Table(Dataset):
     other row, are refused. A value that later rows have and these do not is an error that names its
     row. What is missing is NaN in x, for a model with `missing`.
 
+    x is float32, which keeps seven digits of a number. Times are days after the first one, so they
+    come back to the second from a table of four months, and to 42 seconds from one of 36 years.
+
     Attributes:
         x: float32 array `[n, columns]`. Class numbers, days, counts and real numbers.
         schema: `kvae.datasets.Schema`. Its `columns` say the kind, the bounds, the categories and

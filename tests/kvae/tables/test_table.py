@@ -197,7 +197,29 @@ def test_what_is_no_frame_and_a_file(tmp_path):
         Table.from_file(tmp_path)
 
 
+def test_categories_and_constants_come_back_in_their_types(tmp_path):
+    days = [datetime.date(2020, 1, 1 + i % 3) for i in range(20)]
+    given = arrow(day=days, ok=[i % 2 == 0 for i in range(20)], id=[2**53 + 1] * 20)
+    table = Table.from_frame(given, {"day": "categorical", "ok": "categorical"})
+    assert table.inverse(table.x).to_pydict() == given.to_pydict()
+    path = tmp_path / "decimal.csv"
+    rows = [f"1,5;{('1', '1.0')[i % 2]};{i},5" for i in range(20)]
+    path.write_text("\n".join(["a;b;c", "1,5;NA;20,5", *rows]))
+    again = frame(Table.from_file(path).schema, [[3.5]], "pyarrow").to_pylist()
+    assert again == [{"a": 1.5, "b": 1.0, "c": 3.5}]
+
+
+def test_whole_numbers_that_are_large():
+    large = arrow(a=[0, 30_000_000, 7, 20_000_001, 5, 6, 4])
+    table = Table.from_frame(large, {"a": "gaussian"})
+    assert table.inverse([[20.6], [1e9]]).to_pydict() == {"a": [21, 30_000_000]}
+    with pytest.warns(UserWarning, match="'a': its numbers, from 1600000000 to 1600000039, are ne"):
+        Table.from_frame(arrow(a=[1_600_000_000 + i for i in range(40)]))
+
+
 def test_values_by_name():
+    rooms = kvae.datasets.Column("rooms", "categorical", ("1", "2", "2.5"), dtype="Float64")
+    assert [rooms.code(one) for one in (1.0, "2", "02", 2.5)] == [0, 1, 1, 2]
     column = kvae.datasets.Column("d", "gaussian", origin="2020-01-01", dtype="Date")
     assert column.code(datetime.date(2020, 2, 1)) == 31 == column.code("2020-02-01")
     job = kvae.datasets.Column("job", "categorical", ("cook", "Clerk"))
