@@ -7,13 +7,13 @@ __all__ = ["TableCells"]
 
 _MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "?")
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_MOMENT = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
+_MOMENT = r"\d{4}-(0[1-9]|1[0-2])-\d{2}([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?)?"
 
 
 class TableCells:
-    """What the cells of rows stand for, by the schema of a model.
+    """Turns the texts of a table's cells into the numbers of a model, and back, in a graph.
 
-    It says in a graph what `kvae.datasets.Column.code` and `Column.text` say in Python.
+    `kvae.datasets.Column.code` and `Column.text` do the same in Python.
 
     Args:
         schema: `kvae.datasets.Schema` with columns.
@@ -41,15 +41,20 @@ class TableCells:
         gone = tf.reduce_any(tf.strings.lower(cells)[:, None] == tf.constant(_MISSING), axis=1)
         if column.categories:
             same = cells[:, None] == tf.constant(column.categories)
-            lower = tf.strings.lower(tf.constant(column.categories))
             found = tf.reduce_any(same, axis=1, keepdims=True)
-            same = tf.where(found, same, tf.strings.lower(cells)[:, None] == lower)
+            lower = [category.lower() for category in column.categories]
+            if len(set(lower)) == len(lower):
+                own = tf.strings.lower(cells, "utf-8")[:, None] == tf.constant(lower)
+                same = tf.where(found, same, own)
             valid = tf.reduce_any(same, axis=1)
             value = tf.cast(tf.argmax(tf.cast(same, tf.int32), axis=1), tf.float32)
             gone = gone & ~found[:, 0]  # A category may be called "none".
         elif column.origin:
             valid = tf.strings.regex_full_match(cells, _MOMENT)
-            value = self._days(column, tf.where(valid, cells, "1970-01-01"))
+            cells = tf.where(valid, cells, "1970-01-01")
+            # There is no 31 June: its number is that of 1 July.
+            valid &= self._day(self._day_number(cells)) == tf.strings.substr(cells, 0, 10)
+            value = self._days(column, cells)
         else:
             valid = tf.strings.regex_full_match(cells, _NUMBER)
             value = tf.strings.to_number(tf.where(valid, cells, "0"))
@@ -62,21 +67,21 @@ class TableCells:
             length == 10, cells + "T00:00:00", tf.where(length == 16, cells + ":00", cells)
         )
 
-        def part(start: int, size: int):
-            return tf.strings.to_number(tf.strings.substr(whole, start, size), tf.int64)
-
-        # The days from 1970 of a date of the Gregorian calendar, whose year begins in March.
-        year, month, day = part(0, 4), part(5, 2), part(8, 2)
-        year -= tf.cast(month <= 2, tf.int64)
-        of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-        days = 365 * year + year // 4 - year // 100 + year // 400 + of_year - 719468
+        days = self._day_number(cells)
         rest = tf.strings.substr(whole, 17, -1)
         seconds = tf.strings.to_number(rest, tf.float64)
-        seconds += tf.cast(3600 * part(11, 2) + 60 * part(14, 2), tf.float64)
+        seconds += tf.cast(3600 * _part(whole, 11, 2) + 60 * _part(whole, 14, 2), tf.float64)
         origin = (np.datetime64(column.origin, "us") - np.datetime64(0, "us")) / np.timedelta64(
             1, "D"
         )
         return tf.cast(tf.cast(days, tf.float64) - origin + seconds / 86400, tf.float32)
+
+    def _day_number(self, cells):
+        """Returns the days from 1970, int64, of dates of the Gregorian calendar."""
+        year, month, day = _part(cells, 0, 4), _part(cells, 5, 2), _part(cells, 8, 2)
+        year -= tf.cast(month <= 2, tf.int64)  # A year begins in March here.
+        of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+        return 365 * year + year // 4 - year // 100 + year // 400 + of_year - 719468
 
     def texts(self, x):
         """Returns the cells of rows: float32 `[batch, columns]` to string `[batch, all]`."""
@@ -114,7 +119,15 @@ class TableCells:
         if column.dtype == "Date":
             seconds += 43200  # The nearest day.
         days, rest = seconds // 86400, seconds % 86400
-        days += 719468
+        text = self._day(days)
+        if column.dtype == "Date":
+            return text
+        clock = [_padded(rest // 3600), _padded(rest // 60 % 60), _padded(rest % 60)]
+        return tf.strings.join([text, tf.strings.join(clock, ":")], " ")
+
+    def _day(self, number):
+        """Returns the dates that stand so many days after 1 January 1970, as texts."""
+        days = number + 719468
         era = days // 146097
         of_era = days - 146097 * era
         years = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
@@ -123,12 +136,13 @@ class TableCells:
         day = of_year - (153 * moon + 2) // 5 + 1
         month = (moon + 2) % 12 + 1
         year = years + 400 * era + tf.cast(month <= 2, tf.int64)
+        return tf.strings.join([_padded(year, 4), _padded(month), _padded(day)], "-")
 
-        def padded(number, width: int = 2):
-            return tf.strings.as_string(number, width=width, fill="0")
 
-        text = tf.strings.join([padded(year, 4), padded(month), padded(day)], "-")
-        if column.dtype == "Date":
-            return text
-        clock = [padded(rest // 3600), padded(rest // 60 % 60), padded(rest % 60)]
-        return tf.strings.join([text, tf.strings.join(clock, ":")], " ")
+def _part(cells, start: int, size: int):
+    """Returns the whole numbers that stand in a part of each cell."""
+    return tf.strings.to_number(tf.strings.substr(cells, start, size), tf.int64)
+
+
+def _padded(number, width: int = 2):
+    return tf.strings.as_string(number, width=width, fill="0")

@@ -76,6 +76,28 @@ def test_cells_are_the_numbers_that_python_reads():
     assert not np.asarray(TableCells(SCHEMA).numbers(tf.constant(wrong))[1]).any()
 
 
+def test_dates_that_there_are_not_and_categories_that_differ_in_case():
+    columns = Column("d", "gaussian", origin="2020-01-01"), Column("c", "categorical", ("é", "É"))
+    right = [["2020-02-29", "É"], ["2000-02-29 23:59", "é"], ["2020-12-31", "É"]]
+    wrong = [["2021-02-29", "e"], ["2020-13-01", "E"], ["2020-04-31", ""], ["2020-01-01 24:00", ""]]
+    x, valid = TableCells(Schema("t", columns=columns)).numbers(tf.constant([*right, *wrong]))
+    assert np.asarray(valid)[:, 0].tolist() == [True] * 3 + [False] * 4
+    assert np.asarray(valid)[:, 1].tolist() == [True] * 3 + [False] * 2 + [True] * 2
+    assert np.asarray(x)[:3].tolist() == [
+        [np.float32(column.code(cell)) for column, cell in zip(columns, row, strict=True)]
+        for row in right
+    ]
+    (one,) = (Column("c", "categorical", ("É", "a")),)
+    x, valid = TableCells(Schema("t", columns=(one,))).numbers(tf.constant([["é"], ["A"]]))
+    assert np.asarray(valid).all() and np.asarray(x)[:, 0].tolist() == [
+        one.code("é"),
+        one.code("A"),
+    ]
+    for column, row in ((columns[0], wrong[0]), (columns[0], wrong[2]), (columns[0], wrong[3])):
+        with pytest.raises(ValueError, match="takes a date"):
+            column.code(row[0])
+
+
 def test_numbers_are_the_cells_that_python_writes():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 6)) * [100, 30000, 700, 0, 0, 50] + [170, 20000, 400, 0, 0, 40]
