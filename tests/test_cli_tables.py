@@ -84,6 +84,28 @@ def test_values_may_hold_commas():
     }
 
 
+def test_labels_of_a_sorted_file_are_drawn_in_another_order(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    lines = [LINES[0], *sorted(LINES[1:], key=lambda line: line.split(",")[1])]
+    (folder / "sorted.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = Table.from_file(folder / "sorted.csv", {"colour": "label"})
+    vae = zoo.build(
+        "tabular_vae", event_shape=(2,), hidden=(4,), likelihood=table.likelihood(), num_classes=2
+    )
+    vae.likelihood.adapt(table)
+    vae.schema = table.schema
+    vae.save("sorted.keras")
+
+    def stopped(self, n, label=None, **options):
+        assert n == 90 and abs(label[:45].mean() - 0.5) < 0.25 and 30 < label.sum() < 60
+        raise ValueError("The labels are mixed.")
+
+    monkeypatch.setattr(kvae.VAE, "sample", stopped)
+    words = ["--data", "sorted.csv", "--table", "--split", "train", "--rows", "90"]
+    assert main(["evaluate", "sorted.keras", *words]) == 2
+    assert "The labels are mixed" in capsys.readouterr().err
+
+
 @pytest.mark.slow  # The report itself is tested in tests/kvae/tables.
 def test_the_report_on_drawn_rows(model, capsys):
     assert main(["evaluate", model, "--data", "people.csv", "--table", "--split", "train"]) == 0

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from kvae import random
+from kvae.datasets.schema import Column
 from kvae.utils import arguments
 from kvae.utils.eager import evaluated_eagerly
 from kvae.utils.names import unknown_name
@@ -50,7 +51,7 @@ def given(
     *,
     num_samples: int = 10_000,
     seed: int = 0,
-    label: int | None = None,
+    label: int | Mapping[str, Any] | None = None,
 ) -> Conditional:
     """Draws rows of p(x | x_given) from any model of a table.
 
@@ -68,14 +69,16 @@ def given(
         n: int. The number of rows. Defaults to `100`.
         num_samples: int. The number of latents. Defaults to `10_000`.
         seed: int. Defaults to `0`.
-        label: int. The class, of a conditional model. Defaults to `None`.
+        label: int, or mapping from conditions to values. That of all rows, for a conditional model
+            alone. Defaults to `None`.
 
     Returns:
         `Conditional`.
 
     Raises:
-        ValueError: without values, for unknown columns and categories, for values outside of the
-            support, and for a model without a prior or whose rows have no columns.
+        ValueError: without values, for unknown columns and categories, for values that are missing
+            or outside of the support, for a missing, wrong or superfluous label, and for a model
+            without a prior or whose rows have no columns.
 
     Warns:
         UserWarning: where fewer than ten latents, or than a tenth of `n`, carry the weight: the
@@ -97,21 +100,31 @@ def given(
     n, num_samples = arguments.whole("n", n), arguments.whole("num_samples", num_samples)
     x = _row(model, values)
     observed = np.flatnonzero(~np.isnan(x[0]))
-    state = None if label is None else tf.fill([num_samples], label)
     if model.conditional and label is None:
         raise ValueError(f"{model.name} is conditional: give the `label` of the rows.")
+    own = model
+    if label is not None:
+        classes = model.conditions is None
+        own = model.conditioned_on(np.atleast_1d(label) if classes else label)
+        label = own.label
+        if len(label) != 1 or (classes and int(label[0]) < 0):
+            raise ValueError("`label` is one known class, or one value of each condition.")
     # NaN means something to models with `missing` alone.
     filled = model.likelihood.filled(tf.constant(x), tf.constant(~np.isnan(x)))
     seeds = random.split(random.as_seed(seed), 5)
-    z, log_ratio = _proposed(model, x, num_samples, label, seeds)
+    z, log_ratio = _proposed(own, x, num_samples, seeds)
 
-    def weigh(z, label):
-        params = model.decode_params(z, label)
+    def decoded(z):
+        rows = None if label is None else tf.repeat(label, len(z), axis=0)
+        return model.decode_params(z, rows)
+
+    def weigh(z):
+        params = decoded(z)
         rows = tf.repeat(filled, tf.shape(z)[0], axis=0)
         each = model.likelihood.element_log_prob(params, rows)
         return tf.reduce_sum(tf.gather(each, observed, axis=-1), axis=-1)
 
-    log_weight = np.float64(_in_chunks(weigh, z, state)) + log_ratio
+    log_weight = np.float64(_in_chunks(weigh, z)) + log_ratio
     top = log_weight.max()
     if not math.isfinite(top):
         raise ValueError(
@@ -128,16 +141,10 @@ def given(
             stacklevel=3,
         )
     chosen = _resampled(weight, n, seeds[2])
-    labels = None if state is None else state[:n]
-
-    def draw(z, label, seed):
-        return model.likelihood.sample(model.decode_params(z, label), seed)
-
     drawn = np.concatenate(
         [
-            draw(
-                tf.gather(z, chosen[start : start + _CHUNK]),
-                None if labels is None else labels[start : start + _CHUNK],
+            model.likelihood.sample(
+                decoded(tf.gather(z, chosen[start : start + _CHUNK])),
                 random.fold_in(seeds[3], start),
             )
             for start in range(0, n, _CHUNK)
@@ -161,44 +168,42 @@ def _row(model, values: Mapping[str, Any]) -> np.ndarray:
         raise ValueError("Give a value of at least one column, e.g. {'age': 40}.")
     x = np.full((1, *model.event_shape), np.nan, np.float32)
     columns = () if model.schema is None else model.schema.columns
+    columns = columns or [Column(str(place), "gaussian") for place in range(model.event_shape[0])]
     places = {column.name: place for place, column in enumerate(columns)}
-    if not columns:
-        places = {str(place): place for place in range(model.event_shape[0])}
     for name, value in values.items():
         if str(name) not in places:
             raise unknown_name("column", name, places)
         place = places[str(name)]
-        x[0, place] = columns[place].code(value) if columns else float(value)
+        x[0, place] = columns[place].code(value)
+        if np.isnan(x[0, place]):
+            raise ValueError(f"Column {str(name)!r} is given {value!r}, which is no value.")
     model.likelihood.check(
         np.where(np.isnan(x), np.asarray(model.likelihood.filled(x, ~np.isnan(x))), x), "values"
     )
     return x
 
 
-def _proposed(model, x, num_samples: int, label, seeds):
+def _proposed(model, x, num_samples: int, seeds):
     """Returns latents `[num_samples, latent_dim]` and log p(z) − log of their density, float64."""
-    own = None if label is None else tf.constant([label])
-    prior = model.prior.conditioned_on(own)
-    proposes = model.missing is not None and model.posterior.tractable
-    proposes = proposes and not model.posterior.deterministic
+    prior, posterior = model.prior, model.posterior
+    proposes = num_samples > 1 and model.missing is not None and posterior.tractable
+    proposes = proposes and not posterior.deterministic
     of_prior = num_samples // 2 if proposes else num_samples
     z = prior.sample(of_prior, seeds[0])
     if not proposes:
         return z, np.zeros(num_samples)
-    params = model.encode_params(tf.constant(x), own)
+    params = model.encode_params(tf.constant(x))
     params = tf.nest.map_structure(lambda one: tf.repeat(one, num_samples, axis=0), params)
     part = tf.nest.map_structure(lambda one: one[: num_samples - of_prior], params)
-    posterior = model.conditioned_on(own).posterior
     z = tf.concat([z, posterior.sample(part, seed=seeds[1])], axis=0)
     log_p, log_q = (np.float64(one) for one in (prior.log_prob(z), posterior.log_prob(params, z)))
     share = of_prior / num_samples
     return z, log_p - np.logaddexp(log_p + np.log(share), log_q + np.log1p(-share))
 
 
-def _in_chunks(function, z, label) -> np.ndarray:
-    rows = [slice(start, start + _CHUNK) for start in range(0, len(z), _CHUNK)]
+def _in_chunks(function, z) -> np.ndarray:
     return np.concatenate(
-        [np.asarray(function(z[r], None if label is None else label[r])) for r in rows]
+        [np.asarray(function(z[start : start + _CHUNK])) for start in range(0, len(z), _CHUNK)]
     )
 
 

@@ -13,6 +13,7 @@ __all__ = ["report"]
 
 _CLASSES = ("categorical", "ordinal", "bernoulli")
 _BINS = 10  # Of numbers, by quantiles of the real rows, beside categories.
+_FEWEST = 30  # Rows of each kind, below which no tree of the classifier finds enough to split.
 _ROWS = 5000  # At most these many are compared by classifiers and by distances.
 
 
@@ -34,7 +35,7 @@ def report(
       (all others; numbers in ten bins).
     - `association_error` (0): the mean difference of Cramér's V over those tables.
     - `detection_auc` (0.5): the area under the ROC curve of gradient boosted trees that tell drawn
-      rows from test rows, cross-validated.
+      rows from test rows, cross-validated; NaN of fewer than thirty rows of each.
     - `utility` (`utility_of_real`): how well trees that learned from drawn rows predict `target` in
       the test rows: the macro F1 of classes, R² of numbers; and the same of trees that learned from
       the training rows.
@@ -47,12 +48,13 @@ def report(
     the gaps of training rows.
 
     `mean` is the average of columns, pairs, 2 (1 − detection_auc), utility / utility_of_real and
-    2 (1 − share_nearer_to_training), each cut to [0, 1].
+    2 (1 − share_nearer_to_training), each cut to [0, 1], without those that are NaN.
 
     Args:
         schema: `kvae.datasets.Schema` with columns.
         train: array `[n, columns]`, or a `kvae.tables.Table`. The rows that the model learned from.
-        synthetic: array or `Table`. Rows that it has drawn.
+        synthetic: array or `Table`. Rows that it has drawn, in an order of chance: where there are
+            more of them than test rows, `detection_auc` looks at the first ones.
         test: array or `Table`. Real rows that it has not seen.
         target: str. The column that is predicted. Defaults to `None`: the last one of classes, or
             else the last one.
@@ -118,7 +120,7 @@ def report(
         values["columns"],
         pairs,
         2 * (1 - auc),
-        utility / of_real if of_real > 0 else 0.0,
+        0.0 if of_real <= 0 else utility / of_real,  # NaN where there is nothing to predict.
         2 * (1 - nearer),
     )
     known = [min(max(share, 0.0), 1.0) for share in shares if not math.isnan(share)]
@@ -271,7 +273,11 @@ def _detection_auc(real, drawn, columns, seed: int) -> float:
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     number = min(len(real), len(drawn))
-    x = np.concatenate([real[:number], drawn[:number]])
+    if number < _FEWEST:
+        return math.nan
+    if number < len(real):  # Which may be sorted.
+        real = real[np.random.default_rng(seed).permutation(len(real))[:number]]
+    x = np.concatenate([real, drawn[:number]])
     y = np.repeat([0, 1], number)
     trees = _trees(columns, range(len(columns)), False, seed)
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)

@@ -179,7 +179,11 @@ def _table(model, arguments) -> int:
         columns = tuple(Column(f"column_{i + 1}", "gaussian") for i in range(model.event_shape[0]))
         schema = dataclasses.replace(data.schema, columns=columns)
     seed, n = arguments.seed or 0, arguments.rows or min(len(train), 10_000)
-    options = {"label": np.resize(train.labels, n)} if model.conditional else {}
+    options = {}
+    if model.conditional and not model.takes_unknown_labels:
+        # The labels of the training rows, in another order: a file may be sorted by them.
+        order = np.random.default_rng(seed).permutation(np.resize(np.arange(len(train)), n))
+        options["label"] = train.take(order).labels
     drawn = np.asarray(model.sample(n, seed=seed, output="sample", **options))
     result = report(
         schema, train.examples, drawn, data.examples, target=arguments.target, seed=seed

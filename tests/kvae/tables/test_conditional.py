@@ -30,6 +30,25 @@ def linear(missing=None):
     return vae
 
 
+def conditional(shifts, **kinds):
+    """The same, whose x are moved by a vector for each label."""
+    z, label = keras.Input((2,)), keras.Input((len(shifts),))
+    decode = keras.layers.Dense(3, use_bias=False)
+    x = decode(keras.layers.Concatenate()([z, label]))
+    vae = kvae.VAE(
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)]),
+        keras.Model([z, label], x),
+        latent_dim=2,
+        likelihood=kvae.likelihoods.Gaussian(scale=SIGMA),
+        missing="zero",
+        seed=1,
+        **kinds,
+    )
+    vae.compile(run_eagerly=True)
+    decode.kernel.assign(np.concatenate([W, shifts]))
+    return vae
+
+
 def exact(a):
     """Mean and covariance of b and c given a."""
     covariance = W.T @ W + SIGMA**2 * np.eye(3)
@@ -57,6 +76,33 @@ def test_the_conditional_distribution_is_the_exact_one(missing):
     assert not np.array_equal(given(vae, {"a": 1.5}, n, num_samples=20_000, seed=2), rows)
 
 
+def test_a_label_holds_for_all_rows_however_many():
+    shifts = np.float32([[0, 0, 0], [1.0, 6.0, -6.0]])
+    with kvae.random.initial_weights(1):
+        vae = conditional(shifts, num_classes=2)
+    found = given(vae, {"0": 1.5}, 3000, num_samples=2000, seed=1, label=1)
+    mean = shifts[1, 1:] + exact(0.5)[0]
+    np.testing.assert_allclose(found.value[:, 1:].mean(axis=0), mean, atol=0.15)
+    with kvae.random.initial_weights(1):
+        told = conditional(shifts, conditions={"side": 2})
+    assert np.array_equal(
+        given(told, {"0": 1.5}, 50, num_samples=40, seed=1, label={"side": 1}).value,
+        given(vae, {"0": 1.5}, 50, num_samples=40, seed=1, label=1).value,
+    )
+    with pytest.warns(UserWarning, match="1.0 of 1 latents"):
+        assert len(given(vae, {"0": 1.0}, 10, num_samples=1, label=np.int64(0)).value) == 10
+    for label, message in (
+        (None, "is conditional: give the `label` of the rows"),
+        (2, "`label` has values from 2 to 2; it is one class number from 0 to 1"),
+        (-1, "`label` has values from -1"),
+        ([0, 1], "`label` is one known class"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            given(vae, {"0": 1.0}, label=label)
+    with pytest.raises(ValueError, match="is not conditional and takes no labels"):
+        given(linear(), {"a": 1.0}, label=0)
+
+
 def test_values_that_hardly_come_together_are_told():
     with pytest.warns(UserWarning, match="of 200 latents carry the weight, of which 5 rows"):
         given(linear(), {"a": 6.0, "b": -6.0, "c": 6.0}, 5, num_samples=200)
@@ -69,6 +115,7 @@ def test_values_that_hardly_come_together_are_told():
         ({"d": 1}, "Unknown column 'd'"),
         ({"a": "tall"}, "Column 'a' takes a number, not 'tall'"),
         ({"a": float("inf")}, "NaN or infinite|too large"),
+        ({"a": 1.0, "b": float("nan")}, "Column 'b' is given nan, which is no value"),
     ],
 )
 def test_what_is_refused(values, message):

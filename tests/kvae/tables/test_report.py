@@ -92,6 +92,28 @@ def test_rows_without_gaps_get_those_of_the_training():
     assert by_column["size"] == by_column["kind"] == 1.0
 
 
+def test_few_rows_and_a_single_column_are_no_evidence():
+    train = rows(40, 0)
+    # Trees that cannot split tell the sizes of the folds, an area below 1/2, which looks good.
+    assert np.isnan(report(SCHEMA, train, rows(40, 1), rows(29, 2))["detection_auc"])
+    alone = Schema("t", columns=SCHEMA.columns[2:3])
+    found = report(alone, train[:, 2:3], train[:, 2:3], train[:, 2:3])
+    shares = [
+        found["columns"],
+        2 * (1 - found["detection_auc"]),
+        2 - 2 * found["share_nearer_to_training"],
+    ]
+    assert np.isnan(found["utility"])
+    assert found["mean"] == pytest.approx(np.mean(np.clip(shares, 0, 1)))
+
+
+@pytest.mark.slow  # As above.
+def test_test_rows_may_be_sorted():
+    train, test = rows(300, 0), rows(900, 1)
+    test = test[np.argsort(test[:, 0])]
+    assert report(SCHEMA, train, rows(300, 2), test)["detection_auc"] < 0.6
+
+
 def test_what_is_refused(real):
     train, test = real
     with pytest.raises(ValueError, match="Unknown column 'age'"):
