@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kvae import random
 from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb
 
@@ -17,6 +18,7 @@ def log_prob_over_labels(
     x: Any,
     *,
     label: Any = None,
+    seed: Any = 0,
     progress=None,
     cache: str | os.PathLike | None = None,
     **options,
@@ -30,8 +32,8 @@ def log_prob_over_labels(
         model: `kvae.VAE` whose objective guesses labels.
         x, label: as of `importance_log_prob`; the memory holds all of x. A label of -1 is not
             known.
-        progress, cache, **options: those of `importance_log_prob`. With several labels there is a
-            cache for each.
+        seed, progress, cache, **options: those of `importance_log_prob`. With several labels there
+            is a cache for each.
 
     Returns:
         `LogProb`. Errors are those of the terms by their shares of the sum, `pareto_k` is that of
@@ -41,12 +43,12 @@ def log_prob_over_labels(
     x, label = (tf.concat(values, axis=0) for values in zip(*parts, strict=True))
     options["progress"] = progress
     if np.all(label >= 0):
-        return importance_log_prob(model, x, label=label, cache=cache, **options)
-    estimates = []
+        return importance_log_prob(model, x, label=label, seed=seed, cache=cache, **options)
+    estimates, base = [], random.as_seed(seed)
     for one in range(model.num_classes):
         own = None if cache is None else f"{os.fspath(cache)}.{one}"
-        labels = np.full(len(x), one)
-        estimates.append(importance_log_prob(model, x, label=labels, cache=own, **options))
+        given = {"label": np.full(len(x), one), "seed": random.fold_in(base, one), "cache": own}
+        estimates.append(importance_log_prob(model, x, **given, **options))
     log_p = np.asarray(model.objective.log_class_probabilities(model.num_classes), np.float64)
     terms = np.stack([one.value for one in estimates]) + log_p[:, None]
     value = np.logaddexp.reduce(terms, axis=0)
