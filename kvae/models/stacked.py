@@ -5,7 +5,7 @@ from keras import layers
 
 from kvae.likelihoods.scale import EncoderInput
 from kvae.models.inputs import require_built
-from kvae.models.labels import joined
+from kvae.models.labels import joined, label_size
 from kvae.models.vae import VAE
 from kvae.objectives.semi_supervised import SemiSupervised
 
@@ -83,10 +83,10 @@ def stacked(first: VAE, second: VAE) -> VAE:
             f"The {type(second.prior).__name__} prior of `second` is made of examples of its own; "
             "give it another, e.g. prior='standard_normal'."
         )
-    label = keras.Input((second.num_classes,), name="label") if second.conditional else None
+    label = keras.Input((label_size(second),), name="label") if second.conditional else None
     x, z = keras.Input(first.event_shape, name="image"), keras.Input((second.latent_dim,), name="z")
     code = MeanOf(first.posterior, name="code")(_first(first.encoder, x)(x))
-    seen = EncoderInput(second.likelihood, name="seen")(code)
+    seen = EncoderInput(_copy(second.likelihood), name="seen")(code)
 
     def model(network, inputs, values, *last):
         outputs = network(joined(network, values, label))
@@ -104,9 +104,18 @@ def stacked(first: VAE, second: VAE) -> VAE:
         likelihood=first.likelihood,
         objective=_objective(second, x, seen),
         num_classes=second.num_classes,
+        conditions=second.conditions,
         seed=second.seed,
         name="stacked",
     )
+
+
+def _copy(part):
+    """Returns a part of its own: a file holds what two networks share once, and does not load."""
+    save, load = keras.saving.serialize_keras_object, keras.saving.deserialize_keras_object
+    copy = load(save(part))
+    copy.set_weights(part.get_weights())
+    return copy
 
 
 def _first(network, like) -> keras.Model:
@@ -120,8 +129,5 @@ def _objective(second: VAE, x, seen):
     config = second.objective.get_config()
     if isinstance(second.objective, SemiSupervised):
         own = keras.Model(x, second.objective.classifier(seen), name="classifier")
-        # A file holds layers that two networks share once, and could not be loaded.
-        classifier = keras.Model.from_config(own.get_config())
-        classifier.set_weights(own.get_weights())
-        config = {**config, "classifier": classifier}
+        config = {**config, "classifier": _copy(own)}
     return type(second.objective).from_config(config)

@@ -12,7 +12,7 @@ X = (np.random.default_rng(0).random((5, 6)) < 0.5).astype("float32")
 @pytest.fixture(scope="module")
 def models():
     first = zoo.build("dense_vae", event_shape=(6,), latent_dim=3, hidden=(4,))
-    likelihood = kvae.likelihoods.Gaussian("per_pixel")
+    likelihood = kvae.likelihoods.Gaussian("per_pixel", standardize=True)
     second = zoo.build(
         "m2_vae",
         event_shape=(3,),
@@ -22,6 +22,7 @@ def models():
         likelihood=likelihood,
         objective=kvae.objectives.SemiSupervised(class_probabilities=(0.9, 0.1), hidden=(4,)),
     )
+    likelihood.set_statistics(np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.0, 2.0]))
     return first, second, kvae.stacked(first, second)
 
 
@@ -37,6 +38,21 @@ def test_it_says_what_the_two_say(models, tmp_path):
         drawn = first.decode(second.sample(4, label=1, seed=3))
         np.testing.assert_allclose(model.sample(4, label=1, seed=3), drawn, atol=1e-6)
         assert model.objective.class_probabilities == [0.9, 0.1]
+
+
+def test_conditions_of_the_second_are_those_of_both(models):
+    second = zoo.build(
+        "dense_vae",
+        event_shape=(3,),
+        latent_dim=2,
+        hidden=(4,),
+        likelihood="gaussian",
+        conditions={"d": 3, "tags": ("multi", 2)},
+    )
+    label, z = {"d": [0, 2]}, np.ones((2, 2), "float32")
+    wanted = models[0].decode(second.decode(z, label))
+    found = kvae.stacked(models[0], second).decode(z, label)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_it_trains_as_a_whole(models):
