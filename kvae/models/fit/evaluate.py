@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae.conditions.conditions import learn_conditions
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
 from kvae.fills.mean import learn_fill
@@ -101,6 +102,7 @@ class Evaluate:
         """
         learn_scale(self.likelihood, None)  # A batch is not the data, of which it takes statistics.
         learn_fill(self, None)
+        learn_conditions(self, None)
         self.calibration = None
         checks.refuse_class_weight(class_weight)
         batch = prepared_batch(self, x, y, sample_weight)
