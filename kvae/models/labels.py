@@ -299,11 +299,13 @@ def check_label_inputs(vae) -> None:
 def _is_encoded(vae, label) -> bool:
     """Checks whether labels are what `Conditions.encode` returns, as exports of networks take it.
 
-    Where a record has as many columns, encoding changes nothing that is known of it.
+    Bare values of a single condition, `[n]`, may be as many as its encoding has numbers. Where a
+    record has as many columns, encoding changes nothing that is known of it.
     """
     size = vae.conditions.size
     held = tf.is_tensor(label) or isinstance(label, np.ndarray)
-    return held and label.shape[-1:] == (size,) and size != vae.conditions.columns
+    held = held and _rank(label) == 2 and label.shape[-1] == size
+    return held and size != vae.conditions.columns
 
 
 def _are_classes(y) -> bool:

@@ -66,6 +66,10 @@ def test_classes_are_the_short_form_of_one_condition(make_told, x, told):
         classes.log_prob(x, label=label, num_samples=3).value,
         condition.log_prob(x, label=label, num_samples=3).value,
     )
+    for told in (np.arange(K), tf.range(K)):  # As many rows as there are classes.
+        np.testing.assert_array_equal(
+            classes.sample(K, seed=1, label=told), condition.sample(K, seed=1, label=told)
+        )
     assert "conditions" not in classes.get_config()
     with pytest.raises(ValueError, match="short form"):
         make_told(K, num_classes=K, conditions={"label": K})
@@ -153,6 +157,10 @@ def test_bad_calls_are_answered_in_one_line(vae, make_told, x, told):
         (lambda: make_told(K, conditions=KINDS), r"these conditions have \(None, 5\)"),
         (
             lambda: make_told(K + 2, conditions=KINDS).fit(_in_tensors(x, told), verbose=0),
+            r"conditions.adapt\({'scale': values}\)",
+        ),
+        (
+            lambda: make_told(K + 2, conditions=KINDS).train_on_batch((x, told)),
             r"conditions.adapt\({'scale': values}\)",
         ),
     ):
