@@ -17,7 +17,7 @@ __all__ = ["Conditions", "learn_conditions", "of_model"]
 
 @keras.saving.register_keras_serializable(package="kvae.conditions")
 class Conditions(Part):
-    """What a conditional model is told of each example, by name, as far as it is known.
+    """The named conditions of a model. Any value of an example may be left unknown.
 
     `kvae.VAE(conditions={"digit": 10, "thickness": "real"})` makes one. Values are a dict from
     names to arrays; a name that is left out, −1 for a class and NaN for numbers are unknown. A
@@ -66,6 +66,11 @@ class Conditions(Part):
             if not (isinstance(key, str) and key.isidentifier()):
                 raise ValueError(
                     f"A condition cannot be called {key!r}: take a word of letters, digits and _."
+                )
+            if key in kinds.RESERVED:
+                raise ValueError(
+                    f"A condition cannot be called {key!r}, which in a dict of data says what of x "
+                    "was observed: take another name."
                 )
         if not 0.0 <= unknown_rate < 1.0:
             raise ValueError(f"`unknown_rate` is at least 0 and less than 1, not {unknown_rate}.")

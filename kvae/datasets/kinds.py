@@ -25,6 +25,7 @@ from kvae.datasets.batches import BaseDataset
 from kvae.utils import masks
 
 __all__ = [
+    "RESERVED",
     "as_array",
     "batches",
     "blocks",
@@ -45,6 +46,7 @@ _LABELS = ("label", "labels")
 # The name of what was observed of x, which is bool: other masks are those of a segmentation.
 _MASK = "mask"
 _LENGTHS = "lengths"  # Of sequences that are padded, whole numbers.
+RESERVED = (_MASK, _LENGTHS)  # Nothing else may have these names in a dict of data.
 # and the names of entries beside them that mean nothing to a model.
 _IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/filename")
 _MISSING = ("NAType", "NaTType", "MaskedConstant")  # Missing values of pandas and NumPy.

@@ -207,6 +207,8 @@ class VAE(
         for part in self.parts:
             part.check_methods()
             part.attach(self)
+        if self.conditions is not None:
+            self.conditions.check_methods()
         if self.missing is not None:
             self.likelihood.take_missing()
         self.reproducible = False

@@ -9,6 +9,7 @@ from keras.src import testing as keras_testing
 import kvae
 import kvae.testing
 from kvae import flows, likelihoods, objectives, posteriors, priors
+from kvae.conditions.condition import Condition
 from kvae.testing.models import tiny_vae
 
 # Arguments that keep these parts small; the other parts have their defaults.
@@ -216,6 +217,9 @@ def test_a_model_refuses_a_part_that_lacks_methods_when_it_is_made():
     inner = type("Turn", (flows.Flow,), {})()
     with pytest.raises(NotImplementedError, match="Turn lacks the method forward"):
         tiny_vae(posterior=posteriors.Flow(flows=[inner]))
+    kind = type("Half", (Condition,), {})()
+    with pytest.raises(NotImplementedError, match="Half lacks the methods checked, encode"):
+        tiny_vae(conditions={"a": kind})
 
 
 def test_what_a_part_may_lack():

@@ -81,7 +81,17 @@ def test_what_is_no_value_is_refused_in_one_line(conditions, values, words):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"a b": 3}, {"a": 0}, {"a": "reel"}, {"a": ("multi", 0)}, {"a": ["u", "u"]}, 5]
+    "wrong",
+    [
+        {},
+        {"a b": 3},
+        {"mask": 3},
+        {"a": 0},
+        {"a": "reel"},
+        {"a": ("multi", 0)},
+        {"a": ["u", "u"]},
+        5,
+    ],
 )
 def test_what_names_no_condition_is_refused(wrong):
     with pytest.raises((ValueError, TypeError)):
