@@ -1,4 +1,4 @@
-"""Conditions: what a conditional model is told of an example, of several kinds, known or not."""
+"""Conditions: properties of an example that a conditional model is given, if they are known."""
 
 from kvae import parts
 from kvae.conditions.condition import REGISTER, Condition, get, names, register

@@ -1,4 +1,4 @@
-"""The interface of a condition: one thing that a conditional model may be told of an example."""
+"""The interface of a condition: a property of an example that a model may be given."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ __all__ = ["REGISTER", "Condition", "get", "names", "register"]
 
 
 class Condition(Part):
-    """A condition is one thing that a conditional model may be told of an example, or not told.
+    """A condition is a property of an example that a conditional model is given, if it is known.
 
     Its values stand in `columns` numbers of each row of a record, float32, where `unknown` stands
     for a value that is not known; networks see `width` numbers. A new condition gives these
@@ -19,7 +19,9 @@ class Condition(Part):
 
     Attributes:
         columns: int. The numbers of a row in a record. Defaults to `1`.
-        width: int. The numbers of a row that networks see. Defaults to `1`.
+        width: int. The numbers of a row that networks see. Where these are as many as `columns`,
+            `encode` leaves known values as they are, since exports tell a record from what
+            networks see by its width. Defaults to `1`.
         whole: bool. Whether its values are whole numbers. Defaults to `False`.
         unknown: float. What stands for an unknown value in a record. Defaults to NaN.
         wanted: str. What a value is, for errors.

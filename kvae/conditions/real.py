@@ -63,7 +63,7 @@ class Real(Condition):
 
     @property
     def statistics(self) -> tuple:
-        """What is subtracted from a value, and what it is divided by."""
+        """The mean and the scale: networks see `(value − mean) / scale`."""
         if self.mean is not None:
             return self.mean, self.scale
         return self.own_mean, self.own_scale

@@ -1,4 +1,4 @@
-"""What the encoder sees, and what the posterior makes of it: tensors in, tensors out."""
+"""The way from x to the parameters of q(z|x), on tensors: input, encoder and posterior."""
 
 import functools
 

@@ -22,7 +22,7 @@ class Objective(Part):
     made with `trainable=False`, so that the model's optimizer leaves them alone.
     """
 
-    # Whether a conditional model's label may be -1, which stands for one that is not known.
+    # True if the objective can train on examples whose class is unknown; their label is -1.
     takes_unknown_labels = False
 
     def __init__(self, **kwargs):

@@ -103,7 +103,8 @@ def codes_in_use(codes: Any, posterior: Any) -> tuple[float, float]:
 def _measure(lab, run, judge) -> dict[str, Any]:
     def measure():
         vae = run.vae
-        # Of dynamic data the training set is the same fixed draw at every call.
+        # `examples` of a data set that is binarized anew in each epoch are one fixed draw, so that
+        # the codes that are counted are those that the PixelCNN is fitted to.
         train = lab.data("train").examples
         codes = np.asarray(vae.encode(train[:_CODED])["codes"])
         used, perplexity = codes_in_use(codes, vae.posterior)
