@@ -141,6 +141,8 @@ class Conditions(Part):
         if len(self.kinds) == 1:
             return [(next(iter(self.kinds)), values)]
         if not tf.is_symbolic_tensor(values):
+            if isinstance(values, (str, bytes)):
+                values = np.array(values, object)
             values = kinds.as_array(values, name, only_numbers=False)
         shape = tf.TensorShape(values.shape)
         if shape.rank != 2 or shape[-1] != self.columns:

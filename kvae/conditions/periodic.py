@@ -41,7 +41,9 @@ class Periodic(Condition):
         self.period = period
 
     def checked(self, values, name):
-        if np.isinf(values).any():
+        with np.errstate(over="ignore"):  # Records are float32.
+            infinite = np.isinf(values.astype(np.float32)).any()
+        if infinite:
             raise ValueError(f"`{name}` holds infinite numbers; it is {self.wanted}.")
 
     def fits(self, record):

@@ -69,7 +69,9 @@ class Real(Condition):
         return self.own_mean, self.own_scale
 
     def checked(self, values, name):
-        if np.isinf(values).any():
+        with np.errstate(over="ignore"):  # Records are float32.
+            infinite = np.isinf(values.astype(np.float32)).any()
+        if infinite:
             raise ValueError(f"`{name}` holds infinite numbers; it is {self.wanted}.")
 
     def fits(self, record):

@@ -67,7 +67,8 @@ def annealed_log_prob(
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
         label: int array `[n]` for a conditional model, whose log p(x|y) is estimated. Defaults to
-            `None`: the labels of the data.
+            `None`: the labels of the data. With an objective that guesses labels, its guess is y
+            where none is known; `kvae.VAE.log_prob` estimates log p(x) there.
 
     Returns:
         `LogProb`, its `num_samples` the number of chains. An `effective_sample_size` near 1 says

@@ -63,7 +63,8 @@ def importance_log_prob(
         seed: int. Defaults to `0`.
         progress: optional callable, called with the number of finished examples.
         label: int array `[n]` for a conditional model, whose log p(x|y) is estimated. Defaults to
-            `None`: the labels of the data.
+            `None`: the labels of the data. With an objective that guesses labels, its guess is y
+            where none is known; `kvae.VAE.log_prob` estimates log p(x) there.
         max_rows: int. Latents decoded at once, which bounds the memory: lower it for large
             decoders. Like `batch_size` it changes the noise. Defaults to `None`: 4000, and fewer
             for examples of more than 64 × 64 values.

@@ -66,6 +66,9 @@ def test_the_unknown_is_what_was_learned_and_each_value_is_unknown_for_itself(co
         ({"shap": [1]}, "Unknown condition 'shap'. Did you mean 'shape'"),
         ({"shape": ["circle"]}, "`shape` is 'circle'; it is one of square, heart"),
         ({"scale": [np.inf]}, "infinite"),
+        ({"scale": [1e39]}, "infinite"),  # As float32.
+        ({"hour": [-1e39]}, "infinite"),
+        ("heart", "a dict from the names of the conditions to arrays"),
         ({"scale": ["big"]}, "`scale` is 'big'; it is a finite number"),
         ({"tags": [[0, 1]]}, r"\[n, 3\]"),
         ({"tags": [[0, 2, 1]]}, "other values than 0 and 1"),
