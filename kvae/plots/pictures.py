@@ -344,8 +344,8 @@ def _given(vae, label) -> str:
     """Returns of which class, or under which conditions, images are, for a subtitle."""
     classes = vae.num_classes is not None
     if label is None:
-        return "the start's class" if classes else "the start is"
+        return "the start's class" if classes else "the start's conditions"
     values = list(label.values()) if isinstance(label, Mapping) else [label]
     if any(np.ndim(value) > 0 for value in values):
-        return "the classes given" if classes else "the conditions say"
+        return "the classes given" if classes else "the conditions given"
     return ("class " if classes else "") + checked.class_name(vae, label)
