@@ -283,3 +283,33 @@ def test_a_table_with_gaps_trains_and_imputes_values_of_its_columns():
     likelihood.check(filled)
     there = ~np.isnan(x)
     assert filled[there].tobytes() == x[there].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("make", "center", "spread", "power"),
+    [
+        (kvae.likelihoods.LogNormal, "location", "log_var", 2.0),
+        (kvae.likelihoods.GaussianMixture, "mean", "log_var", 2.0),
+        (kvae.likelihoods.RoundedMixture, "mean", "log_scale", 1.0),
+    ],
+)
+def test_standardized_parameters_are_in_the_units_of_the_data(make, center, spread, power):
+    plain, standardized = make(), make(standardize=True)
+    outputs = np.random.default_rng(0).normal(size=(5, 2 * plain.num_parameters)).astype("float32")
+    standardized.build(outputs.shape)
+    standardized.set_statistics(np.float64([30.0, 5.0]), np.float64([7.0, 2.0]))
+    location, scale = (
+        np.asarray(one).reshape(2, *[1] * (np.ndim(plain(outputs)[center]) - 2))
+        for one in (standardized.data_location, standardized.data_scale)
+    )
+    own, other = standardized(outputs), plain(outputs)
+    np.testing.assert_allclose(own[center], other[center] * scale + location, rtol=1e-5)
+    np.testing.assert_allclose(own[spread], other[spread] + power * np.log(scale), atol=1e-5)
+
+
+def test_ordinal_draws_have_the_mean_of_their_distribution():
+    likelihood = kvae.likelihoods.Ordinal(4)
+    params = likelihood(np.tile(np.float32([[1.5, 0.0]]), (4000, 1)))
+    drawn = np.asarray(likelihood.sample(params, kvae.random.as_seed(1)))
+    assert drawn.mean() == pytest.approx(float(likelihood.mean(params)[0, 0]), abs=0.06)
+    assert drawn.mean() > 2.0
