@@ -11,6 +11,7 @@ import kvae
 from export import conditions as told
 from export.graphs import endpoints
 from export.signatures import TensorInfo
+from export.writers import onnx as writer
 
 NAN = np.nan
 
@@ -101,6 +102,21 @@ def test_a_name_of_another_input_is_refused(model):
     )
     with pytest.raises(ValueError, match="'seed' of .* has the name of an input"):
         endpoints.endpoints(model)
+
+
+def test_the_onnx_converter_is_told_of_unknown_conditions(model):
+    """It would multiply what is not chosen by 0, which leaves NaN."""
+    pytest.importorskip("tf2onnx")
+    onnx = pytest.importorskip("onnx")
+    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
+    inputs = [tf.TensorSpec((None,), tf.float32, name) for name in ("known", "value")]
+    endpoint = endpoints.Endpoint(
+        tuple(inputs), lambda known, value: {"image": tf.where(known > 0.5, value, 7.0)}
+    )
+    content = writer._convert(model, endpoint, "serving_default", 17, None)
+    given = {"known": np.float32([1, 0]), "value": np.float32([3, NAN])}
+    found = evaluator(onnx.load_from_string(content)).run(None, given)
+    np.testing.assert_array_equal(found, [[3, 7]])
 
 
 # Longer: TensorFlow's C++ runtime, ONNX Runtime and LiteRT compute with the files.
