@@ -138,6 +138,17 @@ def _select(graph, node, *_, **__):
     )
 
 
+def _log1p(graph, node, *_, **__):
+    """Converts log(1 + x), as which the encoders of tables see counts; ONNX has no operator."""
+    kinds, shapes = node.output_dtypes, node.output_shapes
+    one = graph.make_const(f"{node.name}_one", np.float32(1.0))
+    graph.remove_node(node.name)
+    more = graph.make_node("Add", [node.input[0], one.output[0]], dtypes=kinds, shapes=shapes)
+    graph.make_node(
+        "Log", more.output, outputs=node.output, name=node.name, dtypes=kinds, shapes=shapes
+    )
+
+
 def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     import tensorflow as tf
     import tf2onnx
@@ -145,9 +156,12 @@ def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     # The converter writes "a or b" as m·a + (1 − m)·b unless it sees NaN coming.
     # NaN is what is missing of x, or unknown of conditions.
     takes_nan = model.missing is not None or model.conditions is not None
-    options = {"custom_op_handlers": {"SelectV2": (_select, [])}} if takes_nan else {}
+    handlers = {"Log1p": (_log1p, []), **({"SelectV2": (_select, [])} if takes_nan else {})}
     content, _ = tf2onnx.convert.from_function(
-        tf.function(endpoint.function), input_signature=endpoint.inputs, opset=opset, **options
+        tf.function(endpoint.function),
+        input_signature=endpoint.inputs,
+        opset=opset,
+        custom_op_handlers=handlers,
     )
     facts = {**metadata.describe(model, card), "signature": signature, "checksum": checksum.NAME}
     for key, value in (

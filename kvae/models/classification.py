@@ -18,6 +18,14 @@ class Classification:
         """True where a label may be -1, which stands for one that is not known."""
         return self.num_classes is not None and self.objective.takes_unknown_labels
 
+    def check_classifier(self) -> None:
+        """Raises a `ValueError` for a model whose objective has no classifier."""
+        if not self.takes_unknown_labels:
+            raise ValueError(
+                f"{self.name} has no classifier: train a conditional model with "
+                "objective='semi_supervised', e.g. zoo.build('m2_vae', …)."
+            )
+
     def predict_proba(self, x, batch_size: int | str = "auto", mask=None) -> tf.Tensor:
         """Returns the probabilities q(y|x) of the classes, by the classifier of the objective.
 
@@ -41,11 +49,7 @@ class Classification:
         print(vae.predict_proba(data.examples[:5]).shape)     # (5, 10)
         ```
         """
-        if not self.takes_unknown_labels:
-            raise ValueError(
-                f"{self.name} has no classifier: train a conditional model with "
-                "objective='semi_supervised', e.g. zoo.build('m2_vae', …)."
-            )
+        self.check_classifier()
         found = [
             self._in_batches("probabilities of classes", self._proba, (events,), batch_size)
             for events, _ in self.event_batches(with_mask(x, mask), guess=False)

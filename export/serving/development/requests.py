@@ -53,7 +53,7 @@ class _Encoded(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
-# Of one string for each row, and of several.
+# How inputs of strings are read, by their rank: one string for each row, or several.
 _STRINGS = {
     1: msgspec.json.Decoder(list[str | _Encoded]),
     2: msgspec.json.Decoder(list[list[str | _Encoded]]),

@@ -1,30 +1,21 @@
 """`kvae classify MODEL`."""
 
-from kvae.cli import checks, common
+from kvae.cli import common, files
 from kvae.cli import data as own
 from kvae.cli.command import command
-from kvae.cli.help import Unset
 from kvae.utils.terminal import say
 
 
 def add_arguments(parser) -> None:
     common.add_model(parser)
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        type=checks.named_or_data,
-        required=True,
-        help="Classify all of these data, with labels or without: what `kvae train --data` takes, "
+    files.add_whole_data(
+        parser,
+        "Classify all of these data, with labels or without: what `kvae train --data` takes, "
         "or the test split of a data set by its name.",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=checks.output_file,
-        default=Unset("no file"),
-        help="Write the class of every row, and the probabilities of all classes, into this .csv "
-        "file.",
+    files.add_output(
+        parser,
+        "Write the class of every row, and the probabilities of all classes, into this .csv file.",
     )
     common.add_json(parser)
 
@@ -45,10 +36,10 @@ def run(arguments) -> int:
 
     from kvae.datasets import Dataset
 
+    files.check_endings(arguments, output=".csv")
     path = arguments.output
-    if path is not None and not path.endswith(".csv"):
-        raise ValueError(f"--output ends in .csv, not {path!r}.")
     model = common.load_model(arguments.model)
+    model.check_classifier()
     data = own.whole_data(model, arguments.model, arguments.data, "test")
     data = data if isinstance(data, Dataset) else data.dataset()
     probabilities = np.asarray(model.predict_proba(data))

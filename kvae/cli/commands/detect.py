@@ -1,6 +1,6 @@
 """`kvae detect MODEL`."""
 
-from kvae.cli import checks, common
+from kvae.cli import checks, common, files
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -13,12 +13,9 @@ _DRAWN = 8
 
 def add_arguments(parser) -> None:
     common.add_model(parser)
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        type=checks.named_or_data,
-        required=True,
-        help="Judge all of these data: what `kvae train --data` takes, or the test split of a data "
+    files.add_whole_data(
+        parser,
+        "Judge all of these data: what `kvae train --data` takes, or the test split of a data "
         "set by its name.",
     )
     parser.add_argument(
@@ -49,13 +46,8 @@ def add_arguments(parser) -> None:
         help="Flag at most this share of normal rows, in the mean.",
     )
     common.add_seed(parser, default=None)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=checks.output_file,
-        default=Unset("no file"),
-        help="Write the score, p-value and verdict of every row into this .csv file.",
+    files.add_output(
+        parser, "Write the score, p-value and verdict of every row into this .csv file."
     )
     parser.add_argument(
         "--map",
@@ -96,15 +88,7 @@ def run(arguments) -> int:
     of at most --false-alarm-rate is as unusual. That holds if --normal was not part of the
     training, which the model knows better than other data.
     """
-    for option, ending in (
-        ("output", ".csv"),
-        ("map", ".npy"),
-        ("plot", ".png"),
-        ("save", ".keras"),
-    ):
-        path = getattr(arguments, option)
-        if path is not None and not path.endswith(ending):
-            raise ValueError(f"--{option} ends in {ending}, not {path!r}.")
+    files.check_endings(arguments, output=".csv", map=".npy", plot=".png", save=".keras")
     model = common.load_model(arguments.model)
     own.remember_card(model, arguments.model)
     from kvae.detection import Detector

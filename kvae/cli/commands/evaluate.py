@@ -114,14 +114,12 @@ def run(arguments) -> int:
     common.quiet_tensorflow()
     from kvae.evaluation import evaluate
 
+    _check_options(arguments)
     model = own.load_sampling_model(arguments)
     if arguments.disentanglement:
         return _disentanglement(model, arguments)
     if arguments.table:
         return _table(model, arguments)
-    for option in ("rows", "target"):
-        if getattr(arguments, option) is not None:
-            raise ValueError(f"--{option} belongs to --table: give that, too.")
     data = own.load_data(model, arguments.model, arguments, arguments.split)
     samples, seed = arguments.samples or 1000, arguments.seed or 0
     card = common.card_of(arguments.model)
@@ -155,13 +153,26 @@ def run(arguments) -> int:
     return _show(result, arguments, data, seed)
 
 
+def _check_options(arguments) -> None:
+    """Checks what goes with --table."""
+    others = ("disentanglement", "latents", "quality", "probes", "rate_distortion", "samples")
+    for option in others if arguments.table else ("rows", "target"):
+        if getattr(arguments, option) not in (None, False):
+            flag = f"--{option.replace('_', '-')}"
+            raise ValueError(
+                f"{flag} does not go with --table: leave one of them out."
+                if arguments.table
+                else f"{flag} belongs to --table: give that, too."
+            )
+
+
 def _table(model, arguments) -> int:
     """Compares drawn rows of a table with real ones."""
     import dataclasses
 
     import numpy as np
 
-    from kvae.datasets import Column
+    from kvae.datasets import Column, Dataset
     from kvae.tables import report
 
     train, data = (
@@ -172,6 +183,7 @@ def _table(model, arguments) -> int:
         raise ValueError(
             f"{arguments.model} makes examples of shape {model.event_shape}; --table is for rows."
         )
+    train, data = (part if isinstance(part, Dataset) else part.dataset() for part in (train, data))
     if arguments.limit:
         train, data = train[: arguments.limit], data[: arguments.limit]
     schema = model.schema or data.schema

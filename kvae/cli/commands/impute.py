@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kvae.cli import checks, common
+from kvae.cli import checks, common, files
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -11,13 +11,11 @@ from kvae.utils.terminal import say
 
 def add_arguments(parser) -> None:
     common.add_model(parser)
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        type=checks.data,
-        required=True,
-        help="Fill the gaps of this .csv, .tsv or .parquet table, whose empty cells (and NA, NaN, "
+    files.add_whole_data(
+        parser,
+        "Fill the gaps of this .csv, .tsv or .parquet table, whose empty cells (and NA, NaN, "
         "null, None and ?) were not observed, or of this .npy or .npz array, where NaN says so.",
+        checks.data,
     )
     parser.add_argument(
         "--samples",
@@ -34,13 +32,10 @@ def add_arguments(parser) -> None:
         "array) of its own.",
     )
     common.add_seed(parser, default=0)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=checks.output_file,
-        default=Unset("imputed.csv for tables, imputed.npy for arrays"),
-        help="Write the filled table as a .csv or .tsv file, or the filled array as .npy.",
+    files.add_output(
+        parser,
+        "Write the filled table as a .csv or .tsv file, or the filled array as .npy.",
+        "imputed.csv for tables, imputed.npy for arrays",
     )
     common.add_json(parser)
 

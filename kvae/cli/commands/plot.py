@@ -1,6 +1,6 @@
 """`kvae plot MODEL KIND`."""
 
-from kvae.cli import checks, common, labels
+from kvae.cli import common, files, labels
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -28,14 +28,7 @@ def add_arguments(parser) -> None:
         "Draw this class, by its name or number. For samples, interpolation, manifold and "
         "the decoded plane of posteriors, of conditional models.",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=checks.output_file,
-        default=Unset("KIND.png"),
-        help="Write this .png file.",
-    )
+    files.add_output(parser, "Write this .png file.", "KIND.png")
     common.add_json(parser)
 
 

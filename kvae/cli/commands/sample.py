@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kvae.cli import checks, common, labels, rows
+from kvae.cli import checks, common, files, labels, rows
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -70,13 +70,10 @@ def add_arguments(parser) -> None:
         default=Unset("no file"),
         help="Save the model with the prior that --sampler fits.",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=checks.output_file,
-        default=Unset("samples.png, or samples.csv for tables"),
-        help="Write a .png picture, a .npy array, or the rows of a table as a .csv file.",
+    files.add_output(
+        parser,
+        "Write a .png picture, a .npy array, or the rows of a table as a .csv file.",
+        "samples.png, or samples.csv for tables",
     )
     common.add_json(parser)
 
@@ -98,8 +95,9 @@ def run(arguments) -> int:
     output = None if arguments.output is None else pathlib.Path(arguments.output)
     if output is not None and output.suffix not in (".png", ".npy", ".csv"):
         raise ValueError(f"--output ends in .png, .npy or .csv, not {output.name!r}.")
-    if arguments.save and not arguments.save.endswith(".keras"):
-        raise ValueError(f"--save ends in .keras, not {arguments.save!r}.")
+    files.check_endings(arguments, save=".keras")
+    if arguments.samples is not None and arguments.given is None:
+        raise ValueError("--samples belongs to --given: give that, too.")
     model = own.load_sampling_model(arguments)
     import numpy as np
 
@@ -120,7 +118,7 @@ def run(arguments) -> int:
     label = labels.label_of(model, arguments.label, arguments.model)
     if label is not None:
         options["label"] = label
-    elif output.suffix == ".npy" and model.conditional:
+    elif model.conditional and (output.suffix == ".npy" or arguments.given is not None):
         raise labels.label_missing(model, arguments.model)
     size = None
     if arguments.given is not None:
