@@ -1,6 +1,7 @@
 """`kvae classify`, and trainings on data of which few rows have a label."""
 
 import csv
+import functools
 import json
 import re
 
@@ -54,10 +55,12 @@ def test_rows_get_classes_by_name(vae, x, capsys):
 
 
 def test_what_is_wrong_is_said_in_a_line(x, capsys, make_dense):
-    make_dense.save("plain.keras")
+    make_dense().save("plain.keras")
+    make_dense(num_classes=2).save("told.keras")
     for words, message in (
         (["model.keras", "--data", "new.npy", "-o", "out.txt"], "--output ends in .csv"),
         (["plain.keras", "--data", "new.npy"], "has no classifier: train a conditional model"),
+        (["told.keras", "--data", "new.npy"], "has no classifier: train a conditional model"),
         (["model.keras", "--data", "digits"], "takes events of shape"),
     ):
         assert main(["classify", *words]) == 2
@@ -68,7 +71,20 @@ def test_what_is_wrong_is_said_in_a_line(x, capsys, make_dense):
 
 @pytest.fixture
 def make_dense():
-    return zoo.build("dense_vae", event_shape=(3,), latent_dim=2, hidden=(4,))
+    size = {"event_shape": (3,), "latent_dim": 2, "hidden": (4,)}
+    return functools.partial(zoo.build, "dense_vae", **size)
+
+
+def test_rows_are_drawn_for_a_report_whose_labels_are_not_all_known(x, capsys, monkeypatch):
+    np.savez("some.npz", x=np.tile(x, (10, 1)), labels=np.full(120, -1), class_names=["cat", "dog"])
+
+    def report(schema, train, drawn, test, **options):
+        raise ValueError(f"{drawn.shape} drawn")
+
+    monkeypatch.setattr(kvae.tables, "report", report)
+    words = ["model.keras", "--data", "some.npz", "--table", "--rows", "7"]
+    assert main(["evaluate", *words]) == 2
+    assert "(7, 3) drawn" in capsys.readouterr().err
 
 
 def test_rows_and_images_without_a_label(tmp_path):

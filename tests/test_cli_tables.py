@@ -66,6 +66,7 @@ def test_rows_with_given_values(model, capsys):
         (["--given", "red"], "--given: invalid NAME=VALUE value: 'red'"),
         (["--given", "colour=red", "-o", "x.npy"], "--given is for rows of a table"),
         (["--given", "colour=red", "--mean"], "leave --mean, --mode and --temperature"),
+        (["--samples", "5"], "--samples belongs to --given"),
     ],
 )
 def test_what_cannot_be_given(model, words, message, capsys):
@@ -74,6 +75,15 @@ def test_what_cannot_be_given(model, words, message, capsys):
     except SystemExit as stopped:  # argparse's own errors.
         assert stopped.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_report_on_rows_leaves_other_options_out(model, capsys):
+    for words, message in (
+        (["--table", "--rate-distortion"], "--rate-distortion does not go with --table"),
+        (["--target", "colour"], "--target belongs to --table"),
+    ):
+        assert main(["evaluate", model, "--data", "people.csv", *words]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_values_may_hold_commas():
@@ -113,5 +123,3 @@ def test_the_report_on_drawn_rows(model, capsys):
     for name in ("columns", "pairs", "detection_auc", "share_nearer_to_training", "copies"):
         assert name in text
     assert "Target: children" in text
-    assert main(["evaluate", model, "--data", "people.csv", "--target", "colour"]) == 2
-    assert "--target belongs to --table" in capsys.readouterr().err

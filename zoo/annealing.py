@@ -13,7 +13,7 @@ import numpy as np
 from kvae.evaluation import annealed_log_prob
 from zoo import training
 from zoo.building import RECIPES
-from zoo.cards import Card, list_models, shipped
+from zoo.cards import Card, shipped, trained_name
 from zoo.loading import load
 
 __all__ = ["with_annealed"]
@@ -54,7 +54,7 @@ def with_annealed(
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m zoo.annealing", description=__doc__)
-    parser.add_argument("names", nargs="+", choices=list_models(), metavar="NAME")
+    parser.add_argument("names", nargs="+", type=trained_name, metavar="NAME")
     parser.add_argument("--examples", type=int, default=20, help="test examples (default: 20)")
     arguments = parser.parse_args()
     for name in arguments.names:

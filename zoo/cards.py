@@ -1,5 +1,6 @@
 """Model cards: what a pretrained model is, how it was made and what it reaches."""
 
+import argparse
 import dataclasses
 import fnmatch
 import pathlib
@@ -10,7 +11,7 @@ from kvae.utils import io, names
 from kvae.utils.terminal import printable
 from kvae.version import __version__
 
-__all__ = ["Card", "library_versions", "list_models", "shipped"]
+__all__ = ["Card", "library_versions", "list_models", "shipped", "trained_name"]
 
 _FOLDER = pathlib.Path(__file__).parent / "cards"
 _NUMBER = (int, float)
@@ -195,6 +196,14 @@ def list_models(pattern: str | None = None, *, untrained: bool = False) -> list[
             pattern = f"*{pattern}*"
         known = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
     return [name for name in known if untrained or Card.read(_FOLDER / f"{name}.json").trained]
+
+
+def trained_name(text: str) -> str:
+    """An argument that names a pretrained model."""
+    known = list_models()
+    if text not in known:
+        raise argparse.ArgumentTypeError(str(names.unknown_name("model", text, known)))
+    return text
 
 
 def shipped(name: str) -> Card:

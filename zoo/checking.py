@@ -20,7 +20,7 @@ from kvae.random import fold_in
 from kvae.utils import io
 from zoo import training
 from zoo.building import RECIPES
-from zoo.cards import Card, list_models, shipped
+from zoo.cards import Card, list_models, shipped, trained_name
 from zoo.loading import load
 
 __all__ = ["Check", "check", "figure_of"]
@@ -142,18 +142,15 @@ def _terms(model, data, figure: str, seed: int) -> np.ndarray:
 
 def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m zoo.checking", description=__doc__)
-    known = list_models()
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models; all without a name")
+    text = "models; all without a name"
+    parser.add_argument("names", nargs="*", type=trained_name, metavar="NAME", help=text)
     parser.add_argument("--examples", type=int, default=1000, help="test images (default: 1000)")
     parser.add_argument("--folder", type=pathlib.Path, default=_FOLDER)
     arguments = parser.parse_args()
-    unknown = sorted(set(arguments.names) - set(known))
-    if unknown:
-        parser.error(f"no trained model is called {', '.join(unknown)}; see `kvae list`")
     if arguments.examples < 2:
         parser.error(f"--examples is at least 2, not {arguments.examples}")
     off = []
-    for name in arguments.names or known:
+    for name in arguments.names or list_models():
         try:
             found = check(name, arguments.examples, arguments.folder)
         except FileNotFoundError as error:

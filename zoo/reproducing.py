@@ -10,7 +10,7 @@ import pathlib
 
 from zoo import publishing, training
 from zoo.building import RECIPES
-from zoo.cards import Card, list_models, shipped
+from zoo.cards import Card, shipped, trained_name
 from zoo.checking import figure_of
 from zoo.recipes import Recipe
 
@@ -80,13 +80,18 @@ def _short(recipe: Recipe) -> Recipe:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m zoo.reproducing", description=__doc__)
-    parser.add_argument("name", choices=list_models(), metavar="NAME")
+    parser.add_argument("name", type=trained_name, metavar="NAME")
     parser.add_argument("--directory", type=pathlib.Path, default=_FOLDER)
     parser.add_argument(
         "--quick", action="store_true", help="one epoch of each phase on 256 examples: a trial"
     )
     arguments = parser.parse_args()
-    reproduce(arguments.name, arguments.directory, quick=arguments.quick)
+    try:
+        reproduce(arguments.name, arguments.directory, quick=arguments.quick)
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        parser.exit(130, "stopped; the same command goes on\n")
 
 
 if __name__ == "__main__":

@@ -139,14 +139,30 @@ def _select(graph, node, *_, **__):
 
 
 def _log1p(graph, node, *_, **__):
-    """Converts log(1 + x), as which the encoders of tables see counts; ONNX has no operator."""
-    kinds, shapes = node.output_dtypes, node.output_shapes
-    one = graph.make_const(f"{node.name}_one", np.float32(1.0))
+    """Converts log(1 + x), as which the encoders of tables see counts."""
+    options = {"dtypes": node.output_dtypes, "shapes": node.output_shapes}
     graph.remove_node(node.name)
-    more = graph.make_node("Add", [node.input[0], one.output[0]], dtypes=kinds, shapes=shapes)
-    graph.make_node(
-        "Log", more.output, outputs=node.output, name=node.name, dtypes=kinds, shapes=shapes
-    )
+    more = graph.make_node("Add", [node.input[0], _number(graph, 1.0)], **options)
+    graph.make_node("Log", more.output, outputs=node.output, name=node.name, **options)
+
+
+def _expm1(graph, node, *_, **__):
+    """Converts e^x − 1 = 2 sinh(x/2) e^(x/2), which is as exact near 0."""
+    options = {"dtypes": node.output_dtypes, "shapes": node.output_shapes}
+    graph.remove_node(node.name)
+    # Below -80 it is -1 in float32, and not the product of infinity and 0.
+    bounded = graph.make_node("Max", [node.input[0], _number(graph, -80.0)], **options)
+    half = graph.make_node("Mul", [bounded.output[0], _number(graph, 0.5)], **options)
+    sinh = graph.make_node("Sinh", half.output, **options)
+    twice = graph.make_node("Mul", [sinh.output[0], _number(graph, 2.0)], **options)
+    factors = [twice.output[0], graph.make_node("Exp", half.output, **options).output[0]]
+    graph.make_node("Mul", factors, outputs=node.output, name=node.name, **options)
+
+
+def _number(graph, value: float) -> str:
+    from tf2onnx.utils import make_name
+
+    return graph.make_const(make_name("number"), np.float32(value)).output[0]
 
 
 def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
@@ -156,7 +172,9 @@ def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     # The converter writes "a or b" as m·a + (1 − m)·b unless it sees NaN coming.
     # NaN is what is missing of x, or unknown of conditions.
     takes_nan = model.missing is not None or model.conditions is not None
-    handlers = {"Log1p": (_log1p, []), **({"SelectV2": (_select, [])} if takes_nan else {})}
+    handlers = {"Log1p": (_log1p, []), "Expm1": (_expm1, [])}
+    if takes_nan:
+        handlers["SelectV2"] = (_select, [])
     content, _ = tf2onnx.convert.from_function(
         tf.function(endpoint.function),
         input_signature=endpoint.inputs,

@@ -83,4 +83,13 @@ class Categorical(OfClasses):
         return {"probabilities": ops.softmax(params["logits"], axis=-1)}
 
     def point(self, averages):
-        return ops.cast(ops.argmax(averages["probabilities"], axis=-1), self.dtype)
+        # Keras would look at the bits of zeros, for which files of `impute` have no operator.
+        best = tf.argmax(averages["probabilities"], axis=-1, output_type=tf.int32)
+        return ops.cast(best, self.dtype)
+
+    def support(self):
+        last = self.num_classes - 1
+        return 0.0, float(last), f"Give class numbers 0, 1, …, {last}."
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}

@@ -104,24 +104,27 @@ def test_a_name_of_another_input_is_refused(model):
         endpoints.endpoints(model)
 
 
-def test_the_onnx_converter_is_told_of_nan_and_of_log1p(model):
+def test_the_onnx_converter_is_told_of_nan_and_of_log1p_and_expm1(model):
     """Of its own it multiplies what is not chosen by 0, which leaves NaN of unknown conditions."""
     pytest.importorskip("tf2onnx")
     onnx = pytest.importorskip("onnx")
     evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
     inputs = [tf.TensorSpec((None,), tf.float32, name) for name in ("known", "value")]
-    endpoint = endpoints.Endpoint(
-        tuple(inputs),
-        lambda known, value: {
-            "image": tf.where(known > 0.5, value, 7.0),
+
+    def function(known, value):
+        small = {
             "log": tf.math.log1p(known),
-        },
-    )
-    content = writer._convert(model, endpoint, "serving_default", 17, None)
+            "exp": tf.math.expm1(tf.where(known > 0.5, 1e-4, float("-inf"))),
+        }
+        return {"image": tf.where(known > 0.5, value, 7.0), **small}
+
+    endpoint = endpoints.Endpoint(tuple(inputs), function)
+    content = onnx.load_from_string(writer._convert(model, endpoint, "serving_default", 17, None))
     given = {"known": np.float32([1, 0]), "value": np.float32([3, NAN])}
-    found = evaluator(onnx.load_from_string(content)).run(["image", "log"], given)
-    np.testing.assert_array_equal(found[0], [3, 7])
-    np.testing.assert_allclose(found[1], np.log([2, 1]), rtol=1e-6)  # ONNX has no such operator.
+    image, log, exp = evaluator(content).run(["image", "log", "exp"], given)
+    np.testing.assert_array_equal(image, [3, 7])
+    np.testing.assert_allclose(log, np.log([2, 1]), rtol=1e-6)
+    np.testing.assert_allclose(exp, [np.expm1(1e-4), -1], rtol=1e-6)
 
 
 # Longer: TensorFlow's C++ runtime, ONNX Runtime and LiteRT compute with the files.

@@ -141,6 +141,33 @@ def test_verified_in_each_format(labels, tmp_path):
     assert np.isfinite(score[0]) and np.isnan(score[1])
 
 
+def test_gaps_of_categories_need_no_operator_that_files_lack():
+    """Keras's argmax looks at the bits of zeros, which neither TFLite nor ONNX can."""
+    averages = {"probabilities": tf.TensorSpec((2, 3), tf.float32)}
+    point = tf.function(kvae.likelihoods.get("categorical:3").point)
+    graph = point.get_concrete_function(averages).graph
+    assert "Bitcast" not in {operation.type for operation in graph.get_operations()}
+    found = point({"probabilities": tf.constant([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]])})
+    np.testing.assert_array_equal(found, [1, 0])
+
+
+@pytest.mark.slow  # By default, the operators are tested: above, and in test_conditions.py.
+def test_gaps_of_tables_in_each_format(tmp_path):
+    columns = ["gaussian", ["categorical", 3], "log_normal", ["ordinal", 4]]
+    columns += [["gaussian_mixture", 2], ["rounded_mixture", 2]]
+    size = {"event_shape": (6,), "latent_dim": 2, "hidden": (6,)}
+    model = zoo.build("tabular_vae", columns=columns, **size, missing="mean")
+    x = RNG.integers(1, 3, (60, 6)).astype("float32")
+    Detector(model, num_samples=4).fit(x)
+    paths = [export.tflite(model, tmp_path / "all.tflite", parts="all", num_samples=4)]
+    for part in ("encoder", "detect", "impute"):
+        options = {"num_samples": 4} if part == "impute" else {}
+        paths.append(export.onnx(model, tmp_path / f"{part}.onnx", part, **options))
+    for path in paths:
+        report = export.verify(path, model)
+        assert report.ok, str(report)
+
+
 @pytest.mark.slow
 def test_an_autoencoder_detects_by_its_reconstruction(autoencoder, tmp_path):
     x = RNG.random((60, 12), "float32")

@@ -57,10 +57,15 @@ export class Network {
       throw new Error(`Not all of it runs on ${accelerator}.`);
     }
     const network = new Network(model, accelerator);
-    await network.run(network.zeros()); // The first run prepares the others.
-    const began = performance.now();
-    await network.run(network.zeros());
-    network.milliseconds = performance.now() - began;
+    try {
+      await network.run(network.zeros()); // The first run prepares the others.
+      const began = performance.now();
+      await network.run(network.zeros());
+      network.milliseconds = performance.now() - began;
+    } catch (error) {
+      model.delete();
+      throw error;
+    }
     return network;
   }
 
@@ -87,13 +92,16 @@ export class Network {
     for (const { name, shape } of this.details(signature)) {
       given[name] = new Tensor(inputs[name], [...shape]);
     }
-    const results = await (signature ? this.model.run(signature, given) : this.model.run(given));
-    const outputs = {};
-    for (const [name, tensor] of Object.entries(results)) {
-      outputs[name] = Float32Array.from(await tensor.data());
-      tensor.delete();
+    try {
+      const results = await (signature ? this.model.run(signature, given) : this.model.run(given));
+      const outputs = {};
+      for (const [name, tensor] of Object.entries(results)) {
+        outputs[name] = Float32Array.from(await tensor.data());
+        tensor.delete();
+      }
+      return outputs;
+    } finally {
+      for (const tensor of Object.values(given)) tensor.delete();
     }
-    for (const tensor of Object.values(given)) tensor.delete();
-    return outputs;
   }
 }
