@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import string
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from export.verification.results import Report
 from export.verification.verify import verify as run_elsewhere
 from export.writers.register import FORMATS, Format
 from export.writers.saved_model import saved_model
-from kvae.utils import io, locks
+from kvae.utils import callers, io, locks
 
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
@@ -228,11 +227,10 @@ def _written(model, directory, place, verify: bool, options: dict):
             f"published.\n{report}"
         )
     if not report.ok:
-        warnings.warn(
+        callers.warn(
             f"{directory.name} does what the model does where it is served, and is published; a "
             f"further runtime disagrees.\n{report}",
             RuntimeWarning,
-            stacklevel=3,
         )
     return written, report
 

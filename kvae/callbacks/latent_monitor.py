@@ -1,7 +1,5 @@
 """A look at the latent variables after each epoch, and a warning when they carry nothing."""
 
-import warnings
-
 import keras
 import numpy as np
 
@@ -10,6 +8,7 @@ from kvae.callbacks.summaries import SummaryWriter
 from kvae.datasets import Dataset, kinds
 from kvae.datasets.batches import BaseDataset
 from kvae.evaluation.latents.summary import latent_summary
+from kvae.utils import callers
 
 __all__ = ["LatentMonitor"]
 
@@ -145,7 +144,7 @@ class LatentMonitor(keras.callbacks.Callback):
             return
         self._warned.add((self._state, wanted is None))
         when = "at the end of the training" if epoch is None else f"after epoch {epoch + 1}"
-        warnings.warn(self._message(when, wanted), UserWarning, stacklevel=2)
+        callers.warn(self._message(when, wanted))
 
     def _message(self, when: str, wanted: str | None) -> str:
         found = self.summary

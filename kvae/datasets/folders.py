@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 from kvae.datasets import decoding
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.schema import Schema
+from kvae.utils import callers
 from kvae.utils.names import shown_names, unknown_name
 
 __all__ = ["MEMORY", "folder_classes", "from_folder", "image_files", "image_shape_of"]
@@ -164,10 +164,9 @@ def image_files(root: pathlib.Path) -> list[pathlib.Path]:
             + (advice if others else "")
         )
     if others:
-        warnings.warn(
+        callers.warn(
             f"{root} has {_counted(others)} of other kinds, which are left out: save them as PNG "
             "or JPEG to have them, too.",
-            stacklevel=2,
         )
     return sorted(found, key=lambda file: file.relative_to(root).parts)
 

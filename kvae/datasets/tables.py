@@ -1,7 +1,6 @@
 """Tables in files and frames: their columns, and the numbers that stand for their cells."""
 
 import pathlib
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from kvae.datasets.table_files import (
     read_parquet,
     to_number,
 )
+from kvae.utils import callers
 from kvae.utils.csv_files import write_csv
 from kvae.utils.names import shown_names, unknown_name
 
@@ -202,12 +202,11 @@ class Cells:
         whole = bool((distinct == np.round(distinct)).all() and np.abs(distinct).max() < 2**24)
         step = float(np.spacing(np.float32(np.abs(distinct).max())))
         if step > _COARSE * there.std():
-            warnings.warn(
+            callers.warn(
                 f"{self.path}, column {name!r}: its numbers, from {distinct[0]:.12g} to "
                 f"{distinct[-1]:.12g}, are nearly the same in float32, which has steps of {step:g} "
                 "there. Subtract a number near to them, or leave the column out "
                 f"({self._kind(name, 'ignore')}).",
-                stacklevel=2,
             )
         binary = set(distinct.tolist()) <= {0.0, 1.0}
         counts = ((values != np.round(values)) | (values < 0), "whole numbers from 0 on")

@@ -3,6 +3,7 @@
 from kvae.likelihoods.autoregressive import Autoregressive as Autoregressive
 from kvae.likelihoods.bernoulli import Bernoulli as Bernoulli
 from kvae.likelihoods.categorical import Categorical as Categorical
+from kvae.likelihoods.classes import OfClasses as OfClasses
 from kvae.likelihoods.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from kvae.likelihoods.discretized_logistic import Discretized as Discretized
 from kvae.likelihoods.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic

@@ -1,7 +1,6 @@
 """The scale of the data: x as the encoder sees it, and statistics of a training set."""
 
 import math
-import warnings
 from collections.abc import Mapping
 
 import keras
@@ -11,7 +10,7 @@ from keras import ops
 from kvae.datasets import kinds
 from kvae.datasets.dataset import Dataset
 from kvae.likelihoods.likelihood import Likelihood
-from kvae.utils import masks
+from kvae.utils import callers, masks
 
 __all__ = ["EncoderInput", "ScaledInput", "Standardized", "blocks", "learn_scale"]
 
@@ -205,12 +204,11 @@ def _warn_of_scale(likelihood, x) -> None:
     column = int(np.argmax(np.where(far, size, -1.0)))
     outputs = np.zeros((len(x), *likelihood.output_shape(x.shape[1:])), np.float32)
     loss = -float(ops.mean(likelihood.log_prob(likelihood(outputs), x)))
-    warnings.warn(
+    callers.warn(
         f"The data are far from unit scale: of {len(far)} columns (entries of the last axis) "
         f"{int(far.sum())} are, e.g. column {column} with mean {mean[column]:.4g} and standard "
         f"deviation {deviation[column]:.4g}. The first reconstruction loss is expected at about "
         f"{loss:.3g} nats. {likelihood.advice()}",
-        stacklevel=4,
     )
 
 

@@ -1,9 +1,9 @@
 """Checks of the networks that users give: what they are, and what they end in."""
 
-import warnings
-
 import keras
 import tensorflow as tf
+
+from kvae.utils import callers
 
 __all__ = ["check_ending", "check_kind"]
 
@@ -83,7 +83,7 @@ def check_ending(decoder, likelihood, inputs) -> None:
     )
     if found in _PROBABILITIES:
         raise ValueError(f"{message} `decode` and `sample` still return values of x.")
-    warnings.warn(message, UserWarning, stacklevel=4)
+    callers.warn(message)
 
 
 def _ending(network, inputs) -> str | None:

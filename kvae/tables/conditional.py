@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from kvae import random
 from kvae.datasets.schema import Column
-from kvae.utils import arguments
+from kvae.utils import arguments, callers
 from kvae.utils.eager import evaluated_eagerly
 from kvae.utils.names import unknown_name
 
@@ -134,11 +133,10 @@ def given(
     weight = np.exp(log_weight - top)
     size = float(weight.sum() ** 2 / (weight**2).sum())
     if size < max(_FEW, n / 10):
-        warnings.warn(
+        callers.warn(
             f"{size:.1f} of {num_samples} latents carry the weight, of which {n} rows are to be "
             "drawn: these values hardly ever come together. Give more num_samples, or fewer "
             "values.",
-            stacklevel=3,
         )
     chosen = _resampled(weight, n, seeds[2])
     drawn = np.concatenate(

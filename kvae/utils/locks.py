@@ -11,7 +11,8 @@ import socket
 import sys
 import threading
 import time
-import warnings
+
+from kvae.utils import callers
 
 __all__ = ["UNSUPPORTED", "Lock", "claim", "give_up", "is_abandoned"]
 
@@ -125,10 +126,9 @@ class Lock:
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
-            warnings.warn(
+            callers.warn(
                 f"{self.path} cannot be locked ({error.strerror}): see to it that no other process "
                 "writes there at the same time.",
-                stacklevel=4,
             )
             return None, True
         return descriptor, descriptor is not None

@@ -4,10 +4,9 @@ import contextlib
 import html
 import pathlib
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
-from kvae.utils import io
+from kvae.utils import callers, io
 
 __all__ = ["Page", "drawing"]
 
@@ -60,7 +59,7 @@ def drawing(path, failed: dict[str, str] | None = None) -> Iterator[pathlib.Path
         why = " ".join(str(error).split()) or type(error).__name__
         if failed is not None:
             failed[path.name] = why
-        warnings.warn(f"{path} was not drawn: {why}", RuntimeWarning, stacklevel=3)
+        callers.warn(f"{path} was not drawn: {why}", RuntimeWarning)
 
 
 class Page:

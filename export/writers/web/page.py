@@ -5,7 +5,6 @@ import importlib.resources
 import json
 import os
 import pathlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from export.signatures import DECODE, ENCODE, SIGNATURES, left_out
 from export.writers.register import FORMATS, Format
 from export.writers.tflite.writer import tflite, write
 from export.writers.web import litert_js
-from kvae.utils import io
+from kvae.utils import callers, io
 
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
@@ -274,9 +273,7 @@ def _answers(model, path: pathlib.Path, data) -> dict:
             if answers:
                 write(asked, path, answers, "float32")
         except ValueError as error:
-            warnings.warn(
-                f"The page neither fills gaps nor says what is unusual: {error}", stacklevel=4
-            )
+            callers.warn(f"The page neither fills gaps nor says what is unusual: {error}")
             return dict.fromkeys(facts)
     return facts
 

@@ -138,7 +138,7 @@ def importance_log_prob(
     finally:
         finished.close()
     estimate = LogProb(**finished.arrays(), num_samples=num_samples)
-    warn_of_few(estimate, stacklevel=4)
+    warn_of_few(estimate)
     return estimate
 
 

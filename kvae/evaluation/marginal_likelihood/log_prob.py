@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
-import warnings
 from typing import Any
 
 import numpy as np
+
+from kvae.utils import callers
 
 __all__ = ["LogProb", "log_mean", "num_kept", "pareto_k", "warn_of_few"]
 
@@ -176,7 +177,7 @@ def pareto_k(kept: np.ndarray, num_samples: int) -> np.ndarray:
     return np.where(equal, 0.0, (size * k + 5.0) / (size + 10.0))
 
 
-def warn_of_few(estimate: LogProb, stacklevel: int) -> None:
+def warn_of_few(estimate: LogProb) -> None:
     """Warns when a few samples decide the log p(x) of more than a tenth of the examples.
 
     Of less than ten samples nobody expects log p(x).
@@ -200,11 +201,10 @@ def warn_of_few(estimate: LogProb, stacklevel: int) -> None:
             f"{'the' if few > _SHARE * n else 'The'} weights of {heavy} of {n} examples have a "
             f"heavy tail (pareto_k over {_HEAVY:g})"
         )
-    warnings.warn(
+    callers.warn(
         f"{' and '.join(reasons)}: a few samples decide their log p(x), which is then too low by "
         "more than `bias` says. Give more `num_samples`, and compare some examples with "
         "kvae.evaluation.annealed_log_prob.",
-        stacklevel=stacklevel + 1,
     )
 
 

@@ -1,13 +1,12 @@
 """Checks that `kvae.VAE.fit` makes before a training begins."""
 
 import functools
-import warnings
 
 import keras
 import numpy as np
 
 from kvae import schedules
-from kvae.utils import keras_internals, optional
+from kvae.utils import callers, keras_internals, optional
 
 __all__ = [
     "check_packages",
@@ -66,7 +65,7 @@ def warn_of_unseeded_weights(vae) -> None:
         return
     vae.weights_are_known = True  # Once is enough.
     more = f" and of {len(unseeded) - 1} more layers" if len(unseeded) > 1 else ""
-    _warn(
+    callers.warn(
         "compile(reproducible=True) repeats a training from the same initial weights, and those "
         f"of {unseeded[0]}{more} were drawn without a seed, so that another process has others. "
         "Make the networks and the model in a block `with kvae.random.initial_weights(seed):`, or "
@@ -90,7 +89,7 @@ def warn_of_backups(callbacks, x) -> None:
             why = "Keras shuffles these data, and its order does not depend on the epoch alone"
         else:
             continue
-        _warn(
+        callers.warn(
             f"A training that BackupAndRestore resumes ends with other weights: {why}. "
             "kvae.callbacks.Checkpoint with arrays or a kvae.datasets.Dataset resumes to the same "
             "bits."
@@ -127,15 +126,11 @@ def warn_of_monitors(vae, callbacks, steps: int | None) -> None:
         return
     for callback in watching:
         kind = type(callback).__name__
-        _warn(
+        callers.warn(
             f"{kind} compares values of {callback.monitor!r}, whose meaning changes in this "
             f"training: {' and '.join(changes)}. Give it monitor='val_elbo' and mode='max' "
             "('elbo' without validation data)."
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=4)  # The line that calls `fit`.
 
 
 def refuse_class_weight(class_weight) -> None:
