@@ -1,6 +1,6 @@
 """Warnings that show the line of the user's own code, however many calls are between."""
 
-import sys
+import inspect
 import warnings
 
 __all__ = ["warn"]
@@ -23,7 +23,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     callers.warn("Few samples carry the weight.")
     ```
     """
-    depth, frame = 2, sys._getframe(1)
+    depth, frame = 2, inspect.currentframe().f_back
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, category, stacklevel=depth)
