@@ -125,7 +125,7 @@ class Run:
         """Estimates log p(x) under a model of this run; where a few samples decide, it says so."""
         with warnings.catch_warnings():
             # A study has the numbers of samples that it has: no caller could give more.
-            warnings.filterwarnings("ignore", message=".*a few samples decide", module="kvae")
+            warnings.filterwarnings("ignore", message=".*a few samples decide")
             found = importance_log_prob(vae, x, num_samples=num_samples, seed=self.lab.seed)
         few = few_samples_decide(found)
         if few > 0.1:
