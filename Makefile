@@ -18,6 +18,7 @@
 #              what they print into it (minutes)
 # make models  the page of all models, docs/MODELS.md, from their cards and weights
 # make reproduction  the page of published figures, docs/REPRODUCTION.md, from the cards
+# make methods  the page of all parts and of other libraries' tables, docs/METHODS.md, from the registers
 # make reproduce CARD=dense_vae.mnist  trains a model of the zoo again from scratch, into
 #              runs/reproduced, and compares it with its card (ARGS=--quick: a trial in a minute)
 # make check-cards  recomputes each card's figure on 1,000 test images from the shipped weights
@@ -33,7 +34,7 @@
 
 .DEFAULT_GOAL := test
 .PHONY: .venv test slow keras-test web-test lite-test gpu-test serving-test verify-zoo stress demo bench \
-	models reproduction reproduce check-cards docs guides first-day audit mutations stubs lint clean
+	models reproduction methods reproduce check-cards docs guides first-day audit mutations stubs lint clean
 
 PYTHON ?=
 ARGS ?=
@@ -153,6 +154,9 @@ models: .venv
 
 reproduction: .venv
 	.venv/bin/python -m zoo.reproduction_page $(ARGS)
+
+methods: .venv
+	.venv/bin/python -m zoo.methods_page $(ARGS)
 
 CARD ?= dense_vae.digits
 

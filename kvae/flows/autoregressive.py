@@ -165,8 +165,9 @@ class _BoundedAffine(Autoregressive):
 class MaskedAutoregressive(_BoundedAffine):
     """MAF: the density of a given z takes one pass, a draw `latent_dim` of them.
 
-    It makes the opposite trade of IAF, the right one for a prior, whose density training evaluates.
-    As the flow of a posterior it is slow.
+    It is `z_i = exp(s_i) ε_i + t_i` with s and t functions of `z_1 … z_{i−1}`, and makes the
+    opposite trade of IAF, the right one for a prior, whose density training evaluates. As the flow
+    of a posterior it is slow.
 
     Args:
         latent_dim: int or `None`. Size of z. When `None`, the posterior or prior that has the flow
@@ -198,8 +199,9 @@ class MaskedAutoregressive(_BoundedAffine):
 class RealNVP(_BoundedAffine):
     """Affine coupling: one half of z stays, and shifts and scales the other half.
 
-    It is the autoregressive map with only two degrees, so both directions are fast: they take two
-    passes and not `latent_dim`. Flows in a chain alternate between the halves.
+    It is `y_B = exp(s(z_A)) ⊙ z_B + t(z_A)`, the autoregressive map with only two degrees, so both
+    directions are fast: they take two passes and not `latent_dim`. Flows in a chain alternate
+    between the halves.
 
     Args:
         latent_dim: int or `None`. Size of z, at least 2. When `None`, the posterior or prior that

@@ -29,6 +29,10 @@ class Bernoulli(Likelihood):
     params = likelihood(np.zeros((2, 784), "float32"))
     likelihood.log_prob(params, np.ones((2, 784), "float32"))    # 784 · log(1/2) = -543.4 nats
     ```
+
+    Reference:
+        - [Kingma & Welling, Auto-Encoding Variational Bayes, appendix C.1](
+          https://arxiv.org/abs/1312.6114)
     """
 
     decoder_outputs = "logits"

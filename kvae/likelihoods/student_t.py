@@ -55,6 +55,10 @@ class StudentT(LocationScale):
     likelihood.output_shape((30,))     # (90,)
     ```
 
+    Measured:
+        - breast cancer with half of its values hidden, the error of imputation: 0.282 (published:
+          0.280), `python -m benchmarks.imputation --seeds 0 1 2`
+
     References:
         - [Mattei & Frellsen, Leveraging the Exact Likelihood of Deep Latent Variable Models,
           section 2.1](https://arxiv.org/abs/1802.04826): why tails keep the likelihood bounded

@@ -15,7 +15,7 @@ _ESTIMATORS = ("minibatch_weighted", "minibatch_stratified")
 
 @register("beta_tcvae")
 class BetaTCVAE(Bound):
-    """The ELBO with the KL taken apart: `α` I(x; z) + `β` TC(z) + `γ` Σ_i KL(q(z_i) ‖ p(z_i)).
+    """The ELBO with the KL taken apart: `α I(x; z) + β TC(z) + γ Σ_i KL(q(z_i) ‖ p(z_i))`.
 
     The mean KL of the posteriors is the sum of three parts: the mutual information of x and z, the
     total correlation of the aggregate posterior q(z), which is how much its dimensions tell of each

@@ -18,7 +18,7 @@ __all__ = ["Discriminator", "FactorVAE", "permute_dims"]
 class FactorVAE(ELBO):
     """The ELBO, and γ times the total correlation of the aggregate posterior q(z).
 
-    The total correlation is the KL between q(z) and the product of its marginals: what the
+    The total correlation is `KL(q(z) ‖ Π_i q(z_i))`, between q(z) and its marginals: what the
     dimensions of z tell of each other, in nats. Neither density is known, but both can be drawn
     from: codes of the batch, and the same with each dimension shuffled over the batch. A network of
     the objective learns to tell the two apart; its logit estimates the logarithm of the densities'

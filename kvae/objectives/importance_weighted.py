@@ -169,8 +169,9 @@ class IWAE(Objective):
 class MIWAE(IWAE):
     """The average of M importance-weighted bounds of K samples each.
 
-    Averaging keeps the gradient of the posterior strong where a single bound of M·K samples
-    weakens it; the bound itself is that of K samples.
+    `1/M Σ_m log 1/K Σ_k p(x, z_mk) / q(z_mk|x)`, in expectation over the samples. Averaging keeps
+    the gradient of the posterior strong where a single bound of M·K samples weakens it; the bound
+    itself is that of K samples.
 
     Args:
         num_groups: int. M. Defaults to `2`.
@@ -196,7 +197,8 @@ class MIWAE(IWAE):
 class PIWAE(MIWAE):
     """Two bounds of the same samples: M·K of them for the model, M times K for the posterior.
 
-    The model follows the tightest bound, whose value is the loss; the posterior follows `MIWAE`,
+    The model follows the tightest bound, `log 1/(M K) Σ_mk p(x, z_mk) / q(z_mk|x)`, whose value is
+    the loss; the posterior follows `MIWAE`,
     whose gradient is less noisy. What the prior takes from the encoder (`kvae.priors.Vamp`) belongs
     to the model here.
 
@@ -220,6 +222,9 @@ class PIWAE(MIWAE):
 @register("ciwae")
 class CIWAE(IWAE):
     """A convex combination of the ELBO and the importance-weighted bound, of the same samples.
+
+    With the weights `w_k = p(x, z_k) / q(z_k|x)` it is
+    `β 1/K Σ_k log w_k + (1 − β) log 1/K Σ_k w_k`.
 
     Args:
         num_samples: int. K. Defaults to `5`.

@@ -69,6 +69,10 @@ class SemiSupervised(Objective):
     vae.predict_proba(data.examples[:5])     # [5, 10]
     ```
 
+    Measured:
+        - MNIST with 100 labels, M1+M2: error 4.2 % (published: 3.33),
+          `python -m benchmarks.few_labels --models m1+m2 --seeds 0`
+
     Reference:
         - [Kingma et al., Semi-supervised Learning with Deep Generative Models, eq. 6–9](
           https://arxiv.org/abs/1406.5298)

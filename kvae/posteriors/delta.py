@@ -34,6 +34,10 @@ class Delta(Posterior):
     ```python
     vae = kvae.VAE(encoder, decoder, latent_dim=32, posterior=kvae.posteriors.Delta(), prior=None)
     ```
+
+    Reference:
+        - [Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks](
+          https://doi.org/10.1126/science.1127647)
     """
 
     deterministic = True

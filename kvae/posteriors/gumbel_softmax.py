@@ -18,7 +18,7 @@ __all__ = ["GumbelSoftmax"]
 class GumbelSoftmax(Posterior):
     """N independent categorical variables: `z` is N one-hot vectors, one after another.
 
-    A class is drawn as the largest of `logits + gumbel noise`, which has no gradient. In training
+    A class is drawn as `argmax_k(logits_k + gumbel noise_k)`, which has no gradient. In training
     the softmax of `(logits + noise) / temperature` stands for it, a point between the corners; the
     lower the temperature, the nearer the corners and the noisier the gradient. Outside of training
     draws are exact, so the ELBO of an evaluation and an importance-sampled log p(x) are those of

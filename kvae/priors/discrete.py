@@ -29,6 +29,10 @@ class UniformCategorical(Prior):
     prior = kvae.priors.UniformCategorical(num_categories=2, latent_dim=6)
     prior.sample(4, seed=0)      # [4, 6], three one-hot vectors of two classes in each row
     ```
+
+    Reference:
+        - [Jang et al., Categorical Reparameterization with Gumbel-Softmax, section 3](
+          https://arxiv.org/abs/1611.01144)
     """
 
     space = "categorical"
@@ -121,6 +125,10 @@ class UniformCodes(CodesPrior):
         encoder, decoder, latent_dim=16, posterior="vector_quantized", prior="uniform_codes"
     )
     ```
+
+    Reference:
+        - [van den Oord et al., Neural Discrete Representation Learning, section 3.1](
+          https://arxiv.org/abs/1711.00937)
     """
 
     def transform(self, noise, temperature=1.0):

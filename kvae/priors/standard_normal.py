@@ -18,6 +18,10 @@ class StandardNormal(Prior):
     prior = kvae.priors.StandardNormal(latent_dim=2)
     prior.log_prob(np.zeros((1, 2), "float32"))     # [-1.8379] = -log(2π), in nats
     ```
+
+    Reference:
+        - [Kingma & Welling, Auto-Encoding Variational Bayes, section 3 and appendix B](
+          https://arxiv.org/abs/1312.6114)
     """
 
     standard_normal = True

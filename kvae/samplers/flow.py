@@ -11,8 +11,8 @@ __all__ = ["Flow"]
 class Flow(TrainedSampler):
     """A flow prior, by default masked autoregressive, trained on the codes by maximum likelihood.
 
-    It has an exact density, and follows shapes that no mixture does. The prior is a
-    `kvae.priors.Flow` in the units of the codes (`Rescaled`).
+    `p(z) = p_ε(f⁻¹(z)) |det ∂f⁻¹/∂z|` is exact, and follows shapes that no mixture does. The prior
+    is a `kvae.priors.Flow` in the units of the codes (`Rescaled`).
 
     Args:
         flows: str or sequence, as in `kvae.priors.Flow`. Defaults to `"maf"`.

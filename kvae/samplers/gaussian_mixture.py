@@ -16,8 +16,9 @@ _COVARIANCES = ("full", "diagonal")
 class GaussianMixture(Sampler):
     """A mixture of Gaussians, fitted by expectation–maximisation (scikit-learn).
 
-    The codes are brought to mean 0 and variance 1 first, so that the regularisation of the
-    covariances is relative to their scale. The prior is a `kvae.priors.GaussianMixture`.
+    It is `p(z) = Σ_k w_k N(z; mean_k, C_k)`. The codes are brought to mean 0 and variance 1 first,
+    so that the regularisation of the covariances is relative to their scale. The prior is a
+    `kvae.priors.GaussianMixture`.
 
     Args:
         num_components: int. Defaults to `10`.

@@ -13,11 +13,11 @@ __all__ = ["KMeans"]
 class KMeans(Sampler):
     """K-means clusters: one is drawn in proportion to its size, and then z around its centre.
 
-    In R^latent_dim a cluster is a Gaussian with the variance of its codes in each dimension, a
-    cheap relative of `GaussianMixture`. On the unit sphere, where clusters are found by
-    their directions, it is a power-spherical distribution with the mean of its codes. Variances and
-    concentrations are drawn towards those of all clusters by the weight of one code, so that a
-    cluster of one code does not repeat it.
+    In R^latent_dim a cluster is a Gaussian with the variance of its codes in each dimension,
+    `p(z) = Σ_k n_k / n N(z; centre_k, diag(variance_k))`, a cheap relative of `GaussianMixture`. On
+    the unit sphere, where clusters are found by their directions, it is a power-spherical
+    distribution with the mean of its codes. Variances and concentrations are drawn towards those of
+    all clusters by the weight of one code, so that a cluster of one code does not repeat it.
 
     The prior is a `kvae.priors.GaussianMixture` or `SphericalMixture`.
 
@@ -34,6 +34,10 @@ class KMeans(Sampler):
     ```python
     sampler = kvae.samplers.KMeans(num_clusters=50).fit(vae, train)
     ```
+
+    Reference:
+        - [Lloyd, Least Squares Quantization in PCM, IEEE Transactions on Information Theory 28
+          (1982)](https://doi.org/10.1109/TIT.1982.1056489): the clusters
     """
 
     spaces = ("real", "sphere")

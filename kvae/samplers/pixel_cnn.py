@@ -11,9 +11,9 @@ __all__ = ["PixelCNN"]
 class PixelCNN(TrainedSampler):
     """A `kvae.priors.PixelCNN`, fitted to the codes of a model by maximum likelihood.
 
-    It is for posteriors that are `kvae.posteriors.Quantizer`. What the encoder does is known by
-    then, so that no example is encoded twice, and any model with uniform codes gets the bound
-    `log p(x|z) + log p(codes)`.
+    It is `p(z) = Π_i p(code_i | codes before it)`, for posteriors that are
+    `kvae.posteriors.Quantizer`. What the encoder does is known by then, so that no example is
+    encoded twice, and any model with uniform codes gets the bound `log p(x|z) + log p(codes)`.
 
     Args:
         grid, filters, num_layers: as in `kvae.priors.PixelCNN`.

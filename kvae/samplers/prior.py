@@ -9,13 +9,18 @@ __all__ = ["Prior"]
 class Prior(Sampler):
     """The model's own prior, with which the other samplers are compared.
 
-    It works with every model that has a prior, conditional ones too, and ignores the data.
+    It is `p(z) = vae.prior`, and works with every model that has a prior, conditional ones too, and
+    ignores the data.
 
     Example:
 
     ```python
     kvae.samplers.Prior().fit(vae).sample(16, seed=0)      # vae.sample(16, seed=0)
     ```
+
+    Reference:
+        - [Kingma & Welling, Auto-Encoding Variational Bayes, section 2.1](
+          https://arxiv.org/abs/1312.6114)
     """
 
     takes_labels = True

@@ -15,9 +15,10 @@ __all__ = ["TwoStage"]
 class TwoStage(TrainedSampler):
     """A second, dense VAE with a learned Gaussian scale, trained on the codes of the first.
 
-    Where the data lie near a surface of fewer dimensions, the codes fill their space, so that the
-    second VAE has an easier task than the first. The prior is a `kvae.priors.TwoStage` in the units
-    of the codes (`kvae.priors.Rescaled`); its density is a lower bound.
+    It is `p(z) = ∫ p(u) N(z; mean(u), σ²) du`. Where the data lie near a surface of fewer
+    dimensions, the codes fill their space, so that the second VAE has an easier task than the
+    first. The prior is a `kvae.priors.TwoStage` in the units of the codes (`kvae.priors.Rescaled`);
+    its density is a lower bound.
 
     Args:
         latent_dim: int or `None`. The size of the second VAE's z. Defaults to `None`: that of the

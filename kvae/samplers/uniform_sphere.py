@@ -12,14 +12,19 @@ __all__ = ["UniformSphere"]
 class UniformSphere(Sampler):
     """The uniform distribution on the unit sphere, for codes that lie on it.
 
-    Nothing is fitted; `fit` checks that the codes are of length 1. It is the prior that posteriors
-    on the sphere are trained with, and serves autoencoders whose encoder normalises its codes.
+    It is `p(z) = Γ(d/2) / (2 π^(d/2))` where ‖z‖ = 1. Nothing is fitted; `fit` checks that the
+    codes are of length 1. It is the prior that posteriors on the sphere are trained with, and
+    serves autoencoders whose encoder normalises its codes.
 
     Example:
 
     ```python
     sampler = kvae.samplers.UniformSphere().fit(autoencoder, train)
     ```
+
+    Reference:
+        - [Davidson et al., Hyperspherical Variational Auto-Encoders](
+          https://arxiv.org/abs/1804.00891)
     """
 
     spaces = ("real", "sphere")

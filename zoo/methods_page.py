@@ -1,0 +1,261 @@
+"""The page of all methods, `docs/METHODS.md`, from the registers, the docstrings and the cards.
+
+`make methods` writes it. A part is on the page because it is registered, and what the page says of
+it stands with it: the equation in its docstring, the paper in the section `Reference`, and where no
+card has a model of it, a figure in a section `Measured`, with the command that gives it.
+"""
+
+import argparse
+import functools
+import inspect
+import operator
+import pathlib
+import re
+from collections.abc import Iterator
+
+import keras
+
+from kvae import flows, likelihoods, objectives, posteriors, priors, samplers
+from kvae.flows import Flow
+from kvae.likelihoods import Likelihood
+from kvae.objectives import Objective
+from kvae.parts import resolve
+from kvae.posteriors import Posterior
+from kvae.priors import Prior
+from kvae.samplers import Sampler
+from kvae.utils import io
+from zoo.building import ARCHITECTURES
+from zoo.cards import Card, list_models, shipped
+from zoo.peers import PEERS, SOURCES, Row
+
+__all__ = ["KINDS", "equation", "figure", "methods", "page", "papers", "spelled", "write"]
+
+_PATH = pathlib.Path(__file__).parents[1] / "docs" / "METHODS.md"
+# The package, the base class and the heading of each kind, by the argument of `kvae.VAE`.
+KINDS = {
+    "posterior": (posteriors, Posterior, "Posteriors, `posterior=`"),
+    "prior": (priors, Prior, "Priors, `prior=`"),
+    "likelihood": (likelihoods, Likelihood, "Likelihoods, `likelihood=`"),
+    "objective": (objectives, Objective, "Objectives, `objective=`"),
+    "sampler": (samplers, Sampler, "Samplers, fitted to the codes of a trained model"),
+    "flow": (flows, Flow, "Flows, of which posteriors, priors and samplers are made"),
+}
+_PARTS = ("posterior", "prior", "likelihood", "objective")
+_PLAIN = {"DiagonalGaussian", "StandardNormal", "Bernoulli", "ELBO"}  # Parts of any plain VAE.
+_INTRODUCTION = """\
+# Methods
+
+Every part of `kvae.VAE` that has a name, every sampler and every flow: what it computes, where that
+was published, a figure that a command of ours gives, and who else has it. Below them stand the
+tables of other libraries, row by row. `make methods` writes this page from the registers, the
+docstrings and the cards of the zoo, and a test holds it to them.
+
+A figure is that of a model of the zoo with the part ([MODELS.md](MODELS.md)), beside the published
+one where there is one; `make reproduce CARD=NAME` trains it again. “Not measured” means that no
+model here was trained with the part for a figure: its tests compare it with closed forms or with
+other implementations, but nobody has seen what it is worth.
+
+"""
+_OTHERS = """\
+## Other libraries
+
+A row says what is written in kvae for a row of another library's table. What is not written is the
+default, or what one likes: the parts go with each other. “Not yet” means that kvae does not have
+it. The settings are examples, and not those of the other library's defaults.
+
+"""
+_SECTION = re.compile(r"^(\w[\w ]*):$", re.MULTILINE)
+_MATHEMATICS = re.compile(r"[=∝≤Σ∏∫‖]| [-−+] |\w\(.*\|")
+
+
+def methods(kind: str) -> dict[type, tuple[str, ...]]:
+    """Returns the classes of a kind, each with the names that stand for it.
+
+    Args:
+        kind: str. A key of `KINDS`.
+
+    Returns:
+        dict. In the order of the classes' names. A class that is only made with arguments has no
+        name.
+    """
+    package, base, _ = KINDS[kind]
+    found: dict[type, tuple[str, ...]] = {
+        value: ()
+        for name in package.__all__
+        if isinstance(value := getattr(package, name), type)
+        and issubclass(value, base)
+        and keras.saving.get_registered_name(value) != value.__name__
+    }
+    for name in package.REGISTER:
+        made = package.REGISTER[name]
+        made = made.func if isinstance(made, functools.partial) else made
+        found[made] = (*found.get(made, ()), name)
+    ours = {kept: names for kept, names in found.items() if kept.__module__.startswith("kvae.")}
+    return dict(sorted(ours.items(), key=lambda item: item[0].__name__.lower()))
+
+
+@functools.cache
+def _sections(part: type) -> dict[str, str]:
+    """Returns the sections of a docstring by their heading; what is before the first is `""`."""
+    texts = _SECTION.split(inspect.cleandoc(part.__doc__ or ""))
+    return {"": texts[0], **dict(zip(texts[1::2], texts[2::2], strict=True))}
+
+
+def _items(text: str) -> list[str]:
+    """Returns the points of a list, each in one line."""
+    lines = re.split(r"^ *- ", text, flags=re.MULTILINE)[1:]
+    # A point ends where the indentation does.
+    lines = [re.split(r"\n(?=\S|\n)", line.rstrip())[0] for line in lines]
+    return [" ".join(line.split()).replace("]( ", "](") for line in lines]
+
+
+def summary(part: type) -> str:
+    """Returns the first sentence of a docstring."""
+    return " ".join(_sections(part)[""].split("\n\n")[0].split())
+
+
+def equation(part: type) -> str | None:
+    """Returns the first formula of a docstring, before its arguments, or `None`."""
+    text = _sections(part)[""]
+    for one in re.finditer(r"`([^`]+)`|^\n {4,}(\S[^\n]*)", text, re.MULTILINE):
+        formula = " ".join((one[1] or one[2]).split()).rstrip(",.")
+        if _MATHEMATICS.search(formula):
+            return formula
+    return None
+
+
+def papers(part: type) -> list[str]:
+    """Returns the sources of a docstring, as Markdown."""
+    sections = _sections(part)
+    return _items(sections.get("Reference", "") + sections.get("References", ""))
+
+
+def _classes(part) -> set[type]:
+    """Returns the class of a part, and those of its flows."""
+    inside = getattr(part, "flows", ())
+    return {type(part), *(type(one) for one in inside if isinstance(one, Flow))}
+
+
+@functools.cache
+def _cards() -> dict[type, list[Card]]:
+    """Returns the measured cards of the zoo by the classes of their parts, the plainest first."""
+    found: dict[type, list[tuple]] = {}
+    for name in list_models():
+        card = shipped(name)
+        if not card.trained:
+            continue
+        architecture = ARCHITECTURES[card.architecture]
+        used: set[type] = set()
+        for kind in _PARTS:
+            used |= _classes(architecture.part(kind, card.arguments))
+        if sampler := card.recipe.get("sampler"):
+            used.add(type(samplers.get(sampler)))
+        special = sum(kind.__name__ not in _PLAIN for kind in used)
+        for kind in used:
+            order = special, "nll" not in card.metrics, card.published is None, name
+            found.setdefault(kind, []).append((order, card))
+    first = operator.itemgetter(0)
+    return {kind: [card for _, card in sorted(cards, key=first)] for kind, cards in found.items()}
+
+
+def figure(part: type) -> str:
+    """Returns what was measured of a part, as Markdown: by a card, or as its docstring says."""
+    said = _items(_sections(part).get("Measured", ""))
+    for card in _cards().get(part, [])[:1]:
+        anchor = card.name.replace(".", "")
+        beside = f" (published: {card.published['value']})" if card.published else ""
+        said.insert(0, f"[`{card.name}`](MODELS.md#{anchor}): {card.headline}{beside}")
+    return "<br>".join(said) or "not measured"
+
+
+def spelled(row: Row) -> str | None:
+    """Returns how kvae says a row, as Markdown, or `None` where a part of it is in no register."""
+    written = []
+    for kind, name in row.parts.items():
+        if name.partition(":")[0] not in KINDS[kind][0].REGISTER:
+            return None
+        if kind == "sampler":
+            written.append(f"`kvae.samplers.get({name!r})`".replace("'", '"'))
+    parts = [f'{kind}="{name}"' for kind, name in row.parts.items() if kind in _PARTS]
+    if parts:
+        written.insert(0, f"`{', '.join(parts)}`")
+    return ", ".join(filter(None, (*written, row.note)))
+
+
+@functools.cache
+def _elsewhere() -> dict[type, dict[str, list[str]]]:
+    """Returns what other libraries have of each class: the names of their rows by library."""
+    found: dict[type, dict[str, list[str]]] = {}
+    for library, rows in PEERS.items():
+        for row in rows:
+            if spelled(row) is None:
+                continue
+            used = set()
+            for kind, name in row.parts.items():
+                package, base, _ = KINDS[kind]
+                used |= _classes(resolve(package.REGISTER, name, base))
+            for part in used:
+                found.setdefault(part, {}).setdefault(library, []).append(row.name)
+    return found
+
+
+def _others(part: type) -> str:
+    return "; ".join(
+        f"{library} ({', '.join(names)})" for library, names in _elsewhere().get(part, {}).items()
+    )
+
+
+def _table(kind: str) -> Iterator[str]:
+    yield f"## {KINDS[kind][2]}\n"
+    yield "| name | what it is | published in | figure | who else has it |"
+    yield "|---" * 5 + "|"
+    for part, names in methods(kind).items():
+        says, formula = summary(part), equation(part)
+        if formula and f"`{formula}`" not in says:
+            says = f"{says}<br>`{formula}`"
+        yield _row(
+            ", ".join(f"`{name}`" for name in names) or f"`{part.__name__}(…)`",
+            says,
+            "<br>".join(papers(part)),
+            figure(part),
+            _others(part),
+        )
+    yield ""
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _peers() -> Iterator[str]:
+    for library, rows in PEERS.items():
+        had = [row for row in rows if spelled(row) is not None]
+        yield f"### {library}\n"
+        yield f"{len(had)} of {len(rows)} rows. Read from {SOURCES[library]}.\n"
+        yield f"| {library} | kvae |\n|---|---|"
+        for row in rows:
+            yield _row(f"`{row.name}`", spelled(row) or "not yet")
+        yield ""
+
+
+def page() -> str:
+    """Returns the page as Markdown."""
+    lines = [line for kind in KINDS for line in _table(kind)]
+    return _INTRODUCTION + "\n".join([*lines, _OTHERS + "\n".join(_peers())])
+
+
+def write(path=_PATH) -> pathlib.Path:
+    """Writes the page, and returns its path."""
+    with io.atomic_write(path) as temporary:
+        temporary.write_text(page(), encoding="utf-8")
+    return pathlib.Path(path)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m zoo.methods_page", description=__doc__)
+    parser.add_argument("--output", type=pathlib.Path, default=_PATH)
+    print(f"wrote {write(parser.parse_args().output)}")
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,117 @@
+"""What other libraries list in their tables of models and samplers, and how kvae says it."""
+
+from typing import NamedTuple
+
+__all__ = ["PEERS", "SOURCES", "Row"]
+
+
+class Row(NamedTuple):
+    """A row of another library's table.
+
+    Attributes:
+        name: str. As the library names it.
+        parts: dict of str. The parts of `kvae.VAE` that make it, by name, each as in
+            `kvae.VAE(prior="vamp:500")`; `sampler` is one of `kvae.samplers`, `architecture` one
+            of the zoo, and `flow` a part of a flow. What is not written is as it likes. A row of
+            which a name is in no register counts as one that kvae does not have, so that it turns
+            into one that it has as soon as such a part registers.
+        note: str. What else there is to say, e.g. an argument that no name can say.
+    """
+
+    name: str
+    parts: dict[str, str]
+    note: str = ""
+
+
+# Where the rows were read, and what version of the library it was.
+SOURCES = {
+    "pythae": "[pythae](https://github.com/clementchadebec/benchmark_VAE) 0.1.2, its tables of "
+    "models and samplers",
+    "PyTorch-VAE": "[PyTorch-VAE](https://github.com/AntixK/PyTorch-VAE), commit 09c4451, its "
+    "table of results",
+    "MultiVae": "[MultiVae](https://github.com/AgatheSenellart/MultiVae), May 2026, its table of "
+    "models",
+    "vector-quantize-pytorch": "[vector-quantize-pytorch]("
+    "https://github.com/lucidrains/vector-quantize-pytorch), quantizers on its page",
+}
+_RBF = "with `WAE(kernel='rbf')`"
+_CAPACITY = "with `ELBO(beta=10.0, capacity=kvae.schedules.Linear(0.0, 25.0, steps=100_000))`"
+_GAUSSIAN = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
+PEERS: dict[str, tuple[Row, ...]] = {
+    "pythae": (
+        Row("AE", {"posterior": "delta"}),
+        Row("VAE", {**_GAUSSIAN, "objective": "elbo"}),
+        Row("BetaVAE", {"objective": "elbo:beta=4.0"}),
+        Row("VAE_LinNF", {"posterior": "planar"}),
+        Row("VAE_IAF", {"posterior": "iaf"}),
+        Row("DisentangledBetaVAE", {"objective": "elbo"}, _CAPACITY),
+        Row("FactorVAE", {"objective": "factor_vae"}),
+        Row("BetaTCVAE", {"objective": "beta_tcvae"}),
+        Row("IWAE", {"objective": "iwae"}),
+        Row("MIWAE", {"objective": "miwae"}),
+        Row("PIWAE", {"objective": "piwae"}),
+        Row("CIWAE", {"objective": "ciwae"}),
+        Row("MSSSIM_VAE", {"likelihood": "ms_ssim"}),
+        Row("WAE", {"posterior": "delta", "objective": "wae"}),
+        Row("INFOVAE_MMD", {"objective": "info_vae"}),
+        Row("VAMP", {"prior": "vamp"}),
+        Row("SVAE", {"posterior": "von_mises_fisher", "prior": "uniform_sphere"}),
+        Row("PoincareVAE", {"posterior": "wrapped_normal", "prior": "wrapped_normal"}),
+        Row("Adversarial_AE", {"objective": "aae"}),
+        Row("VAEGAN", {"objective": "vaegan"}),
+        Row("VQVAE", {"posterior": "vector_quantized", "prior": "uniform_codes"}),
+        Row("HVAE", {"posterior": "hamiltonian"}),
+        Row("RAE_L2", {"posterior": "delta", "objective": "rae"}),
+        Row("RAE_GP", {"posterior": "delta", "objective": "rae"}),
+        Row("RHVAE", {"posterior": "riemannian_hamiltonian"}),
+        Row("NormalSampler", {"sampler": "prior"}),
+        Row("GaussianMixtureSampler", {"sampler": "gaussian_mixture"}),
+        Row("TwoStageVAESampler", {"sampler": "two_stage"}),
+        Row("HypersphereUniformSampler", {"sampler": "uniform_sphere"}),
+        Row("PoincareDiskSampler", {"prior": "wrapped_normal", "sampler": "prior"}),
+        Row("VAMPSampler", {"prior": "vamp", "sampler": "prior"}),
+        Row("RHVAESampler", {"sampler": "manifold"}),
+        Row("MAFSampler", {"sampler": "flow", "flow": "maf"}),
+        Row("IAFSampler", {"sampler": "flow:iaf", "flow": "iaf"}),
+        Row("PixelCNNSampler", {"sampler": "pixel_cnn"}),
+    ),
+    "PyTorch-VAE": (
+        Row("VAE", {**_GAUSSIAN, "objective": "elbo"}),
+        Row("Conditional VAE", _GAUSSIAN, "with `num_classes=10`"),
+        Row("WAE-MMD (RBF kernel)", {"posterior": "delta", "objective": "wae"}, _RBF),
+        Row("WAE-MMD (IMQ kernel)", {"posterior": "delta", "objective": "wae"}),
+        Row("Beta-VAE", {"objective": "elbo:beta=4.0"}),
+        Row("Disentangled Beta-VAE", {"objective": "elbo"}, _CAPACITY),
+        Row("IWAE (5 samples)", {"objective": "iwae:num_samples=5"}),
+        Row("DFCVAE", {"likelihood": "perceptual"}),
+        Row("MSSIM VAE", {"likelihood": "ms_ssim"}),
+        Row("Categorical VAE", {"posterior": "gumbel_softmax", "prior": "uniform_categorical"}),
+        Row("Joint VAE", {"posterior": "joint", "prior": "joint"}),
+        Row("Info VAE", {"objective": "info_vae"}),
+    ),
+    "MultiVae": (
+        Row("CVAE", _GAUSSIAN, "with `num_classes=` or `conditions=`"),
+        Row("JMVAE", {"posterior": "joint_experts", "objective": "jmvae"}),
+        Row("TELBO", {"objective": "telbo"}),
+        Row("MVAE", {"posterior": "product_of_experts"}),
+        Row("MMVAE", {"posterior": "mixture_of_experts"}),
+        Row("MoPoE", {"posterior": "mopoe"}),
+        Row("MVTCAE", {"objective": "mvtcae"}),
+        Row("DMVAE", {"objective": "dmvae"}),
+        Row("JNF", {"objective": "jnf"}),
+        Row("MMVAE+", {"objective": "mmvae_plus"}),
+        Row("Nexus", {"objective": "nexus"}),
+        Row("CMVAE", {"objective": "cmvae"}),
+        Row("MHVAE", {"objective": "mhvae"}),
+        Row("CRMVAE", {"objective": "crmvae"}),
+    ),
+    "vector-quantize-pytorch": (
+        Row("VectorQuantize", {"posterior": "vector_quantized"}),
+        Row("VectorQuantize(rotation_trick)", {"posterior": "vector_quantized:gradient=rotation"}),
+        Row("ResidualVQ", {"posterior": "vector_quantized:residual=4"}),
+        Row("GroupedResidualVQ", {"posterior": "vector_quantized:residual=4,groups=2"}),
+        Row("SimVQ", {"posterior": "sim_vq"}),
+        Row("FSQ", {"posterior": "finite_scalar"}),
+        Row("LFQ", {"posterior": "lookup_free"}),
+    ),
+}
