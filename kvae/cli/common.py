@@ -134,14 +134,16 @@ def add_json(parser) -> None:
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
-def add_model(parser) -> None:
-    """Adds the model that a command works with."""
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        type=checks.model,
-        help="A name of `kvae list`, a .keras file, or hf://user/repo for the Hugging Face Hub.",
-    )
+def add_model(parser, *names: str) -> None:
+    """Adds the model that a command works with, or several of these names."""
+    for name in names or ("model",):
+        parser.add_argument(
+            name,
+            metavar=name.upper(),
+            type=checks.model,
+            help="A name of `kvae list`, a .keras file, or hf://user/repo for the Hugging Face "
+            "Hub.",
+        )
     add_import(parser)
 
 

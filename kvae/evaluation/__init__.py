@@ -9,9 +9,11 @@
 | `imputation` | what values that were not observed may have been |
 | `rows` | the same row by row, for what is exported and for detection |
 | `rate_distortion` | what models pay for their codes, and what they get for it |
+| `compare` | which of two models gives the same data more probability |
 | `evaluate` | all of these in one call; its `Result` prints, writes and draws |
 """
 
+from kvae.evaluation.compare import Comparison, compare
 from kvae.evaluation.disentanglement import (
     beta_vae_score,
     dci,
@@ -51,6 +53,7 @@ from kvae.evaluation.samples.neighbors import (
 from kvae.evaluation.samples.quality import SampleQuality, sample_quality
 
 __all__ = [
+    "Comparison",
     "Evaluation",
     "Imputation",
     "LatentSummary",
@@ -64,6 +67,7 @@ __all__ = [
     "beta_vae_score",
     "bits_per_dim",
     "classifier_features",
+    "compare",
     "dci",
     "dequantize",
     "disentanglement",

@@ -36,6 +36,7 @@ class Bernoulli(Likelihood):
     """
 
     decoder_outputs = "logits"
+    discrete = True  # Of zeros and ones.
 
     def call(self, outputs):
         return {"logits": outputs}

@@ -16,6 +16,8 @@ class Discretized(Likelihood):
     that of the tails, so that the masses sum to one.
     """
 
+    discrete = True
+
     def __init__(self, levels: int, log_scale_bound: float, **kwargs):
         super().__init__(**kwargs)
         if not 2 <= levels <= 65536:

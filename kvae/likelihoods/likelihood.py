@@ -83,6 +83,15 @@ class Likelihood(Part):
         return ops.sum(self.log_prob_of_values(params, x), axis=event_axes)
 
     @property
+    def discrete(self) -> bool | tuple[bool, ...]:
+        """Returns whether p(x|z) is a probability of discrete values, and not a density.
+
+        It says which log p compare. By default it is `whole_numbers`; a table with columns of both
+        kinds has a tuple, of one for each column.
+        """
+        return self.whole_numbers
+
+    @property
     def adds_values(self) -> bool:
         """True if `log_prob` is the sum of `log_prob_of_values`, as it is by default."""
         return type(self).log_prob is Likelihood.log_prob

@@ -127,6 +127,14 @@ class MixedTabular(ScaledInput, Standardized):
             for part, group in zip(self._parts, self._groups, strict=True)
         ]
 
+    @property
+    def discrete(self):
+        found = [False] * len(self.columns)
+        for part, group in zip(self._parts, self._groups, strict=True):
+            for position in group:
+                found[position] = bool(part.discrete)
+        return found[0] if len(set(found)) == 1 else tuple(found)
+
     def output_shape(self, event_shape):
         if tuple(event_shape) != (len(self.columns),):
             raise ValueError(

@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 
 from kvae import likelihoods
 from kvae.evaluation import latent_summary, linear_probe
+from kvae.evaluation.differences import Difference, difference, signed
 from kvae.likelihoods import Likelihood
 from kvae.models import VAE
-from kvae.studies.findings import Difference, difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 

@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike
 
 from kvae import objectives
 from kvae.datasets import Sprites
+from kvae.evaluation.differences import Difference, signed
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.plots import style
 from kvae.plots.walk import kl_per_dimension
-from kvae.studies.findings import Difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 from kvae.studies.run import Run

@@ -5,8 +5,8 @@ from numpy.typing import ArrayLike
 
 from kvae import plots
 from kvae.evaluation import knn_probe
+from kvae.evaluation.differences import Difference, difference, signed
 from kvae.plots.posteriors import moments
-from kvae.studies.findings import Difference, difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 

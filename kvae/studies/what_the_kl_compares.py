@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from kvae import divergences, objectives, posteriors, random
 from kvae.evaluation import active_units, annealed_log_prob
+from kvae.evaluation.differences import Difference, difference, signed
 from kvae.models import VAE
 from kvae.plots import style
 from kvae.plots.posteriors import add_ellipses, moments
 from kvae.studies.classifier import Classifier, sample_distances
-from kvae.studies.findings import Difference, difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from kvae import posteriors, samplers
+from kvae.evaluation.differences import difference
 from kvae.studies.classifier import Classifier, sample_distances
-from kvae.studies.findings import difference
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 

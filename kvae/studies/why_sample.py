@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import objectives, random
+from kvae.evaluation.differences import difference, signed
 from kvae.models import VAE
 from kvae.plots import style
-from kvae.studies.findings import difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 from kvae.studies.run import Run

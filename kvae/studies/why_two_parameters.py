@@ -3,8 +3,8 @@
 import numpy as np
 
 from kvae.evaluation import active_units, frechet_distance, linear_probe
+from kvae.evaluation.differences import Difference, difference, signed
 from kvae.studies.classifier import Classifier, sample_count, sample_distances
-from kvae.studies.findings import Difference, difference, signed
 from kvae.studies.lab import Lab
 from kvae.studies.registry import Study, register
 

@@ -1,0 +1,117 @@
+"""`kvae compare A B`."""
+
+from kvae.cli import checks, common
+from kvae.cli import data as own
+from kvae.cli.command import command
+from kvae.cli.help import Unset
+from kvae.utils import io
+
+
+def add_arguments(parser) -> None:
+    from kvae.datasets import SPLITS
+
+    common.add_model(parser, "a", "b")
+    own.add_data(parser, "that of A: its card's or its training's, or digits")
+    parser.add_argument(
+        "--split", default="test", choices=SPLITS, help="Compare on this part of the data."
+    )
+    parser.add_argument(
+        "--samples",
+        type=common.positive,
+        default=100,
+        help="Use this many importance samples for each example.",
+    )
+    parser.add_argument(
+        "--confidence",
+        metavar="SHARE",
+        type=common.positive_number,
+        default=0.95,
+        help="Give an interval that holds the difference with this probability, below 1.",
+    )
+    common.add_limit(parser)
+    parser.add_argument(
+        "--batch-size",
+        type=common.positive,
+        default=100,
+        help="Evaluate this many examples at a time.",
+    )
+    common.add_seed(parser, default=0)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=checks.output_folder,
+        default=Unset("no files"),
+        help="Also write result.json and result.md into this folder.",
+    )
+    common.add_json(parser)
+
+
+@command(
+    "compare",
+    add_arguments,
+    "kvae compare dense_vae.digits conv_vae.digits",
+    "kvae compare old.keras new.keras --data photos --samples 500 --json",
+)
+def run(arguments) -> int:
+    """Compares two models by log p(x) of the same data, and says whether the data can tell them.
+
+    The difference is taken example by example, with the same noise, and in nats: above 0 where A
+    gives the data more probability. Its error is that of paired measurements.
+    """
+    if not arguments.confidence < 1:
+        raise ValueError(f"--confidence is below 1, not {arguments.confidence:g}.")
+    if arguments.output is not None:
+        io.writable_folder(arguments.output)
+    common.quiet_tensorflow()
+    from kvae.evaluation import compare
+
+    models = [common.load_model(name) for name in (arguments.a, arguments.b)]
+    data = own.load_data(models[0], arguments.a, arguments, arguments.split)
+    _check_reading(models[1], arguments, data)
+    if arguments.limit:
+        data = data[: arguments.limit]
+    names = common.stem(arguments.a), common.stem(arguments.b)
+    if names[0] == names[1]:  # Of files in different folders.
+        names = arguments.a, arguments.b
+    if names[0] == names[1]:
+        names = "A", "B"
+    with common.progress(f"comparing {names[0]} and {names[1]}", 2 * len(data)) as update:
+        result = compare(
+            *models,
+            data,
+            num_samples=arguments.samples,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            confidence=arguments.confidence,
+            progress=update,
+            names=names,
+        )
+    facts = None
+    if arguments.json:
+        facts = {
+            "a": arguments.a,
+            "b": arguments.b,
+            "dataset": data.name,
+            "split": data.split,
+            "binarize": data.binarize,
+        }
+    common.show(result, arguments.output, facts)
+    return 0
+
+
+def _check_reading(model, arguments, data) -> None:
+    """Refuses data that are not those of B, where nothing is said of the data to compare on."""
+    if arguments.binarize is not None:
+        return
+    other = own.load_data(model, arguments.b, arguments, arguments.split)
+    if other.name != data.name:
+        raise ValueError(
+            f"{arguments.a} is of {data.name} and {arguments.b} of {other.name}: say with "
+            "--dataset or --data what to compare them on."
+        )
+    if other.binarize != data.binarize:
+        raise ValueError(
+            f"{arguments.a} sees its data with --binarize {data.binarize or 'none'}, and "
+            f"{arguments.b} with --binarize {other.binarize or 'none'}: say which one both see."
+        )
