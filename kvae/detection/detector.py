@@ -47,6 +47,8 @@ class Detection:
             f"{self.threshold:.6g} nats). If all were normal, about {expected:.3g} would be."
         )
 
+    __repr__ = __str__
+
     @property
     def order(self) -> np.ndarray:
         """The numbers of the rows, int `[n]`, the most unusual one first."""

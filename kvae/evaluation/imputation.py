@@ -38,6 +38,16 @@ class Imputation:
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.array(self.value, dtype=dtype) if copy else np.asarray(self.value, dtype=dtype)
 
+    def __str__(self) -> str:
+        times = f", {len(self.value)} times" if self.value.ndim > self.observed.ndim else ""
+        return (
+            f"{int(np.sum(~self.observed)):,} values filled in of {len(self.observed):,} "
+            f"examples{times}; {self.num_samples} samples, of which "
+            f"{np.median(self.effective_sample_size):.3g} count (median)"
+        )
+
+    __repr__ = __str__
+
 
 @evaluated_eagerly
 def impute(

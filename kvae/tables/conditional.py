@@ -41,6 +41,15 @@ class Conditional:
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.array(self.value, dtype=dtype) if copy else np.asarray(self.value, dtype=dtype)
 
+    def __str__(self) -> str:
+        return (
+            f"{len(self.value):,} rows, of {self.effective_sample_size:.3g} latents out of "
+            f"{self.num_samples:,} that count; log p of the given values is "
+            f"{self.log_prob:.3f} nats"
+        )
+
+    __repr__ = __str__
+
 
 @evaluated_eagerly
 def given(

@@ -73,6 +73,17 @@ class LogProb:
             "heavy_tailed": float(np.mean(self.pareto_k > _HEAVY)) if known else None,
         }
 
+    def __str__(self) -> str:
+        found = self.summary()
+        return (
+            f"log p(x) of {len(self.value)} examples, on average {-found['nll']:.3f} nats "
+            f"(± {found['standard_error']:.3f} by examples, ± {found['monte_carlo_error']:.3f} by "
+            f"samples); {self.num_samples} samples, of which "
+            f"{found['median_effective_sample_size']:.3g} count (median)"
+        )
+
+    __repr__ = __str__
+
 
 def num_kept(num_samples: int) -> int:
     """Returns how many of the largest weights `log_mean` wants: few sizes, for few graphs."""
