@@ -9,6 +9,8 @@ from keras.src import backend
 from keras.src.models.functional import Functional, operation_fn
 from keras.src.utils import rng_utils
 
+from kvae.utils import loggers
+
 __all__ = [
     "VALIDATION_IN_FIT",
     "KerasHooks",
@@ -141,8 +143,9 @@ def unseeded_layers(model) -> list:
 def steps_between(callback) -> int | None:
     """Returns after how many steps of an epoch a callback acts each time; `None` for never.
 
-    Callbacks of Keras that override the hooks of batches and do nothing in them, as they are set
-    up, do not count. Those that save a model every n steps count the steps of a call.
+    Callbacks of Keras, MLflow and Weights & Biases that override the hooks of batches and do
+    nothing in them, as they are set up, do not count. Those that save a model every n steps count
+    the steps of a call.
 
     Args:
         callback: `keras.callbacks.Callback`.
@@ -166,7 +169,7 @@ def _overrides(callback, hook: str, kind: type) -> bool:
 
 
 def _batch_work() -> dict:
-    """Returns functions that tell whether the hooks of Keras's own classes do anything."""
+    """Returns functions that tell whether the hooks of known classes do anything."""
     kinds = {
         keras.callbacks.History: lambda callback: False,
         keras.callbacks.ProgbarLogger: lambda callback: False,
@@ -177,7 +180,7 @@ def _batch_work() -> dict:
         kind = getattr(keras.callbacks, name, None)
         if kind is not None:
             kinds[kind] = lambda callback: callback.save_freq != "epoch"
-    return kinds
+    return kinds | loggers.at_steps()
 
 
 def _tensorboard_works(callback) -> bool:

@@ -66,9 +66,11 @@ class Fit:
         trainings of dense networks, under XLA, and in all trainings with convolutions. Then
         `on_train_batch_end` is called once for each call. A call has one step where a callback of
         your own is called at every step, and ends at the steps of `ModelCheckpoint(save_freq=n)`.
+        TensorBoard, MLflow and Weights & Biases that log by the epoch leave the steps together.
         With a `train_step` of a subclass's own, a distribution strategy and `run_eagerly` Keras
-        runs the steps; `verbose=1` prints the reason. With `compile(steps_per_execution=n)` a call
-        has n steps, and the last one of an epoch those that are left.
+        runs the steps. Except with `verbose=0` the reason is printed. With
+        `compile(steps_per_execution=n)` a call has n steps, and the last one of an epoch those that
+        are left.
 
         Args:
             x: array `[n, *event]`, `kvae.datasets.Dataset` or `Stream` (which is read while the
@@ -151,7 +153,7 @@ class Fit:
             steps = steps_of(self, x, batch_size or 128)
         checks.warn_of_monitors(self, given, steps and steps * (epochs - initial_epoch))
         plan = plan_steps(self, x, batch_size or 128, epochs, steps_per_epoch, given)
-        if plan.reason and verbose in (1, "auto"):
+        if plan.reason and verbose:
             print(
                 f"{self.name}: one step in each call, which takes longer, because {plan.reason}. "
                 "compile(steps_per_execution=n) makes it n steps, with one call of the callbacks."

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kvae.datasets.dataset import Dataset
 from kvae.models.fit.data import steps_of
 from kvae.models.saving import seed_states
-from kvae.utils import keras_internals
+from kvae.utils import keras_internals, loggers
 
 __all__ = ["LEAST_STEPS", "MOST_BYTES", "Plan", "plan_steps"]
 
@@ -126,7 +126,9 @@ def _steps_between(callbacks, steps: int | None) -> tuple[int, str]:
             continue
         name, found = type(callback).__name__, math.gcd(found, every, steps or 1)
         if every == 1:
-            return 1, f"the callback {name} is called at every step"
+            setting = loggers.advice(callback)
+            unless = f", unless it has {setting}" if setting else ""
+            return 1, f"the callback {name} is called at every step{unless}"
         if found == 1:
             epoch = f"the {steps} steps of an epoch" if steps else "epochs of unknown length"
             return 1, f"the callback {name} acts every {every} steps, which do not fit {epoch}"
