@@ -51,7 +51,7 @@ def exportable(model):
 
     Raises:
         TypeError: if it is no `kvae.VAE`.
-        ValueError: if it is not built, so that its shapes are not known.
+        ValueError: if it is not built, so that its shapes are not known, or has several modalities.
     """
     forks.check()
     if not isinstance(model, VAE):
@@ -63,6 +63,11 @@ def exportable(model):
         raise ValueError(
             f"The model {model.name!r} is not built, so its input shape is not known. Call it on "
             "data once, or give its encoder a keras.Input."
+        )
+    if model.modalities:
+        raise ValueError(
+            f"The model {model.name!r} has several modalities ({', '.join(model.modalities)}), "
+            "which no exported signature takes. Save it as a .keras file, and use it in Python."
         )
     return model
 

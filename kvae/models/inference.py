@@ -1,5 +1,7 @@
 """The methods of a trained model, which take arrays and return tensors."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -85,7 +87,8 @@ class Inference:
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return self._decoded(*latent_tensors(self, z, label), batch_size, "mean")
+        values = self.decoded_to("mean", *latent_tensors(self, z, label), batch_size)
+        return self.by_modality(values)
 
     def reconstruct(
         self, x, label=None, seed=None, batch_size: int | str = "auto", mask=None
@@ -114,10 +117,10 @@ class Inference:
                     x, label, LEAST_ROWS if _is_auto(batch_size) else batch_size
                 )
             ]
-            return concatenated(found)
+            return self.by_modality(concatenated(found))
         params, label = self.encode_data(x, label, batch_size)
-        z = self.run_compiled("draw a code", self._code, (params, label), random.as_seed(seed))
-        return self._decoded(z, label, batch_size, "mean")
+        z = self.code(params, label, random.as_seed(seed))
+        return self.by_modality(self.decoded_to("mean", z, label, batch_size))
 
     def sample(
         self,
@@ -171,17 +174,7 @@ class Inference:
         rows = None if tf.is_tensor(n) and self.conditions is None else n
         label = checked_label(self, label, rows, unknown=False)
         z = self.run_compiled("draw from the prior", self._drawn, (label,), n, seed, temperature)
-        if output != "sample":
-            return self._decoded(z, label, batch_size, output)
-        params = self._in_batches(
-            "decode to parameters", self.decode_params, (z, label), batch_size
-        )
-        return self.run_compiled(
-            "draw an event",
-            lambda params, seed: self.likelihood.sample(params, random.split(seed)[1]),
-            (params,),
-            seed,
-        )
+        return self.by_modality(self.decoded_to(output, z, label, batch_size, seed))
 
     def log_prob(
         self,
@@ -281,7 +274,7 @@ class Inference:
         print(filled.value.shape, filled.effective_sample_size.min())
         ```
         """
-        return impute(
+        found = impute(
             self,
             with_mask(x, mask),
             num_samples=num_samples,
@@ -291,6 +284,10 @@ class Inference:
             label=label,
             **options,
         )
+        if not self.modalities:
+            return found
+        value, observed = self.by_modality(found.value), self.by_modality(found.observed)
+        return dataclasses.replace(found, value=value, observed=observed)
 
     def quantize(self, *arguments, **options) -> None:
         """Quantizes the layers as `keras.Model.quantize` does."""
@@ -300,9 +297,32 @@ class Inference:
     def _encoded(self, x, label, batch_size: int | str) -> dict:
         return self._in_batches("encode", self.encode_params, (x, label), batch_size)
 
-    def _decoded(self, z, label, batch_size: int | str, output: str):
-        """Returns the mean, the mode or another function of p(x|z), `[n, *event]`."""
-        read = getattr(self.likelihood, output)
+    def decoded_to(self, output: str, z, label, batch_size: int | str = "auto", seed=None):
+        """Returns the mean, the mode, the point or a draw of p(x|z), `[n, *event]`.
+
+        Args:
+            output: str. `"mean"`, `"mode"`, `"point"` (see `Likelihood.point`) or `"sample"`.
+            z, label: tensors, checked.
+            batch_size: int or str. As in `encode`.
+            seed: int32 tensor `[2]`, of whose two seeds the second makes a draw.
+        """
+        likelihood = self.likelihood
+        if output == "sample":
+            params = self._in_batches(
+                "decode to parameters", self.decode_params, (z, label), batch_size
+            )
+            return self.run_compiled(
+                "draw an event",
+                lambda params, seed: likelihood.sample(params, random.split(seed)[1]),
+                (params,),
+                seed,
+            )
+
+        def read(params):
+            if output == "point":
+                return likelihood.point(likelihood.averaged(params))
+            return getattr(likelihood, output)(params)
+
         return self._in_batches(
             f"decode to the {output}",
             lambda z, label: read(self.decode_params(z, label)),
@@ -310,8 +330,17 @@ class Inference:
             batch_size,
         )
 
+    def code(self, params, label, seed=None):
+        """Returns a draw from q(z|x), `[n, latent_dim]`, and its mean without a seed."""
+        if seed is None:
+            return self.run_compiled("the mean code", self._mean_code, (params, label))
+        return self.run_compiled("draw a code", self._code, (params, label), seed)
+
     def _code(self, params, label, seed):
         return self.conditioned_on(label).posterior.sample(params, seed=seed)
+
+    def _mean_code(self, params, label):
+        return self.conditioned_on(label).posterior.mean(params)
 
     def _reconstruction(self, x, label):
         z = self.conditioned_on(label).posterior.mean(self.encode_params(x, label))

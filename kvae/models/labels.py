@@ -160,6 +160,8 @@ def split_label(vae, x):
     classes ignores the label of a dict, where its name says that it is one.
     """
     label = None
+    if vae.modalities and not isinstance(x, tuple):
+        return _events(vae, x, "x"), None
     if isinstance(x, Mapping):
         named = {} if vae.conditions is None else vae.conditions.entries(x)
         x, label = kinds.entries({key: value for key, value in x.items() if key not in named})
@@ -173,11 +175,29 @@ def split_label(vae, x):
 
 def _events(vae, x, name: str):
     """Returns data of any kind, sequences at the length of the model's events."""
+    if vae.modalities:
+        return _records(vae, x, name)
     if vae.missing is not None and len(vae.event_shape or ()) == 2 and not kinds.gives_batches(x):
         x = at_full_length(x, vae.event_shape, name)
         if not isinstance(x, Dataset):
             return at_full_length(kinds.recognize(x, name), vae.event_shape, name)
     return kinds.recognize(x, name)
+
+
+def _records(vae, x, name: str):
+    """Returns what a model of several modalities is given as records, or in batches."""
+    if isinstance(x, Mapping):
+        return vae.likelihood.record(x, name)
+    found = kinds.recognize(x, name)
+    if isinstance(found, Dataset) or kinds.gives_batches(found):
+        return found
+    if tuple(found.shape[1:]) != (vae.likelihood.columns,):
+        entries = ", ".join(f"{key!r}: …" for key in vae.modalities)
+        raise ValueError(
+            f"`{name}` has shape {tuple(found.shape)}; {vae.name} has several modalities and takes "
+            f"them as a dict, {{{entries}}}, of which any may be left out."
+        )
+    return found
 
 
 def with_mask(x, mask):

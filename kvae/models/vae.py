@@ -28,6 +28,7 @@ from kvae.models.labels import (
     recognized_label,
     split_label,
 )
+from kvae.models.modalities import OfModalities, joined_networks
 from kvae.models.network_models import NetworkModels
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
@@ -47,6 +48,7 @@ _OPTIONAL = ("missing", "conditions")
 class VAE(
     Inference,
     Classification,
+    OfModalities,
     Encoding,
     Reading,
     Trainer,
@@ -83,16 +85,26 @@ class VAE(
     to arrays, and the second input of the networks has `vae.conditions.size` numbers; see
     `kvae.conditions.Conditions`.
 
+    `encoders` and `decoders`, dicts by name, make a model of several modalities, such as images and
+    their labels, `p(x_1|z) p(x_2|z) p(z)`. Data are dicts of the same names, and every example may
+    lack some of them: an entry that is left out, NaN, or `mask={name: bool array [n]}`. q(z|x)
+    combines the experts of those that are there; see `kvae.posteriors.ProductOfExperts`. Methods
+    return dicts, `translate` turns some modalities into others, and `log_prob` is log p of those
+    that are given. An encoder with the input `(K,)` of a modality that is `"categorical:K"` sees
+    class numbers as one-hot vectors.
+
     Args:
         encoder: keras.Model. `x` `[batch, *event]` to features `[batch, ...]`, or straight to the
             posterior's parameters (a dict, e.g. `{"z_mean": …, "z_log_var": …}`).
         decoder: keras.Model. `z` `[batch, latent_dim]` to the likelihood's parameters, e.g. logits
             `[batch, *event]` for a Bernoulli.
         latent_dim: int. The size of `z`.
-        posterior: str or `kvae.posteriors.Posterior`. Defaults to `"diagonal_gaussian"`.
+        posterior: str or `kvae.posteriors.Posterior`. Defaults to `None`: `"diagonal_gaussian"`,
+            and with `encoders` `"product_of_experts"`.
         prior: str, `kvae.priors.Prior` or `None` (an autoencoder without a prior does not sample).
             Defaults to `"standard_normal"`.
-        likelihood: str or `kvae.likelihoods.Likelihood`. Defaults to `"bernoulli"`.
+        likelihood: str or `kvae.likelihoods.Likelihood`; with `encoders` a dict of such by
+            modality. Defaults to `"bernoulli"`.
         objective: str or `kvae.objectives.Objective`. Defaults to `"elbo"`.
         seed: int. Seeds the noise of training and of draws without a seed. The state of the
             generator is saved with the weights, so that a resumed training goes on with the same
@@ -107,6 +119,9 @@ class VAE(
         conditions: mapping, `kvae.conditions.Conditions` or `None`. What a conditional model is
             told, e.g. `{"digit": 10, "thickness": "real", "tags": ("multi", 5)}`. Defaults to
             `None`.
+        encoders: mapping or `None`. Of a model of several modalities the encoder of each by name,
+            with a `keras.Input`, in the place of `encoder`. Defaults to `None`: a single one.
+        decoders: mapping or `None`. The decoder of each modality, in the place of `decoder`.
 
     Call arguments:
         inputs: tensor `[batch, *event]`, for a conditional model the pair `(x, label)`.
@@ -153,10 +168,10 @@ class VAE(
     @arguments.with_plain_arguments
     def __init__(
         self,
-        encoder,
-        decoder,
-        latent_dim: int,
-        posterior="diagonal_gaussian",
+        encoder=None,
+        decoder=None,
+        latent_dim: int | None = None,
+        posterior=None,
         prior="standard_normal",
         likelihood="bernoulli",
         objective="elbo",
@@ -164,6 +179,8 @@ class VAE(
         num_classes: int | None = None,
         missing=None,
         conditions=None,
+        encoders=None,
+        decoders=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -175,6 +192,21 @@ class VAE(
             raise ValueError(
                 "`num_classes` is the short form of one condition: leave it out with `conditions`."
             )
+        if encoders is not None or decoders is not None:
+            if encoder is not None or decoder is not None:
+                raise ValueError(
+                    "Give `encoders` and `decoders` for several modalities, or `encoder` and "
+                    "`decoder` for one."
+                )
+            if num_classes is not None or conditions is not None:
+                raise ValueError(
+                    "A model of several modalities takes no labels beside them: make the label a "
+                    "modality, encoders={..., 'label': …}."
+                )
+            posterior = "product_of_experts" if posterior is None else posterior
+            encoder, decoder, posterior, likelihood, missing = joined_networks(
+                encoders, decoders, latent_dim, posterior, likelihood, missing
+            )
         self.num_classes = num_classes
         self.conditions = conditions_of.of_model(conditions)
         network_checks.check_kind("encoder", encoder)
@@ -182,7 +214,7 @@ class VAE(
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dim = latent_dim
-        self.posterior = posteriors.get(posterior)
+        self.posterior = posteriors.get("diagonal_gaussian" if posterior is None else posterior)
         self.prior = priors.get(prior)
         self.likelihood = likelihoods.get(likelihood)
         self.objective = objectives.get(objective)

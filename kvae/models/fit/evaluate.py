@@ -82,9 +82,10 @@ class Evaluate:
             alone = self.distribute_strategy is present and not tf.distribute.has_strategy()
             if alone and kwargs.get("steps") is None:
                 kwargs.pop("steps", None)
-                return _predict_arrays(self, x, label, batch_size, **kwargs)
+                found = _predict_arrays(self, x, label, batch_size, **kwargs)
+                return self.by_modality(found)
         x = x if label is None else (x, label.numpy())
-        return super().predict(x, batch_size=batch_size, **kwargs)
+        return self.by_modality(super().predict(x, batch_size=batch_size, **kwargs))
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """Takes one step of the optimizer on a batch, as `keras.Model.train_on_batch` does.
@@ -126,7 +127,7 @@ class Evaluate:
             ValueError: for what `predict` refuses, and for data in batches.
         """
         x, label = event_tensors(self, *split_label(self, x))
-        return super().predict_on_batch(x if label is None else (x, label))
+        return self.by_modality(super().predict_on_batch(x if label is None else (x, label)))
 
 
 def _predict_arrays(model, x, label, batch_size, verbose="auto", callbacks=None):

@@ -1,0 +1,197 @@
+"""Models of several modalities: their networks as one each, and translation between them."""
+
+import math
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+from kvae import fills, likelihoods, posteriors, random
+from kvae.likelihoods.classes import OfClasses
+from kvae.likelihoods.modalities import check_names
+from kvae.models import network_checks
+from kvae.models.inputs import require_built
+from kvae.utils import names
+
+__all__ = ["OfModalities", "joined_networks"]
+
+_OUTPUTS = ("mean", "mode", "sample")
+
+
+def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, missing) -> tuple:
+    """Makes the networks and parts of a model of several modalities.
+
+    Args:
+        encoders: mapping from the names of the modalities to networks with a `keras.Input` each.
+        decoders: mapping from the same names to networks from z to the parameters of p(x_m|z).
+        latent_dim: int.
+        posterior: str or `kvae.posteriors.Posterior`.
+        likelihood: mapping from the names to likelihoods or their names, or one for all.
+        missing: str, `kvae.fills.Fill` or `None`, which stands for `"zero"`.
+
+    Returns:
+        The `encoder`, `decoder`, `posterior`, `likelihood` and `missing` of `kvae.VAE`.
+
+    Raises:
+        TypeError, ValueError: for networks and parts that do not go together, with the modality.
+    """
+    for name, value in (("encoders", encoders), ("decoders", decoders)):
+        if not isinstance(value, Mapping) or not value:
+            raise TypeError(
+                f"`{name}` is a dict from the names of the modalities to networks, not {value!r}."
+            )
+    check_names(encoders)
+    if not isinstance(likelihood, Mapping):
+        if isinstance(likelihood, likelihoods.Likelihood):
+            raise ValueError(
+                "Each modality has a likelihood of its own: likelihood={"
+                + ", ".join(f"{key!r}: …" for key in encoders)
+                + "}."
+            )
+        likelihood = dict.fromkeys(encoders, likelihood)
+    for name, value in (("decoders", decoders), ("likelihood", likelihood)):
+        if set(value) != set(encoders):
+            raise ValueError(
+                f"`encoders` has the modalities {', '.join(map(repr, encoders))}, `{name}` "
+                f"{', '.join(map(repr, value))}: give each of them both."
+            )
+    parts, shapes = {}, {}
+    for key, encoder in encoders.items():
+        network_checks.check_kind(f"encoders[{key!r}]", encoder)
+        network_checks.check_kind(f"decoders[{key!r}]", decoders[key])
+        parts[key], shapes[key] = _values(key, encoder, likelihoods.get(likelihood[key]))
+    joint = likelihoods.Modalities(parts, shapes)
+    posterior = posteriors.get(posterior)
+    missing = fills.get("zero" if missing is None else missing)
+    if not missing.mask:  # It says which modalities are present.
+        missing = type(missing).from_config({**missing.get_config(), "mask": True})
+    encoder = _encoder(encoders, joint, isinstance(posterior, posteriors.Experts))
+    return encoder, _decoder(decoders, joint, latent_dim), posterior, joint, missing
+
+
+def _values(key: str, encoder, likelihood) -> tuple:
+    """Returns the likelihood of a modality, and the shape of one example's values."""
+    inputs = getattr(encoder, "inputs", None) if getattr(encoder, "built", False) else None
+    if not inputs or len(inputs) != 1 or None in inputs[0].shape[1:]:
+        raise ValueError(
+            f"`encoders[{key!r}]` says by its one keras.Input which shape the values of {key!r} "
+            "have: begin it with keras.Input(shape), every size known."
+        )
+    shape = tuple(inputs[0].shape[1:])
+    if not (isinstance(likelihood, OfClasses) and shape == (likelihood.num_classes,)):
+        return likelihood, shape
+    # The encoder takes one-hot vectors, and a value is a class number.
+    config = {**likelihood.get_config(), "scale_input": False}
+    return type(likelihood).from_config(config), ()
+
+
+def _encoder(encoders: Mapping, joint, for_experts: bool) -> keras.Model:
+    """Returns one network from a record and its mask to the features of all encoders."""
+    columns = joint.columns
+    seen = keras.Input((2 * columns,), name="record")
+    features, present, start = [], [], 0
+    for key, encoder in encoders.items():
+        end = start + joint.sizes[key]
+        values, mask = seen[:, start:end], seen[:, columns + start : columns + end]
+        there = ops.max(mask, axis=-1, keepdims=True)
+        if joint.shapes[key] == () and encoder.inputs[0].shape[1:] != ():
+            classes = encoder.inputs[0].shape[-1]
+            values = ops.one_hot(ops.cast(values[:, 0], "int32"), classes) * there
+        else:
+            values = ops.reshape(values, (-1, *encoder.inputs[0].shape[1:]))
+        features.append(encoder(values))
+        present.append(there)
+        start = end
+    present = ops.concatenate(present, axis=-1)
+    if for_experts:
+        return keras.Model(seen, {"experts": features, "present": present}, name="encoders")
+    flat = [keras.layers.Flatten()(one) for one in keras.tree.flatten(features)]
+    return keras.Model(seen, ops.concatenate([*flat, present], axis=-1), name="encoders")
+
+
+def _decoder(decoders: Mapping, joint, latent_dim: int) -> keras.Model:
+    """Returns one network from z to the outputs of all decoders, flattened and joined."""
+    z = keras.Input((latent_dim,), name="z")
+    outputs = []
+    for key, part in joint.likelihoods.items():
+        decoder = decoders[key]
+        declared = getattr(decoder, "inputs", None) or [z]
+        if len(declared) != 1 or tuple(declared[0].shape[1:]) != (latent_dim,):
+            raise ValueError(
+                f"`decoders[{key!r}]` takes inputs of shape {tuple(declared[0].shape)}; with "
+                f"latent_dim={latent_dim} it is one of {(None, latent_dim)}."
+            )
+        found = decoder(z)
+        expected = part.output_shape(joint.shapes[key] or (1,))
+        if tuple(found.shape[1:]) != tuple(expected):
+            raise ValueError(
+                f"`decoders[{key!r}]` returns shape {tuple(found.shape)}; {type(part).__name__} "
+                f"needs {(None, *expected)} for values of shape {(None, *joint.shapes[key])}."
+            )
+        network_checks.check_ending(decoder, part, z)
+        outputs.append(ops.reshape(found, (-1, math.prod(expected))))
+    return keras.Model(z, ops.concatenate(outputs, axis=-1), name="decoders")
+
+
+class OfModalities:
+    """The methods of `kvae.VAE` for models of several modalities."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The names of the modalities; of a model of one kind of data an empty tuple."""
+        return getattr(self.likelihood, "modalities", ())
+
+    def by_modality(self, values):
+        """Returns records `[..., columns]` as a dict by modality; other values as they are."""
+        return self.likelihood.split(values) if self.modalities else values
+
+    def translate(
+        self, x=None, *, to, output: str | None = None, seed=None, batch_size="auto", **modalities
+    ):
+        """Translates some modalities of examples into others: x_m to z, and z to x_to.
+
+        z is the posterior's mean given the modalities that are there, or with a seed a draw.
+        `impute` weighs many draws, which takes longer and is an estimate of E[x_to|x_m] itself.
+
+        Args:
+            x: mapping from the names of modalities to arrays, or data of any kind that `encode`
+                takes. Defaults to `None`: the modalities stand by name, `image=x`.
+            to: str or list of str. The modalities to return.
+            output: str or `None`. `"mean"` returns E[x_to|z], `"mode"` its most probable value,
+                `"sample"` a draw from p(x_to|z). Defaults to `None`: the one value that stands for
+                p(x_to|z), which is the mean of numbers and the most probable of classes.
+            seed: int, `SeedGenerator` or int32 tensor `[2]`. Defaults to `None`: z is the mean.
+            batch_size: int or str. As in `encode`.
+            **modalities: arrays by name.
+
+        Returns:
+            Tensor `[n, *shape]`, for a list a dict of such by name.
+
+        Raises:
+            ValueError: for a model of one modality, an unknown one, an `output` that there is not,
+                `"sample"` without a seed, and what `encode` refuses.
+
+        Example:
+
+        ```python
+        label = vae.translate(image=images, to="label")
+        images = vae.translate(label=[0, 1, 2], to="image", seed=1)
+        ```
+        """
+        require_built(self)
+        wanted = [to] if isinstance(to, str) else list(to)
+        for key in wanted:
+            if key not in self.modalities:
+                raise names.unknown_name("modality", key, self.modalities)
+        if output is not None and output not in _OUTPUTS:
+            raise names.unknown_name("output", output, _OUTPUTS)
+        if output == "sample" and seed is None:
+            raise ValueError("output='sample' draws, which takes a seed: translate(…, seed=1).")
+        if x is not None and modalities:
+            raise ValueError("Give the modalities by name or as one dict, not in both ways.")
+        seed = None if seed is None else random.as_seed(seed)
+        params, _ = self.encode_data(modalities if x is None else x, None, batch_size)
+        z = self.code(params, None, None if seed is None else random.split(seed)[0])
+        values = self.decoded_to(output or "point", z, None, batch_size, seed)
+        found = self.by_modality(values)
+        return found[to] if isinstance(to, str) else {key: found[key] for key in wanted}
