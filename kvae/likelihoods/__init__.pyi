@@ -21,6 +21,7 @@ from kvae.likelihoods.likelihood import register as register
 from kvae.likelihoods.location_scale import LocationScale as LocationScale
 from kvae.likelihoods.log_normal import LogNormal as LogNormal
 from kvae.likelihoods.mixed_tabular import MixedTabular as MixedTabular
+from kvae.likelihoods.modalities import Modalities as Modalities
 from kvae.likelihoods.negative_binomial import NegativeBinomial as NegativeBinomial
 from kvae.likelihoods.ordinal import Ordinal as Ordinal
 from kvae.likelihoods.poisson import Poisson as Poisson

@@ -94,6 +94,11 @@ class Modalities(Likelihood):
     def modalities(self) -> tuple[str, ...]:
         return tuple(self.likelihoods)
 
+    @property
+    def discrete(self):
+        found = tuple(bool(part.discrete) for part in self.likelihoods.values())
+        return found[0] if len(set(found)) == 1 else found
+
     # Records.
 
     def record(self, values: Mapping, name: str = "x"):
@@ -162,7 +167,7 @@ class Modalities(Likelihood):
             )
         shape = self.shapes[key]
         single = self.sizes[key] == 1 and tuple(value.shape[1:]) in ((), (1,))
-        if len(value.shape) == 0 or not single and tuple(value.shape[1:]) != shape:
+        if len(value.shape) == 0 or (not single and tuple(value.shape[1:]) != shape):
             taken = ", ".join(map(str, ("n", *shape)))
             advice = ""
             if (*value.shape[1:], 1) == shape:

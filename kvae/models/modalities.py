@@ -13,7 +13,7 @@ from kvae.models import network_checks
 from kvae.models.inputs import require_built
 from kvae.utils import names
 
-__all__ = ["OfModalities", "joined_networks"]
+__all__ = ["OfModalities", "check_alone", "joined_networks"]
 
 _OUTPUTS = ("mean", "mode", "sample")
 
@@ -25,7 +25,8 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
         encoders: mapping from the names of the modalities to networks with a `keras.Input` each.
         decoders: mapping from the same names to networks from z to the parameters of p(x_m|z).
         latent_dim: int.
-        posterior: str or `kvae.posteriors.Posterior`.
+        posterior: str, `kvae.posteriors.Posterior` or `None`, which stands for
+            `"product_of_experts"`.
         likelihood: mapping from the names to likelihoods or their names, or one for all.
         missing: str, `kvae.fills.Fill` or `None`, which stands for `"zero"`.
 
@@ -61,12 +62,30 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
         network_checks.check_kind(f"decoders[{key!r}]", decoders[key])
         parts[key], shapes[key] = _values(key, encoder, likelihoods.get(likelihood[key]))
     joint = likelihoods.Modalities(parts, shapes)
-    posterior = posteriors.get(posterior)
+    posterior = posteriors.get("product_of_experts" if posterior is None else posterior)
     missing = fills.get("zero" if missing is None else missing)
     if not missing.mask:  # It says which modalities are present.
         missing = type(missing).from_config({**missing.get_config(), "mask": True})
     encoder = _encoder(encoders, joint, isinstance(posterior, posteriors.Experts))
     return encoder, _decoder(decoders, joint, latent_dim), posterior, joint, missing
+
+
+def check_alone(encoder, decoder, num_classes, conditions) -> None:
+    """Refuses what does not go with `encoders` and `decoders`.
+
+    Raises:
+        ValueError: for any argument that is not `None`.
+    """
+    if encoder is not None or decoder is not None:
+        raise ValueError(
+            "Give `encoders` and `decoders` for several modalities, or `encoder` and `decoder` for "
+            "one."
+        )
+    if num_classes is not None or conditions is not None:
+        raise ValueError(
+            "A model of several modalities takes no labels beside them: make the label a modality, "
+            "encoders={..., 'label': …}."
+        )
 
 
 def _values(key: str, encoder, likelihood) -> tuple:

@@ -28,7 +28,7 @@ from kvae.models.labels import (
     recognized_label,
     split_label,
 )
-from kvae.models.modalities import OfModalities, joined_networks
+from kvae.models.modalities import OfModalities, check_alone, joined_networks
 from kvae.models.network_models import NetworkModels
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
@@ -193,17 +193,7 @@ class VAE(
                 "`num_classes` is the short form of one condition: leave it out with `conditions`."
             )
         if encoders is not None or decoders is not None:
-            if encoder is not None or decoder is not None:
-                raise ValueError(
-                    "Give `encoders` and `decoders` for several modalities, or `encoder` and "
-                    "`decoder` for one."
-                )
-            if num_classes is not None or conditions is not None:
-                raise ValueError(
-                    "A model of several modalities takes no labels beside them: make the label a "
-                    "modality, encoders={..., 'label': …}."
-                )
-            posterior = "product_of_experts" if posterior is None else posterior
+            check_alone(encoder, decoder, num_classes, conditions)
             encoder, decoder, posterior, likelihood, missing = joined_networks(
                 encoders, decoders, latent_dim, posterior, likelihood, missing
             )

@@ -16,6 +16,7 @@ from kvae.objectives.objective import names as names
 from kvae.objectives.objective import register as register
 from kvae.objectives.regularized import Regularized as Regularized
 from kvae.objectives.semi_supervised import SemiSupervised as SemiSupervised
+from kvae.objectives.subset_elbo import SubsetELBO as SubsetELBO
 from kvae.objectives.wae import WAE as WAE
 from kvae.objectives.wae import InfoVAE as InfoVAE
 from kvae.objectives.wae import Matching as Matching

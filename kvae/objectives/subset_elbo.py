@@ -49,6 +49,8 @@ class SubsetELBO(ELBO):
           eq. 3 and 5](https://arxiv.org/abs/1802.05335)
     """
 
+    of_modalities = True
+
     def __init__(
         self, weights: Mapping[str, float] | None = None, num_subsets: int = 0, **settings
     ):

@@ -2,6 +2,10 @@
 
 from kvae.posteriors.delta import Delta as Delta
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian as DiagonalGaussian
+from kvae.posteriors.experts import Experts as Experts
+from kvae.posteriors.experts import MixtureOfExperts as MixtureOfExperts
+from kvae.posteriors.experts import MixtureOfProducts as MixtureOfProducts
+from kvae.posteriors.experts import ProductOfExperts as ProductOfExperts
 from kvae.posteriors.finite_scalar import FiniteScalar as FiniteScalar
 from kvae.posteriors.flow import Flow as Flow
 from kvae.posteriors.full_covariance import FullCovariance as FullCovariance

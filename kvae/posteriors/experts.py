@@ -192,8 +192,8 @@ class ProductOfExperts(Experts, DiagonalGaussian):
         latent_dim: int | None = None,
         num_experts: int | None = None,
         log_var_bound: float = 20.0,
-        prior_expert: bool = True,
         reads=None,
+        prior_expert: bool = True,
         **kwargs,
     ):
         super().__init__(latent_dim, num_experts, log_var_bound, reads, **kwargs)
@@ -273,8 +273,8 @@ class MixtureOfProducts(MixtureOfExperts):
         latent_dim: int | None = None,
         num_experts: int | None = None,
         log_var_bound: float = 20.0,
-        prior_expert: bool = False,
         reads=None,
+        prior_expert: bool = False,
         **kwargs,
     ):
         super().__init__(latent_dim, num_experts, log_var_bound, reads, **kwargs)

@@ -17,6 +17,7 @@ __all__ = [
     "default_posterior",
     "default_prior",
     "examples",
+    "tiny_modalities",
     "tiny_vae",
 ]
 
@@ -50,6 +51,28 @@ def tiny_vae(latent_dim: int = 2, likelihood="bernoulli", event_shape=(6,), **pa
             name="decoder",
         )
         return VAE(encoder, decoder, latent_dim, likelihood=likelihood, seed=0, **parts)
+
+
+def tiny_modalities(latent_dim: int = 2, **parts) -> VAE:
+    """Makes a model of two modalities, pixels and a class; `parts` are arguments of `kvae.VAE`."""
+    sizes = {"pixels": 4, "kind": CLASSES}
+    with random.initial_weights(3):
+        encoders = {
+            key: keras.Sequential([keras.Input((size,)), layers.Dense(4, "tanh")])
+            for key, size in sizes.items()
+        }
+        decoders = {
+            key: keras.Sequential([keras.Input((latent_dim,)), layers.Dense(size)])
+            for key, size in sizes.items()
+        }
+        return VAE(
+            encoders=encoders,
+            decoders=decoders,
+            latent_dim=latent_dim,
+            likelihood={"pixels": "bernoulli", "kind": f"categorical:{CLASSES}"},
+            seed=0,
+            **parts,
+        )
 
 
 def examples(vae: VAE, n: int = BATCH) -> np.ndarray:

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kvae import priors, random
 from kvae.testing import numerics
-from kvae.testing.models import BATCH, examples, tiny_vae
+from kvae.testing.models import BATCH, examples, tiny_modalities, tiny_vae
 from kvae.testing.parts import check_part, copied
 
 __all__ = ["check_objective"]
@@ -19,6 +19,7 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
       `elbo`, `reconstruction` and `kl`; `elbo` is minus the sum of the other two.
     - The same seed gives the same terms, in a graph too.
     - The loss reaches the decoder and, finite, every variable that it reaches.
+    - An objective of several modalities is checked with two.
     - An objective that guesses labels is checked with some that are known and some that are not.
     - A step of `fit` changes weights; a model of the same configuration and weights has the same
       loss.
@@ -43,7 +44,10 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
     guesses = objective.takes_unknown_labels
     if guesses and prior == "standard_normal":
         prior = priors.ClassConditional()  # Something has to depend on the label.
-    vae = tiny_vae(2, posterior=posterior, prior=prior, objective=copied(objective))
+    if objective.of_modalities and posterior == "diagonal_gaussian":
+        posterior = "product_of_experts"
+    make = tiny_modalities if objective.of_modalities else tiny_vae
+    vae = make(2, posterior=posterior, prior=prior, objective=copied(objective))
     vae.build((None, *vae.event_shape))
     x, own = tf.constant(examples(vae, 2 * BATCH)), vae.objective
     label = np.arange(2 * BATCH) % (vae.num_classes + 1) - 1 if guesses else None
