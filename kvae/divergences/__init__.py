@@ -1,4 +1,4 @@
-"""Divergences of distributions: closed-form KL, and the maximum mean discrepancy."""
+"""Divergences of distributions: closed-form KL, and distances between samples."""
 
 from kvae.divergences.kl import (
     closed_form_kl,
@@ -7,5 +7,13 @@ from kvae.divergences.kl import (
     register_kl,
 )
 from kvae.divergences.mmd import mmd
+from kvae.divergences.sliced_wasserstein import sliced_wasserstein
 
-__all__ = ["closed_form_kl", "kl_per_dimension", "marginal_kl_per_dimension", "mmd", "register_kl"]
+__all__ = [
+    "closed_form_kl",
+    "kl_per_dimension",
+    "marginal_kl_per_dimension",
+    "mmd",
+    "register_kl",
+    "sliced_wasserstein",
+]

@@ -3,6 +3,7 @@
 from kvae.layers.dense import dense_network, hidden_layers
 from kvae.layers.one_hot_levels import OneHotLevels
 from kvae.layers.sampling import Sampling, reparameterize
+from kvae.layers.spectral import spectrally_normalized
 from kvae.layers.symbols import SymbolEmbedding
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "dense_network",
     "hidden_layers",
     "reparameterize",
+    "spectrally_normalized",
 ]

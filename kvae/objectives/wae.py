@@ -2,22 +2,16 @@
 
 import math
 
-import tensorflow as tf
-
-from kvae import random, schedules
+from kvae import schedules
 from kvae.divergences.mmd import SCALES, check_kernel, mmd
-from kvae.objectives.bound import Bound, check_aggregate
+from kvae.objectives.matching import Matching, Wasserstein
 from kvae.objectives.objective import register
 
-__all__ = ["WAE", "InfoVAE", "Matching"]
+__all__ = ["WAE", "InfoVAE", "KernelMatching"]
 
 
-class Matching(Bound):
-    """An objective whose loss holds the maximum mean discrepancy between q(z) and the prior.
-
-    The codes of a batch, one draw for each example, are compared with as many draws from the prior.
-    The squared MMD is in the logs as `mmd`, the same for every example of the batch. Under a
-    distribution strategy the batch is that of a replica.
+class KernelMatching(Matching):
+    """A matching of the codes with the prior by the squared maximum mean discrepancy, as `mmd`.
 
     Args:
         kernel: str. `"imq"` or `"rbf"`, see `kvae.divergences.mmd.mmd`. Defaults to `"imq"`.
@@ -29,6 +23,8 @@ class Matching(Bound):
         **settings: `num_samples` and `kl` of `kvae.objectives.Bound`. With several samples the MMD
             is averaged over them.
     """
+
+    measure = "mmd"
 
     def __init__(
         self,
@@ -43,25 +39,11 @@ class Matching(Bound):
         self.kernel, self.bandwidth, self.unbiased = kernel, bandwidth, unbiased
         self.scales = tuple(scales)
 
-    def attach(self, vae):
-        super().attach(vae)
-        check_aggregate(self, vae)
-
-    def metric_names(self):
-        return (*super().metric_names(), "mmd")
-
-    def discrepancy(self, vae, z, seed):
-        """Returns the squared MMD of `z` `[num_samples, batch, latent_dim]` and the prior.
-
-        A tensor `[batch]` of one number, averaged over the samples.
-        """
-        shape = tf.shape(z)
-        drawn = vae.prior.sample(shape[0] * shape[1], random.fold_in(seed, 1))
+    def distance(self, vae, z, drawn, seed):
         bandwidth = self.bandwidth
         if bandwidth is None and vae.posterior.space == "sphere":
             bandwidth = 2.0
-        value = mmd(z, tf.reshape(drawn, shape), self.kernel, bandwidth, self.scales, self.unbiased)
-        return tf.fill([shape[1]], tf.reduce_mean(value))
+        return mmd(z, drawn, self.kernel, bandwidth, self.scales, self.unbiased)
 
     def get_config(self):
         return {
@@ -74,7 +56,7 @@ class Matching(Bound):
 
 
 @register("info_vae")
-class InfoVAE(Matching):
+class InfoVAE(KernelMatching):
     """`−E_q log p(x|z) + (1 − α) KL(q(z|x) ‖ p(z)) + (α + λ − 1) MMD(q(z), p(z))`.
 
     The KL of each posterior with the prior keeps information out of z; the MMD compares all codes
@@ -84,7 +66,7 @@ class InfoVAE(Matching):
     Args:
         alpha: float, at most 1. How much of the KL is taken out. Defaults to `0.0`.
         lambda_: float, at least `1 − alpha`. Defaults to `10.0`.
-        **settings: `kernel`, `bandwidth`, `scales`, `unbiased` of `kvae.objectives.Matching`,
+        **settings: `kernel`, `bandwidth`, `scales`, `unbiased` of `kvae.objectives.KernelMatching`,
             `num_samples` and `kl` of `kvae.objectives.Bound`.
 
     Raises:
@@ -134,7 +116,7 @@ class InfoVAE(Matching):
 
 
 @register("wae")
-class WAE(Matching):
+class WAE(Wasserstein, KernelMatching):
     """The Wasserstein autoencoder with MMD: `−E_q log p(x|z) + λ MMD(q(z), p(z))`.
 
     No KL: codes may be as precise as they like, as long as all of them together are spread like
@@ -144,7 +126,7 @@ class WAE(Matching):
 
     Args:
         lambda_: float or schedule (`kvae.schedules`). Weight of the MMD. Defaults to `10.0`.
-        **settings: `kernel`, `bandwidth`, `scales`, `unbiased` of `kvae.objectives.Matching`,
+        **settings: `kernel`, `bandwidth`, `scales`, `unbiased` of `kvae.objectives.KernelMatching`,
             `num_samples` and `kl` of `kvae.objectives.Bound`.
 
     A learned prior is trained through its draws: that reaches means and scales, and not the weights
@@ -167,15 +149,4 @@ class WAE(Matching):
     """
 
     def __init__(self, lambda_: schedules.Number = 10.0, **settings):
-        super().__init__(**settings)
-        self.lambda_ = schedules.resolve("lambda_", lambda_)
-
-    def scheduled(self):
-        return {"lambda_": self.lambda_}
-
-    def cost(self, vae, params, z, kl, *, seed):
-        value = self.discrepancy(vae, z, seed)
-        return schedules.at(self.lambda_, vae) * value, {"mmd": value}
-
-    def get_config(self):
-        return {**super().get_config(), "lambda_": schedules.serialize(self.lambda_)}
+        super().__init__(lambda_=lambda_, **settings)

@@ -43,6 +43,9 @@ OBJECTIVES = {
     "factor_vae": lambda: kvae.objectives.FactorVAE(discriminator_width=8, discriminator_depth=1),
     "info_vae": kvae.objectives.InfoVAE,
     "wae": kvae.objectives.WAE,
+    "swae": kvae.objectives.SWAE,
+    "aae": lambda: kvae.objectives.AAE(discriminator_width=8, discriminator_depth=1),
+    "rae": lambda: kvae.objectives.RAE("gradient_penalty", lambda_=1.0),
     "iwae": lambda: kvae.objectives.IWAE(3),
     "dreg": lambda: kvae.objectives.IWAE(3, gradient="doubly_reparameterized"),
 }
@@ -136,6 +139,8 @@ def refused(objective, posterior, prior):
     """What the error says where an objective does not go with a model, else None."""
     if objective == "path" and posterior in NO_PATH:
         return "path"
+    if objective == "rae":
+        return None if posterior == "delta" else "codes without noise"
     if objective in ELBOS:
         return None
     if posterior in DISCRETE:
@@ -205,7 +210,12 @@ def test_every_objective_has_finite_gradients(pair, objectives, build, digits):
 def without_gradient(vae, objective):
     """The trainable variables that the loss does not depend on, or not smoothly."""
     prior = {variable.path for variable in vae.prior.trainable_variables}
-    if objective == "wae":  # It draws from the prior, and choosing a component has no gradient.
+    if objective == "aae":  # The codes go to the prior, and not the prior to the codes.
+        return prior
+    if objective in (
+        "wae",
+        "swae",
+    ):  # They draw from the prior, and choosing a component has no gradient.
         return {path for path in prior if path.endswith("/logits")}
     if isinstance(
         vae.posterior, kvae.posteriors.Delta
