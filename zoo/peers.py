@@ -62,7 +62,7 @@ PEERS: dict[str, tuple[Row, ...]] = {
         Row("VQVAE", {"posterior": "vector_quantized", "prior": "uniform_codes"}),
         Row("HVAE", {"posterior": "hamiltonian"}),
         Row("RAE_L2", {"posterior": "delta", "objective": "rae"}),
-        Row("RAE_GP", {"posterior": "delta", "objective": "rae"}),
+        Row("RAE_GP", {"posterior": "delta", "objective": "rae:gradient_penalty"}),
         Row("RHVAE", {"posterior": "riemannian_hamiltonian"}),
         Row("NormalSampler", {"sampler": "prior"}),
         Row("GaussianMixtureSampler", {"sampler": "gaussian_mixture"}),
