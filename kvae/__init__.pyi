@@ -2,6 +2,7 @@ from . import callbacks as callbacks
 from . import conditions as conditions
 from . import datasets as datasets
 from . import detection as detection
+from . import diagnosis as diagnosis
 from . import distributed as distributed
 from . import distributions as distributions
 from . import divergences as divergences

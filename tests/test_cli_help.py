@@ -202,6 +202,7 @@ LOADING = (
 )
 WRONG = {
     "compare dense_vae.digits none.keras": "There is no model file none.keras",
+    "doctor dense_vae.digits --data none": "There is no none: give --data a folder of images",
     "evaluate dense_vae.digit": "Unknown model 'dense_vae.digit'. Did you mean 'dense_vae.digits'",
     "evaluate none.keras": "There is no model file none.keras",
     "evaluate dense_vae.digits --dataset digit": "Unknown dataset 'digit'. Did you mean 'digits'",

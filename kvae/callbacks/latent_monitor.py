@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
-from kvae import schedules
 from kvae.callbacks.summaries import SummaryWriter
 from kvae.datasets import Dataset, kinds
 from kvae.datasets.batches import BaseDataset
+from kvae.evaluation.latents import advice
 from kvae.evaluation.latents.summary import latent_summary
 from kvae.utils import callers
 
@@ -139,7 +139,7 @@ class LatentMonitor(keras.callbacks.Callback):
     def _warn(self, epoch: int | None) -> None:
         if "collapsed" not in self._state:
             return
-        wanted = self._wanted()
+        wanted = advice.asked_for_collapse(self.model, self.summary, self.min_kl)
         if (self._state, wanted is None) in self._warned:
             return
         self._warned.add((self._state, wanted is None))
@@ -149,49 +149,13 @@ class LatentMonitor(keras.callbacks.Callback):
     def _message(self, when: str, wanted: str | None) -> str:
         found = self.summary
         verb = "has collapsed" if self._state == "collapsed" else "has partly collapsed"
-        information = ""
-        if found.mutual_information is not None:
-            information = f", the mutual information of x and z {found.mutual_information:.3g} nats"
         figures = (
             f"The posterior {verb} ({when}, on {found.num_examples} examples): "
-            f"{found.active_units} of {found.latent_dim} latent dimensions are active, the KL is "
-            f"{found.rate:.3g} nats{information}."
+            f"{advice.told(found)}."
         )
-        if wanted is not None:
-            return f"{figures} {wanted}"
-        if self._state == "partly collapsed":
-            return (
-                f"{figures} The others say nothing of x. A smaller `latent_dim` would do as well; "
-                "what may bring them back is a warm-up of the KL, as in "
-                "ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps)), or free bits, as in "
-                "ELBO(free_bits=0.1)."
-            )
-        return (
-            f"{figures} The decoder makes the same of every z. What to try: a "
-            "warm-up of the KL, as in ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps)) or with "
-            "kvae.schedules.Cyclical; free bits, as in ELBO(free_bits=0.1); a decoder that can do "
-            "less without z."
-        )
-
-    def _wanted(self) -> str | None:
-        """Returns a sentence if the objective asks for such a posterior, and `None` otherwise."""
-        objective, found = self.model.objective, self.summary
-        beta = float(schedules.at(getattr(objective, "beta", 1.0), self.model))
-        capacity = getattr(objective, "capacity", None)
-        if capacity is not None:
-            capacity = float(schedules.at(capacity, self.model))
-            if capacity <= max(self.min_kl, 1.5 * found.rate):
-                return (
-                    f"The objective asks for that: its capacity is {capacity:.3g} nats at this "
-                    "step. A larger one lets z say more."
-                )
-        elif beta > 1:
-            return (
-                f"With beta = {beta:.4g} the loss pays {beta:.4g} nats for each nat that z says "
-                "of x, so this may be what you want: a unit is active only where it saves more than"
-                " that. If not, lower beta, or raise it slowly with kvae.schedules.Linear."
-            )
-        return None
+        if wanted is None:
+            wanted = advice.against_collapse(self._state)
+        return f"{figures} {wanted}"
 
 
 def _gathered(data) -> Dataset:
