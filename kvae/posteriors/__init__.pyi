@@ -17,6 +17,9 @@ from kvae.posteriors.location_scale import LocationScale as LocationScale
 from kvae.posteriors.location_scale import Logistic as Logistic
 from kvae.posteriors.lookup_free import LookupFree as LookupFree
 from kvae.posteriors.low_rank import LowRank as LowRank
+from kvae.posteriors.poincare import Poincare as Poincare
+from kvae.posteriors.poincare import RiemannianNormal as RiemannianNormal
+from kvae.posteriors.poincare import WrappedNormal as WrappedNormal
 from kvae.posteriors.posterior import REGISTER as REGISTER
 from kvae.posteriors.posterior import Posterior as Posterior
 from kvae.posteriors.posterior import get as get

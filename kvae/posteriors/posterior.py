@@ -267,12 +267,14 @@ def check_space(posterior, prior) -> None:
 _SPACES = {
     "real": "anywhere in R^latent_dim",
     "sphere": "on the unit sphere",
+    "ball": "in the Poincaré ball",
     "categorical": "among one-hot vectors",
     "codes": "among the entries of a codebook",
 }
 _PRIORS = {
     "real": ", e.g. prior='standard_normal'",
     "sphere": ", e.g. prior='uniform_sphere'",
+    "ball": ", e.g. prior='wrapped_normal'",
     "categorical": ", e.g. prior='uniform_categorical'",
     "codes": ", e.g. prior='uniform_codes'",
 }

@@ -9,6 +9,9 @@ from kvae.priors.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.priors.hierarchical import Hierarchical as Hierarchical
 from kvae.priors.mixture import Mixture as Mixture
 from kvae.priors.pixel_cnn import PixelCNN as PixelCNN
+from kvae.priors.poincare import Poincare as Poincare
+from kvae.priors.poincare import RiemannianNormal as RiemannianNormal
+from kvae.priors.poincare import WrappedNormal as WrappedNormal
 from kvae.priors.prior import REGISTER as REGISTER
 from kvae.priors.prior import Prior as Prior
 from kvae.priors.prior import get as get

@@ -127,6 +127,7 @@ def get(identifier) -> Sampler:
 
 
 _SPACES = {
+    "ball": "the Poincaré ball",
     "codes": "the entries of codebooks",
     "real": "R^latent_dim",
     "sphere": "the unit sphere",

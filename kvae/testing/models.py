@@ -87,6 +87,7 @@ def default_posterior(space: str | None):
     """Returns a posterior on a space of latents."""
     small = {
         "sphere": posteriors.PowerSpherical,
+        "ball": posteriors.WrappedNormal,
         "categorical": lambda: posteriors.GumbelSoftmax(num_categories=2),
         "codes": lambda: posteriors.VectorQuantized(num_embeddings=5, embedding_dim=2),
     }
@@ -97,6 +98,7 @@ def default_prior(posterior):
     """Returns a prior on the posterior's space; for one that ignores x, a mixture."""
     small = {
         "sphere": priors.UniformSphere,
+        "ball": priors.WrappedNormal,
         "categorical": lambda: priors.UniformCategorical(getattr(posterior, "num_categories", 2)),
         "codes": priors.UniformCodes,
     }

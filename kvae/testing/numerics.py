@@ -116,14 +116,16 @@ def agree_with_draws(draws: np.ndarray, log_prob: Callable, what: str, space: st
         draws: array `[n, dim]`.
         log_prob: function of a float32 array `[n, dim]` to nats `[n]`.
         what: str. For the message.
-        space: str. `"real"`, `"sphere"` (of 3 dimensions), or another for discrete draws.
+        space: str. `"real"`, `"ball"`, `"sphere"` (of 3 dimensions), or another for discrete draws.
     """
     draws = np.asarray(draws, np.float32)
     found, counts = np.unique(draws, axis=0, return_counts=True)
     if len(found) < len(draws) / 2:
         _frequencies(found, counts, log_prob, what)
         return
-    assert space in ("real", "sphere"), f"{what}: draws in the space {space!r} are not discrete."
+    assert space in ("real", "sphere", "ball"), (
+        f"{what}: draws in the space {space!r} are not discrete."
+    )
     log_p = np.float64(log_prob(draws))
     for log_r in _inner_densities(np.float64(draws), space):
         weights = np.exp(log_r - log_p)

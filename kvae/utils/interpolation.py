@@ -42,7 +42,8 @@ def slerp(start, end, position):
 def interpolate(model, start, end, position):
     """Returns latents on the way from `start` to `end`, where the model's latents lie.
 
-    They go along the line; on the sphere along the great arc. Points between entries of a codebook
+    They go along the line; on the sphere along the great arc, and in the Poincaré ball along its
+    geodesic. Points between entries of a codebook
     are taken to the nearest entry.
 
     Args:
@@ -57,6 +58,8 @@ def interpolate(model, start, end, position):
     if space == "sphere":
         # Between opposite points there is no arc: the line, which meets the centre half-way.
         return tf.math.l2_normalize(slerp(start, end, position), axis=-1)
+    if way := getattr(model.posterior, "geodesic", None):
+        return way(*_prepare(start, end, position))
     points = linear(start, end, position)
     if space == "codes":
         return model.posterior.embed(model.posterior.nearest(points))

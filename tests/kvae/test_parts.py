@@ -49,15 +49,16 @@ VARIANTS = {
 # Compiled by XLA, in the place of a check without it: draws that are made in a way of their own.
 COMPILED = {(posteriors, "student_t"), (priors, "hierarchical"), (flows, "iaf")}
 # Slow, as the variants are: flows are checked as flows; of the bounds that derive from IWAE, of the
-# posteriors on the sphere, of the mixtures and of other families one is; the quantizers, the
-# PixelCNN, the likelihoods of columns and the objectives with a discriminator or an MMD have exact
-# tests of their own.
+# posteriors on the sphere and in the ball, of the mixtures and of other families one is; the
+# quantizers, the PixelCNN, the likelihoods of columns and the objectives with a discriminator or an
+# MMD have exact tests of their own.
 SLOW = {
     *((posteriors, name) for name in ("planar", "power_spherical", "real_nvp", "sylvester")),
     *((posteriors, name) for name in ("logistic", "lookup_free", "sim_vq", "unit_variance")),
+    (posteriors, "riemannian_normal"),
     *((objectives, name) for name in ("ciwae", "dreg", "factor_vae", "info_vae", "miwae", "piwae")),
     *((objectives, name) for name in ("aae", "swae")),
-    *((priors, name) for name in ("pixel_cnn", "spherical_mixture")),
+    *((priors, name) for name in ("pixel_cnn", "riemannian_normal", "spherical_mixture")),
     *((likelihoods, name) for name in ("log_normal", "negative_binomial", "ordinal")),
 }
 

@@ -18,6 +18,8 @@ SPACE = {
     "prior_noise": "any",
     "power_spherical": "sphere",
     "von_mises_fisher": "sphere",
+    "riemannian_normal": "ball",
+    "wrapped_normal": "ball",
     "gumbel_softmax": "categorical",
     "finite_scalar": "codes",
     "lookup_free": "codes",
@@ -27,6 +29,8 @@ SPACE = {
 PRIOR_SPACE = {
     "spherical_mixture": "sphere",
     "uniform_sphere": "sphere",
+    "riemannian_normal": "ball",
+    "wrapped_normal": "ball",
     "uniform_categorical": "categorical",
     "uniform_codes": "codes",
     "pixel_cnn": "codes",
@@ -63,7 +67,9 @@ NO_PATH = {
     "hierarchical",
 }
 DISCRETE = {"gumbel_softmax", *CODES}
-NO_MARGINALS = {*NO_PATH, "prior_noise", "power_spherical", "von_mises_fisher"}
+NO_MARGINALS = {
+    name for name, space in SPACE.items() if space in ("any", "sphere", "ball")
+} | NO_PATH
 
 
 def possible(posterior, prior):
@@ -83,11 +89,12 @@ IMPOSSIBLE = [pair for pair in PAIRS if not possible(*pair)]
 def first_of_each():
     """Pairs in which each posterior and each prior occurs, the other one being a usual one."""
     usual = {"standard_normal", "uniform_sphere", "uniform_categorical", "uniform_codes"}
+    usual.add("wrapped_normal")
     chosen = [(q, p) for q, p in POSSIBLE if p in usual and q not in ("delta", "prior_noise")]
     chosen += [("delta", "standard_normal"), ("prior_noise", "flow")]
     chosen += [("vector_quantized", "pixel_cnn")]
     seen = {p for _, p in chosen}
-    usual_for = {"sphere": "power_spherical"}
+    usual_for = {"sphere": "power_spherical", "ball": "wrapped_normal"}
     return chosen + [
         (usual_for.get(PRIOR_SPACE.get(p), "diagonal_gaussian"), p)
         for p in priors.REGISTER
@@ -152,7 +159,9 @@ def refused(objective, posterior, prior):
     if prior == "class_conditional":
         return "depends on the label"
     if objective in ("dip_vae", "factor_vae"):
-        if not {SPACE.get(posterior), PRIOR_SPACE.get(prior)}.isdisjoint({"sphere", "categorical"}):
+        if not {SPACE.get(posterior), PRIOR_SPACE.get(prior)}.isdisjoint(
+            {"sphere", "ball", "categorical"}
+        ):
             return "asks for independent dimensions"
     if objective in ("info_vae", "factor_vae") and posterior == "delta":
         return "no density"

@@ -123,11 +123,13 @@ def test_a_batch_of_no_rows():
 
 USUAL_PRIOR = {
     "sphere": "uniform_sphere",
+    "ball": "wrapped_normal",
     "categorical": "uniform_categorical",
     "codes": "uniform_codes",
 }
 USUAL_POSTERIOR = {
     "sphere": "power_spherical",
+    "ball": "wrapped_normal",
     "categorical": "gumbel_softmax",
     "codes": "vector_quantized",
 }
