@@ -152,7 +152,7 @@ def _cards() -> dict[type, list[Card]]:
             used.add(type(samplers.get(sampler)))
         special = sum(kind.__name__ not in _PLAIN for kind in used)
         for kind in used:
-            order = special, "nll" not in card.metrics, card.published is None, name
+            order = special, "NLL" not in card.headline, card.published is None, name
             found.setdefault(kind, []).append((order, card))
     first = operator.itemgetter(0)
     return {kind: [card for _, card in sorted(cards, key=first)] for kind, cards in found.items()}
