@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import gc
 import hashlib
 import itertools
@@ -13,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import pytest
@@ -117,21 +119,35 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def _spare_tensorflow_what_no_test_needs():
-    """Keeps TensorFlow's kernels when a seed is set, and notes no Python stack for each operation.
+    """Keeps TensorFlow's kernels, and notes no Python stack for each operation.
 
     Every small model of the tests is made after `keras.utils.set_random_seed`, upon which
     TensorFlow makes all kernels anew, for the sake of operations that keep a seed of their own;
-    here there are none. The stacks say in errors where an operation was made.
+    here there are none. Variables outside of graphs are made without their name, which debuggers
+    show: with it each one has a kernel of its own, which takes a millisecond. The stacks say in
+    errors where an operation was made. What the attributes of a protocol are, Python 3.11 finds out
+    anew each time that something is asked whether it is a tensor.
     """
     from tensorflow.python.eager import context
+    from tensorflow.python.ops import gen_resource_variable_ops
     from tensorflow.python.util import tf_stack
 
     def set_seed(self, seed):
         self._seed, self._rng = seed, random.Random(seed)
 
+    handle_op = gen_resource_variable_ops.var_handle_op
+
+    def var_handle_op(*arguments, debug_name="", **options):
+        name = "" if context.executing_eagerly() else debug_name
+        return handle_op(*arguments, debug_name=name, **options)
+
     here = tf_stack.extract_stack()
     context.Context._set_global_seed = set_seed
+    gen_resource_variable_ops.var_handle_op = var_handle_op
     tf_stack.extract_stack = lambda stacklevel=1: here
+    for name in ("_get_protocol_attrs", "_is_callable_members_only"):
+        if hasattr(typing, name):  # The second one is of Python before 3.12.
+            setattr(typing, name, functools.cache(getattr(typing, name)))
 
 
 def pytest_collection_finish(session):
@@ -215,6 +231,7 @@ def run_forked(tmp_path_factory):
     yield run
     with server:
         server.stdin.close()
+    _forked[0] = 0.0  # From here on the system counts them, as those of a child that has ended.
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_a_model_with_parts_of_ones_own_takes_import(capsys, parts):
     )
 
 
-def test_a_training_takes_parts_of_ones_own(capsys, parts):
+def test_a_training_takes_parts_of_ones_own(capsys, parts, eagerly):
     command = ["train", "dense_vae", "--hidden", "8", "--latent-dim", "2", "--epochs", "1"]
     command += ["--limit", "64", "--no-evaluation", "-o", "run", "--prior", "wide"]
     with pytest.raises(SystemExit):  # A name of nobody is refused before TensorFlow is loaded.

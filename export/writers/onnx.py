@@ -176,7 +176,7 @@ def _convert(model, endpoint, signature: str, opset: int, card) -> bytes:
     if takes_nan:
         handlers["SelectV2"] = (_select, [])
     content, _ = tf2onnx.convert.from_function(
-        tf.function(endpoint.function),
+        tf.function(endpoint.function, autograph=False),
         input_signature=endpoint.inputs,
         opset=opset,
         custom_op_handlers=handlers,

@@ -147,17 +147,17 @@ def _check_draws(own, outputs, event_shape, name) -> None:
 def _check_extremes(own, x, shape, name) -> None:
     """Outputs far outside of what is sensible: a decoder may return anything."""
     signs = np.random.default_rng(0).choice([-1e3, 1e3], size=(BATCH, *shape))
-    for size in (np.full_like(signs, -1e4), np.zeros_like(signs), np.full_like(signs, 1e4), signs):
-        outputs = tf.constant(size, tf.float32)
-        with tf.GradientTape() as tape:
-            tape.watch(outputs)
-            params = own(outputs)
-            log_p = own.log_prob(params, x)
-        numerics.finite(log_p, f"{name}: log p of extreme outputs")
-        gradient = tape.gradient(log_p, outputs)
-        numerics.finite(gradient, f"{name}: gradients at extreme outputs")
-        mean, mode, draws = own.mean(params), own.mode(params), own.sample(params, seed=0)
-        numerics.finite((mean, mode, draws), f"{name}: means, modes, draws of extreme outputs")
-        assert np.all(own.in_support(mode)) and np.all(own.in_support(draws)), (
-            f"{name}: a mode or a draw of extreme outputs is not in the support."
-        )
+    sizes = [np.full_like(signs, -1e4), np.zeros_like(signs), np.full_like(signs, 1e4), signs]
+    outputs, x = tf.constant(np.concatenate(sizes), tf.float32), tf.concat([x] * len(sizes), axis=0)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        params = own(outputs)
+        log_p = own.log_prob(params, x)
+    numerics.finite(log_p, f"{name}: log p of extreme outputs")
+    gradient = tape.gradient(log_p, outputs)
+    numerics.finite(gradient, f"{name}: gradients at extreme outputs")
+    mean, mode, draws = own.mean(params), own.mode(params), own.sample(params, seed=0)
+    numerics.finite((mean, mode, draws), f"{name}: means, modes, draws of extreme outputs")
+    assert np.all(own.in_support(mode)) and np.all(own.in_support(draws)), (
+        f"{name}: a mode or a draw of extreme outputs is not in the support."
+    )

@@ -82,10 +82,8 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
     )
     numerics.finite_gradients(loss, tape, vae.trainable_variables, name)
     before = vae.get_weights()
-    vae.compile("adam", run_eagerly=True)
-    vae.fit(
-        x.numpy() if label is None else (x.numpy(), label), batch_size=BATCH, epochs=1, verbose=0
-    )
+    vae.compile("sgd", run_eagerly=True)
+    vae.fit(x.numpy() if label is None else (x.numpy(), label), epochs=1, verbose=0)
     changed = [not np.array_equal(a, b) for a, b in zip(before, vae.get_weights(), strict=True)]
     assert any(changed), f"{name}: a step of `fit` changes nothing."
     other = type(vae).from_config(vae.get_config())

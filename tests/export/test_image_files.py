@@ -174,7 +174,7 @@ def test_damaged_exif_data_are_no_obstacle():
 
 
 def test_what_is_no_image_is_an_error_of_the_graph():
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def decode(content):
         return decoding.decode_image(content, (4, 4, 1), max_pixels=1500)
 

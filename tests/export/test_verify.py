@@ -39,15 +39,15 @@ class OnlyPython(tf.Module):
         super().__init__()
         self.model = model
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="z")])
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="z")], autograph=False)
     def decode(self, z):
         return {"image": self.model.decode(z)}
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="z")])
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="z")], autograph=False)
     def divide(self, z):
         return {"image": z / tf.zeros_like(z)}
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="png")])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="png")], autograph=False)
     def read(self, png):
         return {"length": tf.strings.length(png)}
 

@@ -61,7 +61,7 @@ def forgotten():
 
 
 def test_a_file_outside_of_the_package_adds_an_architecture_and_its_recipe(
-    tmp_path, monkeypatch, forgotten, capsys
+    tmp_path, monkeypatch, forgotten, capsys, eagerly
 ):
     (tmp_path / "architecture_of_mine.py").write_text(FILE)
     monkeypatch.syspath_prepend(str(tmp_path))

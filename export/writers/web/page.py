@@ -338,7 +338,7 @@ def _seeds(model) -> np.ndarray | None:
     if model.prior is None:
         return None
     generate = endpoints.endpoints(model, signatures=["generate"])["generate"]
-    function = tf.function(generate.function)
+    function = tf.function(generate.function, autograph=False)
 
     def drawn(label: int) -> np.ndarray:
         values = {"seed": tf.range(_SEEDS, dtype=tf.int64), **generate.defaults, "label": label}

@@ -76,7 +76,7 @@ def test_a_row_has_the_same_bits_wherever_it_is_scored(make_vae, digits, tmp_pat
     assert (other.score(digits[:6]) != scores).all()
 
 
-def test_a_model_that_changes_loses_its_threshold(make_vae, digits):
+def test_a_model_that_changes_loses_its_threshold(make_vae, digits, eagerly):
     vae = make_vae(optimizer="sgd")
     Detector(vae, num_samples=1, false_alarm_rate=0.2).fit(digits[:8])
     assert vae.with_prior("gaussian_mixture").calibration is None and vae.calibration is not None

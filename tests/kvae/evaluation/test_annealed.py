@@ -22,7 +22,7 @@ def vae(linear_gaussian):
 
 @pytest.mark.default("posterior")
 @pytest.mark.parametrize("start", ["posterior", "prior"])
-def test_recovers_the_exact_log_prob(linear_gaussian, vae, x, start):
+def test_recovers_the_exact_log_prob(linear_gaussian, vae, x, start, eagerly):
     estimate = annealed_log_prob(
         vae, x, num_chains=100, num_steps=80, num_leapfrog=5, start=start, seed=1, batch_size=4
     )

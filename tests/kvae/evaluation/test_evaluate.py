@@ -165,7 +165,7 @@ def test_codes_that_are_certain_have_a_bound_and_no_estimate(make_vae, data):
     np.testing.assert_allclose(samples.monte_carlo_error, 0.0, atol=1e-5)
 
 
-def test_the_curve_of_a_linear_decoder_is_known(linear_gaussian):
+def test_the_curve_of_a_linear_decoder_is_known(linear_gaussian, eagerly):
     """q_β is Gaussian, with the precision I + β WᵀW / s²."""
     x, vae = linear_gaussian.draw(40, 0), linear_gaussian.vae(shift=0.3)
     result = evaluation.rate_distortion_curve(

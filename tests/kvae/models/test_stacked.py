@@ -26,7 +26,7 @@ def models():
     return first, second, kvae.stacked(first, second)
 
 
-def test_it_says_what_the_two_say(models, tmp_path):
+def test_it_says_what_the_two_say(models, tmp_path, eagerly):
     first, second, both = models
     codes = first.encode(X)["z_mean"]
     both.save(tmp_path / "both.keras")

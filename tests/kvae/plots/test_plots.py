@@ -318,7 +318,7 @@ assert "matplotlib.pyplot" not in sys.modules and "tensorflow" not in sys.module
 # The real model
 
 
-def test_every_picture_of_a_real_model(tmp_path):
+def test_every_picture_of_a_real_model(tmp_path, eagerly):
     keras = pytest.importorskip("keras")
     import kvae
 

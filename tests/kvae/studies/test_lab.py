@@ -153,7 +153,7 @@ def test_names_of_inner_layers_make_no_other_training(cache, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_dominated_counts_the_images_with_few_effective_samples(cache, tmp_path):
+def test_dominated_counts_the_images_with_few_effective_samples(cache, tmp_path, eagerly):
     lab = make(cache, tmp_path, said := [])
     lab.scale = kvae.studies.lab.dataclasses.replace(lab.scale, num_samples=12)
     run = lab.fit("model")
