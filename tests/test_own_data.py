@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 import kvae
 from kvae.cli import main
 
-TINY = ["--epochs", "1", "--batch-size", "64", "--samples", "2"]
+TINY = ["--epochs", "1", "--batch-size", "64", "--hidden", "8", "--samples", "2"]
 
 
 @pytest.fixture(scope="module")

@@ -105,12 +105,13 @@ def copy_of():
 
 # The runtimes that a default test runs in its own process, which spares it the start of another.
 _HERE = {f"export.runtimes.{name}" for name in ("c_api", "litert", "onnx_runtime", "open_vino")}
-_default = pytest.StashKey()
+_default, _slow = pytest.StashKey(), pytest.StashKey()
 
 
 def pytest_runtest_setup(item):
     """Slow tests, and those that ask for `processes`, have each runtime in a process of its own."""
     slow = item.get_closest_marker("slow") is not None
+    item.session.stash[_slow] = slow
     item.session.stash[_default] = not slow and "processes" not in item.fixturenames
 
 
@@ -119,11 +120,27 @@ def processes():
     """For tests of what a process of its own keeps apart."""
 
 
+# `python -m MODULE FOLDER`
+_MODULE = """
+import runpy, sys
+module = sys.argv.pop(1)
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code
+"""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def runtimes_in_this_process(request):
     in_a_process = child._run
 
     def run(module, folder, timeout):
+        converts = module == "export.writers.tflite.converter"  # With TensorFlow.
+        if converts and not request.session.stash[_slow]:
+            run_forked = request.getfixturevalue("run_forked")
+            done = run_forked(_MODULE, module, folder, check=False, timeout=timeout)
+            return "" if done.returncode == 0 else done.stderr[-500:]
         if module not in _HERE or not request.session.stash[_default]:
             return in_a_process(module, folder, timeout)
         child.serve([str(folder)], importlib.import_module(module)._open)
