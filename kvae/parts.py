@@ -22,6 +22,7 @@ __all__ = [
     "on_demand",
     "resolve",
     "to_write",
+    "without_distribution",
 ]
 
 Class = TypeVar("Class", bound=type)
@@ -54,6 +55,14 @@ def to_write(method: Method) -> Method:
     marked = on_demand(method)
     marked.is_to_write = True
     return marked
+
+
+def without_distribution(part) -> NotImplementedError:
+    """Returns the error of a part that is asked for a distribution of TFP and has none."""
+    return NotImplementedError(
+        f"TensorFlow Probability has no distribution that is the one of a {type(part).__name__}: "
+        "use the part's own log_prob, sample and mean."
+    )
 
 
 def _advice(part, methods: list[str]) -> str:
@@ -161,6 +170,8 @@ class PartRegister(Register):
     def __init__(self, kind: str, base: type):
         super().__init__(kind, group=f"kvae.{kind}s")
         self.base = base
+        # The part that is made of distributions of TFP, and of functions that return them.
+        self.of_distributions: Callable | None = None
         _REGISTERS.append(self)
 
     def register(
@@ -168,8 +179,12 @@ class PartRegister(Register):
         *names: str,
         package: str | None = None,
         variants: Mapping[str, dict] | None = None,
+        **settings: Any,
     ) -> Callable[[Class], Class]:
         """Returns a decorator that registers a class of parts, in Keras and by name.
+
+        It also takes a function from parameters to a distribution of TFP, for the part
+        `Distribution` of posteriors, priors and likelihoods, whose documentation has an example.
 
         Args:
             *names: str. The names that stand for the class with its default arguments. A class
@@ -178,6 +193,10 @@ class PartRegister(Register):
                 models refer to. Choose one of your own. Defaults to `None`: `"Custom"`, as Keras
                 calls it, or for the classes of this library, `"kvae.priors"` and the like.
             variants: dict or `None`. Further names, and the arguments that each stands for.
+            **settings: of a function. `parameters`, a dict of how many numbers a parameter has: an
+                int, a shape, or for priors and posteriors a function from `latent_dim` to one of
+                them; and for likelihoods `support`, the smallest and the largest value of x, and
+                `whole_numbers`, a bool.
 
         Raises:
             TypeError: for a class that does not derive from the kind's base class.
@@ -195,12 +214,22 @@ class PartRegister(Register):
         """
 
         def decorate(cls):
+            if inspect.isfunction(cls) and self.of_distributions is not None:
+                cls = self.of_distributions.declare(cls, package or "Custom", **settings)
+                make = functools.partial(self.of_distributions, cls)
+                # A definition that is run again replaces itself.
+                make.__module__, make.__qualname__ = cls.__module__, cls.__qualname__
+                for name in names:
+                    self.add(name, make)
+                return cls
+            if settings:
+                raise TypeError(f"{', '.join(settings)} are settings of functions, not of {cls!r}.")
             if not (isinstance(cls, type) and issubclass(cls, self.base)):
                 raise TypeError(f"A {self.kind} derives from {self.base.__name__}, not {cls!r}.")
             for name in names:
                 self.add(name, cls)
-            for name, settings in (variants or {}).items():
-                self.add(name, functools.partial(cls, **settings))
+            for name, chosen in (variants or {}).items():
+                self.add(name, functools.partial(cls, **chosen))
             own = self.group if cls.__module__.startswith("kvae.") else "Custom"
             return keras.saving.register_keras_serializable(package=package or own)(cls)
 
@@ -242,20 +271,19 @@ def resolve(register: Register, identifier, base: type):
     if isinstance(identifier, type) and issubclass(identifier, base):
         name = identifier.__name__
         raise TypeError(f"`{register.kind}` is the class {name}: make a part of it, {name}().")
-    bases = {kind.__module__.split(".")[0] for kind in type(identifier).__mro__}
-    if "tensorflow_probability" in bases:
-        methods = [name for name in dir(base) if hasattr(getattr(base, name), "is_to_write")]
-        raise TypeError(
-            f"`{register.kind}` is a {type(identifier).__name__} of TensorFlow Probability, which "
-            "Keras cannot save with a model. Write a small part around it: a subclass of "
-            f"{register.group}.{base.__name__} that makes the distribution and calls it in "
-            f"{', '.join(methods)}. The guide “Choosing and writing a part” has one "
-            f"(docs/guides/parts.ipynb). By name there are {', '.join(map(repr, register))}."
-        )
+    bases = {kind.__module__.split(".")[0] for kind in _classes(identifier)}
+    function = inspect.isfunction(identifier) or "tensorflow_probability" in bases
+    if function and register.of_distributions is not None:
+        return register.of_distributions(identifier)
     raise TypeError(
         f"`{register.kind}` is a {base.__name__} or one of {', '.join(map(repr, register))}, not "
         f"{identifier!r}."
     )
+
+
+def _classes(thing) -> tuple[type, ...]:
+    """Returns the classes that a thing is of, or that a class derives from."""
+    return (thing if isinstance(thing, type) else type(thing)).__mro__
 
 
 def _named(register: Register, text: str):

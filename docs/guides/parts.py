@@ -149,41 +149,89 @@ print(
 )
 
 # %% [markdown]
-# ### A distribution of TensorFlow Probability
+# ## Distributions of TensorFlow Probability
 #
-# `prior=tfd.MultivariateNormalDiag(…)` is refused, because Keras cannot save such an object with a model. A
-# small prior that makes the distribution when it is asked can be saved: its configuration holds the numbers.
-# `transform` turns the base noise into draws, here by the bijector that the distribution is made of. The same
-# goes for posteriors and likelihoods.
+# Who thinks in distributions of TFP need not write a class. A prior may be such a distribution. Its
+# `tf.Variable`s become weights of the model: they train with it, and are saved and loaded with it.
+
+# %%
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd, tfb = tfp.distributions, tfp.bijectors
+scale = tfp.util.TransformedVariable(tf.ones(8), tfb.Softplus())
+model = trained(prior=tfd.MultivariateNormalDiag(tf.Variable(tf.zeros(8)), scale))
+print(f"NLL {nll(model):.2f} nats; learned standard deviations:")
+print(model.prior.distribution().stddev().numpy().round(2))
+
+# %% [markdown]
+# A posterior depends on x, and a likelihood on z. They are functions from parameters to a distribution. Each
+# argument is a parameter that the network returns: by default one number for each latent, or for each value of x.
+# Parameters are any real numbers, so the function brings them into their range. The decorator lets saved models
+# find the function again, in safe mode too.
 
 
 # %%
-@kvae.priors.register("scaled_normal", package="guide")
-class ScaledNormal(kvae.priors.Prior):
-    """`p(z)` = N(0, scale² I), as TensorFlow Probability has it."""
-
-    def __init__(self, scale=2.0, **settings):
-        super().__init__(**settings)
-        self.scale = scale
-
-    def distribution(self):
-        from tensorflow_probability import distributions as tfd
-
-        zeros = ops.zeros(self.latent_dim)
-        return tfd.MultivariateNormalDiag(zeros, zeros + self.scale)
-
-    def transform(self, noise, temperature=1.0):
-        return temperature * self.distribution().bijector.forward(noise["noise"])
-
-    def log_prob(self, z):
-        return self.distribution().log_prob(z)
-
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
+@kvae.posteriors.register("laplace_of_tfp", package="guide")
+def laplace(loc, log_scale):
+    return tfd.Laplace(loc, ops.exp(ops.clip(log_scale, -10.0, 10.0)))
 
 
-kvae.testing.check_prior(ScaledNormal(), xla=False)
-print(ScaledNormal(latent_dim=2).log_prob(np.zeros((1, 2), "float32")).numpy())
+@kvae.likelihoods.register("counted_ink", package="guide", parameters={"logits": 4})
+def counted_ink(logits):  # Four classes for each pixel.
+    return tfd.Categorical(logits=logits)
+
+
+kvae.testing.check_posterior(kvae.posteriors.Distribution(laplace), xla=False)
+model = trained(posterior="laplace_of_tfp", prior=tfd.Sample(tfd.Laplace(0.0, 1.0), 8))
+model.save("laplace.keras")
+print(f"NLL {nll(kvae.load_model('laplace.keras')):.2f} nats")
+
+ink = np.round(kvae.datasets.load("digits", "train").examples[:limit] * 3)
+counted = zoo.build(
+    "dense_vae", event_shape=(8, 8, 1), latent_dim=8, hidden=(64,), likelihood=counted_ink
+)
+counted.compile(keras.optimizers.Adam(2e-3))
+counted.fit(ink, epochs=epochs, verbose=0)
+print("levels of a sample:", np.unique(counted.sample(1, seed=1, output="sample")))
+
+# %% [markdown]
+# Of a class such as `posterior=tfd.MultivariateNormalTriL` the parameters, their shapes and their ranges are found in
+# TFP itself. Draws are made of normal or uniform noise, as everywhere in kvae, so that the same seed gives the same
+# numbers, and exported models draw as the model does. A distribution of which this is not known, such as
+# `tfd.Dirichlet`, is refused with a line that says so. The KL is that of `tfd.kl_divergence` where TFP knows one for
+# the pair, as for two Laplace distributions here, and is estimated from the samples otherwise.
+#
+# ### Parts as distributions
+#
+# The way back is open, too: models give their distributions to all that TFP does with them. Here `tfp.stats` looks at
+# what a trained model knows, and Hamiltonian Monte Carlo draws from p(z|x), which q(z|x) approximates.
+
+# %%
+model = trained()
+x = test.examples[:1]
+q, p = model.posterior_distribution(test.examples[:200]), model.prior_distribution()
+print("mean KL", np.mean(tfd.kl_divergence(q, p)).round(2), "nats")
+print("correlations of codes, at most", end=" ")
+correlations = tfp.stats.correlation(q.mean())
+print(np.abs(correlations - np.eye(8)).max().round(2))
+
+
+@tf.function
+def chain(start):
+    def log_joint(z):
+        return model.likelihood_distribution(z).log_prob(x) + p.log_prob(z)
+
+    kernel = tfp.mcmc.HamiltonianMonteCarlo(log_joint, step_size=0.2, num_leapfrog_steps=5)
+    return tfp.mcmc.sample_chain(
+        2 * samples, start, kernel=kernel, num_burnin_steps=samples, trace_fn=None, seed=(0, 1)
+    )
+
+
+start = model.posterior_distribution(x).mean()
+draws = chain(start)[:, 0]
+print("standard deviations of p(z|x)", np.std(draws, axis=0).round(2))
+print("and those of q(z|x)          ", q.stddev()[0].numpy().round(2))
 
 # %% [markdown]
 # ## Writing a likelihood

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from keras import ops
 
+from kvae.divergences.tfp import kl_of_tfp
 from kvae.posteriors import (
     Delta,
     DiagonalGaussian,
@@ -121,7 +122,7 @@ def _find(posterior, prior) -> tuple[Callable | None, bool]:
         for prior_class in type(prior).__mro__:
             if (posterior_class, prior_class) in _CLOSED_FORMS:
                 return _CLOSED_FORMS[posterior_class, prior_class]
-    return None, False
+    return kl_of_tfp(posterior, prior)
 
 
 @register_kl(DiagonalGaussian, StandardNormal, per_dimension=True)

@@ -10,6 +10,7 @@ from kvae.likelihoods.discretized_logistic import DiscretizedLogistic as Discret
 from kvae.likelihoods.discretized_logistic_mixture import (
     DiscretizedLogisticMixture as DiscretizedLogisticMixture,
 )
+from kvae.likelihoods.distribution import Distribution as Distribution
 from kvae.likelihoods.gaussian import Gaussian as Gaussian
 from kvae.likelihoods.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.likelihoods.laplace import Laplace as Laplace

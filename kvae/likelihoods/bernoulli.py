@@ -41,6 +41,11 @@ class Bernoulli(Likelihood):
     def call(self, outputs):
         return {"logits": outputs}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.Bernoulli(logits=params["logits"], dtype=self.dtype)
+
     def element_log_prob(self, params, x):
         return _log_prob(params["logits"], ops.cast(x, params["logits"].dtype))
 

@@ -61,6 +61,11 @@ class Categorical(OfClasses):
     def call(self, outputs):
         return {"logits": per_value(outputs, self.num_classes)}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.Categorical(logits=params["logits"], dtype=self.dtype)
+
     def element_log_prob(self, params, x):
         logits = params["logits"]
         classes = tf.broadcast_to(tf.cast(tf.round(x), tf.int32), tf.shape(logits)[:-1])

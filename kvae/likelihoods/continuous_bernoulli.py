@@ -45,6 +45,11 @@ class ContinuousBernoulli(Likelihood):
     def call(self, outputs):
         return {"logits": outputs}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.ContinuousBernoulli(logits=params["logits"])
+
     def element_log_prob(self, params, x):
         # With C in terms of the logit, p(x) = exp(l (x - 1/2)) / (sinh(l/2) / (l/2)).
         logits = params["logits"]

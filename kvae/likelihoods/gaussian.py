@@ -133,6 +133,14 @@ class Gaussian(LocationScale):
         self.steps.assign_add(some)
         return self._spread_in_units(self._bounded(ops.log(ops.maximum(error, 1e-30))))
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        log_var = params.get("log_var")
+        if log_var is None:  # Of "optimal" in training, where the variance depends on x.
+            log_var = self._stored_log_var(params["mean"])
+        return tfd.Normal(params["mean"], ops.exp(0.5 * log_var))
+
     def element_log_prob(self, params, x):
         log_var = params.get("log_var")
         if log_var is None:

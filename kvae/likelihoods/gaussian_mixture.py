@@ -80,6 +80,14 @@ class GaussianMixture(Standardized):
             log_var = log_var + 2.0 * ops.log(scale)
         return {"logits": logits, "mean": mean, "log_var": log_var}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=params["logits"]),
+            tfd.Normal(params["mean"], ops.exp(0.5 * params["log_var"])),
+        )
+
     def element_log_prob(self, params, x):
         return ops.logsumexp(self._log_joint(params, x[..., None]), axis=-1)[..., 0]
 

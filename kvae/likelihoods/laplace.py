@@ -56,6 +56,11 @@ class Laplace(LocationScale):
     ):
         super().__init__(variance, scale, log_scale_bound, standardize=standardize, **kwargs)
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.Laplace(params["mean"], ops.exp(params["log_scale"]))
+
     def element_log_prob(self, params, x):
         log_scale = params["log_scale"]
         return -ops.abs(x - params["mean"]) * ops.exp(-log_scale) - log_scale - math.log(2)

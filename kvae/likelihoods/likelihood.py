@@ -5,7 +5,14 @@ import math
 import numpy as np
 from keras import ops
 
-from kvae.parts import Part, PartRegister, on_demand, resolve, to_write
+from kvae.parts import (
+    Part,
+    PartRegister,
+    on_demand,
+    resolve,
+    to_write,
+    without_distribution,
+)
 from kvae.utils import masks
 
 __all__ = ["MISSING_ADVICE", "REGISTER", "Likelihood", "get", "names", "per_value", "register"]
@@ -73,6 +80,31 @@ class Likelihood(Part):
     def support(self) -> tuple[float, float, str]:
         """Returns the smallest and the largest value of x, and what to do about others."""
         raise NotImplementedError
+
+    def element_distribution(self, params):
+        """Returns the distributions of TFP of single values of x, of batch `[..., *event]`.
+
+        Raises:
+            NotImplementedError: for a likelihood of which TFP has no distribution.
+        """
+        raise without_distribution(self)
+
+    def distribution(self, params, event_ndims: int | None = None):
+        """Returns p(x|z) as a distribution of TFP, of events of the shape of one example.
+
+        Args:
+            params: dict. As `call` returns them.
+            event_ndims: int or `None`. The number of axes of one example. Defaults to `None`: all
+                but the first one.
+
+        Raises:
+            NotImplementedError: for a likelihood of which TFP has no distribution.
+        """
+        from tensorflow_probability import distributions as tfd
+
+        each = self.element_distribution(params)
+        ndims = each.batch_shape.rank - 1 if event_ndims is None else event_ndims
+        return tfd.Independent(each, reinterpreted_batch_ndims=ndims)
 
     def log_prob(self, params, x):
         """Returns log p(x|z) in nats: `x` `[batch, *event]` to `[..., batch]`.

@@ -87,6 +87,11 @@ class LogNormal(Standardized):
             log_var = log_var + 2.0 * ops.log(self.data_scale)
         return {"location": location, "log_var": ops.clip(log_var, -self.log_var_bound, _WIDEST)}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.LogNormal(params["location"], ops.exp(0.5 * params["log_var"]))
+
     def element_log_prob(self, params, x):
         log_x = ops.log(ops.maximum(x, _LEAST))
         return gaussian_log_density(params["location"], params["log_var"], log_x) - log_x

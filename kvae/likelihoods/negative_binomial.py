@@ -52,6 +52,12 @@ class NegativeBinomial(Poisson):
         bound = _MOST_CONCENTRATED
         return {**super().call(log_rate), "log_concentration": ops.clip(log_r, -bound, bound)}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        log_r = params["log_concentration"]
+        return tfd.NegativeBinomial(ops.exp(log_r), logits=params["log_rate"] - log_r)
+
     def element_log_prob(self, params, x):
         log_rate, log_r = params["log_rate"], params["log_concentration"]
         r = ops.exp(log_r)

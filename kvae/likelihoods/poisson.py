@@ -117,6 +117,11 @@ class Poisson(ScaledInput, Standardized):
         bounded = ops.clip(outputs, -self.log_rate_bound, self.log_rate_bound)
         return {"log_rate": ops.stop_gradient(bounded) + (outputs - ops.stop_gradient(outputs))}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.Poisson(log_rate=params["log_rate"])
+
     def element_log_prob(self, params, x):
         log_rate = params["log_rate"]
         small = x * log_rate - ops.exp(log_rate) - tf.math.lgamma(x + 1.0)

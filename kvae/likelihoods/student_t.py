@@ -91,6 +91,11 @@ class StudentT(LocationScale):
         df = ops.minimum(3.0 + ops.softplus(outputs[..., -size:]), _LARGEST_DF)
         return {**super().call(outputs[..., :-size]), "df": df}
 
+    def element_distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.StudentT(self._df(params), params["mean"], ops.exp(params["log_scale"]))
+
     def element_log_prob(self, params, x):
         df, log_scale = self._df(params), params["log_scale"]
         t = (x - params["mean"]) * ops.exp(-log_scale)

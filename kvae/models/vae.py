@@ -12,6 +12,7 @@ from kvae.detection.calibration import Calibration
 from kvae.models import network_checks
 from kvae.models.classification import Classification
 from kvae.models.compiled_functions import CompiledFunctions
+from kvae.models.distributions import Distributions
 from kvae.models.encoding import Encoding
 from kvae.models.fit.guard import Guard
 from kvae.models.fit.hooks import Terms
@@ -48,6 +49,7 @@ _OPTIONAL = ("missing", "conditions")
 class VAE(
     Inference,
     Classification,
+    Distributions,
     OfModalities,
     Encoding,
     Reading,

@@ -68,6 +68,11 @@ class Delta(Posterior):
     def mean(self, params):
         return params["z_mean"]
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.VectorDeterministic(params["z_mean"])
+
     def log_prob(self, params, z):
         raise ValueError(
             "A Delta posterior has no density, so there is no ELBO and no log p(x). Use "

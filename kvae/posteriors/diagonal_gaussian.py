@@ -60,6 +60,11 @@ class DiagonalGaussian(Posterior):
     def mean(self, params):
         return params["z_mean"]
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.MultivariateNormalDiag(params["z_mean"], ops.exp(0.5 * params["z_log_var"]))
+
     def log_prob(self, params, z):
         return gaussian_log_prob(params["z_mean"], params["z_log_var"], z)
 

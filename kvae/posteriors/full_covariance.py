@@ -86,6 +86,11 @@ class FullCovariance(Posterior):
     def mean(self, params):
         return params["z_mean"]
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.MultivariateNormalTriL(params["z_mean"], self.scale_tril(params))
+
     def log_prob(self, params, z):
         difference = (z - params["z_mean"])[..., None]
         noise = tf.linalg.triangular_solve(self.scale_tril(params), difference)[..., 0]

@@ -75,6 +75,15 @@ class GaussianMixture(Posterior):
     def mean(self, params):
         return ops.sum(ops.softmax(params["z_logits"])[..., None] * params["z_means"], axis=-2)
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        scales = ops.exp(0.5 * params["z_log_vars"])
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=params["z_logits"]),
+            tfd.MultivariateNormalDiag(params["z_means"], scales),
+        )
+
     def log_prob(self, params, z):
         return mixture_log_prob(params["z_logits"], params["z_means"], params["z_log_vars"], z)
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from kvae import random, schedules
 from kvae.distributions.base_noise import Noise
-from kvae.distributions.one_hot import one_hot_of_largest
+from kvae.distributions.one_hot import one_hot_distribution, one_hot_of_largest
 from kvae.distributions.straight_through import with_gradient_of
 from kvae.posteriors.posterior import Posterior, register
 
@@ -123,6 +123,9 @@ class GumbelSoftmax(Posterior):
         It is no corner: the decoder has met such points in training, between the corners.
         """
         return self._flat(ops.softmax(params["z_logits"], axis=-1))
+
+    def distribution(self, params):
+        return one_hot_distribution(params["z_logits"])
 
     def log_prob(self, params, z):
         """Returns the log-mass of one-hot vectors `z`, `[..., batch]`."""

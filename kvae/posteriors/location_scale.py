@@ -77,6 +77,14 @@ class LocationScale(Posterior):
         t = (z - params["z_mean"]) * ops.exp(-z_log_scale)
         return self.element_log_prob(params, t) - z_log_scale
 
+    def _independent(self, kind, params, **others):
+        """Returns independent distributions of a class of TFP, at the location and scale."""
+        from tensorflow_probability import distributions as tfd
+
+        scale = ops.exp(params["z_log_scale"])
+        each = kind(loc=params["z_mean"], scale=scale, **others)
+        return tfd.Independent(each, reinterpreted_batch_ndims=1)
+
     def covariance(self, params):
         """Returns the covariance, `[batch, latent_dim, latent_dim]`."""
         return tf.linalg.diag(ops.exp(2 * params["z_log_scale"]) * self.second_moment(params))
@@ -109,6 +117,11 @@ class Laplace(LocationScale):
         - [Kingma & Welling, Auto-Encoding Variational Bayes, section 2.4](
           https://arxiv.org/abs/1312.6114)
     """
+
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return self._independent(tfd.Laplace, params)
 
     def element_transform(self, params, uniform):
         return random.to_laplace(uniform)
@@ -147,6 +160,11 @@ class Logistic(LocationScale):
         - [Kingma & Welling, Auto-Encoding Variational Bayes, section 2.4](
           https://arxiv.org/abs/1312.6114)
     """
+
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return self._independent(tfd.Logistic, params)
 
     def element_transform(self, params, uniform):
         return random.to_logistic(uniform)

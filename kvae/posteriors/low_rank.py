@@ -91,6 +91,13 @@ class LowRank(Posterior):
     def mean(self, params):
         return params["z_mean"]
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.MultivariateNormalDiagPlusLowRankCovariance(
+            params["z_mean"], ops.exp(params["z_log_var"]), params["z_factor"]
+        )
+
     def log_prob(self, params, z):
         scaled, cholesky = self._capacitance(params)
         difference = (z - params["z_mean"]) * ops.exp(-0.5 * params["z_log_var"])

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from kvae.distributions import base_noise
 from kvae.distributions.base_noise import Noise
-from kvae.parts import Part, PartRegister, resolve, to_write
+from kvae.parts import Part, PartRegister, resolve, to_write, without_distribution
 
 __all__ = ["REGISTER", "Posterior", "check_space", "get", "names", "register"]
 
@@ -42,6 +42,8 @@ class Posterior(Part):
     ignores_x = False  # Whether q(z|x) is the same for all x.
     standard_normal_at_zero = False  # Whether it is N(0, I) where all parameters are 0.
     space = "real"  # Where z lies: `check_space` compares it with the prior's.
+    # Whether that is a part of R^latent_dim with a volume, so that priors on all of it go with it.
+    within_reals = False
     # These are methods if there is a closed form, otherwise None. The first takes (params, z) and
     # returns log q(z_i|x) of each coordinate alone in nats, [..., batch, latent_dim]:
     marginal_log_prob = None
@@ -84,6 +86,14 @@ class Posterior(Part):
     def log_prob(self, params, z):
         """Returns log q(z|x) in nats, `[..., batch]`."""
         raise NotImplementedError
+
+    def distribution(self, params):
+        """Returns q(z|x) as a distribution of TFP, of batch `[batch]` and events `[latent_dim]`.
+
+        Raises:
+            NotImplementedError: for a posterior of which TFP has no distribution.
+        """
+        raise without_distribution(self)
 
     def constrain(self, params):
         """Brings raw parameters into their range. By default it returns them unchanged."""
@@ -255,7 +265,8 @@ def check_space(posterior, prior) -> None:
     """
     if prior is None or prior.space is None or not posterior.has_density:
         return
-    if posterior.space != prior.space:
+    within = prior.space == "real" and posterior.within_reals
+    if posterior.space != prior.space and not within:
         raise ValueError(
             f"{type(posterior).__name__} puts z {_SPACES.get(posterior.space, posterior.space)}, "
             f"{type(prior).__name__} {_SPACES.get(prior.space, prior.space)}: their KL divergence "

@@ -140,6 +140,11 @@ class PowerSpherical(Spherical):
         - [De Cao & Aziz, The Power Spherical distribution](https://arxiv.org/abs/2006.04437)
     """
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.PowerSpherical(params["z_mean"], params["z_concentration"][..., 0])
+
     def angle(self, concentration, uniform):
         import tensorflow_probability as tfp
 
@@ -207,6 +212,11 @@ class VonMisesFisher(Spherical):
         - [Figurnov et al., Implicit Reparameterization Gradients](
           https://arxiv.org/abs/1805.08498)
     """
+
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.VonMisesFisher(params["z_mean"], params["z_concentration"][..., 0])
 
     def angle(self, concentration, uniform):
         grid, step, density, cumulative, total, _ = self._quadrature(concentration)

@@ -78,6 +78,11 @@ class StudentT(LocationScale):
         df = ops.cast(self._df(params), "float32")
         return student_t_from_uniform(tf.reshape(uniform, shape), df)
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return self._independent(tfd.StudentT, params, df=ops.cast(self._df(params), "float32"))
+
     def element_log_prob(self, params, t):
         return student_t_log_density(t, self._df(params))
 

@@ -44,6 +44,11 @@ class UnitVariance(Posterior):
     def mean(self, params):
         return params["z_mean"]
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.MultivariateNormalDiag(params["z_mean"], ops.ones_like(params["z_mean"]))
+
     def log_prob(self, params, z):
         return ops.sum(self.marginal_log_prob(params, z), axis=-1)
 

@@ -4,6 +4,7 @@ from kvae.priors.class_conditional import ClassConditional as ClassConditional
 from kvae.priors.discrete import CodesPrior as CodesPrior
 from kvae.priors.discrete import UniformCategorical as UniformCategorical
 from kvae.priors.discrete import UniformCodes as UniformCodes
+from kvae.priors.distribution import Distribution as Distribution
 from kvae.priors.flow import Flow as Flow
 from kvae.priors.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.priors.hierarchical import Hierarchical as Hierarchical

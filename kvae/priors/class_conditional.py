@@ -107,6 +107,12 @@ class ClassConditional(Prior):
         """Returns the means of the labels, `[batch, latent_dim]`."""
         return self.parameters()[0]
 
+    def distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        mean, log_var = self.parameters()
+        return tfd.MultivariateNormalDiag(mean, ops.exp(0.5 * log_var))
+
     def log_prob(self, z):
         return gaussian_log_prob(*self.parameters(), z)
 

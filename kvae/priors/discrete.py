@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 from kvae.distributions.base_noise import Noise
-from kvae.distributions.one_hot import one_hot_of_largest
+from kvae.distributions.one_hot import one_hot_distribution, one_hot_of_largest
 from kvae.posteriors.quantizer import Quantizer
 from kvae.priors.prior import Prior, register
 
@@ -60,6 +60,10 @@ class UniformCategorical(Prior):
 
     def mean(self):
         return ops.full((self.latent_dim,), 1.0 / self.num_categories)
+
+    def distribution(self):
+        shape = (self.latent_dim // self.num_categories, self.num_categories)
+        return one_hot_distribution(tf.zeros(shape))
 
     def log_prob(self, z):
         variables = self.latent_dim // self.num_categories

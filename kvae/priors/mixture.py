@@ -81,6 +81,13 @@ class Mixture(Prior):
     def mean(self):
         return ops.matmul(self.weights_of_components, self.component.mean(self.parameters()))
 
+    def distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        logits = tf.convert_to_tensor(self.logits)
+        components = self.component.distribution(self.parameters())
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), components)
+
     def log_prob(self, z):
         each = self.component.cross_log_prob(self.parameters(), z)
         return ops.logsumexp(ops.log_softmax(self.logits) + each, axis=-1)

@@ -2,7 +2,7 @@
 
 from kvae.distributions import base_noise
 from kvae.distributions.base_noise import Noise
-from kvae.parts import Part, PartRegister, resolve, to_write
+from kvae.parts import Part, PartRegister, resolve, to_write, without_distribution
 
 __all__ = ["REGISTER", "Prior", "get", "names", "register"]
 
@@ -67,6 +67,14 @@ class Prior(Part):
     def sample(self, n, seed, temperature=1.0):
         """Draws `n` latents, `[n, latent_dim]`; see `transform` for `temperature`."""
         return self.transform(base_noise.draw(self.base_noise(), [n], seed), temperature)
+
+    def distribution(self):
+        """Returns p(z) as a distribution of TFP, of events `[latent_dim]`.
+
+        Raises:
+            NotImplementedError: for a prior of which TFP has no distribution.
+        """
+        raise without_distribution(self)
 
     def conditioned_on(self, label):
         """Returns p(z|y), the prior conditioned on labels `[batch]`, with `[batch]` rows.

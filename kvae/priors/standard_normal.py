@@ -30,5 +30,10 @@ class StandardNormal(Prior):
     def transform(self, noise, temperature=1.0):
         return temperature * noise["noise"]
 
+    def distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.MultivariateNormalDiag(ops.zeros(self.latent_dim), ops.ones(self.latent_dim))
+
     def log_prob(self, z):
         return ops.sum(standard_log_density(z), axis=-1)

@@ -51,5 +51,10 @@ class UniformSphere(Prior):
         half = 0.5 * self.latent_dim
         return math.log(2.0) + half * math.log(math.pi) - math.lgamma(half)
 
+    def distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.SphericalUniform(self.latent_dim)
+
     def log_prob(self, z):
         return ops.zeros_like(z[..., 0]) - self.log_area()

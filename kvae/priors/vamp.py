@@ -245,6 +245,13 @@ class _PosteriorMixture(Prior):
         posterior, params, logits = self._known()
         return tf.tensordot(tf.nn.softmax(logits), posterior.mean(params), 1)
 
+    def distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        posterior, params, logits = self._known()
+        components = posterior.distribution(params)
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), components)
+
     def log_prob(self, z):
         posterior, params, logits = self._known()
         each = posterior.cross_log_prob(params, z)

@@ -237,14 +237,7 @@ def test_what_a_part_may_lack():
 
 
 @pytest.mark.parametrize("module", [posteriors, priors, likelihoods])
-def test_a_distribution_of_tensorflow_probability_is_told_how_it_becomes_a_part(module):
-    from tensorflow_probability import distributions as tfd
-
-    with pytest.raises(TypeError) as error:
-        module.get(tfd.Normal([0.0, 0.0], 1.0))
-    told = str(error.value)
-    assert "Normal of TensorFlow Probability" in told and "docs/guides/parts.ipynb" in told
-    assert f"subclass of {module.__name__}.{module.REGISTER.base.__name__}" in told
+def test_a_class_of_parts_is_told_how_it_becomes_a_part(module):
     kind = module.REGISTER.base
     with pytest.raises(TypeError, match=rf"make a part of it, {kind.__name__}\(\)"):
         module.get(kind)
