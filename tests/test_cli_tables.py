@@ -7,8 +7,9 @@ import pytest
 
 import kvae
 import zoo
-from kvae.cli import main, rows
+from kvae.cli import main, rows, runs
 from kvae.tables import Table
+from zoo import training
 
 LINES = ["height,colour,children,planet"]
 LINES += [f"{150 + 0.5 * (i % 50)},{('red', 'blue')[i % 2]},{i % 4},Earth" for i in range(60)]
@@ -123,3 +124,41 @@ def test_the_report_on_drawn_rows(model, capsys):
     for name in ("columns", "pairs", "detection_auc", "share_nearer_to_training", "copies"):
         assert name in text
     assert "Target: children" in text
+
+
+def test_columns_that_are_conditions(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    made = []
+    monkeypatch.setattr(runs.Run, "run", lambda run: made.append(run.recipe) or 0)
+    words = ["train", "tabular_vae", "--data", "people.csv", "--latent-dim", "1", "--hidden", "2"]
+    assert main([*words, "--columns", "colour=condition", "children=condition"]) == 0
+    (recipe,) = made
+    told = {"colour": ["blue", "red"], "children": ["0", "1", "2", "3"]}
+    assert recipe.arguments["conditions"] == told and recipe.arguments["event_shape"] == (1,)
+    # What the training reads, and what commands read later for the model that it saves.
+    data = training.data_of(recipe, "train")
+    assert set(data.labels) == set(told)
+    vae = zoo.build(recipe.architecture, **recipe.arguments)
+    vae.likelihood.adapt(data)
+    vae.schema = recipe.schema
+    vae.save("told.keras")
+    words = ["sample", "told.keras", "--rows", "3", "-o", "told.csv", "--label"]
+    assert main([*words, "colour=blue"]) == 0
+    with open("told.csv", encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    # What was left out is unknown.
+    assert [(row["colour"], row["children"]) for row in found] == [("blue", "")] * 3
+    capsys.readouterr()
+    assert main([*words, "colour=green"]) == 2
+    assert "one of blue, red" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # The test above trains nothing.
+def test_a_training_with_columns_that_are_conditions(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    words = ["train", "tabular_vae", "--data", "people.csv", "--columns", "colour=condition"]
+    small = ["--epochs", "1", "--latent-dim", "1", "--hidden", "2", "--no-evaluation", "-o", "run"]
+    assert main([*words, *small]) == 0
+    assert list(kvae.load_model("run/model.keras").conditions.kinds) == ["colour"]
+    assert main(["evaluate", "run/model.keras", "--data", "people.csv", "--samples", "2"]) == 0
+    assert "nll" in capsys.readouterr().out

@@ -54,8 +54,8 @@ class Card:
             Monte Carlo figures are those of so many examples, scaled to the set), for an
             autoencoder `bce_per_pixel`, `bce_standard_error` and `mse`; `annealed` is the second
             estimate of `zoo.annealing`. Of sprites also the scores of
-            `kvae.evaluation.disentanglement`, of models that guess labels the `accuracy`. Empty
-            where nothing was measured.
+            `kvae.evaluation.disentanglement`, of models that guess labels the `accuracy`, of tables
+            the figures of `kvae.tables.report` under `table`. Empty where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
         weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.
@@ -132,7 +132,7 @@ class Card:
     @property
     def starts_from(self) -> str | None:
         """The model whose weights the training started from; its cost comes on top."""
-        return self.recipe.get("initial_weights")
+        return self.recipe.get("initial_weights") or self.arguments.get("first")
 
     @classmethod
     def read(cls, path, name: str | None = None) -> "Card":

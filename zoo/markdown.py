@@ -81,6 +81,10 @@ def _others(metrics: Mapping) -> str:
                 f"annealing and {_number(value['importance'])} by importance sampling"
             )
             continue
+        if name == "table":
+            found = ", ".join(f"{of.replace('_', ' ')} {_number(one)}" for of, one in value.items())
+            shown.append(f"of drawn rows (`kvae evaluate --table`) {found}")
+            continue
         label = name.upper() if len(name) <= 4 else name.replace("_", " ")
         label = SCORES.get(name, label)
         if isinstance(value, dict) and name in value:
@@ -148,7 +152,8 @@ def _finish(recipe: Mapping) -> str:
 
 def _start(card: Card) -> str:
     """Names the model that was trained before, whose time is not in the card's."""
-    return f"from the weights of `{card.starts_from}`" if card.starts_from else ""
+    how = "upon the codes of" if "first" in card.arguments else "from the weights of"
+    return f"{how} `{card.starts_from}`" if card.starts_from else ""
 
 
 def _time(card: Card) -> str:

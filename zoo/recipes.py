@@ -78,7 +78,10 @@ class Recipe:
         final_rate: float. The share of the learning rate that is left in the end; it falls by a
             half cosine.
         labels_per_class: int or `None`. How many labels of each class the training knows, for an
-            objective that guesses the others (`kvae.datasets.few_labels`, drawn by `seed`).
+            objective that guesses the others (`kvae.datasets.few_labels`, drawn by `seed`). The
+            validation knows none.
+        code_draws: int or `None`. Of a model that is stacked upon the argument `first`: how many
+            draws of the code of each example an epoch has.
         warmup_epochs: int. Epochs over which the objective's `beta`, the weight of the KL, rises
             from 0 to its own value, e.g. 1.
         initial_from_data: bool. Whether the pseudo-inputs of a VampPrior start as training images.
@@ -109,6 +112,7 @@ class Recipe:
     learning_rate: float = 1e-3
     final_rate: float = 0.02
     labels_per_class: int | None = None
+    code_draws: int | None = None
     warmup_epochs: int = 0
     initial_from_data: bool = False
     monitor: str | None = None
@@ -130,6 +134,11 @@ class Recipe:
     def architecture(self) -> str:
         """The name of the architecture, which the recipe's own name begins with."""
         return self.name.partition(".")[0]
+
+    @property
+    def starts_from(self) -> str | None:
+        """The model whose weights its training takes, to start from or to stack a model upon."""
+        return self.initial_weights or self.arguments.get("first")
 
     @property
     def command(self) -> str:

@@ -22,7 +22,7 @@ _QUICK = 256  # Examples of a trial.
 
 def chain(name: str) -> list[str]:
     """Returns the models that are trained one after the other for a model, itself the last."""
-    start = RECIPES[name].initial_weights
+    start = RECIPES[name].starts_from
     return [name] if start is None else [*chain(start), name]
 
 

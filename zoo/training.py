@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import kvae
 from kvae.datasets.source import is_path
 from kvae.evaluation import evaluate
@@ -65,6 +67,8 @@ def data_of(recipe: Recipe, split: str):
         data = kvae.datasets.few_labels(
             data, recipe.labels_per_class, seed=recipe.seed, repeat=None
         )
+    elif recipe.labels_per_class is not None and split == "validation":
+        data = data.labelled(np.full(len(data), -1))  # Epochs are chosen without more labels.
     return data
 
 
@@ -128,8 +132,8 @@ def train(
         every_seconds: float. Least time between two checkpoints. Defaults to `30.0`.
         begin: optional callable. Gets the model, the training and the validation data before the
             training begins.
-        start: optional `kvae.VAE`. A model to start from in place of the shipped one that the
-            recipe's `initial_weights` name.
+        start: optional `kvae.VAE`. A model to start from, or to stack upon, in place of the shipped
+            one that the recipe names.
 
     Returns:
         `(model, trained)`: the model with the best weights, and its `kvae.training.Trained`.
@@ -139,13 +143,17 @@ def train(
             another part, seed or start, or of other data. It says which of these differ.
     """
     data, validation = (_limited(data_of(recipe, split), limit) for split in _LEARNED_FROM)
-    settings = dict(recipe.arguments)
+    first, trains = None, recipe
+    if "first" in recipe.arguments:
+        first = start or load_before_finish(recipe.starts_from)
+        trains, data, validation = _upon(first, recipe, data, validation)
+    settings = dict(trains.arguments)
     if recipe.initial_from_data:
         settings["initial"] = data
     if recipe.sampler is not None:
         del settings["prior"]
     with contextlib.nullcontext() if strategy is None else strategy.scope():
-        model = _built(recipe, settings)
+        model = _built(trains, settings)
         if recipe.initial_weights is not None:
             start_from(model, start or load_before_finish(recipe.initial_weights))
     if begin is not None:
@@ -171,6 +179,8 @@ def train(
     )
     if recipe.sampler is not None:
         model = refitted(recipe, model, data)
+    if first is not None:
+        model = copy_of(recipe, model, first)
     return model, trained
 
 
@@ -227,6 +237,25 @@ def finish(
         verbose=verbose,
     )
     return last, trained
+
+
+def _upon(first: kvae.VAE, recipe: Recipe, data, validation):
+    """Returns the recipe and the data of a model of the codes of another one.
+
+    It learns from draws of q(z|x), several of each example, and is validated on their means.
+    """
+    seen, validated = first.encode(data.examples), first.encode(validation.examples)
+    draws = recipe.code_draws or 1
+    codes = first.posterior.sample(seen, draws, seed=kvae.random.as_seed(recipe.seed))
+    weights = None if data.weights is None else np.tile(data.weights, draws)
+    codes = np.reshape(codes, (-1, first.latent_dim))
+    drawn = kvae.datasets.Dataset(codes, np.tile(data.labels, draws), weights=weights)
+    means = np.asarray(first.posterior.mean(validated))
+    rest = {name: value for name, value in recipe.arguments.items() if name != "first"}
+    likelihood = ARCHITECTURES[recipe.architecture].part("likelihood", recipe.arguments)
+    rest.update(event_shape=(first.latent_dim,), likelihood=likelihood)
+    validation = kvae.datasets.Dataset(means, validation.labels)
+    return dataclasses.replace(recipe, arguments=rest), drawn, validation
 
 
 def _limited(data, limit: int | None):
@@ -321,7 +350,8 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`.
 
     For data whose factors are known, such as sprites, the scores of
-    `kvae.evaluation.disentanglement` stand beside the others, unless the model is told the factors.
+    `kvae.evaluation.disentanglement` stand beside the others, unless the model is told the factors;
+    for tables the figures of `kvae.tables.report`, under `table`.
 
     Args:
         recipe: `Recipe`.
@@ -339,11 +369,27 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     if factors is not None and not model.conditional:  # Its codes hold only what it is not told.
         found = disentanglement(model, factors(), seed=recipe.seed)
         metrics = {**metrics, **{name: found[name] for name in SCORES}}
+    if data.schema is not None and data.schema.columns:
+        metrics = {**metrics, "table": _of_drawn_rows(recipe, model, data)}
     return metrics
 
 
-def copy_of(recipe: Recipe, model: kvae.VAE) -> kvae.VAE:
-    """Returns a new model with the same weights, which is not compiled and under no strategy."""
+def _of_drawn_rows(recipe: Recipe, model: kvae.VAE, test) -> dict:
+    """Returns what `kvae.tables.report` says of as many rows as there are to train on."""
+    train = data_of(recipe, "train")
+    drawn = model.sample(len(train), seed=recipe.seed, output="sample")
+    found = kvae.tables.report(test.schema, train.x, drawn, test.x, seed=recipe.seed)
+    return {name: value for name, value in found.to_dict().items() if isinstance(value, float)}
+
+
+def copy_of(recipe: Recipe, model: kvae.VAE, first: kvae.VAE | None = None) -> kvae.VAE:
+    """Returns a new model with the same weights, which is not compiled and under no strategy.
+
+    A model that was trained to be stacked upon another one is stacked upon `first`, or upon the
+    shipped one.
+    """
     copy = _built(recipe, dict(recipe.arguments))
+    if model.event_shape != copy.event_shape:
+        model = kvae.stacked(first or load_before_finish(recipe.starts_from), model)
     copy.set_weights(model.get_weights())
     return copy

@@ -87,7 +87,7 @@ def recipe_of(arguments, finished, changes: dict):
             given[part] = name
     data = own.training_data(arguments)
     settings = {**data.settings(architecture, arguments.likelihood), **given}
-    if arguments.conditional and data.conditions is not None:
+    if data.conditions is not None and (arguments.conditional or data.schema is not None):
         settings["conditions"] = dict(data.conditions)
     elif arguments.conditional or common.guesses(arguments):
         settings["num_classes"] = data.num_classes

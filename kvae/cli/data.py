@@ -95,7 +95,8 @@ def add_reading(parser) -> None:
             "0 and 1 are bernoulli, texts and up to ten different whole numbers categorical, other "
             "numbers what suits them"
         ),
-        help=f"Take these columns of a table as {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
+        help=f"Take these columns of a table as {', '.join(KINDS[:-1])} or {KINDS[-1]}. A model is "
+        "told its conditions, in --label; arrays of a .npz file beside x may be conditions, too.",
     )
     parser.add_argument(
         "--conditional",
@@ -216,9 +217,10 @@ def training_data(arguments) -> TrainingData:
             len(source.schema.class_names),
             source.schema,
             source.sizes,
+            source.schema.told or None,
         )
     guesses = common.guesses(arguments)
-    told = arguments.conditional and found.conditions is not None
+    told = found.conditions is not None
     if (arguments.conditional or guesses) and not (found.num_classes or told):
         what = "--conditional" if arguments.conditional else "a model that learns classes"
         raise ValueError(
@@ -299,10 +301,7 @@ def incomplete(model, name: str, path: pathlib.Path):
             f"{name} takes events of shape {model.event_shape}, and {path} has {len(columns)} "
             "columns."
         )
-    labels = None
-    if schema.label_column in table.cells:
-        labels = table.labels(schema.label_column, schema.class_names)
-    return table, columns, table.encoded(columns), labels
+    return table, columns, table.encoded(columns), table.told(schema)
 
 
 def load_sampling_model(arguments):

@@ -1,6 +1,7 @@
 """The user's own arrays, and the split of any dataset in two."""
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def from_array(
 
     Args:
         x: array `[n, *event]`. The examples, numbers without NaN or infinities.
-        labels: optional array `[n]` (or `[n, 1]`) of whole numbers. Defaults to `None`.
+        labels: optional array `[n]` (or `[n, 1]`) of whole numbers, or a mapping from conditions to
+            arrays. Defaults to `None`.
         target: optional array `[n, *event]`. What to reconstruct, where it is not `x` itself (as a
             denoising autoencoder does). Defaults to `None`.
         add_channel: bool. Makes images `[n, h, w]` `[n, h, w, 1]`, as convolutions need. Defaults
@@ -67,9 +69,11 @@ def from_array(
     ```
     """
     x = _checked_numbers("x", x, add_channel, missing)
+    if labels is not None and not isinstance(labels, Mapping):  # A model checks its conditions.
+        labels = _checked_labels(labels, len(x))
     return Dataset(
         x,
-        None if labels is None else _checked_labels(labels, len(x)),
+        labels,
         target=None if target is None else _checked_numbers("target", target, add_channel),
         name=name,
         split=split,

@@ -104,9 +104,9 @@ def load(
     `mnist`, `fashion_mnist`, `cifar10`, `frey_faces` and `binarized_mnist` (MNIST by a published
     draw) are read from the folder in the environment variable `KVAE_DATA_DIR`, where
     `info(name).files` are expected; the first three are otherwise downloaded by Keras into its own
-    cache. `digits` and `breast_cancer` (a table) come with scikit-learn, `signals` (waves) are
-    computed, and `sprites` is rendered (labels are its shapes; `sprite_factors` has all factors of
-    the same images as conditions).
+    cache. `digits`, `breast_cancer` and `wine` (tables) come with scikit-learn, `signals` (waves)
+    are computed, and `sprites` is rendered (labels are its shapes; `sprite_factors` has all factors
+    of the same images as conditions).
 
     The splits are fixed and never depend on `seed`: see `info(name).split_rule`. Papers that train
     on all 60,000 images of MNIST train on `train` and `validation` together.
@@ -133,7 +133,7 @@ def load(
 
     Returns:
         A `Dataset` whose `x` is a read-only array `[n, *event_shape]`, uint8 for images and
-        float32 for `breast_cancer` and `signals`, and whose `labels` are int64 `[n]`, a dict of
+        float32 for tables and `signals`, and whose `labels` are int64 `[n]`, a dict of
         arrays for `sprite_factors`, or `None` for `frey_faces`. The arrays are
         cached: a second call costs nothing.
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from kvae.utils.names import shown_names
 
-__all__ = ["Column", "Schema", "number_name"]
+__all__ = ["Column", "Schema", "check_condition_name", "number_name"]
 
+_COLUMNS = ("columns", "constants", "conditions")
 _WHOLE = ("poisson", "negative_binomial", "rounded_mixture")
 
 
@@ -54,6 +55,15 @@ class Column:
         if self.kind in ("categorical", "ordinal"):
             return (self.kind, len(self.categories))
         return (self.kind, self.components, *self.atoms) if self.components else (self.kind,)
+
+    @property
+    def condition(self) -> Any:
+        """The column as a condition of a model, in its short form (`kvae.conditions.get`)."""
+        if self.kind == "multi_label":
+            return "multi", self.components
+        if self.categories or self.kind == "bernoulli":
+            return list(self.categories or ("0", "1"))
+        return "real"
 
     @property
     def is_whole(self) -> bool:
@@ -137,6 +147,8 @@ class Schema:
         columns: tuple of `Column`. Those of x in a table that has names for them.
         constants: tuple of `Column`. Those that hold one value in all rows: they are no part of x,
             and come back in rows that are drawn.
+        conditions: tuple of `Column`. Those that a conditional model is told; they are no part of
+            x.
         fit: str. How images are brought to their size, as in `from_folder`.
         binarize: str or `None`. As of the `Dataset` of the training.
         noise: float. As of the `Dataset` of the training.
@@ -154,6 +166,7 @@ class Schema:
     label_column: str = ""
     columns: tuple[Column, ...] = ()
     constants: tuple[Column, ...] = ()
+    conditions: tuple[Column, ...] = ()
     fit: str = "stretch"
     binarize: str | None = None
     noise: float = 0.0
@@ -161,24 +174,29 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """Returns what differs from the defaults, as JSON takes it."""
         given = dataclasses.asdict(self)
-        for kind in ("columns", "constants"):
+        for kind in _COLUMNS:
             given[kind] = [_of_column(column) for column in given[kind]]
-        blank = {**dataclasses.asdict(Schema()), "columns": [], "constants": []}
+        blank = {**dataclasses.asdict(Schema()), **{kind: [] for kind in _COLUMNS}}
         return {key: _listed(value) for key, value in given.items() if value != blank[key]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Schema":
         """Returns the schema of `to_dict()`."""
         values = dict(values)
-        columns, constants = (
-            tuple(
+        columns = {
+            kind: tuple(
                 Column(**{k: tuple(v) if isinstance(v, list) else v for k, v in column.items()})
                 for column in values.pop(kind, ())
             )
-            for kind in ("columns", "constants")
-        )
+            for kind in _COLUMNS
+        }
         names = tuple(values.pop("class_names", ()))
-        return cls(**values, class_names=names, columns=columns, constants=constants)
+        return cls(**values, class_names=names, **columns)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What `kvae.VAE` takes as `conditions`, for the columns that are conditions."""
+        return {column.name: column.condition for column in self.conditions}
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -214,6 +232,19 @@ class Schema:
             for row in rows:
                 row.insert(column.place, column.text(0.0))
         return rows
+
+
+def check_condition_name(name: str) -> None:
+    """Refuses a name that no condition of a model can have.
+
+    Raises:
+        ValueError: for what is no word.
+    """
+    if not name.isidentifier():
+        raise ValueError(
+            f"A condition cannot be called {name!r}: give the column a name of letters, digits and "
+            "_."
+        )
 
 
 def number_name(text: str) -> str:

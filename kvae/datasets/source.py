@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kvae.datasets import kinds, tables
+from kvae.datasets import condition_arrays, kinds, tables
 from kvae.datasets.arrays import from_array
 from kvae.datasets.base_stream import Stream
 from kvae.datasets.dataset import Dataset
@@ -48,6 +48,7 @@ def from_path(
     | a folder that `write_shards` wrote | what was written, read while a model trains |
     | a `.npy` file | the array `[n, *event]` |
     | a `.npz` file | its array `x` and its `labels`, or `x_train`, `y_train`, `x_test`, … |
+    | beside them | arrays that `columns` calls conditions, such as `size`, or `size_train`, … |
     | a `.csv`, `.tsv` or `.parquet` file | rows of numbers; texts become categories |
 
     Subfolders `train`, `validation` and `test` are the splits, and so are files of these names. A
@@ -69,8 +70,9 @@ def from_path(
         fit: str. How images are brought to their size, as in `from_folder`. Defaults to
             `"stretch"`.
         columns: mapping from names of columns to what they hold: `"gaussian"`, `"bernoulli"`,
-            `"categorical"`, `"label"`, `"ignore"` or another of `kvae.datasets.tables.KINDS`.
-            Defaults to `None`: as `kvae.datasets.tables.Cells.schema` finds them in the values.
+            `"categorical"`, `"label"`, `"condition"`, `"ignore"` or another of
+            `kvae.datasets.tables.KINDS`; arrays beside x are `"condition"`. Defaults to `None`: as
+            `kvae.datasets.tables.Cells.schema` finds them in the values.
         schema: `Schema` of the data that a model was trained on: `fit`, columns, categories and
             classes are those. Defaults to `None`: they are found in the data.
         binarize, seed: as of `Dataset`.
@@ -229,7 +231,7 @@ def _opened(
 ):
     """Returns the reader for what a folder or file holds."""
     suffix = place.suffix.lower()
-    if columns and suffix not in tables.SUFFIXES:
+    if columns and suffix not in (*tables.SUFFIXES, ".npz"):
         raise ValueError(f"--columns is for tables with named columns, and {place} is none.")
     if place.is_dir():
         if (place / INDEX).is_file():
@@ -244,7 +246,7 @@ def _opened(
     if suffix in tables.SUFFIXES:
         return _Rows(place, shape, columns, schema, missing, unlabelled)
     if suffix in (".npy", ".npz"):
-        return _Arrays(place, split, shape, schema, missing)
+        return _Arrays(place, split, shape, columns or {}, schema, missing)
     raise ValueError(
         f"{place} is no file that can be read: give a folder of images or shards, or a "
         f"{', '.join(_FILES[:-1])} or {_FILES[-1]} file."
@@ -412,22 +414,24 @@ class _Rows(_Held):
                 f"{path} is a table with names for its columns, and the model was trained on data "
                 "without: give data of the same kind."
             )
-        labels = None
-        if schema.label_column in table.cells:
-            labels = table.labels(schema.label_column, schema.class_names)
-        super().__init__(path, table.encoded(schema.columns), labels, schema, shape, missing)
+        told = table.told(schema)
+        super().__init__(path, table.encoded(schema.columns), told, schema, shape, missing)
 
 
 class _Arrays(_Held):
-    def __init__(self, path, split, shape, schema, missing):
+    def __init__(self, path, split, shape, columns, schema, missing):
         found = _loaded(path)
         classes = tuple(map(str, found.get("class_names", ())))
         found = {name: found[name] for name in found if name != "class_names"}
+        told = condition_arrays.taken(path, found, _NAMES, split, columns, schema)
         x, labels = _own(found, split) or kinds.entries(found)
         if schema is None:
-            if labels is not None and not classes:
-                classes = tuple(map(str, range(int(np.max(labels)) + 1)))
-            schema = Schema(class_names=classes)
+            schema = Schema(conditions=condition_arrays.described(path, told))
+            if labels is not None and not told:
+                classes = classes or tuple(map(str, range(int(np.max(labels)) + 1)))
+                schema = Schema(class_names=classes)
+        if schema.conditions:
+            labels = condition_arrays.numbers(path, told, schema.conditions)
         super().__init__(path, x, labels, schema, shape, missing)
 
 

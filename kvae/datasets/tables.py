@@ -1,5 +1,6 @@
 """Tables in files and frames: their columns, and the numbers that stand for their cells."""
 
+import copy
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from kvae.datasets.columns import COMPONENTS, atoms_of, kind_of_numbers
 from kvae.datasets.frames import read_frame
-from kvae.datasets.schema import Column, Schema, number_name
+from kvae.datasets.schema import Column, Schema, check_condition_name, number_name
 from kvae.datasets.table_files import (
     TRUTH,
     TableFile,
@@ -24,10 +25,10 @@ from kvae.utils.names import shown_names, unknown_name
 __all__ = ["KINDS", "SUFFIXES", "Cells"]
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-# The kinds that a user may give a column: the likelihoods of `MixedTabular`, and two more.
+# The kinds that a user may give a column: the likelihoods of `MixedTabular`, and three more.
 KINDS = (
     *("gaussian", "gaussian_mixture", "rounded_mixture", "log_normal", "bernoulli"),
-    *("categorical", "ordinal", "poisson", "negative_binomial", "label", "ignore"),
+    *("categorical", "ordinal", "poisson", "negative_binomial", "label", "condition", "ignore"),
 )
 _FEW = 10  # So many whole numbers at most are categories; texts may be
 _MANY = 1000  # of so many different kinds.
@@ -149,9 +150,15 @@ class Cells:
         labels = [one for one, kind in kinds.items() if kind == "label"]
         if len(labels) > 1:
             raise ValueError(f"One column is the label, not {' and '.join(labels)}.")
+        told = tuple(self._condition(one) for one in self.cells if kinds.get(one) == "condition")
+        if labels and told:
+            raise ValueError(
+                f"Column {labels[0]!r} is the label and {told[0].name!r} a condition, and a model "
+                f"takes one of the two. Make both conditions: {self._kind(labels[0], 'condition')}."
+            )
         found = []
         for one in self.cells:
-            if kinds.get(one) not in ("label", "ignore"):
+            if kinds.get(one) not in ("label", "condition", "ignore"):
                 found.append(self._column(one, kinds.get(one), len(found)))
         columns = tuple(column for column in found if column.kind != "constant")
         if not columns:
@@ -163,7 +170,26 @@ class Cells:
             label_column=labels[0] if labels else "",
             columns=columns,
             constants=tuple(column for column in found if column.kind == "constant"),
+            conditions=told,
         )
+
+    def _condition(self, name: str) -> Column:
+        """Returns a column that models are told; a cell that is empty is unknown."""
+        check_condition_name(name)
+        column = self._lenient()._column(name, None, 0)
+        if column.kind == "constant" or column.origin:
+            what = "dates" if column.origin else "one value in all rows"
+            raise ValueError(
+                f"{self.path}: column {name!r} holds {what}, which make no condition. Leave it "
+                f"out: {self._kind(name, 'ignore')}."
+            )
+        return column
+
+    def _lenient(self) -> "Cells":
+        """Returns the same cells, of which any may be missing."""
+        found = copy.copy(self)
+        found._missing = True
+        return found
 
     def _column(self, name: str, kind: str | None, place: int) -> Column:
         held = self._held[name]
@@ -366,6 +392,17 @@ class Cells:
             if not (to_number(cell, self._file.comma) is not None or (self._missing and gone))
             or held.dtype in _NO_NUMBERS
         )
+
+    def told(self, schema: Schema) -> Any:
+        """Returns what a model is told of the rows: labels, conditions by name, or `None`.
+
+        Of a column that the table lacks nothing is known.
+        """
+        if schema.label_column in self.cells:
+            return self.labels(schema.label_column, schema.class_names)
+        lenient = self._lenient()
+        there = [column for column in schema.conditions if column.name in self.cells]
+        return {column.name: lenient._encoded(column) for column in there} or None
 
     def labels(self, name: str, known: Sequence[str]) -> np.ndarray:
         """Returns the numbers of the categories of a column, int64 `[rows]`; -1 is not known."""

@@ -36,7 +36,8 @@ class Table(Dataset):
         x: float32 array `[n, columns]`. Class numbers, days, counts and real numbers.
         schema: `kvae.datasets.Schema`. Its `columns` say the kind, the bounds, the categories and
             the type of each column.
-        labels: int64 array `[n]`, or `None` where no column is of the kind `"label"`.
+        labels: int64 array `[n]` of a column of the kind `"label"`; a dict of arrays for columns of
+            the kind `"condition"`, for a model with `conditions=table.schema.told`; else `None`.
 
     Example:
 
@@ -55,10 +56,9 @@ class Table(Dataset):
     """
 
     def __init__(self, cells: Cells, schema: Schema, like: Any = None):
-        labels = None
-        if schema.label_column in cells.cells:
-            labels = cells.labels(schema.label_column, schema.class_names)
-        super().__init__(cells.encoded(schema.columns), labels, name=schema.name or "table")
+        super().__init__(
+            cells.encoded(schema.columns), cells.told(schema), name=schema.name or "table"
+        )
         self.schema, self._like = schema, like
 
     @classmethod

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+import kvae
 import zoo
 from zoo import training
+from zoo.recipes import Recipe
 
 SMALL = {"event_shape": (4, 4, 1), "latent_dim": 4, "hidden": (6, 6)}
 
@@ -42,3 +44,39 @@ def test_weights_without_a_place_are_refused_and_change_nothing():
         training.start_from(model, source)
     for own, old in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(own, old)
+
+
+def test_a_model_is_stacked_upon_one_that_has_been_trained(tmp_path):
+    recipe = Recipe(
+        "m2_vae.two",
+        "digits",
+        {"event_shape": (8, 8, 1), "latent_dim": 2, "hidden": (4,), "first": "dense_vae.digits"},
+        labels_per_class=10,
+        code_draws=2,
+        epochs=1,
+        batch_size=16,
+    )
+    seen = []
+    model, _ = training.train(
+        recipe, tmp_path, verbose=0, limit=40, begin=lambda *given: seen.extend(given)
+    )
+    second, data, validation = seen
+    first = zoo.load("dense_vae.digits")
+    # It learns from draws of codes, of which few have a label; the validation has none.
+    assert second.event_shape == data.event_shape == (first.latent_dim,) and len(data) == 80
+    assert len(np.unique(data.x, axis=0)) > 40 and (data.labels >= 0).any()
+    np.testing.assert_array_equal(data.labels[:40], data.labels[40:])
+    assert (validation.labels == -1).all()
+    # Both are one model, with the weights of the first as they were.
+    x = kvae.datasets.load("digits", "test").examples[:5]
+    codes = first.encode(x)["z_mean"]
+    for each in (model, training.copy_of(recipe, model), training.copy_of(recipe, second)):
+        assert each.event_shape == (8, 8, 1)
+        probabilities = each.predict_proba(x)
+        np.testing.assert_allclose(probabilities, second.predict_proba(codes), atol=1e-5)
+        np.testing.assert_allclose(
+            each.encode(x, [1] * 5)["z_mean"], second.encode(codes, [1] * 5)["z_mean"], atol=1e-5
+        )
+    assert recipe.starts_from == "dense_vae.digits"
+    with pytest.raises(ValueError, match="of examples .8, 8, 1., and `event_shape` is .4, 4, 1"):
+        zoo.build("m2_vae", event_shape=(4, 4, 1), first="dense_vae.digits")

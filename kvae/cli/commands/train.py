@@ -272,6 +272,7 @@ def _leave_workers(error, strategy) -> None:
     "kvae train conv_vae --data photos --conditional --output runs/photos",
     "kvae train conv_vae --data photos --event-shape 64 64 3 --fit crop",
     "kvae train tabular_vae --data people.csv --columns species=label id=ignore",
+    "kvae train tabular_vae --data people.csv --columns sex=condition age=condition",
     "kvae train tabular_vae --data people.csv --missing mean:mask",
     "kvae train --recipe dense_vae.digits",
 )

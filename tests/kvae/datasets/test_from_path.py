@@ -231,3 +231,77 @@ def test_parquet_is_read_as_csv_is(tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match="cannot be read as a Parquet file"):
         from_path(tmp_path / "broken.parquet")
+
+
+def test_columns_of_a_table_that_are_conditions(tmp_path):
+    path = tmp_path / "people.csv"
+    lines = [f"{i},{('red', 'blue')[i % 2]},{1.5 * i},{i % 3 == 0}" for i in range(30)]
+    lines[4], lines[7] = "4,,6.0,False", "7,blue,NA,False"
+    path.write_text("\n".join(["x,colour,age,old", *lines]), encoding="utf-8")
+    columns = dict.fromkeys(("colour", "age", "old"), "condition")
+    data = from_path(path, columns=columns)
+    assert data.event_shape == (1,) and data.schema.told == {
+        "colour": ["blue", "red"],
+        "age": "real",
+        "old": ["False", "True"],
+    }
+    # What is empty is unknown; the order is that of x.
+    rows = data.x[:, 0].astype(int)
+    colours = np.where(rows == 4, np.nan, (rows + 1) % 2)
+    np.testing.assert_array_equal(data.labels["colour"], colours)
+    np.testing.assert_array_equal(data.labels["age"], np.where(rows == 7, np.nan, 1.5 * rows))
+    np.testing.assert_array_equal(data.labels["old"], rows % 3 == 0)
+    assert Schema.from_dict(data.schema.to_dict()) == data.schema
+    # A model of that schema reads other files, which may say less.
+    other = tmp_path / "other.csv"
+    other.write_text("x,colour\n1,red\n2,blue\n", encoding="utf-8")
+    found = Source(other, schema=data.schema).everything().labels
+    assert list(found) == ["colour"] and found["colour"].tolist() == [1, 0]
+    other.write_text("x,colour\n1,green\n2,blue\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="row 2, column 'colour' holds 'green'. Its categories"):
+        from_path(other, schema=data.schema)
+
+
+@pytest.mark.parametrize(
+    "columns, message",
+    [
+        ({"my size": "condition"}, "cannot be called 'my size'"),
+        ({"day": "condition"}, "column 'day' holds dates, which make no condition. Leave it out"),
+        ({"planet": "condition"}, "holds one value in all rows, which make no condition"),
+        ({"kind": "label", "x": "condition"}, "Make both conditions: --columns kind=condition"),
+    ],
+)
+def test_columns_that_make_no_conditions(tmp_path, columns, message):
+    path = tmp_path / "people.csv"
+    lines = [f"{i},{i}.5,2020-01-{i + 1:02},Earth,{'ab'[i % 2]}" for i in range(20)]
+    path.write_text("\n".join(["x,my size,day,planet,kind", *lines]), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        from_path(path, columns=columns)
+
+
+def test_arrays_beside_x_that_are_conditions(tmp_path):
+    path, columns = tmp_path / "waves.npz", dict.fromkeys(("kind", "size", "tags"), "condition")
+    x, size = np.arange(40.0, dtype="float32").reshape(20, 2), np.arange(20) / 2
+    kind = np.where(np.arange(20) % 2, "saw", "sine")
+    kind[3] = ""
+    told = {"kind": kind, "size": size, "tags": np.eye(20, 3, dtype=int)}
+    np.savez(path, x=x, **told)
+    data = Source(path, columns=columns).everything()
+    assert data.schema.told == {"kind": ["saw", "sine"], "size": "real", "tags": ("multi", 3)}
+    expected = np.where(np.arange(20) % 2, 0, 1)
+    expected[3] = -1
+    np.testing.assert_array_equal(data.labels["kind"], expected)
+    np.testing.assert_array_equal(data.labels["size"], size)
+    # Each split may have arrays of its own; classes are then numbers of those to train on.
+    parts = {f"{name}_train": value for name, value in told.items()}
+    parts |= {f"{name}_test": value[4:] for name, value in told.items()}
+    np.savez(path, x_train=x, x_test=x[4:], **parts)
+    test = from_path(path, "test", columns=columns)
+    np.testing.assert_array_equal(test.labels["kind"], expected[4:])
+    assert len(from_path(path, "train", columns=columns).labels["size"]) == 16
+    for wrong, message in (
+        ({"kin": "condition"}, "Unknown array of waves.npz 'kin'"),
+        ({"size": "label"}, "--columns size=condition, not size=label"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_path(path, columns=wrong)

@@ -125,7 +125,7 @@ def test_cache_cannot_be_corrupted():
 
 
 def test_info_agrees_with_what_is_loaded():
-    made = {"digits", "sprites", "sprite_factors", "breast_cancer", "grammar", "signals"}
+    made = {"digits", "sprites", "sprite_factors", "breast_cancer", "grammar", "signals", "wine"}
     assert set(datasets.names()) == made | {
         "mnist",
         "fashion_mnist",

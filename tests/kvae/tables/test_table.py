@@ -4,6 +4,7 @@ import datetime
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_wine
 
 import kvae
 from kvae.datasets import Schema
@@ -228,3 +229,16 @@ def test_values_by_name():
         job.code("baker")
     with pytest.raises(ValueError, match="'d' takes a date, not 'soon'"):
         column.code("soon")
+
+
+def test_wine_is_the_table_that_a_frame_of_it_makes():
+    pyarrow = pytest.importorskip("pyarrow")
+    bunch = load_wine()
+    columns = dict(zip(bunch.feature_names, bunch.data.T.tolist(), strict=True))
+    columns["cultivar"] = [str(bunch.target_names[label]) for label in bunch.target]
+    table = Table.from_frame(pyarrow.table(columns))
+    assert table.schema.columns == kvae.datasets.info("wine").columns
+    parts = [kvae.datasets.load("wine", split) for split in kvae.datasets.SPLITS]
+    found = np.concatenate([part.x for part in parts])
+    np.testing.assert_array_equal(np.unique(found, axis=0), np.unique(table.x, axis=0))
+    np.testing.assert_array_equal(parts[0].labels, parts[0].x[:, -1])
