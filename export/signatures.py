@@ -255,6 +255,15 @@ SIGNATURES = {
         {"cells": _CELLS, "z": Output(("latent_dim",), row_exact=True)},
         needs=("prior", "columns"),
     ),
+    "impute_table": Specification(
+        "rows as the table has them, their empty cells filled in, and log p of the others, in nats",
+        ("cells", "seed", "num_samples"),
+        {
+            "cells": _CELLS,
+            **{name: Output(row_exact=True) for name in ("log_prob", "effective_sample_size")},
+        },
+        needs=("density", "missing", "columns"),
+    ),
     "classify": Specification(
         "the probabilities of the classes, q(y\\|x)",
         ("image",),

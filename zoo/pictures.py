@@ -49,13 +49,25 @@ def _columns(vae) -> int:
     return 12 if checked.event_kind(vae.event_shape) in ("image", "volume") else 4
 
 
+def _ends(vae) -> np.ndarray | None:
+    """Returns the ends `[2, columns]` of a table's columns; `None` where some are not known."""
+    found = [
+        (0, len(column.categories) - 1) if column.categories else (column.low, column.high)
+        for column in (vae.schema.columns if vae.schema is not None else ())
+    ]
+    known = bool(found) and all(None not in pair for pair in found)
+    return np.float32(found).T if known else None
+
+
 def _draw(vae: VAE, events: np.ndarray, cols: int) -> Image.Image:
     kind = checked.event_kind(events.shape[1:])
     if kind == "volume":
         kind, events = "image", grid.middle(events)
     if kind == "image":
         return Image.fromarray(grid.thumbnail(events, cols))
-    columns = checked.column_names(vae, None)
+    columns, ends = checked.column_names(vae, None), _ends(vae)
+    if ends is not None:
+        events = (events - ends[0]) / (ends[1] - ends[0])
     drawn = style.styled(grid.draw_grid)(events, len(events) // cols, cols, columns=columns)
     figure = drawn.finish("", "", None)
     figure.canvas.draw()

@@ -322,6 +322,15 @@ def _encode_table(model, images, check, cells, label=None):
     return check.outputs(dict(model.encode_params(x, check.label(label))))
 
 
+def _impute_table(model, images, check, cells, seed, num_samples, label=None):
+    count = check.number(_for_every_row(num_samples, seed), "num_samples")
+    table, label = TableCells(model.schema), check.label(label)
+    x = check.cells(*table.numbers(cells), cells)
+    found = row_imputation(model, x, check.number(seed, "seed"), count, label)
+    filled = table.texts(found.pop("image"))
+    return check.outputs({"cells": tf.where(table.missing(cells, x), filled, cells), **found})
+
+
 def _generate_table(model, images, check, seed, temperature, label=None):
     label, seed = check.label(label), check.number(seed, "seed")
     temperature = check.number(temperature, "temperature")
@@ -360,5 +369,6 @@ _FUNCTIONS = {
     "detect": _detect,
     "encode_table": _encode_table,
     "generate_table": _generate_table,
+    "impute_table": _impute_table,
     "classify": _classify,
 }

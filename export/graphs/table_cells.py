@@ -37,8 +37,24 @@ class TableCells:
         known = [self._number(column, cells[:, places[column.name]]) for column in self._columns]
         return tuple(tf.stack(parts, axis=1) for parts in zip(*known, strict=True))
 
+    def missing(self, cells, x):
+        """Returns which cells were not observed: bool `[batch, all columns]`.
+
+        Args:
+            cells: string tensor `[batch, all columns]`.
+            x: what `numbers` makes of them.
+        """
+        places = {column.name: place for place, column in enumerate(self._columns)}
+        found = [
+            _says_nothing(tf.strings.strip(cells[:, place]))
+            if column.kind == "constant"
+            else tf.math.is_nan(x[:, places[column.name]])
+            for place, column in enumerate(self._all)
+        ]
+        return tf.stack(found, axis=1)
+
     def _number(self, column, cells):
-        gone = tf.reduce_any(tf.strings.lower(cells)[:, None] == tf.constant(_MISSING), axis=1)
+        gone = _says_nothing(cells)
         if column.categories:
             same = cells[:, None] == tf.constant(column.categories)
             found = tf.reduce_any(same, axis=1, keepdims=True)
@@ -137,6 +153,10 @@ class TableCells:
         month = (moon + 2) % 12 + 1
         year = years + 400 * era + tf.cast(month <= 2, tf.int64)
         return tf.strings.join([_padded(year, 4), _padded(month), _padded(day)], "-")
+
+
+def _says_nothing(cells):
+    return tf.reduce_any(tf.strings.lower(cells)[:, None] == tf.constant(_MISSING), axis=1)
 
 
 def _part(cells, start: int, size: int):

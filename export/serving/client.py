@@ -82,6 +82,14 @@ class Rows(NamedTuple):
     z: np.ndarray
 
 
+class ImputedRows(NamedTuple):
+    """Rows of a table whose gaps are filled, lists of texts, and estimates as of `Imputed`."""
+
+    cells: list[list[str]]
+    log_prob: np.ndarray
+    effective_sample_size: np.ndarray
+
+
 class Client:
     """Asks one model of a TensorFlow Serving server, or of `kvae serve`.
 
@@ -325,9 +333,7 @@ class Client:
             label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
-        rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
-        cells = np.array([[cell.encode() for cell in row] for row in rows], object)
-        return self._ask("encode_table", {"cells": cells}, label, timeout)
+        return self._ask("encode_table", {"cells": _bytes_of(cells)}, label, timeout)
 
     def generate_table(
         self,
@@ -344,11 +350,28 @@ class Client:
         inputs = {"seed": np.atleast_1d(seed)}
         optional = {"temperature": temperature}
         outputs = self._ask("generate_table", inputs, label, timeout, optional)
-        cells = [
-            [cell.decode() if isinstance(cell, bytes) else cell for cell in row]
-            for row in outputs["cells"].tolist()
-        ]
-        return Rows(cells, outputs["z"])
+        return Rows(_texts_of(outputs["cells"]), outputs["z"])
+
+    def impute_table(
+        self,
+        cells: Sequence[Sequence],
+        seed: int | Sequence[int] = 0,
+        num_samples: int = _SAMPLES,
+        label: Labels = None,
+        timeout: float | None = None,
+    ) -> ImputedRows:
+        """Fills the empty cells of rows of a table; all others come back as they were.
+
+        Args:
+            cells: as of `encode_table`.
+            seed, num_samples, label, timeout: as of `score`.
+        """
+        cells = _bytes_of(cells)
+        seeds = seed + np.arange(len(cells)) if np.ndim(seed) == 0 else np.asarray(seed)
+        inputs, optional = {"cells": cells, "seed": seeds}, {"num_samples": num_samples}
+        outputs = self._ask("impute_table", inputs, label, timeout, optional)
+        found = _texts_of(outputs["cells"])
+        return ImputedRows(found, outputs["log_prob"], outputs["effective_sample_size"])
 
     def classify(self, image: Images, timeout: float | None = None) -> np.ndarray:
         """Returns the probabilities of the classes, `[batch, num_classes]`.
@@ -497,3 +520,17 @@ class Client:
         elif label is not None:
             inputs["label"] = as_rows(label, rows)
         return self._run(signature, inputs, deadline)
+
+
+def _bytes_of(cells: Sequence[Sequence]) -> np.ndarray:
+    """Returns the cells of rows as the server takes them; what is `None` is empty."""
+    rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
+    return np.array([[cell.encode() for cell in row] for row in rows], object)
+
+
+def _texts_of(cells: np.ndarray) -> list[list[str]]:
+    """Returns cells that the server has sent as texts."""
+    return [
+        [cell.decode() if isinstance(cell, bytes) else cell for cell in row]
+        for row in cells.tolist()
+    ]

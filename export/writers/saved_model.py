@@ -62,6 +62,8 @@ def saved_model(
       columns (empty ones are missing), to the posterior's parameters.
     - `generate_table`: `seed`, and optionally `temperature`, to `cells` and `z`: rows as the table
       has them, `model.sample(1, seed=seed, output="sample")` within its bounds.
+    - `impute_table`: `cells`, `seed`, and optionally `num_samples`, to `cells` whose empty ones are
+      filled in, all others as they were, the `log_prob` of these, and `effective_sample_size`.
     - `classify`: `image` to `probabilities` `[batch, num_classes]`, q(y|x) by the classifier of the
       model's objective.
 
@@ -80,9 +82,9 @@ def saved_model(
     request alone.
 
     A model without a prior has no `generate` and no `generate_table`, one whose posterior has no
-    density (an autoencoder) no `score` and no `impute`, one without `missing` no `impute`, one
-    without a threshold no `detect`, one without a classifier no `classify`, and one whose `schema`
-    names no columns neither `encode_table` nor `generate_table`. Of a model with `missing` NaN in
+    density (an autoencoder) no `score` and no `impute`, one without `missing` no `impute` and no
+    `impute_table`, one without a threshold no `detect`, one without a classifier no `classify`, and
+    one whose `schema` names no columns no signature of cells. Of a model with `missing` NaN in
     `image` was not observed, in all signatures.
 
     `assets.extra/tf_serving_warmup_requests` holds a request of one row and one of eight for each

@@ -33,7 +33,8 @@ def conditional_path(tmp_path_factory):
     return export.saved_model(model, tmp_path_factory.mktemp("specification"))
 
 
-OF_TABLES = {"encode_table", "generate_table"}  # tests/export/test_table_cells.py has them.
+# tests/export/test_table_cells.py has them.
+OF_TABLES = {"encode_table", "generate_table", "impute_table"}
 
 
 def shape(sizes):

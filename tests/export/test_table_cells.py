@@ -10,6 +10,7 @@ import kvae
 from export.files import meta_graph
 from export.graphs.table_cells import TableCells
 from kvae.datasets import Column, Schema
+from kvae.evaluation.rows import row_imputation
 
 SCHEMA = Schema(
     "people",
@@ -113,7 +114,7 @@ def test_numbers_are_the_cells_that_python_writes():
 
 @pytest.fixture(scope="module")
 def path(model, tmp_path_factory):
-    names = ["encode_table", "generate_table"]
+    names = ["encode_table", "generate_table", "impute_table"]
     return export.saved_model(model, tmp_path_factory.mktemp("of") / "people", signatures=names)
 
 
@@ -126,6 +127,8 @@ def test_the_runtime_takes_and_returns_the_cells_of_a_table(model, path):
         ("generate_table", "cells"),
         ("generate_table", "z"),
         ("encode_table", "z_mean"),
+        ("impute_table", "cells"),
+        ("impute_table", "log_prob"),
     } <= compared
 
 
@@ -148,6 +151,24 @@ def test_a_saved_model_takes_and_returns_the_cells_of_a_table(model, path):
             ask(cells=tf.constant([CELLS[0], wrong]))
 
 
+def test_empty_cells_are_filled_and_others_come_back_as_they_were(model, path):
+    seeds, counts = tf.constant([5, 6, 7], tf.int64), tf.constant([3, 3, 3], tf.int64)
+    loaded = tf.saved_model.load(str(path))
+    found = loaded.signatures["impute_table"](
+        cells=tf.constant(CELLS), seed=seeds, num_samples=counts
+    )
+    filled = row_imputation(model, tf.constant(numbers(CELLS)), seeds, counts)
+    expected = [row.copy() for row in CELLS]
+    by_python = SCHEMA.rows(filled["image"].numpy())
+    for place in (0, 1, 5):  # Of the last row; a constant column holds its value everywhere.
+        expected[2][place] = by_python[2][place]
+    cells = found["cells"].numpy().astype(str).tolist()
+    assert 150 <= float(cells[2][0]) <= 199.5 and cells[2][1] == "Earth"
+    assert abs(float(cells[2].pop(0)) - float(expected[2].pop(0))) < 1e-3
+    assert cells == expected
+    np.testing.assert_allclose(found["log_prob"], filled["log_prob"], rtol=1e-5)
+
+
 @pytest.mark.slow  # The server reads and writes texts; the signature itself is tested above.
 def test_a_server_takes_and_returns_the_cells(model, tmp_path):
     export.saved_model(model, tmp_path / "people")
@@ -156,6 +177,8 @@ def test_a_server_takes_and_returns_the_cells(model, tmp_path):
         rows = client.generate_table([1, 2])
         drawn = np.concatenate([model.sample(1, seed=s, output="sample") for s in (1, 2)])
         assert rows.cells == SCHEMA.rows(drawn) and rows.z.shape == (2, 2)
+        full = client.impute_table(CELLS, seed=3, num_samples=2)
+        assert full.cells[:2] == CELLS[:2] and full.log_prob.shape == (3,)
         found = client.encode_table([[None if c == "NA" else c for c in row] for row in CELLS])
         np.testing.assert_allclose(
             found["z_mean"], model.encode(numbers(CELLS))["z_mean"], rtol=1e-4
