@@ -4,17 +4,27 @@ import random
 import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from export.conditions import sent_values
+from export.serving.answers import (
+    Detected,
+    Generated,
+    Imputed,
+    ImputedRows,
+    Interpolated,
+    Rows,
+    Score,
+    bytes_of,
+    texts_of,
+)
 from export.serving.arrays import as_input, as_rows
 from export.serving.transports import Grpc, Rest, ServingError
 from export.signatures import DECODE, ENCODE, FILE_SUFFIX, INPUTS, Signature, specified_input
 
-__all__ = ["Client", "Detected", "Generated", "Imputed", "Interpolated", "Score", "ServingError"]
+__all__ = ["Client", "ServingError"]
 
 # The errors after which the same request may succeed. Every signature is a function of its inputs,
 # so asking twice does no harm.
@@ -27,67 +37,6 @@ _TEMPERATURE = INPUTS["temperature"].default
 Images = ArrayLike | bytes | Sequence[bytes]
 # Classes, or conditions by name.
 Labels = int | Sequence[int] | np.ndarray | Mapping[str, ArrayLike] | None
-
-
-class Generated(NamedTuple):
-    """Draws from the prior: `image` `[batch, *event]` and `z` `[batch, latent_dim]`."""
-
-    image: np.ndarray
-    z: np.ndarray
-
-
-class Interpolated(NamedTuple):
-    """Ways: `image` `[batch, steps, *event]` and `z` `[batch, steps, latent_dim]`."""
-
-    image: np.ndarray
-    z: np.ndarray
-
-
-class Score(NamedTuple):
-    """Estimates of log p(x) in nats, `[batch]` each; see `export.saved_model`."""
-
-    elbo: np.ndarray
-    log_prob: np.ndarray
-    effective_sample_size: np.ndarray
-
-
-class Imputed(NamedTuple):
-    """Images whose gaps are filled, `[batch, *event]`, and estimates of log p of what was observed.
-
-    The estimates are in nats, with the effective sample size, `[batch]` each; see
-    `export.saved_model`.
-    """
-
-    image: np.ndarray
-    log_prob: np.ndarray
-    effective_sample_size: np.ndarray
-
-
-class Detected(NamedTuple):
-    """The anomaly scores of images in nats, p-values and verdicts `[batch]`, and maps of nats.
-
-    See `export.saved_model` and `kvae.detection.Detector`.
-    """
-
-    score: np.ndarray
-    p_value: np.ndarray
-    is_anomaly: np.ndarray
-    map: np.ndarray
-
-
-class Rows(NamedTuple):
-    """Rows of a table, lists of texts in the order of its columns, and their latents."""
-
-    cells: list[list[str]]
-    z: np.ndarray
-
-
-class ImputedRows(NamedTuple):
-    """Rows of a table whose gaps are filled, lists of texts, and estimates as of `Imputed`."""
-
-    cells: list[list[str]]
-    log_prob: np.ndarray
-    effective_sample_size: np.ndarray
 
 
 class Client:
@@ -333,7 +282,7 @@ class Client:
             label: int or `[batch]`. The classes, for a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
-        return self._ask("encode_table", {"cells": _bytes_of(cells)}, label, timeout)
+        return self._ask("encode_table", {"cells": bytes_of(cells)}, label, timeout)
 
     def generate_table(
         self,
@@ -350,7 +299,7 @@ class Client:
         inputs = {"seed": np.atleast_1d(seed)}
         optional = {"temperature": temperature}
         outputs = self._ask("generate_table", inputs, label, timeout, optional)
-        return Rows(_texts_of(outputs["cells"]), outputs["z"])
+        return Rows(texts_of(outputs["cells"]), outputs["z"])
 
     def impute_table(
         self,
@@ -366,11 +315,11 @@ class Client:
             cells: as of `encode_table`.
             seed, num_samples, label, timeout: as of `score`.
         """
-        cells = _bytes_of(cells)
+        cells = bytes_of(cells)
         seeds = seed + np.arange(len(cells)) if np.ndim(seed) == 0 else np.asarray(seed)
         inputs, optional = {"cells": cells, "seed": seeds}, {"num_samples": num_samples}
         outputs = self._ask("impute_table", inputs, label, timeout, optional)
-        found = _texts_of(outputs["cells"])
+        found = texts_of(outputs["cells"])
         return ImputedRows(found, outputs["log_prob"], outputs["effective_sample_size"])
 
     def classify(self, image: Images, timeout: float | None = None) -> np.ndarray:
@@ -520,17 +469,3 @@ class Client:
         elif label is not None:
             inputs["label"] = as_rows(label, rows)
         return self._run(signature, inputs, deadline)
-
-
-def _bytes_of(cells: Sequence[Sequence]) -> np.ndarray:
-    """Returns the cells of rows as the server takes them; what is `None` is empty."""
-    rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
-    return np.array([[cell.encode() for cell in row] for row in rows], object)
-
-
-def _texts_of(cells: np.ndarray) -> list[list[str]]:
-    """Returns cells that the server has sent as texts."""
-    return [
-        [cell.decode() if isinstance(cell, bytes) else cell for cell in row]
-        for row in cells.tolist()
-    ]
