@@ -7,6 +7,7 @@ from kvae.objectives.bound import Bound as Bound
 from kvae.objectives.dip_vae import DIPVAE as DIPVAE
 from kvae.objectives.elbo import ELBO as ELBO
 from kvae.objectives.factor_vae import FactorVAE as FactorVAE
+from kvae.objectives.hamiltonian import HamiltonianELBO as HamiltonianELBO
 from kvae.objectives.importance_weighted import CIWAE as CIWAE
 from kvae.objectives.importance_weighted import IWAE as IWAE
 from kvae.objectives.importance_weighted import MIWAE as MIWAE

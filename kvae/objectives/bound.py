@@ -111,8 +111,13 @@ def check_aggregate(objective, vae) -> None:
         )
 
 
-def check_real(objective, vae) -> None:
-    """Refuses codes that do not lie in R^latent_dim, where dimensions can be independent.
+def check_real(objective, vae, asks: str = "asks for independent dimensions of z") -> None:
+    """Refuses codes that do not lie in R^latent_dim.
+
+    Args:
+        objective: `kvae.objectives.Objective`.
+        vae: `kvae.VAE`.
+        asks: str. What the objective does that other spaces do not allow.
 
     Raises:
         ValueError: for a posterior or a prior on the sphere and others like that.
@@ -120,8 +125,7 @@ def check_real(objective, vae) -> None:
     for part in (vae.posterior, vae.prior):
         if part.space not in ("real", None):
             raise ValueError(
-                f"{type(objective).__name__} asks for independent dimensions of z, and "
-                f"{type(part).__name__} puts z into the space {part.space!r}, where they depend on "
-                "each other. Use parts on R^latent_dim, e.g. posterior='diagonal_gaussian' and "
-                "prior='standard_normal'."
+                f"{type(objective).__name__} {asks}, and {type(part).__name__} puts z into the "
+                f"space {part.space!r}. Use parts on R^latent_dim, e.g. "
+                "posterior='diagonal_gaussian' and prior='standard_normal'."
             )
