@@ -57,7 +57,7 @@ SLOW = {
     *((posteriors, name) for name in ("logistic", "lookup_free", "sim_vq", "unit_variance")),
     (posteriors, "riemannian_normal"),
     *((objectives, name) for name in ("ciwae", "dreg", "factor_vae", "info_vae", "miwae", "piwae")),
-    *((objectives, name) for name in ("aae", "swae")),
+    *((objectives, name) for name in ("aae", "hamiltonian", "swae")),
     *((priors, name) for name in ("pixel_cnn", "riemannian_normal", "spherical_mixture")),
     *((likelihoods, name) for name in ("log_normal", "negative_binomial", "ordinal")),
 }
