@@ -1,11 +1,9 @@
 """A look at the latent variables after each epoch, and a warning when they carry nothing."""
 
 import keras
-import numpy as np
 
+from kvae.callbacks.examples import some_examples
 from kvae.callbacks.summaries import SummaryWriter
-from kvae.datasets import Dataset, kinds
-from kvae.datasets.batches import BaseDataset
 from kvae.evaluation.latents import advice
 from kvae.evaluation.latents.summary import latent_summary
 from kvae.utils import callers
@@ -88,15 +86,7 @@ class LatentMonitor(keras.callbacks.Callback):
                 raise ValueError(f"`{name}` is at least {least}, not {value}.")
         if not min_kl >= 0:
             raise ValueError(f"`min_kl` is at least 0, in nats, not {min_kl!r}.")
-        if not isinstance(data, BaseDataset):
-            data = _gathered(data)
-        if len(data) < 2:
-            raise ValueError(
-                "LatentMonitor takes an array [n, *event] or a kvae.datasets.Dataset, of at least "
-                f"two examples, not {len(data)}."
-            )
-        rows = np.linspace(0, len(data) - 1, min(num_examples, len(data))).astype(int)
-        self._data = data.take(rows)
+        self._data = some_examples(data, num_examples, type(self).__name__)
         self.every, self.seed, self.log_dir = every, seed, log_dir
         self.per_dimension, self.min_kl, self.patience = per_dimension, min_kl, patience
         self.summary = None
@@ -156,12 +146,3 @@ class LatentMonitor(keras.callbacks.Callback):
         if wanted is None:
             wanted = advice.against_collapse(self._state)
         return f"{figures} {wanted}"
-
-
-def _gathered(data) -> Dataset:
-    """Reads arrays, frames or batches into memory, with the labels that stand beside them."""
-    if isinstance(data, list):
-        data = kinds.as_array(data)
-    x, labels = zip(*kinds.blocks(data), strict=True)
-    labels = kinds.joined_labels(labels)
-    return Dataset(np.concatenate(x), labels, intensities=False)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ __all__ = ["SummaryWriter"]
 
 
 class SummaryWriter:
-    """Writes scalars and histograms to an event file in a folder.
+    """Writes scalars, histograms and pictures to an event file in a folder.
 
     Args:
         directory: str or path. Made when it is not there; each writer adds a file of its own.
@@ -44,6 +45,11 @@ class SummaryWriter:
             "bucket": counts,
         }
         self._write([{"tag": name, "histo": histogram}], step)
+
+    def image(self, name: str, path, step: int) -> None:
+        """Writes the picture of a .png file."""
+        encoded = pathlib.Path(path).read_bytes()
+        self._write([{"tag": name, "image": {"encoded_image_string": encoded}}], step)
 
     def flush(self) -> None:
         with self._full():

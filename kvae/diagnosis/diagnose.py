@@ -10,7 +10,6 @@ from kvae.diagnosis.fault import SEVERITIES, Fault
 from kvae.diagnosis.figures import Figures
 from kvae.diagnosis.trial import tried
 from kvae.evaluation import Result
-from kvae.evaluation.differences import signed
 from kvae.utils import arguments
 from kvae.utils.eager import evaluated_eagerly
 
@@ -222,8 +221,13 @@ def _trial_told(facts: dict) -> str:
     if trial is None:
         return ""
     low, high = trial["interval"]
+    trained = f", {trial['epochs']} epochs" if trial["epochs"] else ""
     return (
-        f"Tried ({trial['told']}, {trial['epochs']} epochs): log p(x) differs by "
-        f"{signed(trial['difference'])} ± {trial['standard_error']:.2f} nats (95 %: {signed(low)} "
-        f"to {signed(high)}): {trial['verdict']}."
+        f"Tried ({trial['told']}{trained}): log p(x) differs by {_nats(trial['difference'])} ± "
+        f"{trial['standard_error']:.2g} nats (95 %: {_nats(low)} to {_nats(high)}): "
+        f"{trial['verdict']}."
     )
+
+
+def _nats(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−")

@@ -27,6 +27,7 @@ class Remedy:
     change: Callable[[Any], dict]
     afresh: bool = False
     warm: bool = False
+    trains = True
 
     def pair(self, model, data, *, epochs: int, batch_size: int, seed: int) -> tuple[Any, Any]:
         """Returns the changed model and the unchanged one, trained alike."""
@@ -59,6 +60,7 @@ class FittedPrior:
     """A prior that is fitted to the codes, which takes no training."""
 
     told: str
+    trains = False
 
     def sampler(self, n: int) -> samplers.GaussianMixture:
         """Returns the sampler for n codes: no more components than they can tell."""

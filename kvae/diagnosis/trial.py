@@ -27,7 +27,7 @@ def tried(
     Returns:
         dict: `told`, what was changed; `verdict`, "it helps", "it makes it worse" or "not
         distinguishable"; `difference`, `standard_error` and `interval` in nats for each example,
-        above 0 where the change is better; `epochs`.
+        above 0 where the change is better; `epochs`, 0 where nothing was trained.
     """
     changed, unchanged = remedy.pair(model, train, epochs=epochs, batch_size=128, seed=seed)
     found = compare(changed, unchanged, data, num_samples=num_samples, seed=seed)
@@ -35,5 +35,5 @@ def tried(
         "told": remedy.told,
         "verdict": _WORDS.get(found["verdict"], found["verdict"]),
         **{name: found[name] for name in ("difference", "standard_error", "interval")},
-        "epochs": epochs,
+        "epochs": epochs if remedy.trains else 0,
     }
