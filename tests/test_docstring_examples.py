@@ -97,6 +97,17 @@ def sprites_model():
     return kvae.VAE(down, up, latent_dim=3)
 
 
+def model_of_two():
+    """A model of images and their labels."""
+    encoders = {
+        "image": encoder(),
+        "label": keras.Sequential([keras.Input((10,)), layers.Dense(4)]),
+    }
+    decoders = {"image": decoder(), "label": layers.Dense(10)}
+    likelihood = {"image": "bernoulli", "label": "categorical:10"}
+    return kvae.VAE(encoders=encoders, decoders=decoders, latent_dim=2, likelihood=likelihood)
+
+
 def volumes_model():
     shape = (4, 8, 8, 1)
     down = keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(4)])
@@ -127,6 +138,12 @@ MAKERS = {
 }
 # What examples need that are about models of another kind.
 OWN = {
+    "kvae.evaluation.modalities.coherence": {
+        "vae": model_of_two,
+        "classifier": lambda: lambda images: np.zeros(len(images), int),
+    },
+    "kvae.evaluation.modalities.conditional_log_prob": {"vae": model_of_two},
+    "kvae.models.modalities.OfModalities.translate": {"vae": model_of_two},
     "kvae.plots.pictures.slices": {"vae": volumes_model},
     "kvae.plots.posteriors.posterior_map": {"vae": lambda: model(latent_dim=2)},
     "kvae.samplers.flow.Flow": {"codes": lambda: np.zeros((5, 16), "float32")},

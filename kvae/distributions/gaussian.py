@@ -7,6 +7,7 @@ from keras import ops
 
 __all__ = [
     "component_at",
+    "gaussian_kl",
     "gaussian_log_density",
     "gaussian_log_prob",
     "mixture_log_prob",
@@ -72,6 +73,16 @@ def pick_component(logits, noise):
     rest = tf.clip_by_value((place - below) / width, 1e-12, 1 - 1e-12)
     fresh = tf.cast(tf.math.ndtri(rest), noise.dtype)
     return tf.cast(chosen, tf.float32), tf.concat([fresh, noise[..., 1:]], axis=-1)
+
+
+def gaussian_kl(mean, log_var, other_mean, other_log_var):
+    """Computes KL(N(mean, exp(log_var)) ‖ N(other_mean, exp(other_log_var))) in nats, elementwise.
+
+    All broadcast.
+    """
+    squared = ops.square(mean - other_mean) * ops.exp(-other_log_var)
+    log_ratio = log_var - other_log_var
+    return 0.5 * (ops.exp(log_ratio) + squared - 1.0 - log_ratio)
 
 
 def mixture_log_prob(logits, means, log_vars, z):

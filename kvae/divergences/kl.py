@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from kvae.divergences.tfp import kl_of_tfp
+from kvae.distributions.gaussian import gaussian_kl
 from kvae.posteriors import (
     Delta,
     DiagonalGaussian,
@@ -134,10 +135,7 @@ def _(posterior, params, prior):
 
 @register_kl(DiagonalGaussian, ClassConditional, per_dimension=True)
 def _(posterior, params, prior):
-    mean, log_var = prior.parameters()
-    squared = ops.square(params["z_mean"] - mean) * ops.exp(-log_var)
-    log_ratio = params["z_log_var"] - log_var
-    return 0.5 * (ops.exp(log_ratio) + squared - 1.0 - log_ratio)
+    return gaussian_kl(params["z_mean"], params["z_log_var"], *prior.parameters())
 
 
 @register_kl(UnitVariance, StandardNormal, per_dimension=True)

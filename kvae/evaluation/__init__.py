@@ -9,6 +9,7 @@
 | `imputation` | what values that were not observed may have been |
 | `rows` | the same row by row, for what is exported and for detection |
 | `rate_distortion` | what models pay for their codes, and what they get for it |
+| `modalities` | what modalities say of one another: conditional log p, and coherence |
 | `compare` | which of two models gives the same data more probability |
 | `evaluate` | all of these in one call; its `Result` prints, writes and draws |
 """
@@ -32,6 +33,7 @@ from kvae.evaluation.marginal_likelihood.annealed import annealed_log_prob
 from kvae.evaluation.marginal_likelihood.bits import bits_per_dim, dequantize
 from kvae.evaluation.marginal_likelihood.importance import importance_log_prob
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb
+from kvae.evaluation.modalities import ConditionalLogProb, coherence, conditional_log_prob
 from kvae.evaluation.rate_distortion import (
     RateDistortionCurve,
     rate_distortion,
@@ -54,6 +56,7 @@ from kvae.evaluation.samples.quality import SampleQuality, sample_quality
 
 __all__ = [
     "Comparison",
+    "ConditionalLogProb",
     "Evaluation",
     "Imputation",
     "LatentSummary",
@@ -67,7 +70,9 @@ __all__ = [
     "beta_vae_score",
     "bits_per_dim",
     "classifier_features",
+    "coherence",
     "compare",
+    "conditional_log_prob",
     "dci",
     "dequantize",
     "disentanglement",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,16 @@ class Imputation:
 
     Attributes:
         value: array `[n, *event]`, or `[num_imputations, n, *event]` for multiple imputations.
-            Observed values are those that were given, bit for bit.
+            Observed values are those that were given, bit for bit. Of a model of several modalities
+            a dict of such by name, and so is `observed`.
         observed: bool array `[n, *event]`. The mask: False where a value was filled in.
         effective_sample_size: array `[n]`, from 1 to `num_samples`. Near 1, a single sample
             decides, and the imputation cannot be trusted.
         num_samples: int.
     """
 
-    value: np.ndarray
-    observed: np.ndarray
+    value: Any
+    observed: Any
     effective_sample_size: np.ndarray
     num_samples: int
 
@@ -39,9 +40,13 @@ class Imputation:
         return np.array(self.value, dtype=dtype) if copy else np.asarray(self.value, dtype=dtype)
 
     def __str__(self) -> str:
-        times = f", {len(self.value)} times" if self.value.ndim > self.observed.ndim else ""
+        several = isinstance(self.value, Mapping)
+        values = list(self.value.values()) if several else [self.value]
+        masks_of = list(self.observed.values()) if several else [self.observed]
+        filled = sum(int(np.sum(~mask)) for mask in masks_of)
+        times = f", {len(values[0])} times" if values[0].ndim > masks_of[0].ndim else ""
         return (
-            f"{int(np.sum(~self.observed)):,} values filled in of {len(self.observed):,} "
+            f"{filled:,} values filled in of {len(masks_of[0]):,} "
             f"examples{times}; {self.num_samples} samples, of which "
             f"{np.median(self.effective_sample_size):.3g} count (median)"
         )

@@ -168,7 +168,7 @@ class Modalities(Likelihood):
         shape = self.shapes[key]
         single = self.sizes[key] == 1 and tuple(value.shape[1:]) in ((), (1,))
         if len(value.shape) == 0 or (not single and tuple(value.shape[1:]) != shape):
-            taken = ", ".join(map(str, ("n", *shape)))
+            taken = ", ".join(map(str, ("n", *shape))) + ("" if shape else ",")
             advice = ""
             if (*value.shape[1:], 1) == shape:
                 advice = f" Add the channel axis: {name}[..., None]."

@@ -22,7 +22,8 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
     """Makes the networks and parts of a model of several modalities.
 
     Args:
-        encoders: mapping from the names of the modalities to networks with a `keras.Input` each.
+        encoders: mapping from the names of the modalities to networks with a `keras.Input` each;
+            a tuple of names stands for a network of so many inputs, which reads all of them.
         decoders: mapping from the same names to networks from z to the parameters of p(x_m|z).
         latent_dim: int.
         posterior: str, `kvae.posteriors.Posterior` or `None`, which stands for
@@ -41,6 +42,9 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
             raise TypeError(
                 f"`{name}` is a dict from the names of the modalities to networks, not {value!r}."
             )
+    single = {key: network for key, network in encoders.items() if not isinstance(key, tuple)}
+    joint_ones = {key: network for key, network in encoders.items() if isinstance(key, tuple)}
+    encoders = single
     check_names(encoders)
     if not isinstance(likelihood, Mapping):
         if isinstance(likelihood, likelihoods.Likelihood):
@@ -66,7 +70,14 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
     missing = fills.get("zero" if missing is None else missing)
     if not missing.mask:  # It says which modalities are present.
         missing = type(missing).from_config({**missing.get_config(), "mask": True})
-    encoder = _encoder(encoders, joint, isinstance(posterior, posteriors.Experts))
+    combines = isinstance(posterior, posteriors.Experts)
+    reads = [[number] for number in range(len(encoders))]
+    reads += [_read(key, network, encoders) for key, network in joint_ones.items()]
+    if combines and joint_ones:
+        if posterior.reads not in (None, reads):
+            raise ValueError(f"The encoders read {reads}, and the posterior has {posterior.reads}.")
+        posterior.reads = reads
+    encoder = _encoder({**encoders, **joint_ones}, reads, joint, combines)
     return encoder, _decoder(decoders, joint, latent_dim), posterior, joint, missing
 
 
@@ -104,23 +115,46 @@ def _values(key: str, encoder, likelihood) -> tuple:
     return type(likelihood).from_config(config), ()
 
 
-def _encoder(encoders: Mapping, joint, for_experts: bool) -> keras.Model:
+def _read(key: tuple, network, encoders: Mapping) -> list[int]:
+    """Returns the numbers of the modalities that an encoder of several reads, in their order."""
+    network_checks.check_kind(f"encoders[{key!r}]", network)
+    for name in key:
+        if name not in encoders:
+            raise names.unknown_name("modality", str(name), encoders)
+    inputs = getattr(network, "inputs", None) or []
+    shapes = [tuple(one.shape[1:]) for one in inputs]
+    wanted = [tuple(encoders[name].inputs[0].shape[1:]) for name in key]
+    if shapes != wanted:
+        raise ValueError(
+            f"`encoders[{key!r}]` takes inputs of the shapes {shapes}; those of the modalities' "
+            f"own encoders are {wanted}, in this order."
+        )
+    return [list(encoders).index(name) for name in key]
+
+
+def _encoder(encoders: Mapping, reads: list, joint, for_experts: bool) -> keras.Model:
     """Returns one network from a record and its mask to the features of all encoders."""
     columns = joint.columns
     seen = keras.Input((2 * columns,), name="record")
-    features, present, start = [], [], 0
-    for key, encoder in encoders.items():
-        end = start + joint.sizes[key]
+    inputs, present, start = [], [], 0
+    for key, (encoder, size) in zip(
+        joint.modalities, zip(encoders.values(), joint.sizes.values(), strict=False), strict=True
+    ):
+        end = start + size
         values, mask = seen[:, start:end], seen[:, columns + start : columns + end]
         there = ops.max(mask, axis=-1, keepdims=True)
-        if joint.shapes[key] == () and encoder.inputs[0].shape[1:] != ():
-            classes = encoder.inputs[0].shape[-1]
-            values = ops.one_hot(ops.cast(values[:, 0], "int32"), classes) * there
+        shape = tuple(encoder.inputs[0].shape[1:])
+        if joint.shapes[key] == () and shape != ():
+            values = ops.one_hot(ops.cast(values[:, 0], "int32"), shape[-1]) * there
         else:
-            values = ops.reshape(values, (-1, *encoder.inputs[0].shape[1:]))
-        features.append(encoder(values))
+            values = ops.reshape(values, (-1, *shape))
+        inputs.append(values)
         present.append(there)
         start = end
+    features = [
+        network([inputs[number] for number in each] if len(each) > 1 else inputs[each[0]])
+        for network, each in zip(encoders.values(), reads, strict=True)
+    ]
     present = ops.concatenate(present, axis=-1)
     if for_experts:
         return keras.Model(seen, {"experts": features, "present": present}, name="encoders")

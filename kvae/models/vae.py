@@ -122,7 +122,8 @@ class VAE(
             told, e.g. `{"digit": 10, "thickness": "real", "tags": ("multi", 5)}`. Defaults to
             `None`.
         encoders: mapping or `None`. Of a model of several modalities the encoder of each by name,
-            with a `keras.Input`, in the place of `encoder`. Defaults to `None`: a single one.
+            with a `keras.Input`, in the place of `encoder`; a tuple of names stands for a network
+            that reads all of these. Defaults to `None`: a single one.
         decoders: mapping or `None`. The decoder of each modality, in the place of `decoder`.
 
     Call arguments:

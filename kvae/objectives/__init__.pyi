@@ -12,8 +12,10 @@ from kvae.objectives.importance_weighted import CIWAE as CIWAE
 from kvae.objectives.importance_weighted import IWAE as IWAE
 from kvae.objectives.importance_weighted import MIWAE as MIWAE
 from kvae.objectives.importance_weighted import PIWAE as PIWAE
+from kvae.objectives.jmvae import JMVAE as JMVAE
 from kvae.objectives.matching import Matching as Matching
 from kvae.objectives.matching import Wasserstein as Wasserstein
+from kvae.objectives.mvtcae import MVTCAE as MVTCAE
 from kvae.objectives.objective import REGISTER as REGISTER
 from kvae.objectives.objective import Objective as Objective
 from kvae.objectives.objective import get as get

@@ -9,7 +9,7 @@ from keras import ops
 from kvae import random
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import register
-from kvae.posteriors import Experts
+from kvae.posteriors import DiagonalGaussian, Experts
 from kvae.utils import arguments, names
 
 __all__ = ["SubsetELBO", "check_experts", "modality_weights"]
@@ -115,17 +115,27 @@ class SubsetELBO(ELBO):
         }
 
 
-def check_experts(objective, vae) -> None:
+def check_experts(objective, vae, gaussian: bool = False) -> None:
     """Refuses models without several modalities, or whose posterior does not combine experts.
+
+    Args:
+        objective: `Objective`, whose name the error has.
+        vae: `kvae.VAE`.
+        gaussian: bool. Whether the posterior has to be a Gaussian as well. Defaults to `False`.
 
     Raises:
         ValueError: with the posterior to choose.
     """
-    name = type(objective).__name__
-    if not vae.modalities or not isinstance(vae.posterior, Experts):
+    name, posterior = type(objective).__name__, vae.posterior
+    if not vae.modalities or not isinstance(posterior, Experts):
         raise ValueError(
             f"{name} compares the posteriors of single modalities: make the model with "
             "encoders={…} and a posterior of experts, e.g. posterior='product_of_experts'."
+        )
+    if gaussian and not isinstance(posterior, DiagonalGaussian):
+        raise ValueError(
+            f"{name} takes closed forms of Gaussians, which {type(posterior).__name__} is not: use "
+            "posterior='product_of_experts' or 'joint_experts'."
         )
 
 

@@ -35,6 +35,11 @@ def as_events(vae: Any, x: Any, name: str = "x") -> np.ndarray:
     Raises:
         ValueError: if the shape is wrong, there are no rows, or a value is not finite.
     """
+    if getattr(vae, "modalities", ()):
+        raise ValueError(
+            f"A model of several modalities ({', '.join(vae.modalities)}) has no events of one "
+            "kind to draw: draw what sample(n) and translate(…) return of a modality."
+        )
     # A Dataset knows its own scale and its binarization.
     x = kinds.as_array(getattr(x, "examples", x), name, only_numbers=False)
     if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
@@ -75,6 +80,11 @@ def class_name(vae: Any, label: Any, data: Any = None) -> str:
 
 def finite(values: Any, source: str) -> np.ndarray:
     """Returns what a model computed as float32, or raises a ValueError that names `source`."""
+    if isinstance(values, Mapping):
+        raise ValueError(
+            f"{source} gives several modalities ({', '.join(values)}), which are no events of one "
+            "kind to draw: draw one of them."
+        )
     values = np.asarray(values).astype("float32")
     if not np.isfinite(values).all():
         raise ValueError(f"{source} holds NaN or infinite values: the model has diverged.")

@@ -4,6 +4,7 @@ from kvae.posteriors.delta import Delta as Delta
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian as DiagonalGaussian
 from kvae.posteriors.distribution import Distribution as Distribution
 from kvae.posteriors.experts import Experts as Experts
+from kvae.posteriors.experts import JointExperts as JointExperts
 from kvae.posteriors.experts import MixtureOfExperts as MixtureOfExperts
 from kvae.posteriors.experts import MixtureOfProducts as MixtureOfProducts
 from kvae.posteriors.experts import ProductOfExperts as ProductOfExperts

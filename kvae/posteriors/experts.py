@@ -9,7 +9,7 @@ from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from kvae.posteriors.gaussian_mixture import GaussianMixture
 from kvae.posteriors.posterior import Posterior, register
 
-__all__ = ["Experts", "MixtureOfExperts", "MixtureOfProducts", "ProductOfExperts"]
+__all__ = ["Experts", "JointExperts", "MixtureOfExperts", "MixtureOfProducts", "ProductOfExperts"]
 
 # The logarithm of the weight of what is absent, beside which precisions of exp(±20) are all.
 _ABSENT = -100.0
@@ -294,6 +294,59 @@ class MixtureOfProducts(MixtureOfExperts):
         members = ops.logical_and(there[:, None, :], subsets[None])
         mean, log_var = _product(means[:, None], log_vars[:, None], members, self.prior_expert)
         return {"z_logits": _log_weights(whole), "z_means": mean, "z_log_vars": log_var}
+
+    def get_config(self):
+        return {**super().get_config(), "prior_expert": self.prior_expert}
+
+
+@register("joint_experts")
+class JointExperts(Experts, DiagonalGaussian):
+    """`q(z|x)` is the joint expert's where it reads all, and a product of others elsewhere.
+
+    For models with a network of several modalities beside those of each alone, JMVAE's:
+    `encoders={"a": …, "b": …, ("a", "b"): …}`. Where everything that the last encoder reads is
+    present, z is its alone. For fewer modalities it is the product of the experts of those that are
+    present, of a single one that expert; `objective="jmvae"` trains them.
+
+    Args:
+        latent_dim, num_experts, log_var_bound, reads: as for `Experts`.
+        prior_expert: bool. Whether the prior N(0, I) is one of the experts of the products.
+            Defaults to `False`.
+
+    Parameters: those of `Experts`, and `z_mean` and `z_log_var`, both `[batch, latent_dim]`.
+
+    Example:
+
+    ```python
+    posterior = kvae.posteriors.JointExperts(2, num_experts=3, reads=[[0], [1], [0, 1]])
+    params = posterior(np.ones((3, 16), "float32"))
+    joint = posterior.expert(params, 2)      # What z_mean and z_log_var are.
+    ```
+
+    References:
+        - [Suzuki et al., Joint Multimodal Learning with Deep Generative Models](
+          https://arxiv.org/abs/1611.01891): `q(z|x_1, x_2)` and `q(z|x_m)`, a network for each
+    """
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        num_experts: int | None = None,
+        log_var_bound: float = 20.0,
+        reads=None,
+        prior_expert: bool = False,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, num_experts, log_var_bound, reads, **kwargs)
+        self.prior_expert = prior_expert
+
+    def combined(self, means, log_vars, there):
+        mean, log_var = _product(means[:, :-1], log_vars[:, :-1], there[:, :-1], self.prior_expert)
+        whole = there[:, -1:]
+        return {
+            "z_mean": ops.where(whole, means[:, -1], mean),
+            "z_log_var": ops.where(whole, log_vars[:, -1], log_var),
+        }
 
     def get_config(self):
         return {**super().get_config(), "prior_expert": self.prior_expert}

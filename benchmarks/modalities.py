@@ -1,0 +1,248 @@
+"""Images and their labels as two modalities, beside multivae's models of the same networks.
+
+    python -m benchmarks.modalities --methods mvae jmvae --peers PYTHON --json runs/modalities.json
+
+PYTHON is that of an environment with torch and multivae (`sh benchmarks/install.sh` makes one).
+
+MNIST, binarized once, and its digits as one-hot vectors. Both sides have the same networks (400
+units for images, 64 for digits, rectified; a joint encoder of both beside each other for JMVAE),
+the same likelihoods (Bernoulli, categorical), prior, latents, optimizer, batches and epochs, and no
+warm-up. MVAE trains with the bounds of both modalities and of each alone, JMVAE with α = 0.1.
+
+What is compared, on the same test rows: −log p(x, y) in nats, estimated with `--samples` draws
+from the joint posterior (by multivae's own `compute_joint_nll`, and by `vae.log_prob`); the share
+of the digits that each model gives an image (`image → label`); seconds of training, on the machine
+as it was. A method, a library and a seed whose figures stand in the file are not run again.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+METHODS = ("mvae", "jmvae")
+_WIDTHS = {"image": 400, "label": 64}
+_SIZES = {"image": 784, "label": 10}
+_PEER = """
+import json, sys, time
+import numpy as np, torch
+from multivae.data.datasets import MultimodalBaseDataset
+from multivae.models import JMVAE, JMVAEConfig, MVAE, MVAEConfig
+from multivae.models.nn.base_architectures import BaseJointEncoder
+from multivae.trainers import BaseTrainer, BaseTrainerConfig
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseEncoder
+
+path, options = sys.argv[1], json.loads(sys.argv[2])
+widths, sizes, latent = options["widths"], options["sizes"], options["latent_dim"]
+torch.manual_seed(options["seed"])
+torch.set_num_threads(options["threads"])
+data = np.load(path)
+
+
+class Encoder(BaseEncoder):
+    def __init__(self, names):
+        super().__init__()
+        self.latent_dim, self.names = latent, names
+        self.bodies = torch.nn.ModuleList(
+            [torch.nn.Sequential(torch.nn.Linear(sizes[n], widths[n]), torch.nn.ReLU())
+             for n in names]
+        )
+        width = sum(widths[n] for n in names)
+        self.mean, self.log_var = torch.nn.Linear(width, latent), torch.nn.Linear(width, latent)
+
+    def forward(self, x):
+        values = [x[n] for n in self.names] if isinstance(x, dict) else [x]
+        hidden = [body(v.flatten(1)) for body, v in zip(self.bodies, values)]
+        hidden = torch.cat(hidden, dim=1)
+        return ModelOutput(embedding=self.mean(hidden), log_covariance=self.log_var(hidden))
+
+
+class Joint(Encoder, BaseJointEncoder):
+    pass
+
+
+class Decoder(BaseDecoder):
+    def __init__(self, name):
+        super().__init__()
+        self.latent_dim = latent
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(latent, widths[name]), torch.nn.ReLU(),
+            torch.nn.Linear(widths[name], sizes[name]),
+        )
+
+    def forward(self, z):
+        return ModelOutput(reconstruction=self.layers(z))
+
+
+def dataset(part):
+    x = torch.tensor(data[f"{part}_image"].reshape(-1, 784))
+    y = torch.nn.functional.one_hot(torch.tensor(data[f"{part}_label"]), 10).float()
+    return MultimodalBaseDataset({"image": x, "label": y})
+
+
+settings = dict(
+    n_modalities=2, latent_dim=latent, input_dims={n: (s,) for n, s in sizes.items()},
+    decoders_dist={"image": "bernoulli", "label": "categorical"}, warmup=0,
+)
+networks = {n: Encoder([n]) for n in sizes}, {n: Decoder(n) for n in sizes}
+if options["method"] == "mvae":
+    model = MVAE(MVAEConfig(**settings), *networks)
+else:
+    joint = Joint(list(sizes))
+    model = JMVAE(JMVAEConfig(**settings, alpha=0.1), *networks, joint_encoder=joint)
+config = BaseTrainerConfig(
+    num_epochs=options["epochs"], learning_rate=1e-3, per_device_train_batch_size=128,
+    output_dir=options["folder"], no_cuda=True, seed=options["seed"], keep_best_on_train=True,
+)
+begun = time.perf_counter()
+BaseTrainer(model, dataset("train"), training_config=config).train()
+seconds = time.perf_counter() - begun
+model, test = model.eval(), dataset("test")
+with torch.no_grad():
+    nll = float(model.compute_joint_nll(test, K=options["samples"])) / len(data["test_label"])
+    z = model.encode(MultimodalBaseDataset({"image": test.data["image"]}), cond_mod=["image"],
+                     return_mean=True).z
+    digits = model.decoders["label"](z.reshape(-1, latent)).reconstruction.argmax(-1).numpy()
+right = float(np.mean(digits == data["test_label"]))
+print(json.dumps({"nll": nll, "image_to_label": right, "seconds": seconds}))
+"""
+
+
+def examples(train: int, test: int) -> dict[str, np.ndarray]:
+    """Returns the images (0 or 1) and digits of both parts."""
+    import kvae
+
+    found = {}
+    for part, count in (("train", train), ("test", test)):
+        data = kvae.datasets.load("mnist", part, binarize="static")
+        found[f"{part}_image"] = data.examples[:count].astype("float32")
+        found[f"{part}_label"] = np.asarray(data.labels[:count]).astype("int64")
+    return found
+
+
+def build(method: str, latent_dim: int, seed: int):
+    """Returns kvae's model, compiled."""
+    import keras
+
+    import kvae
+
+    layers = keras.layers
+    with kvae.random.initial_weights(seed):
+        encoders = {
+            key: keras.Sequential(
+                [
+                    keras.Input((28, 28, 1) if key == "image" else (10,)),
+                    layers.Flatten(),
+                    layers.Dense(width, "relu"),
+                ]
+            )
+            for key, width in _WIDTHS.items()
+        }
+        decoders = {
+            key: keras.Sequential(
+                [
+                    keras.Input((latent_dim,)),
+                    layers.Dense(width, "relu"),
+                    layers.Dense(_SIZES[key]),
+                    layers.Reshape((28, 28, 1) if key == "image" else (10,)),
+                ]
+            )
+            for key, width in _WIDTHS.items()
+        }
+        parts = {"posterior": "product_of_experts", "objective": "subset_elbo"}
+        if method == "jmvae":
+            inputs = [keras.Input((28, 28, 1)), keras.Input((10,))]
+            bodies = [
+                layers.Dense(_WIDTHS[key], "relu")(layers.Flatten()(one))
+                for key, one in zip(_WIDTHS, inputs, strict=True)
+            ]
+            joint = keras.Model(inputs, layers.Concatenate()(bodies))
+            encoders["image", "label"] = joint
+            parts = {"posterior": "joint_experts", "objective": "jmvae:alpha=0.1"}
+        vae = kvae.VAE(
+            encoders=encoders,
+            decoders=decoders,
+            latent_dim=latent_dim,
+            likelihood={"image": "bernoulli", "label": "categorical:10"},
+            seed=seed,
+            **parts,
+        )
+    vae.compile(keras.optimizers.Adam(1e-3))
+    return vae
+
+
+def ours(method: str, data: dict, options) -> dict:
+    """Trains and measures kvae's model."""
+    vae = build(method, options.latent_dim, options.seed)
+    begun = time.perf_counter()
+    train = {key: data[f"train_{key}"] for key in _WIDTHS}
+    vae.fit(train, epochs=options.epochs, batch_size=128, verbose=0)
+    seconds = time.perf_counter() - begun
+    test = {key: data[f"test_{key}"] for key in _WIDTHS}
+    nll = vae.log_prob(test, num_samples=options.samples).summary()["nll"]
+    digits = np.asarray(vae.translate(image=test["image"], to="label"))
+    right = float(np.mean(digits == test["label"]))
+    return {"nll": nll, "image_to_label": right, "seconds": seconds}
+
+
+def peers(method: str, data: dict, options) -> dict:
+    """Trains and measures multivae's model in its own environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "data.npz"
+        np.savez(path, **data)
+        told = {
+            "method": method,
+            "widths": _WIDTHS,
+            "sizes": _SIZES,
+            "latent_dim": options.latent_dim,
+            "seed": options.seed,
+            "threads": os.cpu_count(),
+            "epochs": options.epochs,
+            "samples": options.samples,
+            "folder": folder,
+        }
+        words = [options.peers, "-c", _PEER, str(path), json.dumps(told)]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Runs what the command line asks for, and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--latent-dim", type=int, default=20)
+    parser.add_argument("--train", type=int, default=60_000, help="rows to train on (60000)")
+    parser.add_argument("--test", type=int, default=1000, help="rows to test on (1000)")
+    parser.add_argument("--samples", type=int, default=1000, help="importance samples (1000)")
+    parser.add_argument("--peers", metavar="PYTHON", help="a Python with multivae (none)")
+    parser.add_argument("--json", type=pathlib.Path, required=True)
+    options = parser.parse_args()
+    found = json.loads(options.json.read_text()) if options.json.exists() else {}
+    data = examples(options.train, options.test)
+    libraries = {"kvae": ours, **({"multivae": peers} if options.peers else {})}
+    for method in options.methods:
+        for library, measure in libraries.items():
+            key = (
+                f"{method} {library} seed={options.seed} epochs={options.epochs} "
+                f"latent_dim={options.latent_dim} train={options.train} test={options.test} "
+                f"samples={options.samples}"
+            )
+            if key not in found:
+                found[key] = measure(method, data, options)
+                options.json.parent.mkdir(parents=True, exist_ok=True)
+                options.json.write_text(json.dumps(found, indent=2) + "\n")
+            print(key, json.dumps(found[key]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
