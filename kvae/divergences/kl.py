@@ -11,8 +11,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from keras import ops
 
-from kvae.divergences.tfp import kl_of_tfp
 from kvae.distributions.gaussian import gaussian_kl
+from kvae.divergences.tfp import kl_of_tfp
 from kvae.posteriors import (
     Delta,
     DiagonalGaussian,
