@@ -204,7 +204,7 @@ def peers(method: str, data: dict, options) -> dict:
             "sizes": _SIZES,
             "latent_dim": options.latent_dim,
             "seed": options.seed,
-            "threads": os.cpu_count(),
+            "threads": options.threads,
             "epochs": options.epochs,
             "samples": options.samples,
             "folder": folder,
@@ -224,6 +224,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=60_000, help="rows to train on (60000)")
     parser.add_argument("--test", type=int, default=1000, help="rows to test on (1000)")
     parser.add_argument("--samples", type=int, default=1000, help="importance samples (1000)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch (all)")
     parser.add_argument("--peers", metavar="PYTHON", help="a Python with multivae (none)")
     parser.add_argument("--json", type=pathlib.Path, required=True)
     options = parser.parse_args()
