@@ -23,9 +23,10 @@ _WHOLE = {
 
 @register()
 class Distribution(Likelihood):
-    """`p(x|z)` = Π p(x_i|z): for each value of x a distribution of TensorFlow Probability.
+    """`p(x|z) = Π_i d(x_i; f_i(z))`, with d a distribution of TFP and f the decoder.
 
-    `kvae.VAE(likelihood=…)` takes what the argument `source` takes, and makes this part of it.
+    TFP is TensorFlow Probability. `kvae.VAE(likelihood=…)` takes what `source` takes, and makes
+    this part of it.
 
     - A function from parameters to a distribution of single numbers (or `Independent` of them),
       decorated with `kvae.likelihoods.register`. Each argument is a parameter of the shape of x, or

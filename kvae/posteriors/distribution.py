@@ -11,9 +11,10 @@ __all__ = ["Distribution"]
 
 @register()
 class Distribution(Posterior):
-    """`q(z|x)` is a distribution of TensorFlow Probability, made of the encoder's outputs.
+    """`q(z|x) = d(z; f(x))`, with d a distribution of TFP and f the encoder.
 
-    `kvae.VAE(posterior=…)` takes what the argument `source` takes, and makes this part of it.
+    TFP is TensorFlow Probability. `kvae.VAE(posterior=…)` takes what `source` takes, and makes
+    this part of it.
 
     - A function from parameters to a distribution, decorated with `kvae.posteriors.register`. Each
       argument is a parameter with `latent_dim` numbers, or as many as `register(parameters=…)`

@@ -15,9 +15,10 @@ __all__ = ["Distribution"]
 
 @register()
 class Distribution(Prior):
-    """`p(z)` is a distribution of TensorFlow Probability, whose variables train with the model.
+    """`p(z) = d(z; θ)`, with d a distribution of TFP whose variables θ train with the model.
 
-    `kvae.VAE(prior=…)` takes what the argument `source` takes, and makes this part of it.
+    TFP is TensorFlow Probability. `kvae.VAE(prior=…)` takes what `source` takes, and makes
+    this part of it.
 
     - A distribution. Its `tf.Variable`s and `tfp.util.TransformedVariable`s become weights of the
       model, which start at the values that they had: they train, and they are saved and loaded with
@@ -79,7 +80,7 @@ class Distribution(Prior):
                 made = self._made(self._starts())
             shape = (*made.batch_shape, *made.event_shape)
             self.latent_dim = int(shape[-1]) if shape else None
-        self._variables: list = []
+        self._values: list = []
         self._known: dict = {}
 
     def build(self, input_shape=None):
@@ -88,7 +89,7 @@ class Distribution(Prior):
         with tf.init_scope():
             tfp_draws.noise_of(self.distribution())  # Errors come before any weight is made.
         for name, start, trainable in self._starting():
-            self._variables.append(
+            self._values.append(
                 self.add_weight(
                     shape=start.shape,
                     initializer=keras.initializers.Constant(start),
@@ -122,7 +123,7 @@ class Distribution(Prior):
     def distribution(self):
         if not self.built and self.latent_dim is None:
             raise ValueError("The prior needs its `latent_dim` before it has a distribution.")
-        values = [tf.convert_to_tensor(weight) for weight in self._variables]
+        values = [tf.convert_to_tensor(weight) for weight in self._values]
         made = self._made(values if self.built else self._starts())
         return tfp_draws.shaped(made, self.latent_dim, 0, f"prior={self._title(made)}")
 
