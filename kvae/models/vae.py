@@ -105,8 +105,8 @@ class VAE(
             TFP. Defaults to `None`: `"diagonal_gaussian"`, with `encoders` `"product_of_experts"`.
         prior: str, `kvae.priors.Prior`, a distribution of TFP (`kvae.priors.Distribution`) or
             `None` (an autoencoder that does not sample). Defaults to `"standard_normal"`.
-        likelihood: str, `kvae.likelihoods.Likelihood`, or what `kvae.likelihoods.Distribution` takes
-            of TFP; with `encoders` a dict of such by modality. Defaults to `"bernoulli"`.
+        likelihood: str, `kvae.likelihoods.Likelihood`, or what `kvae.likelihoods.Distribution`
+            takes of TFP; with `encoders` a dict of such by modality. Defaults to `"bernoulli"`.
         objective: str or `kvae.objectives.Objective`. Defaults to `"elbo"`.
         seed: int. Seeds the noise of training and of draws without a seed. The state of the
             generator is saved with the weights, so that a resumed training goes on with the same
