@@ -36,6 +36,10 @@ SOURCES = {
 }
 _RBF = "with `WAE(kernel='rbf')`"
 _CAPACITY = "with `ELBO(beta=10.0, capacity=kvae.schedules.Linear(0.0, 25.0, steps=100_000))`"
+_JOINT = (
+    "with `kvae.posteriors.Product([…])` and `kvae.priors.Product([…])` of Gaussian and "
+    "Gumbel-softmax parts"
+)
 _GAUSSIAN = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
 PEERS: dict[str, tuple[Row, ...]] = {
     "pythae": (
@@ -86,7 +90,7 @@ PEERS: dict[str, tuple[Row, ...]] = {
         Row("DFCVAE", {"likelihood": "perceptual"}),
         Row("MSSIM VAE", {"likelihood": "ms_ssim"}),
         Row("Categorical VAE", {"posterior": "gumbel_softmax", "prior": "uniform_categorical"}),
-        Row("Joint VAE", {"posterior": "joint", "prior": "joint"}),
+        Row("Joint VAE", {"objective": "joint_vae"}, _JOINT),
         Row("Info VAE", {"objective": "info_vae"}),
     ),
     "MultiVae": (

@@ -21,6 +21,7 @@ from kvae.posteriors import (
     LocationScale,
     LowRank,
     PriorNoise,
+    Product,
     Quantizer,
     Spherical,
     UnitVariance,
@@ -119,11 +120,36 @@ def _find(posterior, prior) -> tuple[Callable | None, bool]:
             lambda posterior, params, prior: params["batch"] * ops.zeros((1, posterior.latent_dim)),
             True,
         )
+    if isinstance(posterior, Product) and (pairs := posterior.pairs(prior)) is not None:
+        return _of_parts([_find(*pair) for pair in pairs], pairs)
     for posterior_class in type(posterior).__mro__:
         for prior_class in type(prior).__mro__:
             if (posterior_class, prior_class) in _CLOSED_FORMS:
                 return _CLOSED_FORMS[posterior_class, prior_class]
     return kl_of_tfp(posterior, prior)
+
+
+def _of_parts(found, pairs) -> tuple[Callable | None, bool]:
+    """Returns the KL of products: the sum of those of their parts, where all are known."""
+    if any(function is None for function, _ in found):
+        return None, False
+    per_dimension = all(each for _, each in found)
+
+    def kl(posterior, params, prior):
+        terms = [
+            function(own, params, prior)
+            for (function, _), (own, prior), params in zip(
+                found, pairs, posterior.of(params), strict=True
+            )
+        ]
+        if per_dimension:
+            return ops.concatenate(terms, axis=-1)
+        return sum(
+            ops.sum(term, axis=-1) if each else term
+            for term, (_, each) in zip(terms, found, strict=True)
+        )
+
+    return kl, per_dimension
 
 
 @register_kl(DiagonalGaussian, StandardNormal, per_dimension=True)

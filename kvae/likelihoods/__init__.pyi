@@ -13,6 +13,7 @@ from kvae.likelihoods.discretized_logistic_mixture import (
 from kvae.likelihoods.distribution import Distribution as Distribution
 from kvae.likelihoods.gaussian import Gaussian as Gaussian
 from kvae.likelihoods.gaussian_mixture import GaussianMixture as GaussianMixture
+from kvae.likelihoods.hyperbolic_secant import HyperbolicSecant as HyperbolicSecant
 from kvae.likelihoods.laplace import Laplace as Laplace
 from kvae.likelihoods.likelihood import REGISTER as REGISTER
 from kvae.likelihoods.likelihood import Likelihood as Likelihood

@@ -13,6 +13,7 @@ from kvae.objectives.importance_weighted import IWAE as IWAE
 from kvae.objectives.importance_weighted import MIWAE as MIWAE
 from kvae.objectives.importance_weighted import PIWAE as PIWAE
 from kvae.objectives.jmvae import JMVAE as JMVAE
+from kvae.objectives.joint_vae import JointVAE as JointVAE
 from kvae.objectives.matching import Matching as Matching
 from kvae.objectives.matching import Wasserstein as Wasserstein
 from kvae.objectives.mvtcae import MVTCAE as MVTCAE
@@ -26,6 +27,7 @@ from kvae.objectives.regularized import Regularized as Regularized
 from kvae.objectives.semi_supervised import SemiSupervised as SemiSupervised
 from kvae.objectives.subset_elbo import SubsetELBO as SubsetELBO
 from kvae.objectives.swae import SWAE as SWAE
+from kvae.objectives.vaegan import VAEGAN as VAEGAN
 from kvae.objectives.wae import WAE as WAE
 from kvae.objectives.wae import InfoVAE as InfoVAE
 from kvae.objectives.wae import KernelMatching as KernelMatching

@@ -79,12 +79,15 @@ class Adversarial(Objective):
             vae.seed,
         )
 
+    def network(self, vae) -> keras.Model:
+        """Returns the network that is given, or one that is made."""
+        return self.make_discriminator(vae) if self._given is None else self._given()
+
     def prepare(self, vae):
         super().prepare(vae)
         if self.discriminator is not None:
             return
-        network = self.make_discriminator(vae) if self._given is None else self._given()
-        self.discriminator = Discriminator(network)
+        self.discriminator = Discriminator(self.network(vae))
         self.discriminator.build((None, *self.discriminator_shape(vae)))
         self.discriminator_optimizer = keras.optimizers.Adam(
             self.discriminator_learning_rate, beta_1=0.5, beta_2=0.9

@@ -5,7 +5,7 @@ from keras import ops
 from kvae import divergences, schedules
 from kvae.objectives.objective import Objective
 
-__all__ = ["Regularized"]
+__all__ = ["Regularized", "excess"]
 
 
 class Regularized(Objective):
@@ -80,9 +80,7 @@ class Regularized(Objective):
         """
         beta = schedules.at(self.beta, vae)
         if self.capacity is not None:
-            # The mean over the batch is |mean KL − C|, and has its gradient.
-            excess = kl - schedules.at(self.capacity, vae)
-            return beta * ops.sign(ops.stop_gradient(ops.mean(excess))) * excess
+            return beta * excess(kl, schedules.at(self.capacity, vae))
         if not self.free_bits:
             return beta * kl
         groups = kl[:, None]
@@ -103,3 +101,9 @@ class Regularized(Objective):
             "free_bits": self.free_bits,
             "free_bits_groups": self.free_bits_groups,
         }
+
+
+def excess(kl, capacity):
+    """Returns numbers `[batch]` whose mean is |mean KL − C|, and has its gradient."""
+    over = kl - capacity
+    return ops.sign(ops.stop_gradient(ops.mean(over))) * over

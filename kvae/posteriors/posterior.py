@@ -266,13 +266,28 @@ def check_space(posterior, prior) -> None:
     if prior is None or prior.space is None or not posterior.has_density:
         return
     within = prior.space == "real" and posterior.within_reals
-    if posterior.space != prior.space and not within:
+    if _apart(posterior.space, prior.space) and not within:
         raise ValueError(
-            f"{type(posterior).__name__} puts z {_SPACES.get(posterior.space, posterior.space)}, "
-            f"{type(prior).__name__} {_SPACES.get(prior.space, prior.space)}: their KL divergence "
+            f"{type(posterior).__name__} puts z {_where(posterior.space)}, "
+            f"{type(prior).__name__} {_where(prior.space)}: their KL divergence "
             "is infinite. Choose a posterior and a prior on the same space"
             f"{_PRIORS.get(posterior.space, '')}."
         )
+
+
+def _apart(space, other) -> bool:
+    """Checks whether a space is another one than that of a prior, of which `None` is any."""
+    if isinstance(other, tuple):
+        spaces = space if isinstance(space, tuple) else (space,) * len(other)
+        return len(spaces) != len(other) or any(map(_apart, spaces, other))
+    return other is not None and space != other
+
+
+def _where(space) -> str:
+    """Says where z lies; the space of a product is a tuple."""
+    if isinstance(space, tuple):
+        return " and ".join(f"part {index} {_where(each)}" for index, each in enumerate(space))
+    return "anywhere" if space is None else _SPACES.get(space, space)
 
 
 _SPACES = {

@@ -18,6 +18,7 @@ from kvae.priors.prior import Prior as Prior
 from kvae.priors.prior import get as get
 from kvae.priors.prior import names as names
 from kvae.priors.prior import register as register
+from kvae.priors.product import Product as Product
 from kvae.priors.rescaled import Rescaled as Rescaled
 from kvae.priors.spherical_mixture import SphericalMixture as SphericalMixture
 from kvae.priors.standard_normal import StandardNormal as StandardNormal

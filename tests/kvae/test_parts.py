@@ -27,6 +27,7 @@ SMALL = {
     "pixel_cnn": {"filters": 4, "num_layers": 1},
     "sim_vq": {"num_embeddings": 5, "embedding_dim": 2},
     "uniform_categorical": {"num_categories": 2},
+    "vaegan": {"discriminator_width": 8, "discriminator_depth": 1},
     "vamp": {"num_components": 3},
     "vector_quantized": {"num_embeddings": 5, "embedding_dim": 2},
 }
@@ -59,9 +60,9 @@ SLOW = {
     *((posteriors, name) for name in ("joint_experts", "mixture_of_experts")),
     *((objectives, name) for name in ("jmvae", "mvtcae")),
     *((objectives, name) for name in ("ciwae", "dreg", "factor_vae", "info_vae", "miwae", "piwae")),
-    *((objectives, name) for name in ("aae", "hamiltonian", "swae")),
+    *((objectives, name) for name in ("aae", "hamiltonian", "joint_vae", "swae", "vaegan")),
     *((priors, name) for name in ("pixel_cnn", "riemannian_normal", "spherical_mixture")),
-    *((likelihoods, name) for name in ("log_normal", "negative_binomial", "ordinal")),
+    *((likelihoods, name) for name in ("log_cosh", "log_normal", "negative_binomial", "ordinal")),
 }
 
 

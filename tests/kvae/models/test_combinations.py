@@ -48,6 +48,7 @@ OBJECTIVES = {
     "info_vae": kvae.objectives.InfoVAE,
     "wae": kvae.objectives.WAE,
     "swae": kvae.objectives.SWAE,
+    "vaegan": lambda: kvae.objectives.VAEGAN(discriminator_width=8, discriminator_depth=1),
     "aae": lambda: kvae.objectives.AAE(discriminator_width=8, discriminator_depth=1),
     "rae": lambda: kvae.objectives.RAE("gradient_penalty", lambda_=1.0),
     "iwae": lambda: kvae.objectives.IWAE(3),
@@ -148,7 +149,7 @@ def refused(objective, posterior, prior):
         return "path"
     if objective == "rae":
         return None if posterior == "delta" else "codes without noise"
-    if objective in ELBOS:
+    if objective in (*ELBOS, "vaegan"):
         return None
     if posterior in DISCRETE:
         return "is discrete"
@@ -219,18 +220,17 @@ def test_every_objective_has_finite_gradients(pair, objectives, build, digits):
 def without_gradient(vae, objective):
     """The trainable variables that the loss does not depend on, or not smoothly."""
     prior = {variable.path for variable in vae.prior.trainable_variables}
-    if objective == "aae":  # The codes go to the prior, and not the prior to the codes.
+    noise = isinstance(vae.posterior, kvae.posteriors.PriorNoise)
+    if objective == "aae" and not noise:  # The codes go to the prior, and not it to them.
         return prior
-    if objective in (
-        "wae",
-        "swae",
-    ):  # They draw from the prior, and choosing a component has no gradient.
+    # These draw from the prior, and choosing a component has no gradient.
+    if objective in ("wae", "swae"):
         return {path for path in prior if path.endswith("/logits")}
     if isinstance(
         vae.posterior, kvae.posteriors.Delta
     ):  # No KL, so nothing is asked of the prior …
         return prior
-    if isinstance(vae.posterior, kvae.posteriors.PriorNoise):
+    if noise:
         if objective in ("monte carlo", "path", "dip_vae", "iwae", "dreg"):
             return set()  # A KL or a covariance of 0, with gradients of 0 …
         return {path for path in prior if path.endswith("/logits")}  # … and a choice with none.
