@@ -4,6 +4,7 @@ import functools
 import gzip
 import importlib.util
 import pathlib
+import re
 import shutil
 import struct
 import time
@@ -42,6 +43,7 @@ SLOW = (
     "kvae.datasets.folders.",
     "kvae.datasets.image_folder.",
     "kvae.datasets.shards.",
+    "kvae.diagnosis.",
     "kvae.evaluation.",
     "kvae.plots.",
     "kvae.priors.class_conditional.",
@@ -62,7 +64,8 @@ def examples():
 
 def is_slow(name: str, example: str) -> bool:
     """Checks whether an example is left to `make slow`: a training traces a graph for seconds."""
-    return name.startswith(SLOW) or ".fit(" in example
+    trains = re.search(r"\.fit(_\w+)?\(", example) is not None
+    return trains or name.startswith(SLOW)
 
 
 class Sharing(dict):
