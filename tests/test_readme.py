@@ -33,17 +33,17 @@ EAGER = "Even though the `tf.config"
 def test_python_runs_in_order_without_a_warning(tmp_path, monkeypatch, capsys, eagerly):
     """All but the exports, each of which takes half a minute to run in another runtime.
 
-    Eagerly, of a few images, and trainings for two steps: `make slow` runs all of it as it stands.
+    Eagerly, of a few images, and trainings for one step: `make slow` runs all of it as it stands.
     """
     import kvae
 
     fit, load = kvae.VAE.fit, kvae.datasets.load
 
     def short(self, *arguments, **options):
-        return fit(self, *arguments, **{**options, "epochs": 1, "steps_per_epoch": 2})
+        return fit(self, *arguments, **{**options, "epochs": 1, "steps_per_epoch": 1})
 
     monkeypatch.setattr(kvae.VAE, "fit", short)
-    monkeypatch.setattr(kvae.datasets, "load", lambda *words, **how: load(*words, **how)[:64])
+    monkeypatch.setattr(kvae.datasets, "load", lambda *words, **how: load(*words, **how)[:32])
     monkeypatch.chdir(tmp_path)
     assert len(PYTHON) >= 4 and len(EXPORTS) == 1
     namespace = {}
