@@ -43,7 +43,7 @@ def test_python_runs_in_order_without_a_warning(tmp_path, monkeypatch, capsys, e
         return fit(self, *arguments, **{**options, "epochs": 1, "steps_per_epoch": 1})
 
     monkeypatch.setattr(kvae.VAE, "fit", short)
-    monkeypatch.setattr(kvae.datasets, "load", lambda *words, **how: load(*words, **how)[:32])
+    monkeypatch.setattr(kvae.datasets, "load", lambda *words, **how: load(*words, **how)[:50])
     monkeypatch.chdir(tmp_path)
     assert len(PYTHON) >= 4 and len(EXPORTS) == 1
     namespace = {}
