@@ -53,6 +53,10 @@ class HamiltonianELBO(Objective):
     vae = kvae.VAE(encoder, decoder, latent_dim=2, objective=objective)
     ```
 
+    Measured:
+        - digits: NLL 23.33 ± 0.22 nats,
+          `python -m benchmarks.methods --method objective=hamiltonian`
+
     Reference:
         - [Caterini et al., Hamiltonian Variational Auto-Encoder, section 3 and algorithm 1](
           https://arxiv.org/abs/1805.11328)

@@ -113,6 +113,10 @@ class WrappedNormal(Poincare):
     )
     ```
 
+    Measured:
+        - digits: NLL 23.47 ± 0.22 nats,
+          `python -m benchmarks.methods --method posterior=wrapped_normal prior=wrapped_normal`
+
     References:
         - [Mathieu et al., Continuous Hierarchical Representations with Poincaré Variational
           Auto-Encoders, section 3](https://arxiv.org/abs/1901.06033)
@@ -179,6 +183,10 @@ class RiemannianNormal(Poincare):
         encoder, decoder, latent_dim=2, posterior="riemannian_normal", prior="riemannian_normal"
     )
     ```
+
+    Measured:
+        - digits: NLL 23.51 ± 0.22 nats,
+          `python -m benchmarks.methods --method posterior=riemannian_normal prior=riemannian_normal`
 
     Reference:
         - [Mathieu et al., Continuous Hierarchical Representations with Poincaré Variational

@@ -93,6 +93,10 @@ class WrappedNormal(Poincare):
     prior.log_prob(np.zeros((1, 2), "float32"))     # [-0.4516] = log(4 / 2π), in nats
     ```
 
+    Measured:
+        - digits: NLL 23.47 ± 0.22 nats,
+          `python -m benchmarks.methods --method posterior=wrapped_normal prior=wrapped_normal`
+
     Reference:
         - [Mathieu et al., Continuous Hierarchical Representations with Poincaré Variational
           Auto-Encoders, section 3](https://arxiv.org/abs/1901.06033)
@@ -132,6 +136,10 @@ class RiemannianNormal(Poincare):
     prior = kvae.priors.RiemannianNormal(latent_dim=2, scale=0.5)
     prior.sample(4, seed=0)     # [4, 2]
     ```
+
+    Measured:
+        - digits: NLL 23.51 ± 0.22 nats,
+          `python -m benchmarks.methods --method posterior=riemannian_normal prior=riemannian_normal`
 
     Reference:
         - [Mathieu et al., Continuous Hierarchical Representations with Poincaré Variational
