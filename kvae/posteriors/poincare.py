@@ -185,8 +185,8 @@ class RiemannianNormal(Poincare):
     ```
 
     Measured:
-        - digits: NLL 23.51 ± 0.22 nats,
-          `python -m benchmarks.methods --method posterior=riemannian_normal prior=riemannian_normal`
+        - digits: NLL 23.51 ± 0.22 nats, `python -m benchmarks.methods
+          --method posterior=riemannian_normal prior=riemannian_normal`
 
     Reference:
         - [Mathieu et al., Continuous Hierarchical Representations with Poincaré Variational
