@@ -90,9 +90,8 @@ def data(model: str, seed: int, repeat: int, draws: int, split: str):
         x = codes(vae, x)
         found = codes(vae, few.examples, draws, seed)
         times = len(found) // len(few)
-        few = kvae.datasets.Dataset(
-            found, np.tile(few.labels, times), weights=np.tile(few.weights, times)
-        )
+        weights = None if few.weights is None else np.tile(few.weights, times)
+        few = kvae.datasets.Dataset(found, np.tile(few.labels, times), weights=weights)
     return few, x, test.labels
 
 

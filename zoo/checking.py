@@ -29,7 +29,7 @@ _FOLDER = pathlib.Path("build/check-cards")
 # The first images are a sample of the test split: so many standard errors may lie between the two.
 _ERRORS = 3.0
 # What other processors and libraries may change in a mean over the same images.
-_ROUNDING = {"bce_per_pixel": 1e-4}
+_ROUNDING = {"bce_per_pixel": 1e-4, "accuracy": 1e-3}
 _ROUNDING_OF_OTHERS = 0.02
 
 
@@ -75,6 +75,8 @@ def figure_of(card: Card) -> tuple[str, float]:
     metrics = card.metrics
     if "factor_vae_score" in metrics:
         return "factor_vae_score", metrics["factor_vae_score"]
+    if "accuracy" in metrics:
+        return "accuracy", metrics["accuracy"]
     if "nll" in metrics:
         return "nll", metrics["nll"]["nll"]
     name = next(name for name in ("bce_per_pixel", "elbo", "reconstruction") if name in metrics)
@@ -108,6 +110,9 @@ def check(name: str, examples: int = 1000, folder=_FOLDER) -> Check:
     if figure == "factor_vae_score":
         factors = kvae.datasets.info(recipe.dataset).factors
         found, spread = disentanglement(model, factors(), seed=seed)[figure], 0.0
+    elif figure == "accuracy":
+        hits = np.float64(model.classify(data.examples) == np.asarray(data.labels))
+        found, spread = float(np.mean(hits)), float(np.std(hits, ddof=1))
     elif figure == "nll":
         samples = card.metrics["nll"]["num_samples"]
         cache = path.with_suffix(".npz")

@@ -108,7 +108,8 @@ class TestEveryModel:
         rows = min(SUBSET, len(data))
         batches = list(data[:rows].batches(rows))
         x, target = batches[0] if isinstance(batches[0], tuple) else (batches[0], batches[0])
-        terms = vae.objective.terms(vae, x, target, training=False, seed=0)
+        own = vae.conditioned_on(data.labels[:rows].astype("int32")) if vae.conditional else vae
+        terms = vae.objective.terms(own, x, target, training=False, seed=0)
         values = np.asarray(terms["reconstruction"])
         # Exact where the split is small enough to be used whole, up to the noise of z and x.
         error = 4 * values.std() / np.sqrt(rows)
