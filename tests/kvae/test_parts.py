@@ -58,7 +58,7 @@ SLOW = {
     *((posteriors, name) for name in ("logistic", "lookup_free", "sim_vq", "unit_variance")),
     (posteriors, "riemannian_normal"),
     *((posteriors, name) for name in ("joint_experts", "mixture_of_experts")),
-    *((objectives, name) for name in ("jmvae", "mvtcae")),
+    *((objectives, name) for name in ("jmvae", "mvtcae", "subset_elbo")),
     *((objectives, name) for name in ("ciwae", "dreg", "factor_vae", "info_vae", "miwae", "piwae")),
     *((objectives, name) for name in ("aae", "hamiltonian", "joint_vae", "swae", "vaegan")),
     *((priors, name) for name in ("pixel_cnn", "riemannian_normal", "spherical_mixture")),

@@ -200,7 +200,8 @@ def test_what_stands_in_an_absent_modality_changes_nothing(vae, absent):
     ["product_of_experts", "mixture_of_experts", "mixture_of_products", "diagonal_gaussian"],
 )
 def test_models_train_translate_and_come_back_from_their_files(posterior, tmp_path, eagerly):
-    vae = make(posterior)
+    objective = "elbo" if posterior == "diagonal_gaussian" else "subset_elbo"
+    vae = make(posterior, objective=objective)
     mask = {"image": np.arange(32) % 4 > 0, "digit": np.arange(32) % 4 < 3}
     history = vae.fit(DATA, mask=mask, verbose=0, validation_data=DATA).history
     assert np.isfinite([history[key] for key in ("loss", "val_elbo", "kl")]).all()
@@ -225,9 +226,6 @@ def test_every_way_in_is_the_same(vae, eagerly):
     dataset = tf.data.Dataset.from_tensor_slices(DATA).batch(16)
     for data in (dataset, iter(batches)):
         np.testing.assert_allclose(vae.evaluate(data, verbose=0), truth, rtol=1e-5)
-    only = [{"image": batch["image"]} for batch in batches]
-    alone = vae.evaluate({"image": IMAGES}, batch_size=16, verbose=0)
-    np.testing.assert_allclose(vae.evaluate(iter(only), verbose=0), alone, rtol=1e-5)
     assert vae.predict({"image": IMAGES[:2]}, verbose=0)["digit"].shape == (2,)
     for key, value in vae.encode(dataset).items():
         np.testing.assert_allclose(value, vae.encode(DATA)[key], rtol=1e-5, atol=1e-6)
