@@ -91,9 +91,9 @@ class VAE(
     their labels, `p(x_1|z) p(x_2|z) p(z)`. Data are dicts of the same names, and every example may
     lack some of them: an entry that is left out, NaN, or `mask={name: bool array [n]}`. q(z|x)
     combines the experts of those that are there; see `kvae.posteriors.ProductOfExperts`. Methods
-    return dicts, `translate` turns some modalities into others, and `log_prob` is log p of those
-    that are given. An encoder with the input `(K,)` of a modality that is `"categorical:K"` sees
-    class numbers as one-hot vectors.
+    return dicts (a call of the model a record), `translate` turns some modalities into others, and
+    `log_prob` is log p of those that are given. An encoder with the input `(K,)` of a modality that
+    is `"categorical:K"` sees class numbers as one-hot vectors.
 
     Args:
         encoder: keras.Model. `x` `[batch, *event]` to features `[batch, ...]`, or straight to the
