@@ -146,7 +146,6 @@ OWN = {
         "classifier": lambda: lambda images: np.zeros(len(images), int),
     },
     "kvae.evaluation.modalities.conditional_log_prob": {"vae": model_of_two},
-    "kvae.models.modalities.OfModalities.translate": {"vae": model_of_two},
     "kvae.plots.pictures.slices": {"vae": volumes_model},
     "kvae.plots.posteriors.posterior_map": {"vae": lambda: model(latent_dim=2)},
     "kvae.samplers.flow.Flow": {"codes": lambda: np.zeros((5, 16), "float32")},
