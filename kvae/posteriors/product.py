@@ -160,6 +160,12 @@ class Product(Joined, Posterior):
         drawn = self._draw("sample_and_log_prob", params, num_samples, seed, training)
         return tf.concat([z for z, _ in drawn], axis=-1), tf.add_n([log_q for _, log_q in drawn])
 
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        each = self._all("distribution", self.of(params))
+        return tfd.Blockwise(each, dtype_override=tf.float32)
+
     def log_prob(self, params, z):
         return tf.add_n(self._all("log_prob", self.of(params), self.split(z)))
 

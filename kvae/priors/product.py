@@ -89,6 +89,12 @@ class Product(Joined, Prior):
             means = [tf.broadcast_to(mean, (rows, mean.shape[-1])) for mean in means]
         return tf.concat(means, axis=-1)
 
+    def distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        each = [part.distribution() for part in self.parts.values()]
+        return tfd.Blockwise(each, dtype_override=tf.float32)
+
     def log_prob(self, z):
         parts = zip(self.parts.values(), self.split(z), strict=True)
         return tf.add_n([part.log_prob(own) for part, own in parts])

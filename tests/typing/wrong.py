@@ -18,7 +18,7 @@ zoo.list_model  # pyright: ignore[reportAttributeAccessIssue]
 export.savedmodel  # pyright: ignore[reportAttributeAccessIssue]
 
 # Calls that do not fit.
-kvae.VAE(network)  # pyright: ignore[reportCallIssue]
+kvae.samplers.GaussianMixture().fit(vae)  # pyright: ignore[reportCallIssue]
 kvae.priors.get("vamp", 500)  # pyright: ignore[reportCallIssue]
 kvae.callbacks.Checkpoint()  # pyright: ignore[reportCallIssue]
 kvae.objectives.ELBO(beta="large")  # pyright: ignore[reportArgumentType]

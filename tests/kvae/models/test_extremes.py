@@ -51,6 +51,7 @@ LIKELIHOODS = {
     "gaussian": lambda: kvae.likelihoods.Gaussian("per_pixel"),
     "gaussian_global": lambda: kvae.likelihoods.Gaussian("global"),
     "laplace": lambda: likelihoods.Laplace("per_pixel"),
+    "log_cosh": lambda: likelihoods.HyperbolicSecant("per_pixel"),
     "student_t": lambda: likelihoods.StudentT("per_pixel", df=None),
     "categorical": lambda: likelihoods.Categorical(3),
     "discretized_logistic": likelihoods.DiscretizedLogistic,

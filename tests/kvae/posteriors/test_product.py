@@ -46,10 +46,12 @@ def test_densities_and_divergences_are_those_of_the_parts_together(vae, digits):
     log_classes = scipy.special.log_softmax(params["kind_z_logits"], axis=-1)
     exact = scipy.stats.norm(mean, deviation).logpdf(z[..., :2]).sum(axis=-1)
     exact = exact + np.sum(z[..., 2:] * log_classes.reshape(5, 6), axis=-1)
-    for found in (log_q, vae.posterior.log_prob(params, z)):
+    of_tfp = vae.posterior.distribution(params).log_prob(z)
+    for found in (log_q, vae.posterior.log_prob(params, z), of_tfp):
         np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
     log_p = scipy.stats.norm.logpdf(z[..., :2]).sum(axis=-1) - 2 * np.log(3)
     np.testing.assert_allclose(vae.prior.log_prob(z), log_p, rtol=1e-5)
+    np.testing.assert_allclose(vae.prior.distribution().log_prob(z), log_p, rtol=1e-5)
     kl = divergences.closed_form_kl(vae.posterior, vae.prior)(params)
     style = 0.5 * np.sum(mean**2 + deviation**2 - 1 - 2 * np.log(deviation), axis=-1)
     kind = 2 * np.log(3) + np.sum(np.exp(log_classes) * log_classes, axis=(1, 2))
