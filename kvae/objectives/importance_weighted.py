@@ -178,6 +178,9 @@ class MIWAE(IWAE):
         num_samples: int. K. Defaults to `5`.
         **settings: `beta` and `gradient` of `IWAE`.
 
+    Measured:
+        - digits: NLL 22.87 ± 0.23 nats, `python -m benchmarks.methods --method objective=miwae`
+
     Reference:
         - [Rainforth et al., Tighter Variational Bounds are Not Necessarily Better, section 4](
           https://arxiv.org/abs/1802.04537)
@@ -206,6 +209,9 @@ class PIWAE(MIWAE):
         num_groups: int. M. Defaults to `2`.
         num_samples: int. K. Defaults to `5`.
         **settings: `beta` and `gradient` of `IWAE`.
+
+    Measured:
+        - digits: NLL 22.83 ± 0.23 nats, `python -m benchmarks.methods --method objective=piwae`
 
     Reference:
         - [Rainforth et al., Tighter Variational Bounds are Not Necessarily Better, section 4](

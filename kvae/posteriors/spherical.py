@@ -206,6 +206,10 @@ class VonMisesFisher(Spherical):
     )
     ```
 
+    Measured:
+        - digits: NLL 27.25 ± 0.25 nats,
+          `python -m benchmarks.methods --method posterior=von_mises_fisher prior=uniform_sphere`
+
     References:
         - [Davidson et al., Hyperspherical Variational Auto-Encoders](
           https://arxiv.org/abs/1804.00891)
