@@ -83,13 +83,15 @@ class Distribution(Posterior):
         """Refuses a distribution that the model cannot learn."""
         from tensorflow_probability import distributions as tfd
 
-        if made.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
+        free = made.reparameterization_type == tfd.FULLY_REPARAMETERIZED
+        # The choice of a component is made by noise, and has no gradient in the weights.
+        if not free or tfp_draws.COMPONENT in tfp_draws.noise_of(made):
             raise ValueError(
-                f"Draws of {self.family.name} have no gradient (TFP calls it NOT_REPARAMETERIZED), "
-                "without which the encoder learns nothing. For classes there is "
-                "posterior='gumbel_softmax', for mixtures 'gaussian_mixture'."
+                f"Draws of {self.family.name} have no gradient in all parameters, without which "
+                "the encoder does not learn them: TFP calls them not reparameterized, or they "
+                "choose a component. For classes there is posterior='gumbel_softmax', for "
+                "mixtures 'gaussian_mixture'."
             )
-        tfp_draws.noise_of(made)
 
     def distribution(self, params):
         made = self.family(params, self.latent_dim)
