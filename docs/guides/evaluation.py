@@ -82,6 +82,43 @@ for num_samples in (1, 10, samples):
 # - The ELBO of a flow and the ELBO of a Gaussian compare as bounds, while their NLLs compare as models.
 # - `loss` is not the ELBO where β is not 1 or a schedule is at work. `elbo` always has β = 1.
 #
+# ## Which of two models is better?
+#
+# Two NLLs with their errors often do not tell models apart, since the errors come from images that are
+# hard for both. `compare` takes the difference image by image, with the same noise, and gives the error
+# of that. Where the interval holds 0 it says that the data cannot tell. Models whose log p(x) are of
+# different kinds are refused. `kvae compare A B --data …` does the same on the command line.
+
+# %%
+other = zoo.load("conv_vae.digits")
+print(kvae.evaluation.compare(vae, other, test, num_samples=samples, names=("dense", "conv")))
+
+# %% [markdown]
+# ## What is wrong with the model?
+#
+# `diagnose`, or `kvae doctor MODEL --data …`, looks for the usual faults: data in another range than the
+# training had, drift, a collapsed posterior, a prior that does not fit the codes, a σ that is too small
+# or too large, over-regularisation and over-fitting. Each fault comes with figures, their errors and a
+# suggestion. With `try_suggestions=True` (`--try`) a changed copy of the model is trained for some epochs
+# beside an unchanged one, and both are compared as above. This model is healthy, and a training with a
+# large β is not:
+
+# %%
+print(kvae.diagnosis.diagnose(vae, test, train))
+
+# %%
+pressed = zoo.build(
+    "dense_vae",
+    event_shape=(8, 8, 1),
+    latent_dim=8,
+    objective=kvae.objectives.ELBO(beta=8.0),
+    seed=1,
+)
+pressed.compile("adam")
+pressed.fit(train, epochs=5, verbose=0)
+print(kvae.diagnosis.diagnose(pressed, test, train))
+
+# %% [markdown]
 # ## What do the latents do?
 #
 # A latent that the decoder ignores costs nothing and says nothing: its posterior is the prior. The

@@ -23,7 +23,7 @@ __all__ = ["collapse", "drift", "misfit", "over_fit", "range_of_data", "sigma", 
 # Factors of a scale or a width, of which the best is looked for, and how the best is refined.
 _FACTORS = 2.0 ** np.float64([-5, -4, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4, 5])
 _FINER = 2.0 ** np.float64([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75])
-_SMALL, _LARGE = math.sqrt(0.5), math.sqrt(2.0)  # Within these nothing is said.
+_SMALL, _LARGE = math.sqrt(0.5), math.sqrt(2.0)  # Factors within these are near 1.
 _FAR = 5.0  # Spreads of data and model that differ by so much are of another unit.
 _SHARE = 0.01  # Of values outside of what a model takes or gives.
 _COMPONENTS = 32  # The principal components in which training and test data are compared.
@@ -198,7 +198,7 @@ def sigma(figures: Figures) -> Fault | None:
     if figures.over_scales(_FACTORS[:1]) is None:
         return None
     factor, gain = _best(figures.over_scales)
-    if factor is None:
+    if _is_near(factor) or not gain.exceeds():
         return None
     small = factor > 1
     words = "small" if small else "large"
@@ -223,7 +223,7 @@ def width(figures: Figures) -> Fault | None:
         return None
     beta = advice.weight_of_kl(model)
     factor, gain = _best(figures.over_widths)
-    if factor is None or not gain.exceeds(0.02 * figures.latents.rate):
+    if not gain.exceeds((0.1 if _is_near(factor) else 0.02) * figures.latents.rate):
         return None
     wide = factor < 1
     much = "much" if wide else "little"
@@ -256,8 +256,8 @@ def over_fit(figures: Figures, train: Figures) -> Fault | None:
     )
 
 
-def _best(over) -> tuple[float | None, Difference]:
-    """Returns the factor with the most nats, `None` near 1, and the gain over the factor 1.
+def _best(over) -> tuple[float, Difference]:
+    """Returns the factor with the most nats, and its gain over the factor 1.
 
     Args:
         over: callable. From factors to nats `[factors, n]`, with the same noise at each call.
@@ -266,13 +266,17 @@ def _best(over) -> tuple[float | None, Difference]:
     one = found[len(_FACTORS) // 2]
     best = int(np.argmax(found.mean(axis=1)))
     factor, gain = float(_FACTORS[best]), difference(found[best], one)
-    if _SMALL * 0.999 <= factor <= _LARGE * 1.001 or not gain.exceeds():
-        return None, gain
+    if _is_near(factor):
+        return factor, gain
     finer = over(factor * _FINER)
     best = int(np.argmax(finer.mean(axis=1)))
     if finer[best].mean() > one.mean() + gain.value:
         factor, gain = float(factor * _FINER[best]), difference(finer[best], one)
     return factor, gain
+
+
+def _is_near(factor: float) -> bool:
+    return _SMALL * 0.999 <= factor <= _LARGE * 1.001
 
 
 def _severity(factor: float) -> str:
