@@ -55,6 +55,7 @@ def test_a_model_is_stacked_upon_one_that_has_been_trained(tmp_path):
         code_draws=2,
         epochs=1,
         batch_size=16,
+        compile={"run_eagerly": True, "jit_compile": False},
     )
     seen = []
     model, _ = training.train(
