@@ -28,7 +28,7 @@ class AAE(Adversarial, Bound):
 
     Args:
         lambda_: float or schedule (`kvae.schedules`). Weight of `−log D(z)`. Losses are sums over
-            the event, so that larger images take a larger one. Defaults to `10.0`.
+            the event, so that larger images take a larger one. Defaults to `1.0`, as in the paper.
         **settings: `discriminator`, a Keras network from z to a logit, or the
             `discriminator_width`, `discriminator_depth` and `discriminator_learning_rate` of the
             one that is made, of `kvae.objectives.Adversarial`; `num_samples` and `kl` of
@@ -54,7 +54,7 @@ class AAE(Adversarial, Bound):
           https://arxiv.org/abs/1711.01558)
     """
 
-    def __init__(self, lambda_: schedules.Number = 10.0, **settings):
+    def __init__(self, lambda_: schedules.Number = 1.0, **settings):
         super().__init__(**settings)
         self.lambda_ = schedules.resolve("lambda_", lambda_)
 

@@ -43,7 +43,8 @@ class VAEGAN(Adversarial, Bound):
             events that are no images dense layers alone.
         discriminator_width: int. Defaults to `256`.
         discriminator_depth: int. Defaults to `2`.
-        discriminator_learning_rate: float. Defaults to `1e-3`.
+        discriminator_learning_rate: float. Defaults to `1e-4`: a discriminator that
+            learns faster than the decoder leaves it nothing to learn by.
         **settings: of `kvae.objectives.Bound`.
 
     Raises:
@@ -71,7 +72,7 @@ class VAEGAN(Adversarial, Bound):
         discriminator=None,
         discriminator_width: int = 256,
         discriminator_depth: int = 2,
-        discriminator_learning_rate: float = 1e-3,
+        discriminator_learning_rate: float = 1e-4,
         **settings,
     ):
         super().__init__(
