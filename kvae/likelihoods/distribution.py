@@ -61,7 +61,11 @@ class Distribution(Likelihood):
     def grades(logits):
         return tfd.Categorical(logits=logits)
 
-    vae = kvae.VAE(encoder, decoder, latent_dim=2, likelihood=tfd.Laplace)
+    @kvae.likelihoods.register(package="my_package")
+    def peaked(loc):
+        return tfd.Laplace(loc, scale=0.1)
+
+    vae = kvae.VAE(encoder, decoder, latent_dim=2, likelihood=peaked)
     ```
 
     Reference:

@@ -37,6 +37,14 @@ class JointVAE(Bound):
     Example:
 
     ```python
+    posterior = kvae.posteriors.Product({
+        "style": "diagonal_gaussian",
+        "digit": kvae.posteriors.GumbelSoftmax(latent_dim=10, num_categories=10),
+    })
+    prior = kvae.priors.Product({
+        "style": "standard_normal",
+        "digit": kvae.priors.UniformCategorical(num_categories=10, latent_dim=10),
+    })
     objective = kvae.objectives.JointVAE(
         gamma=30.0,
         capacity={"style": kvae.schedules.Linear(0.0, 5.0, steps=25_000), "digit": 2.3},

@@ -28,6 +28,10 @@ class Product(Joined, Prior):
     Example:
 
     ```python
+    posterior = kvae.posteriors.Product({
+        "style": "diagonal_gaussian",
+        "digit": kvae.posteriors.GumbelSoftmax(latent_dim=10, num_categories=10),
+    })
     prior = kvae.priors.Product({
         "style": kvae.priors.GaussianMixture(3, latent_dim=2),
         "digit": kvae.priors.UniformCategorical(num_categories=10, latent_dim=10),
