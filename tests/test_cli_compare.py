@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import re
+import types
 
 import numpy as np
 import pytest
 
 from kvae.cli import main
+from kvae.cli.commands import compare
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def test_the_figures_and_the_verdict(models, capsys):
     [
         (["a.keras", "c.keras"], "no model file c.keras"),
         (["a.keras", "b.keras", "--data", "x", "--confidence", "1"], "--confidence is below 1"),
+        (["a.keras", "b.keras", "--data", "x", "--samples", "1"], "--samples is at least 2"),
         (["dense_vae.digits", "a.keras"], r"shape \(6,\), but digits has"),
     ],
 )
@@ -48,3 +51,13 @@ def test_what_is_wrong_is_said_in_a_line(models, capsys, words, message):
     assert status == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert re.search(message, last), last
+
+
+def test_models_of_other_data_are_told_so_whatever_the_binarization(monkeypatch):
+    digits, clothes = (
+        types.SimpleNamespace(name=name, binarize="static") for name in ("mnist", "fashion_mnist")
+    )
+    monkeypatch.setattr(compare.own, "load_data", lambda *_: clothes)
+    words = types.SimpleNamespace(a="a", b="b", split="test", binarize="static")
+    with pytest.raises(ValueError, match="a is of mnist and b of fashion_mnist: say"):
+        compare._check_reading(None, words, digits)

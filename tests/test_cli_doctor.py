@@ -27,3 +27,5 @@ def test_a_healthy_model_and_data_of_another_unit(model, capsys):
     assert facts["serious"] and [one["name"] for one in facts["faults"]] == ["wrong_range"]
     with open("out/result.md", encoding="utf-8") as file:
         assert "wrong range" in file.read()
+    assert main(["doctor", "model.keras", "--data", "x", "--examples", "9"]) == 2
+    assert "--examples is at least 10, not 9" in capsys.readouterr().err

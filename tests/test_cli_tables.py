@@ -2,12 +2,16 @@
 
 import csv
 import json
+import types
 
+import numpy as np
 import pytest
 
 import kvae
 import zoo
+from kvae.cli import data as own
 from kvae.cli import main, rows, runs
+from kvae.datasets import Source
 from kvae.tables import Table
 from zoo import training
 
@@ -151,6 +155,20 @@ def test_columns_that_are_conditions(folder, monkeypatch, capsys):
     capsys.readouterr()
     assert main([*words, "colour=green"]) == 2
     assert "one of blue, red" in capsys.readouterr().err
+
+
+def test_arrays_that_are_conditions_are_read_for_a_model_that_knows_them(tmp_path):
+    path = tmp_path / "waves.npz"
+    np.savez(path, x=np.arange(40.0).reshape(20, 2), size=np.arange(20) / 2)
+    model = types.SimpleNamespace(
+        schema=Source(path, columns={"size": "condition"}).schema,
+        event_shape=(2,),
+        missing=None,
+        conditional=True,
+        takes_unknown_labels=False,
+    )
+    found = own.whole_data(model, "model.keras", str(path), "test")
+    np.testing.assert_array_equal(found.labels["size"], np.arange(20) / 2)
 
 
 @pytest.mark.slow  # The test above trains nothing.

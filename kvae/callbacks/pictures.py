@@ -26,7 +26,8 @@ class Pictures(keras.callbacks.Callback):
     files of the embedding projector: the mean codes, with the labels and the images of the
     examples. The examples and the noise are the same each time, and no random stream of the model
     advances. It acts between epochs alone, so that `fit` keeps its blocks of steps; scalars and
-    collapse are what `LatentMonitor` and `keras.callbacks.TensorBoard` write.
+    collapse are what `LatentMonitor` and `keras.callbacks.TensorBoard` write. Of a model of several
+    modalities it shows the codes alone.
 
     The package `tensorboard` reads the files, and is not needed to write them.
 
@@ -34,7 +35,8 @@ class Pictures(keras.callbacks.Callback):
         data: array `[n, *event]`, `kvae.datasets.Dataset`, `Stream` or `tf.data.Dataset`, e.g.
             validation data; for a conditional model with labels.
         log_dir: path. A folder for TensorBoard, such as `"logs/mine"`.
-        num_images: int. The number of reconstructions and of samples. Defaults to `10`.
+        num_images: int. The number of reconstructions, of examples without missing values at even
+            distances, and of samples. Defaults to `10`.
         num_codes: int. The number of examples whose codes are shown, taken at even distances.
             Defaults to `1000`.
         every: int. The number of epochs between two pictures. Defaults to `1`.
@@ -67,6 +69,10 @@ class Pictures(keras.callbacks.Callback):
         self.every = arguments.whole("every", every)
         num_codes = arguments.whole("num_codes", num_codes, 2)
         self._data = some_examples(data, num_codes, type(self).__name__)
+        seen = np.isfinite(self._data.examples).reshape(len(self._data), -1).all(axis=1)
+        rows = np.flatnonzero(seen)  # Pictures show no gaps.
+        rows = rows[np.linspace(0, len(rows) - 1, min(self.num_images, len(rows))).astype(int)]
+        self._shown = self._data.take(rows) if len(rows) else None
         self.log_dir, self.seed = pathlib.Path(log_dir), seed
         self._writer = None
 
@@ -96,8 +102,12 @@ class Pictures(keras.callbacks.Callback):
 
     def _drawn(self) -> dict:
         model, n = self.model, self.num_images
-        shown = self._data[:n] if model.conditional else self._data[:n].examples
-        found = {"reconstructions": lambda path: plots.reconstructions(model, shown, n, path)}
+        found = {}
+        if model.modalities:  # No events of one kind.
+            return found
+        if self._shown is not None:
+            shown = self._shown if model.conditional else self._shown.examples
+            found["reconstructions"] = lambda path: plots.reconstructions(model, shown, n, path)
         if model.prior is not None:
             found["samples"] = lambda path: plots.samples(model, n, self.seed, path=path)
         return found

@@ -34,6 +34,9 @@ class SummaryWriter:
     def histogram(self, name: str, values, step: int, bins: int = 30) -> None:
         """Writes how the numbers `values` are distributed."""
         values = np.asarray(values, np.float64).ravel()
+        values = values[np.isfinite(values)]  # Of a training that diverges, what is left.
+        if not len(values):
+            return
         counts, edges = np.histogram(values, bins)
         histogram = {
             "min": values.min(),

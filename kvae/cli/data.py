@@ -409,11 +409,12 @@ def _source(model, path: pathlib.Path):
     from kvae import datasets
 
     schema = _schema(model)
+    known = schema.columns or schema.class_names or schema.conditions
     return datasets.Source(
         path,
         model.event_shape,
         fit=schema.fit,
-        schema=schema if schema.columns or schema.class_names else None,
+        schema=schema if known else None,
         missing=model.missing is not None,
         unlabelled=model.takes_unknown_labels,
     )

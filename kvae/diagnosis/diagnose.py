@@ -127,6 +127,8 @@ def diagnose(
           https://arxiv.org/abs/1610.06545): drift
     """
     num_examples = arguments.whole("num_examples", num_examples, 10)
+    num_samples = arguments.whole("num_samples", num_samples, 2)
+    epochs = arguments.whole("epochs", epochs)
     if try_suggestions and train is None:
         raise ValueError("To try suggestions takes `train`, the data to train on.")
     whole = None if train is None else model.as_dataset(train)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kvae.datasets import Schema
 from kvae.evaluation.differences import Difference, difference, signed
 from kvae.evaluation.marginal_likelihood.log_prob import LogProb
 from kvae.evaluation.result import Result
@@ -65,7 +66,7 @@ def compare(
         a, b: `kvae.VAE`. They may have any networks, priors, posteriors and numbers of latents.
         data: `kvae.datasets.Dataset` or other data that `fit` takes, with labels for conditional
             models; at least two examples that neither model was trained on.
-        num_samples: int. Importance samples for each example. Defaults to `100`.
+        num_samples: int. Importance samples for each example, at least two. Defaults to `100`.
         batch_size: int. Examples at once. Defaults to `100`.
         seed: int. That of both estimates. Defaults to `0`.
         confidence: float. The probability with which such intervals hold the difference of all
@@ -83,7 +84,8 @@ def compare(
 
     Raises:
         ValueError: for models whose log p(x) do not compare (`check_comparable`), for fewer than
-            two examples, and for data that a model does not take.
+            two examples or samples, for data that a model does not take, and for a log p(x) that is
+            not finite.
 
     Example:
 
@@ -95,6 +97,7 @@ def compare(
     ```
     """
     check_comparable(a, b)
+    num_samples = arguments.whole("num_samples", num_samples, 2)  # One tells nothing of its bias.
     confidence = arguments.number("confidence", confidence)
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"`confidence` is above 0 and below 1, not {confidence:g}.")
@@ -129,8 +132,8 @@ def check_comparable(a: Any, b: Any) -> None:
         a, b: `kvae.VAE`.
 
     Raises:
-        ValueError: for an autoencoder, other shapes of events, a density beside a probability, and
-            labels or conditions that only one model is told.
+        ValueError: for an autoencoder, other shapes or names of what an event holds, a density
+            beside a probability, and labels or conditions that only one model is told.
     """
     for model in (a, b):
         if not model.posterior.has_density:
@@ -143,6 +146,12 @@ def check_comparable(a: Any, b: Any) -> None:
             f"The models are of different x: events of shape {a.event_shape} and {b.event_shape}. "
             "Compare models of the same data."
         )
+    for what, first, second in zip(_READ, _read(a), _read(b), strict=True):
+        if first and second and first != second:
+            raise ValueError(
+                f"The models are of different x: the {what} of one are {first}, and of the other "
+                f"{second}. Compare models of the same data."
+            )
     own, other = a.likelihood.discrete, b.likelihood.discrete
     if own != other:
         kinds = [
@@ -165,6 +174,24 @@ def check_comparable(a: Any, b: Any) -> None:
             "One of the models guesses labels, and the other takes them: log p(x) and log p(x|y) "
             "do not compare."
         )
+
+
+_READ = ("modalities", "columns", "classes", "conditions")
+
+
+def _read(model) -> tuple[str, ...]:
+    """Returns for what the numbers of data stand, as far as a model remembers it, by `_READ`."""
+
+    def listed(columns) -> str:
+        return ", ".join(
+            column.name + (f" ({', '.join(column.categories)})" if column.categories else "")
+            for column in columns
+        )
+
+    modalities = ", ".join(f"{key} {model.likelihood.shapes[key]}" for key in model.modalities)
+    schema = model.schema or Schema()
+    classes = ", ".join(schema.class_names) if model.num_classes is not None else ""
+    return modalities, listed(schema.columns), classes, listed(schema.conditions)
 
 
 def _told(model) -> str:
@@ -192,10 +219,17 @@ def _comparison(found, data, names, confidence: float, seed: int, models) -> Com
     import scipy.stats
 
     first, second = (one.value for one in found)
+    for name, value in zip(names, (first, second), strict=True):
+        lost = np.sum(~np.isfinite(value))
+        if lost:
+            raise ValueError(
+                f"log p(x) of {name} is not finite for {lost} of {len(value)} examples, so that "
+                "there is no mean to compare. Look at them with vae.log_prob(data).value."
+            )
     gap, n = difference(first, second), len(first)
     sigmas = float(scipy.stats.t.ppf(0.5 + confidence / 2, n - 1))
     low, high = gap.interval(sigmas)
-    bias = float(np.mean(np.nan_to_num(found[0].bias) - np.nan_to_num(found[1].bias)))
+    bias = float(np.mean(found[0].bias - found[1].bias))
     noise = math.hypot(*(one.summary()["monte_carlo_error"] for one in found))
     ends = (low, high, low - bias, high - bias)
     better = 0 if min(ends) > 0 else 1 if max(ends) < 0 else None

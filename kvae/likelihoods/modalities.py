@@ -96,8 +96,11 @@ class Modalities(Likelihood):
 
     @property
     def discrete(self):
-        found = tuple(bool(part.discrete) for part in self.likelihoods.values())
-        return found[0] if len(set(found)) == 1 else found
+        found: list[bool] = []  # Of all values of a record, since a modality may be a table.
+        for key, part in self.likelihoods.items():
+            own = part.discrete
+            found += own if isinstance(own, tuple) else (bool(own),) * self.sizes[key]
+        return found[0] if len(set(found)) == 1 else tuple(found)
 
     # Records.
 

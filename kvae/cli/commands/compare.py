@@ -61,6 +61,9 @@ def run(arguments) -> int:
     """
     if not arguments.confidence < 1:
         raise ValueError(f"--confidence is below 1, not {arguments.confidence:g}.")
+    for option, what in (("samples", "importance samples"), ("limit", "examples")):
+        if getattr(arguments, option) == 1:
+            raise ValueError(f"--{option} is at least 2: a single one tells no error of {what}.")
     if arguments.output is not None:
         io.writable_folder(arguments.output)
     common.quiet_tensorflow()
@@ -102,15 +105,13 @@ def run(arguments) -> int:
 
 def _check_reading(model, arguments, data) -> None:
     """Refuses data that are not those of B, where nothing is said of the data to compare on."""
-    if arguments.binarize is not None:
-        return
     other = own.load_data(model, arguments.b, arguments, arguments.split)
     if other.name != data.name:
         raise ValueError(
             f"{arguments.a} is of {data.name} and {arguments.b} of {other.name}: say with "
             "--dataset or --data what to compare them on."
         )
-    if other.binarize != data.binarize:
+    if arguments.binarize is None and other.binarize != data.binarize:
         raise ValueError(
             f"{arguments.a} sees its data with --binarize {data.binarize or 'none'}, and "
             f"{arguments.b} with --binarize {other.binarize or 'none'}: say which one both see."

@@ -63,6 +63,8 @@ def run(arguments) -> int:
     posterior, a prior that does not fit the codes, a σ that is too small or too large, a posterior
     that is too wide or too narrow, and over-fitting. The exit status is 1 where a fault is serious.
     """
+    if arguments.examples < 10:
+        raise ValueError(f"--examples is at least 10, not {arguments.examples}.")
     if arguments.output is not None:
         io.writable_folder(arguments.output)
     model = common.load_model(arguments.model)

@@ -1,6 +1,7 @@
 """kvae.callbacks.Pictures: what TensorBoard shows of a training."""
 
 import io
+import types
 
 import numpy as np
 import pytest
@@ -72,3 +73,19 @@ def test_numbers_out_of_range(digits, tmp_path):
         kvae.callbacks.Pictures(digits[:1], tmp_path)
     with pytest.raises(ValueError, match="num_images"):
         kvae.callbacks.Pictures(digits, tmp_path, num_images=0)
+
+
+def test_reconstructions_are_of_whole_examples_at_even_distances(digits, tmp_path, monkeypatch):
+    """Files may be sorted, and pictures refuse gaps, which would end the training."""
+    x = digits[:20].copy()
+    x[::2, 0] = np.nan
+    pictures = kvae.callbacks.Pictures(x, tmp_path, num_images=3)
+    pictures.set_model(types.SimpleNamespace(modalities=(), conditional=False, prior=None))
+    shown = []
+    monkeypatch.setattr(kvae.plots, "reconstructions", lambda _, x, *__: shown.append(x))
+    pictures._drawn()["reconstructions"]("file.png")
+    np.testing.assert_array_equal(shown[0], x[[1, 9, 19]])
+    x[:, 0] = np.nan
+    none = kvae.callbacks.Pictures(x, tmp_path)
+    none.set_model(types.SimpleNamespace(modalities=(), conditional=False, prior=None))
+    assert none._drawn() == {}

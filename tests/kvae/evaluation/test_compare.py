@@ -8,6 +8,7 @@ import scipy.stats
 
 import kvae
 from kvae.evaluation import compare
+from kvae.evaluation.compare import check_comparable
 from kvae.evaluation.differences import difference
 
 
@@ -82,6 +83,50 @@ def test_kinds_of_columns_compare_one_by_one():
     assert mixed(["poisson", ("categorical", 3)]).discrete is True
     assert kvae.likelihoods.Gaussian().discrete is kvae.likelihoods.LogNormal().discrete is False
     assert kvae.likelihoods.Poisson().discrete is kvae.likelihoods.Bernoulli().discrete is True
+
+
+def test_a_table_among_modalities_counts_value_by_value():
+    """A tuple of kinds is not true because it holds something."""
+    table = kvae.likelihoods.MixedTabular(["gaussian", "bernoulli"])
+    found = kvae.likelihoods.Modalities(
+        {"row": table, "kind": "categorical:3"}, {"row": (2,), "kind": ()}
+    )
+    assert found.discrete == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    "columns, message",
+    [
+        ([("y", ()), ("x", ())], "the columns of one are x, y, and of the other y, x"),
+        ([("x", ("b", "a")), ("y", ())], r"are x \(a, b\), y, and of the other x \(b, a\), y"),
+    ],
+)
+def test_numbers_that_stand_for_other_things_do_not_compare(pair, monkeypatch, columns, message):
+    """Tables of one shape whose columns or classes are in another order."""
+    (a, b), _, _ = pair
+
+    def remember(model, named):
+        told = tuple(kvae.datasets.Column(name, "gaussian", texts) for name, texts in named)
+        monkeypatch.setattr(model, "schema", kvae.datasets.Schema(columns=told))
+
+    first = [(name, ("a", "b") if texts else ()) for name, texts in sorted(columns)]
+    remember(a, first)
+    remember(b, columns)
+    with pytest.raises(ValueError, match=message):
+        check_comparable(a, b)
+    remember(b, first)
+    check_comparable(a, b)
+
+
+def test_one_sample_and_what_is_not_finite_decide_nothing(pair, monkeypatch):
+    (a, b), x, _ = pair
+    with pytest.raises(ValueError, match="`num_samples` is a whole number of at least 2"):
+        compare(a, b, x, num_samples=1)
+    with pytest.raises(ValueError, match="log p.x. of B is not finite for 1 of 200 examples"):
+        found = b.log_prob(x, num_samples=2)
+        found.value[3] = -np.inf
+        monkeypatch.setattr(b, "log_prob", lambda *_, **__: found)
+        compare(a, b, x, num_samples=2)
 
 
 def test_difference_is_paired():
