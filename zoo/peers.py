@@ -27,12 +27,13 @@ class Row(NamedTuple):
 SOURCES = {
     "pythae": "[pythae](https://github.com/clementchadebec/benchmark_VAE) 0.1.2, its tables of "
     "models and samplers",
-    "PyTorch-VAE": "[PyTorch-VAE](https://github.com/AntixK/PyTorch-VAE), commit 09c4451, its "
+    "PyTorch-VAE": "[PyTorch-VAE](https://github.com/AntixK/PyTorch-VAE), commit a6896b9, its "
     "table of results",
     "MultiVae": "[MultiVae](https://github.com/AgatheSenellart/MultiVae), May 2026, its table of "
     "models",
     "vector-quantize-pytorch": "[vector-quantize-pytorch]("
-    "https://github.com/lucidrains/vector-quantize-pytorch), quantizers on its page",
+    "https://github.com/lucidrains/vector-quantize-pytorch), commit 01b5d83, the "
+    "quantizers of its README",
 }
 _RBF = "with `WAE(kernel='rbf')`"
 _CAPACITY = "with `ELBO(beta=10.0, capacity=kvae.schedules.Linear(0.0, 25.0, steps=100_000))`"
@@ -40,6 +41,8 @@ _JOINT = (
     "with `kvae.posteriors.Product([…])` and `kvae.priors.Product([…])` of Gaussian and "
     "Gumbel-softmax parts"
 )
+_SWAE = "swae:num_projections=200"
+_VQ = "vector_quantized:num_embeddings=512,embedding_dim=64"
 _GAUSSIAN = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
 PEERS: dict[str, tuple[Row, ...]] = {
     "pythae": (
@@ -86,12 +89,18 @@ PEERS: dict[str, tuple[Row, ...]] = {
         Row("WAE-MMD (IMQ kernel)", {"posterior": "delta", "objective": "wae"}),
         Row("Beta-VAE", {"objective": "elbo:beta=4.0"}),
         Row("Disentangled Beta-VAE", {"objective": "elbo"}, _CAPACITY),
-        Row("IWAE (5 samples)", {"objective": "iwae:num_samples=5"}),
+        Row("Beta-TC-VAE", {"objective": "beta_tcvae"}),
+        Row("IWAE (K = 5)", {"objective": "iwae:num_samples=5"}),
+        Row("MIWAE (K = 5, M = 3)", {"objective": "miwae:num_groups=3,num_samples=5"}),
         Row("DFCVAE", {"likelihood": "perceptual"}),
         Row("MSSIM VAE", {"likelihood": "ms_ssim"}),
         Row("Categorical VAE", {"posterior": "gumbel_softmax", "prior": "uniform_categorical"}),
         Row("Joint VAE", {"objective": "joint_vae"}, _JOINT),
         Row("Info VAE", {"objective": "info_vae"}),
+        Row("LogCosh VAE", {"likelihood": "log_cosh"}),
+        Row("SWAE (200 Projections)", {"posterior": "delta", "objective": _SWAE}),
+        Row("VQ-VAE (K = 512, D = 64)", {"posterior": _VQ, "prior": "uniform_codes"}),
+        Row("DIP VAE", {"objective": "dip_vae"}),
     ),
     "MultiVae": (
         Row("CVAE", _GAUSSIAN, "with `num_classes=` or `conditions=`"),
@@ -114,8 +123,13 @@ PEERS: dict[str, tuple[Row, ...]] = {
         Row("VectorQuantize(rotation_trick)", {"posterior": "vector_quantized:gradient=rotation"}),
         Row("ResidualVQ", {"posterior": "vector_quantized:residual=4"}),
         Row("GroupedResidualVQ", {"posterior": "vector_quantized:residual=4,groups=2"}),
+        Row("RandomProjectionQuantizer", {"posterior": "random_projection"}),
         Row("SimVQ", {"posterior": "sim_vq"}),
+        Row("ResidualSimVQ", {"posterior": "residual_sim_vq"}),
         Row("FSQ", {"posterior": "finite_scalar"}),
+        Row("ResidualFSQ", {"posterior": "residual_finite_scalar"}),
         Row("LFQ", {"posterior": "lookup_free"}),
+        Row("ResidualLFQ", {"posterior": "residual_lookup_free"}),
+        Row("LatentQuantize", {"posterior": "latent_quantized"}),
     ),
 }
