@@ -13,14 +13,15 @@ def spectrally_normalized(network: keras.Model, power_iterations: int = 1) -> ke
     each step of training, as power iteration estimates it. The weights are new ones.
 
     Args:
-        network: keras.Model, sequential or functional.
+        network: keras.Model, sequential or functional, which may hold others.
         power_iterations: int. Iterations in each step. Defaults to `1`.
 
     Returns:
         keras.Model of the same shapes.
 
     Raises:
-        ValueError: for a network without such a layer.
+        ValueError: for a network without such a layer, and for layers with kernels that this
+            wrapper does not reach, as recurrent ones have.
 
     Example:
 
@@ -38,6 +39,13 @@ def spectrally_normalized(network: keras.Model, power_iterations: int = 1) -> ke
     def clone(layer):
         copy = type(layer).from_config(layer.get_config())
         if not hasattr(layer, "kernel"):
+            inside = [weight.path for weight in layer.weights if "kernel" in weight.name]
+            if inside:
+                raise ValueError(
+                    f"The layer {layer.name} of {network.name} has kernels inside, {inside}, and "
+                    "`keras.layers.SpectralNormalization` wraps a layer with one kernel. Make the "
+                    "network of such layers."
+                )
             return copy
         wrapped.append(layer.name)
         if isinstance(layer, keras.layers.SpectralNormalization):
@@ -46,7 +54,7 @@ def spectrally_normalized(network: keras.Model, power_iterations: int = 1) -> ke
             copy, power_iterations=power_iterations, name=layer.name
         )
 
-    copy = keras.models.clone_model(network, clone_function=clone)
+    copy = keras.models.clone_model(network, clone_function=clone, recursive=True)
     if not wrapped:
         raise ValueError(
             f"No layer of {network.name} has a kernel, so that there is none to normalize. A "
