@@ -104,8 +104,8 @@ class JointVAE(Bound):
         return {"gamma": self.gamma, "capacity": self.capacity}
 
     def set_scheduled(self, name, value):
-        part = name.removeprefix("capacity_")
-        if isinstance(self.capacity, dict) and part in self.capacity:
+        _, of_part, part = name.partition("capacity_")
+        if of_part and isinstance(self.capacity, dict) and part in self.capacity:
             self.capacity[part] = schedules.resolve("capacity", value)
         else:
             super().set_scheduled(name, value)

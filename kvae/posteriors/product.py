@@ -117,7 +117,8 @@ class Product(Joined, Posterior):
         if isinstance(prior, Joined) and prior.sizes == self.sizes:
             return list(zip(parts, prior.parts.values(), strict=True))
         if getattr(prior, "standard_normal", False):
-            return [(part, prior) for part in parts]  # Whose size does not matter.
+            own = [type(prior)(part.latent_dim, name=prior.name) for part in parts]
+            return list(zip(parts, own, strict=True))
         return None
 
     def build(self, features_shape):

@@ -76,6 +76,21 @@ def test_the_capacity_of_each_part(vae, digits):
     assert vae.objective.metric_names()[-2:] == ("kl_style", "kl_kind")
 
 
+def test_a_standard_normal_prior_is_one_of_each_part_s_size():
+    posterior = posteriors.Product([posteriors.Laplace(1), posteriors.FullCovariance(2)])
+    pairs = posterior.pairs(priors.StandardNormal(3))
+    assert [(part.latent_dim, prior.latent_dim) for part, prior in pairs] == [(1, 1), (2, 2)]
+
+
+def test_a_part_may_have_the_name_of_a_setting():
+    objective = JointVAE(30.0, {"gamma": 1.0, "capacity": 2.0})
+    for name, value in (("gamma", 7.0), ("capacity_gamma", 0.5), ("capacity_capacity", 3.0)):
+        objective.set_scheduled(name, value)
+    assert (objective.gamma, objective.capacity) == (7.0, {"gamma": 0.5, "capacity": 3.0})
+    with pytest.raises(ValueError, match="Unknown setting 'capacity'"):
+        objective.set_scheduled("capacity", 1.0)
+
+
 def test_it_trains_is_saved_and_comes_back(make_vae, digits, tmp_path):
     line = kvae.schedules.Linear(0.0, 4.0, steps=4)
     objective = JointVAE(capacity={"style": line, "kind": 1.0})
