@@ -44,7 +44,7 @@ class AAE(Adversarial, Bound):
     Example:
 
     ```python
-    objective = kvae.objectives.AAE(lambda_=10.0, discriminator_width=256)
+    objective = kvae.objectives.AAE(discriminator_width=256)
     vae = kvae.VAE(encoder, decoder, latent_dim=8, posterior="delta", objective=objective)
     ```
 

@@ -39,8 +39,9 @@ class RAE(Bound):
         **settings: of `kvae.objectives.Bound`.
 
     Raises:
-        ValueError: for an unknown regularizer, settings out of range, a posterior with noise, and
-            `"spectral_norm"` with a decoder that has no such layer.
+        ValueError: for an unknown regularizer, settings out of range, a posterior with noise,
+            `"gradient_penalty"` with an autoregressive likelihood, and `"spectral_norm"` with a
+            decoder that has no such layer.
 
     Example:
 
@@ -83,6 +84,12 @@ class RAE(Bound):
             raise ValueError(
                 f"RAE regularizes codes without noise, and those of a "
                 f"{type(vae.posterior).__name__} posterior have some. Use posterior='delta'."
+            )
+        if self.regularizer == "gradient_penalty" and vae.likelihood.autoregressive:
+            raise ValueError(
+                "RAE with 'gradient_penalty' differentiates the mean of p(x|z), which has no "
+                f"gradient with {type(vae.likelihood).__name__}. Use another regularizer, e.g. "
+                "'l2'."
             )
         layers = keras_internals.flat_layers(vae.decoder)
         if self.regularizer == "spectral_norm" and not any(

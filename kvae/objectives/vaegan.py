@@ -48,8 +48,9 @@ class VAEGAN(Adversarial, Bound):
         **settings: of `kvae.objectives.Bound`.
 
     Raises:
-        ValueError: for settings out of range, a layer that the discriminator has not, a model
-            without a prior and one with missing values.
+        ValueError: for settings out of range, a layer that the discriminator has not, one whose
+            layers are not known, an autoregressive likelihood, and a model without a prior and one
+            with missing values.
 
     Example:
 
@@ -101,6 +102,11 @@ class VAEGAN(Adversarial, Bound):
                 "The discriminator of VAEGAN sees whole examples, and this model takes missing "
                 "values. Use objective='elbo'."
             )
+        if vae.likelihood.autoregressive:
+            raise ValueError(
+                "The decoder of VAEGAN learns through the mean of p(x|z), which has no gradient "
+                f"with {type(vae.likelihood).__name__}. Use objective='elbo'."
+            )
 
     def discriminator_shape(self, vae):
         return tuple(vae.event_shape)
@@ -127,6 +133,14 @@ class VAEGAN(Adversarial, Bound):
 
     def network(self, vae):
         network = super().network(vae)
+        if not network.built:
+            network.build((None, *self.discriminator_shape(vae)))
+        if not getattr(network, "inputs", None):
+            raise ValueError(
+                f"VAEGAN reads a layer of its discriminator, and {network.name} is a "
+                f"{type(network).__name__}, which does not say how its layers are connected. Make "
+                "a keras.Sequential or a functional keras.Model."
+            )
         names = [layer.name for layer in network.layers]
         if len(names) < 2 or self.feature_layer not in (None, *names[:-1]):
             raise ValueError(

@@ -1,5 +1,7 @@
 """The regularized autoencoder: each regularizer against its definition, and a prior afterwards."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -50,6 +52,18 @@ def test_spectral_norms_of_the_decoder_stay_at_one(make_vae, make_decoder, digit
     np.testing.assert_allclose(norms, 1.0, rtol=0.02)
 
 
+def test_networks_inside_are_normalized_and_kernels_out_of_reach_refused():
+    layers = keras.layers
+    inside = keras.Sequential([keras.Input((4,)), layers.Dense(5)])
+    network = keras.Sequential([keras.Input((2,)), layers.Dense(4), inside])
+    copy = kvae.layers.spectrally_normalized(network)
+    for layer in (copy.layers[0], copy.layers[1].layers[0]):
+        assert isinstance(layer, layers.SpectralNormalization)
+    network = keras.Sequential([keras.Input((5, 2)), layers.SimpleRNN(3), layers.Dense(2)])
+    with pytest.raises(ValueError, match="has kernels inside.*wraps a layer with one kernel"):
+        kvae.layers.spectrally_normalized(network)
+
+
 def test_a_prior_is_fitted_to_its_codes(make_vae, digits):
     vae = make_vae(objective="rae", **AUTOENCODER)
     assert vae.objective.metric_names() == ("loss", "reconstruction", "regularizer")
@@ -68,6 +82,11 @@ def test_wrong_settings_and_models(make_vae):
         make_vae(objective="rae")
     with pytest.raises(ValueError, match="kvae.layers.spectrally_normalized"):
         make_vae(objective="rae:spectral_norm", **AUTOENCODER)
+    model = types.SimpleNamespace(
+        posterior=kvae.posteriors.Delta(2), likelihood=kvae.likelihoods.Autoregressive(3)
+    )
+    with pytest.raises(ValueError, match="which has no gradient with Autoregressive"):
+        kvae.objectives.RAE("gradient_penalty").attach(model)
     with pytest.raises(ValueError, match="No layer of none has a kernel"):
         kvae.layers.spectrally_normalized(
             keras.Sequential([keras.Input((2,)), keras.layers.ReLU()], name="none")

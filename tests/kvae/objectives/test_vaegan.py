@@ -1,5 +1,7 @@
 """The VAE/GAN: its loss, and which term teaches whom."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -91,6 +93,17 @@ def test_a_discriminator_that_is_given_learns_images_from_what_is_made(make_vae,
     np.testing.assert_array_equal(loaded.discriminator(digits)[1], real)
 
 
+class Unknown(keras.Model):
+    """A network of which nobody knows how its layers are connected."""
+
+    def build(self, input_shape):
+        self.logit = keras.layers.Dense(1)
+        self.built = True
+
+    def call(self, x, training=False):
+        return self.logit(keras.ops.reshape(x, (-1, 64)))
+
+
 def test_wrong_settings_and_models(make_vae):
     with pytest.raises(ValueError, match="`gamma` is more than 0"):
         kvae.objectives.VAEGAN(gamma=0.0)
@@ -100,6 +113,12 @@ def test_wrong_settings_and_models(make_vae):
         make_vae(objective=kvae.objectives.VAEGAN(**SMALL), posterior="delta", prior=None)
     with pytest.raises(ValueError, match="takes missing values"):
         make_vae(objective=kvae.objectives.VAEGAN(**SMALL), missing="zero")
+    with pytest.raises(ValueError, match="which has no gradient with Autoregressive"):
+        likelihood = kvae.likelihoods.Autoregressive(3)
+        model = types.SimpleNamespace(prior="any", missing=None, likelihood=likelihood)
+        kvae.objectives.VAEGAN(**SMALL).attach(model)
+    with pytest.raises(ValueError, match="is a Unknown, which does not say how its layers"):
+        make_vae(objective=kvae.objectives.VAEGAN(discriminator=Unknown()))
     network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(name="flat")])
     network.add(keras.layers.Dense(1, name="logit"))
     with pytest.raises(ValueError, match="'flat', 'logit'.*comes before the logit"):
