@@ -1,5 +1,6 @@
 """KL divergences that TensorFlow Probability knows, for pairs with one of its distributions."""
 
+import contextlib
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -24,10 +25,16 @@ def kl_of_tfp(posterior, prior) -> tuple[Callable | None, bool]:
         prior, priors.Distribution
     ):
         return None, False
-    for function, per_dimension in ((_of_factors, True), (_of_vectors, False)):
+    from tensorflow_probability import distributions as tfd
+
+    for pair, function, per_dimension in (
+        (_factors, _of_factors, True),
+        (_vectors, _of_vectors, False),
+    ):
         try:
-            with tf.init_scope():
-                function(posterior, _example(posterior), prior)
+            # The prior of a batch's labels holds tensors of the graph that is being made.
+            with contextlib.nullcontext() if prior.conditional else tf.init_scope():
+                tfd.kl_divergence(*pair(posterior, _example(posterior), prior))
         except NotImplementedError:
             continue
         return function, per_dimension
@@ -39,18 +46,27 @@ def _example(posterior) -> dict:
     return posterior.constrain({name: tf.zeros([1, *shape]) for name, shape in shapes})
 
 
-def _of_factors(posterior, params, prior):
-    from tensorflow_probability import distributions as tfd
-
+def _factors(posterior, params, prior) -> tuple:
     q = tfp_draws.factors(posterior.distribution(params))
     p = tfp_draws.factors(prior.distribution())
     if q is None or p is None:
         raise NotImplementedError("The dimensions depend on each other.")
+    return q, p
+
+
+def _vectors(posterior, params, prior) -> tuple:
+    return posterior.distribution(params), prior.distribution()
+
+
+def _of_factors(posterior, params, prior):
+    from tensorflow_probability import distributions as tfd
+
     rows = ops.shape(next(iter(params.values())))[0]
-    return ops.broadcast_to(tfd.kl_divergence(q, p), (rows, posterior.latent_dim))
+    kl = tfd.kl_divergence(*_factors(posterior, params, prior))
+    return ops.broadcast_to(kl, (rows, posterior.latent_dim))
 
 
 def _of_vectors(posterior, params, prior):
     from tensorflow_probability import distributions as tfd
 
-    return tfd.kl_divergence(posterior.distribution(params), prior.distribution())
+    return tfd.kl_divergence(*_vectors(posterior, params, prior))

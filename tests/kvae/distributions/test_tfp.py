@@ -331,6 +331,25 @@ def test_kl_of_dependent_gaussians_is_that_of_tfp():
     assert divergences.kl_per_dimension(posterior, prior) is None
 
 
+def test_kl_to_the_prior_of_each_label_is_that_of_gaussians():
+    rng = np.random.default_rng(0)
+    prior = priors.ClassConditional(num_classes=3, latent_dim=2)
+    prior.build()
+    prior.means.assign(rng.normal(size=(3, 2)))
+    values = rng.normal(size=(2, 5, 2)).astype("float32")
+    params = dict(zip(("z_mean", "z_log_var"), values, strict=True))
+    labels = np.int32([0, 1, 2, 1, 0])
+
+    def kl(posterior, labels):
+        return divergences.closed_form_kl(posterior, prior.conditioned_on(labels))(params)
+
+    truth = kl(posteriors.DiagonalGaussian(2), labels)
+    posterior = posteriors.Distribution(gaussian, latent_dim=2)
+    np.testing.assert_allclose(kl(posterior, labels), truth, rtol=1e-5)
+    in_a_graph = tf.function(lambda labels: kl(posterior, labels))
+    np.testing.assert_allclose(in_a_graph(labels), truth, rtol=1e-5)
+
+
 def test_a_model_gives_its_distributions_back(pair, rows):
     for vae in pair:
         params = vae.encode(rows[:3])
