@@ -53,6 +53,8 @@ def check_kind(name: str, network) -> None:
     else:
         found = repr(network)[:60]
         advice = "give one, e.g. keras.Sequential([keras.Input(shape), keras.layers.Dense(64)])"
+    if network is None:
+        advice += f", or `{name}s` by name for several modalities"
     raise TypeError(f"`{name}` is a keras.Model, not {found}: {advice}.")
 
 

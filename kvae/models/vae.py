@@ -187,6 +187,9 @@ class VAE(
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if encoders is None and decoders is None:
+            network_checks.check_kind("encoder", encoder)
+            network_checks.check_kind("decoder", decoder)
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"`num_classes` is None or at least 1, not {num_classes}.")
         if latent_dim is None or latent_dim < 1:
@@ -202,8 +205,6 @@ class VAE(
             )
         self.num_classes = num_classes
         self.conditions = conditions_of.of_model(conditions)
-        network_checks.check_kind("encoder", encoder)
-        network_checks.check_kind("decoder", decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dim = latent_dim

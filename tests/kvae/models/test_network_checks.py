@@ -176,6 +176,15 @@ def test_what_is_no_network(network, message, encoder):
         kvae.VAE(encoder, network, latent_dim=2)
 
 
+def test_what_is_missing_is_said_first(encoder):
+    with pytest.raises(TypeError, match="`encoder` is .* or `encoders` by name"):
+        kvae.VAE()
+    with pytest.raises(TypeError, match="`decoder` is .* or `decoders` by name"):
+        kvae.VAE(encoder)
+    with pytest.raises(ValueError, match="`latent_dim` is a whole number of at least 1, not None"):
+        kvae.VAE(encoder, sequential(None))
+
+
 @pytest.mark.slow
 def test_a_network_of_tf_keras(encoder):
     tf_keras = pytest.importorskip("tf_keras")
