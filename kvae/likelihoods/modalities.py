@@ -168,7 +168,7 @@ class Modalities(Likelihood):
                 f"`{name}` is a {type(value).__name__}; a modality is an array, and data in "
                 "batches are batches of dicts."
             )
-        shape = self.shapes[key]
+        shape, part = self.shapes[key], self.likelihoods[key]
         single = self.sizes[key] == 1 and tuple(value.shape[1:]) in ((), (1,))
         if len(value.shape) == 0 or (not single and tuple(value.shape[1:]) != shape):
             taken = ", ".join(map(str, ("n", *shape))) + ("" if shape else ",")
@@ -177,6 +177,8 @@ class Modalities(Likelihood):
                 advice = f" Add the channel axis: {name}[..., None]."
             elif tuple(value.shape) == shape:
                 advice = f" Add the batch axis: {name}[None]."
+            elif shape == () and value.shape[1:] == (getattr(part, "num_classes", None),):
+                advice = f" Give class numbers in the place of one-hot vectors: {name}.argmax(-1)."
             raise ValueError(
                 f"`{name}` has shape {tuple(value.shape)}; this modality takes ({taken}).{advice}"
             )

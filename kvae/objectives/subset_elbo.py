@@ -1,5 +1,6 @@
 """The evidence lower bounds of several subsets of the modalities."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,7 +13,7 @@ from kvae.objectives.objective import register
 from kvae.posteriors import DiagonalGaussian, Experts
 from kvae.utils import arguments, names
 
-__all__ = ["SubsetELBO", "check_experts", "modality_weights"]
+__all__ = ["SubsetELBO", "check_experts", "draw_subset", "modality_weights"]
 
 
 @register("subset_elbo")
@@ -31,8 +32,9 @@ class SubsetELBO(ELBO):
     Args:
         weights: mapping from names of modalities to λ, or `None`: 1 for all. An image of 784
             pixels outweighs a label, which a λ of 10 to 50 for the label counters.
-        num_subsets: int. k, the subsets S_j that are drawn for each example, beside all modalities
-            and each alone. Of two modalities there are no others. Defaults to `0`.
+        num_subsets: int. k, the subsets S_j that are drawn for each example, of two or more but not
+            all of the modalities that it has, any as likely as any other. Of two modalities there
+            are none. Defaults to `0`.
         **settings: those of `kvae.objectives.ELBO`.
 
     Raises:
@@ -100,11 +102,9 @@ class SubsetELBO(ELBO):
         """Returns what is present of each subset, `[batch, modalities]`, all of it first."""
         count = present.shape[-1]
         alone = [present * np.eye(count, dtype="float32")[m] for m in range(count)]
-        shape = tf.concat([[self.num_subsets], tf.shape(present)], axis=0)
+        shape = tf.concat([[self.num_subsets], tf.shape(present) + [0, 1]], axis=0)
         draws = random.uniform(shape, random.fold_in(seed, -1)) if self.num_subsets else []
-        others = [
-            present * ops.cast(draws[j] < 0.5, present.dtype) for j in range(self.num_subsets)
-        ]
+        others = [draw_subset(present, draws[j]) for j in range(self.num_subsets)]
         return [present, *alone, *others]
 
     def get_config(self):
@@ -113,6 +113,28 @@ class SubsetELBO(ELBO):
             "weights": dict(self.factors),
             "num_subsets": self.num_subsets,
         }
+
+
+def draw_subset(present, uniform):
+    """Draws a subset of two or more but not all of the modalities that each example has.
+
+    Args:
+        present: tensor `[batch, M]`, 1 or 0.
+        uniform: tensor `[batch, M + 1]`, uniform on [0, 1). The first column draws the size.
+
+    Returns:
+        Tensor `[batch, M]`, 1 or 0; all 0 where an example has less than three modalities.
+    """
+    count = present.shape[-1]
+    below = np.ones((count + 1, count + 1))  # [n, s]: the share of subsets of at most s of n.
+    for n in range(3, count + 1):
+        each = [math.comb(n, s) if 1 < s < n else 0 for s in range(count + 1)]
+        below[n] = np.cumsum(each) / sum(each)
+    own = tf.gather(below.astype("float32"), tf.cast(tf.reduce_sum(present, axis=-1), tf.int32))
+    size = tf.reduce_sum(tf.cast(uniform[:, :1] >= own, tf.int32), axis=-1, keepdims=True)
+    order = tf.where(present > 0, uniform[:, 1:], 2.0)
+    place = tf.argsort(tf.argsort(order, axis=-1), axis=-1)
+    return tf.cast(place < size, present.dtype)
 
 
 def check_experts(objective, vae, gaussian: bool = False) -> None:

@@ -313,6 +313,9 @@ class JointExperts(Experts, DiagonalGaussian):
         prior_expert: bool. Whether the prior N(0, I) is one of the experts of the products.
             Defaults to `False`.
 
+    Raises:
+        ValueError: in a model whose last encoder does not read all modalities.
+
     Parameters: those of `Experts`, and `z_mean` and `z_log_var`, both `[batch, latent_dim]`.
 
     Example:
@@ -339,6 +342,16 @@ class JointExperts(Experts, DiagonalGaussian):
     ):
         super().__init__(latent_dim, num_experts, log_var_bound, reads, **kwargs)
         self.prior_expert = prior_expert
+
+    def build(self, features_shape):
+        several = isinstance(features_shape, dict) and "experts" in features_shape
+        if several and (self.reads is None or len(set(self.reads[-1])) < self._modalities()):
+            raise ValueError(
+                "JointExperts takes z from the last encoder alone where it can, and that one does "
+                "not read all modalities: end `encoders` with one that does, "
+                "('image', 'label'): …, or use posterior='product_of_experts'."
+            )
+        super().build(features_shape)
 
     def combined(self, means, log_vars, there):
         mean, log_var = _product(means[:, :-1], log_vars[:, :-1], there[:, :-1], self.prior_expert)

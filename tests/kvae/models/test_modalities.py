@@ -12,6 +12,7 @@ import tensorflow as tf
 import export
 import kvae
 from kvae import divergences, posteriors, priors
+from kvae.objectives.subset_elbo import draw_subset
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 32)
@@ -249,6 +250,7 @@ def test_imputation_fills_an_absent_modality(vae):
         (lambda vae: vae.encode({"image": IMAGES[..., 0]}), "Add the channel axis"),
         (lambda vae: vae.encode({"image": IMAGES[0]}), "Add the batch axis"),
         (lambda vae: vae.fit({"image": 255 * IMAGES}), r"`x\['image'\]` has values from 0 to 255"),
+        (lambda vae: vae.fit({"digit": np.eye(3)}), r"x\['digit'\].argmax\(-1\)"),
         (lambda vae: vae.fit({"digit": LABELS + 1}), r"`x\['digit'\]` has values from 1 to 3"),
         (lambda vae: vae.fit(DATA, mask=np.ones(32, bool)), "`mask` is a dict"),
         (lambda vae: vae.translate(image=IMAGES, to="digits"), "Unknown modality 'digits'"),
@@ -284,6 +286,8 @@ def test_wrong_models_are_refused_in_one_line():
     build("ends in the activation 'sigmoid'", decoders={**decoders, "image": sigmoid})
     with pytest.raises(ValueError, match="compares the posteriors of single modalities"):
         make("diagonal_gaussian", objective="subset_elbo")
+    with pytest.raises(ValueError, match="that one does not read all modalities"):
+        make("joint_experts", objective="jmvae")
     with pytest.raises(ValueError, match="Unknown modality 'sound'"):
         make(objective=kvae.objectives.SubsetELBO({"sound": 2.0}))
 
@@ -320,6 +324,19 @@ def test_the_loss_is_the_sum_of_the_bounds_of_subsets():
         single = bound(vae.likelihood.kept(record, alone), (1, 3), 2.0).numpy()
         truth += np.where(present.all(axis=1), single, 0.0)
     np.testing.assert_allclose(-terms["loss"], truth, atol=0.4)
+
+
+def test_subsets_are_drawn_of_two_or_more_but_not_all_modalities():
+    present = np.repeat([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0]], 3000, axis=0)
+    uniform = np.random.default_rng(0).random((9000, 5))
+    found = draw_subset(tf.constant(present, tf.float32), tf.constant(uniform, tf.float32))
+    of_four, of_three, of_two = np.split(found.numpy(), 3)
+    for drawn, sizes in ((of_four, [2] * 6 + [3] * 4), (of_three, [2] * 3)):
+        subsets, counts = np.unique(drawn, axis=0, return_counts=True)
+        many = len(sizes)
+        assert sorted(subsets.sum(axis=1)) == sizes
+        np.testing.assert_allclose(counts / 3000, 1 / many, atol=0.04)
+    assert not of_three[:, 1].any() and not of_two.any()
 
 
 def gaussian_kl(mean, log_var, other_mean, other_log_var):
