@@ -89,7 +89,7 @@ def test_evaluate_reproduces_the_card(capsys):
     assert result["elbo"] == pytest.approx(card.metrics["elbo"], abs=0.01)
 
 
-def test_an_error_that_one_sample_does_not_have_is_null(capsys, folder):
+def test_an_error_that_one_sample_does_not_have_is_null(capsys, folder, eagerly):
     arguments = ["evaluate", VAE, "--samples", "1", "--limit", "3", "-o", "out"]
     printed = output(capsys, *arguments, "--json")
     for text in (printed, (folder / "out/result.json").read_text()):
@@ -97,7 +97,7 @@ def test_an_error_that_one_sample_does_not_have_is_null(capsys, folder):
         assert json.loads(text)["nll"]["monte_carlo_error"] is None
 
 
-def test_evaluate_prints_what_it_writes(capsys, folder):
+def test_evaluate_prints_what_it_writes(capsys, folder, eagerly):
     command = ("evaluate", AUTOENCODER, "--limit", "40", "--sampler", "kmeans", "--latents")
     text = output(capsys, *command, "-o", "out")
     assert "dense_autoencoder.digits with kmeans on digits test" in text
@@ -108,7 +108,9 @@ def test_evaluate_prints_what_it_writes(capsys, folder):
         assert f"]({name}.png)" in (folder / "out/result.md").read_text()
 
 
-def test_what_was_measured_is_printed_though_it_cannot_be_written(capsys, folder, monkeypatch):
+def test_what_was_measured_is_printed_though_it_cannot_be_written(
+    capsys, folder, monkeypatch, eagerly
+):
     from kvae import evaluation
 
     def full(*arguments):
@@ -123,7 +125,7 @@ def test_what_was_measured_is_printed_though_it_cannot_be_written(capsys, folder
     assert "file is a file, not a folder" in error(capsys, *FEW, "-o", "file")
 
 
-def test_evaluate_goes_on_from_its_cache(capsys, folder):
+def test_evaluate_goes_on_from_its_cache(capsys, folder, eagerly):
     command = ("evaluate", VAE, "--samples", "2", "--limit", "3", "--json", "--cache", "nll")
     first = output(capsys, *command)
     assert (folder / "nll").stat().st_size > 0
@@ -152,7 +154,7 @@ def test_evaluate_disentanglement(capsys, folder):
     assert "models of sprites" in error(capsys, "evaluate", VAE, "--disentanglement")
 
 
-def test_sample(capsys, folder):
+def test_sample(capsys, folder, eagerly):
     output(capsys, "sample", VAE, "-n", "4", "--seed", "3", "-o", "out/z.npy")
     first = np.load(folder / "out/z.npy")
     np.testing.assert_array_equal(first, zoo.load(VAE).sample(4, seed=3))
@@ -174,22 +176,33 @@ def test_sample_of_an_autoencoder(capsys, folder):
     assert "ends in .keras" in error(capsys, *arguments, "--save", "ae.h5")
 
 
-def test_sample_of_a_conditional_model(capsys, folder):
+@pytest.fixture
+def conditional(folder):
+    """An untrained model of the digits given their class, and its file."""
     vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=10)
     vae.save("model.keras")
+    return vae
+
+
+def test_sample_of_a_conditional_model(conditional, capsys, folder, eagerly):
     output(capsys, "sample", "model.keras", "-n", "3", "--label", "7", "-o", "z.npy")
-    np.testing.assert_array_equal(np.load("z.npy"), vae.sample(3, label=7, seed=0))
-    output(capsys, "sample", "model.keras", "-n", "20", "-o", "z.png")
-    output(capsys, "plot", "model.keras", "reconstructions", "-n", "4", "-o", "r.png")
-    output(capsys, "plot", "model.keras", "manifold", "-n", "3", "--label", "4", "-o", "m.png")
-    output(capsys, "plot", "model.keras", "interpolation", "-n", "2", "-o", "i.png")
+    np.testing.assert_array_equal(np.load("z.npy"), conditional.sample(3, label=7, seed=0))
+    output(capsys, "plot", "model.keras", "reconstructions", "-n", "2", "-o", "r.png")
+    Image.open(folder / "r.png").verify()
     text = error(capsys, "plot", "model.keras", "manifold", "-n", "3", "-o", "n.png")
     assert "give --label, from 0 to 9" in text and not (folder / "n.png").exists()
-    for name in ("z.png", "r.png"):
-        Image.open(folder / name).verify()
     assert "give --label, from 0 to 9" in error(capsys, "sample", "model.keras", "-o", "z.npy")
     assert "class '12': it is 0 to 9" in error(capsys, "sample", "model.keras", "--label", "12")
     assert "takes no labels" in error(capsys, "sample", VAE, "--label", "1")
+
+
+@pytest.mark.slow  # The test above draws one picture.
+def test_pictures_of_a_conditional_model(conditional, capsys, folder):
+    output(capsys, "sample", "model.keras", "-n", "20", "-o", "z.png")
+    output(capsys, "plot", "model.keras", "manifold", "-n", "3", "--label", "4", "-o", "m.png")
+    output(capsys, "plot", "model.keras", "interpolation", "-n", "2", "-o", "i.png")
+    for name in ("z.png", "m.png", "i.png"):
+        Image.open(folder / name).verify()
 
 
 @pytest.mark.parametrize(
@@ -443,9 +456,10 @@ def test_wrong_arguments_are_one_clear_line(capsys, arguments, message):
 
 
 @pytest.mark.parametrize("name", [VAE, pytest.param(demo.PRETRAINED, marks=pytest.mark.slow)])
-def test_demo_makes_a_page_with_all_its_pictures(name, capsys, folder, monkeypatch):
+def test_demo_makes_a_page_with_all_its_pictures(name, capsys, folder, monkeypatch, request):
     monkeypatch.setattr(demo, "PRETRAINED", name)
     if name == VAE:  # The tests of `export` write and verify such files.
+        request.getfixturevalue("eagerly")
 
         def _exports(arguments, folder, report):
             """Exports nothing."""
@@ -453,7 +467,7 @@ def test_demo_makes_a_page_with_all_its_pictures(name, capsys, folder, monkeypat
 
         monkeypatch.setattr(demo, "_exports", _exports)
         load = kvae.datasets.load
-        monkeypatch.setattr(kvae.datasets, "load", lambda *words, **how: load(*words, **how)[:64])
+        monkeypatch.setattr(kvae.datasets, "load", lambda *words, **how: load(*words, **how)[:20])
     text = output(capsys, "demo", "--epochs", "2", "-o", "out")
     page = (folder / "out/index.html").read_text()
     pictures = re.findall(r'<img src="([^"]+)"', page)

@@ -13,6 +13,8 @@ import kvae
 import zoo
 from kvae.cli import main
 
+pytestmark = pytest.mark.usefixtures("eagerly")  # Graphs are for larger data than here.
+
 
 @pytest.fixture(scope="module")
 def vae():

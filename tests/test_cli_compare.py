@@ -11,6 +11,8 @@ import pytest
 from kvae.cli import main
 from kvae.cli.commands import compare
 
+pytestmark = pytest.mark.usefixtures("eagerly")  # Graphs are for larger data than here.
+
 
 @pytest.fixture
 def models(linear_gaussian, tmp_path, monkeypatch):

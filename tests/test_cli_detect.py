@@ -11,6 +11,8 @@ import pytest
 import kvae
 from kvae.cli import main
 
+pytestmark = pytest.mark.usefixtures("eagerly")  # Graphs are for larger data than here.
+
 
 @pytest.fixture
 def model(linear_gaussian, tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ import pytest
 
 from kvae.cli import main
 
+pytestmark = pytest.mark.usefixtures("eagerly")  # Graphs are for larger data than here.
+
 
 @pytest.fixture
 def model(linear_gaussian, tmp_path, monkeypatch):

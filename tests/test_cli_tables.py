@@ -44,7 +44,7 @@ def model(folder, monkeypatch):
     return "model.keras"
 
 
-def test_rows_with_given_values(model, capsys):
+def test_rows_with_given_values(model, capsys, eagerly):
     words = ["sample", model, "--rows", "7", "--given", "colour=red,height=160", "--json"]
     assert main([*words, "--samples", "300", "-o", "red.csv", "--seed", "3"]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -130,7 +130,7 @@ def test_the_report_on_drawn_rows(model, capsys):
     assert "Target: children" in text
 
 
-def test_columns_that_are_conditions(folder, monkeypatch, capsys):
+def test_columns_that_are_conditions(folder, monkeypatch, capsys, eagerly):
     monkeypatch.chdir(folder)
     made = []
     monkeypatch.setattr(runs.Run, "run", lambda run: made.append(run.recipe) or 0)

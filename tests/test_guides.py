@@ -61,9 +61,9 @@ def forgotten():
         register._things.update(things)
 
 
-# The others run what tests of their own do; all run in full by `make guides`.
+# The cheapest one. The others run what tests of their own do; all run in full by `make guides`.
 @pytest.mark.usefixtures("eagerly", "forgotten")
-@pytest.mark.default("evaluation")
+@pytest.mark.default("sampling")
 @pytest.mark.parametrize("name", GUIDES)
 def test_a_guide_runs(name):
     """Every cell runs, with fewer epochs and examples; guides state what they refuse themselves."""

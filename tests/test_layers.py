@@ -18,6 +18,11 @@ def trees() -> dict:
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
+@functools.cache
+def nodes() -> dict:
+    return {path: list(ast.walk(tree)) for path, tree in trees().items()}
+
+
 def name(path: pathlib.Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -27,9 +32,9 @@ def is_module(dotted: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
-def imports(tree: ast.AST):
+def imports(nodes):
     """Yields the node, the module and the name of each import, wherever it stands in a file."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node, alias.name, None, alias.asname
@@ -53,8 +58,8 @@ def test_contracts():
 def test_imports_are_absolute():
     relative = [
         f"{name(path)}:{node.lineno}"
-        for path, tree in trees().items()
-        for node in ast.walk(tree)
+        for path, found in nodes().items()
+        for node in found
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert relative == []
@@ -64,19 +69,19 @@ def test_nothing_inside_kvae_imports_its_root():
     """`import kvae` is for users: it would hide from which layer a name comes."""
     found = [
         f"{name(path)}:{node.lineno}"
-        for path, tree in trees().items()
+        for path, inside in nodes().items()
         if name(path).startswith("kvae/")
-        for node, module, imported, _ in imports(tree)
+        for node, module, imported, _ in imports(inside)
         if (imported is None and module.split(".")[0] == "kvae")
         or (module == "kvae" and not is_module(f"kvae.{imported}"))
     ]
     assert found == []
 
 
-def private_uses(tree: ast.AST):
+def private_uses(nodes):
     """Yields the line and the name of each private name that is taken from another module."""
     modules = set()
-    for node, module, imported, renamed in imports(tree):
+    for node, module, imported, renamed in imports(nodes):
         if module.split(".")[0] not in PACKAGES:
             continue
         parts = [*module.split("."), *([imported] if imported else [])]
@@ -86,7 +91,7 @@ def private_uses(tree: ast.AST):
             modules.add(renamed or module.split(".")[0])
         elif is_module(f"{module}.{imported}"):
             modules.add(renamed or imported)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and private(node.attr):
             owner = node.value
             while isinstance(owner, ast.Attribute):
@@ -98,8 +103,8 @@ def private_uses(tree: ast.AST):
 def test_no_module_uses_private_names_of_another():
     found = [
         f"{name(path)}:{line} {used}"
-        for path, tree in trees().items()
-        for line, used in private_uses(tree)
+        for path, inside in nodes().items()
+        for line, used in private_uses(inside)
     ]
     assert found == []
 
@@ -114,13 +119,13 @@ def test_no_module_uses_private_names_of_another():
     ],
 )
 def test_private_names_would_be_found(code):
-    assert list(private_uses(ast.parse(code)))
+    assert list(private_uses(list(ast.walk(ast.parse(code)))))
 
 
-def private_attributes(tree: ast.AST):
+def private_attributes(nodes):
     """Yields each private attribute that the file itself does not define, and its line."""
     defined, uses = set(), []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defined.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -130,26 +135,30 @@ def private_attributes(tree: ast.AST):
             if isinstance(node.ctx, ast.Store):
                 defined.add(node.attr)
     for node in uses:
-        text = ast.unparse(node)
+        if node.attr in defined:
+            continue
         own = ast.unparse(node.value) in ("self", "cls", "super()", "os")  # `os._exit` is public.
-        if node.attr not in defined and not own:
-            yield node.lineno, text
+        if not own:
+            yield node.lineno, ast.unparse(node)
 
 
 def test_no_object_is_asked_for_what_is_private_to_its_class():
     """But Keras's own objects, in the one module whose task that is."""
     found = [
         f"{name(path)}:{line} {used}"
-        for path, tree in trees().items()
+        for path, inside in nodes().items()
         if name(path) != "kvae/utils/keras_internals.py"
-        for line, used in private_attributes(tree)
+        for line, used in private_attributes(inside)
     ]
     assert found == []
 
 
 def test_private_attributes_would_be_found():
-    assert list(private_attributes(ast.parse("def f(vae):\n    return vae.encoder._weights")))
-    assert not list(private_attributes(ast.parse("class A:\n    def f(self): self._weights()")))
+    for code, wrong in (
+        ("def f(vae):\n    return vae.encoder._weights", True),
+        ("class A:\n    def f(self): self._weights()", False),
+    ):
+        assert bool(list(private_attributes(list(ast.walk(ast.parse(code)))))) == wrong
 
 
 def test_files_are_short():

@@ -77,7 +77,7 @@ def rows_of(path):
         return list(csv.reader(file))
 
 
-def test_photos_and_a_table_from_files_to_samples(said, home, eagerly):
+def test_photos_from_files_to_pictures(said, home, eagerly):
     trained = train_photos(said)
     photos = "runs/photos/model.keras"
     # Nothing of how the files are read is said again, and no training photo is measured.
@@ -92,6 +92,10 @@ def test_photos_and_a_table_from_files_to_samples(said, home, eagerly):
         "sample", photos, "--label", "cats", status=2
     )
 
+
+# By default test_cli_tables.py and test_cli_impute.py read and write tables, and train on none.
+@pytest.mark.slow
+def test_a_table_from_a_file_to_samples(said, home):
     trained = train_table(said)
     people = "runs/people/model.keras"
     measured = said("evaluate", people, "--data", "people.csv", "--samples", "2", "--json")

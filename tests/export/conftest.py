@@ -120,28 +120,15 @@ def processes():
     """For tests of what a process of its own keeps apart."""
 
 
-# `python -m MODULE FOLDER`
-_MODULE = """
-import runpy, sys
-module = sys.argv.pop(1)
-try:
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    assert not end.code
-"""
-
-
 @pytest.fixture(scope="session", autouse=True)
 def runtimes_in_this_process(request):
     in_a_process = child._run
 
     def run(module, folder, timeout):
         converts = module == "export.writers.tflite.converter"  # With TensorFlow.
-        if converts and not request.session.stash[_slow]:
-            run_forked = request.getfixturevalue("run_forked")
-            done = run_forked(_MODULE, module, folder, check=False, timeout=timeout)
-            return "" if done.returncode == 0 else done.stderr[-500:]
-        if module not in _HERE or not request.session.stash[_default]:
+        here = converts and not request.session.stash[_slow]
+        here |= module in _HERE and request.session.stash[_default]
+        if not here:
             return in_a_process(module, folder, timeout)
         child.serve([str(folder)], importlib.import_module(module)._open)
         return ""

@@ -94,6 +94,7 @@ def by_pillow(content, channels, size=None):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.default("3", "4")  # What is grey is tested below, in few files.
 def test_pixels_are_those_that_pillow_reads(channels):
     """Exactly, JPEG too: both use the accurate transform; resized, their roundings may differ."""
     for name, content in FILES.items():
@@ -123,6 +124,9 @@ def test_the_exported_graph_reads_what_the_folder_reads(folder, tmp_path, shape,
     assert not result.error
     served = result.outputs["z_mean"].reshape(len(FILES), *shape)
     np.testing.assert_array_equal(served, data.examples)
+    content = json.loads((path / "assets.extra" / "kvae.json").read_text())
+    assert content["preprocessing"] == "png"
+    assert meta_graph.read_signatures(path)["encode"].inputs["image_bytes"].dtype == "string"
 
 
 def pixels_as_codes(shape):
@@ -165,7 +169,7 @@ def test_damaged_exif_data_are_no_obstacle():
     whole = FILES["JPEG of orientation 6"]
     place = whole.index(b"Exif\0\0")
     rng = np.random.default_rng(0)
-    for _ in range(100):
+    for _ in range(30):
         data = bytearray(whole)
         for at in place + 6 + rng.integers(0, 26, 3):
             data[at] = rng.integers(256)
@@ -196,6 +200,14 @@ def test_what_is_no_image_is_an_error_of_the_graph():
             decode(content)
 
 
+def test_a_fit_is_refused_where_there_is_none(dense, tmp_path):
+    with pytest.raises(ValueError, match="`fit` is for preprocessing 'png', not 'uint8'"):
+        export.saved_model(dense, tmp_path / "m", preprocessing="uint8", fit="crop")
+    with pytest.raises(ValueError, match="Unknown fit 'corp'. Did you mean 'crop'"):
+        export.saved_model(dense, tmp_path / "m", preprocessing="png", fit="corp")
+
+
+@pytest.mark.slow  # By default `test_serving.py` sends such files, and the graph above reads them.
 def test_a_server_takes_both_kinds_and_refuses_others(dense, tmp_path):
     path = export.saved_model(dense, tmp_path / "m", preprocessing="png", signatures=["embed"])
     content = json.loads((path / "assets.extra" / "kvae.json").read_text())
@@ -210,7 +222,3 @@ def test_a_server_takes_both_kinds_and_refuses_others(dense, tmp_path):
     good, bad = child.request(RUNTIME, path, calls, timeout=120).results
     np.testing.assert_allclose(good.outputs["embedding"], wanted["z_mean"], atol=1e-6)
     assert bad.error == ("INVALID_ARGUMENT: assertion failed: [An image is a PNG or a JPEG file.]")
-    with pytest.raises(ValueError, match="`fit` is for preprocessing 'png', not 'uint8'"):
-        export.saved_model(dense, tmp_path / "m", preprocessing="uint8", fit="crop")
-    with pytest.raises(ValueError, match="Unknown fit 'corp'. Did you mean 'crop'"):
-        export.saved_model(dense, tmp_path / "m", preprocessing="png", fit="corp")

@@ -414,9 +414,10 @@ def test_what_was_sent_before_it_stops_is_answered(repository):
         development.stop = lambda: None
 
 
-# A short form of `make stress`.
+# A short form of `make stress`, whose parts the tests above and `test_batching.py` do.
 
 
+@pytest.mark.slow
 def test_a_short_soak(repository):
     import importlib.util
 

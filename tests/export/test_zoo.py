@@ -51,7 +51,9 @@ def test_every_model_is_exported_and_verified(name, tmp_path):
     )
 
 
-def test_a_model_of_the_zoo_is_exported_and_verified(processes, tmp_path):
+# By default `test_saved_model.py` verifies small models, with the same comparisons.
+@pytest.mark.slow
+def test_a_model_of_the_zoo_is_exported_and_verified(tmp_path):
     report = check(QUICK, tmp_path, ["generate", "reconstruct"], batch_sizes=(1, 7))
     assert np.max([row.max_abs_error or 0.0 for row in report.rows]) <= 1e-5
 
