@@ -11,7 +11,7 @@ from kvae.callbacks.examples import some_examples
 from kvae.callbacks.summaries import SummaryWriter
 from kvae.plots.checked import event_kind
 from kvae.plots.grid import as_images
-from kvae.utils import arguments, io
+from kvae.utils import arguments, callers, io
 
 __all__ = ["Pictures"]
 
@@ -81,12 +81,15 @@ class Pictures(keras.callbacks.Callback):
             return
         if self._writer is None:
             self._writer = SummaryWriter(self.log_dir)
+        codes = self._codes()
+        if not np.isfinite(codes).all():  # What ends a training that diverges is not this.
+            callers.warn(f"Codes are not finite after epoch {epoch + 1}, which has no pictures.")
+            return
         with tempfile.TemporaryDirectory() as folder:
             for name, draw in self._drawn().items():
                 path = pathlib.Path(folder) / f"{name}.png"
                 draw(path)
                 self._writer.image(f"pictures/{name}", path, epoch)
-        codes = self._codes()
         self._writer.histogram("codes/all", codes, epoch)
         for index, values in enumerate(codes.T):
             self._writer.histogram(f"codes/z{index}", values, epoch)

@@ -76,9 +76,10 @@ def compare(
 
     Returns:
         `Comparison`, a mapping: `difference` (above 0 where `a` is better), its `standard_error`,
-        the ends of the `interval`, `confidence`, `monte_carlo_error` (the part of the error that
-        another seed would change) and `monte_carlo_bias`, in nats per example; `share_better`, the
-        share of examples of which `a` gives more probability; `nll`, a dict of both models'
+        the ends of the `interval`, `confidence`, `monte_carlo_error` (what another seed would
+        change if each model had noise of its own; by the same noise it is less where the models are
+        alike) and `monte_carlo_bias`, in nats per example; `share_better`, the share of examples of
+        which `a` gives more probability; `nll`, a dict of both models'
         `LogProb.summary`; `verdict`, "A is better", "B is better" or "not distinguishable";
         `num_examples`, `num_samples` and `seed`.
 
@@ -256,7 +257,7 @@ def _comparison(found, data, names, confidence: float, seed: int, models) -> Com
         (
             "difference",
             signed(gap.value, 3),
-            f"± {gap.error:.3f} (paired, {n} examples), ± {noise:.3f} (samples)",
+            f"± {gap.error:.3f} (paired, {n} examples), ± {noise:.3f} (samples, if apart)",
         ),
         (f"{100 * confidence:g} % interval", f"{signed(low, 3)} to {signed(high, 3)}", ""),
         ("bias of the samples", signed(bias, 3), "estimated part of the difference"),

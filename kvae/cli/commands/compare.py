@@ -64,6 +64,7 @@ def run(arguments) -> int:
     for option, what in (("samples", "importance samples"), ("limit", "examples")):
         if getattr(arguments, option) == 1:
             raise ValueError(f"--{option} is at least 2: a single one tells no error of {what}.")
+    own.path_of(arguments)  # Refuses what else is told of the data, before TensorFlow loads.
     if arguments.output is not None:
         io.writable_folder(arguments.output)
     common.quiet_tensorflow()

@@ -65,6 +65,7 @@ def run(arguments) -> int:
     """
     if arguments.examples < 10:
         raise ValueError(f"--examples is at least 10, not {arguments.examples}.")
+    own.path_of(arguments)  # Refuses what else is told of the data, before TensorFlow loads.
     if arguments.output is not None:
         io.writable_folder(arguments.output)
     model = common.load_model(arguments.model)

@@ -60,6 +60,14 @@ def test_pictures_histograms_and_the_projector(make_vae, tmp_path):
     np.testing.assert_allclose(sheet[:8, 8:16] / 255, data.examples[rows[1], ..., 0], atol=0.01)
 
 
+def test_a_training_that_diverges_is_not_ended_by_its_pictures(make_vae, digits, tmp_path):
+    vae, pictures = make_vae(), kvae.callbacks.Pictures(digits, tmp_path)
+    pictures.set_model(vae)
+    vae.set_weights([np.nan * weight for weight in vae.get_weights()])
+    with pytest.warns(UserWarning, match="not finite after epoch 3, which has no pictures"):
+        pictures.on_epoch_end(2)
+
+
 def test_it_leaves_blocks_of_steps(make_vae, digits, tmp_path):
     pictures = kvae.callbacks.Pictures(digits, tmp_path)
     assert keras_internals.steps_between(pictures) is None
