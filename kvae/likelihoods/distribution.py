@@ -89,6 +89,11 @@ class Distribution(Likelihood):
         with tf.init_scope():
             made = self.element_distribution(self.family.zeros(None))
             self.whole_numbers, self._support = self._found_support(made)
+            self._discrete = self.whole_numbers or _is_discrete(made)
+
+    @property
+    def discrete(self):
+        return self._discrete
 
     def _found_support(self, made):
         """Returns whether x holds whole numbers, and the smallest and the largest one."""
@@ -97,7 +102,7 @@ class Distribution(Likelihood):
         ends = settings.get("support") or _WHOLE.get(kind)
         if kind == "Categorical" and ends is None:
             ends = 0.0, float(made.logits_parameter().shape[-1] - 1)
-        if ends is None and made.dtype.is_integer:
+        if ends is None and (made.dtype.is_integer or _is_discrete(made)):
             raise ValueError(
                 f"Which numbers a {kind} has is not known here: register a function that returns "
                 "it, with support=(smallest, largest) and whole_numbers=True."
@@ -165,6 +170,24 @@ class Distribution(Likelihood):
 
     def get_config(self):
         return {**super().get_config(), "source": self.family.get_config()}
+
+
+def _is_discrete(made) -> bool:
+    """Returns whether a distribution is of discrete values, whatever their type.
+
+    TFP has no bijector onto these, nor onto mixtures, of which the components tell.
+    """
+    inside = getattr(made, "components", None) or [
+        getattr(made, name)
+        for name in ("components_distribution", "distribution")
+        if hasattr(made, name)
+    ]
+    if inside and type(made).__name__.lstrip("_") != "QuantizedDistribution":
+        return any(map(_is_discrete, inside))
+    try:
+        return made.experimental_default_event_space_bijector() is None
+    except (NotImplementedError, ValueError, TypeError):
+        return False
 
 
 def _next_to(value: float, towards: float) -> float:

@@ -248,6 +248,29 @@ def test_support_is_that_of_the_distribution(source, low, high, whole):
     assert likelihood.support()[:2] == (low, high) and likelihood.whole_numbers == whole
 
 
+def test_discrete_values_are_known_whatever_their_type():
+    """TFP gives counts as float32, too."""
+    register = likelihoods.register
+    unknown = register(package="tests")(_of_ten("of_ten"))
+    with pytest.raises(ValueError, match="Which numbers a Binomial has is not known here"):
+        likelihoods.Distribution(unknown)
+    ends = {"package": "tests", "support": (0.0, 10.0)}
+    known = register(**ends, whole_numbers=True)(_of_ten("counts_of_ten"))
+    assert likelihoods.Distribution(known).discrete
+    rounded = likelihoods.Distribution(register(**ends)(_of_ten("levels_of_ten")))
+    assert rounded.discrete and not rounded.whole_numbers
+    mixture = likelihoods.Distribution(zeros_or_counts)
+    assert mixture.discrete and not likelihoods.Distribution(tfd.Laplace).discrete
+
+
+def _of_ten(name):
+    def function(logits):
+        return tfd.Binomial(10.0, logits=logits)
+
+    function.__name__ = name
+    return function
+
+
 def test_parameters_of_a_likelihood_stand_one_after_the_other():
     likelihood = likelihoods.Distribution(zeros_or_counts)
     outputs = np.random.default_rng(0).normal(size=(5, 6)).astype("float32")
