@@ -43,8 +43,8 @@ def interpolate(model, start, end, position):
     """Returns latents on the way from `start` to `end`, where the model's latents lie.
 
     They go along the line; on the sphere along the great arc, and in the Poincaré ball along its
-    geodesic. Points between entries of a codebook
-    are taken to the nearest entry.
+    geodesic. Points between entries of a codebook are taken to the nearest entry. Each part of a
+    product goes its own way.
 
     Args:
         model: `kvae.VAE`.
@@ -54,15 +54,22 @@ def interpolate(model, start, end, position):
     Returns:
         Tensor `[n, s, latent_dim]`.
     """
-    space = model.posterior.space
+    return _between(model.posterior, start, end, position)
+
+
+def _between(posterior, start, end, position):
+    if split := getattr(posterior, "split", None):
+        parts = zip(posterior.parts.values(), split(start), split(end), strict=True)
+        return tf.concat([_between(part, *ends, position) for part, *ends in parts], axis=-1)
+    space = posterior.space
     if space == "sphere":
         # Between opposite points there is no arc: the line, which meets the centre half-way.
         return tf.math.l2_normalize(slerp(start, end, position), axis=-1)
-    if way := getattr(model.posterior, "geodesic", None):
+    if way := getattr(posterior, "geodesic", None):
         return way(*_prepare(start, end, position))
     points = linear(start, end, position)
     if space == "codes":
-        return model.posterior.embed(model.posterior.nearest(points))
+        return posterior.embed(posterior.nearest(points))
     return points
 
 

@@ -1,5 +1,7 @@
 """Products of posteriors and of priors, and the JointVAE's capacity for each part."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import kvae
 import kvae.testing
 from kvae import divergences, posteriors, priors
 from kvae.objectives import JointVAE
+from kvae.utils.interpolation import interpolate
 
 
 def mixed(**objective):
@@ -80,6 +83,15 @@ def test_a_standard_normal_prior_is_one_of_each_part_s_size():
     posterior = posteriors.Product([posteriors.Laplace(1), posteriors.FullCovariance(2)])
     pairs = posterior.pairs(priors.StandardNormal(3))
     assert [(part.latent_dim, prior.latent_dim) for part, prior in pairs] == [(1, 1), (2, 2)]
+
+
+def test_each_part_is_interpolated_in_its_own_space():
+    posterior = posteriors.Product([posteriors.PowerSpherical(2), posteriors.WrappedNormal(1)])
+    model = types.SimpleNamespace(posterior=posterior)
+    ends = np.float32([[1.0, 0.0, 0.0]]), np.float32([[0.0, 1.0, np.tanh(1.0)]])
+    half = interpolate(model, *ends, [0.5])[0, 0]
+    # Half of the arc, and half of a distance of 2 from the centre of the ball.
+    np.testing.assert_allclose(half, [0.5**0.5, 0.5**0.5, np.tanh(0.5)], rtol=1e-5)
 
 
 def test_a_part_may_have_the_name_of_a_setting():
