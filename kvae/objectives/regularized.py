@@ -1,5 +1,6 @@
 """Settings for the KL of an objective: a weight, a target capacity, free bits."""
 
+import tensorflow as tf
 from keras import ops
 
 from kvae import divergences, schedules
@@ -60,7 +61,14 @@ class Regularized(Objective):
                 raise ValueError(
                     f"{vae.latent_dim} latent dimensions make no {groups} equal groups."
                 )
-            if divergences.kl_per_dimension(vae.posterior, vae.prior) is None:
+
+    def prepare(self, vae):
+        super().prepare(vae)
+        if self.free_bits and self.free_bits_groups != 1:
+            prior = vae.prior
+            if getattr(prior, "conditional", False) and vae.num_classes is not None:
+                prior = prior.conditioned_on(tf.zeros([1], tf.int32))  # As for any other label.
+            if divergences.kl_per_dimension(vae.posterior, prior) is None:
                 raise ValueError(
                     f"The KL between {type(vae.posterior).__name__} and "
                     f"{type(vae.prior).__name__} is no sum over latent dimensions, so no bits can "

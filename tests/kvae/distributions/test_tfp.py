@@ -373,6 +373,13 @@ def test_kl_to_the_prior_of_each_label_is_that_of_gaussians():
     np.testing.assert_allclose(in_a_graph(labels), truth, rtol=1e-5)
 
 
+def test_bits_are_free_in_each_dimension_where_the_kl_is_a_sum(make):
+    free = {"posterior": gaussian, "objective": kvae.objectives.ELBO(free_bits=0.1)}
+    assert make(prior=trainable_normal(), **free).built
+    with pytest.raises(ValueError, match="GaussianMixture is no sum over latent dimensions"):
+        make(prior="gaussian_mixture", **free)
+
+
 def test_a_model_gives_its_distributions_back(pair, rows):
     for vae in pair:
         params = vae.encode(rows[:3])
