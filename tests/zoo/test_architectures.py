@@ -95,7 +95,8 @@ def test_the_seed_decides_the_training(name):
     assert not np.array_equal(first, train(2))
 
 
-@pytest.mark.parametrize("name", only("dense_vae"))
+@pytest.mark.slow  # That steps follow the gradient is in tests/kvae/models/test_fit.py.
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_training_lowers_the_loss(name):
     """Of seeds 0, 1 and 2 and all architectures the worst comes to 0.68 of its loss (hvae)."""
     keras.utils.set_random_seed(0)
@@ -115,7 +116,8 @@ def test_training_lowers_the_loss(name):
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 class TestContract:
-    @pytest.mark.default(*SOME)
+    # The others of `SOME` come back from their weights in `test_pretrained.py`.
+    @pytest.mark.default("conv_vae", "tabular_vae", "vqvae")
     def test_encodes_decodes_saves_and_loads(self, name, tmp_path):
         vae, x = built(name), events(name)
         params = vae.encode(x)
@@ -191,7 +193,7 @@ def test_decoder_layers_are_those_of_the_gpu_accelerator(name):
         assert getattr(layer, "activation", None) is not keras.activations.relu
 
 
-def test_dense_models_take_any_event():
+def test_dense_models_take_any_event(eagerly):
     for shape in ((5,), (7, 2), (4, 4, 3)):
         vae = zoo.build("dense_vae", event_shape=shape, latent_dim=2, likelihood="gaussian")
         assert vae.sample(3, seed=0).shape == (3, *shape)
@@ -218,7 +220,7 @@ def test_the_network_of_disentanglement_is_locatellos():
     assert zoo.build("factor_vae", gamma=20.0).objective.get_config()["gamma"] == 20.0
 
 
-def test_sparse_penalty_is_in_the_loss_alone():
+def test_sparse_penalty_is_in_the_loss_alone(eagerly):
     vae = build("dense_autoencoder", l1=2.0)
     vae.compile()
     x = images((8, 8, 1))
@@ -248,7 +250,7 @@ def test_bad_arguments_say_what_to_do(call, message):
         call()
 
 
-def test_vqvae_takes_other_quantizers():
+def test_vqvae_takes_other_quantizers(eagerly):
     """FSQ has channels of its own, and of residual codes the decoder sees the sums."""
     small = {"event_shape": (8, 8, 1), "filters": (4, 8)}
     vae = zoo.build("vqvae", **small, posterior="finite_scalar:levels=[4,3]", prior="uniform_codes")

@@ -107,6 +107,12 @@ def test_convolutions_that_do_not_fit_are_refused():
     assert "at least 4 steps" in refused("timeseries_vae", event_shape=(3, 1))
 
 
+@pytest.mark.default(
+    "dense_vae-arguments2",
+    "lstm_autoencoder-arguments3",
+    "beta_vae-arguments5",
+    "conv_vae-arguments6",
+)
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     ("name", "arguments"),

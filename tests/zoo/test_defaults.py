@@ -107,6 +107,7 @@ def test_an_evaluation_is_sized_to_a_time(eagerly):
     assert affordable(autoencoder, data, 1e-9).num_examples == 60  # Its figures cost little.
 
 
+@pytest.mark.slow  # That σ is learned, which makes the difference, is tested above.
 def test_photos_are_recognized_after_a_few_epochs():
     """With σ = 1, which stays below the mean image here, they are grey squares."""
     sizes = {"filters": (8, 16), "hidden": 32, "latent_dim": 16}

@@ -98,7 +98,7 @@ def digits():
 
 
 class TestZooModel:
-    def test_comes_back_as_it_went(self, pushed, stored, digits):
+    def test_comes_back_as_it_went(self, pushed, stored, digits, eagerly):
         name, _, commit = stored[0].partition("@")
         assert name == "hf://me/vae" and commit == pushed.repositories["me/vae"].find("main")
         vae = zoo.load(stored[0])
@@ -133,25 +133,26 @@ class TestZooModel:
         assert figures["nll"].dataset_name == "digits"
         assert 'zoo.load("hf://me/vae")' in text and card.headline in text
 
-    def test_an_autoencoder_has_no_samples(self, server, digits):
+    def test_an_autoencoder_has_no_samples(self, server, digits, eagerly):
         address = zoo.push_to_hub(AUTOENCODER, "me/autoencoder")
         assert "samples.png" not in server.files("me/autoencoder")
         assert "samples.png" not in server.files("me/autoencoder")["README.md"].decode()
         assert_same(zoo.load(address), zoo.load(AUTOENCODER), digits)
 
+    @pytest.mark.slow  # `test_branches` pushes again, and finds both commits.
     def test_pushed_again_it_is_replaced_and_the_old_commit_stays(self, pushed, stored, digits):
         new = zoo.push_to_hub(AUTOENCODER, "me/vae", message="another")
         assert zoo.load("hf://me/vae").prior is None and zoo.load(new).prior is None
         assert_same(zoo.load(stored[0]), zoo.load(VAE), digits)
         assert pushed.repositories["me/vae"].messages[-1] == "another"
 
-    def test_branches(self, pushed):
+    def test_branches(self, pushed, eagerly):
         for _ in range(2):  # Made, then found.
             zoo.push_to_hub(AUTOENCODER, "me/vae", revision="small")
         assert zoo.load("hf://me/vae@small").prior is None
         assert zoo.load("hf://me/vae").prior is not None
 
-    def test_private_with_a_token(self, server, monkeypatch):
+    def test_private_with_a_token(self, server, monkeypatch, eagerly):
         monkeypatch.delenv("HF_TOKEN")
         zoo.push_to_hub(AUTOENCODER, "me/vae", private=True, token=hub_server.TOKEN)
         assert server.repositories["me/vae"].private
@@ -198,7 +199,7 @@ class TestOwnModel:
         prior = kvae.priors.GaussianMixture(num_components=2)
         return kvae.VAE(encoder, decoder, 3, "full_covariance", prior, name="mine")
 
-    def test_comes_back_as_it_went(self, server, digits):
+    def test_comes_back_as_it_went(self, server, digits, eagerly):
         vae = self.build()
         vae.compile("adam", run_eagerly=True)
         vae.fit(digits, epochs=1, verbose=0)
@@ -213,14 +214,14 @@ class TestOwnModel:
         assert card.metrics == metrics and card.dataset == {"name": "mnist"}
         assert card.cost["parameters"] == vae.count_params()
 
-    def test_without_facts_nothing_is_said_of_them(self, server, library):
+    def test_without_facts_nothing_is_said_of_them(self, server, library, eagerly):
         zoo.push_to_hub(self.build(), "me/mine")
         text = server.files("me/mine")["README.md"].decode()
         data = library[0].ModelCard(text).data
         assert data.license is None and data.eval_results is None and data.datasets is None
         assert "not measured" in text and "retrain" not in text
 
-    def test_data_sets_go_by_their_names_on_the_hub(self, server, library):
+    def test_data_sets_go_by_their_names_on_the_hub(self, server, library, eagerly):
         zoo.push_to_hub(self.build(), "me/mine", dataset="mnist", metrics={"elbo": -100.5})
         data = library[0].ModelCard(server.files("me/mine")["README.md"].decode()).data
         assert data.datasets == ["ylecun/mnist"]

@@ -107,8 +107,9 @@ def test_writes_only_what_has_changed(tmp_path, monkeypatch):
     assert len(said) == 4  # The page alone.
 
 
+@pytest.mark.default("shape1")
 @pytest.mark.parametrize("shape", [(6,), (12, 2)])
-def test_pictures_of_tables_and_signals(shape):
+def test_pictures_of_tables_and_signals(shape, eagerly):
     vae = zoo.build("dense_vae", event_shape=shape, latent_dim=2, likelihood="gaussian")
     x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
     for picture in (
@@ -118,7 +119,7 @@ def test_pictures_of_tables_and_signals(shape):
         assert max(picture.size) <= 720 and len(np.unique(picture)) > 2
 
 
-def test_samples_of_a_conditional_model_show_every_class():
+def test_samples_of_a_conditional_model_show_every_class(eagerly):
     vae = zoo.build("dense_vae", event_shape=(8, 8, 1), latent_dim=2, hidden=(8,), num_classes=4)
     found = np.asarray(pictures.samples(vae))
     drawn = vae.sample(24, seed=0, label=np.tile(np.arange(12) % 4, 2))

@@ -131,7 +131,7 @@ class TestEveryModel:
 
 
 @pytest.mark.parametrize("name", VAES)
-@pytest.mark.default("dense_vae.digits", "hvae.mnist")
+@pytest.mark.default("dense_vae.digits")
 def test_log_prob_agrees_with_the_card(name):
     vae, card, data = loaded(name), zoo.card(name), test_data(name)
     nll = card.metrics["nll"]
@@ -286,6 +286,7 @@ def test_damaged_card(tmp_path):
             cards.Card.read(path)
 
 
+@pytest.mark.slow  # `test_registry.py` has the card, `test_procedure.py` the going on.
 def test_retraining_a_recipe(tmp_path, eagerly):
     """A short training writes weights and a card that load; a second one finds it finished."""
     recipe = dataclasses.replace(RECIPES["dense_vae.digits"], epochs=2, num_samples=5)

@@ -34,7 +34,7 @@ def vae():
     return build()
 
 
-def test_symbols_with_any_padding_are_the_same(vae):
+def test_symbols_with_any_padding_are_the_same(vae, eagerly):
     wanted = vae.encode(SENTENCES)["z_mean"]
     assert len(np.unique(np.round(wanted, 6), axis=0)) == len(SENTENCES)
     log_p = vae.log_prob(SENTENCES, num_samples=9).value
@@ -51,7 +51,7 @@ def test_symbols_with_any_padding_are_the_same(vae):
     )
 
 
-def test_gaps_and_forecasts_are_sentences(vae):
+def test_gaps_and_forecasts_are_sentences(vae, eagerly):
     x = datasets.padded(SENTENCES, STEPS)
     x[2, 1] = np.nan
     observed = ~np.isnan(x)
@@ -82,7 +82,7 @@ def test_multiple_imputations_are_of_the_model(vae):
     assert vae.impute(x, num_samples=200).value[0, 2, 0] == 1 + wanted.argmax()
 
 
-def test_word_dropout_acts_in_training_alone():
+def test_word_dropout_acts_in_training_alone(eagerly):
     vae = build(word_dropout=0.5, free_bits=0.0, width=3)
     x = tf.constant(datasets.padded(SENTENCES, STEPS))
 
@@ -115,7 +115,7 @@ def test_shapes_that_are_no_sequences():
         zoo.build("sequence_vae", cell="elman")
 
 
-def test_the_zoo_s_signals_may_end_anywhere():
+def test_the_zoo_s_signals_may_end_anywhere(eagerly):
     vae = zoo.build("sequence_vae", event_shape=(8, 1), latent_dim=2, width=3)
     vae.compile("sgd", run_eagerly=True)
     x = [np.ones((3, 1)), np.ones((8, 1))]

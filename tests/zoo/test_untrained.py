@@ -78,6 +78,7 @@ class TestCard:
         assert name not in capsys.readouterr().out
 
 
+@pytest.mark.slow  # `test_registry.py` and `test_finish.py` train by that command.
 def test_a_trained_dense_recipe_replaces_the_card(clothes, tmp_path, capsys, eagerly):
     """The command itself, for an epoch: what it writes loads as a model of the zoo does."""
     name = "dense_vae.fashion_mnist"

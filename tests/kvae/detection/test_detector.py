@@ -38,7 +38,7 @@ def test_the_stated_share_of_normal_rows_is_flagged(known, linear_gaussian):
     assert len(detector.detect(x, false_alarm_rate=0.5).score) == len(far.order) * 8
 
 
-def test_too_probable_rows_are_not_typical(known, linear_gaussian):
+def test_too_probable_rows_are_not_typical(known, linear_gaussian, eagerly):
     vae, x = known
     likely = np.repeat(linear_gaussian.draw(20_000, seed=4).mean(axis=0, keepdims=True), 3, axis=0)
     assert not Detector(vae, "log_prob", num_samples=4).fit(x).detect(likely).is_anomaly.any()
@@ -87,7 +87,7 @@ def test_a_model_that_changes_loses_its_threshold(make_vae, digits, eagerly):
     assert vae.calibration is None and Detector(vae).calibration is None
 
 
-def test_maps_are_the_parts_of_the_reconstruction(make_vae, digits):
+def test_maps_are_the_parts_of_the_reconstruction(make_vae, digits, eagerly):
     detector = Detector(make_vae(), "reconstruction", num_samples=20)
     where = detector.map(digits[:5])
     np.testing.assert_allclose(where.sum(axis=(1, 2, 3)), detector.score(digits[:5]), rtol=1e-5)
@@ -98,7 +98,7 @@ def test_maps_are_the_parts_of_the_reconstruction(make_vae, digits):
     assert np.unravel_index(np.abs(change[0, ..., 0]).argmax(), (8, 8)) == (3, 4)
 
 
-def test_an_autoencoder_has_its_reconstruction(make_vae, digits):
+def test_an_autoencoder_has_its_reconstruction(make_vae, digits, eagerly):
     vae = make_vae(posterior="delta", prior=None)
     detector = Detector(vae)
     expected = -vae.likelihood.log_prob(
@@ -110,7 +110,7 @@ def test_an_autoencoder_has_its_reconstruction(make_vae, digits):
         Detector(vae, "kl")
 
 
-def test_labels_are_conditions(make_vae, digits):
+def test_labels_are_conditions(make_vae, digits, eagerly):
     vae = make_vae(num_classes=2, prior="class_conditional")
     keras.utils.set_random_seed(0)
     vae.prior.set_weights([np.random.normal(size=w.shape) for w in vae.prior.get_weights()])

@@ -143,7 +143,7 @@ def test_no_other_fault_is_found(case, name):
     assert [fault.name for fault in diagnose(vae, test, train).faults] == [name.partition("-")[0]]
 
 
-def test_a_model_without_fault(linear_gaussian):
+def test_a_model_without_fault(linear_gaussian, eagerly):
     vae, test, train = of()(linear_gaussian)
     result = diagnose(vae, test, train, name="mine")
     assert result.faults == () and not result.serious and result["faults"] == []
@@ -173,7 +173,7 @@ def test_values_that_the_likelihood_does_not_take(make_vae, digits):
         assert getattr(fault, "name", None) == name
 
 
-def test_a_suggestion_is_tried(case):
+def test_a_suggestion_is_tried(case, eagerly):
     vae, test, train = case("off_the_prior")
     own, seen = (Figures(vae, vae.as_dataset(x), seed=0) for x in (test, train))
     fault = checks.misfit(own, seen)

@@ -113,7 +113,7 @@ def pair(make):
 # Numbers.
 
 
-def test_numbers_are_those_of_our_own_gaussian_and_bernoulli(pair, rows):
+def test_numbers_are_those_of_our_own_gaussian_and_bernoulli(pair, rows, eagerly):
     own, vae = pair
 
     def read(model):
@@ -130,7 +130,7 @@ def test_numbers_are_those_of_our_own_gaussian_and_bernoulli(pair, rows):
         np.testing.assert_allclose(its, mine, rtol=1e-5, atol=1e-5)
 
 
-def test_variables_train_and_come_back_in_safe_mode(make, rows, tmp_path):
+def test_variables_train_and_come_back_in_safe_mode(make, rows, tmp_path, eagerly):
     given = trainable_normal(loc=(0.5, -0.5))
     vae = make(posterior=laplace, prior=given, likelihood=pixels)
     assert [w.name for w in vae.prior.trainable_weights] == ["centre_0", "Variable_1"]

@@ -58,7 +58,7 @@ def test_everything_of_a_vae(make_vae, data, tmp_path, monkeypatch, eagerly):
     assert all(path.stat().st_size > 100 for path in paths)
 
 
-def test_only_what_the_objective_reports_is_averaged(make_vae, data):
+def test_only_what_the_objective_reports_is_averaged(make_vae, data, eagerly):
     """FactorVAE's terms hold z itself, [samples, batch, latent_dim]: no number of an example."""
     objective = kvae.objectives.FactorVAE(discriminator_width=4, discriminator_depth=1)
     vae = make_vae(objective=objective)
@@ -151,7 +151,7 @@ def test_an_autoencoder_with_a_prior_that_is_fitted_to_its_codes(make_vae, data,
     assert other.name not in curve  # Its own codes are exact.
 
 
-def test_codes_that_are_certain_have_a_bound_and_no_estimate(make_vae, data):
+def test_codes_that_are_certain_have_a_bound_and_no_estimate(make_vae, data, eagerly):
     vae = make_vae(
         latent_dim=4,
         posterior=kvae.posteriors.VectorQuantized(num_embeddings=5, embedding_dim=2),

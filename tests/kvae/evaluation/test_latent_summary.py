@@ -20,7 +20,7 @@ def test_active_units_are_those_whose_mean_varies():
     assert active_units(means) == 3 and active_units(means, label) == 2
 
 
-def test_of_the_true_posterior(linear_gaussian):
+def test_of_the_true_posterior(linear_gaussian, eagerly):
     """q(z) is then the prior, and I(x; z) that of a Gaussian channel."""
     x = linear_gaussian.draw(2000, seed=1)
     vae = linear_gaussian.vae()

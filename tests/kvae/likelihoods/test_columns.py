@@ -252,7 +252,7 @@ def test_a_table_sums_over_the_columns_of_all_kinds():
         MixedTabular(["ordinal"])
 
 
-def test_a_table_with_gaps_trains_and_imputes_values_of_its_columns():
+def test_a_table_with_gaps_trains_and_imputes_values_of_its_columns(eagerly):
     rng = np.random.default_rng(1)
     x = np.stack(
         [

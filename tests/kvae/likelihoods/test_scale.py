@@ -50,7 +50,7 @@ def first(vae, x):
 
 
 class TestFirstLosses:
-    def test_of_256_levels(self, make_vae):
+    def test_of_256_levels(self, make_vae, eagerly):
         x = RNG.integers(256, size=(100, 8, 8, 1)).astype("float32")
         entropy = 64 * np.log(256)
         found = first(make_vae(likelihood="categorical"), x)
@@ -58,7 +58,7 @@ class TestFirstLosses:
         raw = first(make_vae(likelihood=kvae.likelihoods.Categorical(scale_input=False)), x)
         assert raw["loss"] > 1e4 * entropy  # What this is against.
 
-    def test_of_counts_up_to_ten_million(self, make_vae):
+    def test_of_counts_up_to_ten_million(self, make_vae, eagerly):
         x, entropy = counts(1e7)
         likelihood = kvae.likelihoods.Poisson(16.6, standardize=True)
         likelihood.adapt(x)
@@ -123,7 +123,7 @@ def test_the_optimal_variance_is_that_of_standardised_errors():
     np.testing.assert_allclose(likelihood.stored_variance, plain.stored_variance, rtol=1e-4)
 
 
-def test_a_linear_model_of_any_units_knows_log_p_of_x(linear_gaussian):
+def test_a_linear_model_of_any_units_knows_log_p_of_x(linear_gaussian, eagerly):
     """p(x) is a Gaussian in closed form; in other units it is that Gaussian, moved and scaled."""
     scale = 10.0 ** np.arange(-3, 3)
     location = 20.0 * scale * RNG.normal(size=6)
@@ -215,8 +215,7 @@ def test_exports_see_the_same(case, make_vae, tmp_path):
     x = data()
     vae = make_vae(event=(4,), likelihood=make())
     vae.likelihood.adapt(x)
-    signatures = ["encode", "reconstruct"]
-    path = export.saved_model(vae, tmp_path / "saved", signatures=signatures)
+    path = export.saved_model(vae, tmp_path / "saved", signatures=["encode"])
     loaded = tf.saved_model.load(str(path)).signatures
     found = loaded["encode"](image=tf.constant(x))["z_mean"]
     np.testing.assert_allclose(found, vae.encode(x)["z_mean"], rtol=1e-4, atol=1e-4)
@@ -225,7 +224,7 @@ def test_exports_see_the_same(case, make_vae, tmp_path):
 
 
 class TestAdapting:
-    def test_fit_does_it_once_and_an_own_call_again(self, make_vae):
+    def test_fit_does_it_once_and_an_own_call_again(self, make_vae, eagerly):
         x = table()
         vae = make_vae(event=(4,), likelihood=kvae.likelihoods.Gaussian(standardize=True))
         assert vae.likelihood.needs_data

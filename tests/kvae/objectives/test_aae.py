@@ -65,7 +65,7 @@ def network():
     )
 
 
-def test_a_discriminator_that_is_given(make_vae, digits, tmp_path):
+def test_a_discriminator_that_is_given(make_vae, digits, tmp_path, eagerly):
     """Its layers keep a state, which is saved; nothing of it is the model's to train."""
     objective = kvae.objectives.AAE(discriminator=network(), discriminator_learning_rate=0.01)
     vae = make_vae(objective=objective, optimizer="adam", eager=True)

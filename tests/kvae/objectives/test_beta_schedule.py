@@ -25,7 +25,7 @@ def test_loss_has_the_weight_of_the_step(make_vae, digits):
         vae.train_on_batch(digits)
 
 
-def test_a_loaded_model_goes_on_where_it_was(make_vae, digits, tmp_path):
+def test_a_loaded_model_goes_on_where_it_was(make_vae, digits, tmp_path, eagerly):
     vae = make_vae(objective=warm_up(10), optimizer="sgd", eager=True)
     for _ in range(3):
         vae.train_on_batch(digits)

@@ -103,7 +103,7 @@ def test_the_model_s_step_leaves_the_discriminator_alone(make_vae, digits):
     assert all(np.any(gradient != 0) for gradient in gradients)
 
 
-def test_the_discriminator_s_step_leaves_the_model_alone(make_vae, make_encoder, digits):
+def test_the_discriminator_s_step_leaves_the_model_alone(make_vae, make_encoder, digits, eagerly):
     found = []
     for rate in (0.0, 0.1):
         keras.utils.set_random_seed(4)

@@ -194,7 +194,7 @@ def test_one_sample_is_the_elbo(one_latent, x):
         np.testing.assert_allclose(terms["loss"], bounds[0]["loss"], rtol=1e-6)
 
 
-def test_beta_follows_a_schedule_and_the_logs_show_it(digits, make_vae, tmp_path):
+def test_beta_follows_a_schedule_and_the_logs_show_it(digits, make_vae, tmp_path, eagerly):
     beta = kvae.schedules.Linear(0.0, 1.0, steps=4)
     vae = make_vae(objective=IWAE(3, beta=beta), optimizer="adam", eager=True)
     history = vae.fit(digits, batch_size=64, epochs=2, verbose=0).history

@@ -147,7 +147,7 @@ def test_a_point_mass_pays_its_penalty_in_the_loss_alone(make_vae, digits):
     assert penalty.max() > 0.1
 
 
-def test_a_new_objective_needs_no_new_training_step(make_vae, digits):
+def test_a_new_objective_needs_no_new_training_step(make_vae, digits, eagerly):
     class Counting(ELBO):
         def __init__(self):
             super().__init__(beta=0.0)

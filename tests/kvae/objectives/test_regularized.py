@@ -142,6 +142,7 @@ def test_at_the_true_posterior_the_path_gradient_has_no_noise(linear_gaussian):
     assert np.abs(usual).max() > 0.05
 
 
+@pytest.mark.slow  # The test below has it, of each term, for every density.
 def test_away_from_it_the_two_have_one_mean(linear_gaussian):
     x = linear_gaussian.draw(4, seed=0)
     settings = {"shift": 0.3, "widen": 0.5, "num_samples": 500}

@@ -155,7 +155,7 @@ def trained(x):
     return vae
 
 
-def test_accuracy_counts_the_labelled_rows_alone(trained, x):
+def test_accuracy_counts_the_labelled_rows_alone(trained, x, eagerly):
     guess = trained.classify(x)
     label = np.where(np.arange(N) < 4, guess, -1)
     label[0] = (guess[0] + 1) % CLASSES
@@ -166,7 +166,7 @@ def test_accuracy_counts_the_labelled_rows_alone(trained, x):
     assert "accuracy" not in kvae.evaluation.evaluate(trained, x, num_samples=2)
 
 
-def test_every_way_of_giving_data(trained, x):
+def test_every_way_of_giving_data(trained, x, eagerly):
     label = np.array([0, -1, 2, -1, 1, -1])
 
     def evaluated(data):
@@ -215,7 +215,7 @@ def test_log_prob_is_the_sum_over_labels(trained, x):
     assert found.summary()["num_examples"] == N
 
 
-def test_saved_with_its_classifier(trained, x, tmp_path):
+def test_saved_with_its_classifier(trained, x, tmp_path, eagerly):
     image = keras.Input(EVENT)
     own = keras.Model(image, keras.layers.Dense(CLASSES)(image))
     for vae in (trained, build(objectives.SemiSupervised(own, alpha=2.0))):

@@ -66,7 +66,9 @@ def test_each_network_learns_by_its_own_terms(vae, digits):
     assert all(np.any(g != 0) for g in gradients(["adversarial"], [vae.decoder]))
 
 
-def test_a_discriminator_that_is_given_learns_images_from_what_is_made(make_vae, digits, tmp_path):
+def test_a_discriminator_that_is_given_learns_images_from_what_is_made(
+    make_vae, digits, tmp_path, eagerly
+):
     layers = keras.layers
     network = keras.Sequential(
         [

@@ -438,7 +438,7 @@ def test_an_interpolation_is_decoded_as_the_class_of_its_start_or_a_given_one(
     np.testing.assert_array_equal(vae.labels, [1, 0])
 
 
-def test_pictures_of_a_real_conditional_model(tmp_path):
+def test_pictures_of_a_real_conditional_model(tmp_path, eagerly):
     import zoo
     from kvae.datasets import Dataset
 

@@ -110,6 +110,7 @@ def test_full_covariance_with_the_exact_posterior_reaches_log_p_x(model):
     assert error.max() < 0.05 * model.gap
 
 
+@pytest.mark.slow  # The ELBO of such posteriors is exact in `test_objectives.py`.
 def test_the_best_diagonal_gaussian_falls_short_by_the_known_gap(model):
     x = model.draw()
     assert model.gap > 1.0  # In nats: no small matter.

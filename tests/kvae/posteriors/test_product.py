@@ -38,7 +38,7 @@ def vae(make_vae):
     return make_vae(**mixed(objective=JointVAE(2.0, {"style": 0.1, "kind": 100.0})))
 
 
-def test_densities_and_divergences_are_those_of_the_parts_together(vae, digits):
+def test_densities_and_divergences_are_those_of_the_parts_together(vae, digits, eagerly):
     params = vae.encode(digits[:5])
     assert set(params) == {"style_z_mean", "style_z_log_var", "kind_z_logits"}
     z, log_q = vae.posterior.sample_and_log_prob(params, 3, seed=1)
@@ -103,7 +103,7 @@ def test_a_part_may_have_the_name_of_a_setting():
         objective.set_scheduled("capacity", 1.0)
 
 
-def test_it_trains_is_saved_and_comes_back(make_vae, digits, tmp_path):
+def test_it_trains_is_saved_and_comes_back(make_vae, digits, tmp_path, eagerly):
     line = kvae.schedules.Linear(0.0, 4.0, steps=4)
     objective = JointVAE(capacity={"style": line, "kind": 1.0})
     vae = make_vae(optimizer="adam", eager=True, **mixed(objective=objective))

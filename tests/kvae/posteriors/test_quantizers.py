@@ -337,7 +337,7 @@ ALL = {
 
 @pytest.mark.default("residual")
 @pytest.mark.parametrize("name", ALL)
-def test_the_elbo_is_a_bound_under_either_prior(name, make_vae):
+def test_the_elbo_is_a_bound_under_either_prior(name, make_vae, eagerly):
     """log p(x|z) − log p(codes) of the example's own codes, below the sum over all codes."""
     x = (np.random.default_rng(0).random((7, 6)) < 0.4).astype("float32")
     part = ALL[name].get_config()

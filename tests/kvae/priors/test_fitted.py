@@ -140,7 +140,7 @@ def test_what_is_no_second_model(make_vae, linear_gaussian):
 # kvae.VAE.with_prior
 
 
-def test_a_model_with_another_prior_shares_the_rest(make_vae, digits):
+def test_a_model_with_another_prior_shares_the_rest(make_vae, digits, eagerly):
     vae = make_vae(optimizer="adam", eager=True, likelihood=kvae.likelihoods.Gaussian("global"))
     prior = full_mixture()
     other = vae.with_prior(prior)
@@ -172,7 +172,7 @@ FITTED = {
 @pytest.mark.default("two_stage")
 @pytest.mark.parametrize("kind", FITTED)
 def test_an_autoencoder_with_a_prior_samples_and_is_saved(
-    make_vae, tmp_path, linear_gaussian, kind
+    make_vae, tmp_path, linear_gaussian, kind, eagerly
 ):
     vae = make_vae(latent_dim=6, posterior="delta", prior=None)
     with pytest.raises(ValueError, match="kvae.samplers"):
@@ -204,7 +204,7 @@ def test_it_is_exported_like_any_other(make_vae, linear_gaussian, kind):
     np.testing.assert_allclose(images, alone, rtol=1e-5, atol=1e-6)
 
 
-def test_parts_that_know_their_model(make_vae, make_encoder, make_decoder, digits):
+def test_parts_that_know_their_model(make_vae, make_encoder, make_decoder, digits, eagerly):
     noise = make_vae(posterior="prior_noise")
     other = noise.with_prior(full_mixture())
     assert noise.posterior.draws_from(noise.prior)

@@ -104,7 +104,7 @@ def test_draws_and_densities_are_the_same_in_a_graph_and_under_xla(vae):
             np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-5)
 
 
-def test_training_moves_pseudo_inputs_and_weights_within_the_support(vae, digits):
+def test_training_moves_pseudo_inputs_and_weights_within_the_support(vae, digits, eagerly):
     before = np.asarray(vae.prior.pseudo_inputs)
     weights = np.asarray(vae.prior.logits)
     vae.compile(keras.optimizers.Adam(0.5), run_eagerly=True)  # Steps as large as the support.

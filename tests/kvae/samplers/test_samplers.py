@@ -210,7 +210,7 @@ def test_a_seed_gives_the_same_bits(autoencoder, make, eagerly):
     assert not np.array_equal(first.sample(5, seed=1), first.sample(5, seed=2))
 
 
-def test_the_prior_and_the_sphere(linear_gaussian, autoencoder):
+def test_the_prior_and_the_sphere(linear_gaussian, autoencoder, eagerly):
     vae = linear_gaussian.vae()
     sampler = samplers.get("prior").fit(vae)
     assert sampler.model is vae and sampler.as_prior() is vae.prior
@@ -233,7 +233,7 @@ def test_samplers_by_name():
         samplers.get("two_stages")
 
 
-def test_what_a_sampler_refuses(autoencoder, make_vae, digits):
+def test_what_a_sampler_refuses(autoencoder, make_vae, digits, eagerly):
     gmm = samplers.GaussianMixture(3)
     with pytest.raises(ValueError, match="not fitted"):
         gmm.sample(3)

@@ -209,7 +209,7 @@ def test_a_row_is_filled_alike_alone_and_among_others(eagerly, fitted, gaps):
     assert abs(filled[0, 1] - np.nanmean(gaps[:, 1])) < 3 * np.nanstd(gaps[:, 1])
 
 
-@pytest.mark.default("outlier_detector")
+@pytest.mark.default("transformer")  # A detector with its threshold is kept in `test_detector.py`.
 @pytest.mark.parametrize("name", MAKE)
 def test_pickle_and_joblib_keep_every_bit(eagerly, fitted, rows, gaps, name):
     estimator = fitted(name)

@@ -58,7 +58,7 @@ def test_drawn_to_scale(make_vae, digits):
     )
 
 
-def test_what_is_drawn_is_what_is_said(make_vae, digits, tmp_path):
+def test_what_is_drawn_is_what_is_said(make_vae, digits, tmp_path, eagerly):
     figure = kvae.plots.posterior_map(make_vae(), digits[:7], path=tmp_path / "map.png")
     left, right = figure.axes
     assert (tmp_path / "map.png").stat().st_size > 10_000

@@ -24,7 +24,7 @@ def test_gaussian_kl():
     assert gaussian_kl(mean, covariance) == pytest.approx(float(exact), rel=1e-8)
 
 
-def test_the_rate_is_mutual_information_and_the_aggregates_kl(linear_gaussian):
+def test_the_rate_is_mutual_information_and_the_aggregates_kl(linear_gaussian, eagerly):
     """With the true posterior q(z) is the prior; one moved by a constant moves q(z) by as much."""
     x = linear_gaussian.draw(4000, seed=1)
     found = decompose(linear_gaussian.vae(), x, codes=3000, seed=2)

@@ -76,7 +76,7 @@ def test_the_conditional_distribution_is_the_exact_one(missing):
     assert not np.array_equal(given(vae, {"a": 1.5}, n, num_samples=20_000, seed=2), rows)
 
 
-def test_a_label_holds_for_all_rows_however_many():
+def test_a_label_holds_for_all_rows_however_many(eagerly):
     shifts = np.float32([[0, 0, 0], [1.0, 6.0, -6.0]])
     with kvae.random.initial_weights(1):
         vae = conditional(shifts, num_classes=2)

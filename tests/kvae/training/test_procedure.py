@@ -107,7 +107,7 @@ def test_more_epochs_extend_a_training(make_vae, data, tmp_path, eagerly):
         def on_train_batch_begin(self, batch, logs=None):
             rates.append(float(self.model.optimizer.learning_rate))
 
-    def run(epochs, batch_size=16):
+    def run(epochs, batch_size=32):
         rates.clear()
         settings = Settings(epochs=epochs, batch_size=batch_size, learning_rate=0.01)
         return train(make_vae(), data, settings, callbacks=[Rates()], **options)
@@ -115,11 +115,11 @@ def test_more_epochs_extend_a_training(make_vae, data, tmp_path, eagerly):
     assert run(2).epochs_run == 2
     found = run(4)
     assert found.epochs_run == 2 and len(found.history["loss"]) == 4
-    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(8, 16) / 16))
+    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(4, 8) / 8))
     np.testing.assert_allclose(rates, cosine, rtol=1e-5)
     # Larger batches make fewer steps; the rate falls over those that are left.
     assert run(6, batch_size=64).epochs_run == 2
-    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(16, 18) / 18))
+    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(8, 10) / 10))
     np.testing.assert_allclose(rates, cosine, rtol=1e-5)
     assert run(2).epochs_run == 0
     with pytest.raises(ValueError, match="another training, with latent_dim 2, not 3. Choose"):
@@ -137,7 +137,7 @@ def test_an_interrupted_training_says_what_it_has(make_vae, data, tmp_path, eage
                 for _ in range(self.times):
                     os.kill(os.getpid(), signal.SIGINT)
 
-    settings = Settings(epochs=4, batch_size=32)
+    settings = Settings(epochs=3, batch_size=32)
     for times, saved in ((1, 2), (2, 0)):  # The second one does not wait for the epoch to end.
         vae, options = make_vae(), dict(directory=tmp_path / str(times), every_seconds=1e9)
         with pytest.raises(KeyboardInterrupt) as stopped:
@@ -146,7 +146,7 @@ def test_an_interrupted_training_says_what_it_has(make_vae, data, tmp_path, eage
         assert stopped.value.saved_epoch == saved and stopped.value.best_epoch >= 1
         assert stopped.value.at_once == (times == 2)
         assert "Stopping at the end of this epoch, in about" in capfd.readouterr().err
-        assert train(make_vae(), data, settings, **options).epochs_run == 4 - saved
+        assert train(make_vae(), data, settings, **options).epochs_run == 3 - saved
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -32,7 +32,7 @@ def setting(make_vae, digits):
     return build, built, data
 
 
-def test_a_sweep_that_is_stopped_goes_on(setting, tmp_path, capsys):
+def test_a_sweep_that_is_stopped_goes_on(setting, tmp_path, capsys, eagerly):
     build, built, data = setting
     seen = []
     options = dict(epochs=1, folder=tmp_path, batch_size=32, progress=seen.append)
@@ -57,7 +57,7 @@ def test_a_sweep_that_is_stopped_goes_on(setting, tmp_path, capsys):
     assert names == {"result.json", "result.md", "rate_distortion.png"}
 
 
-def test_a_second_sweep_in_the_folder_is_refused(setting, tmp_path):
+def test_a_second_sweep_in_the_folder_is_refused(setting, tmp_path, eagerly):
     _, _, data = setting
     refused = []
 

@@ -112,7 +112,7 @@ def vae():
         return zoo.build("dense_vae", **settings)
 
 
-def test_a_model_of_numpy_scalars_comes_back(vae, tmp_path):
+def test_a_model_of_numpy_scalars_comes_back(vae, tmp_path, eagerly):
     json.dumps(vae.get_config()["latent_dim"]), json.dumps(vae.get_config()["seed"])
     x = np.random.default_rng(0).integers(0, 17, (6, 4, 4, 1)) / 16
     label = np.arange(6) % 3
@@ -135,7 +135,7 @@ def test_the_models_constructor(vae):
         assert type(getattr(made, name)) is int
 
 
-def test_methods(vae):
+def test_methods(vae, eagerly):
     x = np.random.default_rng(0).integers(0, 17, (6, 4, 4, 1)) / 16
     label, one = np.arange(6) % 3, np.int64(1)
     pairs = [
@@ -157,7 +157,7 @@ def test_methods(vae):
     assert found == vae.evaluate(data, batch_size=4, verbose=0, return_dict=True)
 
 
-def test_samplers_and_results_of_numpy_scalars(linear_gaussian, tmp_path):
+def test_samplers_and_results_of_numpy_scalars(linear_gaussian, tmp_path, eagerly):
     vae, n = linear_gaussian.vae(), np.int64
     x = linear_gaussian.draw(40, seed=0)
     for sampler in (
