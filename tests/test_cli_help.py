@@ -95,6 +95,7 @@ def test_the_default_in_the_help_is_that_of_the_parser(monkeypatch):
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.default("40")
 def test_terminals_of_any_width_split_no_name(width, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.setattr("kvae.cli.help._WIDEST", 1000)

@@ -23,7 +23,7 @@ def home(tmp_path_factory):
     """A folder with photos of two classes, and a table of columns of several kinds."""
     home = tmp_path_factory.mktemp("home")
     rng = np.random.default_rng(0)
-    for i in range(48):
+    for i in range(24):
         shape = ("circles", "squares")[i % 2]
         image = Image.new("RGB", (8, 8), tuple(map(int, rng.integers(150, 256, 3))))
         draw = ImageDraw.Draw(image)

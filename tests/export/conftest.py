@@ -2,6 +2,7 @@
 of them in a repository, served for development.
 """
 
+import functools
 import http.client
 import importlib
 import json
@@ -22,7 +23,7 @@ from keras import layers
 import export
 import kvae
 from export.graphs import endpoints
-from export.runtimes import child
+from export.runtimes import c_api, child
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -46,7 +47,9 @@ def dense():
 @pytest.fixture(scope="session")
 def dense_path(dense, tmp_path_factory):
     """A version of `dense` with all signatures. Not to be changed: `copytree` it."""
-    return export.saved_model(dense, tmp_path_factory.mktemp("serving") / "deep" / "dense")
+    path = export.saved_model(dense, tmp_path_factory.mktemp("serving") / "deep" / "dense")
+    _unchanged.add(path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +106,9 @@ def copy_of():
     return copying
 
 
+_unchanged = set()  # SavedModels that are loaded once, and stay loaded.
+
+
 # The runtimes that a default test runs in its own process, which spares it the start of another.
 _HERE = {f"export.runtimes.{name}" for name in ("c_api", "litert", "onnx_runtime", "open_vino")}
 _default, _slow = pytest.StashKey(), pytest.StashKey()
@@ -122,7 +128,7 @@ def processes():
 
 @pytest.fixture(scope="session", autouse=True)
 def runtimes_in_this_process(request):
-    in_a_process = child._run
+    in_a_process, c_runtime = child._run, functools.cache(c_api._open)
 
     def run(module, folder, timeout):
         converts = module == "export.writers.tflite.converter"  # With TensorFlow.
@@ -130,7 +136,10 @@ def runtimes_in_this_process(request):
         here |= module in _HERE and request.session.stash[_default]
         if not here:
             return in_a_process(module, folder, timeout)
-        child.serve([str(folder)], importlib.import_module(module)._open)
+        load = importlib.import_module(module)._open
+        if load is c_api._open:
+            load = lambda path: (c_runtime if path in _unchanged else c_api._open)(path)  # noqa: E731
+        child.serve([str(folder)], load)
         return ""
 
     with pytest.MonkeyPatch.context() as patch:

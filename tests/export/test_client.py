@@ -10,6 +10,13 @@ import export
 from export.serving import transports
 
 
+@pytest.fixture
+def client(repository):
+    """Of a server in this process."""
+    with export.DevelopmentServer({"dense": repository / "models/dense"}, port=0) as server:
+        yield export.Client(server.url, "dense", timeout=20)
+
+
 def test_the_client_checks_what_it_sends(client):
     for call, message in (
         (lambda: client.decode([[np.nan, 0.0]]), "'z' holds numbers that are not finite"),

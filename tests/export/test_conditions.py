@@ -50,7 +50,7 @@ def test_a_request_is_the_record_that_it_was_made_of(model):
     np.testing.assert_array_equal(told.record_of(model, values, record), record)
 
 
-def test_a_signature_computes_with_the_conditions_and_what_is_left_out_is_unknown(model):
+def test_a_signature_computes_with_the_conditions_and_what_is_left_out_is_unknown(model, eagerly):
     endpoint = endpoints.endpoints(model)["generate"]
     names = [spec.name for spec in endpoint.inputs]
     assert set(endpoint.defaults) == {"temperature", "digit", "scale", "hour", "tags"}

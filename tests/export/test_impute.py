@@ -25,7 +25,7 @@ def model():
 
 def test_gaps_are_filled_row_by_row(model):
     endpoint = endpoints.endpoints(model, signatures=["impute"])["impute"]
-    impute = tf.function(endpoint.function, autograph=False)
+    impute = tf.function(endpoint.function, autograph=False, input_signature=endpoint.inputs)
     wild = np.where(MASK, X, np.float32(-1e30))  # Outside the support, and of no influence.
     count = np.int64([1000])
     found = {k: v.numpy() for k, v in impute(*map(tf.constant, (wild, MASK, SEED, count))).items()}

@@ -200,6 +200,7 @@ def test_the_loader_of_tflite_files_refuses(tmp_path):
         file.run("encode", {"image": x + 0.5})
 
 
+@pytest.mark.slow  # By default `test_saved_model.py` verifies one, and counts are verified above.
 def test_a_model_without_a_prior_is_verified_on_what_it_takes(tmp_path):
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
     decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])

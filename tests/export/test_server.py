@@ -229,6 +229,7 @@ def test_new_versions_are_taken_up_and_broken_ones_are_not(repository, tmp_path,
             end = time.monotonic() + 10
             while not done() and time.monotonic() < end:
                 client.decode(np.zeros((1, 2)))  # Nobody notices.
+                time.sleep(0.02)
             assert done()
 
         wait(lambda: client.status() == {2: "AVAILABLE"})

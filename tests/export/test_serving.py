@@ -42,6 +42,11 @@ def check_round_trip(client, dense, images, version=1):
     assert client.status() == {version: "AVAILABLE"}
     found = client.signatures()
     assert found["encode"] == ("image",)
+    return z, encoded
+
+
+def check_everything(client, dense, images, version=1):
+    z, encoded = check_round_trip(client, dense, images, version)
     np.testing.assert_allclose(client.embed(images[:2]), encoded["z_mean"][:2], atol=1e-6)
     np.testing.assert_allclose(client.generate(7, temperature=0.0).z, 0.0, atol=1e-6)
     score = client.score(images[:3], seed=5, num_samples=4)
@@ -56,10 +61,14 @@ def check_round_trip(client, dense, images, version=1):
 
 
 def test_round_trip_by_rest(client, dense, images):
-    check_round_trip(client, dense, images)
+    check_everything(client, dense, images)
 
 
-def test_round_trip_by_grpc(repository, dense, images):
+# By default what REST answers above as well is left out.
+@pytest.mark.parametrize(
+    "check", [check_round_trip, pytest.param(check_everything, marks=pytest.mark.slow)]
+)
+def test_round_trip_by_grpc(check, repository, dense, images):
     pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
     # In this process, which has TensorFlow already: the stubs import it.
     with (
@@ -68,7 +77,7 @@ def test_round_trip_by_grpc(repository, dense, images):
         export.Client(f"grpc://127.0.0.1:{port}", "dense", timeout=60) as client,
     ):
         client.wait_until_ready(30)
-        check_round_trip(client, dense, images)
+        check(client, dense, images)
         with pytest.raises(export.ServingError, match="NOT_FOUND.*nothing"):
             export.Client(f"grpc://127.0.0.1:{port}", "nothing").decode(np.zeros((1, 2)))
         # What the client would not send: the server says what is wrong with it.
@@ -317,7 +326,7 @@ def official(request, dense, tmp_path_factory):
 @pytest.mark.slow
 def test_tensorflow_serving_answers_by_rest(official, dense, images):
     with export.Client(f"http://127.0.0.1:{official[0]}", "dense", timeout=60) as client:
-        check_round_trip(client, dense, images, version=2)
+        check_everything(client, dense, images, version=2)
 
 
 @pytest.mark.slow
@@ -325,4 +334,4 @@ def test_tensorflow_serving_answers_by_grpc(official, dense, images):
     pytest.importorskip("tensorflow_serving")
     with export.Client(f"grpc://127.0.0.1:{official[1]}", "dense", timeout=60) as client:
         client.wait_until_ready(60)
-        check_round_trip(client, dense, images, version=2)
+        check_everything(client, dense, images, version=2)
