@@ -31,3 +31,5 @@ def test_a_healthy_model_and_data_of_another_unit(model, capsys):
         assert "wrong range" in file.read()
     assert main(["doctor", "model.keras", "--data", "x", "--examples", "9"]) == 2
     assert "--examples is at least 10, not 9" in capsys.readouterr().err
+    assert main(["doctor", "model.keras", "--data", "x", "--epochs", "9"]) == 2
+    assert "give --try, too" in capsys.readouterr().err

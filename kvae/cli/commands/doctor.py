@@ -35,7 +35,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--epochs",
         type=common.positive,
-        default=5,
+        default=Unset("5"),
         help="Train for this many epochs with --try.",
     )
     common.add_seed(parser, default=0)
@@ -65,6 +65,8 @@ def run(arguments) -> int:
     """
     if arguments.examples < 10:
         raise ValueError(f"--examples is at least 10, not {arguments.examples}.")
+    if arguments.epochs is not None and not arguments.try_suggestions:
+        raise ValueError("--epochs is how long --try trains: give --try, too.")
     own.path_of(arguments)  # Refuses what else is told of the data, before TensorFlow loads.
     if arguments.output is not None:
         io.writable_folder(arguments.output)
@@ -83,7 +85,7 @@ def run(arguments) -> int:
         num_examples=arguments.examples,
         seed=arguments.seed,
         try_suggestions=arguments.try_suggestions,
-        epochs=arguments.epochs,
+        epochs=arguments.epochs or 5,
         name=arguments.model,
     )
     facts = None
