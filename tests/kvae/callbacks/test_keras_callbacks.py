@@ -261,16 +261,13 @@ CASES = {
 }
 
 
-# The callbacks that change a training or save its state. The others only read the logs.
+# A few that change a training or save its state, and one of every step.
 CHOSEN = (
     "BackupAndRestore-blocks",
     "EarlyStopping-blocks",
     "LambdaCallback-batch-blocks",
-    "ModelCheckpoint-blocks",
     "ReduceLROnPlateau-blocks",
     "SwapEMAWeights-epoch-blocks",
-    "TensorBoard-blocks",
-    "TerminateOnNaN-blocks",
 )
 
 

@@ -86,7 +86,7 @@ def figures(model, data):
     return found
 
 
-@pytest.mark.default("dicts", "tf.data")
+@pytest.mark.default("dicts")
 @pytest.mark.parametrize("name", KINDS)
 def test_the_figures_are_those_of_arrays(name, vae, conditional, streams, truth):
     """The noise depends on the examples' places, and not on the batches in which they come."""
@@ -115,7 +115,7 @@ def evaluated(conditional, table, labels):
     )
 
 
-@pytest.mark.default("dicts", "PyDataset")
+@pytest.mark.default("dicts")
 @pytest.mark.parametrize("name", KINDS)
 def test_evaluate(name, conditional, streams, evaluated, tmp_path):
     data = streams[name]

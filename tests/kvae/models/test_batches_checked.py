@@ -339,7 +339,7 @@ def test_weights_beside_arrays_and_in_datasets_are_those_of_each_example(eager):
         ((Dataset(GOOD, target=GOOD, weights=weights),), {}),
         ((Dataset(GOOD),), {"sample_weight": weights}),
     ):
-        logs = eager.evaluate(*arguments, batch_size=5, verbose=0, return_dict=True, **options)
+        logs = eager.evaluate(*arguments, batch_size=9, verbose=0, return_dict=True, **options)
         np.testing.assert_allclose(logs["kl"], expected, rtol=1e-5)
     history = eager.fit(
         GOOD, validation_data=(GOOD, None, weights), verbose=0, sample_weight=weights
@@ -347,6 +347,7 @@ def test_weights_beside_arrays_and_in_datasets_are_those_of_each_example(eager):
     np.testing.assert_allclose(history["val_kl"][-1], weighted_kl(eager, weights), rtol=1e-5)
 
 
+@pytest.mark.slow  # `test_fit.py` leaves examples out, and weights of a Dataset are above.
 def test_examples_of_weight_zero_are_not_learnt_from():
     weights = (np.arange(16) < 8).astype(float)
     vae, other = make(run_eagerly=True), make(run_eagerly=True)

@@ -55,17 +55,21 @@ def one_by_one(make_vae, weighted):
     return first, history, vae.get_weights()
 
 
-# Without XLA `test_whatever_is_trained_a_block_is_its_steps` says the same by default.
-@pytest.mark.default("True")
-@pytest.mark.parametrize("jit", [True, False])
-def test_a_block_is_its_steps(make_vae, weighted, one_by_one, jit):
+# XLA takes as long for the steps of a validation as for those of a training.
+@pytest.mark.default("XLA")
+@pytest.mark.parametrize(
+    "jit, validates",
+    [(True, False), (True, True), (False, True)],
+    ids=["XLA", "XLA and validation", "graph and validation"],
+)
+def test_a_block_is_its_steps(make_vae, weighted, one_by_one, jit, validates):
     after_two, history, after_more = one_by_one
     vae = compiled(make_vae, steps_per_execution=3, jit_compile=jit)
-    found = train(vae, weighted, validation_data=weighted[:20])
+    found = train(vae, weighted, **({"validation_data": weighted[:20]} if validates else {}))
     assert_close(vae.get_weights(), after_two)
-    assert set(found) == set(history)
-    for name, values in history.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-4)
+    assert set(found) == {name for name in history if validates or not name.startswith("val_")}
+    for name, values in found.items():
+        np.testing.assert_allclose(values, history[name], rtol=1e-4)
     assert int(vae.optimizer.iterations) == 8
     # The next fit takes the same function, and data of another length.
     train(vae, weighted[:44], initial_epoch=1)
@@ -175,6 +179,7 @@ def test_what_does_not_fit_runs_step_by_step(make_vae, data, always, why, change
     assert plan.steps <= 1 and why in plan.reason
 
 
+@pytest.mark.slow  # `test_keras_callbacks.py` and `test_hooks.py` have these reasons.
 def test_a_callback_of_every_step_is_called_at_every_step(make_vae, data, always, capsys):
     vae = OwnStep.from_config(make_vae().get_config())
     vae.compile(keras.optimizers.SGD(1e-3))

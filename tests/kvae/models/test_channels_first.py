@@ -63,8 +63,8 @@ def test_the_zoo_has_the_same_numbers(with_channels_last, channels_first):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.default("conv_vae.digits")
 @pytest.mark.parametrize("name", ["dense_vae.digits", "conv_vae.digits", "lstm_autoencoder.digits"])
+@pytest.mark.slow  # The networks above and the classifier below say it by default.
 def test_trained_models_keep_their_figures(name, channels_first):
     card, vae = zoo.card(name), zoo.load(name)
     test = kvae.datasets.load("digits", "test", binarize=card.preprocessing["binarize"])
@@ -108,7 +108,7 @@ def own(data_format, likelihood):
 
 @pytest.mark.default("gaussian")
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_own_networks_of_either_format_have_the_same_numbers(likelihood, tmp_path):
+def test_own_networks_of_either_format_have_the_same_numbers(likelihood, tmp_path, eagerly):
     x = np.random.default_rng(0).integers(2, size=(4, 8, 10, 3)).astype(np.float32)
     turned = x.transpose(0, 3, 1, 2)
     one, other = own("channels_last", likelihood), own("channels_first", likelihood)

@@ -106,12 +106,10 @@ def first_of_each():
 # Of these every objective's gradients, beside a usual part with which objectives go.
 CHOSEN = first_of_each()
 
-# Trained and saved: two unusual parts together, for each kind of state and of code.
+# Trained and saved: two unusual parts together, with labels and with a codebook.
 # That each part is saved and comes back, `test_parts.py` says.
 TRAINED = [
     ("full_covariance", "class_conditional"),
-    ("gumbel_softmax", "uniform_categorical"),
-    ("logistic", "vamp"),
     ("vector_quantized", "uniform_codes"),
 ]
 

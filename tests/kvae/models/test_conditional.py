@@ -265,7 +265,7 @@ def trained_with_labels(make_conditional, digits, labels):
     return weights_after(make_conditional, Dataset(digits[:32], labels[:32]))
 
 
-@pytest.mark.default("pair", "tf.data and target", "PyDataset")
+@pytest.mark.default("pair", "tf.data and target")
 @pytest.mark.parametrize("way", ways_to_train(np.zeros((1, 1)), np.zeros(1)))
 def test_labels_come_with_the_data(make_conditional, digits, labels, trained_with_labels, way):
     data, more = ways_to_train(digits[:32], labels[:32])[way]
@@ -274,6 +274,7 @@ def test_labels_come_with_the_data(make_conditional, digits, labels, trained_wit
         np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow  # `test_kinds.py` validates and evaluates with labels.
 def test_validation_and_evaluation_take_labels_in_every_form(vae, digits, labels):
     x, y = digits[:20], labels[:20]
     truth = vae.evaluate(Dataset(x, y), verbose=0, batch_size=20)
@@ -321,7 +322,7 @@ PARTS = {
 }
 
 
-@pytest.mark.default("class_conditional")
+@pytest.mark.slow  # `test_combinations.py` trains and saves such a model.
 @pytest.mark.parametrize("case", PARTS)
 def test_trains_samples_and_comes_back(make_conditional, digits, labels, tmp_path, eagerly, case):
     parts = {name: part() if callable(part) else part for name, part in PARTS[case].items()}

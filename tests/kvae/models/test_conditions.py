@@ -128,6 +128,7 @@ def _in_turn(x, told):
     yield x, told
 
 
+@pytest.mark.default("Dataset", "_in_a_dict")
 @pytest.mark.parametrize("form", [Dataset, _in_tensors, _in_a_dict, _in_turn])
 def test_data_of_every_kind_carry_conditions(vae, x, told, form):
     wanted = vae.evaluate((x, told), batch_size=24, verbose=0)

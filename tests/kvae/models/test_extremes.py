@@ -80,7 +80,7 @@ def test_every_likelihood_is_here():
     "gaussian",
     "laplace",
     "categorical",
-    "discretized_logistic_mixture",
+    "discretized_logistic",
     "poisson",
     "mixed_tabular",
 )

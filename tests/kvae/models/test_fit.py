@@ -110,17 +110,17 @@ def test_fit_reports_the_same_quantities_as_evaluate(make_vae, x):
 def test_validation_is_evaluate_and_leaves_the_training_alone(make_vae, digits, x):
     validated, alone = (make_vae(optimizer=sgd(), eager=True) for _ in range(2))
     history = validated.fit(
-        x,
+        x[:BATCH],
         batch_size=BATCH,
         epochs=2,
-        validation_data=digits[:30],
+        validation_data=digits[:12],
         validation_batch_size=8,
         verbose=0,
     ).history
-    alone.fit(x, batch_size=BATCH, epochs=2, verbose=0)
+    alone.fit(x[:BATCH], batch_size=BATCH, epochs=2, verbose=0)
     assert_equal(validated, alone)
     assert sorted(history) == sorted(KEYS + ["val_" + key for key in KEYS])
-    result = validated.evaluate(digits[:30], batch_size=8, return_dict=True, verbose=0)
+    result = validated.evaluate(digits[:12], batch_size=8, return_dict=True, verbose=0)
     assert {key: history["val_" + key][-1] for key in KEYS} == result
 
 
@@ -187,7 +187,7 @@ def trained_on_an_array(make_vae, x):
     return vae, vae.fit(x, batch_size=BATCH, epochs=2, shuffle=False, verbose=0).history
 
 
-@pytest.mark.default("list", "tf.data pairs", "generator")
+@pytest.mark.default("tf.data pairs", "generator")
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_data_trains_the_same(make_vae, x, trained_on_an_array, form):
@@ -228,6 +228,7 @@ def test_validation_split_takes_the_last_rows(make_vae, x):
         split.fit(Batches(x), validation_split=0.2, verbose=0)
 
 
+@pytest.mark.slow  # `test_conditional.py` trains on such a Dataset.
 def test_labels_of_a_dataset_are_never_a_target(make_vae, x, trained_on_an_array):
     vae = make_vae(eager=True, optimizer=sgd())
     vae.fit(Dataset(x, np.arange(N)), batch_size=BATCH, epochs=2, shuffle=False, verbose=0)
@@ -238,7 +239,7 @@ def test_weighted_validation(make_vae, digits, x):
     vae = make_vae(eager=True, optimizer=sgd())
     weight = np.linspace(0.0, 2.0, 30)
     for validation in ((digits[:30], digits[:30], weight), (digits[:30], None, weight)):
-        history = vae.fit(x, validation_data=validation, verbose=0).history
+        history = vae.fit(x[:8], validation_data=validation, verbose=0).history
         exact = evaluation_by_hand(vae, digits[:30], 30)
         for key in KEYS:
             mean = np.average(exact[key], weights=weight)
@@ -246,7 +247,7 @@ def test_weighted_validation(make_vae, digits, x):
 
 
 def test_another_thread_that_trains_the_model_is_told(make_vae, x):
-    vae, told = make_vae(optimizer=sgd()), []
+    vae, told = make_vae(optimizer=sgd(), eager=True), []
 
     def train_it_too(epoch, logs):
         with futures.ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError) as error:

@@ -8,7 +8,7 @@ import tensorflow as tf
 import kvae
 from kvae.models.fit import plan
 
-N, BATCH = 12, 4
+N, BATCH = 8, 4
 
 
 class Penalty(kvae.VAE):
@@ -97,6 +97,7 @@ def test_a_loss_of_its_own_for_each_example(make_vae, digits):
     assert found["elbo"] < -40  # Reported as ever.
 
 
+@pytest.mark.default("None")
 @pytest.mark.parametrize("returned", [None, np.zeros((2, 2), "float32")])
 def test_a_compute_loss_that_returns_no_loss_is_named(make_vae, digits, returned):
     vae = of(kvae.VAE, make_vae)
@@ -145,6 +146,7 @@ def test_add_loss_of_a_layer_counts_in_blocks(make_vae, with_a_loss, digits, mon
     assert found["loss"] + found["elbo"] == pytest.approx(5.0, abs=1e-3)
 
 
+@pytest.mark.default("OwnTape", "InCall")
 @pytest.mark.parametrize("kind", [Penalty, OwnTape, Figures, InCall])
 def test_blocks_are_left_where_a_hook_is_overridden(make_vae, digits, kind, monkeypatch):
     """XLA may not be able to compile such a method into one graph with the rest of the step."""

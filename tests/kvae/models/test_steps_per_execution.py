@@ -76,6 +76,7 @@ def test_an_epoch_has_its_steps_and_no_more(make_vae, data, one_by_one, steps, a
         assert len(history["val_" + name]) == 2
 
 
+@pytest.mark.slow  # `test_checkpoint.py` resumes, with one step in each call.
 def test_a_resumed_training_sees_the_same_batches(make_vae, data, one_by_one, tmp_path):
     whole, history = one_by_one
     train(make_vae, data, 3, epochs=1, callbacks=[Checkpoint(tmp_path, every_seconds=0.0)])
