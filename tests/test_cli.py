@@ -79,6 +79,24 @@ def test_info(capsys):
     assert "'dense_vae.digits'" in error(capsys, "info", "dense_vae.digit")
 
 
+def test_evaluate_measures_as_the_card_was_measured(capsys, monkeypatch):
+    card, asked = zoo.card(VAE), {}
+
+    def evaluate(model, data, **options):
+        asked.update(options, data=data.examples)
+        raise ValueError("asked")
+
+    monkeypatch.setattr(kvae.evaluation, "evaluate", evaluate)
+    assert "asked" in error(capsys, "evaluate", VAE)
+    assert asked["num_samples"] == card.metrics["nll"]["num_samples"]
+    assert asked["seed"] == card.recipe["seed"]
+    test = kvae.datasets.load(
+        "digits", "test", binarize=card.preprocessing["binarize"], seed=card.recipe["seed"]
+    )
+    np.testing.assert_array_equal(asked["data"], test.examples)
+
+
+@pytest.mark.slow  # The figures themselves: tests/zoo/test_pretrained.py, and an autoencoder below.
 def test_evaluate_reproduces_the_card(capsys):
     card = zoo.card(VAE)
     result = json.loads(output(capsys, "evaluate", VAE, "--json"))
