@@ -81,7 +81,8 @@ def test_the_encoder_sees_the_mask(name):
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("name", only("dense_vae"))
+@pytest.mark.slow  # Seeds are in tests/kvae/models/test_reproducible.py.
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_seed_decides_the_training(name):
     def train(seed):
         keras.utils.set_random_seed(seed)

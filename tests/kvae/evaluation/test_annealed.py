@@ -20,7 +20,7 @@ def vae(linear_gaussian):
     return linear_gaussian.vae(shift=0.3, widen=0.7)
 
 
-@pytest.mark.default("posterior")
+@pytest.mark.slow  # The two tests below are exact, and have both starts.
 @pytest.mark.parametrize("start", ["posterior", "prior"])
 def test_recovers_the_exact_log_prob(linear_gaussian, vae, x, start, eagerly):
     estimate = annealed_log_prob(

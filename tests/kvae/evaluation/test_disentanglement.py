@@ -77,6 +77,10 @@ def test_identity(perfect):
         # The next code guesses which of two values it is. Other information is that of chance.
         exact = 0.5 if name == "sap" else 1.0
         assert value == pytest.approx(exact, abs=0.05 if name == "sap" else 0.02), name
+
+
+@pytest.mark.slow  # Each score is tested by hand below.
+def test_identity_of_many_values():
     many = scores(identity, Factors(3, 6, 20))
     for name in ("beta_vae_score", "factor_vae_score", "dci_disentanglement", "dci_completeness"):
         assert many[name] > 0.97, name

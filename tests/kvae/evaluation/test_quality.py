@@ -32,7 +32,7 @@ def generator(images):
     )
 
 
-def test_of_new_images_of_copies_and_of_noise(splits):
+def test_of_new_images(splits):
     test, train = splits["test"], splits["train"]
     new = generator(splits["validation"].examples)
     found = sample_quality(new, test, 150, seed=1, train=train)
@@ -43,6 +43,12 @@ def test_of_new_images_of_copies_and_of_noise(splits):
         assert found[name] == pytest.approx(found.reference[name], abs=0.1)
     assert abs(found["copying"] - 0.5) < 4 * found["copying_error"]
 
+
+@pytest.mark.slow  # `test_neighbors.py` has them by numbers.
+def test_of_copies_and_of_noise(splits):
+    test, train = splits["test"], splits["train"]
+    new = generator(splits["validation"].examples)
+    found = sample_quality(new, test, 150, seed=1, train=train)
     copies = sample_quality(generator(train.examples), test, 150, seed=1, train=train)
     assert copies["near_copies"] == copies["copying"] == 1.0
     assert copies["median_distance"] == 0.0 < copies["median_distance_held_out"]

@@ -74,6 +74,7 @@ def assert_unbiased(estimates, exact, sigmas=5.0):
     assert standard_error.max() < 0.1 * np.abs(exact).max()  # Otherwise it shows nothing.
 
 
+@pytest.mark.default("1.0-monte_carlo", "2.5-analytic")
 @pytest.mark.parametrize("kl", ["analytic", "monte_carlo"])
 @pytest.mark.parametrize("beta", [1.0, 2.5])
 def test_terms_and_gradients_are_unbiased(linear_gaussian, x, kl, beta):

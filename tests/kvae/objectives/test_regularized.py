@@ -165,6 +165,7 @@ _PAIRS = {
 }
 
 
+@pytest.mark.default("gaussian_mixture", "power_spherical")
 @pytest.mark.parametrize("name", _PAIRS)
 def test_for_every_density_the_two_have_one_mean(name):
     """On equal draws they differ by the score ∇ log q(z|x), whose mean is 0."""

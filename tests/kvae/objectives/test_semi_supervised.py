@@ -166,6 +166,7 @@ def test_accuracy_counts_the_labelled_rows_alone(trained, x, eagerly):
     assert "accuracy" not in kvae.evaluation.evaluate(trained, x, num_samples=2)
 
 
+@pytest.mark.slow  # tests/kvae/models has them; rows without labels are above.
 def test_every_way_of_giving_data(trained, x, eagerly):
     label = np.array([0, -1, 2, -1, 1, -1])
 

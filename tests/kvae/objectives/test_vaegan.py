@@ -66,6 +66,7 @@ def test_each_network_learns_by_its_own_terms(vae, digits):
     assert all(np.any(g != 0) for g in gradients(["adversarial"], [vae.decoder]))
 
 
+@pytest.mark.slow  # `test_aae.py` has a given one, the step is tested above.
 def test_a_discriminator_that_is_given_learns_images_from_what_is_made(
     make_vae, digits, tmp_path, eagerly
 ):

@@ -318,6 +318,7 @@ assert "matplotlib.pyplot" not in sys.modules and "tensorflow" not in sys.module
 # The real model
 
 
+@pytest.mark.slow  # Each is drawn above; tests/test_cli.py draws those of real models.
 def test_every_picture_of_a_real_model(tmp_path, eagerly):
     keras = pytest.importorskip("keras")
     import kvae

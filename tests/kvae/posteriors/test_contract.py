@@ -46,7 +46,7 @@ def vae(request, make_vae):
     return make_vae(optimizer="adam", eager=True, **case)
 
 
-@pytest.mark.default("prior_noise_of_a_mixture")
+@pytest.mark.slow  # tests/kvae/models trains pairs, and saves models of each kind.
 def test_trains_samples_and_comes_back(vae, digits, tmp_path, eagerly):
     history = vae.fit(digits[:48], batch_size=16, epochs=1, verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
