@@ -53,7 +53,7 @@ COMPILED = {(posteriors, "student_t"), (priors, "hierarchical"), (flows, "iaf")}
 # posteriors on the sphere and in the ball, of the correlated ones, of the mixtures, of the parts of
 # several groups and of other families one is; the quantizers, the noise of the prior, VampPrior,
 # the PixelCNN, the likelihoods of columns and of symbols, and the objectives with a classifier, a
-# discriminator or an MMD have exact tests of their own.
+# discriminator, an MMD or terms of the aggregate posterior have exact tests of their own.
 SLOW = {
     *((posteriors, name) for name in ("iaf", "planar", "real_nvp", "sylvester")),
     *((posteriors, name) for name in ("laplace", "logistic", "unit_variance")),
@@ -62,8 +62,9 @@ SLOW = {
     *((posteriors, name) for name in ("joint_experts", "mixture_of_experts")),
     (posteriors, "mixture_of_products"),
     *((objectives, name) for name in ("jmvae", "mvtcae", "subset_elbo", "semi_supervised")),
-    *((objectives, name) for name in ("ciwae", "dreg", "miwae", "piwae", "beta_tcvae")),
+    *((objectives, name) for name in ("ciwae", "dreg", "miwae", "piwae")),
     *((objectives, name) for name in ("factor_vae", "info_vae", "swae", "wae")),
+    *((objectives, name) for name in ("beta_tcvae", "dip_vae")),
     *((objectives, name) for name in ("aae", "hamiltonian", "joint_vae", "vaegan")),
     *((priors, name) for name in ("flow", "pixel_cnn", "vamp")),
     *((priors, name) for name in ("riemannian_normal", "spherical_mixture")),

@@ -74,6 +74,7 @@ def test_is_trained_asked_saved_and_loaded_like_any_other(kind, make_vae, data, 
         np.testing.assert_array_equal(here, there)
 
 
+@pytest.mark.default("posterior")  # All of them train above, and `test_parts.py` has each check.
 @pytest.mark.parametrize("kind", ["posterior", "prior", "likelihood", "flow", "objective"])
 def test_keeps_what_parts_promise(kind, parts_of_mine):
     name = {"posterior": "Triangular", "prior": "LearnedNormal", "likelihood": "Exponential"}

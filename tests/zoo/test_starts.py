@@ -46,7 +46,7 @@ def test_weights_without_a_place_are_refused_and_change_nothing():
         np.testing.assert_array_equal(own, old)
 
 
-def test_a_model_is_stacked_upon_one_that_has_been_trained(tmp_path):
+def test_a_model_is_stacked_upon_one_that_has_been_trained(tmp_path, eagerly):
     recipe = Recipe(
         "m2_vae.two",
         "digits",
