@@ -101,6 +101,7 @@ WATCHERS = {
 }
 
 
+@pytest.mark.default("EarlyStopping", "Checkpoint")
 @pytest.mark.parametrize("name", WATCHERS)
 def test_losses_that_do_not_compare_are_warned_of(make, name):
     vae = make(run_eagerly=True)

@@ -154,13 +154,17 @@ def test_targets_of_batches_are_what_is_reconstructed(vae, table):
     assert abs(other["distortion"] - wanted["distortion"]) > 1e-3
 
 
-def test_sample_quality_and_the_curve(vae, streams, table):
+def test_sample_quality(vae, streams, table):
     wanted = evaluation.sample_quality(vae, Dataset(table), 20, neighbors=3, train=Dataset(table))
     found = evaluation.sample_quality(
         vae, streams["shards"], 20, neighbors=3, train=streams["dicts"]
     )
     for key in ("frechet_distance", "coverage", "copying"):
         assert found[key] == pytest.approx(wanted[key], rel=1e-4)
+
+
+@pytest.mark.slow  # The annealed estimates above read batches as it does.
+def test_the_curve(vae, streams, table):
     options = {"num_chains": 2, "num_steps": 3, "num_leapfrog": 1}
     curves = [
         evaluation.rate_distortion_curve(vae, data, **options) for data in (table, streams["dicts"])

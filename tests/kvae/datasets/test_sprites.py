@@ -156,6 +156,7 @@ def test_batches_are_every_image_once_and_repeat():
     np.testing.assert_array_equal(endless, np.concatenate([*first, *second]))
 
 
+@pytest.mark.slow  # The batches are above, and `test_fit.py` trains on batches.
 def test_a_model_trains_on_batches(make_vae):
     vae = make_vae(event=(64, 64, 1), optimizer="sgd", eager=True)
     history = vae.fit(Few().batches(8, 0, repeat=True), steps_per_epoch=2, verbose=0)

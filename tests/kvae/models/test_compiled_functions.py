@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import tensorflow as tf
 
+from kvae.models import compiled_functions
 from kvae.models.compiled_functions import CompiledFunctions
 
 
@@ -24,6 +25,20 @@ def test_any_number_of_rows_has_one_graph():
     functions.clear()
     functions("double", double, (tf.ones((2, 3)),))
     assert traces == [(None, 3), (None, 4), (None, 3)]
+
+
+def test_the_number_of_graphs_is_bounded(monkeypatch):
+    monkeypatch.setattr(compiled_functions, "_MOST", 2)
+    functions, traces = CompiledFunctions(), []
+
+    def double(x):
+        traces.append(int(x.shape[1]))
+        return 2 * x
+
+    for size in (2, 3, 4, 4, 3, 2):  # The last ones used are those that stay.
+        functions("double", double, (tf.ones((1, size)),))
+        assert len(functions._made) <= 2
+    assert traces == [2, 3, 4, 2]
 
 
 def test_models_one_after_another_warn_of_no_retracing(caplog):

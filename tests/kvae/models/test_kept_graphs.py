@@ -149,6 +149,7 @@ def test_a_dropped_model_goes_with_its_graphs_and_keeps_no_data(make_vae, x):
     assert gone[0]() is None
 
 
+@pytest.mark.slow  # `test_compiled_functions.py` has the bound.
 def test_the_number_of_graphs_is_bounded(vae, x, monkeypatch):
     monkeypatch.setattr(compiled_functions, "_MOST", 4)
     for num_samples in range(5, 9):
@@ -222,7 +223,7 @@ def test_compiling_and_training_in_a_loop_leaves_nothing(make_vae, x, validated)
     vae, data = make_vae(), tf.data.Dataset.from_tensor_slices(x).batch(2)
 
     def left():
-        vae.compile("adam")
+        vae.compile("sgd")
         vae.fit(data, epochs=1, verbose=0, validation_data=data if validated else None)
         gc.collect()
         graphs = sum(isinstance(found, tf.Graph) for found in gc.get_objects())

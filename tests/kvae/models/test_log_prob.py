@@ -211,7 +211,7 @@ def test_a_truncated_cache_is_refused(vae, x, tmp_path):
             vae.log_prob(x, num_samples=2, cache=cache)
 
 
-def test_warns_of_estimates_that_a_few_samples_decide(linear_gaussian, vae, x):
+def test_warns_of_estimates_that_a_few_samples_decide(linear_gaussian, vae, x, eagerly):
     off = linear_gaussian.vae(shift=2.0, widen=-2.0)
     with pytest.warns(UserWarning, match="effective sample size of .* of 12 examples is below 5"):
         estimate = off.log_prob(x, num_samples=50)
@@ -282,7 +282,7 @@ def test_many_are_summed_in_slices(event):
     np.testing.assert_allclose(found, each.reshape(3, 2, -1).sum(axis=-1), rtol=1e-6)
 
 
-def test_many_samples_have_the_same_log_prob(make_vae, digits, monkeypatch):
+def test_many_samples_have_the_same_log_prob(make_vae, digits, monkeypatch, eagerly):
     vae, x = make_vae(), (digits[:5] > 0.5).astype("float32")
     few = vae.log_prob(x, num_samples=20)
     asked = []

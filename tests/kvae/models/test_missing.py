@@ -185,6 +185,7 @@ def build(missing, event=(D,), likelihood="gaussian", **settings):
     return vae
 
 
+@pytest.mark.default("elbo", "dreg")
 @pytest.mark.parametrize("objective", ["elbo", "dreg", "wae"])
 def test_hidden_values_influence_nothing_and_gradients_are_finite(objective):
     vae = build("learned:mask", objective=objective)

@@ -76,6 +76,7 @@ def encoder():
     return keras.Sequential([keras.Input((4, 4)), layers.Flatten(), layers.Dense(8, "relu")])
 
 
+@pytest.mark.default("sequential", "operation", "nested", "Subclassed")
 @pytest.mark.parametrize("make", DECODERS)
 def test_a_sigmoid_before_a_likelihood_of_logits(make, encoder):
     """Its outputs are taken for logits, so no probability would be below a half."""
