@@ -58,7 +58,7 @@ SLOW = {
     *((posteriors, name) for name in ("iaf", "planar", "real_nvp", "sylvester")),
     *((posteriors, name) for name in ("laplace", "logistic", "unit_variance")),
     *((posteriors, name) for name in ("lookup_free", "sim_vq", "low_rank", "prior_noise")),
-    *((posteriors, name) for name in ("riemannian_normal", "von_mises_fisher", "hierarchical")),
+    *((posteriors, name) for name in ("riemannian_normal", "power_spherical", "hierarchical")),
     *((posteriors, name) for name in ("joint_experts", "mixture_of_experts")),
     (posteriors, "mixture_of_products"),
     *((objectives, name) for name in ("jmvae", "mvtcae", "subset_elbo", "semi_supervised")),

@@ -287,7 +287,9 @@ def test_parameters_of_a_likelihood_stand_one_after_the_other():
     "given",
     [
         tfd.Gamma([2.0, 0.5], 1.0),
-        tfd.TransformedDistribution(tfd.Beta([2.0, 3.0], 1.0), tfb.Scale(2.0)),
+        pytest.param(
+            tfd.TransformedDistribution(tfd.Beta([2.0, 3.0], 1.0), tfb.Scale(2.0)), marks=SLOW
+        ),
         tfd.MixtureSameFamily(
             tfd.Categorical(logits=[[0.0, 1.0], [2.0, 0.0]]),
             tfd.Laplace([[0.0, 2.0], [1.0, -3.0]], 0.5),

@@ -194,6 +194,7 @@ def test_one_sample_is_the_elbo(one_latent, x):
         np.testing.assert_allclose(terms["loss"], bounds[0]["loss"], rtol=1e-6)
 
 
+@pytest.mark.slow  # A bound that warms up is above, its files are in `test_beta_schedule.py`.
 def test_beta_follows_a_schedule_and_the_logs_show_it(digits, make_vae, tmp_path, eagerly):
     beta = kvae.schedules.Linear(0.0, 1.0, steps=4)
     vae = make_vae(objective=IWAE(3, beta=beta), optimizer="adam", eager=True)
