@@ -166,7 +166,29 @@ class Meanwhile(keras.callbacks.Callback):
                 self.result = pool.submit(self.act).result(120)
 
 
-def test_a_second_training_in_the_folder_is_refused_and_reading_is_not(tmp_path, whole):
+def test_a_second_training_in_the_folder_is_refused_and_reading_is_not(saved, other, tmp_path):
+    vae, first = saved
+
+    def second():
+        checkpoint = Checkpoint(tmp_path, "mine")
+        epoch = checkpoint.restore(other)
+        checkpoint.set_model(other)
+        with pytest.raises(BlockingIOError) as caught:
+            checkpoint.on_train_begin()
+        return caught.value, epoch
+
+    first.on_train_begin()
+    with futures.ThreadPoolExecutor(1) as pool:
+        error, epoch = pool.submit(second).result(120)
+    assert f"{tmp_path} is in use by a training in process {os.getpid()} on " in str(error)
+    assert epoch == 2 and bits(other) == bits(vae)
+    first.on_epoch_end(2, {"loss": 1.0, "val_loss": 1.0})
+    first.on_train_end()
+    assert Checkpoint(tmp_path, "mine").restore(other) == 3 and ".lock" not in names(tmp_path)
+
+
+@pytest.mark.slow  # Two trainings; without them it is tested above.
+def test_a_second_fit_in_the_folder_is_refused_and_the_first_goes_on(tmp_path, whole):
     def second():
         with pytest.raises(BlockingIOError) as caught:
             train(tmp_path, EPOCHS)
