@@ -80,6 +80,12 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.slow)
 
 
+def pytest_xdist_auto_num_workers(config):
+    """A process more than there are cores: tests of servers and other programs often wait."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or 1) + 1
+
+
 _forked = [0.0]  # CPU seconds of the programs of `run_forked`.
 
 
