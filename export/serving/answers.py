@@ -1,4 +1,4 @@
-"""What a client returns, and the cells of tables as a server takes and sends them."""
+"""Converts between a server's answers and what the client returns, with the cells of tables."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

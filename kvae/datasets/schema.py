@@ -67,7 +67,7 @@ class Column:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the column holds only whole numbers, such as classes and counts."""
+        """True if all values of the column are whole numbers, such as classes and counts."""
         return bool(self.categories) or self.whole or self.kind in _WHOLE
 
     def code(self, value: Any) -> float:
@@ -195,7 +195,7 @@ class Schema:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What `kvae.VAE` takes as `conditions`, for the columns that are conditions."""
+        """The argument `conditions` of `kvae.VAE`, made from the columns that are conditions."""
         return {column.name: column.condition for column in self.conditions}
 
     @property

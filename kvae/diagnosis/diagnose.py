@@ -31,7 +31,7 @@ class Diagnosis(Result):
 
     @property
     def serious(self) -> bool:
-        """Whether a fault is serious."""
+        """True if at least one of the faults is serious."""
         return any(fault.severity == "serious" for fault in self.faults)
 
     def __str__(self) -> str:

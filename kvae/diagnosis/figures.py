@@ -1,4 +1,4 @@
-"""What is measured of a model and its data, once for all checks."""
+"""The figures of a model and its data that the checks share; each is computed once."""
 
 import dataclasses
 import functools

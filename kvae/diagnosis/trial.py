@@ -1,4 +1,4 @@
-"""What a suggestion gains, measured by a short training."""
+"""A short training that measures what following a suggestion would gain."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What posteriors and priors share whose z is that of several parts, one after another."""
+"""A base for products: posteriors and priors whose z joins the latents of several parts."""
 
 import re
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ class Joined:
 
     @property
     def space(self):
-        """Where z lies: `"real"` if it is that of all parts, otherwise the spaces of the parts."""
+        """The space of z: `"real"` if all parts lie in R^n, otherwise the spaces of the parts."""
         spaces = tuple(part.space for part in self.parts.values())
         return "real" if set(spaces) == {"real"} else spaces
 

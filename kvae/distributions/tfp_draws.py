@@ -1,4 +1,4 @@
-"""What kvae asks of a distribution of TensorFlow Probability: base noise, draws, support.
+"""Base noise, draws and support of distributions of TensorFlow Probability.
 
 Draws of z are functions of base noise, normal or uniform numbers that any platform can draw. A
 distribution of TFP has such a function where it is normal, has a quantile function, or is made of
