@@ -179,9 +179,23 @@ def build(method: str, latent_dim: int, seed: int):
     return vae
 
 
+def draw_as_torch(vae, seed: int) -> None:
+    """Draws the initial weights of dense layers as PyTorch does: uniform, within 1 / √inputs."""
+    import keras
+
+    rng = np.random.default_rng(seed)
+    for layer in vae._flatten_layers():
+        if isinstance(layer, keras.layers.Dense):
+            bound = 1 / np.sqrt(layer.kernel.shape[0])
+            for weights in (layer.kernel, layer.bias):
+                weights.assign(rng.uniform(-bound, bound, weights.shape))
+
+
 def ours(method: str, data: dict, options) -> dict:
     """Trains and measures kvae's model."""
     vae = build(method, options.latent_dim, options.seed)
+    if options.torch_weights:
+        draw_as_torch(vae, options.seed)
     begun = time.perf_counter()
     train = {key: data[f"train_{key}"] for key in _WIDTHS}
     vae.fit(train, epochs=options.epochs, batch_size=128, verbose=0)
@@ -226,6 +240,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000, help="importance samples (1000)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch (all)")
     parser.add_argument("--peers", metavar="PYTHON", help="a Python with multivae (none)")
+    parser.add_argument(
+        "--torch-weights", action="store_true", help="start kvae's models as PyTorch would"
+    )
     parser.add_argument("--json", type=pathlib.Path, required=True)
     options = parser.parse_args()
     found = json.loads(options.json.read_text()) if options.json.exists() else {}
@@ -233,8 +250,9 @@ def main() -> None:
     libraries = {"kvae": ours, **({"multivae": peers} if options.peers else {})}
     for method in options.methods:
         for library, measure in libraries.items():
+            start = " torch_weights" if options.torch_weights and library == "kvae" else ""
             key = (
-                f"{method} {library} seed={options.seed} epochs={options.epochs} "
+                f"{method} {library}{start} seed={options.seed} epochs={options.epochs} "
                 f"latent_dim={options.latent_dim} train={options.train} test={options.test} "
                 f"samples={options.samples}"
             )
