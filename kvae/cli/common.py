@@ -134,6 +134,18 @@ def add_json(parser) -> None:
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
+def add_report_folder(parser, files: str = "result.json and result.md") -> None:
+    """Adds `--output`, the folder for the files of a result."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=checks.output_folder,
+        default=Unset("no files"),
+        help=f"Also write {files} into this folder.",
+    )
+
+
 def add_model(parser, *names: str) -> None:
     """Adds the model that a command works with, or several of these names."""
     for name in names or ("model",):

@@ -1,9 +1,8 @@
 """`kvae compare A B`."""
 
-from kvae.cli import checks, common
+from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
-from kvae.cli.help import Unset
 from kvae.utils import io
 
 
@@ -36,14 +35,7 @@ def add_arguments(parser) -> None:
         help="Evaluate this many examples at a time.",
     )
     common.add_seed(parser, default=0)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=checks.output_folder,
-        default=Unset("no files"),
-        help="Also write result.json and result.md into this folder.",
-    )
+    common.add_report_folder(parser)
     common.add_json(parser)
 
 

@@ -1,6 +1,6 @@
 """`kvae doctor MODEL`."""
 
-from kvae.cli import checks, common
+from kvae.cli import common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -39,14 +39,7 @@ def add_arguments(parser) -> None:
         help="Train for this many epochs with --try.",
     )
     common.add_seed(parser, default=0)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=checks.output_folder,
-        default=Unset("no files"),
-        help="Also write result.json and result.md into this folder.",
-    )
+    common.add_report_folder(parser)
     common.add_json(parser)
 
 

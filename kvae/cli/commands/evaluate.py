@@ -85,14 +85,7 @@ def add_arguments(parser) -> None:
         help="Predict this column for --table.",
     )
     own.add_sampler(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=checks.output_folder,
-        default=Unset("no files"),
-        help="Also write result.json, result.md and pictures into this folder.",
-    )
+    common.add_report_folder(parser, "result.json, result.md and pictures")
     common.add_json(parser)
 
 
