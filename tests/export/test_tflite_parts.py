@@ -231,6 +231,7 @@ def test_every_decoder_of_the_zoo_has_operators_of_the_gpu(name, precision, tmp_
     if precision == "int8":
         samples = np.random.default_rng(0).normal(size=(256, model.latent_dim))
     path = export.tflite(model, tmp_path / "x.tflite", precision, calibration=samples)
-    # An LSTM in eight bits makes the accelerator itself crash.
-    assert bool(gpu(path)) == (name == "lstm_autoencoder" and precision == "int8")
+    # An LSTM in eight bits makes the accelerator itself crash; symbols are chosen one by one.
+    refused = name == "symbol_vae" or (name == "lstm_autoencoder" and precision == "int8")
+    assert bool(gpu(path)) == refused
     assert export.verify(path, model).ok
