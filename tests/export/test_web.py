@@ -13,6 +13,7 @@ import pytest
 
 import export
 import kvae
+import zoo
 from export.runtimes import litert
 from export.writers.web import litert_js, page
 from kvae.detection import Detector
@@ -156,6 +157,48 @@ def test_without_data_the_plane_is_the_priors(conv, autoencoder):
     np.testing.assert_allclose(facts["plane"]["centre"], np.mean(facts["seeds"], 0), atol=1e-6)
     with pytest.raises(ValueError, match="no prior to draw from: give `data`"):
         page.describe(autoencoder)
+
+
+@pytest.fixture(scope="module")
+def told(data):
+    """A model that is told three things, and data in which some of them are unknown."""
+    conditions = kvae.conditions.Conditions(
+        {
+            "kind": ["cat", "dog", "mouse"],
+            "size": kvae.conditions.Real(2.0, 0.5),
+            "hour": "periodic:24",
+        }
+    )
+    arguments = {"event_shape": (8, 8, 1), "latent_dim": 2, "hidden": (4,), "seed": 0}
+    model = zoo.build("dense_vae", conditions=conditions, **arguments)
+    values = {"kind": data.labels, "size": np.linspace(1.0, 2.5, 40), "hour": np.full(40, np.nan)}
+    return model, kvae.datasets.from_array(data.examples, values)
+
+
+def test_the_page_is_told_of_conditions(told):
+    model, known = told
+    facts = page.describe(model, known, points=30)
+    found = facts["conditions"]
+    assert list(found) == ["kind", "size", "hour"] and facts["num_classes"] is None
+    assert found["kind"]["classes"] == ["cat", "dog", "mouse"] == facts["class_names"]
+    assert [found[name]["start"] for name in found] == [0, 1.0, None]
+    assert [found["size"][end] for end in ("least", "most")] == [1.0, 2.5]
+    assert [found["hour"][end] for end in ("least", "most")] == [0.0, 24.0]
+    label = {name: value[:30] for name, value in known.labels.items()}
+    z = np.asarray(model.encode(known.examples[:30], label)["z_mean"])
+    np.testing.assert_array_equal(np.float32(facts["points"]["z"]), z)
+    assert facts["points"]["labels"] == known.labels["kind"][:30].tolist()
+    assert np.shape(facts["seeds"]) == (500, 2)  # z does not depend on the conditions.
+    assert "z, and what it is told (kind, size, hour) into" in facts["summary"]
+
+
+def test_without_data_nothing_is_known_of_conditions(told):
+    model, known = told
+    found = page.describe(model)["conditions"]
+    assert [found[name]["start"] for name in found] == [None, None, None]
+    assert [found["size"][end] for end in ("least", "most")] == [0.5, 3.5]
+    with pytest.raises(ValueError, match="has conditions, and the data have none"):
+        page.describe(model, kvae.datasets.from_array(known.examples))
 
 
 def test_fill_is_the_typical_extent():

@@ -1,6 +1,5 @@
 """Writes the page: its files, the model's, and what the page must know of the latents."""
 
-import contextlib
 import importlib.resources
 import json
 import os
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.runtimes import litert
-from export.signatures import DECODE, ENCODE, SIGNATURES, left_out
+from export.signatures import DECODE, ENCODE, SIGNATURES
 from export.writers.register import FORMATS, Format
-from export.writers.tflite.writer import tflite, write
-from export.writers.web import litert_js
-from kvae.utils import callers, io
+from export.writers.tflite.writer import tflite
+from export.writers.web import answers, conditions, litert_js
+from export.writers.web.plane import numbers, plane
+from kvae.utils import io
 
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
@@ -28,6 +28,7 @@ _FILES = (
     "network.js",
     "latents.js",
     "labels.js",
+    "conditions.js",
     "plane.js",
     "pictures.js",
     "drawing.js",
@@ -37,10 +38,6 @@ _FILES = (
 )
 _SEEDS = 500
 _SPACES = ("real", "sphere")
-_SAMPLES = 64  # Of z, for a drawing that is filled in.
-_ROUNDS = 6  # In each, the encoder sees what the one before has filled in.
-_NORMAL = 500  # Images whose scores the meter compares with, if the model has no threshold,
-_RATE = 0.05  # and the share of them beyond the mark.
 _MEAN = "z_mean"  # The output of an encoder that the page shows.
 _PRECISIONS = ("float32", "float16")
 
@@ -56,8 +53,9 @@ def web(
     """Writes a static page that runs a model's decoder in the browser, and its encoder.
 
     Drag over the latent plane and the image follows; see samples by their seeds, walk between two
-    points, draw a digit and see it encoded and decoded. Mark an area of it as missing, and see it
-    filled in; a meter shows how unusual the drawing is, beside the normal images of the model's
+    points, draw a digit and see it encoded and decoded. Choose the class of a conditional model, or
+    set its conditions, each of which may be unknown. Mark an area of a drawing as missing, and see
+    it filled in; a meter shows how unusual the drawing is, beside the normal images of the model's
     threshold, or the first images of `data` where it has none. The plane is z itself where it has
     two dimensions, and else the two principal components of the codes of `data`. The page computes
     on WebGPU, or in WebAssembly where there is none, with LiteRT.js, which is downloaded once into
@@ -119,7 +117,7 @@ def web(
     facts["impute"] = facts["meter"] = None
     if facts["encoder"]:
         tflite(model, folder / "encoder.tflite", precision, parts="encoder")
-        facts |= _answers(model, folder / "answers.tflite", data)
+        facts |= answers.write_answers(model, folder / "answers.tflite", data)
     with io.atomic_write(folder / "model.json") as temporary:
         temporary.write_text(json.dumps(facts, separators=(",", ":")), "utf-8")
     static = importlib.resources.files("export.writers.web") / "static"
@@ -143,23 +141,23 @@ def describe(model, data=None, points: int = 2000) -> dict:
         - `summary`, a sentence that says what the model is;
         - `event_shape`, `latent_dim`, `num_classes` (or `None`), `space` (`"real"` or `"sphere"`);
         - `class_names` (or `None`), those of the data's labels;
+        - `conditions` (or `None`), by their names: the facts of `kvae.conditions.Conditions`, the
+          value to `start` with, and the ends `least` and `most` of the slider of a number;
         - `names` of the inputs and outputs of the networks;
         - `plane`, with its `centre` `[latent_dim]`, two orthonormal `axes` and the `extent` that it
           shows around the centre;
         - `spread`, the standard deviation of each dimension;
-        - `points` (or `None`), with the mean codes `z` of the data and their `labels` (or `None`);
+        - `points` (or `None`), with the mean codes `z` of the data and their `labels` (or `None`),
+          with conditions the values of the first that is a class;
         - `seeds` (or `None`), the z that the signature `generate` gives for the seeds 0, 1, … (for
           each class of a conditional model);
         - `encoder`, whether the page can encode images;
         - `fill`, the part of the frame that the drawing of a typical image of the data fills.
     """
     seeds = _seeds(model)
-    if model.conditions is not None:
-        raise ValueError(
-            f"The page lets its reader choose a class, and {model.name!r} has several conditions: "
-            "export a TFLite file, whose metadata say how conditions are encoded."
-        )
-    codes, labels = (None, None) if data is None else _codes(model, data[:points])
+    told = conditions.told(model, data)
+    codes = None if data is None else _codes(model, data.examples[:points], told, points)
+    labels, class_names = conditions.classes(model, data, told)
     if model.posterior.space not in _SPACES:
         raise ValueError(
             f"The page moves z continuously, but the z of {model.name!r} is "
@@ -178,20 +176,21 @@ def describe(model, data=None, points: int = 2000) -> dict:
         "summary": _summary(model),
         "event_shape": [int(size) for size in model.event_shape],
         "latent_dim": int(model.latent_dim),
-        "num_classes": int(model.num_classes) if model.conditional else None,
-        "class_names": _class_names(model, data),
+        "num_classes": None if model.num_classes is None else int(model.num_classes),
+        "class_names": class_names,
+        "conditions": conditions.facts(model, told),
         "names": {"latents": latents, "image": image, "label": "label", "mean": _MEAN},
         "space": model.posterior.space,
-        "plane": _plane(known),
-        "spread": _numbers(known.std(axis=0)),
+        "plane": plane(known),
+        "spread": numbers(known.std(axis=0)),
         "points": None
         if codes is None
         else {
             "name": f"{data.name} {data.split}",
-            "z": _numbers(codes),
-            "labels": None if labels is None else [int(label) for label in labels],
+            "z": numbers(codes),
+            "labels": None if labels is None else [int(label) for label in labels[:points]],
         },
-        "seeds": None if seeds is None else _numbers(seeds),
+        "seeds": None if seeds is None else numbers(seeds),
         "encoder": _encodes(model),
         "fill": None if data is None else _fill(data.examples[:points]),
     }
@@ -201,19 +200,14 @@ def _summary(model) -> str:
     """Says what the model is to someone who has never heard of it."""
     height, width, channels = model.event_shape
     kind = "an autoencoder" if model.posterior.deterministic else "a variational autoencoder"
-    given = " and a class" if model.conditional else ""
+    given = " and a class" if model.num_classes is not None else ""
+    if model.conditions is not None:
+        given = f" and what it is told ({', '.join(model.conditions.kinds)})"
     colour = "colour" if channels == 3 else "grey"
     count = "one number, z," if model.latent_dim == 1 else f"{model.latent_dim} numbers, z,"
     return (
         f"This is {kind}. Its decoder turns {count}{given} into a {colour} image of {height} × "
         f"{width} pixels, here in your browser: move z, and see what it makes of it."
-    )
-
-
-def _class_names(model, data) -> list[str] | None:
-    known = [source.schema for source in (data, model) if source is not None]
-    return next(
-        (list(schema.class_names) for schema in known if schema and schema.class_names), None
     )
 
 
@@ -229,12 +223,11 @@ def _fill(images) -> float:
     return float(f"{np.median(shares):.4g}")
 
 
-def _codes(model, data) -> tuple[np.ndarray, np.ndarray | None]:
-    labels = data.labels
-    given = model.conditioned_on(labels if model.conditional else None)
-    params = model.encode(data.examples, labels if model.conditional else None)
-    codes = np.asarray(given.posterior.mean(params), np.float32)
-    return codes.reshape(len(data), -1), labels
+def _codes(model, examples, told, points: int) -> np.ndarray:
+    label = None if told is None else told[:points]
+    params = model.encode(examples, label)
+    codes = np.asarray(model.conditioned_on(label).posterior.mean(params), np.float32)
+    return codes.reshape(len(examples), -1)
 
 
 def _encodes(model) -> bool:
@@ -244,89 +237,14 @@ def _encodes(model) -> bool:
     # Every likelihood of images takes zeros and ones.
     noise = np.random.default_rng(0).integers(2, size=(2, *model.event_shape)).astype(np.float32)
     label = np.zeros(2, int) if model.conditional else None
+    if model.conditions is not None:
+        label = model.conditions.unknown_record(2)
     params = model.encode(noise, label)
     if _MEAN not in params:
         return False
     mean = np.asarray(model.conditioned_on(label).posterior.mean(params))
     shown = np.asarray(params[_MEAN])
     return mean.shape == shown.shape and np.allclose(mean, shown, atol=1e-6)
-
-
-def _answers(model, path: pathlib.Path, data) -> dict:
-    """Writes the file that says what is missing and what is unusual, as far as the model can.
-
-    Returns:
-        dict: `impute` and `meter`, what the page has to know to ask, each `None` where it cannot.
-    """
-    from export.writers.tflite import parts
-
-    facts: dict = {"impute": None, "meter": None}
-    with _asked(model, data) as asked:
-        lacking, answers, guess = left_out(asked), [], model.missing is None
-        if "impute" not in lacking:
-            answers.append(parts.impute(asked, 1, _SAMPLES, guess))
-            facts["impute"] = _impute(asked, guess)
-        if "detect" not in lacking:
-            answers.append(parts.detect(asked, 1))
-            facts["meter"] = _meter(asked, model, data)
-        try:
-            if answers:
-                write(asked, path, answers, "float32")
-        except ValueError as error:
-            callers.warn(f"The page neither fills gaps nor says what is unusual: {error}")
-            return dict.fromkeys(facts)
-    return facts
-
-
-@contextlib.contextmanager
-def _asked(model, data):
-    """Gives a model that takes gaps and has a threshold, as far as that is possible.
-
-    One that was trained on whole images takes gaps as well: it knows log p of what is there.
-    """
-    from kvae.detection import Detector
-
-    likelihood, missing = model.likelihood, model.missing
-    takes_missing = likelihood.takes_missing  # The other model shares its parts with this one.
-    if missing is None and model.posterior.has_density and likelihood.adds_values:
-        missing = "zero"
-    try:
-        asked = model.with_missing(missing)
-        asked.calibration = model.calibration
-        if asked.calibration is None and data is not None and len(data) > 1:
-            rows = data[:_NORMAL]
-            rate = max(_RATE, 1.0 / len(rows))
-            label = rows.labels if model.conditional else None
-            Detector(asked, false_alarm_rate=rate).fit(rows.examples, label)
-        yield asked
-    finally:
-        likelihood.takes_missing = takes_missing
-
-
-def _impute(model, guess: bool) -> dict:
-    """Returns what the page has to give the network that fills gaps."""
-    noise = model.posterior.base_noise()
-    return {
-        "num_samples": _SAMPLES,
-        "noise": {name: item.size for name, item in noise.items()},
-        "guess": guess,
-        "rounds": _ROUNDS if guess else 1,
-    }
-
-
-def _meter(asked, model, data) -> dict:
-    """Returns the scores that the meter shows, and what they are of."""
-    calibration, own = asked.calibration, model.calibration is not None
-    scores = calibration.sorted_scores
-    return {
-        "calibrated": own,
-        "of": "normal images" if own else f"images ({data.name} {data.split})",
-        "number": len(scores),
-        "threshold": calibration.threshold,
-        "rate": calibration.false_alarm_rate,
-        "map": model.likelihood.adds_values,
-        "scores": _numbers(np.quantile(scores, np.linspace(0.0, 1.0, 201))),
-    }
 
 
 def _seeds(model) -> np.ndarray | None:
@@ -343,45 +261,14 @@ def _seeds(model) -> np.ndarray | None:
     def drawn(label: int) -> np.ndarray:
         values = {"seed": tf.range(_SEEDS, dtype=tf.int64), **generate.defaults, "label": label}
         rows = [
-            tf.broadcast_to(tf.cast(values[spec.name], spec.dtype), [_SEEDS])
+            tf.broadcast_to(tf.cast(values[spec.name], spec.dtype), [_SEEDS, *spec.shape[1:]])
             for spec in generate.inputs
         ]
         return function(*rows)["z"].numpy()
 
-    if not model.conditional:
+    if model.num_classes is None:
         return drawn(0)
     return np.stack([drawn(label) for label in range(model.num_classes)])
-
-
-def _plane(codes: np.ndarray) -> dict:
-    """Returns the plane that the page shows: z itself, or its first two principal components."""
-    size = codes.shape[1]
-    if size <= 2:
-        centre, axes = np.zeros(size), np.eye(2, size)
-    else:
-        centre = codes.mean(axis=0, dtype=np.float64)
-        _, _, axes = np.linalg.svd(codes - centre, full_matrices=False)
-        axes = axes[:2]
-        # The sign is arbitrary, so the largest component is made positive.
-        largest = np.abs(axes).argmax(axis=1)
-        axes = axes * np.sign(axes[np.arange(2), largest])[:, None]
-    placed = (codes - centre) @ axes.T
-    total = np.square(codes - centre).sum()
-    return {
-        "centre": _numbers(centre),
-        "axes": _numbers(axes),
-        "extent": float(f"{1.1 * np.quantile(np.abs(placed), 0.999):.3g}") or 1.0,
-        "explained": float(f"{np.square(placed).sum() / max(total, 1e-12):.3g}"),
-    }
-
-
-def _numbers(values) -> list:
-    values = np.asarray(values, np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("The model's codes are not finite, so there is nothing to show.")
-    if values.ndim > 1:
-        return [_numbers(row) for row in values]
-    return [float(str(np.float32(value))) for value in values]  # Shortest that is exact.
 
 
 FORMATS.add(

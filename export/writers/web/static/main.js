@@ -1,5 +1,6 @@
 // The page: one latent z, which every control moves and the decoder follows.
 
+import { Conditions } from './conditions.js';
 import { Drawing } from './drawing.js';
 import { Gaps } from './gaps.js';
 import { between, nearest, placed, Plane } from './latents.js';
@@ -29,6 +30,7 @@ class Page {
       this.moveTo(this.plane.moved(this.z, u, v));
     });
     this.prepareClasses();
+    this.prepareConditions();
     this.prepareSamples();
     this.prepareSliders();
     this.prepareWalk();
@@ -89,6 +91,7 @@ class Page {
 
   given() {
     const { num_classes: count, names } = this.facts;
+    if (this.conditions) return { [names.label]: this.conditions.encoded() };
     if (!count) return {};
     return { [names.label]: Float32Array.from({ length: count }, (_, i) => +(i === this.label)) };
   }
@@ -103,8 +106,10 @@ class Page {
     const { points } = this.facts;
     const near = points?.labels ? this.className(points.labels[nearest(points.z, this.z)]) : null;
     const like = near === null ? '' : `, nearest to images of class ${near}`;
-    byId('spoken').textContent = `${at.map((value) => fixed(value, 1)).join(', ')}${like}`;
-    byId('image').setAttribute('aria-label', `Decoded image${like}`);
+    const told = this.conditions?.shown();
+    const given = told ? `, told ${told}` : '';
+    byId('spoken').textContent = `${at.map((value) => fixed(value, 1)).join(', ')}${given}${like}`;
+    byId('image').setAttribute('aria-label', `Decoded image${given}${like}`);
   }
 
   className(label) {
@@ -119,11 +124,27 @@ class Page {
     byId('class').append(...Array.from({ length: count }, (_, i) => new Option(this.className(i), i)));
     byId('class').addEventListener('change', (event) => {
       this.label = Number(event.target.value);
-      this.moveTo(this.z);
-      this.drawStrip();
-      this.drawTiles();
+      this.told();
     });
     byId('class-row').hidden = false;
+  }
+
+  prepareConditions() {
+    const { conditions } = this.facts;
+    byId('conditions').hidden = !conditions;
+    if (!conditions) return;
+    this.conditions = new Conditions(byId('told'), conditions, (stays) => {
+      if (stays) this.told();
+      else this.moveTo(this.z); // The other images follow when the slider is let go.
+    });
+  }
+
+  /** Shows what the same z is under another class, or under other conditions. */
+  told() {
+    this.moveTo(this.z);
+    this.drawStrip();
+    this.drawTiles();
+    if (this.image && !this.encoding) this.judge(this.image, this.gaps.mask);
   }
 
   draws() {
