@@ -1,5 +1,6 @@
 from .profiling import Profile as Profile
 from .profiling import profile as profile
+from .runtimes.table_model import TableModel as TableModel
 from .serving.client import Client as Client
 from .serving.client import ServingError as ServingError
 from .serving.development.server import DevelopmentServer as DevelopmentServer

@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from kvae.datasets.schema import MISSING
+
 __all__ = ["TableCells"]
 
-_MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "?")
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _MOMENT = r"\d{4}-(0[1-9]|1[0-2])-\d{2}([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?)?"
 
@@ -156,7 +157,7 @@ class TableCells:
 
 
 def _says_nothing(cells):
-    return tf.reduce_any(tf.strings.lower(cells)[:, None] == tf.constant(_MISSING), axis=1)
+    return tf.reduce_any(tf.strings.lower(cells)[:, None] == tf.constant(MISSING), axis=1)
 
 
 def _part(cells, start: int, size: int):

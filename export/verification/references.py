@@ -78,14 +78,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
 
 def _numbers_of_rows(model, cells) -> np.ndarray:
     """Returns x of the cells of all columns."""
-    columns = model.schema.all_columns
-    places = [columns.index(column) for column in model.schema.columns]
-    return np.float32(
-        [
-            [columns[place].code(row[place].decode()) if row[place] else np.nan for place in places]
-            for row in cells
-        ]
-    )
+    return model.schema.numbers([[cell.decode() for cell in row] for row in cells])
 
 
 def cell_numbers(model, cells: np.ndarray) -> np.ndarray:

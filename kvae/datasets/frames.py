@@ -132,13 +132,14 @@ def _text(value) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def make_frame(schema: Schema, x: np.ndarray, backend: Any = "pandas", like: Any = None) -> Any:
+def make_frame(schema: Schema, x: np.ndarray, backend: Any = None, like: Any = None) -> Any:
     """Returns rows of numbers as a frame, in the types and the order of the training data.
 
     Args:
         schema: `Schema` with columns.
         x: array `[n, columns]`. NaN is missing.
-        backend: str or module. The library, e.g. `"pandas"` or `"polars"`. Defaults to `"pandas"`.
+        backend: str or module. The library, e.g. `"pandas"` or `"polars"`. Defaults to `None`:
+            the library of `like`, or pandas.
         like: frame or `None`. Its columns have these very types. Defaults to `None`: those that
             the schema names.
 
@@ -147,6 +148,8 @@ def make_frame(schema: Schema, x: np.ndarray, backend: Any = "pandas", like: Any
         ValueError: for another number of columns.
     """
     nw = _narwhals()
+    like = None if like is None else nw.from_native(like, eager_only=True)
+    backend = backend or ("pandas" if like is None else like.implementation)
     x = np.asarray(x)
     if x.ndim != 2 or x.shape[1] != len(schema.columns):
         raise ValueError(
@@ -163,7 +166,6 @@ def make_frame(schema: Schema, x: np.ndarray, backend: Any = "pandas", like: Any
         },
         backend=backend,
     )
-    like = None if like is None else nw.from_native(like, eager_only=True)
     series = []
     for column in schema.all_columns:
         own = found[column.name]

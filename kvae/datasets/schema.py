@@ -2,14 +2,17 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from kvae.utils.names import shown_names
 
-__all__ = ["Column", "Schema", "check_condition_name", "number_name"]
+__all__ = ["MISSING", "Column", "Schema", "check_condition_name", "number_name"]
+
+# What a cell says, in small letters, whose value was not observed.
+MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "?")
 
 _COLUMNS = ("columns", "constants", "conditions")
 _WHOLE = ("poisson", "negative_binomial", "rounded_mixture")
@@ -95,6 +98,12 @@ class Column:
             known = "a date" if self.origin else "a number"
             known = f"one of {shown_names(self.categories)}" if self.categories else known
             raise ValueError(f"Column {self.name!r} takes {known}, not {text!r}.") from None
+
+    def says_nothing(self, cell: Any) -> bool:
+        """Checks whether a cell is empty, `None`, or says NA, NaN, null, None or ?."""
+        text = "" if cell is None else str(cell).strip()
+        # A category may be called "none".
+        return text.lower() in MISSING and text not in self.categories
 
     def number(self, value: float) -> float:
         """Returns the number of a table that is nearest to a number of a model.
@@ -232,6 +241,29 @@ class Schema:
             for row in rows:
                 row.insert(column.place, column.text(0.0))
         return rows
+
+    def numbers(self, cells: Sequence[Sequence]) -> np.ndarray:
+        """Returns rows of a table as the numbers of a model, NaN where a cell says nothing.
+
+        It undoes `rows`. Cells are those of `all_columns`: texts, numbers, dates or `None`; what is
+        empty, or says NA, NaN, null, None or ?, is missing.
+
+        Returns:
+            Float32 array `[n, columns]`.
+
+        Raises:
+            ValueError: for a row of another length, and for cells that their column does not have.
+        """
+        columns, found = self.all_columns, []
+        for number, row in enumerate(cells):
+            if len(row) != len(columns):
+                raise ValueError(
+                    f"Row {number} has {len(row)} cells; the table has {len(columns)} columns, "
+                    f"{shown_names([column.name for column in columns])}."
+                )
+            kept = [pair for pair in zip(columns, row, strict=True) if pair[0].kind != "constant"]
+            found.append([math.nan if c.says_nothing(v) else c.code(v) for c, v in kept])
+        return np.array(found, np.float32).reshape(-1, len(self.columns))
 
 
 def check_condition_name(name: str) -> None:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 
 from kvae.datasets.frames import Held, read_frame
+from kvae.datasets.schema import MISSING
 from kvae.utils import optional
 
 __all__ = ["TRUTH", "TableFile", "dtype_of", "read_csv", "read_parquet", "to_number"]
 
-_MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "?")
 TRUTH = ("false", "true")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?")
@@ -105,7 +105,7 @@ def read_csv(path: pathlib.Path) -> TableFile:
     columns = {}
     for name, column in zip(head, zip(*rows, strict=True), strict=False):
         cells = [cell.strip() for cell in column]
-        columns[name] = Held(cells, [cell.lower() in _MISSING for cell in cells])
+        columns[name] = Held(cells, [cell.lower() in MISSING for cell in cells])
     return TableFile(columns, delimiter, comma, first)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kvae.datasets.dataset import Dataset
-from kvae.datasets.frames import is_frame, make_frame
+from kvae.datasets.frames import make_frame
 from kvae.datasets.schema import Schema
 from kvae.datasets.tables import SUFFIXES, Cells
 from kvae.likelihoods.mixed_tabular import MixedTabular
@@ -164,8 +164,4 @@ def frame(schema: Schema, x: Any, backend: Any = None, like: Any = None) -> Any:
     """
     if schema is None or not schema.columns:
         raise ValueError("The model knows no columns: it was not trained on a table with names.")
-    if like is not None and is_frame(like) and backend is None:
-        import narwhals as nw
-
-        backend = nw.from_native(like, eager_only=True).implementation
-    return make_frame(schema, np.asarray(x), backend or "pandas", like)
+    return make_frame(schema, np.asarray(x), backend, like)

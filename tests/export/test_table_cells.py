@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pyarrow
 import pytest
 import tensorflow as tf
 
@@ -10,6 +11,7 @@ import kvae
 from export.files import meta_graph
 from export.graphs import endpoints
 from export.graphs.table_cells import TableCells
+from export.runtimes import litert
 from kvae.datasets import Column, Schema
 from kvae.evaluation.rows import row_imputation
 
@@ -76,6 +78,19 @@ def test_cells_are_the_numbers_that_python_reads():
     assert np.asarray(valid).all()
     wrong = [["tall", "Earth", "2020-1-1", "noon", "pilot", "yes", "1e"]]
     assert not np.asarray(TableCells(SCHEMA).numbers(tf.constant(wrong))[1]).any()
+
+
+def test_rows_of_a_schema_are_numbers_and_back():
+    x = SCHEMA.numbers([[None if c == "" else c for c in row] for row in CELLS])
+    np.testing.assert_array_equal(x, numbers(CELLS))
+    written = SCHEMA.rows(x)
+    assert SCHEMA.rows(SCHEMA.numbers(written)) == written
+    assert written[0][3:] == CELLS[0][3:] and written[2][:2] == ["", "Earth"]
+    assert written[0][2] == "1900-03-01"  # The first day of the table.
+    with pytest.raises(ValueError, match="Row 1 has 2 cells; the table has 7 columns, height, pla"):
+        SCHEMA.numbers([CELLS[0], ["1", "Earth"]])
+    with pytest.raises(ValueError, match="Column 'job' takes one of baker, Cook, clerk, not 'pil"):
+        SCHEMA.numbers([[*CELLS[0][:4], "pilot", "True", "1"]])
 
 
 def test_dates_that_there_are_not_and_categories_that_differ_in_case():
@@ -171,6 +186,63 @@ def test_empty_cells_are_filled_and_others_come_back_as_they_were(model):
     assert abs(float(cells[2].pop(0)) - float(expected[2].pop(0))) < 1e-3
     assert cells == expected
     np.testing.assert_allclose(found["log_prob"], filled["log_prob"], rtol=1e-5)
+
+
+class _File:
+    """An opened file in the place of LiteRT's: what it is asked, and an answer."""
+
+    metadata = {"schema": SCHEMA.to_dict()}
+    signatures = {
+        "impute": {"inputs": {"image": {}, "mask": {"dtype": "float32"}, "noise": {}}},
+        "encode": {"inputs": {"image": {}}},
+    }
+
+    def __init__(self, path):
+        type(self).asked = {}
+
+    def run(self, signature, inputs):
+        self.asked[signature] = inputs
+        return {"image": inputs["image"] + 1 - inputs["mask"], "log_prob": np.zeros(3)}
+
+
+def test_a_file_of_numbers_takes_and_returns_cells(monkeypatch, tmp_path):
+    monkeypatch.setattr(litert, "Model", _File)
+    people = export.TableModel(tmp_path / "people.tflite")
+    found = people.run("impute", CELLS, noise=np.zeros(3))
+    expected = [row.copy() for row in CELLS]
+    # A missing 0 is filled with 1: its height is cut to the bounds, as in `Schema.rows`.
+    expected[2][0], expected[2][1], expected[2][5] = "150", "Earth", "True"
+    assert found["cells"] == expected and found["log_prob"].shape == (3,)
+    x, asked = numbers(CELLS), _File.asked["impute"]
+    np.testing.assert_array_equal(asked["mask"], ~np.isnan(x))
+    np.testing.assert_array_equal(asked["image"], np.nan_to_num(x))
+    np.testing.assert_array_equal(people.inputs("encode", CELLS)["image"], x)
+    frame = pyarrow.table({"height": [171.25, None], "planet": ["Earth", "Earth"]})
+    schema = Schema("t", columns=SCHEMA.columns[:1], constants=SCHEMA.constants)
+    monkeypatch.setattr(_File, "metadata", {"schema": schema.to_dict()})
+    again = export.TableModel(tmp_path / "people.tflite").run("impute", frame, noise=0)["cells"]
+    assert again.to_pydict() == {"height": [171.25, 150.0], "planet": ["Earth", "Earth"]}
+    with pytest.raises(ValueError, match="no signature 'decode'. It has: impute, encode"):
+        people.run("decode")
+    monkeypatch.setattr(_File, "metadata", {})
+    with pytest.raises(ValueError, match="knows no columns"):
+        export.TableModel(tmp_path / "people.tflite")
+    with pytest.raises(ValueError, match="no .tflite or .onnx file"):
+        export.TableModel(tmp_path / "people.h5")
+
+
+@pytest.mark.slow  # The conversion of cells is tested above, and that of the model elsewhere.
+@pytest.mark.parametrize("name", ["people.tflite", "people.onnx"])
+def test_files_of_numbers_answer_with_cells(model, name, tmp_path):
+    if name.endswith(".onnx"):
+        pytest.importorskip("tf2onnx")
+        export.onnx(model, tmp_path / name, part="impute", num_samples=2)
+    else:
+        export.tflite(model, tmp_path / name, parts="impute", num_samples=2)
+    people = export.TableModel(tmp_path / name)
+    full = people.run("impute", CELLS, noise=np.zeros((3, 2, 2), "float32"))["cells"]
+    assert full[:2] == CELLS[:2] and full[2][2:5] == CELLS[2][2:5]
+    assert 150 <= float(full[2][0]) <= 199.5 and full[2][1] == "Earth"
 
 
 @pytest.mark.slow  # The server reads and writes texts; the signature itself is tested above.
