@@ -262,7 +262,7 @@ def test_evaluate_of_an_autoencoder(make_vae, digits):
     result = kvae.evaluation.evaluate(vae, kvae.datasets.Dataset(digits), batch_size=24)
     mean = vae.reconstruct(digits).numpy().astype(np.float64)
     cross_entropy = -(digits * np.log(mean) + (1 - digits) * np.log(1 - mean))
-    assert "nll" not in result and result["kl"] == 0.0
+    assert not {"nll", "elbo", "kl"} & set(result)
     assert result["mse"] == pytest.approx(np.mean((mean - digits) ** 2), rel=1e-5)
     assert result["bce_per_pixel"] == pytest.approx(cross_entropy.mean(), rel=1e-5)
     each = cross_entropy.reshape(len(digits), -1).mean(axis=1)
