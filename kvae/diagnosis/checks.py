@@ -230,7 +230,8 @@ def width(figures: Figures) -> Fault | None:
     return Fault(
         "over_regularised" if wide else "under_regularised",
         _severity(factor),
-        f"With deviations of q(z|x) {factor:.3g} times as large the ELBO is higher by {gain} nats; "
+        f"With deviations of q(z|x) {factor:.3g} times as large, in the dimensions that say "
+        f"something of x, the ELBO is higher by {gain} nats; "
         f"the weight of the KL in the loss is {beta:.4g}.",
         f"The training pays too {much} for what z says of x. Train with beta = 1 where samples and "
         "log p(x) matter; let a warm-up end before the training does.",

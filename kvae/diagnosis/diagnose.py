@@ -8,6 +8,7 @@ import numpy as np
 from kvae.diagnosis import checks
 from kvae.diagnosis.fault import SEVERITIES, Fault
 from kvae.diagnosis.figures import Figures
+from kvae.diagnosis.limits import limits
 from kvae.diagnosis.trial import tried
 from kvae.evaluation import Result
 from kvae.utils import arguments
@@ -47,6 +48,8 @@ class Diagnosis(Result):
         if not self.faults:
             parts.append("No fault found.")
         parts.append(f"Looked for: {', '.join(self['checked'])}.")
+        if self["limits"]:
+            parts.append("\n".join(textwrap.wrap(" ".join(self["limits"]), _WIDTH)))
         return "\n\n".join(parts)
 
     __repr__ = __str__
@@ -100,7 +103,9 @@ def diagnose(
     Returns:
         `Diagnosis`, a mapping: `faults`, a list of dicts (`name`, `severity`, `evidence`,
         `suggestion`, `figures` and, where one was tried, `trial`), the most serious first;
-        `checked`, what was looked for; `num_examples`, `num_training_examples` and `seed`.
+        `checked`, what was looked for; `limits`, sentences that say what could not be seen, of few
+        examples or because the training is not done; `num_examples`, `num_training_examples` and
+        `seed`.
 
     Raises:
         ValueError: for fewer than ten examples, `try_suggestions` without `train`, and data of
@@ -159,6 +164,7 @@ def diagnose(
     values = {
         "faults": told,
         "checked": checked,
+        "limits": limits(own, seen) if len(checked) > 1 else [],
         "num_examples": len(own.x),
         "num_training_examples": 0 if seen is None else len(seen.x),
         "seed": seed,

@@ -14,6 +14,7 @@ from kvae.evaluation.marginal_likelihood.importance import weighted_draws
 __all__ = ["Figures", "scaled_spread"]
 
 _BATCH = 500
+_ACTIVE = 0.01  # The least variance of the means of a dimension that says something of x.
 # Logarithms of spreads among the parameters of a likelihood: how often each is that of the scale.
 _SPREADS = {"log_var": 2.0, "log_scale": 1.0}
 
@@ -133,12 +134,19 @@ class Figures:
         return np.concatenate(found, axis=1)
 
     def over_widths(self, factors) -> np.ndarray:
-        """Returns the ELBO with the standard deviations of a Gaussian q(z|x) multiplied."""
+        """Returns the ELBO with the standard deviations of a Gaussian q(z|x) multiplied.
+
+        Those of dimensions that say something of x are. The others are as wide as the prior, and
+        the more of them there are, the more nats it would cost to change them as well.
+        """
+        active = self.latents.variance_of_means > _ACTIVE
+        active = active if active.any() else np.ones_like(active)
         found = []
         for x, given, params, seed in self.batches():
             own = []
             for factor in factors:
-                changed = {**params, "z_log_var": params["z_log_var"] + 2 * float(np.log(factor))}
+                shift = np.where(active, 2 * np.log(factor), 0.0).astype("float32")
+                changed = {**params, "z_log_var": params["z_log_var"] + shift}
                 _, _, log_px, log_ratio = weighted_draws(
                     given, given.prior, x, changed, self.num_samples, seed
                 )

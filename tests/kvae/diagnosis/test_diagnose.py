@@ -1,7 +1,9 @@
 """kvae.diagnosis: each fault is found where it was made, and nothing where there is none."""
 
 import dataclasses
+import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -134,6 +136,52 @@ def test_a_fault_is_found_where_it_was_made(case, name):
         assert "beta=kvae.schedules.Linear" in fault.suggestion
     if name == "over_fitted":
         assert fault.figures["gap"] > 2 * fault.figures["gap_error"]
+
+
+@pytest.mark.parametrize(("unused", "beta"), [(30, 4.0), (30, 1.0), (0, 4.0)])
+def test_dimensions_without_a_use_hide_no_width(linear_gaussian, unused, beta):
+    """A posterior of β = 4, whose variances follow from those of β = 1, in few of many latents."""
+    w = np.pad(linear_gaussian.w, [(0, 0), (0, unused)])
+    precision = np.sum(w**2, axis=0) / linear_gaussian.s**2
+    model = exact(linear_gaussian, w=w)
+    widen = np.log(beta / (beta + precision)) - np.log(1 / (1 + precision))
+    vae = model.vae(widen=widen, objective=kvae.objectives.ELBO(beta=beta))
+    fault = checks.width(Figures(vae, vae.as_dataset(model.draw(N, seed=1)), seed=0))
+    if beta == 1.0:
+        assert fault is None
+    else:
+        assert fault.name == "over_regularised"
+        shares = np.exp(-0.5 * widen[:2])
+        assert shares.min() * 0.9 < fault.figures["factor"] < shares.max() * 1.1
+
+
+def test_what_limits_a_diagnosis_is_said(linear_gaussian, eagerly):
+    draw = linear_gaussian.draw
+    vae = linear_gaussian.vae(
+        objective=kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=100))
+    )
+    few, many = draw(36, seed=1), draw(N, seed=2)
+    told = diagnose(vae, few, many)
+    (sentence,) = told["limits"]  # A model without an optimizer does not say how it was trained.
+    assert "36 examples tell only large faults" in sentence and "75 % of the sets" in sentence
+    bounds = [Figures(vae, vae.as_dataset(x), seed=0).bound for x in (few, many)]
+    error = 2 * sum(np.var(bound, ddof=1) / len(bound) for bound in bounds) ** 0.5
+    assert f"below {error:.2g} nats" in sentence and "75 % of the sets" in " ".join(
+        str(told).split()
+    )
+    assert diagnose(vae, many, many)["limits"] == []
+    decay = keras.optimizers.schedules.CosineDecay(1e-3, 1000)
+    vae.compile(keras.optimizers.SGD(decay))
+    for steps, words in (
+        (25, ("25 steps only", "`beta` of the objective is 0.25 at", "1000 steps, of which .* 25")),
+        (600, ("1000 steps, of which .* 600",)),
+        (1000, ()),
+    ):
+        vae.optimizer.iterations.assign(steps)
+        found = diagnose(vae, many)["limits"]
+        assert len(found) == len(words)
+        for sentence, word in zip(found, words, strict=True):
+            assert re.search(word, sentence)
 
 
 @pytest.mark.slow  # By default a check is asked alone of its fault, and all of a healthy model.
