@@ -1,16 +1,14 @@
 """The base of posteriors, priors, likelihoods, objectives and flows, and their registers."""
 
-import ast
 import functools
 import inspect
-import keyword
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import keras
 
-from kvae.utils import arguments, keras_internals, names, plugins
+from kvae.utils import arguments, keras_internals, plugins
+from kvae.utils.part_names import made_of_name
 from kvae.utils.register import Register, import_modules
 
 __all__ = [
@@ -27,9 +25,6 @@ __all__ = [
 
 Class = TypeVar("Class", bound=type)
 
-# Words such as `global`, which Python does not read as names, where one is a whole argument.
-_WORDS = "|".join(word for word in keyword.kwlist if word not in ("None", "True", "False"))
-_KEYWORD = re.compile(rf"((?:^|[,=])\s*)({_WORDS})(?=\s*(?:,|$))")
 Method = TypeVar("Method", bound=Callable)
 
 
@@ -252,8 +247,8 @@ def resolve(register: Register, identifier, base: type):
         register: `Register`. What the names stand for.
         identifier: str, an instance of `base`, or its serialized config. A name may be followed by
             arguments, `"NAME:ARGUMENT,…"`: a word of the class (`"gaussian:learned"`), values in
-            the order of the constructor (`"vamp:50"`), or values by name (`"iwae:num_samples=5"`,
-            `"sylvester:activation=gated"`).
+            the order of the constructor (`"vamp:50"`), or values by name (`"iwae:num_samples=5"`),
+            also of what it hands on to its base class (`"elbo:free_bits=0.1"`).
         base: type. The class that the part has to derive from.
 
     Raises:
@@ -261,7 +256,7 @@ def resolve(register: Register, identifier, base: type):
         TypeError: for an object of another kind.
     """
     if isinstance(identifier, str):
-        return _named(register, identifier)
+        return made_of_name(register, identifier)
     if isinstance(identifier, dict):
         if register.group is not None:
             plugins.load(register.group)  # The class may be one of theirs.
@@ -284,55 +279,6 @@ def resolve(register: Register, identifier, base: type):
 def _classes(thing) -> tuple[type, ...]:
     """Returns the classes that a thing is of, or that a class derives from."""
     return (thing if isinstance(thing, type) else type(thing)).__mro__
-
-
-def _named(register: Register, text: str):
-    """Makes the part that `"NAME"` or `"NAME:ARGUMENT,…"` stands for."""
-    name, colon, given = text.partition(":")
-    make = register[name]
-    if not colon:
-        return make()
-    kind = f"argument of the {register.kind} {name}"
-    try:
-        quoted = _KEYWORD.sub(r"\1'\2'", given)
-        call = ast.parse(f"f({quoted})", mode="eval").body
-        if not isinstance(call, ast.Call) or not call.args + call.keywords:
-            raise SyntaxError
-        values = [_value(one) for one in call.args]
-        settings = {str(one.arg or "**"): _value(one.value) for one in call.keywords}
-    except (SyntaxError, ValueError):
-        raise ValueError(
-            f"{text!r} is not understood: arguments follow a name as in NAME:WORD or "
-            "NAME:KEY=VALUE, with commas between them."
-        ) from None
-    words = getattr(make, "words", {})
-    known = [
-        key
-        for key, one in inspect.signature(make).parameters.items()
-        if one.kind is one.POSITIONAL_OR_KEYWORD and key != "latent_dim"  # That of the model.
-    ]
-    for place, value in enumerate(values):
-        if words and isinstance(value, str):
-            if value not in words:
-                raise names.unknown_name(kind, value, words)
-            settings = {**words[value], **settings}
-        elif place < len(known):
-            settings.setdefault(known[place], value)
-        else:
-            most = f"{len(known)} arguments at most" if known else "no arguments"
-            raise ValueError(f"The {register.kind} {name} takes {most}, not {given!r}.")
-    for key in settings:
-        if key not in known:
-            raise names.unknown_name(kind, key, known)
-    try:
-        return make(**settings)
-    except TypeError as error:
-        raise ValueError(f"{text!r} has a value of another kind: {error}.") from error
-
-
-def _value(node: ast.expr):
-    """Returns what an argument says: a literal of Python, or a word."""
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
 def import_parts(package: str, base: type) -> dict[str, type]:
