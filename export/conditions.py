@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from export.signatures import INPUTS, Input, TensorInfo
+from export.signatures import Input, TensorInfo, specified_input
 from kvae.utils.names import unknown_name
 
 __all__ = ["UNKNOWN", "inputs_of", "record_of", "sent_values", "values_of"]
@@ -26,7 +26,7 @@ def inputs_of(model) -> dict[str, Input]:
     """
     found = {}
     for name, kind in (model.conditions.kinds if model.conditions is not None else {}).items():
-        if name in INPUTS:
+        if specified_input(name) is not None:
             raise ValueError(
                 f"The condition {name!r} of {model.name!r} has the name of an input of signatures, "
                 "so the model cannot be exported: give the condition another name."

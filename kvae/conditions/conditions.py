@@ -10,9 +10,16 @@ from kvae import random
 from kvae.conditions.condition import Condition, get
 from kvae.datasets import kinds
 from kvae.parts import Part
-from kvae.utils import names
+from kvae.utils import callers, names
 
-__all__ = ["Conditions", "learn_conditions", "of_model"]
+__all__ = ["INPUTS_OF_SIGNATURES", "Conditions", "learn_conditions", "of_model"]
+
+# The names of inputs in `export.signatures`, which conditions stand beside when a model is served;
+# an input of image files ends in `_bytes`.
+INPUTS_OF_SIGNATURES = (
+    *("z", "z_start", "z_end", "image", "image_start", "image_end", "guess", "mask", "cells"),
+    *("label", "seed", "temperature", "steps", "num_samples"),
+)
 
 
 @keras.saving.register_keras_serializable(package="kvae.conditions")
@@ -35,6 +42,9 @@ class Conditions(Part):
 
     Raises:
         ValueError: for no condition, a name that is no word, and a rate out of [0, 1).
+
+    Warns:
+        UserWarning: for the name of an input of exported signatures, such as `"seed"`.
 
     Example:
 
@@ -66,6 +76,11 @@ class Conditions(Part):
             if not (isinstance(key, str) and key.isidentifier()):
                 raise ValueError(
                     f"A condition cannot be called {key!r}: take a word of letters, digits and _."
+                )
+            if key.removesuffix("_bytes") in INPUTS_OF_SIGNATURES:
+                callers.warn(
+                    f"The condition {key!r} has the name of an input of exported signatures, so "
+                    "the model cannot be exported: give the condition another name."
                 )
             if key in kinds.RESERVED:
                 raise ValueError(

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export import signatures
 from kvae.conditions import Conditions, Periodic, Real, get, of_model
+from kvae.conditions.conditions import INPUTS_OF_SIGNATURES
 
 NAN = np.nan
 KINDS = {
@@ -170,3 +172,11 @@ def test_a_configuration_is_complete():
         assert twin.kinds[key].get_config() == kind.get_config()
     assert twin.kinds["shape"].texts() == ("square", "heart")
     assert isinstance(get("periodic"), Periodic)
+
+
+def test_names_of_inputs_of_exports_are_told_at_once():
+    assert set(INPUTS_OF_SIGNATURES) == set(signatures.INPUTS)
+    with pytest.warns(UserWarning, match="'seed' has the name of an input of exported signatures"):
+        Conditions({"seed": 3})
+    with pytest.warns(UserWarning, match="'image_bytes' has the name of an input"):
+        Conditions({"image_bytes": "real"})
