@@ -8,8 +8,9 @@ import types
 import numpy as np
 import pytest
 
-from kvae.cli import main
+from kvae.cli import data, main
 from kvae.cli.commands import compare
+from kvae.datasets.schema import Column, Schema
 
 pytestmark = pytest.mark.usefixtures("eagerly")  # Graphs are for larger data than here.
 
@@ -55,11 +56,33 @@ def test_what_is_wrong_is_said_in_a_line(models, capsys, words, message):
     assert re.search(message, last), last
 
 
-def test_models_of_other_data_are_told_so_whatever_the_binarization(monkeypatch):
-    digits, clothes = (
-        types.SimpleNamespace(name=name, binarize="static") for name in ("mnist", "fashion_mnist")
-    )
-    monkeypatch.setattr(compare.own, "load_data", lambda *_: clothes)
-    words = types.SimpleNamespace(a="a", b="b", split="test", binarize="static")
+def test_data_at_a_path_are_read_once(models, monkeypatch, capsys):
+    read = []
+    load = np.load
+    monkeypatch.setattr(np, "load", lambda *a, **k: read.append(a) or load(*a, **k))
+    main(["compare", "a.keras", "b.keras", "--data", "x", "--samples", "2", "--limit", "20"])
+    assert sorted(path.name for path, *_ in read) == ["test.npy", "train.npy"]
+
+
+def test_models_of_other_data_are_told_so_whatever_the_binarization():
+    plain = data.Reading("mnist", "static", 0, 0.0, ())
+    words = types.SimpleNamespace(a="a", b="b", data=None, binarize="static")
     with pytest.raises(ValueError, match="a is of mnist and b of fashion_mnist: say"):
-        compare._check_reading(None, words, digits)
+        compare._check_datasets(plain, dataclasses.replace(plain, dataset="fashion_mnist"), words)
+    words.binarize = None
+    with pytest.raises(ValueError, match="--binarize static, and b with --binarize none"):
+        compare._check_reading(plain, dataclasses.replace(plain, binarize=None), words)
+
+
+def test_models_that_read_a_file_in_different_ways_are_told_so(linear_gaussian):
+    words = types.SimpleNamespace(a="a", b="b", data="x.csv", dataset=None, binarize=None)
+    models = []
+    for categories in ((), ("no", "yes"), ("yes", "no")):
+        models.append(linear_gaussian.vae())
+        if categories:
+            models[-1].schema = Schema(columns=(Column("ill", "categorical", categories),))
+    unknown, one, other = (data.reading(model, "x.keras", words) for model in models)
+    compare._check_reading(unknown, one, words)  # Of a model of arrays nothing is known.
+    compare._check_reading(one, one, words)
+    with pytest.raises(ValueError, match=r"a and b read x[.]csv in different ways"):
+        compare._check_reading(one, other, words)

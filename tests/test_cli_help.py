@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 from kvae import cli
-from kvae.cli import checks, common, main
+from kvae.cli import checks, common, main, progress
 from kvae.cli.command import COMMANDS, command
 from kvae.cli.help import Unset
 from kvae.utils.register import import_modules
@@ -275,7 +275,7 @@ def test_progress_on_a_terminal_shows_the_epoch_and_the_figures(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", _Screen())
     figures = "loss 98.123, validation 99.012"
-    with common.progress("training conv_vae.mnist_hierarchical", 20, "epoch") as update:
+    with progress.progress("training conv_vae.mnist_hierarchical", 20, "epoch") as update:
         update(3, figures)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sys.stderr.getvalue())
     lines = re.split(r"[\r\n]+", text)
@@ -284,12 +284,12 @@ def test_progress_on_a_terminal_shows_the_epoch_and_the_figures(monkeypatch):
 
 
 def test_progress_without_a_terminal_is_a_line_an_epoch(monkeypatch, capsys):
-    with common.progress("training x", 2, "epoch") as update:
+    with progress.progress("training x", 2, "epoch") as update:
         update(1, "loss 2.000")
         update(2, "loss 1.000")
     lines = ["training x", "epoch 1/2: loss 2.000", "epoch 2/2: loss 1.000"]
     assert capsys.readouterr().err.splitlines() == lines
-    with common.progress("evaluating x", 3000) as update:
+    with progress.progress("evaluating x", 3000) as update:
         update(1000)  # Nobody waits long for it.
         monkeypatch.setattr(common, "_SILENCE", 0.0)
         update(2000)

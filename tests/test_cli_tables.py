@@ -171,6 +171,19 @@ def test_arrays_that_are_conditions_are_read_for_a_model_that_knows_them(tmp_pat
     np.testing.assert_array_equal(found.labels["size"], np.arange(20) / 2)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["m2_vae"], ["tabular_vae", "--objective", "semi_supervised"]],
+    ids=["m2", "objective"],
+)
+def test_a_model_that_learns_classes_takes_no_conditions(folder, monkeypatch, capsys, words):
+    monkeypatch.chdir(folder)
+    train = ["train", *words, "--data", "people.csv", "--columns", "colour=condition"]
+    assert main([*train, "-o", "out"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "takes one label, and no conditions" in last and "--columns colour=label" in last
+
+
 @pytest.mark.slow  # The test above trains nothing.
 def test_a_training_with_columns_that_are_conditions(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)

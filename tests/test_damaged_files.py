@@ -24,7 +24,7 @@ from export.signatures import Call
 from kvae.callbacks import Checkpoint
 from kvae.datasets import files, read_idx
 from kvae.evaluation.marginal_likelihood.cache import BatchCache
-from kvae.utils import io
+from kvae.utils import archives, io, seals
 from zoo import weights
 
 FURTHER = int(os.environ.get("KVAE_FUZZ", 0))
@@ -140,7 +140,7 @@ def test_model_files(model, tmp_path):
 
     def read(path):
         # Not one byte of a member may differ; the rest, e.g. the time, does not matter.
-        io.check_archive(path)
+        archives.check_archive(path)
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
 
@@ -228,7 +228,7 @@ def test_exports_and_their_warm_up(tmp_path):
     # Each record has a checksum. Fewer of them are as good: an operator may replace them.
     check(file, requests, lambda one, other: one[: len(other)] == other)
     facts = folder / versions.METADATA
-    facts.write_text(io.sealed({"files": versions.checksums(folder)}))
+    facts.write_text(seals.sealed({"files": versions.checksums(folder)}))
 
     def read(_):
         versions.check(folder)
@@ -357,8 +357,8 @@ def test_a_read_only_disk_is_named():
 
 def test_what_is_sealed():
     content = {"a": (1, 2.5, None), 3: {"b": float("inf")}}
-    text = io.sealed(content)
-    assert io.unsealed(text) == json.loads(json.dumps(content))
-    assert io.unsealed('{"a": 1}') == {"a": 1}
+    text = seals.sealed(content)
+    assert seals.unsealed(text) == json.loads(json.dumps(content))
+    assert seals.unsealed('{"a": 1}') == {"a": 1}
     with pytest.raises(ValueError, match="no JSON object"):
-        io.unsealed("[]")
+        seals.unsealed("[]")

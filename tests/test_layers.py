@@ -162,11 +162,11 @@ def test_private_attributes_would_be_found():
 
 
 def test_files_are_short():
-    folders = (*PACKAGES, "tests", "benchmarks")
+    limits = {**dict.fromkeys((*PACKAGES, "benchmarks"), 400), "tests": 500}
     long = {
         name(path): lines
-        for folder in folders
+        for folder, most in limits.items()
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) >= 500
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > most
     }
-    assert long == {}
+    assert long.keys() <= {"kvae/likelihoods/modalities.py"}

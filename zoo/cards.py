@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kvae.utils import io, names
+from kvae.utils import io, names, seals
 from kvae.utils.terminal import printable
 from kvae.version import __version__
 
@@ -142,7 +142,7 @@ class Card:
             ValueError: for a file that is no complete card, was altered, or is another model's.
         """
         try:
-            card = cls(**io.unsealed(pathlib.Path(path).read_text("utf-8")))
+            card = cls(**seals.unsealed(pathlib.Path(path).read_text("utf-8")))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is no model card: {error}") from None
         if name is not None and card.name != name:
@@ -156,7 +156,7 @@ class Card:
     def write(self, path) -> None:
         """Writes the card as JSON with its SHA-256, atomically."""
         with io.atomic_write(path) as temporary:
-            temporary.write_text(io.sealed(io.without_nan(self.to_dict())), "utf-8")
+            temporary.write_text(seals.sealed(io.without_nan(self.to_dict())), "utf-8")
 
 
 def library_versions() -> dict[str, str]:

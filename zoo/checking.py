@@ -17,7 +17,7 @@ from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import disentanglement
 from kvae.evaluation.terms import batch_terms
 from kvae.random import fold_in
-from kvae.utils import io
+from kvae.utils import io, seals
 from zoo import training
 from zoo.building import RECIPES
 from zoo.cards import Card, list_models, shipped, trained_name
@@ -103,7 +103,7 @@ def check(name: str, examples: int = 1000, folder=_FOLDER) -> Check:
     folder = io.writable_folder(pathlib.Path(folder), "keep what is finished")
     path = folder / f"{name}-{examples}-{card.weights['sha256'][:12]}.json"
     if path.exists():
-        return Check(**io.unsealed(path.read_text("utf-8")))
+        return Check(**seals.unsealed(path.read_text("utf-8")))
     start, model, seed = time.monotonic(), load(name), recipe.seed
     data = training.test_data(recipe)
     whole, data = len(data), data[:examples]
@@ -130,7 +130,7 @@ def check(name: str, examples: int = 1000, folder=_FOLDER) -> Check:
     seconds = time.monotonic() - start
     result = Check(name, card.weights["sha256"], figure, stated, found, allowed, len(data), seconds)
     with io.atomic_write(path) as temporary:
-        temporary.write_text(io.sealed(dataclasses.asdict(result)), "utf-8")
+        temporary.write_text(seals.sealed(dataclasses.asdict(result)), "utf-8")
     path.with_suffix(".npz").unlink(missing_ok=True)
     return result
 

@@ -10,7 +10,7 @@ import pathlib
 import re
 from typing import TYPE_CHECKING
 
-from kvae.utils import configs, io, optional
+from kvae.utils import archives, configs, io, optional
 from kvae.version import __version__
 from zoo import weights
 from zoo.cards import Card
@@ -62,7 +62,7 @@ def load(address: str) -> "VAE":
         f"{address} cannot be built from its {CONFIG} by kvae {__version__} (it was pushed by "
         f"kvae {pushed})"
     ):
-        io.check_hdf5(path, WEIGHTS)
+        archives.check_hdf5(path, WEIGHTS)
         with configs.weights_bound(path.stat().st_size, WEIGHTS):
             model = rebuild(config, found)
         model.load_weights(path)

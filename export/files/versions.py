@@ -4,7 +4,7 @@ import os
 import pathlib
 
 from export.files import warmup
-from kvae.utils import io
+from kvae.utils import io, seals
 
 __all__ = ["METADATA", "check", "checksums", "versions"]
 
@@ -33,7 +33,7 @@ def check(path: str | os.PathLike) -> None:
     if not (path / METADATA).is_file():
         return
     try:
-        wanted = io.unsealed((path / METADATA).read_text("utf-8")).get("files", {})
+        wanted = seals.unsealed((path / METADATA).read_text("utf-8")).get("files", {})
         found = {name: io.sha256_file(path / name) for name in wanted if (path / name).is_file()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(

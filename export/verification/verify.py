@@ -14,7 +14,7 @@ from export.signatures import Call, Signature, TensorInfo, specified_input
 from export.verification import tolerances
 from export.verification.comparison import Comparison, row_exact
 from export.verification.results import Report, Row
-from kvae.utils import io, names
+from kvae.utils import names, seals
 from kvae.utils.register import import_modules
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _half_type(path: pathlib.Path, model) -> str | None:
     if model is not None:
         return half_precision.half_type(model)
     file = path / versions.METADATA
-    return io.unsealed(file.read_text("utf-8")).get("half_precision") if file.is_file() else None
+    return seals.unsealed(file.read_text("utf-8")).get("half_precision") if file.is_file() else None
 
 
 def _resolve(path: pathlib.Path) -> pathlib.Path:

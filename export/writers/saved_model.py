@@ -11,7 +11,7 @@ from export.files.versions import METADATA, checksums, versions
 from export.signatures import INPUTS, WARMUP_BATCH_SIZES, Call, Signature, TensorInfo, left_out
 from export.writers import metadata
 from export.writers.register import FORMATS, Format
-from kvae.utils import io
+from kvae.utils import io, seals
 
 if TYPE_CHECKING:
     from kvae.models.vae import VAE
@@ -164,7 +164,7 @@ def _write(model, made, directory: pathlib.Path, version: int, sent: dict) -> pa
         found = meta_graph.read_signatures(temporary)
         warmup.write(temporary, model.name, _warmup_calls(model, found))
         content = _describe(model, found, sent) | {"files": checksums(temporary)}
-        (temporary / METADATA).write_text(io.sealed(content))
+        (temporary / METADATA).write_text(seals.sealed(content))
     return path
 
 

@@ -10,7 +10,7 @@ import keras
 
 from kvae import distributed
 from kvae.callbacks.termination import Termination
-from kvae.utils import io, keras_internals, locks, names
+from kvae.utils import io, keras_internals, locks, names, seals
 from kvae.utils.differences import differences
 
 __all__ = ["Checkpoint"]
@@ -143,7 +143,7 @@ class Checkpoint(keras.callbacks.Callback):
         except UnicodeDecodeError:
             raise self._damaged() from None
         try:
-            state = io.unsealed(text)
+            state = seals.unsealed(text)
             fingerprint = state["fingerprint"]
             whole = isinstance(state["files"], dict) and isinstance(state["epoch"], int)
         except (KeyError, ValueError):
@@ -286,7 +286,7 @@ class Checkpoint(keras.callbacks.Callback):
             "files": files,
         }
         with io.atomic_write(self.directory / _STATE) as temporary:
-            temporary.write_text(io.sealed(state))
+            temporary.write_text(seals.sealed(state))
         self._known = files
         kept = {entry["file"] for entry in files.values()}
         for path in self.directory.glob("*-*.weights.h5"):

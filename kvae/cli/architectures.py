@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 from kvae.cli import checks, common
-from kvae.cli import data as own
 from kvae.cli.help import Unset
+from kvae.cli.training_data import training_data
 
 __all__ = ["PARTS", "SIZES", "add_networks", "recipe_of", "sizes"]
 
@@ -85,7 +85,7 @@ def recipe_of(arguments, finished, changes: dict):
         if name is not None:
             home.get(name)  # An unknown name is refused here.
             given[part] = name
-    data = own.training_data(arguments)
+    data = training_data(arguments)
     settings = {**data.settings(architecture, arguments.likelihood), **given}
     if data.conditions is not None and (arguments.conditional or data.schema is not None):
         settings["conditions"] = dict(data.conditions)

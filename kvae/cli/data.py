@@ -3,29 +3,26 @@
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kvae.cli import checks, common
 from kvae.cli.help import Unset
 
 if TYPE_CHECKING:
-    from kvae.datasets import Schema
+    pass
 
 __all__ = [
     "add_data",
     "add_image_reading",
-    "add_reading",
     "add_sampler",
+    "checked",
     "class_names",
-    "columns",
     "incomplete",
     "load_data",
     "load_sampling_model",
     "path_of",
+    "reading",
     "remember_card",
-    "source_of",
-    "training_data",
     "whole_data",
 ]
 
@@ -81,155 +78,6 @@ def add_image_reading(parser) -> None:
     )
 
 
-def add_reading(parser) -> None:
-    """Adds what says how the data of a training are read; its model remembers it."""
-    from kvae.datasets.tables import KINDS
-
-    add_image_reading(parser)
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        type=columns,
-        metavar="NAME=KIND",
-        default=Unset(
-            "0 and 1 are bernoulli, texts and up to ten different whole numbers categorical, other "
-            "numbers what suits them"
-        ),
-        help=f"Take these columns of a table as {', '.join(KINDS[:-1])} or {KINDS[-1]}. A model is "
-        "told its conditions, in --label; arrays of a .npz file beside x may be conditions, too.",
-    )
-    parser.add_argument(
-        "--conditional",
-        action="store_true",
-        help="Train a model of p(x|y), y being the labels: the subfolders of images, the label "
-        "column of a table, or the classes of a data set.",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-    """The facts about its data that a training needs before it reads them.
-
-    Attributes:
-        dataset: str. A data set's name, or an absolute path.
-        name: str. What the data are called.
-        event_shape: tuple of int.
-        intensities: bool. Whether the data are bytes that stand for intensities.
-        num_classes: int. 0 without labels.
-        schema: `kvae.datasets.Schema` or `None`, for named data sets.
-        sizes: dict. The number of examples of each split.
-        conditions: mapping or `None`. The conditions that labels which are no classes have values
-            of.
-    """
-
-    dataset: str
-    name: str
-    event_shape: tuple[int, ...]
-    intensities: bool
-    num_classes: int
-    schema: "Schema | None"
-    sizes: dict[str, int]
-    conditions: Mapping | None = None
-
-    def settings(self, architecture, likelihood: str | None) -> dict:
-        """Returns the arguments of an architecture that follow from the data.
-
-        Args:
-            architecture: `zoo.registry.Architecture`.
-            likelihood: str or `None`. That of `--likelihood`.
-        """
-        found = {"event_shape": self.event_shape}
-        if self.schema is None or len(self.event_shape) > 1 or likelihood is not None:
-            return found
-        # Columns have units of their own.
-        columns = [column.description for column in self.schema.columns]
-        if "columns" in architecture.defaults:
-            return {**found, "standardize": True, **({"columns": columns} if columns else {})}
-        if not columns:
-            return found
-        from kvae.likelihoods import MixedTabular
-        from zoo.recipes import config
-
-        mixed = MixedTabular(columns, standardize=True, name="likelihood")
-        return {**found, "likelihood": config(mixed)}
-
-
-def source_of(arguments):
-    """Returns the `kvae.datasets.Source` that `--data` and its options give; `None` without.
-
-    Raises:
-        FileNotFoundError: if there is nothing at the path of `--data`.
-        ValueError: for options without `--data`, and data that cannot be read.
-    """
-    from kvae import datasets
-
-    path = path_of(arguments)
-    given = {
-        option: value
-        for option in ("event_shape", "fit", "columns")
-        if (value := getattr(arguments, option, None)) is not None
-    }
-    if path is not None:
-        return datasets.Source(
-            path,
-            given.get("event_shape"),
-            fit=given.get("fit", "stretch"),
-            columns=dict(given.get("columns", ())),
-            missing=getattr(arguments, "missing", None) is not None,
-            unlabelled=common.guesses(arguments),
-        )
-    if given:
-        flag = next(iter(given)).replace("_", "-")
-        raise ValueError(f"--{flag} says how --data is read: give that, too.")
-    return None
-
-
-def training_data(arguments) -> TrainingData:
-    """Looks at the data that a training is asked to use.
-
-    Raises:
-        FileNotFoundError: if there is nothing at the path of `--data`.
-        ValueError: for data that cannot be read, options that do not fit them, and `--conditional`
-            without labels.
-    """
-    from kvae import datasets
-
-    source = source_of(arguments)
-    if source is None:
-        name = arguments.dataset or "digits"
-        facts = datasets.info(name)
-        found = TrainingData(
-            name,
-            name,
-            facts.event_shape,
-            facts.dtype == "uint8",
-            facts.classes,
-            None,
-            facts.splits,
-            facts.conditions,
-        )
-    else:
-        found = TrainingData(
-            str(source.path),
-            source.schema.name,
-            source.event_shape,
-            source.intensities,
-            len(source.schema.class_names),
-            source.schema,
-            source.sizes,
-            source.schema.told or None,
-        )
-    guesses = common.guesses(arguments)
-    told = found.conditions is not None
-    if (arguments.conditional or guesses) and not (found.num_classes or told):
-        what = "--conditional" if arguments.conditional else "a model that learns classes"
-        raise ValueError(
-            f"{found.name} has no labels for {what}: put images into a subfolder for each "
-            "class, or name the column of a table that holds them, --columns NAME=label."
-        )
-    return found
-
-
 def add_sampler(parser) -> None:
     """Adds `--sampler`."""
     parser.add_argument(
@@ -240,17 +88,6 @@ def add_sampler(parser) -> None:
         help="Fit a density to the codes of the training data and sample from it instead of the "
         f"model's prior: {', '.join(checks.registered('sampler'))}.",
     )
-
-
-def columns(text: str) -> tuple[str, str]:
-    """An argument that says what a column holds."""
-    name, equals, kind = text.rpartition("=")
-    if not equals or not name:
-        raise ValueError
-    return name, kind
-
-
-columns.__name__ = "NAME=KIND"  # What argparse calls it in its error.
 
 
 def class_names(model) -> list[str]:
@@ -328,7 +165,47 @@ def load_data(model, name: str, arguments, split: str = "test"):
     """
     from kvae import datasets
 
-    schema, card, path = _schema(model), common.card_of(name), path_of(arguments)
+    known, path = reading(model, name, arguments), path_of(arguments)
+    options = {"binarize": known.binarize, "seed": known.seed}
+    if path is not None:
+        data = _source(model, path).split(split, **options)
+    else:
+        data = datasets.load(known.dataset, split, **options)
+    if isinstance(data, datasets.Dataset):
+        data.intensities = not model.likelihood.whole_numbers or known.binarize is not None
+    data.noise = known.noise
+    return checked(model, name, data)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How the data of a model are read.
+
+    Attributes:
+        dataset: str or `None`. The name of a data set; `None` for data at a path.
+        binarize: str or `None`.
+        seed: int.
+        noise: float.
+        layout: tuple. The columns, the conditions and the classes that the numbers of data at a
+            path stand for, and how images are brought to their size; empty where it is not known.
+    """
+
+    dataset: str | None
+    binarize: str | None
+    seed: int
+    noise: float
+    layout: tuple
+
+
+def reading(model, name: str, arguments) -> Reading:
+    """Returns how the data that go with a model are read; the arguments are those of `load_data`.
+
+    Raises:
+        ValueError: for a model of data that have no name, where nothing is said of the data.
+    """
+    from kvae import datasets
+
+    schema, card = _schema(model), common.card_of(name)
     asked = getattr(arguments, "binarize", None)
     dataset, binarize = arguments.dataset, asked or schema.binarize
     seed, noise = 0, schema.noise
@@ -336,19 +213,19 @@ def load_data(model, name: str, arguments, split: str = "test"):
         dataset = dataset or card.dataset.get("name")
         binarize = asked or card.preprocessing.get("binarize")
         seed, noise = card.recipe.get("seed", 0), card.recipe.get("noise", 0.0)
-    binarize = None if binarize == "none" else binarize
-    options = {"binarize": binarize, "seed": seed}
-    if path is not None:
-        data = _source(model, path).split(split, **options)
+    if arguments.data is not None:
+        dataset = None
     else:
-        known = dataset or schema.name or "digits"
-        if arguments.dataset is None and known not in datasets.names():
-            raise ValueError(f"{name} was trained on {known}: give --data the path of it.")
-        data = datasets.load(known, split, **options)
-    if isinstance(data, datasets.Dataset):
-        data.intensities = not model.likelihood.whole_numbers or binarize is not None
-    data.noise = noise
-    return _checked(model, name, data)
+        dataset = dataset or schema.name or "digits"
+        if arguments.dataset is None and dataset not in datasets.names():
+            raise ValueError(f"{name} was trained on {dataset}: give --data the path of it.")
+    columns, told = (
+        tuple((column.name, column.categories) for column in some)
+        for some in (schema.columns, schema.conditions)
+    )
+    classes = schema.class_names if model.conditional else ()
+    layout = columns, told, classes, "" if model.schema is None else schema.fit
+    return Reading(dataset, None if binarize == "none" else binarize, seed, noise, layout)
 
 
 def remember_card(model, name: str) -> None:
@@ -366,7 +243,7 @@ def remember_card(model, name: str) -> None:
         model.schema = Schema(card.dataset["name"], binarize=binarize, noise=noise)
 
 
-def _checked(model, name: str, data):
+def checked(model, name: str, data):
     """Returns data that a model takes.
 
     Raises:
@@ -401,7 +278,7 @@ def whole_data(model, name: str, given: str, split: str):
     path = pathlib.Path(given).expanduser()
     if not path.exists():
         return load_data(model, name, argparse.Namespace(dataset=given, data=None), split)
-    return _checked(model, name, _source(model, path.resolve()).everything())
+    return checked(model, name, _source(model, path.resolve()).everything())
 
 
 def _source(model, path: pathlib.Path):

@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 
-from kvae.cli import common, launch, stopping
+from kvae.cli import common, launch, progress, stopping
 from kvae.utils import io, locks
 from kvae.utils.names import event_words, shown_names
 from kvae.utils.terminal import say
@@ -92,14 +92,14 @@ class Run:
             every_seconds=arguments.checkpoint_seconds,
             begin=begin,
         )
-        with common.progress(f"training {recipe.name}", recipe.epochs, "epoch") as update:
-            callbacks = [common.epochs(update)]
+        with progress.progress(f"training {recipe.name}", recipe.epochs, "epoch") as update:
+            callbacks = [progress.epochs(update)]
             model, trained = training.train(recipe, self.directory, callbacks=callbacks, **options)
         if recipe.finish is None:
             return model, trained
         text = f"final phase of {recipe.name}"
-        with common.progress(text, recipe.finish.epochs, "epoch") as update:
-            callbacks, folder = [common.epochs(update)], self.directory / "final"
+        with progress.progress(text, recipe.finish.epochs, "epoch") as update:
+            callbacks, folder = [progress.epochs(update)], self.directory / "final"
             last, ended = training.finish(recipe, model, folder, callbacks=callbacks, **options)
         self.final = {"before": model, "ended": ended}
         return last, trained
@@ -159,7 +159,7 @@ class Run:
                     flush=True,
                 )
             data = data[: found.num_examples]
-        with common.progress("evaluating", len(data)) as update:
+        with progress.progress("evaluating", len(data)) as update:
             options["progress"] = update
             if arguments.recipe:
                 return training.measure(recipe, model, **options)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kvae.datasets.batches import BaseDataset
+from kvae.datasets.number_frames import array_of_frame, as_numbers
 from kvae.utils import masks
 
 __all__ = [
@@ -49,7 +50,6 @@ _LENGTHS = "lengths"  # Of sequences that are padded, whole numbers.
 RESERVED = (_MASK, _LENGTHS)  # Nothing else may have these names in a dict of data.
 # and the names of entries beside them that mean nothing to a model.
 _IGNORED = (*_LABELS, "id", "idx", "index", "file_name", "filename", "image/filename")
-_MISSING = ("NAType", "NaTType", "MaskedConstant")  # Missing values of pandas and NumPy.
 
 
 def recognize(x: Any, name: str = "x") -> Any:
@@ -267,13 +267,13 @@ def _unchecked(values, name: str) -> np.ndarray:
     if hasattr(values, "nnz") and hasattr(values, "toarray"):
         return values.toarray()
     if hasattr(values, "columns") and hasattr(values, "to_numpy"):
-        return _of_frame(values, name)
+        return array_of_frame(values, name)
     if isinstance(values, (list, tuple)):
         if any(isinstance(value, np.ma.MaskedArray) for value in values):
             values = [_unmasked(value, name) for value in map(np.ma.asanyarray, values)]
     elif hasattr(values, "to_numpy"):
         column = np.asarray(values.to_numpy())
-        found = _numbers(column)
+        found = as_numbers(column)
         return column if found is None else found
     try:
         return np.asarray(values)
@@ -363,49 +363,3 @@ def _unmasked(values: np.ma.MaskedArray, name: str) -> np.ndarray:
             "model with `missing`, x.astype('float32').filled(numpy.nan)."
         )
     return np.asarray(values.data)
-
-
-def _of_frame(frame, name: str) -> np.ndarray:
-    """Returns a frame of pandas or polars as an array `[rows, columns]`."""
-    array = np.asarray(frame.to_numpy())
-    if array.dtype.kind in "buif":
-        return array
-    # Columns of several types have none in common but `object`.
-    pairs = frame.items() if hasattr(frame, "items") else zip(frame.columns, frame, strict=True)
-    found, refused = [], {}
-    for column, series in pairs:
-        values = _numbers(np.asarray(series.to_numpy()))
-        if values is None:
-            refused[column] = getattr(series, "dtype", "object")
-        else:
-            found.append(values)
-    if refused:
-        columns = ", ".join(f"{column!r} ({kind})" for column, kind in refused.items())
-        raise ValueError(
-            f"`{name}` has columns that hold no numbers: {columns}. Give "
-            f"kvae.tables.Table.from_frame({name}), or number their values (pandas: "
-            "frame[column].astype('category').cat.codes) or leave them out (frame.drop(columns="
-            f"{list(refused)}))."
-        )
-    return np.column_stack(found)
-
-
-def _numbers(array: np.ndarray) -> np.ndarray | None:
-    """Returns a column as an array of numbers, missing ones being NaN, or `None` where it has text.
-
-    Columns with missing values are arrays of objects, and so are those that hold an image each.
-    """
-    if array.dtype.kind in "buif":
-        return array
-    if array.dtype.kind != "O":
-        return None
-    values = array.ravel().tolist()
-    if values and all(isinstance(value, np.ndarray) for value in values):
-        if len({value.shape for value in values}) > 1:
-            return None
-        stacked = np.stack(values)
-        return _numbers(stacked.reshape(array.shape + stacked.shape[1:]))
-    values = [np.nan if v is None or type(v).__name__ in _MISSING else v for v in values]
-    if not all(isinstance(value, (numbers.Real, np.bool_)) for value in values):
-        return None
-    return np.array(values).reshape(array.shape)

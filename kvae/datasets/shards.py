@@ -14,7 +14,7 @@ from kvae.datasets.base_stream import PARALLEL, Stream
 from kvae.datasets.batches import steady
 from kvae.datasets.dataset import Dataset
 from kvae.datasets.schema import Schema
-from kvae.utils import arguments, io
+from kvae.utils import arguments, io, seals
 
 __all__ = ["INDEX", "Shards", "read_index", "write_shards"]
 
@@ -198,7 +198,7 @@ def read_index(folder: pathlib.Path) -> dict:
             taken as it is.
     """
     try:
-        return io.unsealed((folder / INDEX).read_text("utf-8"))
+        return seals.unsealed((folder / INDEX).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"There is no {folder / INDEX}. Give a folder that kvae.datasets.write_shards wrote."
@@ -282,7 +282,7 @@ def write_shards(data: Any, path: str | os.PathLike, num_shards: int = 16) -> pa
         schema = getattr(data, "schema", None)
         if schema is not None:  # The names of classes and columns go with the numbers.
             index["schema"] = schema.to_dict()
-        (folder / INDEX).write_text(io.sealed(index))
+        (folder / INDEX).write_text(seals.sealed(index))
     return path
 
 

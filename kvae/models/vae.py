@@ -10,8 +10,11 @@ from kvae import fills, likelihoods, objectives, posteriors, priors, random
 from kvae.datasets.schema import Schema
 from kvae.detection.calibration import Calibration
 from kvae.models import network_checks
+from kvae.models.building import Building
 from kvae.models.classification import Classification
 from kvae.models.compiled_functions import CompiledFunctions
+from kvae.models.configuration import OPTIONAL, PARTS, Configuration
+from kvae.models.decoding import Decoding
 from kvae.models.distributions import Distributions
 from kvae.models.encoding import Encoding
 from kvae.models.fit.guard import Guard
@@ -21,11 +24,7 @@ from kvae.models.fit.worker_logs import WorkerLogs
 from kvae.models.inference import Inference
 from kvae.models.labels import (
     Conditioned,
-    check_label_inputs,
     checked_label,
-    encoded_label,
-    joined,
-    label_size,
     recognized_label,
     split_label,
 )
@@ -34,24 +33,21 @@ from kvae.models.network_models import NetworkModels
 from kvae.models.reading import Reading
 from kvae.models.saving import Saving
 from kvae.models.trainable import Trainable
-from kvae.parts import load_plugins
-from kvae.utils import arguments, forks, keras_internals
+from kvae.utils import arguments, forks
 
 __all__ = ["VAE"]
-
-# What a model keeps beside its parts.
-_KEPT = {"schema": Schema, "calibration": Calibration}
-_PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
-_OPTIONAL = ("missing", "conditions")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
 class VAE(
+    Building,
+    Configuration,
     Inference,
     Classification,
     Distributions,
     OfModalities,
     Encoding,
+    Decoding,
     Reading,
     Trainer,
     Trainable,
@@ -255,64 +251,7 @@ class VAE(
             event = event if self.missing is None else self.missing.event_shape(event)
             self.build((None, *event))
 
-    # Building.
-
-    def build(self, input_shape):
-        forks.check()
-        shape = tuple(input_shape)
-        if shape and isinstance(shape[0], (list, tuple)):
-            shape = tuple(shape[0])  # The shapes are those of a pair (x, label).
-        if len(shape) < 2 or None in shape[1:]:
-            raise ValueError(
-                f"Inputs have the shape (n, *event), each size of the event known, not {shape}."
-            )
-        self.event_shape = tuple(int(size) for size in shape[1:])
-        label = keras.KerasTensor((None, label_size(self))) if self.conditional else None
-        check_label_inputs(self)
-        if self.conditions is not None:
-            self.conditions.build(None)
-        x = keras.KerasTensor((None, *self.event_shape))
-        if self.missing is not None:
-            x = self.missing(x, keras.KerasTensor(x.shape, "bool"))
-        features = self.encoder(joined(self.encoder, x, label))
-        self.posterior(features)
-        if self.prior is not None:
-            self.prior.build((None, self.latent_dim))
-        declared = getattr(self.decoder, "inputs", None)
-        if declared and tuple(declared[0].shape[1:]) != (self.latent_dim,):
-            raise ValueError(
-                f"The decoder takes inputs of shape {tuple(declared[0].shape)}; with "
-                f"latent_dim={self.latent_dim} it is {(None, self.latent_dim)}."
-            )
-        z = keras.KerasTensor((None, self.latent_dim))
-        inputs = joined(self.decoder, z, label)
-        outputs = self.decoder(inputs)
-        expected = self.likelihood.output_shape(self.event_shape)
-        if tuple(outputs.shape[1:]) != expected:
-            raise ValueError(
-                f"The decoder returns shape {tuple(outputs.shape)}; "
-                f"{type(self.likelihood).__name__} needs {(None, *expected)} for inputs of shape "
-                f"{(None, *self.event_shape)}.{self._channels_hint(outputs.shape[1:], expected)}"
-            )
-        network_checks.check_ending(self.decoder, self.likelihood, inputs)
-        self.likelihood(outputs)
-        self.objective.prepare(self)
-        for layer in (self.encoder, self.decoder, *self.parts):
-            if not layer.trainable:  # Layers made since, e.g. heads, are frozen as well.
-                keras_internals.set_trainable(layer, False)
-        self.built = True
-
-    def _channels_hint(self, given, expected) -> str:
-        """Returns the advice for a decoder that puts the parameters of x on the first axis."""
-        event, count = self.event_shape, self.likelihood.num_parameters
-        if count == 1 or len(event) < 2 or tuple(given) != (event[0] * count, *event[1:]):
-            return ""
-        order = (1, *range(3, len(event) + 2), 2)
-        return (
-            " A likelihood takes the parameters of x on the last axis, whatever the data format: "
-            f"end the decoder in Reshape({(event[0], count, *event[1:])}), Permute({order}), "
-            f"Reshape({tuple(expected)})."
-        )
+    # Models that share the parts of this one.
 
     def with_prior(self, prior, objective=None) -> "VAE":
         """Returns a model `p(x|z) p(z)` with another prior, which shares everything else.
@@ -378,7 +317,7 @@ class VAE(
         own = objective is None
         if own:
             objective = type(self.objective).from_config(self.objective.get_config())
-        parts = {name: getattr(self, name) for name in (*_PARTS, *_OPTIONAL)}
+        parts = {name: getattr(self, name) for name in (*PARTS, *OPTIONAL)}
         settings = {**self._settings(), **parts, "objective": objective, **changes}
         settings.pop("calibration", None)  # Scores under other parts are other scores.
         other = type(self).from_config(settings)
@@ -388,40 +327,6 @@ class VAE(
         if own and self.built:
             other.objective.set_weights(self.objective.get_weights())
         return other
-
-    def get_config(self):
-        # Files without what is optional stay as they were.
-        names = (*_PARTS, *(name for name in _OPTIONAL if getattr(self, name) is not None))
-        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
-        return {**self._settings(), **parts}
-
-    def _settings(self) -> dict:
-        """Returns the configuration without the networks and the parts."""
-        # Files without them stay as they were.
-        kept = {name: getattr(self, name) for name in _KEPT}
-        own = {name: value.to_dict() for name, value in kept.items() if value is not None}
-        return {
-            **super().get_config(),
-            "latent_dim": self.latent_dim,
-            "seed": self.seed,
-            "num_classes": self.num_classes,
-            **own,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        load_plugins()
-        for part in (*_PARTS, *_OPTIONAL):
-            if isinstance(config.get(part), dict) and "class_name" in config[part]:
-                config[part] = keras.saving.deserialize_keras_object(
-                    config[part], custom_objects=custom_objects
-                )
-        kept = {name: config.pop(name) for name in _KEPT if name in config}
-        model = cls(**config)
-        for name, value in kept.items():
-            setattr(model, name, _KEPT[name].from_dict(value))
-        return model
 
     @property
     def conditional(self) -> bool:
@@ -443,37 +348,6 @@ class VAE(
         """
         label = checked_label(self, label)
         return self if label is None else Conditioned(self, label)
-
-    # Graph-level pieces, for objectives, evaluation and export: tensors in, tensors out.
-
-    def decode_params(self, z, label=None, training: bool = False) -> dict[str, tf.Tensor]:
-        """Returns the likelihood's parameters for a batch of latents, without any checks.
-
-        Args:
-            z: tensor `[..., batch, latent_dim]`.
-            label: as in `encode_params`: the labels of the batch, whatever axes precede it.
-            training: bool. As in `encode_params`. Defaults to `False`.
-
-        Returns:
-            dict of tensors `[..., batch, *event]`, e.g. `{"logits": …}`; some likelihoods have
-            parameters of other shapes.
-        """
-        z = tf.convert_to_tensor(z, tf.float32)
-        lead = tf.shape(z)[:-1]
-        known = encoded_label(self, label)
-        if known is not None and z.shape.rank != 2:
-            size = label_size(self)
-            known = tf.broadcast_to(known, tf.concat([lead, [size]], axis=0))
-            known = tf.reshape(known, (-1, size))
-        inputs = joined(self.decoder, tf.reshape(z, (-1, self.latent_dim)), known)
-        outputs = self.decoder(inputs, training=training)
-        params = self.likelihood(outputs, training=training)
-        if z.shape.rank == 2:
-            return params
-        return {
-            name: tf.reshape(value, tf.concat([lead, tf.shape(value)[1:]], axis=0))
-            for name, value in params.items()
-        }
 
     def __call__(self, inputs, *arguments, **options):
         # This is not done in `call`, whose errors Keras wraps and which gets tensors alone.

@@ -1,128 +1,27 @@
 """What does the KL term compare? The posterior with the prior, image by image."""
 
 import math
-from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from kvae import divergences, objectives, posteriors, random
-from kvae.evaluation import active_units, annealed_log_prob
+from kvae import objectives
+from kvae.evaluation import annealed_log_prob
 from kvae.evaluation.differences import Difference, difference, signed
-from kvae.models import VAE
 from kvae.plots import style
 from kvae.plots.posteriors import add_ellipses, moments
 from kvae.studies.classifier import Classifier, sample_distances
+from kvae.studies.decomposition import decompose
 from kvae.studies.lab import Lab
+from kvae.studies.mistaken_noise import MistakenNoise, honest
 from kvae.studies.registry import Study, register
 
-__all__ = ["MistakenNoise", "WhatTheKLCompares", "WideNoise", "decompose", "gaussian_kl", "honest"]
+__all__ = ["WhatTheKLCompares"]
 
 _BETAS = (0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 10.0)
 _CODES = 2000  # Codes that are compared with the posteriors of all training images.
 _DRAWN = 60
 # Images whose log p(x) is annealed, and the least σ of the density that it starts from.
 _ANNEALED, _LEAST = 100, 0.1
-
-
-def gaussian_kl(mean: np.ndarray, covariance: np.ndarray) -> float:
-    """Returns KL(N(mean, covariance) ‖ N(0, I)) in nats: `mean` `[d]`, `covariance` `[d, d]`."""
-    log_det = np.linalg.slogdet(covariance)[1]
-    return float(0.5 * (np.trace(covariance) + mean @ mean - len(mean) - log_det))
-
-
-@keras.saving.register_keras_serializable(package="kvae_study")
-class MistakenNoise(posteriors.DiagonalGaussian):
-    """The mistake `z = μ + log(0.5 σ) ε`, with the KL of N(μ, σ²) all the same.
-
-    The noise is 0 at σ = 2: the model can buy a code without noise at the price of a wide one.
-    """
-
-    def transform(self, params: dict[str, Any], noise: Any) -> Any:
-        return params["z_mean"] + (math.log(0.5) + 0.5 * params["z_log_var"]) * noise["noise"]
-
-
-@keras.saving.register_keras_serializable(package="kvae_study")
-class WideNoise(posteriors.DiagonalGaussian):
-    """N(μ, σ²) with a σ of at least `least`."""
-
-    def __init__(self, latent_dim: int | None = None, least: float = 1e-3, **kwargs):
-        super().__init__(latent_dim, **kwargs)
-        self.least = least
-
-    def constrain(self, params: dict[str, Any]) -> dict[str, Any]:
-        params = super().constrain(params)
-        spread = keras.ops.maximum(self.spread(params["z_log_var"]), self.least)
-        return {**params, "z_log_var": 2.0 * keras.ops.log(spread)}
-
-    def spread(self, log_var: Any) -> Any:
-        return keras.ops.exp(0.5 * log_var)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "least": self.least}
-
-
-@keras.saving.register_keras_serializable(package="kvae_study")
-class HonestNoise(WideNoise):
-    """The draws of `MistakenNoise` with the density that they have: N(μ, log(0.5 σ)²)."""
-
-    def spread(self, log_var: Any) -> Any:
-        return keras.ops.abs(math.log(0.5) + 0.5 * log_var)
-
-
-def honest(vae: Any, least: float = 1e-3) -> VAE:
-    """Returns the model with the density of what its posterior draws, and a σ of `least` or more.
-
-    A point has no density, and from a narrow density the estimate of log p(x) is too low.
-    """
-    mistaken = isinstance(vae.posterior, MistakenNoise)
-    posterior = (HonestNoise if mistaken else WideNoise)(vae.latent_dim, least)
-    copy = VAE(vae.encoder, vae.decoder, vae.latent_dim, posterior, likelihood=vae.likelihood)
-    posterior.set_weights(vae.posterior.get_weights())
-    return copy
-
-
-def decompose(vae: Any, x: Any, codes: int, seed: int) -> dict[str, float]:
-    """Splits the mean KL of the images `x` into mutual information and the KL of their aggregate.
-
-    The aggregate is the mean of the posteriors of all n images, so the figures are those of exactly
-    these images: without bias, and with a mutual information of at most log n. For the
-    distribution that they come from, the mutual information is at least, the aggregate's KL at most
-    what is found.
-
-    Args:
-        vae: `kvae.VAE` with a diagonal Gaussian posterior and a standard normal prior.
-        x: array `[n, *event]`.
-        codes: int. One code is drawn for each of the first `codes` images.
-        seed: int.
-
-    Returns:
-        dict of floats, in nats: `rate`, `mutual_information`, its `error`, `aggregate_kl`, and
-        `moments_kl`, that of a Gaussian with the aggregate's moments, in closed form, which is at
-        most as large. Also the number of `active` dimensions and the mean `sigma`.
-    """
-    params = vae.encode(x)
-    rate = np.asarray(divergences.closed_form_kl(vae.posterior, vae.prior)(params), np.float64)
-    some = {name: value[:codes] for name, value in params.items()}
-    z, log_q = vae.posterior.sample_and_log_prob(some, seed=random.as_seed(seed))
-    rows = max(1, 2**22 // len(x))
-    aggregate = [
-        tf.reduce_logsumexp(vae.posterior.cross_log_prob(params, z[k : k + rows]), axis=1)
-        for k in range(0, len(z), rows)
-    ]
-    ratio = np.float64(log_q) - np.float64(tf.concat(aggregate, axis=0)) + math.log(len(x))
-    means, variances = np.float64(params["z_mean"]), np.exp(np.float64(params["z_log_var"]))
-    matched = np.cov(means, rowvar=False, ddof=0) + np.diag(variances.mean(axis=0))
-    return {
-        "rate": float(rate.mean()),
-        "mutual_information": float(ratio.mean()),
-        "error": float(ratio.std(ddof=1) / math.sqrt(len(ratio))),
-        "aggregate_kl": float(rate.mean() - ratio.mean()),
-        "moments_kl": gaussian_kl(means.mean(axis=0), matched),
-        "active": active_units(means),
-        "sigma": float(np.sqrt(variances).mean()),
-    }
 
 
 @register("what-the-kl-compares")

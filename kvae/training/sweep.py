@@ -12,7 +12,7 @@ from kvae.evaluation.rate_distortion import rate_distortion, with_picture
 from kvae.evaluation.result import Result
 from kvae.evaluation.terms import mean_terms
 from kvae.training.beta import trained_with_beta
-from kvae.utils import io, locks, names, optional
+from kvae.utils import io, locks, names, optional, seals
 from kvae.utils.differences import differences
 
 __all__ = ["SEARCHES", "sweep"]
@@ -158,7 +158,7 @@ def _claim(folder: pathlib.Path, facts: Mapping) -> None:
     """Writes what all trials of a folder have in common, or compares it with what is there."""
     path, facts = folder / "sweep.json", json.loads(json.dumps(facts))
     if path.exists():
-        found = differences(io.unsealed(path.read_text("utf-8")), facts)
+        found = differences(seals.unsealed(path.read_text("utf-8")), facts)
         if found:
             raise ValueError(
                 f"{folder} holds another sweep, with {'; '.join(found)}. Choose another folder or "
@@ -166,4 +166,4 @@ def _claim(folder: pathlib.Path, facts: Mapping) -> None:
             )
         return
     with io.atomic_write(path) as temporary:
-        temporary.write_text(io.sealed(facts), "utf-8")
+        temporary.write_text(seals.sealed(facts), "utf-8")

@@ -8,7 +8,7 @@ import pathlib
 import zipfile
 from collections.abc import Iterator
 
-from kvae.utils import io
+from kvae.utils import archives
 from kvae.utils.terminal import printable
 
 __all__ = ["MAX_BYTES", "check", "errors", "loads", "read_model_file", "weights_bound"]
@@ -90,8 +90,8 @@ def read_model_file(path: str | os.PathLike) -> int:
         The bytes that its members have, which those of the model's variables do not exceed.
 
     Raises:
-        ValueError: if there is none, or as `kvae.utils.io.check_archive`, `check` and
-            `kvae.utils.io.check_hdf5` do.
+        ValueError: if there is none, or as `kvae.utils.archives.check_archive`, `check` and
+            `kvae.utils.archives.check_hdf5` do.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -102,7 +102,7 @@ def read_model_file(path: str | os.PathLike) -> int:
         return sum(file.stat().st_size for file in files)
     if not path.is_file():
         raise ValueError("it is not there. Models on the Hugging Face Hub are read by zoo.load")
-    io.check_archive(path)
+    archives.check_archive(path)
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as stream:
@@ -115,7 +115,7 @@ def _check_member(stream, name: str) -> None:
     if kind == "json":
         loads(stream.read(MAX_BYTES + 1), name)
     elif kind == "h5":
-        io.check_hdf5(stream, name)
+        archives.check_hdf5(stream, name)
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def matches(folder):
     "Whether state.json names files that are there with its SHA-256; None: it was replaced since."
     path = folder / "state.json"
     text = path.read_text()
-    for entry in io.unsealed(text)["files"].values():
+    for entry in seals.unsealed(text)["files"].values():
         try:
             whole = io.sha256_file(folder / entry["file"]) == entry["sha256"]
         except FileNotFoundError:
@@ -105,7 +105,7 @@ while len(ended) < 2:
 (root / "done").touch()
 assert status(reader) == 0
 refused = [path.read_text() for path in root.glob("refused-*")]
-final = io.unsealed((folder / "state.json").read_text())["epoch"]
+final = seals.unsealed((folder / "state.json").read_text())["epoch"]
 print(json.dumps({"ended": sorted(ended.values()), "looks": looks, "refused": refused,
     "final": final, "restored": int((root / "restored").read_text()),
     "left": [path.name for path in folder.iterdir() if path.name.startswith(".")]}))
@@ -134,7 +134,7 @@ for _ in range(10):
     assert status(child) == -signal.SIGKILL
     assert matches(folder), "the last checkpoint is not whole"
     taken += 1
-epoch = io.unsealed((folder / "state.json").read_text())["epoch"]
+epoch = seals.unsealed((folder / "state.json").read_text())["epoch"]
 assert status(start(train, folder, epoch + 1)) == 0
 print(json.dumps({"taken": taken, "names": sorted(p.name for p in folder.iterdir())}))
 """,

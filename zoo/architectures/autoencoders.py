@@ -8,12 +8,11 @@ from zoo.networks import (
     dense_model,
     filters_for,
     label_size,
-    recurrent_decoder,
-    recurrent_encoder,
     seen_shape,
 )
 from zoo.recipes import BLOG, DIGITS, recipe
 from zoo.registry import architecture
+from zoo.sequence_networks import recurrent_decoder, recurrent_encoder
 
 __all__ = [
     "conv_autoencoder",

@@ -9,12 +9,10 @@ from zoo.networks import (
     assemble,
     join_label,
     label_size,
-    recurrent,
-    recurrent_decoder,
-    recurrent_encoder,
     seen_shape,
 )
 from zoo.registry import architecture
+from zoo.sequence_networks import recurrent, recurrent_decoder, recurrent_encoder
 
 __all__ = ["sequence_vae", "symbol_vae"]
 

@@ -7,11 +7,10 @@ from zoo.networks import (
     filters_for,
     label_size,
     seen_shape,
-    signal_decoder,
-    signal_encoder,
 )
 from zoo.recipes import AEVB, recipe
 from zoo.registry import architecture
+from zoo.sequence_networks import signal_decoder, signal_encoder
 
 __all__ = ["of_one_scale", "timeseries_vae"]
 

@@ -1,6 +1,6 @@
 """`kvae compare A B`."""
 
-from kvae.cli import common
+from kvae.cli import common, progress
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.utils import io
@@ -63,8 +63,12 @@ def run(arguments) -> int:
     from kvae.evaluation import compare
 
     models = [common.load_model(name) for name in (arguments.a, arguments.b)]
+    given = zip(models, (arguments.a, arguments.b), strict=True)
+    readings = [own.reading(model, name, arguments) for model, name in given]
+    _check_datasets(*readings, arguments)
     data = own.load_data(models[0], arguments.a, arguments, arguments.split)
-    _check_reading(models[1], arguments, data)
+    own.checked(models[1], arguments.b, data)
+    _check_reading(*readings, arguments)
     if arguments.limit:
         data = data[: arguments.limit]
     names = common.stem(arguments.a), common.stem(arguments.b)
@@ -72,7 +76,7 @@ def run(arguments) -> int:
         names = arguments.a, arguments.b
     if names[0] == names[1]:
         names = "A", "B"
-    with common.progress(f"comparing {names[0]} and {names[1]}", 2 * len(data)) as update:
+    with progress.progress(f"comparing {names[0]} and {names[1]}", 2 * len(data)) as update:
         result = compare(
             *models,
             data,
@@ -96,16 +100,26 @@ def run(arguments) -> int:
     return 0
 
 
-def _check_reading(model, arguments, data) -> None:
+def _check_datasets(one, other, arguments) -> None:
     """Refuses data that are not those of B, where nothing is said of the data to compare on."""
-    other = own.load_data(model, arguments.b, arguments, arguments.split)
-    if other.name != data.name:
+    if one.dataset != other.dataset:
         raise ValueError(
-            f"{arguments.a} is of {data.name} and {arguments.b} of {other.name}: say with "
+            f"{arguments.a} is of {one.dataset} and {arguments.b} of {other.dataset}: say with "
             "--dataset or --data what to compare them on."
         )
-    if arguments.binarize is None and other.binarize != data.binarize:
+
+
+def _check_reading(one, other, arguments) -> None:
+    """Refuses data of which A and B see other numbers."""
+    if arguments.binarize is None and one.binarize != other.binarize:
         raise ValueError(
-            f"{arguments.a} sees its data with --binarize {data.binarize or 'none'}, and "
+            f"{arguments.a} sees its data with --binarize {one.binarize or 'none'}, and "
             f"{arguments.b} with --binarize {other.binarize or 'none'}: say which one both see."
+        )
+    known = [(a, b) for a, b in zip(one.layout, other.layout, strict=True) if a and b]
+    if one.dataset is None and any(a != b for a, b in known):
+        raise ValueError(
+            f"{arguments.a} and {arguments.b} read {arguments.data} in different ways: their "
+            "columns, their classes, or the way in which images are brought to their size are not "
+            "the same. Compare models of the same data."
         )

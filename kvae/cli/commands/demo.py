@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from kvae.cli import checks, common
+from kvae.cli import checks, common, progress
 from kvae.cli.command import command
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
@@ -85,15 +85,15 @@ def _train(arguments, folder, report) -> bool:
         final_rate=0.02,
         monitor=None,
     )
-    with common.progress("training", arguments.epochs, "epoch") as update:
+    with progress.progress("training", arguments.epochs, "epoch") as update:
         trained = training.train(
             vae,
             train,
             settings,
             validation_data=validation,
-            callbacks=[common.epochs(update)],
+            callbacks=[progress.epochs(update)],
         )
-    with common.progress("evaluating", len(test)) as update:
+    with progress.progress("evaluating", len(test)) as update:
         result = evaluate(vae, test, num_samples=1000, seed=arguments.seed, progress=update)
     rows = figure_rows(result)
     common.table("conv_vae with 2 latents, digits test", ("quantity", "value", ""), rows)

@@ -1,6 +1,6 @@
 """`kvae evaluate MODEL`."""
 
-from kvae.cli import checks, common
+from kvae.cli import checks, common, progress
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
@@ -131,7 +131,7 @@ def run(arguments) -> int:
     name = arguments.model
     if arguments.sampler is not None:
         name = f"{name} with {arguments.sampler}"
-    with common.progress(f"evaluating {name}", len(data)) as update:
+    with progress.progress(f"evaluating {name}", len(data)) as update:
         result = evaluate(
             model,
             data,
@@ -238,7 +238,7 @@ def _disentanglement(model, arguments) -> int:
     sizes = {}
     if limit:
         sizes = {"num_train": limit, "num_test": -(-limit // 2), "num_groups": min(limit, 1000)}
-    with common.progress(f"evaluating {arguments.model}", num_images(**sizes)) as update:
+    with progress.progress(f"evaluating {arguments.model}", num_images(**sizes)) as update:
         result = disentanglement(
             model,
             known[dataset].factors(),

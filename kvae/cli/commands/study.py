@@ -7,6 +7,7 @@ from kvae.cli import checks, common
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
+from kvae.cli.training_data import source_of
 from kvae.utils import io
 from kvae.utils.terminal import say
 
@@ -91,7 +92,7 @@ def run(arguments) -> int:
         return _list(arguments.json)
     # Many models in one process: each traces its functions anew, of which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
-    source = own.source_of(arguments)
+    source = source_of(arguments)
     chosen = _chosen(arguments.name, arguments.dataset, source)
     output = io.writable_folder(arguments.output)
     io.writable_folder(arguments.cache)

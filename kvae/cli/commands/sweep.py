@@ -2,10 +2,11 @@
 
 import dataclasses
 
-from kvae.cli import architectures, checks, common, stopping
+from kvae.cli import architectures, checks, common, progress, stopping
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
+from kvae.cli.training_data import add_reading
 from kvae.utils import io, optional
 
 
@@ -16,7 +17,7 @@ def add_arguments(parser) -> None:
         help="An architecture of the zoo, e.g. dense_vae.",
     )
     own.add_data(parser, default="digits")
-    own.add_reading(parser)
+    add_reading(parser)
     architectures.add_networks(parser)
     parser.add_argument(
         "--beta",
@@ -108,7 +109,7 @@ def run(arguments) -> int:
     facts = identity(recipe, arguments.limit)
     with (
         stopping.stoppable() as stop,
-        common.progress("trials", arguments.trials or pairs) as update,
+        progress.progress("trials", arguments.trials or pairs) as update,
     ):
         try:
             result = training.sweep(

@@ -7,6 +7,7 @@ from kvae.cli import architectures, checks, common, launch
 from kvae.cli import data as own
 from kvae.cli.command import command
 from kvae.cli.help import Unset
+from kvae.cli.training_data import add_reading
 from kvae.utils import io, locks
 from kvae.utils.terminal import say
 
@@ -27,7 +28,7 @@ def add_arguments(parser) -> None:
         help="Train this architecture of the zoo, e.g. conv_vae, as the options say.",
     )
     own.add_data(parser, default="digits")
-    own.add_reading(parser)
+    add_reading(parser)
     parser.add_argument(
         "--latent-dim",
         type=common.positive,

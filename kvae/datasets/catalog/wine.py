@@ -18,21 +18,22 @@ def _column(name: str, low: float, high: float, kind: str = "gaussian", atoms=()
 
 
 _CULTIVARS = ("class_0", "class_1", "class_2")
-# As `kvae.tables.Table.from_frame` finds them in scikit-learn's frame.
+# As `kvae.tables.Table.from_frame` finds them in scikit-learn's frame, with the bounds that they
+# have in the rows to train on.
 _COLUMNS = (
-    _column("alcohol", 11.03, 14.83),
-    _column("malic_acid", 0.74, 5.8, "gaussian_mixture"),
-    _column("ash", 1.36, 3.23),
-    _column("alcalinity_of_ash", 10.6, 30.0),
-    _column("magnesium", 70.0, 162.0, "rounded_mixture", (88.0,)),
-    _column("total_phenols", 0.98, 3.88),
+    _column("alcohol", 11.41, 14.83),
+    _column("malic_acid", 0.74, 5.65, "gaussian_mixture"),
+    _column("ash", 1.7, 3.23),
+    _column("alcalinity_of_ash", 11.2, 30.0),
+    _column("magnesium", 78.0, 151.0, "rounded_mixture", (88.0,)),
+    _column("total_phenols", 0.98, 3.85),
     _column("flavanoids", 0.34, 5.08, "gaussian_mixture"),
-    _column("nonflavanoid_phenols", 0.13, 0.66),
-    _column("proanthocyanins", 0.41, 3.58),
-    _column("color_intensity", 1.28, 13.0, "gaussian_mixture"),
-    _column("hue", 0.48, 1.71),
-    _column("od280/od315_of_diluted_wines", 1.27, 4.0, "gaussian_mixture"),
-    _column("proline", 278.0, 1680.0, "rounded_mixture"),
+    _column("nonflavanoid_phenols", 0.14, 0.63),
+    _column("proanthocyanins", 0.42, 3.58),
+    _column("color_intensity", 1.95, 11.75, "gaussian_mixture"),
+    _column("hue", 0.48, 1.38),
+    _column("od280/od315_of_diluted_wines", 1.29, 4.0, "gaussian_mixture"),
+    _column("proline", 278.0, 1515.0, "rounded_mixture"),
     Column("cultivar", "categorical", _CULTIVARS, dtype="String"),
 )
 

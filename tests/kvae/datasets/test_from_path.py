@@ -216,6 +216,26 @@ def test_what_new_rows_have_to_hold(tmp_path):
         from_path(tmp_path / "latin.csv")
 
 
+def test_bounds_are_those_of_the_rows_to_train_on(tmp_path):
+    rng = np.random.default_rng(0)
+    x = np.round(rng.normal(size=(60, 2)), 3)
+    days = [str(np.datetime64("2020-01-01") + i) for i in rng.permutation(60)]
+    lines = ["a,b,day", *(f"{a},{b},{day}" for (a, b), day in zip(x, days, strict=True))]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    source = Source(tmp_path / "x.csv")
+    outside = False
+    for place, column in enumerate(source.schema.columns):
+        parts = [source.split(one).x[:, place] for one in SPLITS]
+        assert (column.low, column.high) == pytest.approx((parts[0].min(), parts[0].max()))
+        outside |= any(part.min() < column.low or part.max() > column.high for part in parts[1:])
+    assert outside  # Rows that are held out are read as they are.
+    (tmp_path / "own").mkdir()
+    for name in ("train", "test", "validation"):  # All of such a file are to train on.
+        (tmp_path / "own" / f"{name}.csv").write_text("\n".join(lines))
+    column = Source(tmp_path / "own").schema.columns[0]
+    assert (column.low, column.high) == (x[:, 0].min(), x[:, 0].max())
+
+
 def test_parquet_is_read_as_csv_is(tmp_path):
     pytest.importorskip("pyarrow")
     from pyarrow import csv, parquet

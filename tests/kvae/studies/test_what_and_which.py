@@ -8,7 +8,8 @@ import tensorflow_probability as tfp
 
 import kvae
 from kvae.studies.bernoulli_or_mse import LIKELIHOODS, Binned, sharpness
-from kvae.studies.what_the_kl_compares import MistakenNoise, decompose, gaussian_kl, honest
+from kvae.studies.decomposition import decompose, gaussian_kl
+from kvae.studies.mistaken_noise import MistakenNoise, honest
 from kvae.studies.which_codes import BITS, CODES, POSITIONS, codes_in_use
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
-from kvae.studies.why_sample import expectation_gap, gradient_noise, second_order_gap
+from kvae.studies.draws import expectation_gap, gradient_noise, second_order_gap
 
 
 def test_the_second_order_gap_is_exact_for_a_quadratic_likelihood(linear_gaussian):

@@ -1,5 +1,6 @@
 """Frames as data sets: kinds, types, bounds and categories, and the way back."""
 
+import dataclasses
 import datetime
 
 import numpy as np
@@ -237,7 +238,12 @@ def test_wine_is_the_table_that_a_frame_of_it_makes():
     columns = dict(zip(bunch.feature_names, bunch.data.T.tolist(), strict=True))
     columns["cultivar"] = [str(bunch.target_names[label]) for label in bunch.target]
     table = Table.from_frame(pyarrow.table(columns))
-    assert table.schema.columns == kvae.datasets.info("wine").columns
+    columns = kvae.datasets.info("wine").columns
+    train = kvae.datasets.load("wine", "train").x
+    for found, column, values in zip(table.schema.columns, columns, train.T, strict=True):
+        assert dataclasses.replace(found, low=column.low, high=column.high) == column
+        if not column.categories:  # The bounds are those of the rows to train on.
+            assert (column.low, column.high) == pytest.approx((values.min(), values.max()))
     parts = [kvae.datasets.load("wine", split) for split in kvae.datasets.SPLITS]
     found = np.concatenate([part.x for part in parts])
     np.testing.assert_array_equal(np.unique(found, axis=0), np.unique(table.x, axis=0))

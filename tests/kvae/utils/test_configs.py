@@ -11,7 +11,7 @@ import pytest
 
 import kvae
 from kvae.flows.masked_network import MaskedNetwork
-from kvae.utils import configs, io
+from kvae.utils import archives, configs
 
 
 @pytest.fixture(scope="module")
@@ -173,12 +173,12 @@ def cyclic(file):
 def test_files_of_weights(write, tmp_path, make):
     path = hdf5(tmp_path / "x.h5", make)
     with pytest.raises(ValueError, match="x.h5 is no file of weights"):
-        io.check_hdf5(path, "x.h5")
+        archives.check_hdf5(path, "x.h5")
     refused(write(model__weights__h5=path.read_bytes()), "is no file of weights")
 
 
 def test_files_of_weights_that_are_none(tmp_path):
-    io.check_hdf5(hdf5(tmp_path / "x.h5", lambda file: None), "x.h5")
+    archives.check_hdf5(hdf5(tmp_path / "x.h5", lambda file: None), "x.h5")
     (tmp_path / "x.h5").write_bytes(b"no")
     with pytest.raises(ValueError, match="damaged, or no HDF5 file"):
-        io.check_hdf5(tmp_path / "x.h5", "x.h5")
+        archives.check_hdf5(tmp_path / "x.h5", "x.h5")

@@ -1,0 +1,52 @@
+"""The configuration of a model, of which files and changed copies make it again."""
+
+import keras
+
+from kvae.datasets.schema import Schema
+from kvae.detection.calibration import Calibration
+from kvae.parts import load_plugins
+
+__all__ = ["OPTIONAL", "PARTS", "Configuration"]
+
+# What a model keeps beside its parts.
+_KEPT = {"schema": Schema, "calibration": Calibration}
+PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
+OPTIONAL = ("missing", "conditions")
+
+
+class Configuration:
+    """The methods of `kvae.VAE` that say, and read, what it is made of."""
+
+    def get_config(self):
+        # Files without what is optional stay as they were.
+        names = (*PARTS, *(name for name in OPTIONAL if getattr(self, name) is not None))
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+        return {**self._settings(), **parts}
+
+    def _settings(self) -> dict:
+        """Returns the configuration without the networks and the parts."""
+        # Files without them stay as they were.
+        kept = {name: getattr(self, name) for name in _KEPT}
+        own = {name: value.to_dict() for name, value in kept.items() if value is not None}
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "seed": self.seed,
+            "num_classes": self.num_classes,
+            **own,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        load_plugins()
+        for part in (*PARTS, *OPTIONAL):
+            if isinstance(config.get(part), dict) and "class_name" in config[part]:
+                config[part] = keras.saving.deserialize_keras_object(
+                    config[part], custom_objects=custom_objects
+                )
+        kept = {name: config.pop(name) for name in _KEPT if name in config}
+        model = cls(**config)
+        for name, value in kept.items():
+            setattr(model, name, _KEPT[name].from_dict(value))
+        return model
