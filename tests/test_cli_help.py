@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 from kvae import cli
-from kvae.cli import checks, common, main, progress
+from kvae.cli import checks, main, progress
 from kvae.cli.command import COMMANDS, command
 from kvae.cli.help import Unset
 from kvae.utils.register import import_modules
@@ -291,7 +291,7 @@ def test_progress_without_a_terminal_is_a_line_an_epoch(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines() == lines
     with progress.progress("evaluating x", 3000) as update:
         update(1000)  # Nobody waits long for it.
-        monkeypatch.setattr(common, "_SILENCE", 0.0)
+        monkeypatch.setattr(progress, "_SILENCE", 0.0)
         update(2000)
     lines = ["evaluating x", "evaluating x: 2,000/3,000"]
     assert capsys.readouterr().err.splitlines() == lines

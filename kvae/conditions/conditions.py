@@ -77,15 +77,15 @@ class Conditions(Part):
                 raise ValueError(
                     f"A condition cannot be called {key!r}: take a word of letters, digits and _."
                 )
-            if key.removesuffix("_bytes") in INPUTS_OF_SIGNATURES:
-                callers.warn(
-                    f"The condition {key!r} has the name of an input of exported signatures, so "
-                    "the model cannot be exported: give the condition another name."
-                )
             if key in kinds.RESERVED:
                 raise ValueError(
                     f"A condition cannot be called {key!r}, which in a dict of data says what of x "
                     "was observed: take another name."
+                )
+            if key.removesuffix("_bytes") in INPUTS_OF_SIGNATURES:
+                callers.warn(
+                    f"The condition {key!r} has the name of an input of exported signatures, so "
+                    "the model cannot be exported: give the condition another name."
                 )
         if not 0.0 <= unknown_rate < 1.0:
             raise ValueError(f"`unknown_rate` is at least 0 and less than 1, not {unknown_rate}.")

@@ -78,7 +78,7 @@ class TableCells:
             raise self._bad(name, int(np.argmax(bad)))
         return values
 
-    def _lenient(self) -> "TableCells":
+    def lenient(self) -> "TableCells":
         """Returns the same cells, of which any may be missing."""
         found = copy.copy(self)
         found._missing = True
@@ -135,7 +135,7 @@ class TableCells:
         comma = self._file.comma and to_number(cell, comma=True) is not None
         return cell.replace(",", ".") if comma else cell
 
-    def _encoded(self, column: Column) -> np.ndarray:
+    def encoded_column(self, column: Column) -> np.ndarray:
         name = column.name
         if name not in self.cells:
             raise ValueError(

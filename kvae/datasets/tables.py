@@ -116,7 +116,7 @@ class Cells(TableCells):
     def _condition(self, name: str) -> Column:
         """Returns a column that models are told; a cell that is empty is unknown."""
         check_condition_name(name)
-        column = self._lenient()._column(name, None, 0)
+        column = self.lenient()._column(name, None, 0)
         if column.kind == "constant" or column.origin:
             what = "dates" if column.origin else "one value in all rows"
             raise ValueError(
@@ -236,7 +236,7 @@ class Cells(TableCells):
         Raises:
             ValueError: for a column that is missing, and a cell that does not fit its column.
         """
-        return np.stack([self._encoded(column) for column in columns], axis=1)
+        return np.stack([self.encoded_column(column) for column in columns], axis=1)
 
     def write(
         self, path: pathlib.Path, columns: Sequence[Column], x: np.ndarray, observed: np.ndarray
@@ -267,9 +267,9 @@ class Cells(TableCells):
         """
         if schema.label_column in self.cells:
             return self.labels(schema.label_column, schema.class_names)
-        lenient = self._lenient()
+        lenient = self.lenient()
         there = [column for column in schema.conditions if column.name in self.cells]
-        return {column.name: lenient._encoded(column) for column in there} or None
+        return {column.name: lenient.encoded_column(column) for column in there} or None
 
     def labels(self, name: str, known: Sequence[str]) -> np.ndarray:
         """Returns the numbers of the categories of a column, int64 `[rows]`; -1 is not known."""

@@ -16,7 +16,6 @@ _WORDS = "|".join(word for word in keyword.kwlist if word not in ("None", "True"
 _KEYWORD = re.compile(rf"((?:^|[,=])\s*)({_WORDS})(?=\s*(?:,|$))")
 # What a model gives its parts, and what Keras gives every layer.
 _OF_MODELS = ("latent_dim", "name", "dtype", "trainable")
-_TWICE = re.compile(r"multiple values for (?:keyword )?argument '(\w+)'")
 
 
 def made_of_name(register: Register, text: str):
@@ -47,7 +46,7 @@ def made_of_name(register: Register, text: str):
             "NAME:KEY=VALUE, with commas between them."
         ) from None
     words = getattr(make, "words", {})
-    known, more = _settings(make, register)
+    known = _arguments(make, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     for place, value in enumerate(values):
         if words and isinstance(value, str):
             if value not in words:
@@ -58,56 +57,46 @@ def made_of_name(register: Register, text: str):
         else:
             most = f"{len(known)} arguments at most" if known else "no arguments"
             raise ValueError(f"The {register.kind} {name} takes {most}, not {given!r}.")
+    named = [*known, *_arguments(make, inspect.Parameter.KEYWORD_ONLY)]
+    if not settings.keys() <= set(named):
+        named = list(dict.fromkeys([*named, *_handed_on(make, register)]))
     for key in settings:
-        if key not in (*known, *more):
-            more = [one for one in more if _takes(make, one)]
-            raise names.unknown_name(kind, key, (*known, *more))
+        if key not in named:
+            raise names.unknown_name(kind, key, named)
     try:
         return make(**settings)
     except TypeError as error:
-        if twice := _TWICE.search(str(error)):
-            told = f"{text!r} gives {twice[1]}, which the {register.kind} {name} sets itself."
-            raise ValueError(told) from None
-        raise ValueError(
-            f"{text!r} has a value of another kind: {str(error).rstrip('.')}."
-        ) from error
+        told = f"{text!r} has a value of another kind: {str(error).rstrip('.')}."
+        raise ValueError(told) from error
 
 
-def _settings(make: Callable, register: Register) -> tuple[list[str], list[str]]:
-    """Returns what a name takes in its order, and what it takes by name alone.
-
-    The latter are the settings that a constructor hands on to those of its bases, up to the base of
-    all parts of this kind, whose own are those of every layer.
-    """
-    chosen = set(getattr(make, "keywords", ()))  # What the name stands for.
-    taken = [
-        one for one in inspect.signature(make).parameters.values() if one.name not in _OF_MODELS
+def _arguments(make: Callable, kind) -> list[str]:
+    """Returns the arguments of this kind, without what models and Keras give, or the name says."""
+    chosen = getattr(make, "keywords", {})
+    return [
+        key
+        for key, one in inspect.signature(make).parameters.items()
+        if one.kind is kind and key not in (*_OF_MODELS, *chosen)
     ]
-    known = [one.name for one in taken if one.kind is one.POSITIONAL_OR_KEYWORD]
-    more = [one.name for one in taken if one.kind is one.KEYWORD_ONLY]
-    kind = getattr(make, "func", make)
+
+
+def _handed_on(make: Callable, register: Register) -> list[str]:
+    """Returns the settings that a constructor hands on to its bases, and that its part keeps.
+
+    What a base takes and the class sets itself is no part of its configuration.
+    """
+    found, kind = [], getattr(make, "func", make)
     for base in kind.__mro__ if isinstance(kind, type) else ():
         if base is getattr(register, "base", kind):
             break
-        if "__init__" not in vars(base):
-            continue
-        own = inspect.signature(base).parameters.values()
-        more += [one.name for one in own if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
-        if not any(one.kind is one.VAR_KEYWORD for one in own):
-            break
-    more = dict.fromkeys(name for name in more if name not in (*known, *chosen, *_OF_MODELS))
-    return known, list(more)
-
-
-def _takes(make: Callable, name: str) -> bool:
-    """Checks whether a setting of a base is left open by the constructor that hands it on."""
-    try:
-        make(**{name: None})
-    except TypeError as error:
-        return not _TWICE.search(str(error))
-    except ValueError:  # It is no value of it.
-        pass
-    return True
+        if "__init__" in vars(base):
+            own = inspect.signature(base).parameters.values()
+            found += [one.name for one in own]
+            if not any(one.kind is one.VAR_KEYWORD for one in own):
+                break
+    config = make().get_config() if found else {}
+    chosen = getattr(make, "keywords", {})
+    return [one for one in config if one in found and one not in (*_OF_MODELS, *chosen)]
 
 
 def _value(node: ast.expr):

@@ -94,12 +94,9 @@ def test_a_client_sends_what_a_dict_says():
 
 
 def test_a_name_of_another_input_is_refused(model):
-    model = model.from_config(
-        {
-            **model.get_config(),
-            "conditions": {"seed": 3, "a": "real", "b": "real", "c": ("multi", 2)},
-        }
-    )
+    kinds = {"seed": 3, "a": "real", "b": "real", "c": ("multi", 2)}
+    with pytest.warns(UserWarning, match="'seed' has the name of an input"):  # Told at once.
+        model = model.from_config({**model.get_config(), "conditions": kinds})
     with pytest.raises(ValueError, match="'seed' of .* has the name of an input"):
         endpoints.endpoints(model)
 

@@ -46,9 +46,11 @@ def test_a_name_with_arguments(module, text, settings):
         (objectives, "elbo:fre_bits=1", "Did you mean 'free_bits'.*Known: beta, capacity, free"),
         (objectives, "elbo:1,1,1,1,1", "takes 4 arguments at most"),
         (objectives, "elbo:name=mine", "Unknown argument of the objective elbo"),
-        # Settings of the base that the class sets itself.
-        (likelihoods, "gaussian:bound=3", "gives bound, which the likelihood gaussian sets itself"),
-        (posteriors, "finite_scalar:groups=3", "Known: decay, levels[.]"),
+        # Settings of a base that the class sets itself, or does not keep.
+        (likelihoods, "gaussian:bound=3", "Unknown argument of the likelihood gaussian 'bound'"),
+        (posteriors, "finite_scalar:num_embeddings=3", "Known: decay, levels[.]"),
+        (posteriors, "finite_scalar:commitment=0.5", "Known: decay, levels[.]"),
+        (likelihoods, "mixed_tabular:scale=1", "a list with a description of each column"),
     ],
 )
 def test_what_is_not_understood_says_what_is(module, text, message):

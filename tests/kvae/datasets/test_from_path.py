@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kvae.datasets import SPLITS, Dataset, Schema, from_path, source, write_shards
+from kvae.datasets import SPLITS, Dataset, Schema, from_path, readers, write_shards
 from kvae.datasets.source import Source
 
 
@@ -51,7 +51,7 @@ def test_class_folders(photos, monkeypatch):
         photo(photos / "cats" / f"{i:03d}.png", i)
     assert all(rows(a) <= rows(b) for a, b in zip(found, parts(photos), strict=True))
     # What is read while a model trains is the same.
-    monkeypatch.setattr(source, "MEMORY", 0)
+    monkeypatch.setattr(readers, "MEMORY", 0)
     for stream, memory in zip(parts(photos), parts(photos), strict=True):
         assert not isinstance(stream, Dataset) and stream.schema == train.schema
         np.testing.assert_array_equal(stream[:].x, memory[:].x)
@@ -167,11 +167,13 @@ def test_a_table_of_mixed_columns(tmp_path):
     assert columns[1].categories == ("blue", "red")
     schema = Schema.from_dict(found[0].schema.to_dict())
     assert schema == found[0].schema
-    # A row goes to numbers and back.
-    whole = np.concatenate([part.x for part in found])
-    cells = sorted(schema.rows(whole), key=lambda row: int(row[-1]))
-    assert [row[1:] for row in cells] == [line.split(";")[1:] for line in LINES[1:]]
-    assert float(cells[7][0]) == pytest.approx(151.0, abs=0.01)
+    # A row to train on goes to numbers and back; others are cut to the bounds of these.
+    for number, part in enumerate(found):
+        for x, row in zip(part.x, schema.rows(part.x), strict=True):
+            line = LINES[1 + int(x[-1])].split(";")
+            assert row[1:4] == line[1:4] and (row[4] == line[4] or number > 0)
+            wanted = np.clip(float(line[0].replace(",", ".")), columns[0].low, columns[0].high)
+            assert float(row[0]) == pytest.approx(wanted, abs=0.01)
     # Other rows are read as those of the training were.
     other = table(tmp_path / "other.csv", [LINES[0], *LINES[12:32]])
     assert from_path(other, schema=schema).schema == schema
@@ -219,16 +221,16 @@ def test_what_new_rows_have_to_hold(tmp_path):
 def test_bounds_are_those_of_the_rows_to_train_on(tmp_path):
     rng = np.random.default_rng(0)
     x = np.round(rng.normal(size=(60, 2)), 3)
+    held = int(np.argmin(np.random.Philox(key=0).random_raw(60)))
+    x[held, 0] = 9.0
     days = [str(np.datetime64("2020-01-01") + i) for i in rng.permutation(60)]
     lines = ["a,b,day", *(f"{a},{b},{day}" for (a, b), day in zip(x, days, strict=True))]
     (tmp_path / "x.csv").write_text("\n".join(lines))
     source = Source(tmp_path / "x.csv")
-    outside = False
     for place, column in enumerate(source.schema.columns):
         parts = [source.split(one).x[:, place] for one in SPLITS]
         assert (column.low, column.high) == pytest.approx((parts[0].min(), parts[0].max()))
-        outside |= any(part.min() < column.low or part.max() > column.high for part in parts[1:])
-    assert outside  # Rows that are held out are read as they are.
+    assert source.split("test").x.max(axis=0)[0] == 9.0 > source.schema.columns[0].high
     (tmp_path / "own").mkdir()
     for name in ("train", "test", "validation"):  # All of such a file are to train on.
         (tmp_path / "own" / f"{name}.csv").write_text("\n".join(lines))
