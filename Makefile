@@ -85,7 +85,8 @@ slow: .venv
 	.venv/bin/python -m pytest -m slow $(ARGS)
 
 web-test: .venv
-	.venv/bin/python -m pytest -m slow tests/export/test_web_browser.py $(ARGS)
+	.venv/bin/python -m pytest -m slow tests/export/test_web_browser.py \
+		tests/export/test_web_browser_conditions.py $(ARGS)
 
 lite-test: .venv
 	.venv/bin/python -m pytest -m slow tests/export/test_profile.py tests/export/test_onnx.py \

@@ -14,6 +14,8 @@ import tempfile
 import threading
 import time
 
+import numpy as np
+
 PATH = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 
 _FLAGS = (
@@ -204,3 +206,30 @@ class Browser:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         with open(path, "wb") as stream:
             stream.write(base64.b64decode(shot["data"]))
+
+
+def as_file(image, alpha=None):
+    """JavaScript, up to where `transfer` holds a PNG file of an image `[height, width, 1]`."""
+    height, width, _ = image.shape
+    opaque = np.full(image.shape, 255) if alpha is None else alpha
+    return (
+        "(async () => { const c = document.createElement('canvas');"
+        f"c.width = {width}; c.height = {height};"
+        f"const v = {image.ravel().astype(int).tolist()};"
+        f"const a = {opaque.ravel().astype(int).tolist()};"
+        f"const p = new ImageData({width}, {height});"
+        "v.forEach((x, i) => p.data.set([x, x, x, a[i]], 4 * i));"
+        "c.getContext('2d').putImageData(p, 0, 0);"
+        "const blob = await new Promise((done) => c.toBlob(done));"
+        "const transfer = new DataTransfer();"
+        "transfer.items.add(new File([blob], 'digit.png', { type: 'image/png' }));"
+    )
+
+
+def give(browser, image):
+    """Chooses an image of the model's own size, and waits for what is said of it."""
+    browser.run(
+        as_file(np.round(255 * image)) + "const input = document.getElementById('file');"
+        "input.files = transfer.files; input.dispatchEvent(new Event('change')); })()"
+    )
+    browser.wait("page.answers && page.image && !page.drawn && !page.encoding")

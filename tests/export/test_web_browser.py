@@ -198,28 +198,10 @@ def test_light_and_dark_differ(browser):
     assert colours == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 31)"}
 
 
-def as_file(image, alpha=None):
-    """JavaScript, up to where `transfer` holds a PNG file of an image `[height, width, 1]`."""
-    height, width, _ = image.shape
-    opaque = np.full(image.shape, 255) if alpha is None else alpha
-    return (
-        "(async () => { const c = document.createElement('canvas');"
-        f"c.width = {width}; c.height = {height};"
-        f"const v = {image.ravel().astype(int).tolist()};"
-        f"const a = {opaque.ravel().astype(int).tolist()};"
-        f"const p = new ImageData({width}, {height});"
-        "v.forEach((x, i) => p.data.set([x, x, x, a[i]], 4 * i));"
-        "c.getContext('2d').putImageData(p, 0, 0);"
-        "const blob = await new Promise((done) => c.toBlob(done));"
-        "const transfer = new DataTransfer();"
-        "transfer.items.add(new File([blob], 'digit.png', { type: 'image/png' }));"
-    )
-
-
 def test_a_picture_is_encoded_and_decoded_as_by_the_model(browser, settled, model, test_set):
     image = np.round(255 * test_set.examples[5])
     browser.run(
-        as_file(image) + "const input = document.getElementById('file');"
+        chromium.as_file(image) + "const input = document.getElementById('file');"
         "input.files = transfer.files; input.dispatchEvent(new Event('change')); })()"
     )
     browser.wait("document.getElementById('error').textContent")
@@ -238,7 +220,7 @@ def test_what_is_transparent_is_white_as_where_models_are_trained(browser, settl
     image, alpha = rng.integers(256, size=(8, 8, 1)), rng.integers(2, size=(8, 8, 1)) * 255
     image[:2], alpha[0] = 255, 0
     browser.run(
-        as_file(image, alpha) + "document.getElementById('paper').dispatchEvent("
+        chromium.as_file(image, alpha) + "document.getElementById('paper').dispatchEvent("
         "new DragEvent('drop', { dataTransfer: transfer, cancelable: true })); })()"
     )
     expected = np.where(alpha > 0, image, 255).ravel().tolist()
@@ -267,7 +249,7 @@ def test_a_dark_drawing_on_light_paper_is_turned_over(browser, settled, test_set
     image = np.pad(image, ((6, 6), (6, 6), (0, 0)), constant_values=255)
     before = browser.run("page.z")
     browser.run(
-        as_file(image) + "document.getElementById('paper').dispatchEvent("
+        chromium.as_file(image) + "document.getElementById('paper').dispatchEvent("
         "new DragEvent('drop', { dataTransfer: transfer, cancelable: true })); })()"
     )
     browser.wait(f"page.z.some((v, i) => v !== {before}[i]) && !page.encoding")
@@ -297,18 +279,9 @@ def test_a_drawn_line_reaches_the_encoder_and_can_be_cleared(browser, settled):
     browser.run("scrollTo(0, 0)")
 
 
-def give(browser, image):
-    """Chooses an image of the model's own size, and waits for what is said of it."""
-    browser.run(
-        as_file(np.round(255 * image)) + "const input = document.getElementById('file');"
-        "input.files = transfer.files; input.dispatchEvent(new Event('change')); })()"
-    )
-    browser.wait("page.answers && page.image && !page.drawn && !page.encoding")
-
-
 def test_a_half_that_is_missing_is_filled_in(browser, settled, model, test_set):
     image = np.round(255 * test_set.examples[5]) / 255
-    give(browser, image)
+    chromium.give(browser, image)
     browser.run(
         "(() => { const choice = document.getElementById('hide'); choice.value = 'lower';"
         "choice.dispatchEvent(new Event('change')); })()"
@@ -328,7 +301,7 @@ def test_a_half_that_is_missing_is_filled_in(browser, settled, model, test_set):
 
 
 def test_rubbing_marks_what_is_missing(browser, settled, test_set):
-    give(browser, test_set.examples[5])
+    chromium.give(browser, test_set.examples[5])
     browser.run("document.getElementById('input').scrollIntoView({ block: 'center' })")
     left, top, width = browser.run(
         "(() => { const r = document.getElementById('input').getBoundingClientRect();"
@@ -351,7 +324,7 @@ def test_the_meter_shows_how_unusual_a_drawing_is(browser, settled, model, test_
     noise = np.random.default_rng(0).integers(2, size=(8, 8, 1)).astype("float32")
     for image, unusual in ((test_set.examples[5], False), (noise, True)):
         image = np.round(255 * image) / 255
-        give(browser, image)
+        chromium.give(browser, image)
         settled()
         score = detector.score(image[None].astype("float32"))[0]
         assert browser.run("page.meter.score") == pytest.approx(score, rel=1e-4)
@@ -448,101 +421,3 @@ def test_a_phone_scrolls_down_only_and_takes_touches(browser, settled):
         browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         np.testing.assert_allclose(place(browser), [0.5 * extent, 0], atol=0.02 * extent)
         settled()
-
-
-@pytest.fixture(scope="module")
-def told():
-    """A model that is told a thing of each kind, and images with what is known of them."""
-    conditions = kvae.conditions.Conditions(
-        {
-            "kind": ["cat", "dog", "mouse"],
-            "size": kvae.conditions.Real(2.0, 0.5),
-            "hour": "periodic:24",
-            "tags": ("multi", ["old", "new"]),
-        }
-    )
-    sizes = {"event_shape": (8, 8, 1), "latent_dim": 3, "filters": (4, 8), "hidden": 8}
-    model = zoo.build("conv_vae", conditions=conditions, seed=0, **sizes)
-    rng = np.random.default_rng(0)
-    model.conditions.unknown.assign(rng.normal(size=conditions.size))
-    x = rng.integers(2, size=(40, 8, 8, 1)).astype("float32")
-    label = {"kind": np.arange(40) % 3, "size": np.linspace(1.0, 3.0, 40), "hour": rng.random(40)}
-    return model, kvae.datasets.from_array(x, {**label, "tags": [[0, 1], [1, np.nan]] * 20})
-
-
-@pytest.fixture(scope="module")
-def asked(told, tmp_path_factory):
-    model, data = told
-    folder = tmp_path_factory.mktemp("told")
-    try:
-        export.web(model, folder, data)
-    except ConnectionError as error:
-        pytest.skip(str(error))
-    with chromium.serve(folder) as address, chromium.Browser() as browser:
-        browser.open(f"{address}?device=wasm")
-        browser.wait("window.page?.frames > 0 && page.answers")
-        yield browser
-        assert browser.problems == []
-
-
-def choose(browser, text, value):
-    """Chooses a value in the control that has this name."""
-    browser.run(
-        "(() => { const label = [...document.querySelectorAll('#told label')]"
-        f".find((l) => l.textContent.startsWith('{text}'));"
-        "const control = label.querySelector('input, select'); "
-        f"control.value = '{value}';"
-        "for (const name of ['input', 'change']) control.dispatchEvent(new Event(name)); })()"
-    )
-
-
-def test_images_are_those_of_the_conditions_that_are_chosen(asked, told):
-    model, _ = told
-    z = np.random.default_rng(1).normal(size=(1, 3)).astype("float32")
-    wanted = {"kind": 0, "size": 1.0, "hour": told[1].labels["hour"][0], "tags": [[0, 1]]}
-
-    def check():
-        label = model.conditions.record(wanted, 1)
-        encoded = asked.run("[...page.conditions.encoded()]")
-        np.testing.assert_allclose(encoded, model.conditions.encode(label)[0], atol=1e-5)
-        image = asked.run(f"page.decode({z[0].tolist()}).then((image) => [...image])")
-        np.testing.assert_allclose(image, np.ravel(model.decode(z, label)), atol=1e-5)
-        return np.array(image)
-
-    images = [check()]
-    for text, value, name, meant in (
-        ("kind", 2, "kind", 2),
-        ("size", 2.5, "size", 2.5),
-        ("hour", 6.5, "hour", 6.5),
-        ("old", 1, "tags", [[1, 1]]),
-        ("new", "", "tags", [[1, np.nan]]),
-        ("kind", "", "kind", -1),
-    ):
-        choose(asked, text, value)
-        wanted[name] = meant
-        images.append(check())
-    asked.run("document.querySelector('#told [aria-label=\"size is known\"]').click()")
-    wanted["size"] = np.nan
-    images.append(check())
-    assert all(
-        np.abs(one - other).max() > 1e-4 for one, other in zip(images, images[1:], strict=False)
-    )
-    assert asked.run("page.conditions.shown()") == "hour 6.5, tags old"
-
-
-def test_an_image_of_ones_own_is_encoded_and_judged_with_its_conditions(asked, told):
-    model, data = told
-    for text, value in (("kind", 1), ("size", 2.0), ("hour", 3), ("old", 0), ("new", 0)):
-        choose(asked, text, value)
-    label = {"kind": 1, "size": 2.0, "hour": 3.0, "tags": [[0, 0]]}
-    give(asked, data.examples[3])
-    z = np.asarray(model.encode(data.examples[3:4], label)["z_mean"])
-    np.testing.assert_allclose(asked.run("page.z"), z[0], atol=1e-5)
-    score = kvae.detection.Detector(model).score(data.examples[3:4], label=label)[0]
-    assert asked.run("page.meter.score") == pytest.approx(score, rel=1e-4)
-    # Another condition, the same z: the score is that of the new one.
-    choose(asked, "kind", 0)
-    label["kind"] = 0
-    score = kvae.detection.Detector(model).score(data.examples[3:4], label=label)[0]
-    asked.wait(f"Math.abs(page.meter.score - {score}) < 1e-3 * {score}")
-    np.testing.assert_allclose(asked.run("page.z"), z[0], atol=1e-5)

@@ -6,7 +6,6 @@ import pathlib
 import numpy as np
 
 from export.signatures import left_out
-from export.writers.tflite import parts
 from export.writers.tflite.writer import write
 from export.writers.web.plane import numbers
 from kvae.utils import callers
@@ -25,6 +24,8 @@ def write_answers(model, path: pathlib.Path, data) -> dict:
     Returns:
         dict: `impute` and `meter`, what the page has to know to ask, each `None` where it cannot.
     """
+    from export.writers.tflite import parts  # It imports TensorFlow.
+
     facts: dict = {"impute": None, "meter": None}
     with _asked(model, data) as asked:
         lacking, answers, guess = left_out(asked), [], model.missing is None

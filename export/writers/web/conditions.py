@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kvae.conditions import Categorical
-
 __all__ = ["classes", "facts", "told"]
 
 _KINDS = ("Categorical", "MultiLabel", "Periodic", "Real")  # As conditions.js has them.
@@ -34,6 +32,8 @@ def classes(model, data, record) -> tuple[np.ndarray | None, list[str] | None]:
 
     With conditions it is the first one that is a class, if that is known of every example.
     """
+    from kvae.conditions import Categorical  # It imports TensorFlow.
+
     if model.conditions is None:
         known = [source.schema for source in (data, model) if source is not None]
         named = [list(schema.class_names) for schema in known if schema and schema.class_names]
