@@ -3,7 +3,7 @@
 import tensorflow as tf
 from keras import ops
 
-from kvae.distributions.gaussian import gaussian_log_prob
+from kvae.distributions.gaussian import gaussian_log_prob, standard_log_density
 from kvae.layers.dense import dense_network
 from kvae.layers.sampling import reparameterize
 from kvae.parts import Part
@@ -80,10 +80,20 @@ class GaussianChain(Part):
             noise: tensor `[..., latent_dim - sizes[0]]` from N(0, I), for the others.
             context: tensor `[batch, context_dim]`.
         """
-        z = first
+        return self.transform_and_log_prob(first, noise, context)[0]
+
+    def transform_and_log_prob(self, first, noise, context=None):
+        """Returns what `transform` and, of its latents, `log_prob` do, by one pass of each network.
+
+        Args:
+            first, noise, context: as of `transform`.
+        """
+        z, total = first, 0.0
         for index, epsilon in enumerate(self._split(noise)):
-            z = ops.concatenate([z, reparameterize(*self._after(index, z, context), epsilon)], -1)
-        return z
+            mean, log_var = self._after(index, z, context)
+            z = ops.concatenate([z, reparameterize(mean, log_var, epsilon)], axis=-1)
+            total = total + ops.sum(standard_log_density(epsilon) - 0.5 * log_var, axis=-1)
+        return z, total
 
     def log_prob(self, z, context=None):
         """Returns the log-density in nats, `[...]`, of all groups but the first, given it."""

@@ -90,9 +90,7 @@ class Hierarchical(Posterior):
         return {**params, **self.top.constrain({name: params[name] for name in _TOP})}
 
     def transform(self, params, noise):
-        size, noise = self.sizes[0], noise["noise"]
-        top = self.top.transform(params, {"noise": noise[..., :size]})
-        return self.lower.transform(top, noise[..., size:], params["features"])
+        return self._drawn(params, noise)[0]
 
     def mean(self, params):
         """Returns the most probable group after the most probable group above, as `z`.
@@ -106,6 +104,10 @@ class Hierarchical(Posterior):
         top = self.top.log_prob(params, z[..., : self.sizes[0]])
         return top + self.lower.log_prob(z, params["features"])
 
+    def sample_and_log_prob(self, params, num_samples=None, *, seed, training=False):
+        # The noise is known, so the networks need not be asked again.
+        return self._drawn(params, self.draw_noise(params, num_samples, seed))
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -115,6 +117,13 @@ class Hierarchical(Posterior):
             "activation": self.activation,
             "log_var_bound": self.log_var_bound,
         }
+
+    def _drawn(self, params, noise):
+        """Returns z, and its log-density."""
+        size, noise = self.sizes[0], noise["noise"]
+        top = self.top.transform(params, {"noise": noise[..., :size]})
+        z, log_q = self.lower.transform_and_log_prob(top, noise[..., size:], params["features"])
+        return z, log_q + self.top.log_prob(params, top)
 
     def _make_top(self):
         if getattr(self, "top", None) is None:

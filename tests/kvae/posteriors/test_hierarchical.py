@@ -50,6 +50,8 @@ def test_transform_has_the_density_that_log_prob_says(chain):
     log_det = np.linalg.slogdet(tape.batch_jacobian(below, noise))[1]
     expected = scipy.stats.norm.logpdf(noise).sum(axis=1) - log_det
     np.testing.assert_allclose(chain.log_prob(z, context), expected, rtol=1e-4, atol=1e-4)
+    together = chain.transform_and_log_prob(first, noise, context)[1]
+    np.testing.assert_allclose(together, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
