@@ -157,9 +157,9 @@ class _Makers:
 
     def _drawn(self, count, rng):
         """Draws x from the model: what its likelihood takes, whatever that is."""
-        z_info = TensorInfo("float32", (None, self.model.latent_dim))
-        label = self._own_labels(count)
-        params = self.model.conditioned_on(label).decode_params(self._latents(z_info, count, rng))
+        z_info = TensorInfo("float32", (None, *self.model.latent_shape))
+        label, z = self._own_labels(count), self.model.as_vectors(self._latents(z_info, count, rng))
+        params = self.model.conditioned_on(label).decode_params(z)
         return np.asarray(self.model.likelihood.sample(params, seed=_SEED))
 
     def _labels(self, info, count):
@@ -190,11 +190,12 @@ class _Makers:
             return self._anything(info, count, rng)
         given = model.conditioned_on(self._own_labels(count))
         if model.prior is not None:
-            return np.asarray(given.prior.sample(count, int(rng.integers(2**31))), info.dtype)
+            z = given.prior.sample(count, int(rng.integers(2**31)))
+            return np.asarray(model.on_grid(z), info.dtype)
         if not self._intensities():
             return self._anything(info, count, rng)
         images = rng.random((count, *model.event_shape)).astype("float32")
-        return np.asarray(given.posterior.mean(given.encode_params(images)))
+        return np.asarray(model.on_grid(given.posterior.mean(given.encode_params(images))))
 
     def _anything(self, info, count, rng):
         shape = _shape(info, count)

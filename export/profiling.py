@@ -160,14 +160,14 @@ def profile(
         raise FileNotFoundError(f"There is no {path}. Export the model first, with export.tflite.")
     file = litert.Model(path)
     signature = file.signatures.get(DECODE)
-    wanted = [model.latent_dim]
+    wanted = list(model.latent_shape)
     if signature is None or signature["inputs"]["z"]["shape"][1:] != wanted:
         raise ValueError(
-            f"{path} holds no decoder of {model.latent_dim} latents, so there is nothing to "
+            f"{path} holds no decoder of latents of shape {tuple(wanted)}, so there is nothing to "
             "compare. Export the model with parts='decoder' or 'both'."
         )
     x, label, z = _latents(model, data)
-    inputs = {"z": z}
+    inputs = {"z": np.asarray(model.on_grid(z))}
     if model.conditions is not None:
         inputs["label"] = model.conditions.encode(label).numpy()
     elif label is not None:
@@ -218,7 +218,7 @@ def _latents(model, data):
     model.likelihood.check(x, "data")
     if model.conditions is not None and label is not None:
         label = model.conditions.record(label, len(x)).numpy()
-    params = model.encode(x, label)
+    params = model.encode_data(x, label)[0]
     return (
         x,
         label,

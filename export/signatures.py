@@ -68,8 +68,8 @@ class Input:
             or `"number"`.
         meaning: str. For the documentation.
         dtype: str. NumPy's name of the type.
-        shape: tuple of str. The sizes after the batch: `"latent_dim"`, `"event"` for the sizes of
-            an event, or a number.
+        shape: tuple of str. The sizes after the batch: `"latent_dim"`, for those of `latent_shape`,
+            `"event"` for the sizes of an event, or a number.
         default: float or `None`. The value where a request leaves the input out; `None` where it
             may not.
         smallest, largest: float. The limits of what a graph accepts.

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -12,6 +13,7 @@ from kvae.utils.part_names import made_of_name
 from kvae.utils.register import Register, import_modules
 
 __all__ = [
+    "OnGrid",
     "Part",
     "PartRegister",
     "SharesLatentDim",
@@ -130,6 +132,40 @@ class Part(keras.layers.Layer):
     def report(self) -> dict:
         """Returns scalars for the logs by name, e.g. the value of a schedule. Defaults to none."""
         return {}
+
+
+class OnGrid:
+    """A part of z, which lies on a grid where the model has a `latent_shape`.
+
+    A class says by `any_size` that each place of the grid has the same variables.
+    """
+
+    latent_shape: tuple[int, ...] | None = None  # That of the model.
+    any_size = False
+
+    def resized(self, latent_shape: tuple[int, ...]):
+        """Returns the part for z on another grid, which shares the variables of this one."""
+        other = type(self).from_config({**self.get_config(), "latent_dim": None})
+        other.latent_dim, other.latent_shape = math.prod(latent_shape), latent_shape
+        for name in vars(self).keys() - vars(other).keys():  # What `build` has made.
+            if not name.startswith("_"):
+                setattr(other, name, getattr(self, name))
+        other.built = self.built
+        return other
+
+    def get_config(self):
+        # Configurations of parts of a z that is a vector stay as they were.
+        own = {"latent_shape": self.latent_shape} if len(self.latent_shape or ()) > 1 else {}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        shape = config.pop("latent_shape", None)
+        part = super().from_config(config)
+        if shape is not None:
+            part.latent_shape = tuple(shape)
+        return part
 
 
 class SharesLatentDim:

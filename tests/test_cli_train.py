@@ -80,6 +80,10 @@ def test_sizes_follow_the_architecture():
     [
         ("dense_vae --filters 8", "--filters does not apply to dense_vae.*--latent-dim, --hidden"),
         ("vqvae --latent-dim 8", "--latent-dim does not apply to vqvae.*--filters"),
+        (
+            "conv_vae --latent-shape 4 4 2",
+            "--latent-shape does not apply to conv_vae.*--latent-dim",
+        ),
         ("conv_vae --hidden 8 8", "the width of one layer, not of 2"),
         ("conv_vae --filters 8 8 8 8", "need images of at least 16 pixels"),
         ("conv_vae --likelihood gaussian:wide", "Unknown argument of the likelihood gaussian"),

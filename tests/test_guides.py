@@ -28,7 +28,7 @@ def source(name):
 
 
 def test_every_guide_is_listed():
-    assert len(GUIDES) == 13
+    assert len(GUIDES) == 14
     assert set(GUIDES) == {path.stem for path in notebooks.FOLDER.glob("*.py")}
     assert set(GUIDES) == {path.stem for path in notebooks.FOLDER.glob("*.ipynb")}
 

@@ -244,7 +244,7 @@ def _upon(first: kvae.VAE, recipe: Recipe, data, validation):
 
     It learns from draws of q(z|x), several of each example, and is validated on their means.
     """
-    seen, validated = first.encode(data.examples), first.encode(validation.examples)
+    seen, validated = first.encode_data(data.examples)[0], first.encode_data(validation.examples)[0]
     draws = recipe.code_draws or 1
     codes = first.posterior.sample(seen, draws, seed=kvae.random.as_seed(recipe.seed))
     weights = None if data.weights is None else np.tile(data.weights, draws)

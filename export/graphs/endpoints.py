@@ -163,7 +163,7 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
     labels = ("label",) if model.num_classes is not None else tuple(told)
     keys = specification.input_names(name, labels)
     known = {key: told.get(key) or specification.INPUTS[key] for key in keys}
-    sizes = {"latent_dim": model.latent_dim}
+    sizes = {}
     if model.schema is not None:
         sizes["columns"] = len(model.schema.all_columns)
 
@@ -172,6 +172,8 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
             return images.input(key, batch)
         if item.kind == "mask":
             return tf.TensorSpec((batch, *model.event_shape), item.dtype, key)
+        if item.kind == "latents":
+            return tf.TensorSpec((batch, *model.latent_shape), item.dtype, key)
         shape = (batch, *(sizes.get(size) or int(size) for size in item.shape))
         return tf.TensorSpec(shape, item.dtype, key)
 
@@ -197,13 +199,14 @@ def _for_every_row(values, like):
 
 
 def _decode(model, images, check, z, label=None):
-    params = dict(model.decode_params(check.latents(z, "z"), check.label(label)))
+    z = check.latents(model.as_vectors(z), "z")
+    params = dict(model.decode_params(z, check.label(label)))
     return check.outputs({"image": model.likelihood.mean(params), **params})
 
 
 def _encode(model, images, check, image, label=None):
     x = check.events(images.decode(image), "image")
-    return check.outputs(dict(model.encode_params(x, check.label(label))))
+    return check.outputs(dict(model.on_grid(model.encode_params(x, check.label(label)))))
 
 
 def _code(model, x, label):
@@ -221,7 +224,8 @@ def _reconstruct(model, images, check, image, label=None):
 def _embed(model, images, check, image, label=None):
     x = check.events(images.decode(image), "image")
     z = _code(model, x, check.label(label))
-    return check.outputs({"embedding": tf.ensure_shape(z, (image.shape[0], model.latent_dim))})
+    z = tf.ensure_shape(z, (image.shape[0], model.latent_dim))
+    return check.outputs({"embedding": model.on_grid(z)})
 
 
 def _generate(model, images, check, seed, temperature, label=None):
@@ -241,7 +245,7 @@ def _generate(model, images, check, seed, temperature, label=None):
     rows += (label,) if model.conditional else ()
     spec = tf.TensorSpec((model.latent_dim,), tf.float32)
     z = tf.map_fn(row, rows, fn_output_signature=spec)
-    return check.outputs({"image": mean(model, z, label), "z": z})
+    return check.outputs({"image": mean(model, z, label), "z": model.on_grid(z)})
 
 
 def _between(model, check, start, end, steps, label) -> dict:
@@ -257,11 +261,12 @@ def _between(model, check, start, end, steps, label) -> dict:
     # Steps come first, since labels belong to the last of the leading axes.
     image = mean(model, tf.transpose(z, (1, 0, 2)), label)
     image = tf.transpose(image, (1, 0, *range(2, 2 + len(model.event_shape))))
-    return check.outputs({"image": image, "z": z})
+    return check.outputs({"image": image, "z": model.on_grid(z)})
 
 
 def _interpolate(model, images, check, z_start, z_end, steps, label=None):
-    ends = check.latents(z_start, "z_start"), check.latents(z_end, "z_end")
+    named = {"z_start": z_start, "z_end": z_end}
+    ends = (check.latents(model.as_vectors(z), name) for name, z in named.items())
     return _between(model, check, *ends, steps, check.label(label))
 
 

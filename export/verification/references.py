@@ -28,7 +28,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     label, events = _label(model, inputs), _events(model, inputs)
     x = events.get("image")
     if name == DECODE:
-        params = model.conditioned_on(label).decode_params(inputs["z"])
+        params = model.conditioned_on(label).decode_params(model.as_vectors(inputs["z"]))
         outputs = {"image": model.decode(inputs["z"], label), **params}
     elif name == ENCODE:
         mask = inputs.get("mask")  # Of a file whose runtime has no NaN.
@@ -36,15 +36,16 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     elif name == "reconstruct":
         outputs = {"image": model.reconstruct(x, label)}
     elif name == "embed":
-        outputs = {"embedding": _means(model, x, label)}
+        outputs = {"embedding": model.on_grid(_means(model, x, label))}
     elif name == PRIOR and model.prior is not None:
         given = model.prior.conditioned_on(label) if label is not None else model.prior
-        outputs = {"z": given.transform({k: v for k, v in inputs.items() if k != "label"})}
+        z = given.transform({k: v for k, v in inputs.items() if k != "label"})
+        outputs = {"z": model.on_grid(z)}
     elif name == "generate" and model.prior is not None:
         z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
-        outputs = {"image": model.decode(z, label), "z": z}
+        outputs = {"image": model.decode(z, label), "z": model.on_grid(z)}
     elif name == "interpolate":
-        ends = inputs["z_start"], inputs["z_end"]
+        ends = model.as_vectors(inputs["z_start"]), model.as_vectors(inputs["z_end"])
         outputs = _interpolation(model, *ends, inputs["steps"], label)
     elif name == "interpolate_images":
         ends = (_means(model, events[key], label) for key in ("image_start", "image_end"))
@@ -219,4 +220,5 @@ def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
     z = np.asarray(interpolation.interpolate(model, start, end, np.stack(positions)))
     labels = None if label is None else np.repeat(label, most, axis=0)
     images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
-    return {"image": images.reshape(*z.shape[:2], *images.shape[1:]), "z": z}
+    images = images.reshape(*z.shape[:2], *images.shape[1:])
+    return {"image": images, "z": np.asarray(model.on_grid(z))}

@@ -26,6 +26,8 @@ def describe(model, card=None) -> dict:
         "library": "kvae",
         "name": model.name if card is None else card.name,
         "latent_dim": model.latent_dim,
+        **({"latent_shape": list(model.latent_shape)} if len(model.latent_shape) > 1 else {}),
+        **({} if model.scale_factor is None else {"scale_factor": model.scale_factor}),
         "event_shape": list(model.event_shape),
         "num_classes": model.num_classes,
         **parts,

@@ -116,7 +116,7 @@ class Pictures(keras.callbacks.Callback):
         return found
 
     def _codes(self) -> np.ndarray:
-        return np.asarray(self.model.posterior.mean(self.model.encode(self._data)))
+        return np.asarray(self.model.posterior.mean(self.model.encode_data(self._data)[0]))
 
     def _project(self) -> None:
         """Writes codes, labels, images and the settings that name them."""

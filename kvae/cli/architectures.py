@@ -129,7 +129,8 @@ def sizes(arguments, architecture, *names: str) -> dict:
         if value is None:
             continue
         if name not in architecture.defaults:
-            known = [one for one in ("latent_dim", *SIZES) if one in architecture.defaults]
+            every = ("latent_dim", "latent_shape", *SIZES)
+            known = [one for one in every if one in architecture.defaults]
             raise ValueError(
                 f"{_option(name)} does not apply to {architecture.name}, which has no `{name}`. "
                 f"What applies: {', '.join(map(_option, known)) or 'none of the sizes'}."

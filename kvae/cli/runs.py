@@ -197,6 +197,7 @@ def announce(recipe, model, data, validation) -> None:
         name = f"{name}, of pixels that are made 0 or 1 ({recipe.binarize} binarization)"
     shape = " × ".join(map(str, model.event_shape))
     shape += " columns" if len(model.event_shape) == 1 else ""
+    latents = " × ".join(map(str, model.latent_shape))
     classes = model.schema.class_names if model.schema is not None else ()
     count = model.count_params()
     left, steps = f"{len(validation or ()):,} to validate on", recipe.batch_size
@@ -208,7 +209,7 @@ def announce(recipe, model, data, validation) -> None:
         *([f"  classes: {shown_names(classes)}"] if model.conditional and classes else ()),
         f"  encoder: {networks(model.encoder)}",
         f"  decoder: {networks(model.decoder)}",
-        f"  z: {model.latent_dim} numbers; p(x|z): {name}",
+        f"  z: {latents} numbers; p(x|z): {name}",
         f"  {count:,} parameters: {_size(count)} as model.keras, 2 × {_size(_ADAM * count)} as "
         "checkpoints",
     ):

@@ -245,7 +245,7 @@ def _probes(model, data, train, seed: int) -> Result:
         data = data[:_PROBES]
     sets = []
     for part in (train, data):
-        codes = np.asarray(model.posterior.mean(model.encode(part)))
+        codes = np.asarray(model.posterior.mean(model.encode_data(part)[0]))
         sets += [codes, part.labels]
     values = {"linear": linear_probe(*sets, seed=seed), "knn": knn_probe(*sets, seed=seed)}
     _, counts = np.unique(data.labels, return_counts=True)

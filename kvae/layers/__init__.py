@@ -1,12 +1,14 @@
 """Layers for encoders and decoders."""
 
 from kvae.layers.dense import dense_network, hidden_layers
+from kvae.layers.grid_attention import GridAttention
 from kvae.layers.one_hot_levels import OneHotLevels
 from kvae.layers.sampling import Sampling, reparameterize
 from kvae.layers.spectral import spectrally_normalized
 from kvae.layers.symbols import SymbolEmbedding
 
 __all__ = [
+    "GridAttention",
     "OneHotLevels",
     "Sampling",
     "SymbolEmbedding",

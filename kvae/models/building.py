@@ -33,13 +33,8 @@ class Building:
         self.posterior(features)
         if self.prior is not None:
             self.prior.build((None, self.latent_dim))
-        declared = getattr(self.decoder, "inputs", None)
-        if declared and tuple(declared[0].shape[1:]) != (self.latent_dim,):
-            raise ValueError(
-                f"The decoder takes inputs of shape {tuple(declared[0].shape)}; with "
-                f"latent_dim={self.latent_dim} it is {(None, self.latent_dim)}."
-            )
-        z = keras.KerasTensor((None, self.latent_dim))
+        network_checks.check_latents(self.decoder, self.latent_shape)
+        z = keras.KerasTensor((None, *self.latent_shape))
         inputs = joined(self.decoder, z, label)
         outputs = self.decoder(inputs)
         expected = self.likelihood.output_shape(self.event_shape)

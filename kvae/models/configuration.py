@@ -33,6 +33,8 @@ class Configuration:
             "latent_dim": self.latent_dim,
             "seed": self.seed,
             "num_classes": self.num_classes,
+            **({"latent_shape": self.latent_shape} if len(self.latent_shape) > 1 else {}),
+            **({} if self.scale_factor is None else {"scale_factor": self.scale_factor}),
             **own,
         }
 
@@ -46,7 +48,9 @@ class Configuration:
                     config[part], custom_objects=custom_objects
                 )
         kept = {name: config.pop(name) for name in _KEPT if name in config}
+        scale_factor = config.pop("scale_factor", None)
         model = cls(**config)
+        model.scale_factor = scale_factor
         for name, value in kept.items():
             setattr(model, name, _KEPT[name].from_dict(value))
         return model

@@ -14,7 +14,7 @@ class Decoding:
         """Returns the likelihood's parameters for a batch of latents, without any checks.
 
         Args:
-            z: tensor `[..., batch, latent_dim]`.
+            z: tensor `[..., batch, latent_dim]`, vectors whatever `latent_shape` is.
             label: as in `encode_params`: the labels of the batch, whatever axes precede it.
             training: bool. As in `encode_params`. Defaults to `False`.
 
@@ -29,7 +29,7 @@ class Decoding:
             size = label_size(self)
             known = tf.broadcast_to(known, tf.concat([lead, [size]], axis=0))
             known = tf.reshape(known, (-1, size))
-        inputs = joined(self.decoder, tf.reshape(z, (-1, self.latent_dim)), known)
+        inputs = joined(self.decoder, tf.reshape(z, (-1, *self.latent_shape)), known)
         outputs = self.decoder(inputs, training=training)
         params = self.likelihood(outputs, training=training)
         if z.shape.rank == 2:

@@ -39,7 +39,7 @@ class Distributions:
         tfd.kl_divergence(q, p)       # [5], in nats
         ```
         """
-        return self.posterior.distribution(self.encode(x, label, mask=mask))
+        return self.posterior.distribution(self.as_vectors(self.encode(x, label, mask=mask)))
 
     def prior_distribution(self, label=None):
         """Returns p(z), or p(z|y) of a conditional prior, as a distribution of TFP.
@@ -66,7 +66,7 @@ class Distributions:
         """Returns p(x|z) as a distribution of TFP, through which gradients reach z.
 
         Args:
-            z: array or tensor `[n, latent_dim]`, or with more axes before.
+            z: array or tensor `[n, latent_dim]` or `[n, *latent_shape]`, or with more axes before.
             label: as in `decode`.
 
         Returns:
@@ -88,7 +88,7 @@ class Distributions:
         ```
         """
         require_built(self)
-        z = tf.convert_to_tensor(z, tf.float32)
+        z = self.as_vectors(tf.convert_to_tensor(z, tf.float32))
         if z.shape.rank < 2 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {self.latent_dim}).")
         label = checked_label(self, label, tf.shape(z)[-2], unknown=False)

@@ -1,6 +1,7 @@
 """The methods of a trained model, which take arrays and return tensors."""
 
 import dataclasses
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +25,7 @@ from kvae.utils import arguments, names
 __all__ = ["Inference"]
 
 _OUTPUTS = ("mean", "mode", "sample")
+_LARGE = 4096  # The values of an event from which even few rows may be too many at once.
 
 
 def _is_auto(batch_size) -> bool:
@@ -50,19 +52,21 @@ class Inference:
                 observed; NaN in x says the same. Defaults to `None`.
 
         Returns:
-            dict of tensors, e.g. `{"z_mean": [n, latent_dim], "z_log_var": [n, latent_dim]}`.
+            dict of tensors, e.g. `{"z_mean": [n, latent_dim], "z_log_var": [n, latent_dim]}`; with
+            `latent_shape` those of z's size are on its grid, `[n, *latent_shape]`, and
+            `vae.as_vectors` makes of them what the posterior takes.
 
         Raises:
             ValueError: for a wrong shape or NaN, and for a missing, wrong or superfluous label.
         """
-        return self.encode_data(with_mask(x, mask), label, batch_size)[0]
+        return self.on_grid(self.encode_data(with_mask(x, mask), label, batch_size)[0])
 
     def encode_data(
         self, x, label=None, batch_size: int | str = "auto"
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
         """Returns what `encode` does, and the checked labels of the examples or `None`.
 
-        The arguments are those of `encode`.
+        The arguments are those of `encode`; the parameters are vectors, as the parts take them.
         """
         params, labels = [], []
         for events, own in self.event_batches(
@@ -76,7 +80,7 @@ class Inference:
         """Returns the mean E[x|z] of the likelihood for given latents.
 
         Args:
-            z: array or tensor `[n, latent_dim]`.
+            z: array or tensor `[n, latent_dim]`, or `[n, *latent_shape]`.
             label: int array or tensor `[n]`, or a dict of conditions; of a conditional model alone.
             batch_size: int or str. The number of latents that are decoded at once. Defaults to
                 `"auto"`, as in `encode`.
@@ -354,6 +358,7 @@ class Inference:
     def _in_batches(self, name: str, function, rows: tuple, batch_size: int | str):
         if _is_auto(batch_size):
             few = tf.is_symbolic_tensor(rows[0]) or len(rows[0]) <= LEAST_ROWS
+            few = few and math.prod(self.event_shape) < _LARGE
             batch_size = LEAST_ROWS if few else rows_at_once(self)
         return in_batches(lambda *part: self.run_compiled(name, function, part), rows, batch_size)
 

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 LEAST_ROWS, _VALUES = 1024, 2**23
+_MOST = 2**28  # The values of a layer's outputs, 1 GB, above which even fewer rows are taken.
 
 NO_LABELS = (
     "Labels are not a target: leave them out, e.g. fit(x) or dataset.map(lambda x, label: x)."
@@ -122,22 +123,30 @@ def event_tensors(vae, x, label=None, support: bool = False):
 
 
 def latent_tensors(vae, z, label=None):
-    """Returns the latents and, for a conditional model, their labels (else `None`) as tensors."""
+    """Returns latents as vectors and, of a conditional model, their labels (else `None`): tensors.
+
+    z is given as it is shaped, or as the vectors of its numbers.
+    """
     require_built(vae)
     z = kinds.recognize(z, "z")
     if kinds.gives_batches(z):
         raise ValueError(
-            f"`z` is an array [n, {vae.latent_dim}], not the batches of a "
+            f"`z` is an array {_latents(vae)}, not the batches of a "
             f"{type(z).__name__}: decode them one after the other."
         )
     if not is_concrete(z):
-        z = tf.cast(z, tf.float32)
+        z = vae.as_vectors(tf.cast(z, tf.float32))
         return z, checked_label(vae, label, _rows(vae, z), unknown=False)
     z = np.asarray(z)
-    if z.ndim != 2 or z.shape[1] != vae.latent_dim:
-        raise ValueError(f"`z` has shape {z.shape}, the model takes (n, {vae.latent_dim}).")
+    if z.shape[1:] not in (vae.latent_shape, (vae.latent_dim,)):
+        raise ValueError(f"`z` has shape {z.shape}, the model takes {_latents(vae)}.")
+    z = z.reshape(len(z), vae.latent_dim)
     z = vae.likelihood.check(z, "z", support=False)
     return tf.constant(z), checked_label(vae, label, len(z), unknown=False)
+
+
+def _latents(vae) -> str:
+    return f"(n, {', '.join(map(str, vae.latent_shape))})"
 
 
 def dataset_labels(vae, data: Dataset):
@@ -197,18 +206,25 @@ def rows_at_once(vae) -> int:
     """Returns how many rows the methods of a model compute with at once, by default.
 
     Calls and copies cost less with more rows. So many are taken that the largest output of a layer
-    has 32 MB, and at least `LEAST_ROWS`.
+    has 32 MB, and at least `LEAST_ROWS`, unless it then had more than 1 GB.
     """
-    shapes = [vae.event_shape]
+    event = vae.event_shape
+    shapes = [event]
     for network in (vae.encoder, vae.decoder):
         for layer in keras_internals.flat_layers(network, include_self=False):
             if isinstance(layer, keras.Model):
                 continue  # Its layers follow.
             outputs = keras.tree.flatten(getattr(layer, "output", None))
             shapes += [(None,) if values is None else values.shape[1:] for values in outputs]
+    # Networks for images of any size have outputs of at most the size of the image.
+    shapes = [
+        (*event[:-1], shape[-1]) if len(shape) == len(event) and None in shape[:-1] else shape
+        for shape in shapes
+    ]
     if any(None in shape for shape in shapes):  # Those of a model that is written as a class.
         return LEAST_ROWS
-    return max(LEAST_ROWS, _VALUES // max(map(math.prod, shapes)))
+    largest = max(map(math.prod, shapes))
+    return max(min(LEAST_ROWS, max(1, _MOST // largest)), _VALUES // largest)
 
 
 def in_batches(function, tensors: tuple, batch_size: int):

@@ -81,7 +81,7 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
     return encoder, _decoder(decoders, joint, latent_dim), posterior, joint, missing
 
 
-def check_alone(encoder, decoder, num_classes, conditions) -> None:
+def check_alone(encoder, decoder, num_classes, conditions, latent_shape) -> None:
     """Refuses what does not go with `encoders` and `decoders`.
 
     Raises:
@@ -96,6 +96,11 @@ def check_alone(encoder, decoder, num_classes, conditions) -> None:
         raise ValueError(
             "A model of several modalities takes no labels beside them: make the label a modality, "
             "encoders={..., 'label': …}."
+        )
+    if len(latent_shape) > 1:
+        raise ValueError(
+            "A model of several modalities has a z that is a vector: give `latent_dim`, and let a "
+            "decoder begin with a Reshape."
         )
 
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kvae.utils import callers
 
-__all__ = ["check_ending", "check_kind"]
+__all__ = ["check_ending", "check_kind", "check_latents"]
 
 # Layers and operations of TensorFlow that pass on what comes in, or rearrange it.
 _PASSING = (
@@ -56,6 +56,30 @@ def check_kind(name: str, network) -> None:
     if network is None:
         advice += f", or `{name}s` by name for several modalities"
     raise TypeError(f"`{name}` is a keras.Model, not {found}: {advice}.")
+
+
+def check_latents(decoder, latent_shape: tuple[int, ...]) -> None:
+    """Refuses a decoder whose `keras.Input` is of another shape than z.
+
+    A size of `None` is any.
+
+    Raises:
+        ValueError: with both shapes.
+    """
+    declared = getattr(decoder, "inputs", None)
+    if not declared:
+        return
+    shape = tuple(declared[0].shape[1:])
+    fits = len(shape) == len(latent_shape)
+    if fits and all(a in (None, b) for a, b in zip(shape, latent_shape, strict=True)):
+        return
+    given = f"latent_shape={latent_shape}"
+    if len(latent_shape) == 1:
+        given = f"latent_dim={latent_shape[0]}"
+    raise ValueError(
+        f"The decoder takes inputs of shape {tuple(declared[0].shape)}; with {given} it is "
+        f"{(None, *latent_shape)}."
+    )
 
 
 def check_ending(decoder, likelihood, inputs) -> None:

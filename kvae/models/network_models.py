@@ -31,11 +31,18 @@ class NetworkModels:
 
         Of a conditional model it takes a pair, as `encoder_model` does.
         """
-        z = keras.Input((self.latent_dim,), name="z")
+        z = keras.Input(self.latent_shape, name="z")
         return self._model_of(self.decoder, self.likelihood, z, "decoder_model", z)
 
     def _model_of(self, network, part, values, name, seen) -> keras.Model:
         """Returns a model of a network and a part; the network gets `seen`, and not `values`."""
         label = keras.Input((label_size(self),), name="label") if self.conditional else None
         outputs = part(network(joined(network, seen, label)))
+        if part is self.posterior:  # On the grid of z.
+            outputs = {
+                name: keras.layers.Reshape(self.latent_shape, name=f"{name}_grid")(value)
+                if tuple(value.shape[1:]) == (self.latent_dim,) and len(self.latent_shape) > 1
+                else value
+                for name, value in outputs.items()
+            }
         return keras.Model(joined(network, values, label), outputs, name=name)

@@ -43,8 +43,8 @@ def stacked(first: VAE, second: VAE) -> VAE:
 
     Args:
         first: `kvae.VAE` of x, without labels.
-        second: `kvae.VAE` of events `[first.latent_dim]`, the means `first.encode(x)`, with labels
-            or without.
+        second: `kvae.VAE` of events `[first.latent_dim]` or `[*first.latent_shape]`, the means
+            `first.encode(x)`, with labels or without.
 
     Returns:
         `kvae.VAE` with the codes and the prior of `second`, built and not compiled.
@@ -73,10 +73,10 @@ def stacked(first: VAE, second: VAE) -> VAE:
     require_built(second)
     if first.conditional or first.missing is not None or second.missing is not None:
         raise ValueError("`first` takes no labels, and neither model takes missing values.")
-    if second.event_shape != (first.latent_dim,):
+    if second.event_shape not in (first.latent_shape, (first.latent_dim,)):
         raise ValueError(
             f"`second` takes events of shape {second.event_shape}, and the codes of `first` have "
-            f"{(first.latent_dim,)}."
+            f"{first.latent_shape}."
         )
     if second.prior is not None and second.prior.uses_posterior:
         raise ValueError(
@@ -84,8 +84,10 @@ def stacked(first: VAE, second: VAE) -> VAE:
             "give it another, e.g. prior='standard_normal'."
         )
     label = keras.Input((label_size(second),), name="label") if second.conditional else None
-    x, z = keras.Input(first.event_shape, name="image"), keras.Input((second.latent_dim,), name="z")
-    code = MeanOf(first.posterior, name="code")(_first(first.encoder, x)(x))
+    x, z = keras.Input(first.event_shape, name="image"), keras.Input(second.latent_shape, name="z")
+    code = MeanOf(first.posterior, name="code")(_first(first.encoder, x.shape[1:])(x))
+    if len(second.event_shape) > 1:
+        code = layers.Reshape(second.event_shape, name="code_grid")(code)
     seen = EncoderInput(_copy(second.likelihood), name="seen")(code)
 
     def model(network, inputs, values, *last):
@@ -94,11 +96,13 @@ def stacked(first: VAE, second: VAE) -> VAE:
             outputs = layer(outputs)
         return keras.Model(joined(network, inputs, label), outputs, name=network.name)
 
-    last = MeanOf(second.likelihood, name="code"), _first(first.decoder, code)
+    last = [MeanOf(second.likelihood, name="code"), _first(first.decoder, first.latent_shape)]
+    if first.latent_shape != second.event_shape:
+        last.insert(1, layers.Reshape(first.latent_shape, name="grid"))
     return VAE(
         model(second.encoder, x, seen),
         model(second.decoder, z, z, *last),
-        latent_dim=second.latent_dim,
+        latent_shape=second.latent_shape,
         posterior=second.posterior,
         prior=second.prior,
         likelihood=first.likelihood,
@@ -118,9 +122,9 @@ def _copy(part):
     return copy
 
 
-def _first(network, like) -> keras.Model:
+def _first(network, shape) -> keras.Model:
     """Returns a network of the first model by a name that the second one's does not have."""
-    inputs = keras.Input(like.shape[1:])
+    inputs = keras.Input(shape)
     return keras.Model(inputs, network(inputs), name=f"first_{network.name}")
 
 

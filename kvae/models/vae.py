@@ -10,6 +10,7 @@ from kvae import fills, likelihoods, objectives, posteriors, priors, random
 from kvae.datasets.schema import Schema
 from kvae.detection.calibration import Calibration
 from kvae.models import network_checks
+from kvae.models.any_size import AnySize
 from kvae.models.building import Building
 from kvae.models.classification import Classification
 from kvae.models.compiled_functions import CompiledFunctions
@@ -21,6 +22,7 @@ from kvae.models.fit.guard import Guard
 from kvae.models.fit.hooks import Terms
 from kvae.models.fit.trainer import Trainer
 from kvae.models.fit.worker_logs import WorkerLogs
+from kvae.models.grids import Grids, latent_sizes
 from kvae.models.inference import Inference
 from kvae.models.labels import (
     Conditioned,
@@ -48,6 +50,8 @@ class VAE(
     OfModalities,
     Encoding,
     Decoding,
+    Grids,
+    AnySize,
     Reading,
     Trainer,
     Trainable,
@@ -94,9 +98,9 @@ class VAE(
     Args:
         encoder: keras.Model. `x` `[batch, *event]` to features `[batch, ...]`, or straight to the
             posterior's parameters (a dict, e.g. `{"z_mean": …, "z_log_var": …}`).
-        decoder: keras.Model. `z` `[batch, latent_dim]` to the likelihood's parameters, e.g. logits
-            `[batch, *event]` for a Bernoulli.
-        latent_dim: int. The size of `z`.
+        decoder: keras.Model. `z` `[batch, *latent_shape]` to the likelihood's parameters, e.g.
+            logits `[batch, *event]` for a Bernoulli.
+        latent_dim: int. The size of a `z` that is a vector, short for `latent_shape=(latent_dim,)`.
         posterior: str, `kvae.posteriors.Posterior`, or what `kvae.posteriors.Distribution` takes of
             TFP. Defaults to `None`: `"diagonal_gaussian"`, with `encoders` `"product_of_experts"`.
         prior: str, `kvae.priors.Prior`, a distribution of TFP (`kvae.priors.Distribution`) or
@@ -121,6 +125,10 @@ class VAE(
             with a `keras.Input`, in the place of `encoder`; a tuple of names stands for a network
             that reads all of these. Defaults to `None`: a single one.
         decoders: mapping or `None`. The decoder of each modality, in the place of `decoder`.
+        latent_shape: sequence of int or `None`. The shape of a `z` on a grid, e.g. `(8, 8, 4)`: the
+            decoder takes it so, `encode` returns it so, and an encoder that ends in features
+            `[batch, 8, 8, n]` gets heads that see one place of the grid each. Parts compute with
+            its numbers as a vector. Defaults to `None`: `(latent_dim,)`.
 
     Call arguments:
         inputs: tensor `[batch, *event]`, for a conditional model the pair `(x, label)`.
@@ -180,6 +188,7 @@ class VAE(
         conditions=None,
         encoders=None,
         decoders=None,
+        latent_shape=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -188,14 +197,13 @@ class VAE(
             network_checks.check_kind("decoder", decoder)
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"`num_classes` is None or at least 1, not {num_classes}.")
-        if latent_dim is None or latent_dim < 1:
-            raise ValueError(f"`latent_dim` is a whole number of at least 1, not {latent_dim}.")
+        latent_dim, latent_shape = latent_sizes(latent_dim, latent_shape)
         if num_classes is not None and conditions is not None:
             raise ValueError(
                 "`num_classes` is the short form of one condition: leave it out with `conditions`."
             )
         if encoders is not None or decoders is not None:
-            check_alone(encoder, decoder, num_classes, conditions)
+            check_alone(encoder, decoder, num_classes, conditions, latent_shape)
             encoder, decoder, posterior, likelihood, missing = joined_networks(
                 encoders, decoders, latent_dim, posterior, likelihood, missing
             )
@@ -203,7 +211,7 @@ class VAE(
         self.conditions = conditions_of.of_model(conditions)
         self.encoder = encoder
         self.decoder = decoder
-        self.latent_dim = latent_dim
+        self.latent_dim, self.latent_shape = latent_dim, latent_shape
         self.posterior = posteriors.get("diagonal_gaussian" if posterior is None else posterior)
         self.prior = priors.get(prior)
         self.likelihood = likelihoods.get(likelihood)
@@ -221,6 +229,7 @@ class VAE(
                     f"{type(part).__name__} has latent_dim={part.latent_dim}, the model "
                     f"{latent_dim}."
                 )
+            part.latent_shape = latent_shape
         if self.prior is None and self.posterior.has_density:
             raise ValueError(
                 f"A model with a {type(self.posterior).__name__} posterior needs a prior; only an "
@@ -312,7 +321,7 @@ class VAE(
         """
         return self._sharing(None, missing=fills.get(missing))
 
-    def _sharing(self, objective, **changes) -> "VAE":
+    def _sharing(self, objective, event_shape=None, **changes) -> "VAE":
         """Returns a model with other parts, and this one's where nothing else is said."""
         own = objective is None
         if own:
@@ -322,10 +331,16 @@ class VAE(
         settings.pop("calibration", None)  # Scores under other parts are other scores.
         other = type(self).from_config(settings)
         if self.built and not other.built:  # Its encoder has no keras.Input.
-            other.build((None, *self.event_shape))
+            other.build((None, *(event_shape or self.event_shape)))
         other.weights_are_known = self.weights_are_known
         if own and self.built:
-            other.objective.set_weights(self.objective.get_weights())
+            weights = self.objective.get_weights()
+            if [w.shape for w in weights] != [tuple(w.shape) for w in other.objective.weights]:
+                raise ValueError(
+                    f"{type(self.objective).__name__} has a network of its own for what it sees of "
+                    "a model of this size: give another `objective`, e.g. 'elbo'."
+                )
+            other.objective.set_weights(weights)
         return other
 
     @property

@@ -109,7 +109,8 @@ def aggregate_posterior(
     x = checked.as_events(vae, x)[:n]
     given = vae.conditioned_on(*label) if label else vae
     first, second = random.split(seed)
-    codes = checked.finite(given.posterior.sample(vae.encode(x, *label), seed=first), "q(z|x)")
+    params = checked.parameters(vae, x, *label)
+    codes = checked.finite(given.posterior.sample(params, seed=first), "q(z|x)")
     clouds = [("codes, z ~ q(z)", codes, style.TRAIN)]
     if vae.prior is not None:
         drawn = checked.finite(given.prior.sample(len(codes), second), "the prior")

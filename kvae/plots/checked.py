@@ -18,6 +18,7 @@ __all__ = [
     "event_kind",
     "finite",
     "given",
+    "parameters",
 ]
 
 KINDS = ("image", "volume", "signal", "table")
@@ -131,7 +132,7 @@ def column_names(vae: Any, columns: Sequence[str] | None) -> list[str]:
 
 def encode(vae: Any, x: np.ndarray, *label: Any) -> dict[str, np.ndarray]:
     """Returns the posterior's parameters for x [n, *event] and its mean as "z_mean" [n, D]."""
-    params = dict(vae.encode(x, *label))
+    params = parameters(vae, x, *label)
     # A posterior whose parameters are not named so (a mixture, say) knows its own mean.
     if "z_mean" not in params:
         params["z_mean"] = vae.posterior.mean(params)
@@ -141,6 +142,11 @@ def encode(vae: Any, x: np.ndarray, *label: Any) -> dict[str, np.ndarray]:
 def decode(vae: Any, z: np.ndarray, *label: Any) -> np.ndarray:
     """Returns the likelihood's means [n, *event] at the codes z [n, D]."""
     return finite(vae.decode(z, *label), "decode(z)")
+
+
+def parameters(vae: Any, x: np.ndarray, *label: Any) -> dict[str, Any]:
+    """Returns the posterior's parameters for x [n, *event], as vectors [n, D]."""
+    return dict(getattr(vae, "as_vectors", dict)(vae.encode(x, *label)))
 
 
 def event_kind(shape: tuple[int, ...], kind: str | None = None) -> str:

@@ -41,6 +41,7 @@ class Delta(Posterior):
     """
 
     deterministic = True
+    any_size = True
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ class DiagonalGaussian(Posterior):
     """
 
     standard_normal_at_zero = True
+    any_size = True
 
     def __init__(self, latent_dim: int | None = None, log_var_bound: float = 20.0, **kwargs):
         super().__init__(latent_dim, **kwargs)

@@ -27,6 +27,8 @@ class LocationScale(Posterior):
     Parameters: `z_mean`, `z_log_scale`, both `[batch, latent_dim]`.
     """
 
+    any_size = True
+
     def __init__(self, latent_dim: int | None = None, log_scale_bound: float = 10.0, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.log_scale_bound = log_scale_bound

@@ -7,12 +7,12 @@ from keras import layers, ops
 
 from kvae.distributions import base_noise
 from kvae.distributions.base_noise import Noise
-from kvae.parts import Part, PartRegister, resolve, to_write, without_distribution
+from kvae.parts import OnGrid, Part, PartRegister, resolve, to_write, without_distribution
 
 __all__ = ["REGISTER", "Posterior", "check_space", "get", "names", "register"]
 
 
-class Posterior(Part):
+class Posterior(OnGrid, Part):
     """An approximate posterior `q(z|x)`: features of `x` to parameters, parameters to `z`.
 
     Called on the encoder's output, a posterior returns its parameters as a dict of tensors. An
@@ -24,6 +24,10 @@ class Posterior(Part):
     transform (a flow) overrides `sample_and_log_prob`; one whose `z` lies elsewhere than in
     R^latent_dim names its `space`. Closed-form KL divergences are registered in
     `kvae.divergences`.
+
+    Of a model with `latent_shape`, which it sets as an attribute, `z` lies on a grid. Parameters of
+    the size of z then come from features on that grid place by place, by heads that are shared, and
+    may be returned by the encoder on the grid. All else is computed with vectors.
 
     Args:
         latent_dim: int or `None`. Size of `z`; `kvae.VAE` sets it when it is `None`.
@@ -157,23 +161,33 @@ class Posterior(Part):
             self._check_parameters(self._by_name(features_shape))
         else:
             width = math.prod(features_shape[1:])
+            on_grid = self._are_on_grid(features_shape)
             for name, shape in self.parameter_shapes().items():
-                self.heads[name] = layers.Dense(math.prod(shape), name=name, dtype=self.dtype)
-                self.heads[name].build((None, width))
+                local = on_grid and shape == (self.latent_dim,)
+                units = self.latent_shape[-1] if local else math.prod(shape)
+                self.heads[name] = layers.Dense(units, name=name, dtype=self.dtype)
+                self.heads[name].build(features_shape if local else (None, width))
         self.built = True
 
     def call(self, features, training=False):
         if isinstance(features, (list, tuple)):
             features = self._by_name(features)
+        shapes = self.parameter_shapes()
         if not isinstance(features, dict):
-            features = ops.reshape(features, (-1, math.prod(features.shape[1:])))
+            flat = ops.reshape(features, (-1, math.prod(features.shape[1:])))
+            on_grid = self._are_on_grid(features.shape)
             features = {
-                name: ops.reshape(head(features), (-1, *shape))
-                for (name, shape), head in zip(
-                    self.parameter_shapes().items(), self.heads.values(), strict=True
+                name: ops.reshape(
+                    head(features if on_grid and shape == (self.latent_dim,) else flat),
+                    (-1, *shape),
                 )
+                for (name, shape), head in zip(shapes.items(), self.heads.values(), strict=True)
             }
-        return self.constrain({name: features[name] for name in self.parameter_shapes()})
+        elif len(self.latent_shape or ()) > 1:
+            features = {
+                name: ops.reshape(features[name], (-1, *shape)) for name, shape in shapes.items()
+            }
+        return self.constrain({name: features[name] for name in shapes})
 
     def sample(self, params, num_samples: int | None = None, *, seed, training: bool = False):
         """Draws `z`, `[batch, latent_dim]` or `[num_samples, batch, latent_dim]`.
@@ -229,13 +243,31 @@ class Posterior(Part):
             )
         return dict(zip(names, values, strict=True))
 
+    def _are_on_grid(self, shape) -> bool:
+        """Checks whether features of a shape are on the grid of z.
+
+        Raises:
+            ValueError: where they are on another grid.
+        """
+        grid, given = self.latent_shape or (), tuple(shape[1:])
+        if len(grid) < 2 or len(given) != len(grid):
+            return False
+        if given[:-1] != grid[:-1]:
+            raise ValueError(
+                f"The encoder returns features of shape {(None, *given)}, and z has "
+                f"latent_shape={grid}: the sizes before the last one are the same, or the encoder "
+                "ends in layers.Flatten()."
+            )
+        return True
+
     def _check_parameters(self, shapes):
         for name, shape in self.parameter_shapes().items():
             if name not in shapes:
                 raise ValueError(
                     f"The encoder returns {sorted(shapes)}; {type(self).__name__} needs {name!r}."
                 )
-            if tuple(shapes[name][1:]) != shape:
+            grid = self.latent_shape if shape == (self.latent_dim,) else shape
+            if tuple(shapes[name][1:]) not in (shape, grid):
                 raise ValueError(
                     f"The encoder returns {name!r} with shape {tuple(shapes[name])}; with "
                     f"latent_dim={self.latent_dim} it is {(None, *shape)}."

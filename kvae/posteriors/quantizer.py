@@ -53,6 +53,7 @@ class Quantizer(Posterior):
     """
 
     space = "codes"
+    any_size = True
     discrete = True
     deterministic = True
 

@@ -34,6 +34,7 @@ class UnitVariance(Posterior):
     """
 
     standard_normal_at_zero = True
+    any_size = True
 
     def parameter_shapes(self):
         return {"z_mean": (self.latent_dim,)}

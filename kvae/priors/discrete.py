@@ -135,6 +135,8 @@ class UniformCodes(CodesPrior):
           https://arxiv.org/abs/1711.00937)
     """
 
+    any_size = True
+
     def transform(self, noise, temperature=1.0):
         k = self.quantizer.num_embeddings
         codes = tf.minimum(tf.cast(noise["uniform"] * k, tf.int32), k - 1)

@@ -27,8 +27,9 @@ class PixelCNN(CodesPrior):
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
-        grid: pair of int or `None`. Rows and columns of the positions. Defaults to `None`: a square
-            where their number is one, else a single row.
+        grid: pair of int or `None`. Rows and columns of the positions. Defaults to `None`: those of
+            the model's `latent_shape`; without one a square where their number is one, else a
+            single row.
         filters: int. Channels of both stacks. Defaults to `32`.
         num_layers: int. Gated layers after the first one. Defaults to `4`.
 
@@ -50,6 +51,8 @@ class PixelCNN(CodesPrior):
           https://arxiv.org/abs/1711.00937)
     """
 
+    any_size = True
+
     def __init__(
         self,
         latent_dim: int | None = None,
@@ -64,6 +67,7 @@ class PixelCNN(CodesPrior):
                 f"`filters` is at least 1 and `num_layers` at least 0, not {filters} and "
                 f"{num_layers}."
             )
+        self._like = lambda: None  # The network of another size, whose layers this one shares.
         self.grid = None if grid is None else tuple(grid)
         self.filters, self.num_layers = filters, num_layers
 
@@ -72,7 +76,9 @@ class PixelCNN(CodesPrior):
             return
         positions = self.quantizer.num_positions
         grid = self.grid
-        if grid is None:
+        if grid is None and len(self.latent_shape or ()) == 3:
+            grid = (self.latent_shape[0], positions // self.latent_shape[0])
+        elif grid is None:
             side = math.isqrt(positions)
             grid = (side, side) if side**2 == positions else (1, positions)
         if math.prod(grid) != positions:
@@ -89,8 +95,16 @@ class PixelCNN(CodesPrior):
             self.filters,
             self.num_layers,
             self.dtype,
+            self._like(),
         )
         self.built = True
+
+    def resized(self, latent_shape):
+        other = type(self).from_config({**self.get_config(), "latent_dim": None, "grid": None})
+        other.latent_dim, other.latent_shape = math.prod(latent_shape), latent_shape
+        network = self.network
+        other._like = lambda: network
+        return other
 
     def get_build_config(self):
         return None  # Keras does not build a reloaded prior: its model does, which knows the codes.
@@ -144,17 +158,27 @@ class PixelCNN(CodesPrior):
         }
 
 
-def _network(grid, depth, num_embeddings, filters, num_layers, dtype) -> keras.Model:
+def _network(grid, depth, num_embeddings, filters, num_layers, dtype, like=None) -> keras.Model:
     """Codes `[n, N]`, numbered through all codebooks, to logits `[n, N, K]`, row by row.
 
     A code sees those before it. The `depth` codes of a position stand side by side in its row, and
-    kernels are wider for it.
+    kernels are wider for it. A network `like` it, of another grid, gives its layers.
     """
-    of_grid = {"dtype": dtype, "data_format": "channels_last"}  # Whatever keras.json says.
+
+    def embed(x):
+        new = layers.Embedding(depth * num_embeddings, filters, name="embedding", dtype=dtype)
+        return (new if like is None else like.get_layer("embedding"))(x)
+
+    def convolution(x, width, kernel, name):
+        # Whatever keras.json says.
+        new = layers.Conv2D(width, kernel, name=name, dtype=dtype, data_format="channels_last")
+        return (new if like is None else like.get_layer(name))(x)
 
     def convolve(x, width, kernel, padding, name):
-        x = layers.ZeroPadding2D(padding, name=f"{name}_pad", **of_grid)(x)
-        return layers.Conv2D(width, kernel, name=name, **of_grid)(x)
+        pad = layers.ZeroPadding2D(
+            padding, name=f"{name}_pad", dtype=dtype, data_format="channels_last"
+        )
+        return convolution(pad(x), width, kernel, name)
 
     def gate(x):
         value, gate = ops.split(x, 2, axis=-1)
@@ -162,8 +186,7 @@ def _network(grid, depth, num_embeddings, filters, num_layers, dtype) -> keras.M
 
     rows, columns = grid[0], grid[1] * depth
     codes = keras.Input((rows * columns,), dtype="int32", name="codes")
-    x = layers.Embedding(depth * num_embeddings, filters, name="embedding", dtype=dtype)(codes)
-    x = layers.Reshape((rows, columns, filters), name="grid", dtype=dtype)(x)
+    x = layers.Reshape((rows, columns, filters), name="grid", dtype=dtype)(embed(codes))
     # Shifts by one, down and to the right, hide the code itself: units see codes above and left.
     above = convolve(x, filters, (3, 4 * depth + 1), ((3, 0), (2 * depth, 2 * depth)), "above")[
         :, :-1
@@ -175,12 +198,12 @@ def _network(grid, depth, num_embeddings, filters, num_layers, dtype) -> keras.M
         vertical = convolve(
             vertical, 2 * filters, (2, width), ((1, 0), (depth, depth)), f"vertical_{i}"
         )
-        across = layers.Conv2D(2 * filters, 1, name=f"across_{i}", **of_grid)(vertical)
+        across = convolution(vertical, 2 * filters, 1, f"across_{i}")
         along = convolve(
             horizontal, 2 * filters, (1, depth + 1), ((0, 0), (depth, 0)), f"horizontal_{i}"
         )
-        out = layers.Conv2D(filters, 1, name=f"out_{i}", **of_grid)(gate(along + across))
+        out = convolution(gate(along + across), filters, 1, f"out_{i}")
         vertical, horizontal = gate(vertical), horizontal + out
-    x = layers.Conv2D(num_embeddings, 1, name="logits", **of_grid)(ops.relu(horizontal))
+    x = convolution(ops.relu(horizontal), num_embeddings, 1, "logits")
     x = layers.Reshape((rows * columns, num_embeddings), name="sequence", dtype=dtype)(x)
     return keras.Model(codes, x, name="pixel_cnn")

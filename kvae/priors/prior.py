@@ -2,12 +2,12 @@
 
 from kvae.distributions import base_noise
 from kvae.distributions.base_noise import Noise
-from kvae.parts import Part, PartRegister, resolve, to_write, without_distribution
+from kvae.parts import OnGrid, Part, PartRegister, resolve, to_write, without_distribution
 
 __all__ = ["REGISTER", "Prior", "get", "names", "register"]
 
 
-class Prior(Part):
+class Prior(OnGrid, Part):
     """A prior `p(z)` over latents of shape `[..., latent_dim]`.
 
     A new prior gives `transform` and `log_prob`, and where its base noise is not a standard

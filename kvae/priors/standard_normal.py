@@ -26,6 +26,7 @@ class StandardNormal(Prior):
 
     standard_normal = True
     factorized = True
+    any_size = True
 
     def transform(self, noise, temperature=1.0):
         return temperature * noise["noise"]

@@ -151,7 +151,7 @@ def aggregate_codes(
         float64 array `[num_samples * n, latent_dim]`.
     """
     num_samples = arguments.whole("num_samples", num_samples)
-    params = vae.encode(data, batch_size=batch_size)
+    params = vae.encode_data(data, batch_size=batch_size)[0]
     if not vae.posterior.has_density:
         return np.asarray(vae.posterior.mean(params), np.float64)
     z = vae.posterior.sample(params, num_samples, seed=random.as_seed(seed))

@@ -81,7 +81,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         """
         check_is_fitted(self)
         rows = self._checked(X)
-        params = self.vae_.encode(self._events(rows))
+        params = self.vae_.encode_data(self._events(rows))[0]
         return np.asarray(self.vae_.posterior.mean(params), rows.dtype)
 
     def inverse_transform(self, X) -> np.ndarray:

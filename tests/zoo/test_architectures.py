@@ -242,6 +242,8 @@ def test_sparse_penalty_is_in_the_loss_alone(eagerly):
         (lambda: zoo.build("conv_vae", filters=()), "at least one"),
         (lambda: zoo.build("timeseries_vae", event_shape=(3, 1)), "at least 4 steps"),
         (lambda: zoo.build("vqvae", num_classes=3), "no conditional model"),
+        (lambda: zoo.build("autoencoder_kl", event_shape=(10, 8, 1)), "multiples of 4.* 12 by 8"),
+        (lambda: zoo.build("autoencoder_kl", latent_shape=(4, 4, 2)), "is \\(16, 16, channels\\)"),
         (lambda: zoo.build("lstm_autoencoder", event_shape=(5,)), "steps, channels"),
         (lambda: zoo.build("dense_vae", posterior="gausian"), "'diagonal_gaussian'"),
     ],

@@ -24,7 +24,7 @@ def decoder_inputs(model, calibration) -> dict[str, np.ndarray]:
     if not events:
         model.decode(given, label)  # Checks the labels.
         return _latents_and_label(model, given, label)
-    params = model.encode(given, label)
+    params = model.encode_data(given, label)[0]
     known = model.conditioned_on(label)
     latents = np.asarray(known.posterior.sample(params, seed=0), np.float32)
     if model.prior is None:
@@ -79,11 +79,12 @@ def _given(model, calibration) -> tuple[np.ndarray, np.ndarray | None, bool]:
     if model.conditions is not None and label is not None:
         label = model.conditions.record(label, len(given)).numpy()
     events = given.shape[1:] == tuple(model.event_shape)
-    fits = events or given.shape[1:] == (model.latent_dim,)
+    fits = events or given.shape[1:] in ((model.latent_dim,), model.latent_shape)
     if given.ndim < 2 or not len(given) or not fits:
         raise ValueError(
             f"`calibration` has shape {given.shape}; it is images (n, "
-            f"{', '.join(map(str, model.event_shape))}) or latents (n, {model.latent_dim})."
+            f"{', '.join(map(str, model.event_shape))}) or latents (n, "
+            f"{', '.join(map(str, model.latent_shape))})."
         )
     if not np.isfinite(given).all():
         raise ValueError("`calibration` holds NaN or infinite values. Remove them.")
@@ -93,7 +94,8 @@ def _given(model, calibration) -> tuple[np.ndarray, np.ndarray | None, bool]:
 
 
 def _latents_and_label(model, latents, label) -> dict[str, np.ndarray]:
-    return _with_label(model, {"z": np.asarray(latents, np.float32)}, label)
+    z = np.asarray(model.on_grid(model.as_vectors(latents)), np.float32)
+    return _with_label(model, {"z": z}, label)
 
 
 def _with_label(model, found: dict, label) -> dict[str, np.ndarray]:

@@ -63,10 +63,11 @@ def decoder(model, precision: str, batch: int, samples) -> Part:
     """Returns the decoder: `z` to `image`, the mean of p(x|z)."""
 
     def decode(z, label=None):
+        z = model.as_vectors(z)
         return {"image": tf.cast(endpoints.mean(model, z, label), tf.float32)}
 
     inputs = (
-        tf.TensorSpec((batch, model.latent_dim), tf.float32, name="z"),
+        tf.TensorSpec((batch, *model.latent_shape), tf.float32, name="z"),
         *_label(model, batch),
     )
     _refuse_half(model, model.decoder, "decoder")
@@ -84,7 +85,7 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
     def encode(image, *others):
         masked = model.missing is not None
         options = {"observed": others[0] > 0.5} if masked else {}
-        params = model.encode_params(image, *others[masked:], **options)
+        params = model.on_grid(model.encode_params(image, *others[masked:], **options))
         return {name: tf.cast(value, tf.float32) for name, value in params.items()}
 
     inputs = (*_image(model, batch), *_label(model, batch))
@@ -135,7 +136,7 @@ def prior(model, batch: int) -> Part:
         given = known
         if label:
             given = known.conditioned_on(tf.argmax(arguments[-1], axis=-1, output_type=tf.int32))
-        return {"z": given.transform(dict(zip(sizes, arguments, strict=False)))}
+        return {"z": model.on_grid(given.transform(dict(zip(sizes, arguments, strict=False))))}
 
     inputs = [tf.TensorSpec((batch, size), tf.float32, name=name) for name, size in sizes.items()]
     endpoint = endpoints.Endpoint((*inputs, *label), transform)

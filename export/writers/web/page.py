@@ -225,7 +225,7 @@ def _fill(images) -> float:
 
 def _codes(model, examples, told, points: int) -> np.ndarray:
     label = None if told is None else told[:points]
-    params = model.encode(examples, label)
+    params, _ = model.encode_data(examples, label)
     codes = np.asarray(model.conditioned_on(label).posterior.mean(params), np.float32)
     return codes.reshape(len(examples), -1)
 
@@ -239,7 +239,7 @@ def _encodes(model) -> bool:
     label = np.zeros(2, int) if model.conditional else None
     if model.conditions is not None:
         label = model.conditions.unknown_record(2)
-    params = model.encode(noise, label)
+    params, _ = model.encode_data(noise, label)
     if _MEAN not in params:
         return False
     mean = np.asarray(model.conditioned_on(label).posterior.mean(params))
@@ -264,7 +264,7 @@ def _seeds(model) -> np.ndarray | None:
             tf.broadcast_to(tf.cast(values[spec.name], spec.dtype), [_SEEDS, *spec.shape[1:]])
             for spec in generate.inputs
         ]
-        return function(*rows)["z"].numpy()
+        return np.asarray(model.as_vectors(function(*rows)["z"]))
 
     if model.num_classes is None:
         return drawn(0)

@@ -35,6 +35,14 @@ def add_arguments(parser) -> None:
         default=Unset("the architecture's"),
         help="Use this many latent dimensions.",
     )
+    parser.add_argument(
+        "--latent-shape",
+        nargs="+",
+        type=common.positive,
+        metavar="N",
+        default=Unset("the architecture's"),
+        help="Put z on a grid of this shape, rows, columns and channels: of autoencoder_kl.",
+    )
     architectures.add_networks(parser)
     parser.add_argument(
         "--missing",
@@ -172,6 +180,7 @@ def _recipe(arguments):
             "objective",
             "beta",
             "latent_dim",
+            "latent_shape",
             "missing",
             *architectures.SIZES,
             *architectures.PARTS,
@@ -189,9 +198,9 @@ def _recipe(arguments):
     from zoo.building import ARCHITECTURES
 
     architecture = ARCHITECTURES[arguments.architecture]
-    latent_dim = architectures.sizes(arguments, architecture, "latent_dim")
+    latents = architectures.sizes(arguments, architecture, "latent_dim", "latent_shape")
     return architectures.recipe_of(
-        arguments, lambda settings: _with_objective(arguments, {**settings, **latent_dim}), changes
+        arguments, lambda settings: _with_objective(arguments, {**settings, **latents}), changes
     )
 
 

@@ -134,4 +134,4 @@ def _function(representation):
             f"{vae.name} is conditional: its labels hold what its codes leave out. Give a "
             "function, e.g. lambda x: vae.encode(x, labels_of(x))['z_mean']."
         )
-    return lambda images: vae.posterior.mean(vae.encode(images))
+    return lambda images: vae.posterior.mean(vae.encode_data(images)[0])
