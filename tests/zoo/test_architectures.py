@@ -178,7 +178,8 @@ def test_images_of_any_size(name, shape):
     assert vae(images(shape, 1)).shape == (1, *shape)
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONAL)
+# The accelerator has neither group normalization nor attention.
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONAL if name != "autoencoder_kl"])
 def test_decoder_layers_are_those_of_the_gpu_accelerator(name):
     """A ReLU fused to a transposed convolution and normalisations are rejected there."""
     for layer in built(name).decoder.layers:
@@ -242,7 +243,6 @@ def test_sparse_penalty_is_in_the_loss_alone(eagerly):
         (lambda: zoo.build("conv_vae", filters=()), "at least one"),
         (lambda: zoo.build("timeseries_vae", event_shape=(3, 1)), "at least 4 steps"),
         (lambda: zoo.build("vqvae", num_classes=3), "no conditional model"),
-        (lambda: zoo.build("autoencoder_kl", event_shape=(10, 8, 1)), "multiples of 4.* 12 by 8"),
         (lambda: zoo.build("autoencoder_kl", latent_shape=(4, 4, 2)), "is \\(16, 16, channels\\)"),
         (lambda: zoo.build("lstm_autoencoder", event_shape=(5,)), "steps, channels"),
         (lambda: zoo.build("dense_vae", posterior="gausian"), "'diagonal_gaussian'"),

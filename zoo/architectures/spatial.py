@@ -21,7 +21,7 @@ _CHANNELS = 4  # Of z, as in stable diffusion.
 
 @architecture(
     conditional=False,
-    small={"event_shape": (8, 8, 1), "filters": (4, 4), "num_blocks": 1, "latent_shape": (4, 4, 2)},
+    small={"event_shape": (8, 8, 1), "filters": (4, 4), "num_blocks": 1},
 )
 def autoencoder_kl(
     event_shape: EventShape = (64, 64, 3),
@@ -40,7 +40,8 @@ def autoencoder_kl(
     It takes no labels: its grid has no place for them.
 
     Args:
-        event_shape: tuple `(height, width, channels)`, multiples of 2^(levels − 1). Defaults to
+        event_shape: tuple `(height, width, channels)`. Sizes that are no multiples of 2^(levels −
+            1) are decoded larger and cropped, which leaves `resized` and tiles out. Defaults to
             `(64, 64, 3)`.
         latent_shape: tuple `(rows, columns, channels)` or `None`. The shape of z, of which the
             first two follow from the number of levels. Defaults to `None`: four channels.
@@ -51,8 +52,8 @@ def autoencoder_kl(
             weighs the KL by a millionth: `objective=kvae.objectives.ELBO(beta=1e-6)`.
 
     Raises:
-        ValueError: for an event that is no image, sizes that the levels do not divide, and a
-            `latent_shape` on another grid.
+        ValueError: for an event that is no image, or one that is smaller than the strides, and for
+            a `latent_shape` on another grid.
 
     Reference:
         - [Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models](
@@ -61,12 +62,6 @@ def autoencoder_kl(
     check_image(event_shape, filters[1:])
     factor = 2 ** (len(filters) - 1)
     rows, columns = (math.ceil(size / factor) for size in event_shape[:2])
-    if event_shape[:2] != (rows * factor, columns * factor):
-        raise ValueError(
-            f"{len(filters)} levels take heights and widths that are multiples of {factor}, and "
-            f"`event_shape` is {event_shape}: pad the images to {rows * factor} by "
-            f"{columns * factor}, or give fewer `filters`."
-        )
     if latent_shape is None:
         latent_shape = (rows, columns, _CHANNELS)
     if len(latent_shape) != 3 or latent_shape[:2] != (rows, columns):
@@ -92,7 +87,12 @@ def autoencoder_kl(
             if level < len(filters) - 1:  # The kernel is a multiple of the stride.
                 x = layers.Conv2DTranspose(width, 4, name=f"up_{level}", **_STRIDED)(x)
             x = _blocks(x, f"level_{level}", num_blocks)
-        return keras.Model(z, _ending(x, shape[-1]), name="decoder")
+        x = _ending(x, shape[-1])
+        extra = rows * factor - shape[0], columns * factor - shape[1]
+        if any(extra):
+            cut = [(n // 2, n - n // 2) for n in extra]
+            x = layers.Cropping2D(cut, name="crop", **CHANNELS_LAST)(x)
+        return keras.Model(z, x, name="decoder")
 
     vae = assemble(event_shape, None, encoder, decoder, latent_shape=latent_shape, **parts)
     vae.build((None, *event_shape))
