@@ -16,6 +16,8 @@ A row that stands in the file already is not measured again. Seeds are of weight
 """
 
 import argparse
+import functools
+import itertools
 import json
 import os
 import pathlib
@@ -90,12 +92,12 @@ def model(architecture: str, event, seed: int, likelihood: str, **parts):
     return vae
 
 
-def beside(task: str, architecture: str, seed: int, epochs: int, output: pathlib.Path) -> dict:
+def beside(task, architecture: str, seed: int, epochs: int, examples: int, output) -> dict:
     """Trains a model of a data set, and returns its figures on the test images."""
     import kvae
 
     train, test = (kvae.datasets.load(task, split) for split in ("train", "test"))
-    train, test = train.examples[:4000], test.examples[:500]
+    train, test = train.examples[:examples], test.examples[:500]
     likelihood = "bernoulli" if task == "sprites" else "gaussian:learned"
     vae = model(architecture, train.shape[1:], seed, likelihood)
     vae.fit(train, batch_size=64, epochs=epochs, verbose=2)
@@ -112,11 +114,11 @@ def beside(task: str, architecture: str, seed: int, epochs: int, output: pathlib
     }
 
 
-def larger(seed: int, epochs: int, output: pathlib.Path) -> dict:
+def larger(seed: int, epochs: int, examples: int, output) -> dict:
     """Trains on crops, and returns the figures of whole images, at once and in tiles."""
     import kvae
 
-    train, test = shapes(2000, seed=1), shapes(32, seed=2)
+    train, test = shapes(min(examples, 2000), seed=1), shapes(32, seed=2)
     objective = kvae.objectives.ELBO(beta=_BETA)
     vae = model("autoencoder_kl", (64, 64, 3), seed, "gaussian:scale=0.1", objective=objective)
     for epoch in range(epochs):  # Other crops in each.
@@ -150,6 +152,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--tasks", nargs="+", choices=list(_EPOCHS), default=list(_EPOCHS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, help="in place of 60, 3 and 12")
+    parser.add_argument("--examples", type=int, default=4000, help="training images at most (4000)")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/spatial"))
     given = parser.parse_args(arguments)
     given.output.mkdir(parents=True, exist_ok=True)
@@ -162,18 +165,15 @@ def main(arguments=None) -> int:
             file.write_text(json.dumps(rows, indent=1))
         print(key, json.dumps(rows[key], indent=1), flush=True)
 
-    for task in given.tasks:
-        epochs = given.epochs or _EPOCHS[task]
-        for seed in given.seeds:
-            key = f"{task}, {epochs} epochs, seed {seed}"
-            if task == "shapes":
-                measured(key, lambda e=epochs, s=seed: larger(s, e, given.output))
-                continue
-            for name in ("autoencoder_kl", "conv_vae"):
-                measured(
-                    f"{name}, {key}",
-                    lambda t=task, n=name, e=epochs, s=seed: beside(t, n, s, e, given.output),
-                )
+    size = {"examples": given.examples, "output": given.output}
+    for task, seed in itertools.product(given.tasks, given.seeds):
+        run = {"seed": seed, "epochs": given.epochs or _EPOCHS[task], **size}
+        key = f"{task}, {run['epochs']} epochs, {given.examples} examples, seed {seed}"
+        if task == "shapes":
+            measured(key, functools.partial(larger, **run))
+            continue
+        for name in ("autoencoder_kl", "conv_vae"):
+            measured(f"{name}, {key}", functools.partial(beside, task, name, **run))
     return 0
 
 

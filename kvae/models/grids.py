@@ -110,7 +110,8 @@ class Grids:
 
         ```python
         params = vae.as_vectors(vae.encode(x))     # As the parts of the model take them.
-        vae.posterior.log_prob(params, vae.as_vectors(z))
+        z = vae.posterior.sample(params, seed=0)
+        vae.decode(vae.on_grid(z))
         ```
         """
         if len(self.latent_shape) == 1:
