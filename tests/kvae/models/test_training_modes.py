@@ -145,8 +145,7 @@ def test_the_l1_penalty_of_a_sparse_autoencoder(make_vae, x):
     for prefix in ("", "val_"):
         reconstruction = history[prefix + "reconstruction"][0]
         assert history[prefix + "loss"][0] == pytest.approx(reconstruction + penalty, rel=1e-5)
-        assert history[prefix + "elbo"][0] == pytest.approx(-reconstruction, rel=1e-6)
-        assert history[prefix + "kl"] == [0.0]
+        assert not {prefix + "elbo", prefix + "kl"} & set(history)
 
 
 def test_training_statistics_move_in_training_only(make_vae, make_encoder, x):
