@@ -22,6 +22,7 @@ from kvae.objectives.objective import Objective as Objective
 from kvae.objectives.objective import get as get
 from kvae.objectives.objective import names as names
 from kvae.objectives.objective import register as register
+from kvae.objectives.patch_adversarial import PatchAdversarial as PatchAdversarial
 from kvae.objectives.rae import RAE as RAE
 from kvae.objectives.regularized import Regularized as Regularized
 from kvae.objectives.semi_supervised import SemiSupervised as SemiSupervised

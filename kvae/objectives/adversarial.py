@@ -33,6 +33,8 @@ class Adversarial(Objective):
             shape.
     """
 
+    of_patches = False  # Whether the discriminator may return a logit for each patch.
+
     def __init__(
         self,
         discriminator=None,
@@ -87,7 +89,7 @@ class Adversarial(Objective):
         super().prepare(vae)
         if self.discriminator is not None:
             return
-        self.discriminator = Discriminator(self.network(vae))
+        self.discriminator = Discriminator(self.network(vae), self.of_patches)
         self.discriminator.build((None, *self.discriminator_shape(vae)))
         self.discriminator_optimizer = keras.optimizers.Adam(
             self.discriminator_learning_rate, beta_1=0.5, beta_2=0.9
@@ -139,17 +141,20 @@ class Discriminator(keras.layers.Layer):
 
     Args:
         network: keras.Model. To a logit `[batch, 1]`, or to features and a logit.
+        of_patches: bool. Whether there may be a logit for each patch, `[batch, …, 1]`. Defaults to
+            `False`.
     """
 
-    def __init__(self, network):
+    def __init__(self, network, of_patches: bool = False):
         super().__init__(dtype="float32", name="discriminator")
+        self.of_patches = of_patches
         self._network = lambda: network
 
     def build(self, input_shape):
         network, shape = self._network(), tuple(input_shape)
         found = network.compute_output_shape(shape)
         logit = found[-1] if isinstance(found[-1], tuple) else found
-        if tuple(logit) != (None, 1):
+        if tuple(logit) != (None, 1) and not (self.of_patches and logit[-1] == 1):
             raise ValueError(
                 f"The discriminator returns shape {tuple(logit)} for inputs of shape {shape}; it "
                 "returns a logit, (None, 1)."
