@@ -2,6 +2,7 @@
 
 from kvae.divergences.kl import (
     closed_form_kl,
+    kl_of_groups,
     kl_per_dimension,
     marginal_kl_per_dimension,
     register_kl,
@@ -11,6 +12,7 @@ from kvae.divergences.sliced_wasserstein import sliced_wasserstein
 
 __all__ = [
     "closed_form_kl",
+    "kl_of_groups",
     "kl_per_dimension",
     "marginal_kl_per_dimension",
     "mmd",

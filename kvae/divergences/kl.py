@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from keras import ops
 
+from kvae import priors
 from kvae.distributions.gaussian import gaussian_kl
 from kvae.divergences.tfp import kl_of_tfp
 from kvae.posteriors import (
@@ -18,6 +19,7 @@ from kvae.posteriors import (
     DiagonalGaussian,
     FullCovariance,
     GumbelSoftmax,
+    Ladder,
     LocationScale,
     LowRank,
     PriorNoise,
@@ -35,7 +37,13 @@ from kvae.priors import (
     UniformSphere,
 )
 
-__all__ = ["closed_form_kl", "kl_per_dimension", "marginal_kl_per_dimension", "register_kl"]
+__all__ = [
+    "closed_form_kl",
+    "kl_of_groups",
+    "kl_per_dimension",
+    "marginal_kl_per_dimension",
+    "register_kl",
+]
 
 # The function, and whether it returns one KL for each latent dimension.
 _CLOSED_FORMS: dict[tuple[type, type], tuple[Callable, bool]] = {}
@@ -92,6 +100,17 @@ def kl_per_dimension(posterior, prior) -> Callable | None:
     if not per_dimension:
         return None
     return lambda params: function(posterior, params, prior)
+
+
+def kl_of_groups(posterior, prior) -> Callable | None:
+    """Returns `(params, z) -> [..., batch, groups]`: the KL of each group given those above.
+
+    In nats. It is for ladders, whose KL as a whole has no closed form: that is the mean of their
+    sum over draws of z. `None` for other pairs.
+    """
+    if isinstance(posterior, Ladder) and isinstance(prior, priors.Ladder):
+        return posterior.kl_of_groups
+    return None
 
 
 def marginal_kl_per_dimension(posterior, prior) -> Callable | None:

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kvae.layers import top_down
 from kvae.models.labels import encoded_label, joined, label_size
 
 __all__ = ["Decoding"]
@@ -29,8 +30,8 @@ class Decoding:
             size = label_size(self)
             known = tf.broadcast_to(known, tf.concat([lead, [size]], axis=0))
             known = tf.reshape(known, (-1, size))
-        inputs = joined(self.decoder, tf.reshape(z, (-1, *self.latent_shape)), known)
-        outputs = self.decoder(inputs, training=training)
+        rows = top_down.carried(z, tf.reshape(z, (-1, *self.latent_shape)))
+        outputs = self.decoder(joined(self.decoder, rows, known), training=training)
         params = self.likelihood(outputs, training=training)
         if z.shape.rank == 2:
             return params

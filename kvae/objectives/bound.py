@@ -22,7 +22,8 @@ class Bound(Objective):
         num_samples: int. Samples of `z` for each `x` (L in the paper). Defaults to `1`.
         kl: str. `"analytic"` takes the closed form (an error where none is known), `"monte_carlo"`
             the average of log q(z|x) − log p(z) over the samples, `"auto"` the closed form where
-            there is one. Defaults to `"auto"`.
+            there is one: of z, or of each group of a `kvae.posteriors.Ladder` given those above it.
+            Defaults to `"auto"`.
     """
 
     def __init__(self, num_samples: int = 1, kl: str = "auto", **kwargs):
@@ -79,6 +80,10 @@ class Bound(Objective):
                 f"No closed-form KL is known between {type(posterior).__name__} and "
                 f"{type(prior).__name__}. Use kl='auto' or kl='monte_carlo'."
             )
+        of_groups = divergences.kl_of_groups(posterior, prior)
+        if self.kl == "auto" and of_groups is not None:
+            z = posterior.sample(params, self.num_samples, **draw)
+            return z, ops.mean(ops.sum(of_groups(params, z), axis=-1), axis=0)
         z, log_q = posterior.sample_and_log_prob(params, self.num_samples, **draw)
         return z, ops.mean(log_q - prior.log_prob(z), axis=0)
 

@@ -80,7 +80,7 @@ class ELBO(Regularized, Bound):
             path.check(vae.posterior)
 
     def cost(self, vae, params, z, kl, *, seed):
-        return self.penalized(vae, params, kl), {}
+        return self.penalized(vae, params, kl, z), {}
 
     def draw(self, vae, params, *, seed, training):
         if self.gradient != "path":

@@ -20,9 +20,9 @@ class Regularized(Objective):
         free_bits: float. λ in nats: a dimension (or group) whose mean KL over the batch is below
             λ costs λ and is not pushed further down. Defaults to `0.0`.
         free_bits_groups: int or `None`. With `None` each latent dimension has its own λ, which
-            takes a closed-form KL that is a sum over dimensions. With an integer G the latents form
-            G equal groups in their order; `1` leaves λ nats free in total, which works with every
-            posterior and prior.
+            takes a closed-form KL that is a sum over dimensions; in a ladder each group does. With
+            an integer G the latents form G equal groups in their order; `1` leaves λ nats free in
+            total, which works with every posterior and prior.
 
     Under a distribution strategy the batch of `capacity` and `free_bits` is that of a replica.
 
@@ -68,6 +68,8 @@ class Regularized(Objective):
             prior = vae.prior
             if getattr(prior, "conditional", False) and vae.num_classes is not None:
                 prior = prior.conditioned_on(tf.zeros([1], tf.int32))  # As for any other label.
+            if self._own_groups(vae) is not None:
+                return
             if divergences.kl_per_dimension(vae.posterior, prior) is None:
                 raise ValueError(
                     f"The KL between {type(vae.posterior).__name__} and "
@@ -78,13 +80,14 @@ class Regularized(Objective):
     def scheduled(self):
         return {"beta": self.beta, "capacity": self.capacity}
 
-    def penalized(self, vae, params, kl):
+    def penalized(self, vae, params, kl, z=None):
         """Returns what the loss holds of the KL, `[batch]`.
 
         Args:
             vae: `kvae.VAE`.
             params: dict. The posterior's parameters.
             kl: tensor `[batch]`. The KL divergence in nats, or an estimate of it.
+            z: tensor `[num_samples, batch, latent_dim]`, where it was estimated.
         """
         beta = schedules.at(self.beta, vae)
         if self.capacity is not None:
@@ -92,7 +95,10 @@ class Regularized(Objective):
         if not self.free_bits:
             return beta * kl
         groups = kl[:, None]
-        if self.free_bits_groups != 1:
+        own = None if z is None else self._own_groups(vae)
+        if own is not None:
+            groups = ops.mean(own(params, z), axis=0)
+        elif self.free_bits_groups != 1:
             groups = divergences.kl_per_dimension(vae.posterior, vae.prior)(params)
             if self.free_bits_groups is not None:
                 width = vae.latent_dim // self.free_bits_groups
@@ -100,6 +106,12 @@ class Regularized(Objective):
         # The mean over the batch of each column is max(λ, mean KL).
         pays = ops.mean(groups, axis=0, keepdims=True) > self.free_bits
         return beta * ops.sum(ops.where(pays, groups, self.free_bits), axis=-1)
+
+    def _own_groups(self, vae):
+        """Returns the KL of each group of a ladder, where these have the free bits."""
+        if self.free_bits_groups is not None:
+            return None
+        return divergences.kl_of_groups(vae.posterior, vae.prior)
 
     def get_config(self):
         return {

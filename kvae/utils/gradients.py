@@ -6,15 +6,28 @@ import tensorflow as tf
 __all__ = ["apply", "custom_gradient"]
 
 
-def apply(optimizer, gradients, variables) -> None:
+def apply(optimizer, gradients, variables, fits=None) -> None:
     """Lets an optimizer of Keras take one step, in a graph or outside.
 
     Keras sums the gradients over the replicas even where there is only one, by a
     `tf.custom_gradient` of TensorFlow's, which keeps the graph of the whole step for the life of
     the process. Where there is no strategy the optimizer is called across the replicas, and so has
     nothing to sum. One that scales the loss (float16) allows that not.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+        gradients, variables: sequences of the same length.
+        fits: bool scalar or `None`. Without it, nothing is done: neither the variables nor what the
+            optimizer keeps changes. Not under a strategy, whose replicas would wait for each other.
     """
     pairs = list(zip(gradients, variables, strict=True))
+    if fits is not None:
+        tf.cond(fits, lambda: _applied(optimizer, pairs), lambda: None)
+        return
+    _applied(optimizer, pairs)
+
+
+def _applied(optimizer, pairs):
     context = tf.distribute.get_replica_context()
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if context is None or tf.distribute.has_strategy() or scales:

@@ -3,6 +3,7 @@
 import keras
 
 from kvae.models.fit import precision
+from kvae.models.fit.skips import Skips
 
 __all__ = ["Compile"]
 
@@ -17,6 +18,7 @@ class Compile:
         *,
         jit_compile="auto",
         steps_per_execution="auto",
+        skip_norm: float | None = None,
         **kwargs,
     ) -> None:
         """Configures training: an optimizer, and Keras's further arguments.
@@ -36,6 +38,9 @@ class Compile:
             steps_per_execution: int or `"auto"`. The number of steps in each call into the runtime,
                 between which no callback is called. Defaults to `"auto"`: `fit` decides, and other
                 methods take 1.
+            skip_norm: float or `None`. A step whose gradient has a larger norm, or one that is not
+                finite, is skipped: the weights and the optimizer stay as they are, `fit` warns, and
+                `skipped` in its logs counts such steps. Defaults to `None`: no step is skipped.
             **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
@@ -59,6 +64,7 @@ class Compile:
         precision.check_weights(self)
         if kwargs.get("auto_scale_loss", True):
             optimizer = precision.scaled(self, optimizer)
+        self.skips = None if skip_norm is None else Skips(skip_norm)
         self.reproducible = reproducible
         self.steps_chosen = None if steps_per_execution == "auto" else int(steps_per_execution)
         self.jit_chosen = jit_compile != "auto"
@@ -80,6 +86,8 @@ class Compile:
             config["steps_per_execution"] = "auto"
         if config and not self.jit_chosen:
             config["jit_compile"] = "auto"
+        if config and self.skips is not None:
+            config["skip_norm"] = self.skips.limit
         return {**config, "reproducible": True} if config and self.reproducible else config
 
     def compile_from_config(self, config):

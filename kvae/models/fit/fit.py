@@ -20,6 +20,7 @@ from kvae.models.fit.data import (
 )
 from kvae.models.fit.last_steps import LastSteps
 from kvae.models.fit.plan import plan_steps
+from kvae.models.fit.skips import SkippedSteps
 from kvae.models.labels import with_mask
 from kvae.utils import arguments, forks, keras_internals
 
@@ -187,7 +188,8 @@ class Fit:
                 x, steps_per_epoch = x.repeat(), steps
         if plan.steps and self._blocks.present is None:
             self._blocks.begin_batches(self, plan, steps_per_epoch)
-        callbacks = [FiniteLoss(), *given, *([] if last is None else [last])]
+        own = [FiniteLoss(), *([] if self.skips is None else [SkippedSteps(self.skips)])]
+        callbacks = [*own, *given, *([] if last is None else [last])]
         try:
             return super().fit(
                 x=x,

@@ -54,8 +54,10 @@ class TrainStep(Hooks):
             variables = self.trainable_variables
             # Blocks of steps and XLA fuse the update by themselves. A strategy has neither.
             fused = self.optimizer if tf.distribute.has_strategy() else None
+            found = tape.gradient(scaled, variables)
+            fits = None if self.skips is None else self.skips.fits(self.optimizer, found)
             with fused_adam.adam(fused):
-                gradients.apply(self.optimizer, tape.gradient(scaled, variables), variables)
+                gradients.apply(self.optimizer, found, variables, fits)
             self.objective.update(self.conditioned_on(label), x, target, terms, seed=seed)
         return terms, weight
 
@@ -108,7 +110,9 @@ class TrainStep(Hooks):
 
     def report(self) -> dict:
         """Returns what the parts report for the logs, by name, e.g. the `beta` of a schedule."""
-        return {name: value for part in self.parts for name, value in part.report().items()}
+        skipped = {} if self.skips is None else self.skips.report()
+        of_parts = (part.report() for part in self.parts)
+        return {**skipped, **{name: value for each in of_parts for name, value in each.items()}}
 
     @property
     def metrics(self):
