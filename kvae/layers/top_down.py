@@ -75,9 +75,9 @@ class TopDown(keras.layers.Layer):
           3.2](https://arxiv.org/abs/1606.04934): the bidirectional network
     """
 
-    def __init__(self, networks, *, dtype="float32", **kwargs):
+    def __init__(self, networks, **kwargs):
         # Its networks have policies of their own, and the latents keep their bits up to them.
-        super().__init__(dtype=dtype, autocast=False, **kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.networks = networks_of(networks)
         given = [len(network.inputs) for network in self.networks]
         if len(given) < 2 or given != [1, *[2] * (len(given) - 1)]:

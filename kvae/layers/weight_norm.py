@@ -15,10 +15,6 @@ class WeightNormConv2D(keras.layers.Conv2D):
     on its batch. At the start g is ‖v‖: the layer begins as the `keras.layers.Conv2D` that has the
     same arguments.
 
-    Args:
-        *arguments: those of `keras.layers.Conv2D`.
-        **options: its keyword arguments.
-
     Example:
 
     ```python
@@ -39,6 +35,7 @@ class WeightNormConv2D(keras.layers.Conv2D):
         self.built = True
 
     def convolution_op(self, inputs, kernel):
+        """Convolves with the kernel that v and g make."""
         kernel = ops.cast(kernel, "float32")
         scaled = kernel * (ops.cast(self.gain, "float32") / _length(kernel))
         return super().convolution_op(inputs, ops.cast(scaled, self.compute_dtype))

@@ -249,7 +249,6 @@ class VAE(
         self.training_lock = threading.RLock()
         self._terms = Terms()
         self.guard = Guard(self)
-        self.skips = None
         self._worker_logs = WorkerLogs()
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()

@@ -45,8 +45,10 @@ class Ladder(Posterior):
     Example:
 
     ```python
-    vae = zoo.build("ladder_vae", event_shape=(8, 8, 1), filters=(8, 8), groups=(1, 1))
-    vae.posterior.parameter_shapes()
+    vae = zoo.build(
+        "ladder_vae", event_shape=(8, 8, 1), filters=(8, 8), latents=(1, 2), groups=(1, 1)
+    )
+    vae.posterior.parameter_shapes()  # {"features_0": (2, 2, 8), "features_1": (4, 4, 8)}
     ```
 
     References:

@@ -11,6 +11,8 @@ __all__ = ["Compile"]
 class Compile:
     """The methods of `kvae.VAE` that configure training."""
 
+    skips: Skips | None = None  # Before it is compiled.
+
     def compile(
         self,
         optimizer="adam",
