@@ -164,8 +164,8 @@ def configs_of(networks: Sequence[keras.Model]) -> list[dict]:
 
 
 def remember(z, path: Path) -> None:
-    """Lets a tensor of a graph remember its path."""
-    if not tf.executing_eagerly():
+    """Lets a tensor of a graph remember its path, which can be used wherever the tensor can."""
+    if not tf.executing_eagerly() and z.graph is tf.compat.v1.get_default_graph():
         z.kvae_path = path
 
 
