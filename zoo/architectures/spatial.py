@@ -10,6 +10,7 @@ from kvae.layers import GridAttention
 from zoo.arguments import Count, EventShape, Filters
 from zoo.networks import CHANNELS_LAST, assemble, check_image, seen_shape
 from zoo.registry import architecture
+from zoo.residual import residual_block
 
 __all__ = ["autoencoder_kl"]
 
@@ -101,17 +102,8 @@ def autoencoder_kl(
 
 def _blocks(x, name: str, count: int):
     for index in range(count):
-        x = _residual(x, f"{name}_{index}")
+        x = residual_block(x, f"{name}_{index}", "group", scale=1.0)
     return x
-
-
-def _residual(x, name: str):
-    """Applies a block of pre-activation, `x + conv(silu(norm(conv(silu(norm(x))))))`."""
-    y = x
-    for index in range(2):
-        y = _normalized(y, f"{name}_{index}")
-        y = layers.Conv2D(x.shape[-1], 3, name=f"{name}_{index}", **_SAME)(y)
-    return layers.Add(name=f"{name}_sum")([x, y])
 
 
 def _normalized(x, name: str):
@@ -121,9 +113,9 @@ def _normalized(x, name: str):
 
 def _middle(x):
     """Applies the blocks of the smallest level, with attention between them."""
-    x = _residual(x, "middle_0")
+    x = residual_block(x, "middle_0", "group", scale=1.0)
     x = GridAttention(math.gcd(_GROUPS, x.shape[-1]), name="attention")(x)
-    return _residual(x, "middle_1")
+    return residual_block(x, "middle_1", "group", scale=1.0)
 
 
 def _ending(x, channels: int):
