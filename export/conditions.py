@@ -12,10 +12,10 @@ import numpy as np
 from export.signatures import Input, TensorInfo, specified_input
 from kvae.utils.names import unknown_name
 
-__all__ = ["UNKNOWN", "inputs_of", "record_of", "sent_values", "values_of"]
+__all__ = ["LEAST", "UNKNOWN", "inputs_of", "record_of", "sent_values", "values_of"]
 
 UNKNOWN = float(np.finfo(np.float32).min)
-_LEAST = -1e38
+LEAST = -1e38  # Numbers below it are unknown.
 
 
 def inputs_of(model) -> dict[str, Input]:
@@ -50,7 +50,7 @@ def record_of(model, values: dict, like):
     columns = []
     for name, kind in model.conditions.kinds.items():
         value = tf.cast(values[name], tf.float32)
-        unknown = tf.equal(value, -1.0) if kind.whole else value < _LEAST
+        unknown = tf.equal(value, -1.0) if kind.whole else value < LEAST
         value = tf.where(unknown, kind.unknown, value)
         value = value[:, None] if kind.columns == 1 else value
         columns.append(tf.broadcast_to(value, (tf.shape(like)[0], kind.columns)))

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from export import conditions
+from export import conditions, modalities
 from export.signatures import (
     FILE_SUFFIX,
     INPUTS,
@@ -44,7 +44,7 @@ def inputs(
 
     def make(name, info):
         fits = name in known and len(known[name]) and matches(known[name], info)
-        if model is None and _kind(name) in ("image", "cells") and fits:
+        if model is None and _kind(name) in ("image", "cells", "") and fits:
             return np.resize(known[name], (count, *known[name].shape[1:]))
         return makers.make(name, info, count)
 
@@ -92,6 +92,11 @@ class _Makers:
         # The two ends of an interpolation get different draws.
         rng = np.random.default_rng(_SEED + (name in _ENDS))
         kind = _kind(name)
+        if self.model is not None and self.model.modalities:
+            own = self._modalities(count, rng)
+            end = next((e for e in ("_start", "_end") if name.endswith(e)), "")
+            if name.removesuffix(end) in own:
+                return own[name.removesuffix(end)]
         told = getattr(self.model, "conditions", None)
         if told is not None and name in told.kinds:
             return conditions.values_of(self.model, self._own_labels(count))[name]
@@ -125,6 +130,16 @@ class _Makers:
             raise ValueError("The cells of a table are known to its model alone.")
         rows = self.model.schema.rows(self._drawn(count, rng))
         return np.array([[cell.encode() for cell in row] for row in rows], "S")
+
+    def _modalities(self, count, rng):
+        """Returns rows that the model draws, of which each modality is absent in turn."""
+        record = self._drawn(count, rng) if self.data is None else None
+        if record is None:
+            record = self.data.examples[rng.permutation(count) % len(self.data)]
+        own = modalities.values_of(self.model, record)
+        for place, values in enumerate(own.values()):
+            values[1 + place :: len(own) + 1] = modalities.UNKNOWN
+        return own
 
     def _images(self, info, count, rng):
         if info.dtype == "string":

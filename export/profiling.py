@@ -155,6 +155,11 @@ def profile(
 
     litert.require()
     endpoints.exportable(model)
+    if model.modalities:
+        raise ValueError(
+            f"A profile is one of images, and {model.name!r} has several modalities: use "
+            "export.verify."
+        )
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}. Export the model first, with export.tflite.")

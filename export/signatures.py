@@ -15,6 +15,7 @@ __all__ = [
     "BATCH_SIZES",
     "DECODE",
     "ENCODE",
+    "EVENTS",
     "FILE_SUFFIX",
     "INPUTS",
     "OUTPUT_SUFFIX",
@@ -41,6 +42,8 @@ DECODE = "serving_default"
 ENCODE = "encode"
 # TFLite files alone have this one, since they draw no random numbers: base noise to z.
 PRIOR = "prior"
+# Inputs that are one for each modality of a model of several (`export.modalities`).
+EVENTS = ("image", "image_start", "image_end", "mask")
 
 # The ending of the names of a prior's uniform noise, on [0, 1); other noise is N(0, 1).
 UNIFORM_SUFFIX = "uniform"
@@ -64,8 +67,8 @@ class Input:
     """The specification of an input, which has one value for each row of a request.
 
     Attributes:
-        kind: str. `"image"`, `"mask"`, `"cells"`, `"latents"`, `"label"`, `"condition"`, `"seed"`
-            or `"number"`.
+        kind: str. `"image"`, `"mask"`, `"cells"`, `"latents"`, `"label"`, `"condition"`,
+            `"modality"`, `"seed"` or `"number"`.
         meaning: str. For the documentation.
         dtype: str. NumPy's name of the type.
         shape: tuple of str. The sizes after the batch: `"latent_dim"`, for those of `latent_shape`,
@@ -174,7 +177,7 @@ class Specification:
         outputs: dict of str to `Output`.
         parameters: str. The part whose parameters are outputs too, e.g. `"likelihood"`.
         needs: tuple of str. What a model has to have: `"prior"`, `"density"`, `"missing"`,
-            `"calibration"`, `"classifier"`.
+            `"calibration"`, `"classifier"`, `"modalities"`, `"one_kind"`.
         through_codes: bool. Whether it decodes what it has encoded, so that its images carry the
             rounding of their codes.
         labelled: bool. Whether that of a conditional model takes a label.
@@ -197,7 +200,11 @@ SIGNATURES = {
     DECODE: Specification("the mean of p(x\\|z)", ("z",), {"image": _IMAGE}, "likelihood"),
     ENCODE: Specification("the parameters of q(z\\|x)", ("image",), {}, "posterior"),
     "reconstruct": Specification(
-        "the image, through the posterior mean", ("image",), {"image": _IMAGE}, through_codes=True
+        "the image, through the posterior mean",
+        ("image",),
+        {"image": _IMAGE},
+        needs=("one_kind",),
+        through_codes=True,
     ),
     "embed": Specification(
         "the posterior mean", ("image",), {"embedding": Output(("latent_dim",))}
@@ -270,6 +277,14 @@ SIGNATURES = {
         needs=("classifier",),
         labelled=False,
     ),
+    "translate": Specification(
+        "all modalities of which any are given, through the posterior mean",
+        ("image",),
+        {"image": _IMAGE},
+        needs=("modalities",),
+        through_codes=True,
+        labelled=False,
+    ),
 }
 
 
@@ -308,6 +323,10 @@ def left_out(model) -> dict[str, str]:
         lacking["columns"] = "the model knows no columns of a table (vae.schema)"
     if model.calibration is None:
         lacking["calibration"] = "the model keeps no threshold (kvae.detection.Detector(…).fit(…))"
+    if model.modalities:
+        lacking["one_kind"] = "the model has several modalities, which `translate` reconstructs"
+    else:
+        lacking["modalities"] = "the model has one kind of data (kvae.VAE(encoders={…}))"
     if not model.takes_unknown_labels:
         lacking["classifier"] = "the model has no classifier (objective='semi_supervised')"
     return {

@@ -100,12 +100,13 @@ def sprites_model():
     return kvae.VAE(down, up, latent_dim=3)
 
 
+def label_encoder():
+    return keras.Sequential([keras.Input((10,)), layers.Dense(4)])
+
+
 def model_of_two():
     """A model of images and their labels."""
-    encoders = {
-        "image": encoder(),
-        "label": keras.Sequential([keras.Input((10,)), layers.Dense(4)]),
-    }
+    encoders = {"image": encoder(), "label": label_encoder()}
     decoders = {"image": decoder(), "label": layers.Dense(10)}
     likelihood = {"image": "bernoulli", "label": "categorical:10"}
     return kvae.VAE(encoders=encoders, decoders=decoders, latent_dim=2, likelihood=likelihood)
@@ -127,6 +128,10 @@ MAKERS = {
     "make_encoder": lambda: encoder,
     "decoder": decoder,
     "make_decoder": lambda: decoder,
+    "image_encoder": encoder,
+    "image_decoder": decoder,
+    "label_encoder": label_encoder,
+    "label_decoder": lambda: layers.Dense(10),
     "train": lambda: digits("train", 200),
     "validation": lambda: digits("validation", 50),
     "test": lambda: digits("test", 50),

@@ -41,6 +41,10 @@ _JOINT = (
     "with `kvae.posteriors.Product([…])` and `kvae.priors.Product([…])` of Gaussian and "
     "Gumbel-softmax parts"
 )
+_PRIVATE = "with `kvae.posteriors.SharedAndPrivate({…})`"
+_PRIVATE_MIXTURE = (
+    "with `kvae.posteriors.SharedAndPrivate({…}, 'mixture_of_experts', absent='learned')`"
+)
 _SWAE = "swae:num_projections=200"
 _VQ = "vector_quantized:num_embeddings=512,embedding_dim=64"
 _GAUSSIAN = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
@@ -110,9 +114,9 @@ PEERS: dict[str, tuple[Row, ...]] = {
         Row("MMVAE", {"posterior": "mixture_of_experts"}),
         Row("MoPoE", {"posterior": "mixture_of_products"}),
         Row("MVTCAE", {"objective": "mvtcae"}),
-        Row("DMVAE", {"objective": "dmvae"}),
+        Row("DMVAE", {"objective": "dmvae"}, _PRIVATE),
         Row("JNF", {"objective": "jnf"}),
-        Row("MMVAE+", {"objective": "mmvae_plus"}),
+        Row("MMVAE+", {"objective": "mmvae_plus"}, _PRIVATE_MIXTURE),
         Row("Nexus", {"objective": "nexus"}),
         Row("CMVAE", {"objective": "cmvae"}),
         Row("MHVAE", {"objective": "mhvae"}),

@@ -26,7 +26,17 @@ class Checks:
 
     def events(self, x, name: str):
         """Checks x `[batch, *event]`: finite (or missing), and in the likelihood's support."""
-        likelihood, missing = self.model.likelihood, self.model.missing is not None
+        if not self.model.modalities:
+            return self._events(x, name, self.model.likelihood)
+        whole, end = self.model.likelihood, name.removeprefix("image")
+        checked = [
+            self._events(tf.reshape(own, [-1, whole.sizes[key]]), key + end, whole.likelihoods[key])
+            for key, own in whole.split(x).items()
+        ]
+        return tf.concat(checked, axis=-1)
+
+    def _events(self, x, name: str, likelihood):
+        missing = self.model.missing is not None
         told = likelihood.filled(x) if missing else x
         lowest, highest, advice = likelihood.support()
         kind = type(likelihood).__name__

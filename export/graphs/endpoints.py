@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export import conditions
+from export import conditions, modalities
 from export import signatures as specification
 from export.graphs import preprocessing
 from export.graphs.checks import Checks
@@ -51,7 +51,8 @@ def exportable(model):
 
     Raises:
         TypeError: if it is no `kvae.VAE`.
-        ValueError: if it is not built, so that its shapes are not known, or has several modalities.
+        ValueError: if it is not built, so that its shapes are not known, or a modality has a name
+            that signatures use.
     """
     forks.check()
     if not isinstance(model, VAE):
@@ -64,11 +65,7 @@ def exportable(model):
             f"The model {model.name!r} is not built, so its input shape is not known. Call it on "
             "data once, or give its encoder a keras.Input."
         )
-    if model.modalities:
-        raise ValueError(
-            f"The model {model.name!r} has several modalities ({', '.join(model.modalities)}), "
-            "which no exported signature takes. Save it as a .keras file, and use it in Python."
-        )
+    modalities.check(model)
     return model
 
 
@@ -87,7 +84,8 @@ def endpoints(
         batch: int or `None`. A fixed batch size; any size by default.
         images: str or `None`. How images are sent: the name of a `preprocessing`.
         signatures: sequence of str or `None`. The names; `serving_default` is always among the
-            graphs. Defaults to `None`: all that the model has.
+            graphs, and `translate` of a model of several modalities, by which clients know them.
+            Defaults to `None`: all that the model has.
         fit: str. How files of images are brought to the model's size.
         refuse: bool. Whether a request with a row that the model does not take is an error; else
             (`serving_default` and `encode`) that row's outputs are NaN. Defaults to `True`.
@@ -99,7 +97,8 @@ def endpoints(
     reasons = specification.left_out(model)
     if signatures is None:
         signatures = [name for name in specification.SIGNATURES if name not in reasons]
-    wanted = dict.fromkeys((specification.DECODE, *signatures))
+    always = (specification.DECODE, *(("translate",) if model.modalities else ()))
+    wanted = dict.fromkeys((*always, *signatures))
     for name in wanted:
         if name not in specification.SIGNATURES:
             raise names.unknown_name("signature", name, specification.SIGNATURES)
@@ -153,8 +152,18 @@ def _with_defaults(endpoint: Endpoint) -> Callable:
 
 
 def mean(model, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
-    """Returns E[x|z]: `[batch, latent_dim]` to `[batch, *event]`."""
-    return model.likelihood.mean(model.decode_params(z, label))
+    """Returns E[x|z]: `[batch, latent_dim]` to `[batch, *event]`.
+
+    Of several modalities it is the one value that stands for p(x|z), as `VAE.translate` returns it.
+    """
+    return _mean_of(model, model.decode_params(z, label))
+
+
+def _mean_of(model, params):
+    likelihood = model.likelihood
+    if model.modalities:
+        return likelihood.point(likelihood.averaged(params))
+    return likelihood.mean(params)
 
 
 def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endpoint:
@@ -162,7 +171,13 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
     told = conditions.inputs_of(model)
     labels = ("label",) if model.num_classes is not None else tuple(told)
     keys = specification.input_names(name, labels)
-    known = {key: told.get(key) or specification.INPUTS[key] for key in keys}
+    events = [key for key in keys if model.modalities and key in specification.EVENTS]
+    known: dict[str, specification.Input] = {}
+    for key in keys:
+        own = {key: told.get(key) or specification.INPUTS[key]}
+        known |= modalities.inputs_of(model, key) if key in events else own
+    if events:  # Those that may be left out stand at the end.
+        known = dict(sorted(known.items(), key=lambda item: item[1].default is not None))
     sizes = {}
     if model.schema is not None:
         sizes["columns"] = len(model.schema.all_columns)
@@ -180,16 +195,19 @@ def _endpoint(model, name: str, batch: int | None, images, refuse: bool) -> Endp
     compute = _FUNCTIONS[name]
 
     def function(*tensors):
-        given = dict(zip(keys, tensors, strict=True))
+        given = dict(zip(known, tensors, strict=True))
+        for key in events:
+            given[key] = None if key == "mask" else modalities.record_of(model, given, key)
         if told:
             own = {key: given.pop(key) for key in told}
             given["label"] = conditions.record_of(model, own, tensors[0])
-        return compute(model, images, Checks(model, refuse), **given)
+        found = compute(model, images, Checks(model, refuse), **given)
+        return modalities.named(model, found) if model.modalities else found
 
     defaults = {key: item.default for key, item in known.items() if item.default is not None}
-    for key, item in told.items():
-        if item.shape:
-            defaults[key] = [item.default] * int(item.shape[0])
+    for key, item in known.items():
+        if item.kind in ("condition", "modality") and item.shape:
+            defaults[key] = np.full([*map(int, item.shape)], item.default, item.dtype).tolist()
     return Endpoint(tuple(spec(key, item) for key, item in known.items()), function, defaults)
 
 
@@ -201,7 +219,7 @@ def _for_every_row(values, like):
 def _decode(model, images, check, z, label=None):
     z = check.latents(model.as_vectors(z), "z")
     params = dict(model.decode_params(z, check.label(label)))
-    return check.outputs({"image": model.likelihood.mean(params), **params})
+    return check.outputs({"image": _mean_of(model, params), **params})
 
 
 def _encode(model, images, check, image, label=None):
@@ -288,7 +306,9 @@ def _score(model, images, check, image, seed, num_samples, label=None):
 
 def _impute(model, images, check, image, mask, seed, num_samples, label=None):
     count = check.number(_for_every_row(num_samples, seed), "num_samples")
-    x, label = check.events(masks.hide(images.decode(image), mask), "image"), check.label(label)
+    x = images.decode(image)
+    x = check.events(x if mask is None else masks.hide(x, mask), "image")
+    label = check.label(label)
     return check.outputs(row_imputation(model, x, check.number(seed, "seed"), count, label))
 
 
@@ -376,4 +396,5 @@ _FUNCTIONS = {
     "generate_table": _generate_table,
     "impute_table": _impute_table,
     "classify": _classify,
+    "translate": _reconstruct,
 }

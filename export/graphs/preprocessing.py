@@ -56,6 +56,11 @@ def images(model, preprocessing: str | None = None, fit: str = "stretch") -> Ima
     if fit != "stretch" and preprocessing != "png":
         raise ValueError(f"`fit` is for preprocessing 'png', not {preprocessing or 'float32'!r}.")
     event = tuple(model.event_shape)
+    if preprocessing not in (None, "float32") and model.modalities:
+        raise ValueError(
+            f"The modalities of {model.name!r} are sent as the model takes them: leave out "
+            f"preprocessing={preprocessing!r}."
+        )
     if preprocessing in (None, "float32"):
         return Images("", tf.TensorSpec(event, tf.float32), lambda values: values)
     # The quotients are looked up, since an optimized graph would multiply by 1 / 255.

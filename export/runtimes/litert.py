@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from export.conditions import LEAST
 from export.files import checksum, flatbuffer
 from export.runtimes import child
 from export.runtimes.register import RUNTIMES, Runtime
@@ -109,20 +110,28 @@ class Model:
             raise ValueError(f"`{name}` holds NaN or infinite values. Remove or replace them.")
         if name == "label" and self.metadata.get("conditions"):
             return
+        if kinds := self.metadata.get("modalities"):
+            there = array[array >= LEAST]  # The others are absent.
+            self._check_range(name, there, kinds.get(name, {}))
+            return
         one_hot = ((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all()
         if name == "label" and not one_hot:
             raise ValueError("`label` is one-hot: 1 for the class of a row, and 0 for all others.")
-        low, high = self.metadata.get("input_range", (None, None))
-        if name != "image" or not array.size:
+        if name == "image":
+            self._check_range(name, array, self.metadata)
+
+    def _check_range(self, name: str, array: np.ndarray, facts: dict) -> None:
+        low, high = facts.get("input_range", (None, None))
+        if not array.size:
             return
         if (low is not None and array.min() < low) or (high is not None and array.max() > high):
             ends = ["-inf" if low is None else f"{low:g}", "inf" if high is None else f"{high:g}"]
             raise ValueError(
-                f"`image` has values from {array.min():g} to {array.max():g}, outside the support "
+                f"`{name}` has values from {array.min():g} to {array.max():g}, outside the support "
                 f"[{', '.join(ends)}] of {self.metadata['likelihood']}."
             )
-        if self.metadata.get("whole_numbers") and not np.array_equal(array, np.round(array)):
-            raise ValueError(f"`image` holds whole numbers, of {self.metadata['likelihood']}.")
+        if facts.get("whole_numbers") and not np.array_equal(array, np.round(array)):
+            raise ValueError(f"`{name}` holds whole numbers, of {self.metadata['likelihood']}.")
 
     def _runner(self, signature: str):
         return self._interpreter.get_signature_runner(signature)

@@ -1,10 +1,12 @@
 """The arrays that a client sends, checked before they are sent."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from export.signatures import TensorInfo
 
-__all__ = ["as_input", "as_rows"]
+__all__ = ["as_input", "as_rows", "seeds_of"]
 
 
 def as_rows(value, rows: int) -> np.ndarray:
@@ -37,3 +39,12 @@ def as_input(name: str, value, tensor: TensorInfo) -> np.ndarray:
         shape = ", ".join("rows" if size is None else str(size) for size in tensor.shape)
         raise ValueError(f"Input {name!r} has the shape {list(array.shape)}, not [{shape}].")
     return array
+
+
+def seeds_of(seed, image) -> np.ndarray:
+    """Returns a seed for each row; one integer stands for itself and its successors."""
+    if np.ndim(seed) > 0:
+        return np.asarray(seed)
+    if isinstance(image, Mapping):
+        image = next(iter(image.values()), ())
+    return seed + np.arange(1 if isinstance(image, bytes) else len(image))

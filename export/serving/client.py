@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from export import modalities
 from export.serving.answers import (
     Detected,
     Generated,
@@ -17,6 +18,7 @@ from export.serving.answers import (
     bytes_of,
     texts_of,
 )
+from export.serving.arrays import seeds_of
 from export.serving.connection import Connection
 from export.serving.transports import ServingError
 from export.signatures import DECODE, ENCODE, INPUTS
@@ -26,8 +28,8 @@ __all__ = ["Client", "ServingError"]
 _STEPS, _SAMPLES = int(INPUTS["steps"].default), int(INPUTS["num_samples"].default)
 _TEMPERATURE = INPUTS["temperature"].default
 
-# Events, or the contents of image files.
-Images = ArrayLike | bytes | Sequence[bytes]
+# Events, the contents of image files, or modalities by name.
+Images = ArrayLike | bytes | Sequence[bytes] | Mapping[str, ArrayLike]
 # Classes, or conditions by name.
 Labels = int | Sequence[int] | np.ndarray | Mapping[str, ArrayLike] | None
 
@@ -73,7 +75,8 @@ class Client(Connection):
 
         Args:
             image: `[batch, *event]`; PNG or JPEG files, as bytes or a list of them, where the model
-                was exported with `preprocessing="png"`.
+                was exported with `preprocessing="png"`; of a model of several modalities a dict of
+                them, of which any may be left out. NaN is absent.
             label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
@@ -84,12 +87,14 @@ class Client(Connection):
     ) -> np.ndarray:
         """Returns the mean of p(x|z), `[batch, *event]`.
 
+        Of several modalities this and the methods below return a dict by name in its place.
+
         Args:
             z: `[batch, latent_dim]`.
             label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
-        return self._ask(DECODE, {"z": z}, label, timeout)["image"]
+        return self._events(self._ask(DECODE, {"z": z}, label, timeout))
 
     def reconstruct(
         self, image: Images, label: Labels = None, timeout: float | None = None
@@ -133,7 +138,7 @@ class Client(Connection):
         inputs = {"seed": np.atleast_1d(seed)}
         optional = {"temperature": temperature}
         outputs = self._ask("generate", inputs, label, timeout, optional)
-        return Generated(outputs["image"], outputs["z"])
+        return Generated(self._events(outputs), outputs["z"])
 
     def interpolate(
         self,
@@ -154,7 +159,7 @@ class Client(Connection):
         """
         inputs = {"z_start": z_start, "z_end": z_end}
         outputs = self._ask("interpolate", inputs, label, timeout, {"steps": steps})
-        return Interpolated(outputs["image"], outputs["z"])
+        return Interpolated(self._events(outputs), outputs["z"])
 
     def interpolate_images(
         self,
@@ -175,7 +180,7 @@ class Client(Connection):
         """
         inputs = {"image_start": image_start, "image_end": image_end}
         outputs = self._ask("interpolate_images", inputs, label, timeout, {"steps": steps})
-        return Interpolated(outputs["image"], outputs["z"])
+        return Interpolated(self._events(outputs), outputs["z"])
 
     def score(
         self,
@@ -195,16 +200,14 @@ class Client(Connection):
             label: int, `[batch]` or dict of conditions, of a conditional model. Defaults to `None`.
             timeout: float. Seconds. Defaults to the client's.
         """
-        image = [image] if isinstance(image, bytes) else image
-        seeds = seed + np.arange(len(image)) if np.ndim(seed) == 0 else np.asarray(seed)
-        inputs = {"image": image, "seed": seeds}
+        inputs = {"image": image, "seed": seeds_of(seed, image)}
         outputs = self._ask("score", inputs, label, timeout, {"num_samples": num_samples})
         return Score(outputs["elbo"], outputs["log_prob"], outputs["effective_sample_size"])
 
     def impute(
         self,
         image: Images,
-        mask: np.ndarray,
+        mask: np.ndarray | None = None,
         seed: int | Sequence[int] = 0,
         num_samples: int = _SAMPLES,
         label: Labels = None,
@@ -214,14 +217,16 @@ class Client(Connection):
 
         Args:
             image: as `encode` takes it; what stands where nothing was observed has no influence.
-            mask: bool array `[batch, *event]`, True where a value was observed.
+            mask: bool array `[batch, *event]`, True where a value was observed. Defaults to `None`,
+                for a model of several modalities alone, whose absent ones are filled in.
             seed, num_samples, label, timeout: as of `score`.
         """
-        image = [image] if isinstance(image, bytes) else image
-        seeds = seed + np.arange(len(image)) if np.ndim(seed) == 0 else np.asarray(seed)
-        inputs = {"image": image, "mask": mask, "seed": seeds}
+        inputs = {"image": image, "seed": seeds_of(seed, image)}
+        if mask is not None:
+            inputs["mask"] = mask
         outputs = self._ask("impute", inputs, label, timeout, {"num_samples": num_samples})
-        return Imputed(outputs["image"], outputs["log_prob"], outputs["effective_sample_size"])
+        found = self._events(outputs)
+        return Imputed(found, outputs["log_prob"], outputs["effective_sample_size"])
 
     def detect(self, image: Images, label: Labels = None, timeout: float | None = None) -> Detected:
         """Judges how unusual each image is, by the threshold that the model keeps.
@@ -232,6 +237,7 @@ class Client(Connection):
             timeout: float. Seconds. Defaults to the client's.
         """
         outputs = self._ask("detect", {"image": image}, label, timeout)
+        outputs["map"] = self._events(outputs, "map")
         return Detected(**{name: outputs[name] for name in Detected.__annotations__})
 
     def encode_table(
@@ -293,6 +299,22 @@ class Client(Connection):
             timeout: float. Seconds. Defaults to the client's.
         """
         return self._ask("classify", {"image": image}, None, timeout)["probabilities"]
+
+    def translate(
+        self,
+        image: Mapping[str, ArrayLike],
+        to: str | Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """Returns modalities of which others are given, `[batch, *shape]`, or a dict of them.
+
+        Args:
+            image: dict of modalities, as `encode` takes it.
+            to: str or list of str. The modalities to return. Defaults to `None`: all.
+            timeout: float. Seconds. Defaults to the client's.
+        """
+        found = self._events(self._ask("translate", {"image": image}, None, timeout))
+        return modalities.chosen(found, to)
 
     # What these methods are made of.
 

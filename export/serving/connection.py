@@ -6,6 +6,7 @@ import urllib.parse
 
 import numpy as np
 
+from export import modalities
 from export.conditions import sent_values
 from export.serving.arrays import as_input, as_rows
 from export.serving.transports import Grpc, Rest, ServingError
@@ -98,11 +99,16 @@ class Connection:
             raise ValueError(f"The model {self.model!r} has no signature {name!r}: {known}.")
         return self._known[name]
 
+    def _events(self, outputs: dict, name: str = "image"):
+        """Returns the events among outputs, a dict of those of several modalities."""
+        return modalities.events_among(outputs, self._known, name)
+
     def _ask(self, signature: str, inputs: dict, label, timeout, optional=None) -> dict:
         deadline = self._deadline(timeout)
         known = self._signature(signature, deadline).inputs
         # A model that takes image files names its inputs so; a single file is one row.
-        inputs = {
+        own = modalities.taken(inputs, self._known)
+        inputs = own | {
             name + FILE_SUFFIX * (name + FILE_SUFFIX in known): [value]
             if isinstance(value, bytes)
             else value
@@ -115,8 +121,8 @@ class Connection:
                 inputs[name] = as_rows(value, rows)
             elif not np.all(np.asarray(value) == INPUTS[name].default):
                 raise ValueError(f"The model {self.model!r} was exported without {name!r}.")
-        told = [name for name in known if specified_input(name) is None]
-        labelled = "label" in known or bool(told)
+        told = [name for name in known if specified_input(name) is None and name not in own]
+        labelled = ("label" in known and "label" not in own) or bool(told)
         if labelled != (label is not None):
             what = "needs a" if labelled else "takes no"
             raise ValueError(f"The model {self.model!r} {what} `label`.")

@@ -8,7 +8,7 @@ import numpy as np
 from export import half_precision
 from export.runtimes import child
 from export.runtimes.register import Runtime
-from export.signatures import SIGNATURES, Call
+from export.signatures import SIGNATURES, Call, Output
 from export.verification import references, tolerances
 from export.verification.results import Row
 
@@ -28,7 +28,7 @@ class Comparison:
         self.optional = False
         self.rows: list[Row] = []
         # By signature, how far the rounding of codes may move the images decoded from them.
-        self.moved: dict[str, float] = {}
+        self.moved: dict[str, dict[str, float]] = {}
         # By signature, the result of the largest batch, the model's answer, and why there is none.
         self.largest: dict[str, tuple[child.Result, dict, str]] = {}
 
@@ -58,7 +58,7 @@ class Comparison:
                     call, "log_prob"
                 )
                 allowed = tolerances.effective_sample_sizes(have, want, of_logs)
-            also = self.moved.get(call.signature, 0.0) if name == "image" else 0.0
+            also = self.moved.get(call.signature, {}).get(name, 0.0)
             also += self._rounding(call, name)
             self.compare(call.signature, name, size, have, want, allowed=allowed, also=also)
 
@@ -103,7 +103,8 @@ class Comparison:
             if result.error:
                 self.add(signature, label, len(rows), error=result.error)
                 continue
-            have, exact = result.outputs[name], name in row_exact(signature)
+            known = _specified(signature, name)
+            have, exact = result.outputs[name], known is not None and known.row_exact
             tolerance = 0.0 if exact else self.tolerance
             also = 0.0 if exact else self.rounding.get(signature, {}).get(name, 0.0)
             self.compare(signature, label, len(rows), have, rows, tolerance, also=also)
@@ -196,10 +197,18 @@ def row_exact(signature: str) -> list[str]:
     return [name for name, item in known.outputs.items() if item.row_exact] if known else []
 
 
+def _specified(signature: str, name: str) -> Output | None:
+    """Returns what is specified of an output; that of a modality is as that of the image."""
+    known = SIGNATURES.get(signature)
+    if known is None or name in known.outputs or known.parameters:
+        return None if known is None else known.outputs.get(name)
+    return known.outputs.get("map" if name.endswith("_map") else "image")
+
+
 def _along_steps(signature: str, output: str) -> bool:
     """Checks whether an output has an axis of steps."""
-    known = SIGNATURES.get(signature)
-    return known is not None and output in known.outputs and "steps" in known.outputs[output].shape
+    known = _specified(signature, output)
+    return known is not None and "steps" in known.shape
 
 
 def _rows(call: Call) -> int:

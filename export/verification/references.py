@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from export import conditions
+from export import conditions, modalities
 from export.signatures import (
     DECODE,
     ENCODE,
@@ -29,12 +29,16 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
     x = events.get("image")
     if name == DECODE:
         params = model.conditioned_on(label).decode_params(model.as_vectors(inputs["z"]))
-        outputs = {"image": model.decode(inputs["z"], label), **params}
+        outputs = {"image": _decoded(model, inputs["z"], label), **params}
     elif name == ENCODE:
         mask = inputs.get("mask")  # Of a file whose runtime has no NaN.
         outputs = model.encode(x, label, mask=None if mask is None else mask > 0.5)
     elif name == "reconstruct":
         outputs = {"image": model.reconstruct(x, label)}
+    elif name == "translate":
+        outputs = {"image": model.translate(x, to=list(model.modalities))}
+        # As files call them in which all names are different.
+        outputs |= {key + OUTPUT_SUFFIX: value for key, value in outputs["image"].items()}
     elif name == "embed":
         outputs = {"embedding": model.on_grid(_means(model, x, label))}
     elif name == PRIOR and model.prior is not None:
@@ -43,7 +47,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         outputs = {"z": model.on_grid(z)}
     elif name == "generate" and model.prior is not None:
         z = _draws(model, inputs["seed"], inputs.get("temperature"), label)
-        outputs = {"image": model.decode(z, label), "z": model.on_grid(z)}
+        outputs = {"image": _decoded(model, z, label), "z": model.on_grid(z)}
     elif name == "interpolate":
         ends = model.as_vectors(inputs["z_start"]), model.as_vectors(inputs["z_end"])
         outputs = _interpolation(model, *ends, inputs["steps"], label)
@@ -74,7 +78,18 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         outputs = {"probabilities": model.predict_proba(x, mask=known)}
     else:
         return {}
+    if model.modalities and name not in ("score", "impute"):  # Endpoints name their own.
+        outputs = modalities.named(model, outputs)
     return {key: np.asarray(value, np.float32) for key, value in outputs.items()}
+
+
+def _decoded(model, z, label) -> np.ndarray:
+    """Returns the events that signatures return for latents, records of several modalities."""
+    if not model.modalities:
+        return np.asarray(model.decode(z, label))
+    import tensorflow as tf
+
+    return np.asarray(model.decoded_to("point", tf.constant(z), None))
 
 
 def _numbers_of_rows(model, cells) -> np.ndarray:
@@ -105,6 +120,8 @@ def _rows_and_latents(model, seeds, temperatures, label) -> dict[str, np.ndarray
 
 def _label(model, inputs) -> np.ndarray | None:
     """Returns the classes of a request, which may be one-hot, or its conditions, or `None`."""
+    if model.modalities:
+        return None
     label = inputs.get("label")
     if model.conditions is not None:
         if label is not None:  # As networks see them.
@@ -121,6 +138,8 @@ def _events(model, inputs) -> dict[str, np.ndarray]:
 
     from export.graphs import preprocessing
 
+    if model.modalities:
+        return modalities.records(model, inputs)
     images = preprocessing.images(model, kind_of_images(inputs))
     return {
         key.removesuffix(FILE_SUFFIX): np.asarray(images.decode(tf.constant(value)))
@@ -147,18 +166,23 @@ def _means(model, x, label):
     return given.posterior.mean(given.encode_params(x))
 
 
-def moved(model, inputs, tolerance: float) -> float:
+def moved(model, inputs, tolerance: float) -> dict[str, float]:
     """Returns how far images of images move where their codes do so by `tolerance`, relatively.
 
     The codes of images that a model never saw are far out, where decoders are steep.
+
+    Returns:
+        dict of float, by the names of the outputs that are images.
     """
-    label, farthest = _label(model, inputs), 0.0
+    label, farthest = _label(model, inputs), {}
     for x in _events(model, inputs).values():
         z = np.asarray(_means(model, x, label))
         signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
         step = tolerance * max(1.0, float(np.abs(z).max(initial=0.0)))
-        moved = np.asarray(model.decode((z + step * signs).astype(z.dtype), label), np.float64)
-        farthest = max(farthest, float(np.abs(moved - np.asarray(model.decode(z, label))).max()))
+        moved = _decoded(model, (z + step * signs).astype(z.dtype), label).astype(np.float64)
+        by = {"image": np.abs(moved - _decoded(model, z, label))}
+        for key, value in (modalities.named(model, by) if model.modalities else by).items():
+            farthest[key] = max(farthest.get(key, 0.0), float(value.max()))
     return farthest
 
 
@@ -219,6 +243,6 @@ def _interpolation(model, start, end, steps, label) -> dict[str, np.ndarray]:
     positions = [np.append(np.linspace(0.0, 1.0, n), np.ones(most))[:most] for n in steps]
     z = np.asarray(interpolation.interpolate(model, start, end, np.stack(positions)))
     labels = None if label is None else np.repeat(label, most, axis=0)
-    images = np.asarray(model.decode(z.reshape(-1, model.latent_dim), labels))
+    images = _decoded(model, z.reshape(-1, model.latent_dim), labels)
     images = images.reshape(*z.shape[:2], *images.shape[1:])
     return {"image": images, "z": np.asarray(model.on_grid(z))}

@@ -21,7 +21,11 @@ def describe(model, card=None) -> dict:
         kind: None if (part := getattr(model, kind)) is None else type(part).__name__
         for kind in ("posterior", "prior", "likelihood")
     }
-    low, high, _ = model.likelihood.support()
+
+    def input_range(likelihood) -> list[float | None]:
+        low, high, _ = likelihood.support()
+        return [float(end) if math.isfinite(end) else None for end in (low, high)]
+
     found = {
         "library": "kvae",
         "name": model.name if card is None else card.name,
@@ -31,7 +35,7 @@ def describe(model, card=None) -> dict:
         "event_shape": list(model.event_shape),
         "num_classes": model.num_classes,
         **parts,
-        "input_range": [float(end) if math.isfinite(end) else None for end in (low, high)],
+        "input_range": input_range(model.likelihood),
         "whole_numbers": model.likelihood.whole_numbers,
         "versions": {
             "kvae": __version__,
@@ -47,6 +51,15 @@ def describe(model, card=None) -> dict:
             "normal_rows": len(calibration.scores),
             "num_samples": calibration.num_samples,
             "seed": calibration.seed,
+        }
+    if model.modalities:
+        found["modalities"] = {
+            key: {
+                "shape": list(model.likelihood.shapes[key]),
+                "input_range": input_range(part),
+                "whole_numbers": part.whole_numbers,
+            }
+            for key, part in model.likelihood.likelihoods.items()
         }
     if model.conditions is not None:
         found["conditions"] = model.conditions.facts()

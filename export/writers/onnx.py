@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export import example_inputs, half_precision
+from export import example_inputs, half_precision, modalities
 from export.files import checksum
 from export.runtimes import child, onnx_runtime
 from export.signatures import DECODE, ENCODE, OUTPUT_SUFFIX, Call
@@ -24,7 +24,7 @@ __all__ = ["PARTS", "onnx"]
 PARTS = {
     "decoder": DECODE,
     "encoder": ENCODE,
-    **{name: name for name in ("impute", "detect", "classify")},
+    **{name: name for name in ("impute", "detect", "classify", "translate")},
 }
 
 
@@ -48,9 +48,10 @@ def onnx(
     caller: `"impute"` takes the noise of its draws, `[batch, num_samples, size]`, in the place of a
     seed, and calls its output `image_imputed`. The noise of `"detect"` is that of the model's
     threshold, and in the file, so that scores are those of `kvae.detection.Detector` up to
-    rounding. `"classify"` turns `image` into `probabilities`. The metadata `kvae.json` describe the
-    file, and `kvae.sha256` is a SHA-256 of it, by which `export.verify` refuses a file that was
-    altered.
+    rounding. `"classify"` turns `image` into `probabilities`, `"translate"` any of several
+    modalities (a number below -1e38 is absent) into all, whose names end in `_imputed`. The
+    metadata `kvae.json` describe the file, and `kvae.sha256` is a SHA-256 of it, by which
+    `export.verify` refuses a file that was altered.
 
     The finished file is loaded and run once in ONNX Runtime, in a process of its own, before it
     appears under its name: converters can write files that no runtime takes. It needs `tf2onnx`,
@@ -63,8 +64,8 @@ def onnx(
     Args:
         model: `kvae.VAE`. Built.
         path: str or path. The file, usually `*.onnx`. An older one is replaced.
-        part: str. `"decoder"`, `"encoder"`, `"impute"`, `"detect"` or `"classify"`, since an ONNX
-            file holds one graph. Defaults to `"decoder"`.
+        part: str. `"decoder"`, `"encoder"`, `"impute"`, `"detect"`, `"classify"` or `"translate"`,
+            since an ONNX file holds one graph. Defaults to `"decoder"`.
         opset: int. The version of ONNX's operators. Defaults to `17`.
         card: optional `zoo.Card`, for the metadata.
         num_samples: int. The number of importance samples of `"impute"`. Defaults to `64`.
@@ -92,6 +93,8 @@ def onnx(
     endpoints.exportable(model)
     if part not in PARTS:
         raise names.unknown_name("part", part, PARTS)
+    if model.modalities:
+        modalities.check_file(model, part)
     _require()
     path, signature = pathlib.Path(path), PARTS[part]
     source = model
@@ -106,6 +109,7 @@ def onnx(
         endpoint = given_noise.detect(source)
     else:
         endpoint = endpoints.endpoints(source, signatures=[signature], refuse=False)[signature]
+        endpoint = _renamed(endpoint) if part == "translate" else endpoint
     with io.atomic_write(path) as temporary:
         try:
             temporary.write_bytes(_convert(model, endpoint, signature, opset, card))

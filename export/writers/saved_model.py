@@ -66,6 +66,12 @@ def saved_model(
       filled in, all others as they were, the `log_prob` of these, and `effective_sample_size`.
     - `classify`: `image` to `probabilities` `[batch, num_classes]`, q(y|x) by the classifier of the
       model's objective.
+    - `translate`: any of several modalities to all of them, as `model.translate` returns them.
+
+    A model of several modalities has an input, or an output, for each of them in the place of
+    `image`, by its name, and `image_start` is `NAME_start` for each. All of these inputs are
+    float32 and may be left out; what is left out, and a number below -1e38, is absent. A modality
+    of numbers is returned as its mean, one of classes as the most probable class.
 
     All of them take any batch size, and every input has one value for each row: seeds, steps,
     numbers of samples and labels are int64 `[batch]`, all other numbers float32. The signatures of
@@ -205,7 +211,8 @@ def _describe(model, found: dict[str, Signature], sent: dict) -> dict:
             if not (name == "impute" and model.missing is None)
             and not (name == "detect" and model.calibration is None)
             and not name.endswith("_table")
-            and name != "classify"
+            and name not in ("classify", "translate")
+            and not (name == "reconstruct" and model.modalities)
         },
     }
 

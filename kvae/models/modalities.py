@@ -70,7 +70,7 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
     missing = fills.get("zero" if missing is None else missing)
     if not missing.mask:  # It says which modalities are present.
         missing = type(missing).from_config({**missing.get_config(), "mask": True})
-    combines = isinstance(posterior, posteriors.Experts)
+    combines = posterior.of_modalities
     reads = [[number] for number in range(len(encoders))]
     reads += [_read(key, network, encoders) for key, network in joint_ones.items()]
     if combines and joint_ones:
@@ -78,7 +78,12 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
             raise ValueError(f"The encoders read {reads}, and the posterior has {posterior.reads}.")
         posterior.reads = reads
     encoder = _encoder({**encoders, **joint_ones}, reads, joint, combines)
-    return encoder, _decoder(decoders, joint, latent_dim), posterior, joint, missing
+    if isinstance(posterior, posteriors.SharedAndPrivate):
+        posterior.arranged(joint.modalities)
+    if hasattr(posterior, "seen_by") and posterior.latent_dim is None:
+        posterior.latent_dim = latent_dim
+    decoder = _decoder(decoders, joint, latent_dim, getattr(posterior, "seen_by", None))
+    return encoder, decoder, posterior, joint, missing
 
 
 def check_alone(encoder, decoder, num_classes, conditions, latent_shape) -> None:
@@ -167,26 +172,31 @@ def _encoder(encoders: Mapping, reads: list, joint, for_experts: bool) -> keras.
     return keras.Model(seen, ops.concatenate([*flat, present], axis=-1), name="encoders")
 
 
-def _decoder(decoders: Mapping, joint, latent_dim: int) -> keras.Model:
-    """Returns one network from z to the outputs of all decoders, flattened and joined."""
+def _decoder(decoders: Mapping, joint, latent_dim: int, seen_by=None) -> keras.Model:
+    """Returns one network from z to the outputs of all decoders, flattened and joined.
+
+    `seen_by(z, modality)` returns the latents that a decoder sees. Defaults to `None`: all.
+    """
     z = keras.Input((latent_dim,), name="z")
     outputs = []
     for key, part in joint.likelihoods.items():
         decoder = decoders[key]
-        declared = getattr(decoder, "inputs", None) or [z]
-        if len(declared) != 1 or tuple(declared[0].shape[1:]) != (latent_dim,):
+        seen = z if seen_by is None else seen_by(z, key)
+        declared = getattr(decoder, "inputs", None) or [seen]
+        if len(declared) != 1 or declared[0].shape[1:] != seen.shape[1:]:
+            own = "" if seen_by is None else " and this posterior"
             raise ValueError(
                 f"`decoders[{key!r}]` takes inputs of shape {tuple(declared[0].shape)}; with "
-                f"latent_dim={latent_dim} it is one of {(None, latent_dim)}."
+                f"latent_dim={latent_dim}{own} it is one of {tuple(seen.shape)}."
             )
-        found = decoder(z)
+        found = decoder(seen)
         expected = part.output_shape(joint.shapes[key] or (1,))
         if tuple(found.shape[1:]) != tuple(expected):
             raise ValueError(
                 f"`decoders[{key!r}]` returns shape {tuple(found.shape)}; {type(part).__name__} "
                 f"needs {(None, *expected)} for values of shape {(None, *joint.shapes[key])}."
             )
-        network_checks.check_ending(decoder, part, z)
+        network_checks.check_ending(decoder, part, seen)
         outputs.append(ops.reshape(found, (-1, math.prod(expected))))
     return keras.Model(z, ops.concatenate(outputs, axis=-1), name="decoders")
 

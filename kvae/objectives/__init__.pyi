@@ -5,6 +5,7 @@ from kvae.objectives.adversarial import Adversarial as Adversarial
 from kvae.objectives.beta_tcvae import BetaTCVAE as BetaTCVAE
 from kvae.objectives.bound import Bound as Bound
 from kvae.objectives.dip_vae import DIPVAE as DIPVAE
+from kvae.objectives.dmvae import DMVAE as DMVAE
 from kvae.objectives.elbo import ELBO as ELBO
 from kvae.objectives.factor_vae import FactorVAE as FactorVAE
 from kvae.objectives.hamiltonian import HamiltonianELBO as HamiltonianELBO
@@ -16,6 +17,7 @@ from kvae.objectives.jmvae import JMVAE as JMVAE
 from kvae.objectives.joint_vae import JointVAE as JointVAE
 from kvae.objectives.matching import Matching as Matching
 from kvae.objectives.matching import Wasserstein as Wasserstein
+from kvae.objectives.mmvae_plus import MMVAEPlus as MMVAEPlus
 from kvae.objectives.mvtcae import MVTCAE as MVTCAE
 from kvae.objectives.objective import REGISTER as REGISTER
 from kvae.objectives.objective import Objective as Objective

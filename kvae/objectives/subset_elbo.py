@@ -10,7 +10,7 @@ from keras import ops
 from kvae import random
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import register
-from kvae.posteriors import DiagonalGaussian, Experts
+from kvae.posteriors import DiagonalGaussian
 from kvae.utils import arguments, names
 
 __all__ = ["SubsetELBO", "check_experts", "draw_subset", "modality_weights"]
@@ -149,7 +149,7 @@ def check_experts(objective, vae, gaussian: bool = False) -> None:
         ValueError: with the posterior to choose.
     """
     name, posterior = type(objective).__name__, vae.posterior
-    if not vae.modalities or not isinstance(posterior, Experts):
+    if not vae.modalities or not posterior.of_modalities:
         raise ValueError(
             f"{name} compares the posteriors of single modalities: make the model with "
             "encoders={…} and a posterior of experts, e.g. posterior='product_of_experts'."

@@ -31,6 +31,7 @@ from kvae.posteriors.posterior import register as register
 from kvae.posteriors.prior_noise import PriorNoise as PriorNoise
 from kvae.posteriors.product import Product as Product
 from kvae.posteriors.quantizer import Quantizer as Quantizer
+from kvae.posteriors.shared_and_private import SharedAndPrivate as SharedAndPrivate
 from kvae.posteriors.sim_vq import SimVQ as SimVQ
 from kvae.posteriors.spherical import PowerSpherical as PowerSpherical
 from kvae.posteriors.spherical import Spherical as Spherical

@@ -38,6 +38,8 @@ class Experts(Posterior):
     `present`, `[batch, modalities]`, 1 or 0; beside them those that `combined` makes.
     """
 
+    of_modalities = True
+
     def __init__(
         self,
         latent_dim: int | None = None,

@@ -43,6 +43,8 @@ class Posterior(OnGrid, Part):
     tractable = True
     # True when all that `log_prob` depends on comes from the encoder. A flow has own weights.
     fully_amortized = True
+    # Whether it combines experts of several modalities, so that `given` is that of fewer of them.
+    of_modalities = False
     ignores_x = False  # Whether q(z|x) is the same for all x.
     standard_normal_at_zero = False  # Whether it is N(0, I) where all parameters are 0.
     space = "real"  # Where z lies: `check_space` compares it with the prior's.

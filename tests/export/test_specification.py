@@ -14,8 +14,8 @@ from export import signature_table, signatures
 from export.files import meta_graph
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# tests/export/test_table_cells.py has them.
-OF_TABLES = {"encode_table", "generate_table", "impute_table"}
+# tests/export/test_table_cells.py and test_modalities.py have them.
+OF_OTHERS = {"encode_table", "generate_table", "impute_table", "translate"}
 LONG = {"detect", "impute", "score"}
 
 
@@ -36,7 +36,7 @@ def conditional_path(request, tmp_path_factory):
     model.calibration = kvae.detection.Calibration("elbo", 4, 0, 0.5, (20.0,))
     wanted = None
     if request.param == "most":
-        wanted = [*(set(signatures.SIGNATURES) - OF_TABLES - LONG)]
+        wanted = [*(set(signatures.SIGNATURES) - OF_OTHERS - LONG)]
     return export.saved_model(model, tmp_path_factory.mktemp("specification"), signatures=wanted)
 
 
@@ -47,7 +47,7 @@ def shape(sizes):
 
 def test_a_written_model_is_what_is_specified(conditional_path):
     written = meta_graph.read_signatures(conditional_path)
-    assert set(signatures.SIGNATURES) - set(written) - OF_TABLES in (set(), LONG)
+    assert set(signatures.SIGNATURES) - set(written) - OF_OTHERS in (set(), LONG)
     for name, specified in signatures.SIGNATURES.items():
         if name not in written:
             continue
@@ -99,12 +99,12 @@ def test_documentation_has_the_table_of_signatures():
 
 
 def test_a_model_lacks_what_its_parts_cannot_give(dense, autoencoder):
-    assert set(signatures.left_out(dense)) == {"impute", "detect", "classify", *OF_TABLES}
+    assert set(signatures.left_out(dense)) == {"impute", "detect", "classify", *OF_OTHERS}
     assert set(signatures.left_out(autoencoder)) == {
         "generate",
         "score",
         "impute",
         "detect",
-        *OF_TABLES,
+        *OF_OTHERS,
         "classify",
     }

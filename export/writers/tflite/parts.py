@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from export import modalities
 from export.graphs import endpoints, given_noise
-from export.signatures import DECODE, ENCODE, PRIOR
+from export.signatures import DECODE, ENCODE, OUTPUT_SUFFIX, PRIOR
 from kvae.models.labels import label_size
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "impute",
     "prior",
     "prior_error",
+    "translator",
 ]
 
 
@@ -54,6 +56,11 @@ def _label(model, batch: int) -> list:
 
 def _image(model, batch: int) -> tuple:
     """Returns the inputs of an event, which of a model with `missing` are two."""
+    if model.modalities:
+        return tuple(
+            tf.TensorSpec((batch, *map(int, item.shape)), tf.float32, name=key)
+            for key, item in modalities.inputs_of(model, "image").items()
+        )
     image = tf.TensorSpec((batch, *model.event_shape), tf.float32, name="image")
     mask = [] if model.missing is None else [tf.TensorSpec(image.shape, tf.float32, name="mask")]
     return image, *mask
@@ -64,7 +71,8 @@ def decoder(model, precision: str, batch: int, samples) -> Part:
 
     def decode(z, label=None):
         z = model.as_vectors(z)
-        return {"image": tf.cast(endpoints.mean(model, z, label), tf.float32)}
+        found = {"image": tf.cast(endpoints.mean(model, z, label), tf.float32)}
+        return modalities.named(model, found) if model.modalities else found
 
     inputs = (
         tf.TensorSpec((batch, *model.latent_shape), tf.float32, name="z"),
@@ -83,6 +91,9 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
     """
 
     def encode(image, *others):
+        if model.modalities:
+            params = _params_of_modalities(model, (image, *others))
+            return {name: tf.cast(value, tf.float32) for name, value in params.items()}
         masked = model.missing is not None
         options = {"observed": others[0] > 0.5} if masked else {}
         params = model.on_grid(model.encode_params(image, *others[masked:], **options))
@@ -92,6 +103,27 @@ def encoder(model, precision: str, batch: int, samples) -> Part:
     _refuse_half(model, model.encoder, "encoder")
     endpoint = endpoints.Endpoint(inputs, encode)
     return Part(ENCODE, "encoder", endpoint, precision, model.encoder, samples)
+
+
+def translator(model, precision: str, batch: int) -> Part:
+    """Returns the translation: any of the modalities to all of them, through the posterior mean."""
+
+    def translate(*values):
+        z = model.posterior.mean(_params_of_modalities(model, values))
+        found = modalities.named(model, {"image": endpoints.mean(model, z)})
+        return {name + OUTPUT_SUFFIX: tf.cast(v, tf.float32) for name, v in found.items()}
+
+    for network, what in ((model.encoder, "encoders"), (model.decoder, "decoders")):
+        _refuse_half(model, network, what)
+    endpoint = endpoints.Endpoint(_image(model, batch), translate)
+    return Part("translate", "translation", endpoint, precision)
+
+
+def _params_of_modalities(model, values) -> dict:
+    """Returns the posterior's parameters of modalities, in graphs without NaN."""
+    given = dict(zip(modalities.inputs_of(model, "image"), values, strict=True))
+    x, observed = modalities.observed_record(model, given)
+    return model.encode_params(x, observed=observed)
 
 
 def classifier(model, precision: str, batch: int, samples) -> Part:

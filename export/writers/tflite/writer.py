@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export import example_inputs
+from export import example_inputs, modalities
 from export.files import checksum, flatbuffer
 from export.runtimes import child, litert
 from export.signatures import Call, left_out
@@ -27,9 +27,9 @@ PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 # Which signatures each choice writes; `prior` comes with the decoder.
 _BOTH = ("decoder", "encoder")
 PARTS = {
-    **{name: (name,) for name in (*_BOTH, "impute", "detect", "classify")},
+    **{name: (name,) for name in (*_BOTH, "impute", "detect", "classify", "translate")},
     "both": _BOTH,
-    "all": (*_BOTH, "impute", "detect", "classify"),
+    "all": (*_BOTH, "impute", "detect", "classify", "translate"),
 }
 # The parts whose numbers are nats, for which fewer bits would not do.
 _EXACT = ("impute", "detect")
@@ -64,6 +64,8 @@ def tflite(
       numbers are those of `kvae.detection.Detector` up to rounding.
 
     - `classify`: `image` (and a `mask` as above) to `probabilities` `[batch_size, num_classes]`.
+    - `translate`, of a model of several modalities: a number below -1e38 in each that is absent, to
+      all of them, whose names end in `_imputed`.
 
     All inputs and outputs are float32. Other signatures of a conditional model also take a one-hot
     `label`, float32 `[batch_size, num_classes]`. The file uses TFLite's built-in operators only and
@@ -99,8 +101,8 @@ def tflite(
             `kvae.datasets.Dataset` with labels. Defaults to 256 draws from the prior (of all
             classes in turn); an encoder needs images.
         parts: str. `"decoder"`, `"encoder"`, `"both"` of them, `"impute"`, `"detect"`,
-            `"classify"`, or `"all"` that the model has. `"impute"` and `"detect"` are for precision
-            float32. Defaults to `"decoder"`.
+            `"classify"`, `"translate"`, or `"all"` that the model has. `"impute"` and `"detect"`
+            are for precision float32. Defaults to `"decoder"`.
         prior: bool. Whether to write a prior other than the standard Gaussian beside the decoder.
             Defaults to `True`.
         card: optional `zoo.Card`, for the metadata.
@@ -137,6 +139,9 @@ def tflite(
     if parts not in PARTS:
         raise names.unknown_name("parts", parts, PARTS)
     lacking = left_out(model) if parts == "all" else {}
+    if model.modalities:
+        modalities.check_file(model, parts, precision)
+        lacking |= dict.fromkeys(_EXACT)
     chosen = [part for part in PARTS[parts] if part not in lacking]
     if precision != "float32" and set(chosen) & set(_EXACT):
         raise ValueError(
@@ -170,6 +175,9 @@ def tflite(
         endpoints.refuse_left_out(model, "classify")
         samples = calibrate.classifier_inputs(model, calibration) if int8 else None
         written.append(built.classifier(model, precision, size, samples))
+    if "translate" in chosen:
+        endpoints.refuse_left_out(model, "translate")
+        written.append(built.translator(model, precision, size))
     return write(model, path, written, precision, size, card)
 
 
@@ -241,6 +249,7 @@ def _check(model, parts, file, path, precision: str, batch: int) -> None:
         outputs = [array for result in answer.results for array in result.outputs.values()]
         image = answer.results[0].outputs.get("image")
         wrong = image is not None and image.shape != (batch, *model.event_shape)
+        wrong = wrong and not model.modalities
         if foreign:
             problem = f"it uses operators that are not built in: {', '.join(foreign)}"
         elif size < 0.5 * weights * PRECISIONS[precision]:

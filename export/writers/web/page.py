@@ -100,6 +100,11 @@ def web(
 
     endpoints.exportable(model)
     shape = tuple(model.event_shape)
+    if model.modalities:
+        raise ValueError(
+            f"The page shows one kind of image, and {model.name!r} has several modalities: export "
+            "a SavedModel and use `kvae serve`."
+        )
     if len(shape) != 3 or shape[-1] not in (1, 3):
         raise ValueError(
             f"The page shows images of shape (height, width, 1) or (height, width, 3), and the "

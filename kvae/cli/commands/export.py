@@ -115,7 +115,8 @@ def add_arguments(parser) -> None:
         "--parts",
         choices=tuple(PARTS),
         default="decoder",
-        help="Write these networks; impute, detect and classify are those functions of the model. "
+        help="Write these networks; impute, detect, classify and translate are those functions of "
+        "the model. "
         "For TFLite and ONNX files.",
     )
     parser.add_argument(
@@ -187,7 +188,8 @@ def run(arguments) -> int:
     reports = {}
     if chosen.verified and not arguments.no_verify:
         reports["verification"] = export.verify(written, model)
-        if chosen.measured and arguments.parts in ("decoder", "both", "all"):
+        one_kind = not model.modalities  # The profile is that of images.
+        if chosen.measured and one_kind and arguments.parts in ("decoder", "both", "all"):
             data = _images(arguments, model, "test")
             if data is not None or model.prior is not None:
                 reports["profile"] = export.profile(written, model, data)

@@ -9,7 +9,6 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-import export
 import kvae
 from kvae import divergences, posteriors, priors
 from kvae.objectives.subset_elbo import draw_subset
@@ -290,11 +289,6 @@ def test_wrong_models_are_refused_in_one_line():
         make("joint_experts", objective="jmvae")
     with pytest.raises(ValueError, match="Unknown modality 'sound'"):
         make(objective=kvae.objectives.SubsetELBO({"sound": 2.0}))
-
-
-def test_exports_refuse_them_in_one_line(vae, tmp_path):
-    with pytest.raises(ValueError, match="several modalities .image, digit., which no exported"):
-        export.saved_model(vae, tmp_path)
 
 
 # Bounds of subsets.

@@ -1,0 +1,207 @@
+"""Signatures of models of several modalities, of which any subset may be given."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+import kvae
+from export import example_inputs, modalities, signatures
+from export.files import meta_graph
+from export.graphs import endpoints
+from export.signatures import TensorInfo
+from export.verification import references
+
+RNG = np.random.default_rng(0)
+IMAGES, DIGITS = RNG.integers(0, 2, (4, 2, 2, 1)).astype("float32"), np.array([0, 2, 1, 2])
+SUBSETS = ({"image": IMAGES}, {"digit": DIGITS}, {"image": IMAGES, "digit": DIGITS})
+
+
+def make(**shapes):
+    shapes = shapes or {"image": (2, 2, 1), "digit": (3,)}
+
+    def network(*sizes):
+        layers = [keras.layers.Reshape(sizes[-1]), keras.layers.Dense(3, "tanh")]
+        return keras.Sequential([keras.Input(sizes[0]), keras.layers.Flatten(), *layers[1:]])
+
+    def decoder(shape):
+        units = int(np.prod(shape))
+        body = [keras.Input((2,)), keras.layers.Dense(units), keras.layers.Reshape(shape)]
+        return keras.Sequential(body)
+
+    with kvae.random.initial_weights(1):
+        return kvae.VAE(
+            encoders={key: network(shape) for key, shape in shapes.items()},
+            decoders={key: decoder(shape) for key, shape in shapes.items()},
+            latent_dim=2,
+            likelihood={
+                key: "categorical:3" if shape == (3,) else "bernoulli"
+                for key, shape in shapes.items()
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return make()
+
+
+def run(endpoint, **given):
+    """Runs a graph as a server does, with the defaults of what is left out."""
+    inputs = []
+    for spec in endpoint.inputs:
+        value = given.pop(spec.name, None)
+        value = [endpoint.defaults[spec.name]] if value is None else value
+        inputs.append(tf.constant(value, spec.dtype))
+    assert not given
+    return {name: np.asarray(value) for name, value in endpoint.function(*inputs).items()}
+
+
+def test_every_subset_has_the_answers_of_the_model(vae):
+    made = endpoints.endpoints(vae, signatures=["encode", "translate", "embed"])
+    for given in SUBSETS:
+        found = run(made["encode"], **given)
+        wanted = vae.encode(given)
+        assert set(found) == set(wanted)
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+        found = run(made["translate"], **given)
+        for name, value in vae.translate(given, to=["image", "digit"]).items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    # A class that is absent in some rows is a number that JSON has.
+    mixed = {"image": IMAGES, "digit": np.where([1, 0, 1, 0], DIGITS, modalities.UNKNOWN)}
+    nan = {"image": IMAGES, "digit": np.where([1, 0, 1, 0], DIGITS, np.nan)}
+    z = vae.posterior.mean(vae.encode(nan))
+    np.testing.assert_allclose(run(made["embed"], **mixed)["embedding"], z, rtol=1e-5, atol=1e-6)
+
+
+def test_draws_are_of_all_modalities(vae):
+    made = endpoints.endpoints(vae, signatures=["generate"])
+    found = run(made["generate"], seed=[3, 4])
+    z = np.concatenate([vae.prior.sample(1, kvae.random.split(s)[0]) for s in seeds_of(3, 4)])
+    np.testing.assert_array_equal(found["z"], z)
+    decoded = run(made["serving_default"], z=z)
+    for key in ("image", "digit"):
+        np.testing.assert_allclose(found[key], decoded[key], rtol=1e-5)
+    np.testing.assert_array_equal(decoded["digit"], decoded["digit_logits"].argmax(-1)[:, 0])
+    np.testing.assert_allclose(decoded["image"], vae.decode(z)["image"], rtol=1e-5)
+
+
+def seeds_of(*numbers):
+    return [kvae.random.as_seed(number) for number in numbers]
+
+
+def test_wrong_modalities_are_refused_by_name(vae):
+    made = endpoints.endpoints(vae, signatures=["encode"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`digit` has values from .* to 3"):
+        run(made["encode"], digit=[0, 3])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`image` has values from"):
+        run(made["encode"], image=IMAGES + 7)
+    with pytest.raises(tf.errors.InvalidArgumentError):  # Of another number of rows.
+        run(made["encode"], image=IMAGES, digit=[0, 1, 2])
+
+
+def test_what_exports_cannot_say_is_refused_in_one_line(vae, tmp_path):
+    for call, message in (
+        (lambda: export.saved_model(make(z=(2, 2), digit=(3,)), tmp_path), "modality 'z' of"),
+        (lambda: export.saved_model(vae, tmp_path, preprocessing="png"), "leave out preproc"),
+        (lambda: export.saved_model(vae, tmp_path, signatures=["reconstruct"]), "`translate` rec"),
+        (lambda: export.tflite(vae, tmp_path / "a", "int8", parts="encoder"), "in eight bits"),
+        (lambda: export.tflite(vae, tmp_path / "a", parts="impute"), "export a SavedModel"),
+        (lambda: export.onnx(vae, tmp_path / "a", "detect"), "export a SavedModel"),
+        (lambda: export.profile(tmp_path / "a", vae), "several modalities: use export.verify"),
+        (lambda: export.web(vae, tmp_path), "page shows one kind of image"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_what_clients_send_is_checked_by_modality():
+    known = {
+        "image": TensorInfo("float32", (None, 2, 2, 1)),
+        "digit": TensorInfo("float32", (None,)),
+    }
+    sent = modalities.sent("image_start", {"digit": [1, np.nan]}, known)
+    assert set(sent) == {"image_start", "digit_start"}
+    np.testing.assert_array_equal(sent["digit_start"], np.float32([1, modalities.UNKNOWN]))
+    assert sent["image_start"].shape == (2, 2, 2, 1) and (sent["image_start"] < -1e38).all()
+    for value in ([1, 2], {}):
+        with pytest.raises(ValueError, match="`image` is a dict of modalities, of which any may"):
+            modalities.sent("image", value, known)
+    with pytest.raises(ValueError, match="Unknown modality 'sound'"):
+        modalities.sent("image", {"sound": [1]}, known)
+
+
+def test_examples_lack_each_modality_in_turn(vae):
+    made = endpoints.endpoints(vae, signatures=["encode"])["encode"]
+    inputs = example_inputs.for_graph(made.inputs, 6, vae)
+    there = np.stack([inputs["image"][:, 0, 0, 0] > -1e38, inputs["digit"] > -1e38], axis=-1)
+    assert there.tolist() == [[True, True], [False, True], [True, False]] * 2
+    record = references.answers(vae, "encode", inputs)["present"]
+    np.testing.assert_array_equal(record, there)
+
+
+# Files, in the runtimes that execute them.
+
+
+@pytest.fixture(scope="module")
+def path(vae, tmp_path_factory):
+    kvae.detection.Detector(vae, num_samples=4, false_alarm_rate=0.5).fit(
+        {"image": IMAGES, "digit": DIGITS}
+    )
+    path = export.saved_model(vae, tmp_path_factory.mktemp("serving") / "pairs")
+    vae.calibration = None
+    return path
+
+
+@pytest.mark.slow  # Written once; what is in it is tested above.
+def test_saved_models_have_the_models_numbers(vae, path):
+    report = export.verify(path, vae, batch_sizes=(1, 5))
+    assert report.ok, str(report)
+    found = meta_graph.read_signatures(path)
+    assert set(signatures.SIGNATURES) - set(found) == {
+        *("reconstruct", "classify", "encode_table", "generate_table", "impute_table")
+    }
+    assert set(found["interpolate_images"].inputs) == {
+        *("image_start", "digit_start", "image_end", "digit_end", "steps")
+    }
+    for key in ("image", "digit"):
+        assert found["score"].inputs[key].dtype == "float32" and key in found["score"].optional
+    assert export.verify(path, batch_sizes=(2,)).ok  # Without the model.
+
+
+@pytest.mark.slow  # As above.
+def test_servers_answer_for_every_subset(vae, path):
+    with export.DevelopmentServer({"pairs": path.parent}, port=0) as server:
+        client = export.Client(server.url, "pairs", timeout=60)
+        for given in SUBSETS:
+            for key, value in vae.translate(given, to=["image", "digit"]).items():
+                np.testing.assert_allclose(client.translate(given, to=key), value, atol=1e-5)
+            wanted = vae.encode(given)["z_mean"]
+            np.testing.assert_allclose(client.encode(given)["z_mean"], wanted, atol=1e-5)
+        drawn = client.generate([1, 2])
+        np.testing.assert_allclose(client.decode(drawn.z)["digit"], drawn.image["digit"])
+        way = client.interpolate_images({"digit": [0]}, {"digit": [2]}, steps=3)
+        assert way.image["image"].shape == (1, 3, 2, 2, 1) and way.image["digit"].shape == (1, 3)
+        scores = client.score({"digit": DIGITS}, num_samples=20)
+        made = endpoints.endpoints(vae, signatures=["score"])["score"]
+        wanted = run(made, digit=DIGITS, seed=np.arange(4), num_samples=[20] * 4)
+        np.testing.assert_allclose(scores.log_prob, wanted["log_prob"], atol=1e-4)
+        filled = client.impute({"digit": DIGITS}).image
+        np.testing.assert_array_equal(filled["digit"], DIGITS)
+        assert set(client.detect({"image": IMAGES}).map) == {"image", "digit"}
+        with pytest.raises(ValueError, match="is a dict of modalities"):
+            client.encode(IMAGES)
+
+
+@pytest.mark.slow  # Conversions.
+@pytest.mark.parametrize("part", ["decoder", "encoder", "translate"])
+def test_files_have_the_models_numbers(vae, part, tmp_path):
+    for path in (
+        export.tflite(vae, tmp_path / "a.tflite", parts=part),
+        export.onnx(vae, tmp_path / "a.onnx", part=part),
+    ):
+        report = export.verify(path, vae, batch_sizes=(1, 5))
+        assert report.ok, str(report)
