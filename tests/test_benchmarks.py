@@ -10,6 +10,8 @@ from benchmarks.__main__ import _STARTS, main
 from benchmarks.bars import BARS, MILLISECONDS, SGEMM, Bar
 from benchmarks.bars import found as bars_found
 from benchmarks.cases import CASES, INFERENCE
+from benchmarks.peer_methods import METHODS
+from zoo.peers import PEERS
 
 
 def case(name):
@@ -223,3 +225,10 @@ def test_kalman_smoothers_are_the_conditional_means_of_their_gaussians(name):
         of_observed = covariance[np.ix_(there, there)] + np.eye(there.sum())
         wanted = covariance[:, there] @ np.linalg.solve(of_observed, row[there])
         np.testing.assert_allclose(mean, wanted, atol=1e-6)
+
+
+def test_methods_beside_pythae_are_those_of_the_tables_of_other_libraries():
+    rows = [row for library in ("pythae", "PyTorch-VAE") for row in PEERS[library]]
+    assert {row.measured or row.name for row in rows} == set(METHODS) - {"SVAE (16)"}
+    for method in METHODS.values():
+        assert (method.model is None) or (method.their_sampler is not None)

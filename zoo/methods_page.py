@@ -8,6 +8,7 @@ card has a model of it, a figure in a section `Measured`, with the command that 
 import argparse
 import functools
 import inspect
+import json
 import operator
 import pathlib
 import re
@@ -31,6 +32,7 @@ from zoo.peers import PEERS, SOURCES, Row
 __all__ = ["KINDS", "equation", "figure", "methods", "page", "papers", "spelled", "write"]
 
 _PATH = pathlib.Path(__file__).parents[1] / "docs" / "METHODS.md"
+_FIGURES = _PATH.with_name("peers.json")
 # The package, the base class and the heading of each kind, by the argument of `kvae.VAE`.
 KINDS = {
     "posterior": (posteriors, Posterior, "Posteriors, `posterior=`"),
@@ -40,6 +42,8 @@ KINDS = {
     "sampler": (samplers, Sampler, "Samplers, fitted to the codes of a trained model"),
     "flow": (flows, Flow, "Flows, of which posteriors, priors and samplers are made"),
 }
+# Libraries whose rows `benchmarks.peers` measures, all of them beside pythae, which is a package.
+_COMPARED = ("pythae", "PyTorch-VAE")
 _PARTS = ("posterior", "prior", "likelihood", "objective")
 _PLAIN = {"DiagonalGaussian", "StandardNormal", "Bernoulli", "ELBO"}  # Parts of any plain VAE.
 _INTRODUCTION = """\
@@ -54,9 +58,10 @@ A figure is that of a model of the zoo with the part ([MODELS.md](MODELS.md)), b
 one where there is one; `make reproduce CARD=NAME` trains it again. Figures of digits are those of
 `python -m benchmarks.methods --method PART=NAME …`: a `dense_vae` with 8 latents, 100 epochs on
 binarized digits of 8 × 8 pixels, the test NLL by 1,000 importance samples, one seed; without a
-part it has 23.29 ± 0.22 nats, and differences of a few tenths say little. “Not measured” means
-that no model here was trained with the part for a figure: its tests compare it with closed forms
-or with other implementations, but nobody has seen what it is worth.
+part it has 23.29 ± 0.22 nats, and differences of a few tenths say little. Figures “beside” another
+library are those of its table [below](#other-libraries). “Not measured” means that no model here
+was trained with the part for a figure: its tests compare it with closed forms or with other
+implementations, but nobody has seen what it is worth.
 
 """
 _OTHERS = """\
@@ -65,6 +70,21 @@ _OTHERS = """\
 A row says what is written in kvae for a row of another library's table. What is not written is the
 default, or what one likes: the parts go with each other. “Not yet” means that kvae does not have
 it. The settings are examples, and not those of the other library's defaults.
+
+The figures are those of `python -m benchmarks.peers --seeds {seeds} --peers PYTHON --json
+docs/peers.json`, of both libraries in one run with equal networks (two layers of {width}), initial
+weights as PyTorch draws them, {epochs} epochs in batches of {batch_size}, Adam at
+{learning_rate:g}, {latent_dim} latents and the settings that stand in the command's file;
+{seeds_in_words}. The images are scikit-learn's digits of 8 × 8 pixels. Methods with a density see
+them binarized once; of these the table has −log p(x) by {nll:,} importance samples (NLL), and the
+reconstruction error through one draw of q(z|x) (R), both in nats for a test image. The others see
+intensities, and have the squared error of an image (‖·‖²). FD is the squared Fréchet distance of
+samples from as many test images in the features of the classifier `digits`, the mean of five sets;
+of training images in the place of samples it is {real_binary:.1f} where they are binarized, and
+{real:.1f} elsewhere. Samples are from the prior, or where there is none, of a mixture of ten
+Gaussians that is fitted to the codes.
+Differences of a few tenths of a nat, or of a few parts in ten of an FD, say little with
+{seeds_in_words}.
 
 """
 _SECTION = re.compile(r"^(\w[\w ]*):$", re.MULTILINE)
@@ -140,6 +160,40 @@ def _classes(part) -> set[type]:
 
 
 @functools.cache
+def _measured() -> dict:
+    """Returns what `benchmarks.peers` has written."""
+    return json.loads(_FIGURES.read_text(encoding="utf-8"))
+
+
+def beside(method: str, library: str) -> str | None:
+    """Returns the figures of a method in a library, the means of its seeds, or `None`."""
+    runs = list(_measured()["figures"].get(method, {}).get(library, {}).values())
+    if not runs:
+        return None
+    mean = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
+    said = []
+    if "nll" in mean:
+        said.append(f"NLL {mean['nll']:.2f}")
+    binary = method in _measured()["binary"]
+    said.append(f"{'R' if binary else '‖·‖²'} {mean['reconstruction']:.2f}")
+    if "frechet" in mean:
+        said.append(f"FD {mean['frechet']:.1f}")
+    return ", ".join(said)
+
+
+def _beside(part: type) -> str | None:
+    """Returns the figures of the first row of another library that has a part, or `None`."""
+    for library, row in ((library, row) for library, rows in PEERS.items() for row in rows):
+        if library not in _COMPARED or spelled(row) is None:
+            continue
+        method = row.measured or row.name
+        if part in _of_row(row) and (own := beside(method, "kvae")):
+            other = beside(method, "pythae")
+            return f"digits: {own}" + (f" (pythae: {other})" if other else "")
+    return None
+
+
+@functools.cache
 def _cards() -> dict[type, list[Card]]:
     """Returns the measured cards of the zoo by the classes of their parts, the plainest first."""
     found: dict[type, list[tuple]] = {}
@@ -168,6 +222,8 @@ def figure(part: type) -> str:
         anchor = card.name.replace(".", "")
         beside = f" (published: {card.published['value']})" if card.published else ""
         said.insert(0, f"[`{card.name}`](MODELS.md#{anchor}): {card.headline}{beside}")
+    if not said and (found := _beside(part)):
+        said.append(found)
     return "<br>".join(said) or "not measured"
 
 
@@ -185,6 +241,15 @@ def spelled(row: Row) -> str | None:
     return ", ".join(filter(None, (*written, row.note)))
 
 
+def _of_row(row: Row) -> set[type]:
+    """Returns the classes of the parts of a row."""
+    used: set[type] = set()
+    for kind, name in row.parts.items():
+        package, base, _ = KINDS[kind]
+        used |= _classes(resolve(package.REGISTER, name, base))
+    return used
+
+
 @functools.cache
 def _elsewhere() -> dict[type, dict[str, list[str]]]:
     """Returns what other libraries have of each class: the names of their rows by library."""
@@ -193,11 +258,7 @@ def _elsewhere() -> dict[type, dict[str, list[str]]]:
         for row in rows:
             if spelled(row) is None:
                 continue
-            used = set()
-            for kind, name in row.parts.items():
-                package, base, _ = KINDS[kind]
-                used |= _classes(resolve(package.REGISTER, name, base))
-            for part in used:
+            for part in _of_row(row):
                 found.setdefault(part, {}).setdefault(library, []).append(row.name)
     return found
 
@@ -235,16 +296,32 @@ def _peers() -> Iterator[str]:
         had = [row for row in rows if spelled(row) is not None]
         yield f"### {library}\n"
         yield f"{len(had)} of {len(rows)} rows. Read from {SOURCES[library]}.\n"
-        yield f"| {library} | kvae |\n|---|---|"
-        for row in rows:
-            yield _row(f"`{row.name}`", spelled(row) or "not yet")
+        if library not in _COMPARED:
+            yield f"| {library} | kvae |\n|---|---|"
+            for row in rows:
+                yield _row(f"`{row.name}`", spelled(row) or "not yet")
+        else:
+            yield f"| {library} | kvae | kvae's figures | pythae's figures |\n|---|---|---|---|"
+            for row in rows:
+                method = row.measured or row.name
+                figures = (beside(method, name) or "not measured" for name in ("kvae", "pythae"))
+                yield _row(f"`{row.name}`", spelled(row) or "not yet", *figures)
         yield ""
 
 
 def page() -> str:
     """Returns the page as Markdown."""
     lines = [line for kind in KINDS for line in _table(kind)]
-    return _INTRODUCTION + "\n".join([*lines, _OTHERS + "\n".join(_peers())])
+    others = _OTHERS.format(**_measured()["settings"], **_measured()["reference"], **_seeds())
+    return _INTRODUCTION + "\n".join([*lines, others + "\n".join(_peers())])
+
+
+def _seeds() -> dict[str, str]:
+    """Returns which seeds were run, for the text of the page."""
+    runs = [run for method in _measured()["figures"].values() for run in method.values()]
+    seeds = sorted({int(seed) for run in runs for seed in run})
+    words = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return {"seeds": " ".join(map(str, seeds)), "seeds_in_words": words}
 
 
 def write(path=_PATH) -> pathlib.Path:

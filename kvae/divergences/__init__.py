@@ -8,6 +8,7 @@ from kvae.divergences.kl import (
     register_kl,
 )
 from kvae.divergences.mmd import mmd
+from kvae.divergences.ms_ssim import ms_ssim
 from kvae.divergences.sliced_wasserstein import sliced_wasserstein
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "kl_per_dimension",
     "marginal_kl_per_dimension",
     "mmd",
+    "ms_ssim",
     "register_kl",
     "sliced_wasserstein",
 ]

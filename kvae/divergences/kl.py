@@ -141,6 +141,8 @@ def _find(posterior, prior) -> tuple[Callable | None, bool]:
         )
     if isinstance(posterior, Product) and (pairs := posterior.pairs(prior)) is not None:
         return _of_parts([_find(*pair) for pair in pairs], pairs)
+    if isinstance(posterior, Quantizer) and not posterior.deterministic:
+        return None, False  # A sum over all sequences of codes.
     for posterior_class in type(posterior).__mro__:
         for prior_class in type(prior).__mro__:
             if (posterior_class, prior_class) in _CLOSED_FORMS:

@@ -1,12 +1,12 @@
 """The base of objectives with a discriminator, which learns beside the model."""
 
-import collections
 import math
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from kvae.objectives.beside import NetworkBeside
 from kvae.objectives.objective import Objective
 
 __all__ = ["Adversarial", "Discriminator", "dense_discriminator"]
@@ -133,11 +133,8 @@ class Adversarial(Objective):
         return settings
 
 
-class Discriminator(keras.layers.Layer):
+class Discriminator(NetworkBeside):
     """A network from `[..., *shape]` to a logit `[...]`, with weights that are not the model's.
-
-    Keras can make the weights of a network inside a model trainable again from outside, as by
-    `model.trainable = True`. So the network itself stays hidden, and this layer holds its weights.
 
     Args:
         network: keras.Model. To a logit `[batch, 1]`, or to features and a logit.
@@ -146,66 +143,28 @@ class Discriminator(keras.layers.Layer):
     """
 
     def __init__(self, network, of_patches: bool = False):
-        super().__init__(dtype="float32", name="discriminator")
+        super().__init__(network, "discriminator")
         self.of_patches = of_patches
-        self._network = lambda: network
 
     def build(self, input_shape):
-        network, shape = self._network(), tuple(input_shape)
-        found = network.compute_output_shape(shape)
+        shape = tuple(input_shape)
+        found = self._network().compute_output_shape(shape)
         logit = found[-1] if isinstance(found[-1], tuple) else found
         if tuple(logit) != (None, 1) and not (self.of_patches and logit[-1] == 1):
             raise ValueError(
                 f"The discriminator returns shape {tuple(logit)} for inputs of shape {shape}; it "
                 "returns a logit, (None, 1)."
             )
-        if not network.built:
-            network.build(shape)
-        self.event_rank = len(shape) - 1
-        self.learned = self._own(network.trainable_variables)
-        self.state = self._own(network.non_trainable_variables)
-        self.built = True
-
-    def _own(self, variables) -> list:
-        """Makes weights of this layer's with the values of a network's."""
-        seen: collections.Counter[str] = collections.Counter()
-        made = []
-        for variable in variables:
-            value = ops.convert_to_numpy(variable)
-            made.append(
-                self.add_weight(
-                    shape=variable.shape,
-                    dtype=variable.dtype,
-                    initializer=lambda shape, dtype=None, value=value: ops.convert_to_tensor(
-                        value, dtype
-                    ),
-                    trainable=False,
-                    aggregation=variable.aggregation,
-                    name=f"{variable.name}_{seen[variable.name]}",
-                )
-            )
-            seen[variable.name] += 1
-        return made
+        super().build(input_shape)
 
     def call(self, x, training=False):
-        x = tf.convert_to_tensor(x)
-        lead = tf.shape(x)[: x.shape.rank - self.event_rank]
-        flat = tf.reshape(x, (-1, *x.shape[x.shape.rank - self.event_rank :]))
-        values = [variable.value for variable in self.learned]
-        outputs, _ = self.outputs(flat, values, self.state, training)
-        outputs = [tf.reshape(one, tf.concat([lead, tf.shape(one)[1:]], 0)) for one in outputs]
-        return outputs[-1][..., 0] if len(outputs) == 1 else (*outputs[:-1], outputs[-1][..., 0])
+        *features, logit = super().call(x, training)
+        return (*features, logit[..., 0]) if features else logit[..., 0]
 
     def step(self, x, learned, state):
         """Returns the logits `[n]` of x `[n, *shape]` in training, and the state after them."""
         outputs, state = self.outputs(x, learned, state, training=True)
         return outputs[-1][..., 0], state
-
-    def outputs(self, x, learned, state, training: bool):
-        """Returns the network's outputs for given weights, as a list, and its state after them."""
-        found, state = self._network().stateless_call(learned, state, x, training=training)
-        found = found if isinstance(found, (list, tuple)) else [found]
-        return [tf.cast(one, tf.float32) for one in found], state
 
 
 def dense_discriminator(shape, width: int, depth: int, seed: int = 0) -> keras.Model:

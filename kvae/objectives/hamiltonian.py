@@ -11,9 +11,50 @@ from kvae.objectives.bound import check_real
 from kvae.objectives.objective import Objective, register
 from kvae.utils import arguments
 
-__all__ = ["HamiltonianELBO"]
+__all__ = ["Flat", "HamiltonianELBO"]
 
 _LARGEST_STEP = 0.5
+
+
+class Flat:
+    """The space R^d, in which momenta are of N(0, I) everywhere.
+
+    Attributes:
+        kept: dict. What `terms` returns of it, for `update`.
+    """
+
+    def __init__(self):
+        self.kept: dict = {}
+
+    def momentum(self, z, drawn):
+        """Returns momenta at z, and their log-density in nats, `[...]`.
+
+        Args:
+            z: tensor `[..., d]`.
+            drawn: tensor like z, drawn from N(0, I).
+        """
+        return drawn, self.log_density(z, drawn)
+
+    def log_density(self, z, momentum):
+        """Returns the log-density of momenta at z in nats, `[...]`."""
+        return tf.reduce_sum(standard_log_density(momentum), axis=-1)
+
+    def leap(self, joint, now, step, z, momentum):
+        """Takes a leapfrog step.
+
+        Args:
+            joint: function from z to log p(x|z), log p(z) and the gradient of their sum by z.
+            now: what it returns at z.
+            step: tensor `[d]`. The sizes of the step.
+            z, momentum: tensors `[..., d]`.
+
+        Returns:
+            Triple: the next z and momentum, and what `joint` returns there.
+        """
+        momentum = momentum + 0.5 * step * now[2]
+        z = z + step * momentum
+        now = joint(z)
+        return z, momentum + 0.5 * step * now[2], now
 
 
 @register("hamiltonian")
@@ -84,14 +125,14 @@ class HamiltonianELBO(Objective):
         name = type(vae.posterior).__name__
         if not vae.posterior.has_density or vae.posterior.discrete:
             raise ValueError(
-                f"HamiltonianELBO moves z along a gradient and weighs it by its density, and the "
-                f"z of a {name} posterior is {'discrete' if vae.posterior.discrete else 'a point'}"
-                ". Use objective='elbo'."
+                f"{type(self).__name__} moves z along a gradient and weighs it by its density, and "
+                f"the z of a {name} posterior is "
+                f"{'discrete' if vae.posterior.discrete else 'a point'}. Use objective='elbo'."
             )
         if vae.prior is None:
             raise ValueError(
-                "HamiltonianELBO follows the gradient of log p(x, z), and this model has no prior. "
-                "Give it one, e.g. prior='standard_normal'."
+                f"{type(self).__name__} follows the gradient of log p(x, z), and this model has no "
+                "prior. Give it one, e.g. prior='standard_normal'."
             )
         check_real(self, vae, "moves z anywhere in R^latent_dim")
 
@@ -135,16 +176,15 @@ class HamiltonianELBO(Objective):
 
         step = _LARGEST_STEP * tf.sigmoid(self.step_logits)
         roots = self._inverse_roots()
-        drawn = random.normal(tf.shape(z), momentum_seed)
-        momentum = drawn * roots[0]
-        log_px, log_pz, gradient = first = joint(z)
+        space = self.space_of(vae, x, params, training)
+        momentum, log_drawn = space.momentum(z, random.normal(tf.shape(z), momentum_seed))
+        momentum = momentum * roots[0]
+        first = now = joint(z)
         for before, after in zip(roots[:-1], roots[1:], strict=True):
-            momentum = momentum + 0.5 * step * gradient
-            z = z + step * momentum
-            log_px, log_pz, gradient = joint(z)
-            momentum = (after / before) * (momentum + 0.5 * step * gradient)
-        kinetic = standard_log_density(momentum) - standard_log_density(drawn)
-        bound = log_px + log_pz - log_q + tf.reduce_sum(kinetic, axis=-1)
+            z, momentum, now = space.leap(joint, now, step, z, momentum)
+            momentum = (after / before) * momentum
+        log_px, log_pz, _ = now
+        bound = log_px + log_pz - log_q + space.log_density(z, momentum) - log_drawn
         loss = -tf.reduce_mean(bound, axis=0)
         penalty = posterior.penalty(params)
         reconstruction = -tf.reduce_mean(first[0], axis=0)
@@ -155,7 +195,19 @@ class HamiltonianELBO(Objective):
             "reconstruction": reconstruction,
             "kl": kl,
             "hamiltonian": -loss,
+            **space.kept,
         }
+
+    def space_of(self, vae, x, params, training: bool):
+        """Returns the space in which z moves, a `Flat` one by default.
+
+        Args:
+            vae: `kvae.VAE`.
+            x: tensor `[batch, *event]`.
+            params: dict. The posterior's parameters.
+            training: bool.
+        """
+        return Flat()
 
     def _inverse_roots(self) -> list:
         """Returns 1 / √β_k for k from 0 to K."""

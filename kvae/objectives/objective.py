@@ -24,6 +24,8 @@ class Objective(Part):
 
     # True if the objective can train on examples whose class is unknown; their label is -1.
     takes_unknown_labels = False
+    # True if it compares images, so that examples have to be some.
+    of_images = False
     # True if it compares modalities, so that the model has to have several.
     of_modalities = False
 

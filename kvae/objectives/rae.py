@@ -106,24 +106,32 @@ class RAE(Bound):
     def scheduled(self):
         return {"beta": self.beta, "lambda_": self.lambda_}
 
+    def terms(self, vae, x, target, *, training, seed):
+        terms = super().terms(vae, x, target, training=training, seed=seed)
+        if self.regularizer == "gradient_penalty":
+            value = self._gradient_penalty(vae, terms.pop("z"), seed, training)
+            terms["loss"] += schedules.at(self.lambda_, vae) * value
+            terms["regularizer"] = value
+        return terms
+
     def cost(self, vae, params, z, kl, *, seed):
         small = 0.5 * tf.reduce_mean(tf.reduce_sum(tf.square(z), axis=-1), axis=0)
+        cost = schedules.at(self.beta, vae) * small
+        if self.regularizer == "gradient_penalty":
+            return cost, {"z": z[0]}  # `terms` knows whether the decoder is in training.
         if self.regularizer == "l2":
             weights = [tf.reduce_sum(tf.square(w)) for w in vae.decoder.trainable_variables]
             penalty = tf.add_n(weights) if weights else 0.0
             value = tf.fill(tf.shape(small), penalty)
-        elif self.regularizer == "gradient_penalty":
-            value = self._gradient_penalty(vae, z[0], seed)
         else:
             value = tf.zeros_like(small)
-        cost = schedules.at(self.beta, vae) * small + schedules.at(self.lambda_, vae) * value
-        return cost, {"regularizer": value}
+        return cost + schedules.at(self.lambda_, vae) * value, {"regularizer": value}
 
-    def _gradient_penalty(self, vae, z, seed):
+    def _gradient_penalty(self, vae, z, seed, training):
         """Estimates half the sum of squares of the Jacobian at `z`, `[batch]`."""
         with tf.GradientTape() as tape:
             tape.watch(z)
-            mean = vae.likelihood.mean(vae.decode_params(z))
+            mean = vae.likelihood.mean(vae.decode_params(z, training=training))
             signs = tf.sign(random.uniform(tf.shape(mean), random.fold_in(seed, 1)) - 0.5)
             projected = tf.reduce_sum(signs * mean)
         return 0.5 * tf.reduce_sum(tf.square(tape.gradient(projected, z)), axis=-1)

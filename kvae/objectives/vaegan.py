@@ -9,8 +9,12 @@ from kvae.distributions.straight_through import with_gradient_of
 from kvae.objectives.adversarial import Adversarial, dense_discriminator
 from kvae.objectives.bound import Bound
 from kvae.objectives.objective import register
+from kvae.objectives.similarity import check_decoded
 
 __all__ = ["VAEGAN"]
+
+# In the place of 0 in a schedule, where γ is divided by: times a gradient it is nothing in float32.
+_LEAST = 1e-20
 
 
 @register("vaegan")
@@ -32,9 +36,9 @@ class VAEGAN(Adversarial, Bound):
     the loss bounds no likelihood. `elbo`, `reconstruction` and `kl` are reported as of any model.
 
     Args:
-        gamma: float or schedule (`kvae.schedules`), more than 0. Weight of the features for the
-            decoder; the smaller it is, the more it learns from the discriminator's verdict.
-            Defaults to `1.0`.
+        gamma: float of at least 1e-20, or schedule (`kvae.schedules`), which may be 0 for a while.
+            Weight of the features for the decoder; the smaller it is, the more it learns from the
+            discriminator's verdict. Defaults to `1.0`.
         feature_layer: str or `None`. The name of the layer of a discriminator that is given whose
             output is D_l. Defaults to `None`: the last layer but one.
         discriminator: keras.Model or `None`. A network of layers from x to a logit. Defaults to
@@ -84,8 +88,11 @@ class VAEGAN(Adversarial, Bound):
             **settings,
         )
         self.gamma = schedules.resolve("gamma", gamma)
-        if self.gamma == 0:
-            raise ValueError("`gamma` is more than 0: at 0 nothing of x reaches the decoder.")
+        if not schedules.is_schedule(self.gamma) and self.gamma < _LEAST:
+            raise ValueError(
+                f"`gamma` is at least {_LEAST:g}, not {self.gamma}: at 0 nothing of x reaches the "
+                "decoder."
+            )
         if feature_layer is not None and self._given is None:
             raise ValueError("`feature_layer` is one of a discriminator that is given.")
         self.feature_layer = feature_layer
@@ -97,16 +104,7 @@ class VAEGAN(Adversarial, Bound):
                 "VAEGAN decodes draws from the prior, and this model has none. Give it one, e.g. "
                 "prior='standard_normal'."
             )
-        if vae.missing is not None:
-            raise ValueError(
-                "The discriminator of VAEGAN sees whole examples, and this model takes missing "
-                "values. Use objective='elbo'."
-            )
-        if vae.likelihood.autoregressive:
-            raise ValueError(
-                "The decoder of VAEGAN learns through the mean of p(x|z), which has no gradient "
-                f"with {type(vae.likelihood).__name__}. Use objective='elbo'."
-            )
+        check_decoded(self, vae)
 
     def discriminator_shape(self, vae):
         return tuple(vae.event_shape)
@@ -157,7 +155,7 @@ class VAEGAN(Adversarial, Bound):
         return {"gamma": self.gamma}
 
     def terms(self, vae, x, target, *, training, seed):
-        gamma = ops.maximum(ops.cast(schedules.at(self.gamma, vae), "float32"), 1e-6)
+        gamma = ops.maximum(ops.cast(schedules.at(self.gamma, vae), "float32"), _LEAST)
         params = vae.encode_params(x, training=training)
         z, kl = self.draw(vae, params, seed=seed, training=training)
         # The gradient of the features is γ times itself in the decoder, and whole beyond it.

@@ -113,8 +113,8 @@ class Vamp(Prior):
             )
         if vae.posterior.space == "codes":
             raise ValueError(
-                f"A {type(vae.posterior).__name__} posterior is certain of its codes, so a mixture "
-                "of some is impossible for all others. Use prior='uniform_codes'."
+                f"A mixture of a few {type(vae.posterior).__name__} posteriors gives hardly any "
+                "sequence of codes a probability. Use prior='uniform_codes'."
             )
         self._vae = lambda: vae
 

@@ -19,7 +19,7 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
       `elbo`, `reconstruction` and `kl`; `elbo` is minus the sum of the other two.
     - The same seed gives the same terms, in a graph too.
     - The loss reaches the decoder and, finite, every variable that it reaches.
-    - An objective of several modalities is checked with two.
+    - An objective of several modalities is checked with two, one of images with images.
     - An objective that guesses labels is checked with some that are known and some that are not.
     - A step of `fit` changes weights; a model of the same configuration and weights has the same
       loss.
@@ -47,7 +47,8 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
     if objective.of_modalities and posterior == "diagonal_gaussian":
         posterior = "product_of_experts"
     make = tiny_modalities if objective.of_modalities else tiny_vae
-    vae = make(2, posterior=posterior, prior=prior, objective=copied(objective))
+    images = {"event_shape": (6, 6, 1)} if objective.of_images else {}
+    vae = make(2, posterior=posterior, prior=prior, objective=copied(objective), **images)
     vae.build((None, *vae.event_shape))
     x, own = tf.constant(examples(vae, 2 * BATCH)), vae.objective
     label = np.arange(2 * BATCH) % (vae.num_classes + 1) - 1 if guesses else None

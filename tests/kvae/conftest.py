@@ -53,6 +53,7 @@ def part():
         "gumbel_softmax": {"num_categories": 2},
         "uniform_categorical": {"num_categories": 2},
         "finite_scalar": {"levels": (3, 3)},
+        "hierarchical_residual": {"num_embeddings": 8, "embedding_dim": 2, "num_levels": 1},
         "lookup_free": {"bits": 2},
         "sim_vq": {"num_embeddings": 8, "embedding_dim": 2},
         "vector_quantized": {"num_embeddings": 8, "embedding_dim": 2},

@@ -22,7 +22,13 @@ SMALL = {
     "factor_vae": {"discriminator_width": 8, "discriminator_depth": 1},
     "finite_scalar": {"levels": (3, 3)},
     "gumbel_softmax": {"num_categories": 2},
+    "hierarchical_residual": {"num_embeddings": 3, "embedding_dim": 2, "num_levels": 2},
     "lookup_free": {"bits": 2},
+    "perceptual": {
+        "network": keras.Sequential(
+            [keras.Input((6, 6, 1)), keras.layers.Conv2D(2, 3, activation="tanh")]
+        )
+    },
     "mixed_tabular": {"columns": [("gaussian",), ("bernoulli",), ("categorical", 3)]},
     "patch_adversarial": {"discriminator_width": 4, "discriminator_depth": 1},
     "pixel_cnn": {"filters": 4, "num_layers": 1},
@@ -54,11 +60,12 @@ COMPILED = {(posteriors, "student_t"), (priors, "hierarchical"), (flows, "iaf")}
 # posteriors on the sphere and in the ball, of the correlated ones, of the mixtures, of the parts of
 # several groups and of other families one is; the quantizers, the noise of the prior, VampPrior,
 # the PixelCNN, the likelihoods of columns and of symbols, and the objectives with a classifier, a
-# discriminator, an MMD or terms of the aggregate posterior have exact tests of their own.
+# discriminator, features, an MMD or terms of the aggregate posterior have exact tests of their own.
 SLOW = {
     *((posteriors, name) for name in ("iaf", "planar", "real_nvp", "sylvester")),
     *((posteriors, name) for name in ("laplace", "logistic", "unit_variance")),
     *((posteriors, name) for name in ("lookup_free", "sim_vq", "low_rank", "prior_noise")),
+    (posteriors, "hierarchical_residual"),
     *((posteriors, name) for name in ("riemannian_normal", "power_spherical", "hierarchical")),
     *((posteriors, name) for name in ("joint_experts", "mixture_of_experts")),
     (posteriors, "mixture_of_products"),
@@ -68,6 +75,7 @@ SLOW = {
     *((objectives, name) for name in ("beta_tcvae", "dip_vae")),
     *((objectives, name) for name in ("aae", "hamiltonian", "joint_vae", "patch_adversarial")),
     (objectives, "vaegan"),
+    *((objectives, name) for name in ("ms_ssim", "perceptual")),
     *((priors, name) for name in ("flow", "pixel_cnn", "vamp")),
     *((priors, name) for name in ("riemannian_normal", "spherical_mixture")),
     *((likelihoods, name) for name in ("log_cosh", "log_normal", "negative_binomial", "ordinal")),

@@ -39,6 +39,31 @@ def test_the_gradient_penalty_is_half_the_square_of_the_jacobian(make_vae, digit
     np.testing.assert_allclose(terms["loss"], expected, rtol=1e-6)
 
 
+class Doubled(keras.layers.Layer):
+    """A layer that doubles its inputs in training alone."""
+
+    def call(self, x, training=False):
+        return (2.0 if training else 1.0) * x
+
+
+def test_the_gradient_penalty_is_that_of_the_decoder_as_it_trains(make_vae, digits):
+    decoder = keras.Sequential(
+        [
+            keras.Input((2,)),
+            Doubled(),
+            keras.layers.Dense(64),
+            keras.layers.Reshape((8, 8, 1)),
+        ]
+    )
+    objective = kvae.objectives.RAE("gradient_penalty")
+    vae = make_vae(objective=objective, decoder=decoder, likelihood="gaussian", **AUTOENCODER)
+    told = {"seed": 1, "x": digits[:4], "target": digits[:4]}
+    in_training, at_rest = (
+        objective.terms(vae, training=training, **told)["regularizer"] for training in (True, False)
+    )
+    np.testing.assert_allclose(in_training, 4.0 * at_rest, rtol=1e-5)
+
+
 def test_spectral_norms_of_the_decoder_stay_at_one(make_vae, make_decoder, digits):
     decoder = kvae.layers.spectrally_normalized(make_decoder(), power_iterations=20)
     again = kvae.layers.spectrally_normalized(decoder)  # Nothing is wrapped twice.

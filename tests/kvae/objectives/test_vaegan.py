@@ -66,6 +66,22 @@ def test_each_network_learns_by_its_own_terms(vae, digits):
     assert all(np.any(g != 0) for g in gradients(["adversarial"], [vae.decoder]))
 
 
+def test_a_weight_however_small_is_the_decoders(vae, digits):
+    x = digits[:8]
+
+    def gradient(gamma):
+        vae.objective.set_scheduled("gamma", gamma)
+        with tf.GradientTape() as tape:
+            terms = vae.objective.terms(vae, x, x, training=True, seed=4)
+        return tape.gradient(terms["features"], vae.decoder.trainable_variables[-1].value)
+
+    whole = gradient(1.0)
+    np.testing.assert_allclose(gradient(1e-9), 1e-9 * whole, rtol=1e-3, atol=1e-14)
+    schedule = kvae.schedules.Linear(0.0, 0.0, steps=1)
+    assert np.abs(gradient(schedule)).max() < 1e-15
+    vae.objective.set_scheduled("gamma", 0.25)
+
+
 @pytest.mark.slow  # `test_aae.py` has a given one, the step is tested above.
 def test_a_discriminator_that_is_given_learns_images_from_what_is_made(
     make_vae, digits, tmp_path, eagerly
@@ -108,7 +124,7 @@ class Unknown(keras.Model):
 
 
 def test_wrong_settings_and_models(make_vae):
-    with pytest.raises(ValueError, match="`gamma` is more than 0"):
+    with pytest.raises(ValueError, match="`gamma` is at least 1e-20, not 0"):
         kvae.objectives.VAEGAN(gamma=0.0)
     with pytest.raises(ValueError, match="one of a discriminator that is given"):
         kvae.objectives.VAEGAN(feature_layer="first")

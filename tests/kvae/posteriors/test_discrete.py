@@ -309,7 +309,7 @@ def model(posterior, prior, latent_dim=6, **parts):
             lambda: model(GumbelSoftmax(num_categories=3), "standard_normal"),
             "'uniform_categorical'",
         ),
-        (lambda: model(VectorQuantized(embedding_dim=2), "vamp"), "certain of its codes"),
+        (lambda: model(VectorQuantized(embedding_dim=2), "vamp"), "hardly any sequence of codes"),
         (
             lambda: model(
                 GumbelSoftmax(num_categories=3),

@@ -13,7 +13,7 @@ from kvae import posteriors, priors, random
 from kvae.priors import Vamp
 
 K, D = 5, 2
-CODES = {"finite_scalar", "lookup_free", "sim_vq", "vector_quantized"}
+CODES = {"finite_scalar", "hierarchical_residual", "lookup_free", "sim_vq", "vector_quantized"}
 UNSUITED = {"delta", "prior_noise", "planar", "sylvester", *CODES}  # Refused.
 
 
