@@ -58,10 +58,10 @@ A figure is that of a model of the zoo with the part ([MODELS.md](MODELS.md)), b
 one where there is one; `make reproduce CARD=NAME` trains it again. Figures of digits are those of
 `python -m benchmarks.methods --method PART=NAME …`: a `dense_vae` with 8 latents, 100 epochs on
 binarized digits of 8 × 8 pixels, the test NLL by 1,000 importance samples, one seed; without a
-part it has 23.29 ± 0.22 nats, and differences of a few tenths say little. Figures “beside” another
-library are those of its table [below](#other-libraries). “Not measured” means that no model here
-was trained with the part for a figure: its tests compare it with closed forms or with other
-implementations, but nobody has seen what it is worth.
+part it has 23.29 ± 0.22 nats, and differences of a few tenths say little. Figures of digits without
+a command are those of `benchmarks.peers`, which the tables [below](#other-libraries) explain. “Not
+measured” means that no model here was trained with the part for a figure: its tests compare it with
+closed forms or with other implementations, but nobody has seen what it is worth.
 
 """
 _OTHERS = """\
@@ -83,7 +83,7 @@ samples from as many test images in the features of the classifier `digits`, the
 of training images in the place of samples it is {real_binary:.1f} where they are binarized, and
 {real:.1f} elsewhere. Samples are from the prior, or where there is none, of a mixture of ten
 Gaussians that is fitted to the codes.
-Differences of a few tenths of a nat, or of a few parts in ten of an FD, say little with
+Differences of a few tenths of a nat, or of a few tenths of an FD's value, say little with
 {seeds_in_words}.
 
 """

@@ -22,7 +22,7 @@ def scales_that_fit(side: int) -> tuple[int, tuple[float, ...]]:
     """
     if side < 3:
         raise ValueError(
-            f"MS-SSIM, the measure of the objective ms_ssim, compares windows of 3 pixels at least, "
+            "MS-SSIM, the measure of the objective ms_ssim, compares windows of 3 pixels at least, "
             f"and these images have {side}."
         )
     quarter = side // 4

@@ -18,6 +18,7 @@ from kvae.objectives.joint_vae import JointVAE as JointVAE
 from kvae.objectives.matching import Matching as Matching
 from kvae.objectives.matching import Wasserstein as Wasserstein
 from kvae.objectives.mmvae_plus import MMVAEPlus as MMVAEPlus
+from kvae.objectives.ms_ssim import MSSSIM as MSSSIM
 from kvae.objectives.mvtcae import MVTCAE as MVTCAE
 from kvae.objectives.objective import REGISTER as REGISTER
 from kvae.objectives.objective import Objective as Objective
@@ -25,9 +26,14 @@ from kvae.objectives.objective import get as get
 from kvae.objectives.objective import names as names
 from kvae.objectives.objective import register as register
 from kvae.objectives.patch_adversarial import PatchAdversarial as PatchAdversarial
+from kvae.objectives.perceptual import Perceptual as Perceptual
 from kvae.objectives.rae import RAE as RAE
 from kvae.objectives.regularized import Regularized as Regularized
+from kvae.objectives.riemannian_hamiltonian import (
+    RiemannianHamiltonianELBO as RiemannianHamiltonianELBO,
+)
 from kvae.objectives.semi_supervised import SemiSupervised as SemiSupervised
+from kvae.objectives.similarity import Similarity as Similarity
 from kvae.objectives.subset_elbo import SubsetELBO as SubsetELBO
 from kvae.objectives.swae import SWAE as SWAE
 from kvae.objectives.vaegan import VAEGAN as VAEGAN

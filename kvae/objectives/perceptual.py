@@ -60,7 +60,7 @@ class Perceptual(Similarity):
 
     ```python
     objective = kvae.objectives.Perceptual(
-        zoo.load_classifier("mnist"), ["down_0", "hidden"], weight=50.0
+        zoo.load_classifier("digits"), ["down_0", "hidden"], weight=50.0
     )
     vae = kvae.VAE(encoder, decoder, latent_dim=16, objective=objective)
     ```

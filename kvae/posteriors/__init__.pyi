@@ -15,6 +15,7 @@ from kvae.posteriors.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.posteriors.gumbel_softmax import GumbelSoftmax as GumbelSoftmax
 from kvae.posteriors.hierarchical import Hierarchical as Hierarchical
 from kvae.posteriors.ladder import Ladder as Ladder
+from kvae.posteriors.hierarchical_residual import HierarchicalResidual as HierarchicalResidual
 from kvae.posteriors.location_scale import Laplace as Laplace
 from kvae.posteriors.location_scale import LocationScale as LocationScale
 from kvae.posteriors.location_scale import Logistic as Logistic

@@ -162,7 +162,7 @@ class HierarchicalResidual(Quantizer):
             entry = tf.gather(book, code)
             if training:
                 relaxed = tf.nn.softmax(scores / self._temperature())
-                entry = with_gradient_of(entry, tf.matmul(relaxed, book))
+                entry = with_gradient_of(entry, _times(relaxed, book))
                 nats = tf.reduce_sum(tf.exp(log_q) * log_q, axis=-1)
             else:
                 nats = tf.gather(log_q, code, axis=-1, batch_dims=code.shape.rank)
@@ -233,5 +233,11 @@ class HierarchicalResidual(Quantizer):
 def _logits(vectors, book):
     """Returns −‖v − e‖² of vectors `[..., d]` and entries `[K, d]`, `[..., K]`."""
     squares = tf.reduce_sum(tf.square(book), axis=-1)
-    products = tf.matmul(vectors, book, transpose_b=True)
+    products = _times(vectors, tf.transpose(book))
     return 2.0 * products - squares - tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+
+
+def _times(vectors, matrix):
+    """Returns vectors `[..., n]` times a matrix `[n, m]`, `[..., m]`."""
+    flat = tf.matmul(tf.reshape(vectors, (-1, matrix.shape[0])), matrix)
+    return tf.reshape(flat, tf.concat([tf.shape(vectors)[:-1], [matrix.shape[1]]], axis=0))

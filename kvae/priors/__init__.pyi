@@ -9,6 +9,7 @@ from kvae.priors.flow import Flow as Flow
 from kvae.priors.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.priors.hierarchical import Hierarchical as Hierarchical
 from kvae.priors.ladder import Ladder as Ladder
+from kvae.priors.manifold import Manifold as Manifold
 from kvae.priors.mixture import Mixture as Mixture
 from kvae.priors.pixel_cnn import PixelCNN as PixelCNN
 from kvae.priors.poincare import Poincare as Poincare

@@ -44,7 +44,7 @@ class Manifold(Prior):
     Example:
 
     ```python
-    prior = kvae.priors.Manifold(num_centroids=2, latent_dim=2)
+    prior = kvae.priors.Manifold(num_centroids=2, latent_dim=2, num_steps=5)
     prior.adapt(centroids=np.eye(2), matrices=np.stack([np.eye(2)] * 2), seed=0)
     prior.sample(4, seed=0)     # [4, 2]
     ```

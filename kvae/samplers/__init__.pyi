@@ -3,6 +3,7 @@
 from kvae.samplers.flow import Flow as Flow
 from kvae.samplers.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.samplers.kmeans import KMeans as KMeans
+from kvae.samplers.manifold import Manifold as Manifold
 from kvae.samplers.pixel_cnn import PixelCNN as PixelCNN
 from kvae.samplers.prior import Prior as Prior
 from kvae.samplers.sampler import REGISTER as REGISTER
