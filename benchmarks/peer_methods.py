@@ -49,6 +49,15 @@ def _capacity(vae_steps: int) -> Callable:
     return made
 
 
+def _warm_up(steps: int) -> Callable:
+    def made():
+        import kvae
+
+        return kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=steps))
+
+    return made
+
+
 def _discriminator(shape):
     import keras
 
@@ -266,14 +275,15 @@ METHODS: dict[str, Method] = {
     ),
     # In the classifier's convolutions; the distance below is one of its last hidden layer.
     "DFCVAE": Method({**_GAUSSIAN, "objective": _perceptual}, None, **_AUTO),
-    "LogCosh VAE": Method({"likelihood": "log_cosh:learned"}, None, binary=False, nll=True),
+    "LogCosh VAE": Method({"likelihood": "log_cosh:learned"}, None, **_AUTO),
     "DIP VAE": Method({"objective": "dip_vae"}, None),
-    # Where the sphere's one concentration for all directions has its price: a sphere of more.
-    "SVAE (16)": Method(
-        {"posterior": "von_mises_fisher", "prior": "uniform_sphere"},
-        "SVAE",
-        _BCE,
-        their_sampler="HypersphereUniformSampler",
-        latent_dim=16,
+    # Without the KL at first: else the posterior becomes the prior before the decoder has learnt.
+    "SVAE, with a warm-up": Method(
+        {
+            "posterior": "von_mises_fisher",
+            "prior": "uniform_sphere",
+            "objective": _warm_up(25 * _EPOCH),
+        },
+        None,
     ),
 }

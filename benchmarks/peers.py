@@ -78,11 +78,7 @@ def build(method: Method, options):
             seed=options.seed,
             **parts,
         )
-    heads = [head.bias for head in getattr(vae.posterior, "heads", {}).values()]
-    starts = [(bias, np.array(bias)) for bias in heads if np.any(bias)]
     draw_as_torch(vae, options.seed)
-    for bias, start in starts:  # What a posterior starts elsewhere than at 0 is its own.
-        bias.assign(start)
     vae.compile(keras.optimizers.Adam(options.learning_rate, epsilon=1e-8))
     return vae
 

@@ -26,8 +26,7 @@ class Spherical(Posterior):
             `1000.0`.
 
     Parameters: `z_mean`, `[batch, latent_dim]`, the mean direction, of length 1 (brought there);
-    `z_concentration`, `[batch, 1]`, which begins near `latent_dim`, where the mean cosine is about
-    0.6 on spheres of any dimension. An encoder that returns parameters gives `z_concentration`
+    `z_concentration`, `[batch, 1]`. An encoder that returns parameters gives `z_concentration`
     before its softplus.
     """
 
@@ -71,11 +70,6 @@ class Spherical(Posterior):
         if self.latent_dim is not None and self.latent_dim < 2:
             raise ValueError(f"A sphere needs a latent_dim of at least 2, not {self.latent_dim}.")
         super().build(features_shape)
-        if self.heads:
-            # The cosine to the mean is about 0.6 then. Of draws from nearly the whole sphere the
-            # decoder would learn to ignore z, before the encoder has anything to say.
-            start = min(float(self.latent_dim), 0.5 * self.max_concentration)
-            self.heads["z_concentration"].bias.assign([start])
 
     def constrain(self, params):
         # The small step decides for the first axis if the direction is undetermined.
