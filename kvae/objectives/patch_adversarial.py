@@ -8,6 +8,7 @@ from kvae import schedules
 from kvae.objectives.adversarial import Adversarial, dense_discriminator
 from kvae.objectives.bound import Bound
 from kvae.objectives.objective import register
+from kvae.objectives.similarity import check_decoded
 
 __all__ = ["PatchAdversarial"]
 
@@ -84,16 +85,7 @@ class PatchAdversarial(Adversarial, Bound):
 
     def attach(self, vae):
         super().attach(vae)
-        if vae.missing is not None:
-            raise ValueError(
-                "The discriminator of PatchAdversarial sees whole examples, and this model takes "
-                "missing values. Use objective='elbo'."
-            )
-        if vae.likelihood.autoregressive:
-            raise ValueError(
-                "With PatchAdversarial the decoder learns through the mean of p(x|z), which has no "
-                f"gradient with {type(vae.likelihood).__name__}. Use objective='elbo'."
-            )
+        check_decoded(self, vae)
 
     def discriminator_shape(self, vae):
         return tuple(vae.event_shape)
