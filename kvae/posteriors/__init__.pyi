@@ -14,8 +14,8 @@ from kvae.posteriors.full_covariance import FullCovariance as FullCovariance
 from kvae.posteriors.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.posteriors.gumbel_softmax import GumbelSoftmax as GumbelSoftmax
 from kvae.posteriors.hierarchical import Hierarchical as Hierarchical
-from kvae.posteriors.ladder import Ladder as Ladder
 from kvae.posteriors.hierarchical_residual import HierarchicalResidual as HierarchicalResidual
+from kvae.posteriors.ladder import Ladder as Ladder
 from kvae.posteriors.location_scale import Laplace as Laplace
 from kvae.posteriors.location_scale import LocationScale as LocationScale
 from kvae.posteriors.location_scale import Logistic as Logistic
