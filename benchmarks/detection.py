@@ -3,6 +3,7 @@
     python -m benchmarks.detection --seeds 0 1 2 --peers /path/to/pyod/bin/python
     python -m benchmarks.detection --tasks digits --seeds 0
     python -m benchmarks.detection --tasks others --seeds 0
+    python -m benchmarks.detection --tasks digits --seeds 0 --train 2000 --test 3000
 
 - `digit`: ten detectors of MNIST. Each is trained on the training images of one digit, and tells
   the test images of that digit from all others.
@@ -16,8 +17,9 @@ The model is a dense VAE, see `SETTINGS`; what these are for the tables was chos
 normal rows that were held out of the training half, for other seeds than the reported ones. With it
 comes the detector `kvae.detection.Detector` with its defaults.
 The peers are pyod's VAE, AutoEncoder, IForest and ECOD with their defaults, in an environment of
-their own, and scikit-learn's OneClassSVM. All of them get the same rows. The file has one line of
-JSON for each task, seed and side (kvae, peers); those that stand there are not run again.
+their own, and scikit-learn's OneClassSVM. All of them get the same rows, which `--train` and
+`--test` make fewer, chosen by the seed. The file has one line of JSON for each task, seed and side
+(kvae, peers); those that stand there are not run again.
 """
 
 import argparse
@@ -127,6 +129,14 @@ def theirs(python: str, train, test, seed: int) -> dict[str, np.ndarray]:
             return {**found, **loaded}
 
 
+def fewer(rows, train: int | None, test: int | None, seed: int):
+    """Returns as many training rows, and test rows with what they are, chosen at random."""
+    x, new, unusual = rows
+    rng = np.random.default_rng(seed)
+    first, second = rng.permutation(len(x))[:train], rng.permutation(len(new))[:test]
+    return x[np.sort(first)], new[np.sort(second)], unusual[np.sort(second)]
+
+
 def table(records: list[dict]) -> str:
     """Returns the means over the seeds as Markdown, those of ten digits as one row."""
     methods = list(dict.fromkeys(name for record in records for name in record["auroc"]))
@@ -147,6 +157,8 @@ def main(arguments=None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--peers", metavar="PYTHON", help="a Python with pyod (none)")
     parser.add_argument("--only-peers", action="store_true", help="kvae has been run, or will be")
+    parser.add_argument("--train", type=int, help="so many training rows at most (all)")
+    parser.add_argument("--test", type=int, help="so many test rows at most (all)")
     parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path("runs/detection.jsonl"))
     given = parser.parse_args(arguments)
     tasks = [task for name in given.tasks for task in groups.get(name, (name,))]
@@ -162,9 +174,10 @@ def main(arguments=None) -> int:
         sides += ["peers"] if given.peers and task not in OTHERS else []
         for side in sides:
             key = {"task": task, "seed": seed, "side": side}
-            if any(key.items() <= record.items() for record in records):
+            key |= {"train": given.train, "test": given.test}
+            if any(key == {name: record.get(name) for name in key} for record in records):
                 continue
-            train, test, unusual = rows(task, seed)
+            train, test, unusual = fewer(rows(task, seed), given.train, given.test, seed)
             start = time.perf_counter()
             if side == "kvae":
                 scores = ours(task, train, test, seed)
@@ -176,7 +189,8 @@ def main(arguments=None) -> int:
             with given.json.open("a") as file:
                 file.write(json.dumps(record) + "\n")
             print(record, flush=True)
-    print(table(records))
+    same = [record for record in records if record.get("train") == given.train]
+    print(table([record for record in same if record.get("test") == given.test]))
     return 0
 
 

@@ -26,6 +26,7 @@ _KINDS = {
 # Figures that headlines are made of.
 _FIGURES = (
     "accuracy",
+    "auroc",
     "bce_per_pixel",
     "elbo",
     "factor_vae_score",
@@ -54,8 +55,9 @@ class Card:
             Monte Carlo figures are those of so many examples, scaled to the set), for an
             autoencoder `bce_per_pixel`, `bce_standard_error` and `mse`; `annealed` is the second
             estimate of `zoo.annealing`. Of sprites also the scores of
-            `kvae.evaluation.disentanglement`, of models that guess labels the `accuracy`, of tables
-            the figures of `kvae.tables.report` under `table`. Empty where nothing was measured.
+            `kvae.evaluation.disentanglement`, of models that guess labels the `accuracy`, of
+            detectors `auroc`, of tables the figures of `kvae.tables.report` under `table`. Empty
+            where nothing was measured.
         published: mapping or `None`. `metric`, `value` and `source` of the figure to compare with.
         weights: mapping. `file`, `sha256`, `bytes`; `None` where there are none yet.
         license: str. Licence of the weights.
@@ -113,6 +115,8 @@ class Card:
             return "FactorVAE score {factor_vae_score:.3f}, MIG {mig:.3f}".format(**found)
         if found["accuracy"] is not None:  # Of a classifier that few labels have trained.
             return f"error {100 * (1 - found['accuracy']):.2f} %"
+        if found["auroc"] is not None:
+            return f"AUROC {found['auroc']:.3f}"
         if found["nll"] is not None:
             return f"NLL {found['nll']:.2f} ± {self.metrics['nll']['standard_error']:.2f} nats"
         if found["bce_per_pixel"] is not None:

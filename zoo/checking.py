@@ -77,6 +77,8 @@ def figure_of(card: Card) -> tuple[str, float]:
         return "factor_vae_score", metrics["factor_vae_score"]
     if "accuracy" in metrics:
         return "accuracy", metrics["accuracy"]
+    if "auroc" in metrics:
+        return "auroc", metrics["auroc"]
     if "nll" in metrics:
         return "nll", metrics["nll"]["nll"]
     name = next(name for name in ("bce_per_pixel", "elbo", "reconstruction") if name in metrics)
@@ -113,6 +115,13 @@ def check(name: str, examples: int = 1000, folder=_FOLDER) -> Check:
     elif figure == "accuracy":
         hits = np.float64(model.classify(data.examples) == np.asarray(data.labels))
         found, spread = float(np.mean(hits)), float(np.std(hits, ddof=1))
+    elif figure == "auroc":
+        data = training.test_data(dataclasses.replace(recipe, normal=None))
+        whole, data = len(data), data[:examples]
+        found = training.auroc(recipe, model, data)
+        normal = np.isin(data.labels, recipe.normal).mean()
+        # At most: the variance of so many pairs, as if of the smaller group alone.
+        spread = math.sqrt(found * (1 - found) / min(normal, 1 - normal))
     elif figure == "nll":
         samples = card.metrics["nll"]["num_samples"]
         cache = path.with_suffix(".npz")

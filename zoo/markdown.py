@@ -106,11 +106,12 @@ def _number(value: float) -> str:
 
 def _data(card: Card) -> str:
     binarize = card.preprocessing.get("binarize")
-    noise = card.recipe.get("noise")
+    noise, normal = card.recipe.get("noise"), card.recipe.get("normal")
     said = (
         card.dataset.get("name"),
         f"{binarize} binarization" if binarize else "",
         f"noise of {noise:g} on the inputs" if noise else "",
+        f"trained on the examples of class {', '.join(map(str, normal))} alone" if normal else "",
         f"events of {' × '.join(map(str, card.preprocessing['shape']))}",
         f"classes {shown_names(card.dataset['classes'])}" if card.dataset.get("classes") else "",
     )

@@ -252,12 +252,24 @@ def down(x, filters: _Shape):
     return x
 
 
-def up(x, filters: _Shape, output_shape: _Shape):
-    """Applies the mirror image of `down`, and crops its result to the image."""
+def up(x, filters: _Shape, output_shape: _Shape, told=None):
+    """Applies the mirror image of `down`, and crops its result to the image.
+
+    With features `told` `[batch, n]` the scale and the shift of each channel follow them (FiLM).
+    """
+    activation = "silu" if told is None else None
     for index, depth in enumerate(reversed(filters[:-1])):
-        x = layers.Conv2DTranspose(depth, KERNEL, activation="silu", name=f"up_{index}", **STRIDED)(
-            x
-        )
+        x = layers.Conv2DTranspose(
+            depth, KERNEL, activation=activation, name=f"up_{index}", **STRIDED
+        )(x)
+        if told is not None:
+            one = keras.initializers.Ones()
+            scale = layers.Dense(depth, bias_initializer=one, name=f"scale_{index}")(told)
+            shift = layers.Dense(depth, name=f"shift_{index}")(told)
+            each = (1, 1, depth)
+            x = layers.Multiply(name=f"scaled_{index}")([x, layers.Reshape(each)(scale)])
+            x = layers.Add(name=f"shifted_{index}")([x, layers.Reshape(each)(shift)])
+            x = layers.Activation("silu", name=f"silu_{index}")(x)
     height, width, channels = output_shape
     x = layers.Conv2DTranspose(channels, KERNEL, name="outputs", **STRIDED)(x)
     extra = x.shape[1] - height, x.shape[2] - width

@@ -18,7 +18,10 @@ __all__ = ["announce", "publish"]
 
 _LICENSE = "Apache-2.0"
 # Attributes that few recipes have. Only the cards of those recipes show them.
-_RARE = ("labels_per_class", "code_draws", "initial_from_data", "initial_weights", "sampler")
+_RARE = (
+    *("labels_per_class", "normal", "code_draws"),
+    *("initial_from_data", "initial_weights", "sampler"),
+)
 
 
 def publish(

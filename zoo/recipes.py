@@ -6,7 +6,7 @@ on the model's card, in `zoo/cards`.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -80,6 +80,9 @@ class Recipe:
         labels_per_class: int or `None`. How many labels of each class the training knows, for an
             objective that guesses the others (`kvae.datasets.few_labels`, drawn by `seed`). The
             validation knows none.
+        normal: sequence of int or `None`. The classes that a detector is trained on; the validation
+            and the figures of its bound have the same, and all other classes of the test data are
+            what it is to find. `None`: there is no such difference.
         code_draws: int or `None`. Of a model that is stacked upon the argument `first`: how many
             draws of the code of each example an epoch has.
         warmup_epochs: int. Epochs over which the objective's `beta`, the weight of the KL, rises
@@ -112,6 +115,7 @@ class Recipe:
     learning_rate: float = 1e-3
     final_rate: float = 0.02
     labels_per_class: int | None = None
+    normal: Sequence[int] | None = None
     code_draws: int | None = None
     warmup_epochs: int = 0
     initial_from_data: bool = False

@@ -18,6 +18,7 @@ from zoo.recipes import Recipe
 
 __all__ = [
     "adapted",
+    "auroc",
     "copy_of",
     "data_of",
     "finish",
@@ -63,6 +64,8 @@ def data_of(recipe: Recipe, split: str):
         whole = likelihood.whole_numbers
         data.intensities = not whole or recipe.binarize is not None
     data.noise = recipe.noise
+    if recipe.normal is not None:
+        data = data.take(np.flatnonzero(np.isin(data.labels, recipe.normal)))
     if recipe.labels_per_class is not None and split == "train":
         data = kvae.datasets.few_labels(
             data, recipe.labels_per_class, seed=recipe.seed, repeat=None
@@ -351,7 +354,7 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
 
     For data whose factors are known, such as sprites, the scores of
     `kvae.evaluation.disentanglement` stand beside the others, unless the model is told the factors;
-    for tables the figures of `kvae.tables.report`, under `table`.
+    for tables the figures of `kvae.tables.report`, under `table`; for detectors `auroc`, see there.
 
     Args:
         recipe: `Recipe`.
@@ -369,9 +372,30 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     if factors is not None and not model.conditional:  # Its codes hold only what it is not told.
         found = disentanglement(model, factors(), seed=recipe.seed)
         metrics = {**metrics, **{name: found[name] for name in SCORES}}
+    if recipe.normal is not None:
+        every = test_data(dataclasses.replace(recipe, normal=None))
+        metrics = {**metrics, "auroc": auroc(recipe, model, every)}
     if data.schema is not None and data.schema.columns:
         metrics = {**metrics, "table": _of_drawn_rows(recipe, model, data)}
     return metrics
+
+
+def auroc(recipe: Recipe, model: kvae.VAE, data) -> float:
+    """Returns how well a detector's score tells the normal examples of data from all others.
+
+    Args:
+        recipe: `Recipe` with `normal` classes.
+        model: `kvae.VAE`.
+        data: `kvae.datasets.Dataset` with labels of all classes.
+
+    Returns:
+        The area under the ROC curve: the share of the pairs of a normal example and another one
+        of which the other has the higher score.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    score = kvae.detection.Detector(model, seed=recipe.seed).score(data.examples)
+    return float(roc_auc_score(~np.isin(data.labels, recipe.normal), score))
 
 
 def _of_drawn_rows(recipe: Recipe, model: kvae.VAE, test) -> dict:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.runtimes import litert, onnx_runtime
+from export.signatures import OUTPUT_SUFFIX
 from kvae.datasets.frames import is_frame, make_frame
 from kvae.datasets.schema import Schema
 from kvae.datasets.tables import Cells
@@ -103,6 +104,8 @@ class TableModel:
             raise ValueError(f"The file has no signature {signature!r}. It has: {known}.")
         given = {} if rows is None else self.inputs(signature, rows)
         found = self._model.run(signature, {**given, **inputs})
+        # No two names of an ONNX file are the same.
+        found = {name.removesuffix(OUTPUT_SUFFIX): value for name, value in found.items()}
         if "image" not in found:
             return found
         x = found.pop("image")

@@ -147,6 +147,21 @@ def test_probabilities_of_the_grammar_are_those_of_its_choices():
     assert all(one.endswith(".") and " ed" not in one for one in text)
 
 
+def test_cut_signals_are_signals_with_a_gap_and_an_end():
+    whole, cut = (kvae.datasets.load(name, "test") for name in ("signals", "cut_signals"))
+    there = ~np.isnan(cut.x[..., 0])
+    np.testing.assert_array_equal(cut.x[there], whole.x[there])
+    np.testing.assert_array_equal(cut.labels, whole.labels)
+    length = [len(one) for one in datasets.unpadded(cut.x)]
+    assert (min(length), max(length)) == (24, 64)
+    gap = length - there.sum(axis=1)
+    assert (gap.min(), gap.max()) == (4, 12)
+    # In one piece, with four steps before it and three after.
+    turns = np.abs(np.diff(there.astype(int), axis=1)).sum(axis=1)
+    assert (turns == np.where(np.array(length) < 64, 3, 2)).all()
+    assert there[:, :4].all()
+
+
 # Each compiles networks that are unrolled.
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["symbol_vae", "sequence_vae"])

@@ -3,6 +3,7 @@
 from keras import Input, Model, layers
 
 import kvae
+from kvae.datasets.catalog import grammar
 from zoo.architectures.signals import of_one_scale
 from zoo.arguments import Amount, Count, CountFrom0, EventShape
 from zoo.networks import (
@@ -11,10 +12,16 @@ from zoo.networks import (
     label_size,
     seen_shape,
 )
+from zoo.recipes import recipe
 from zoo.registry import architecture
 from zoo.sequence_networks import recurrent, recurrent_decoder, recurrent_encoder
 
 __all__ = ["sequence_vae", "symbol_vae"]
+
+_BOWMAN = (
+    "Bowman et al. 2016, Generating Sentences from a Continuous Space, "
+    "https://arxiv.org/abs/1511.06349"
+)
 
 
 def _check(event_shape, channels: int | None = None) -> None:
@@ -141,3 +148,20 @@ def symbol_vae(
         return Model(inputs, layers.RepeatVector(shape[0], name="repeat")(x), name="decoder")
 
     return assemble(event_shape, latent_dim, encoder, decoder, **parts)
+
+
+recipe(
+    "symbol_vae.grammar",
+    "grammar",
+    {
+        "num_symbols": len(grammar.WORDS),
+        "end": grammar.END,
+        "width": 64,
+        "latent_dim": 8,
+        "word_dropout": 0.2,
+    },
+    epochs=20,
+    learning_rate=4e-3,
+    num_samples=200,
+    paper=_BOWMAN,
+)

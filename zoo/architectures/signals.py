@@ -62,3 +62,13 @@ def timeseries_vae(
 
 
 recipe("timeseries_vae.signals", "signals", epochs=150, num_samples=1000, paper=AEVB)
+recipe(
+    "timeseries_vae.cut_signals",
+    "cut_signals",
+    {"missing": "zero:mask"},
+    epochs=40,
+    batch_size=64,
+    learning_rate=2e-3,
+    num_samples=1000,
+    paper=AEVB,
+)

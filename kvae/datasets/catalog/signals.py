@@ -1,4 +1,4 @@
-"""Waves of three forms, computed by a formula."""
+"""Waves of three forms, computed by a formula, whole and incomplete."""
 
 import pathlib
 
@@ -39,3 +39,34 @@ def read_signals(info: DatasetInfo, folder: pathlib.Path | None) -> Splits:
     noise = 0.05 * ndtri(uniform[:, 4:])
     x = (0.5 + 0.5 * uniform[:, 3, None]) * waves + noise
     return split_by_permutation(info, x.astype(np.float32)[..., None], form)
+
+
+@register(
+    "cut_signals",
+    title="signals that end after 24 to 64 steps, with a gap of 4 to 12, synthetic",
+    event_shape=(64, 1),
+    train=5_000,
+    validation=500,
+    test=500,
+    classes=3,
+    split_rule=PERMUTED,
+    license="Apache-2.0",
+    source="kvae.datasets",
+    reference="this library",
+    class_names=("sine", "square", "sawtooth"),
+    dtype="float32",
+)
+def read_cut_signals(info: DatasetInfo, folder: pathlib.Path | None) -> Splits:
+    """Draws the signals of `signals`, with NaN in a gap of each, and after its end."""
+    splits = read_signals(info, folder)
+    bits = np.random.Philox(key=2).random_raw(3 * sum(info.splits.values())).reshape(-1, 3)
+    steps, first, found = np.arange(info.event_shape[0]), 0, {}
+    for split, (x, labels) in splits.items():
+        own = (bits[first : first + len(x)] >> np.uint64(11)) * 2.0**-53
+        length, gap = (24 + 41 * own[:, 0]).astype(int), (4 + 9 * own[:, 1]).astype(int)
+        start = 4 + (own[:, 2] * (length - gap - 7)).astype(int)  # Four steps before it and after.
+        after, end = steps >= start[:, None], steps < (start + gap)[:, None]
+        there = (steps < length[:, None]) & ~(after & end)
+        found[split] = np.where(there[..., None], x, np.float32(np.nan)), labels
+        first += len(x)
+    return found

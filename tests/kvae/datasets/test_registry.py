@@ -125,7 +125,10 @@ def test_cache_cannot_be_corrupted():
 
 
 def test_info_agrees_with_what_is_loaded():
-    made = {"digits", "sprites", "sprite_factors", "breast_cancer", "grammar", "signals", "wine"}
+    made = {"digits", "sprites", "sprite_factors", "breast_cancer", "grammar", "wine"} | {
+        "signals",
+        "cut_signals",
+    }
     assert set(datasets.names()) == made | {
         "mnist",
         "fashion_mnist",
