@@ -14,15 +14,17 @@ __all__ = ["Periodic"]
 class Periodic(Condition):
     """A number that comes back after a period: an angle, an hour of the day, a day of the year.
 
-    NaN is unknown. Networks see the cosine and the sine of 2π value / period, so that the end of a
-    period is its beginning; where the value is unknown, a learned pair, which starts in the middle
-    of the circle.
+    NaN is unknown. Networks see cosines and sines of 2π k value / period for k = 1 …
+    `harmonics`, so that the end of a period is its beginning; where the value is unknown, learned
+    numbers, which start as 0. What looks the same several times in a period, such as a square that
+    is turned, is learned far sooner with a harmonic for it.
 
     Args:
         period: float. Defaults to `2π`, for angles in radians.
+        harmonics: int. Defaults to `1`: one cosine and one sine.
 
     Raises:
-        ValueError: for a period that is not positive.
+        ValueError: for a period that is not positive, and less than one harmonic.
 
     Example:
 
@@ -31,14 +33,16 @@ class Periodic(Condition):
     ```
     """
 
-    width = 2
     wanted = "a finite number, or NaN where it is unknown"
 
-    def __init__(self, period: float = 2 * math.pi, **kwargs):
+    def __init__(self, period: float = 2 * math.pi, harmonics: int = 1, **kwargs):
         super().__init__(**kwargs)
         if not 0 < period < math.inf:
             raise ValueError(f"`period` is positive and finite, not {period}.")
-        self.period = period
+        if harmonics < 1:
+            raise ValueError(f"`harmonics` is at least 1, not {harmonics}.")
+        self.period, self.harmonics = period, int(harmonics)
+        self.width = 2 * self.harmonics
 
     def checked(self, values, name):
         with np.errstate(over="ignore"):  # Records are float32.
@@ -52,13 +56,16 @@ class Periodic(Condition):
     def encode(self, record):
         known = ~tf.math.is_nan(record)
         angle = tf.where(known, record, 0.0) * (2 * math.pi / self.period)
-        return tf.concat([tf.cos(angle), tf.sin(angle)], -1), tf.concat([known, known], -1)
+        angle *= tf.range(1.0, self.harmonics + 1.0)
+        known = tf.repeat(known, self.width, axis=-1)
+        return tf.concat([tf.cos(angle), tf.sin(angle)], -1), known
 
     def example(self, rows, generator):
         return self.period * generator.random(rows)
 
     def get_config(self):
-        return {**super().get_config(), "period": self.period}
+        further = {"harmonics": self.harmonics} if self.harmonics > 1 else {}
+        return {**super().get_config(), "period": self.period, **further}
 
     def facts(self):
         return {**super().facts(), "period": self.period}

@@ -44,8 +44,11 @@ def test_every_decoder_of_the_zoo(name, tmp_path):
     model = zoo.load(name) if card.trained else zoo.build(card.architecture, **card.arguments)
     path = export.tflite(model, tmp_path / "x.tflite", prior=False)
     file = litert.Model(path)
-    assert file.metadata["signatures"]["serving_default"]["gpu"] == []
+    gpu = file.metadata["signatures"]["serving_default"]["gpu"]
+    assert bool(gpu) == (card.architecture == "symbol_vae")  # Symbols are chosen one by one.
     assert export.verify(path, model, batch_sizes=(5,)).ok
+    if gpu:
+        return
     need_driver()
     report = export.verify(path, model, batch_sizes=(5,), accelerator="gpu")
     assert report.ok, str(report)

@@ -193,7 +193,10 @@ def test_decoder_layers_are_those_of_the_gpu_accelerator(name):
             | keras.layers.Reshape
             | keras.layers.Conv2D
             | keras.layers.Conv2DTranspose
-            | keras.layers.Cropping2D,
+            | keras.layers.Cropping2D
+            | keras.layers.Multiply
+            | keras.layers.Add
+            | keras.layers.Activation,
         )
         assert getattr(layer, "activation", None) is not keras.activations.relu
 

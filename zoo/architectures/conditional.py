@@ -99,13 +99,16 @@ recipe(
     {
         "conditions": config(
             kvae.conditions.Conditions(
-                kvae.datasets.info("sprite_factors").conditions,
+                {
+                    **kvae.datasets.info("sprite_factors").conditions,
+                    "orientation": "periodic:harmonics=4",  # A square looks the same four times.
+                },
                 unknown_rate=0.1,
             )
         ),
         "objective": config(
             kvae.objectives.ELBO(
-                beta=kvae.schedules.Linear(50.0, 5.0, steps=3000), name="objective"
+                beta=kvae.schedules.Linear(50.0, 1.0, steps=2500), name="objective"
             )
         ),
     },

@@ -44,6 +44,22 @@ def test_what_networks_see_follows_from_the_definitions(conditions):
     assert (conditions.size, conditions.columns) == (19, 7)
 
 
+def test_harmonics_are_cosines_and_sines_of_multiples():
+    hour = Conditions({"hour": "periodic:24,3", "plain": "periodic:24"})
+    hour.build(None)
+    found = hour.encode(hour.record({"hour": [5.0, NAN], "plain": [5.0, 5.0]})).numpy()
+    angles = 2 * np.pi * 5.0 / 24 * np.arange(1, 4)
+    np.testing.assert_allclose(found[0, :6], [*np.cos(angles), *np.sin(angles)], atol=1e-6)
+    np.testing.assert_allclose(
+        found[:, 6:], 2 * [[np.cos(angles[0]), np.sin(angles[0])]], atol=1e-6
+    )
+    np.testing.assert_array_equal(found[1, :6], 0)
+    assert Periodic(24.0, 3).get_config()["harmonics"] == 3
+    assert "harmonics" not in Periodic(24.0).get_config()
+    with pytest.raises(ValueError, match="`harmonics` is at least 1, not 0"):
+        Periodic(24.0, harmonics=0)
+
+
 def test_the_unknown_is_what_was_learned_and_each_value_is_unknown_for_itself(conditions):
     learned = np.arange(conditions.size, dtype=np.float32)
     before = conditions.unknown.numpy()

@@ -14,8 +14,8 @@ export function encode(facts, value) {
   if (value === null) return unknown;
   if (kind === 'Categorical') return Array.from({ length: width }, (_, i) => +(i === value));
   if (kind === 'Real') return [(value - mean) / scale, 0];
-  const angle = (2 * Math.PI * value) / period;
-  return [Math.cos(angle), Math.sin(angle)];
+  const angles = Array.from({ length: width / 2 }, (_, k) => (2 * Math.PI * (k + 1) * value) / period);
+  return [...angles.map(Math.cos), ...angles.map(Math.sin)];
 }
 
 /** Names of classes or labels, of a list of them or of their number. */
