@@ -28,7 +28,7 @@ def told():
         {
             "kind": ["cat", "dog", "mouse"],
             "size": kvae.conditions.Real(2.0, 0.5),
-            "hour": "periodic:24",
+            "hour": "periodic:24,2",
             "tags": ("multi", ["old", "new"]),
         }
     )
