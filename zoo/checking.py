@@ -21,6 +21,7 @@ from kvae.utils import io, seals
 from zoo import training
 from zoo.building import RECIPES
 from zoo.cards import Card, list_models, shipped, trained_name
+from zoo.figures import auroc
 from zoo.loading import load
 
 __all__ = ["Check", "check", "figure_of"]
@@ -118,7 +119,7 @@ def check(name: str, examples: int = 1000, folder=_FOLDER) -> Check:
     elif figure == "auroc":
         data = training.test_data(dataclasses.replace(recipe, normal=None))
         whole, data = len(data), data[:examples]
-        found = training.auroc(recipe, model, data)
+        found = auroc(recipe, model, data)
         normal = np.isin(data.labels, recipe.normal).mean()
         # At most: the variance of so many pairs, as if of the smaller group alone.
         spread = math.sqrt(found * (1 - found) / min(normal, 1 - normal))

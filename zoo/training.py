@@ -13,12 +13,12 @@ from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.evaluation.marginal_likelihood.cache import weights_fingerprint
 from zoo.building import ARCHITECTURES, build
+from zoo.figures import auroc, without_improper
 from zoo.loading import load_before_finish
 from zoo.recipes import Recipe
 
 __all__ = [
     "adapted",
-    "auroc",
     "copy_of",
     "data_of",
     "finish",
@@ -28,7 +28,6 @@ __all__ = [
     "start_from",
     "test_data",
     "train",
-    "without_improper",
 ]
 
 _LEARNED_FROM = ("train", "validation")
@@ -65,7 +64,7 @@ def data_of(recipe: Recipe, split: str):
         data.intensities = not whole or recipe.binarize is not None
     data.noise = recipe.noise
     if recipe.normal is not None:
-        data = data.take(np.flatnonzero(np.isin(data.labels, recipe.normal)))
+        data = data.take(np.isin(data.labels, recipe.normal).nonzero()[0])
     if recipe.labels_per_class is not None and split == "train":
         data = kvae.datasets.few_labels(
             data, recipe.labels_per_class, seed=recipe.seed, repeat=None
@@ -332,29 +331,12 @@ def identity(recipe: Recipe, limit: int | None) -> dict:
     }
 
 
-def without_improper(model: kvae.VAE, data, metrics: dict) -> dict:
-    """Returns metrics without the log p(x) that grey pixels do not have under a Bernoulli.
-
-    Its events are 0 and 1: for others there is only the bound that is trained.
-
-    Args:
-        model: `kvae.VAE`.
-        data: `kvae.datasets.Dataset` that was measured.
-        metrics: dict. As `kvae.evaluation.evaluate` returns it.
-    """
-    x = data.examples
-    proper = not isinstance(model.likelihood, kvae.likelihoods.Bernoulli)
-    if proper or bool(((x == 0) | (x == 1)).all()):
-        return metrics
-    return {name: value for name, value in metrics.items() if name != "nll"}
-
-
 def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
     """Evaluates a model on the recipe's test split; see `kvae.evaluation.evaluate`.
 
     For data whose factors are known, such as sprites, the scores of
     `kvae.evaluation.disentanglement` stand beside the others, unless the model is told the factors;
-    for tables the figures of `kvae.tables.report`, under `table`; for detectors `auroc`, see there.
+    for tables the figures of `kvae.tables.report`, under `table`; for detectors the `auroc`.
 
     Args:
         recipe: `Recipe`.
@@ -373,29 +355,12 @@ def measure(recipe: Recipe, model: kvae.VAE, **options) -> dict:
         found = disentanglement(model, factors(), seed=recipe.seed)
         metrics = {**metrics, **{name: found[name] for name in SCORES}}
     if recipe.normal is not None:
-        every = test_data(dataclasses.replace(recipe, normal=None))
-        metrics = {**metrics, "auroc": auroc(recipe, model, every)}
+        metrics |= {
+            "auroc": auroc(recipe, model, test_data(dataclasses.replace(recipe, normal=None)))
+        }
     if data.schema is not None and data.schema.columns:
         metrics = {**metrics, "table": _of_drawn_rows(recipe, model, data)}
     return metrics
-
-
-def auroc(recipe: Recipe, model: kvae.VAE, data) -> float:
-    """Returns how well a detector's score tells the normal examples of data from all others.
-
-    Args:
-        recipe: `Recipe` with `normal` classes.
-        model: `kvae.VAE`.
-        data: `kvae.datasets.Dataset` with labels of all classes.
-
-    Returns:
-        The area under the ROC curve: the share of the pairs of a normal example and another one
-        of which the other has the higher score.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    score = kvae.detection.Detector(model, seed=recipe.seed).score(data.examples)
-    return float(roc_auc_score(~np.isin(data.labels, recipe.normal), score))
 
 
 def _of_drawn_rows(recipe: Recipe, model: kvae.VAE, test) -> dict:

@@ -139,7 +139,7 @@ class Run:
 
     def _evaluate(self, model) -> dict:
         from kvae.evaluation import evaluate
-        from zoo import training
+        from zoo import figures, training
         from zoo.affordable import affordable
 
         arguments, recipe = self.arguments, self.recipe
@@ -163,7 +163,7 @@ class Run:
             options["progress"] = update
             if arguments.recipe:
                 return training.measure(recipe, model, **options)
-            return training.without_improper(
+            return figures.without_improper(
                 model, data, evaluate(model, data, seed=recipe.seed, **options).to_dict()
             )
 

@@ -7,7 +7,7 @@ import pytest
 
 import kvae
 import zoo
-from zoo import checking, training
+from zoo import checking, figures, training
 from zoo.cards import shipped
 from zoo.recipes import Recipe
 
@@ -36,7 +36,7 @@ def test_the_figure_is_the_share_of_pairs_in_order(model):
     score = kvae.detection.Detector(model).score(every.examples)
     normal, others = score[every.labels == 3], score[every.labels != 3]
     pairs = (others[:, None] > normal) + 0.5 * (others[:, None] == normal)
-    found = training.auroc(RECIPE, model, every)
+    found = figures.auroc(RECIPE, model, every)
     assert found == pytest.approx(pairs.mean()) and 0 < found < 1
     card = dataclasses.replace(shipped("detector.mnist_8"), metrics={"auroc": found})
     assert card.headline == f"AUROC {found:.3f}"
