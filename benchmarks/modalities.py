@@ -1,21 +1,26 @@
 """Images and their labels as two modalities, beside multivae's models of the same networks.
 
-    python -m benchmarks.modalities --methods mvae jmvae --peers PYTHON --json runs/modalities.json
+    python -m benchmarks.modalities --seeds 0 1 2 --peers PYTHON --json runs/modalities.json
 
 PYTHON is that of an environment with torch and multivae (`sh benchmarks/install.sh` makes one).
 
 MNIST, binarized once, and its digits as one-hot vectors. Both sides have the same networks (400
-units for images, 64 for digits, rectified; a joint encoder of both beside each other for JMVAE),
-the same likelihoods (Bernoulli, categorical), prior, latents, optimizer, batches and epochs, and no
-warm-up. MVAE trains with the bounds of both modalities and of each alone, JMVAE with α = 0.1.
+units for images, 64 for digits, rectified; a joint encoder of both beside each other for JMVAE,
+TELBO and JNF), the same likelihoods (Bernoulli, categorical), prior, latents, optimizer, batches
+and epochs, and no warm-up. `_OURS` and `_THEIRS` have what each method is made of. TELBO and JNF
+train the joint model first in multivae, and then the encoders of single modalities: it has
+`--epochs` for each of the two, while kvae trains both at once, in `--epochs` altogether.
 
 What is compared, on the same test rows: −log p(x, y) in nats, estimated with `--samples` draws
 from the joint posterior (by multivae's own `compute_joint_nll`, and by `vae.log_prob`); the share
 of the digits that each model gives an image (`image → label`); seconds of training, on the machine
-as it was. A method, a library and a seed whose figures stand in the file are not run again.
+as it was. Of MoPoE multivae draws from one component for each row, but divides by the density of
+the mixture, which is no estimate of p(x, y): this file draws from all of them. A method, a library
+and a seed whose figures stand in the file are not run again.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -27,16 +32,40 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-METHODS = ("mvae", "jmvae")
+# What makes each method of kvae's parts, and what multivae calls it. Both draw z twice for MMVAE:
+# multivae once from each expert.
+_OURS = {
+    "mvae": {"posterior": "product_of_experts", "objective": "subset_elbo"},
+    "mmvae": {"posterior": "mixture_of_experts", "objective": "elbo:num_samples=2"},
+    "mopoe": {"posterior": "mixture_of_products"},
+    "mvtcae": {"posterior": "product_of_experts:prior_expert=False", "objective": "mvtcae"},
+    "crmvae": {"posterior": "product_of_experts:prior_expert=False", "objective": "crmvae"},
+    "jmvae": {"posterior": "joint_experts", "objective": "jmvae:alpha=0.1"},
+    "telbo": {"posterior": "joint_experts", "objective": "telbo"},
+    "jnf": {"posterior": "flow_experts", "objective": "jnf"},
+}
+_NORMAL = {"prior_and_posterior_dist": "normal", "learn_prior": False}
+_THEIRS = {
+    "mvae": ("MVAE", {"warmup": 0}),
+    "mmvae": ("MMVAE", {"K": 1, "loss": "iwae_looser", **_NORMAL}),
+    "mopoe": ("MoPoE", {}),
+    "mvtcae": ("MVTCAE", {"alpha": 0.1, "beta": 1.0}),
+    "crmvae": ("CRMVAE", {"beta": 1.0}),
+    "jmvae": ("JMVAE", {"alpha": 0.1, "warmup": 0}),
+    "telbo": ("TELBO", {"uses_likelihood_rescaling": False}),
+    "jnf": ("JNF", {}),
+}
+METHODS = tuple(_OURS)
+_JOINT = ("jmvae", "telbo", "jnf")  # Those with an encoder of both modalities.
+_STAGES = ("telbo", "jnf")  # Those that multivae trains in two stages.
 _WIDTHS = {"image": 400, "label": 64}
 _SIZES = {"image": 784, "label": 10}
 _PEER = """
 import json, sys, time
 import numpy as np, torch
 from multivae.data.datasets import MultimodalBaseDataset
-from multivae.models import JMVAE, JMVAEConfig, MVAE, MVAEConfig
+from multivae import models, trainers
 from multivae.models.nn.base_architectures import BaseJointEncoder
-from multivae.trainers import BaseTrainer, BaseTrainerConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 
@@ -88,28 +117,46 @@ def dataset(part):
     return MultimodalBaseDataset({"image": x, "label": y})
 
 
+def mixture_nll(test, K):
+    # MoPoE's, with draws of every component for every row.
+    found = model.inference(test)
+    means, scales = found["mus"], torch.exp(0.5 * found["logvars"])
+    total = 0.0
+    for row in range(means.shape[1]):
+        each = torch.distributions.Normal(means[:, row], scales[:, row])
+        z = each.rsample([-(-K // len(means))]).flatten(0, 1)
+        log_q = torch.logsumexp(each.log_prob(z[:, None]).sum(-1), dim=1) - np.log(len(means))
+        log_w = torch.distributions.Normal(0, 1).log_prob(z).sum(-1) - log_q
+        for name, decoder in model.decoders.items():
+            x = test.data[name][row].expand(len(z), -1)
+            log_p = model.recon_log_probs[name](decoder(z).reconstruction, x)
+            log_w = log_w + log_p.reshape(len(z), -1).sum(-1)
+        total -= torch.logsumexp(log_w, dim=0) - np.log(len(z))
+    return total
+
+
 settings = dict(
     n_modalities=2, latent_dim=latent, input_dims={n: (s,) for n, s in sizes.items()},
-    decoders_dist={"image": "bernoulli", "label": "categorical"}, warmup=0,
+    decoders_dist={"image": "bernoulli", "label": "categorical"}, **options["settings"],
 )
 networks = {n: Encoder([n]) for n in sizes}, {n: Decoder(n) for n in sizes}
-if options["method"] == "mvae":
-    model = MVAE(MVAEConfig(**settings), *networks)
-else:
-    joint = Joint(list(sizes))
-    model = JMVAE(JMVAEConfig(**settings, alpha=0.1), *networks, joint_encoder=joint)
-config = BaseTrainerConfig(
+joint = {"joint_encoder": Joint(list(sizes))} if options["joint"] else {}
+config = getattr(models, options["model"] + "Config")(**settings)
+model = getattr(models, options["model"])(config, *networks, **joint)
+kind = "Multistage" if options["stages"] else "Base"
+config = getattr(trainers, kind + "TrainerConfig")(
     num_epochs=options["epochs"], learning_rate=1e-3, per_device_train_batch_size=128,
     output_dir=options["folder"], no_cuda=True, seed=options["seed"], keep_best_on_train=True,
 )
+trainer = getattr(trainers, kind + "Trainer")(model, dataset("train"), training_config=config)
 begun = time.perf_counter()
-BaseTrainer(model, dataset("train"), training_config=config).train()
+trainer.train()
 seconds = time.perf_counter() - begun
-model, test = model.eval(), dataset("test")
+model, test = trainer.model.eval(), dataset("test")
 with torch.no_grad():
-    nll = float(model.compute_joint_nll(test, K=options["samples"])) / len(data["test_label"])
-    z = model.encode(MultimodalBaseDataset({"image": test.data["image"]}), cond_mod=["image"],
-                     return_mean=True).z
+    nll = mixture_nll if options["model"] == "MoPoE" else model.compute_joint_nll
+    nll = float(nll(test, K=options["samples"])) / len(data["test_label"])
+    z = model.encode(test, cond_mod=["image"], return_mean=True).z
     digits = model.decoders["label"](z.reshape(-1, latent)).reconstruction.argmax(-1).numpy()
 right = float(np.mean(digits == data["test_label"]))
 print(json.dumps({"nll": nll, "image_to_label": right, "seconds": seconds}))
@@ -157,8 +204,7 @@ def build(method: str, latent_dim: int, seed: int):
             )
             for key, width in _WIDTHS.items()
         }
-        parts = {"posterior": "product_of_experts", "objective": "subset_elbo"}
-        if method == "jmvae":
+        if method in _JOINT:
             inputs = [keras.Input((28, 28, 1)), keras.Input((10,))]
             bodies = [
                 layers.Dense(_WIDTHS[key], "relu")(layers.Flatten()(one))
@@ -166,14 +212,13 @@ def build(method: str, latent_dim: int, seed: int):
             ]
             joint = keras.Model(inputs, layers.Concatenate()(bodies))
             encoders["image", "label"] = joint
-            parts = {"posterior": "joint_experts", "objective": "jmvae:alpha=0.1"}
         vae = kvae.VAE(
             encoders=encoders,
             decoders=decoders,
             latent_dim=latent_dim,
             likelihood={"image": "bernoulli", "label": "categorical:10"},
             seed=seed,
-            **parts,
+            **_OURS[method],
         )
     vae.compile(keras.optimizers.Adam(1e-3))
     return vae
@@ -191,11 +236,11 @@ def draw_as_torch(vae, seed: int) -> None:
                 weights.assign(rng.uniform(-bound, bound, weights.shape))
 
 
-def ours(method: str, data: dict, options) -> dict:
+def ours(method: str, data: dict, seed: int, options) -> dict:
     """Trains and measures kvae's model."""
-    vae = build(method, options.latent_dim, options.seed)
+    vae = build(method, options.latent_dim, seed)
     if options.torch_weights:
-        draw_as_torch(vae, options.seed)
+        draw_as_torch(vae, seed)
     begun = time.perf_counter()
     train = {key: data[f"train_{key}"] for key in _WIDTHS}
     vae.fit(train, epochs=options.epochs, batch_size=128, verbose=0)
@@ -207,19 +252,26 @@ def ours(method: str, data: dict, options) -> dict:
     return {"nll": nll, "image_to_label": right, "seconds": seconds}
 
 
-def peers(method: str, data: dict, options) -> dict:
+def peers(method: str, data: dict, seed: int, options) -> dict:
     """Trains and measures multivae's model in its own environment."""
+    model, settings = _THEIRS[method]
+    stages = method in _STAGES
+    if stages:
+        settings = {**settings, "warmup": options.epochs}
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "data.npz"
         np.savez(path, **data)
         told = {
-            "method": method,
+            "model": model,
+            "settings": settings,
+            "joint": method in _JOINT,
+            "stages": stages,
             "widths": _WIDTHS,
             "sizes": _SIZES,
             "latent_dim": options.latent_dim,
-            "seed": options.seed,
+            "seed": seed,
             "threads": options.threads,
-            "epochs": options.epochs,
+            "epochs": (1 + stages) * options.epochs,
             "samples": options.samples,
             "folder": folder,
         }
@@ -232,7 +284,7 @@ def main() -> None:
     """Runs what the command line asks for, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--latent-dim", type=int, default=20)
     parser.add_argument("--train", type=int, default=60_000, help="rows to train on (60000)")
@@ -248,19 +300,36 @@ def main() -> None:
     found = json.loads(options.json.read_text()) if options.json.exists() else {}
     data = examples(options.train, options.test)
     libraries = {"kvae": ours, **({"multivae": peers} if options.peers else {})}
-    for method in options.methods:
-        for library, measure in libraries.items():
-            start = " torch_weights" if options.torch_weights and library == "kvae" else ""
-            key = (
-                f"{method} {library}{start} seed={options.seed} epochs={options.epochs} "
-                f"latent_dim={options.latent_dim} train={options.train} test={options.test} "
-                f"samples={options.samples}"
-            )
+    start = " torch_weights" if options.torch_weights else ""
+    size = (
+        f"epochs={options.epochs} latent_dim={options.latent_dim} train={options.train} "
+        f"test={options.test} samples={options.samples}"
+    )
+    rows = []
+    for method, library in itertools.product(options.methods, libraries):
+        each = []
+        for seed in options.seeds:
+            named = f"{method} {library}{start if library == 'kvae' else ''}"
+            key = f"{named} seed={seed} {size}"
             if key not in found:
-                found[key] = measure(method, data, options)
+                found[key] = libraries[library](method, data, seed, options)
                 options.json.parent.mkdir(parents=True, exist_ok=True)
                 options.json.write_text(json.dumps(found, indent=2) + "\n")
             print(key, json.dumps(found[key]), flush=True)
+            each.append(found[key])
+        rows.append((method, library, each))
+    print("\n| method | library | −log p(x, y) in nats | digits right, image → label |")
+    print("|---|---|---|---|")
+    for method, library, each in rows:
+        nll = _spread([one["nll"] for one in each], ".1f")
+        right = _spread([100 * one["image_to_label"] for one in each], ".1f")
+        print(f"| {method} | {library} | {nll} | {right} % |")
+
+
+def _spread(values: list[float], form: str) -> str:
+    """Returns the mean of some seeds, with the standard deviation where there are several."""
+    mean = format(np.mean(values), form)
+    return f"{mean} ± {np.std(values, ddof=1):{form}}" if len(values) > 1 else mean
 
 
 if __name__ == "__main__":

@@ -49,6 +49,10 @@ _PRIVATE_MIXTURE = (
     "with `kvae.posteriors.SharedAndPrivate({…}, 'mixture_of_experts', absent='learned')`"
 )
 _MIWAE = "miwae:num_groups=3,num_samples=5"
+_CLUSTERS = (
+    "with a `kvae.priors.Product` whose shared part is `gaussian_mixture`; its `responsibilities` "
+    "say which cluster"
+)
 _SWAE = "swae:num_projections=200"
 _VQ = "vector_quantized:num_embeddings=512,embedding_dim=64"
 _GAUSSIAN = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
@@ -130,16 +134,16 @@ PEERS: dict[str, tuple[Row, ...]] = {
     "MultiVae": (
         Row("CVAE", _GAUSSIAN, "with `num_classes=` or `conditions=`"),
         Row("JMVAE", {"posterior": "joint_experts", "objective": "jmvae"}),
-        Row("TELBO", {"objective": "telbo"}),
+        Row("TELBO", {"posterior": "joint_experts", "objective": "telbo"}),
         Row("MVAE", {"posterior": "product_of_experts", "objective": "subset_elbo"}),
         Row("MMVAE", {"posterior": "mixture_of_experts"}),
         Row("MoPoE", {"posterior": "mixture_of_products"}),
         Row("MVTCAE", {"objective": "mvtcae"}),
         Row("DMVAE", {"objective": "dmvae"}, _PRIVATE),
-        Row("JNF", {"objective": "jnf"}),
+        Row("JNF", {"posterior": "flow_experts", "objective": "jnf"}),
         Row("MMVAE+", {"objective": "mmvae_plus"}, _PRIVATE_MIXTURE),
         Row("Nexus", {"objective": "nexus"}),
-        Row("CMVAE", {"objective": "cmvae"}),
+        Row("CMVAE", {"objective": "mmvae_plus"}, _CLUSTERS),
         Row("MHVAE", {"objective": "mhvae"}),
         Row("CRMVAE", {"objective": "crmvae"}),
     ),

@@ -4,6 +4,7 @@ from kvae.objectives.aae import AAE as AAE
 from kvae.objectives.adversarial import Adversarial as Adversarial
 from kvae.objectives.beta_tcvae import BetaTCVAE as BetaTCVAE
 from kvae.objectives.bound import Bound as Bound
+from kvae.objectives.crmvae import CRMVAE as CRMVAE
 from kvae.objectives.dip_vae import DIPVAE as DIPVAE
 from kvae.objectives.dmvae import DMVAE as DMVAE
 from kvae.objectives.elbo import ELBO as ELBO
@@ -14,6 +15,7 @@ from kvae.objectives.importance_weighted import IWAE as IWAE
 from kvae.objectives.importance_weighted import MIWAE as MIWAE
 from kvae.objectives.importance_weighted import PIWAE as PIWAE
 from kvae.objectives.jmvae import JMVAE as JMVAE
+from kvae.objectives.jnf import JNF as JNF
 from kvae.objectives.joint_vae import JointVAE as JointVAE
 from kvae.objectives.matching import Matching as Matching
 from kvae.objectives.matching import Wasserstein as Wasserstein
@@ -35,7 +37,9 @@ from kvae.objectives.riemannian_hamiltonian import (
 from kvae.objectives.semi_supervised import SemiSupervised as SemiSupervised
 from kvae.objectives.similarity import Similarity as Similarity
 from kvae.objectives.subset_elbo import SubsetELBO as SubsetELBO
+from kvae.objectives.subsets import OfSubsets as OfSubsets
 from kvae.objectives.swae import SWAE as SWAE
+from kvae.objectives.telbo import TELBO as TELBO
 from kvae.objectives.vaegan import VAEGAN as VAEGAN
 from kvae.objectives.wae import WAE as WAE
 from kvae.objectives.wae import InfoVAE as InfoVAE

@@ -6,7 +6,7 @@ from keras import ops
 from kvae.distributions.gaussian import gaussian_kl
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import register
-from kvae.objectives.subset_elbo import check_experts
+from kvae.objectives.subsets import check_experts
 from kvae.utils import arguments
 
 __all__ = ["JMVAE"]

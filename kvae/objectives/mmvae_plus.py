@@ -7,7 +7,7 @@ from keras import ops
 
 from kvae import random, schedules
 from kvae.objectives.objective import Objective, register
-from kvae.objectives.subset_elbo import modality_weights
+from kvae.objectives.subsets import modality_weights
 from kvae.posteriors import DiagonalGaussian, MixtureOfExperts, SharedAndPrivate
 from kvae.utils import arguments
 

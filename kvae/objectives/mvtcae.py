@@ -2,10 +2,11 @@
 
 from keras import ops
 
+from kvae import schedules
 from kvae.distributions.gaussian import gaussian_kl
 from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import register
-from kvae.objectives.subset_elbo import check_experts
+from kvae.objectives.subsets import check_experts
 from kvae.utils import arguments
 
 __all__ = ["MVTCAE"]
@@ -64,9 +65,9 @@ class MVTCAE(ELBO):
             own = gaussian_kl(
                 params["z_mean"], params["z_log_var"], expert["z_mean"], expert["z_log_var"]
             )
-            total = total + there[:, number] * self.penalized(vae, params, ops.sum(own, axis=-1))
+            total = total + there[:, number] * ops.sum(own, axis=-1)
         count = ops.maximum(ops.sum(there, axis=-1), 1.0)
-        return cost + self.alpha / count * total, more
+        return cost + self.alpha / count * schedules.at(self.beta, vae) * total, more
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha}

@@ -28,6 +28,8 @@ class Objective(Part):
     of_images = False
     # True if it compares modalities, so that the model has to have several.
     of_modalities = False
+    # True if it needs a posterior with an expert of all of them, such as `joint_experts`.
+    of_joint_expert = False
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -8,16 +8,15 @@ import tensorflow as tf
 from keras import ops
 
 from kvae import random
-from kvae.objectives.elbo import ELBO
 from kvae.objectives.objective import register
-from kvae.posteriors import DiagonalGaussian
-from kvae.utils import arguments, names
+from kvae.objectives.subsets import OfSubsets
+from kvae.utils import arguments
 
-__all__ = ["SubsetELBO", "check_experts", "draw_subset", "modality_weights"]
+__all__ = ["SubsetELBO", "draw_subset"]
 
 
 @register("subset_elbo")
-class SubsetELBO(ELBO):
+class SubsetELBO(OfSubsets):
     """`−ELBO(x) − Σ_m ELBO(x_m) − Σ_j ELBO(x_{S_j})`: MVAE's objective, for several modalities.
 
     The bound of a subset is that of its modalities alone,
@@ -30,8 +29,8 @@ class SubsetELBO(ELBO):
     λ = β = 1, a bound of log p(x_1, …, x_M). The seed of the step draws the subsets.
 
     Args:
-        weights: mapping from names of modalities to λ, or `None`: 1 for all. An image of 784
-            pixels outweighs a label, which a λ of 10 to 50 for the label counters.
+        weights: mapping from names of modalities to λ, or `None`: 1 for all. As in
+            `kvae.objectives.OfSubsets`.
         num_subsets: int. k, the subsets S_j that are drawn for each example, of two or more but not
             all of the modalities that it has, any as likely as any other. Of two modalities there
             are none. Defaults to `0`.
@@ -51,68 +50,30 @@ class SubsetELBO(ELBO):
           eq. 3 and 5](https://arxiv.org/abs/1802.05335)
     """
 
-    of_modalities = True
-
     def __init__(
         self, weights: Mapping[str, float] | None = None, num_subsets: int = 0, **settings
     ):
-        super().__init__(**settings)
-        self.factors = dict(weights or {})
+        super().__init__(weights, **settings)
         self.num_subsets = arguments.whole("num_subsets", num_subsets, 0)
 
-    def attach(self, vae):
-        super().attach(vae)
-        check_experts(self, vae)
-        modality_weights(self.factors, vae)
-
-    def terms(self, vae, x, target, *, training, seed):
-        params = vae.encode_params(x, training=training)
-        drawn, rates, kls = [], [], []
-        subsets = self._subsets(params["present"], seed)
-        for number, there in enumerate(subsets):
-            own = params if number == 0 else vae.posterior.given(params, there)
-            z, kl = self.draw(vae, own, seed=random.fold_in(seed, number), training=training)
-            drawn.append(z)
-            kls.append(kl)
-            rates.append(self.penalized(vae, own, kl))
-        outputs = vae.decode_params(ops.concatenate(drawn, axis=0), training=training)
-        log_p = vae.likelihood.log_prob_by_modality(outputs, target)
-        log_p = ops.split(log_p, len(subsets), axis=0)
-        log_p = [ops.mean(each, axis=0) for each in log_p]
-        weights = modality_weights(self.factors, vae)
-        losses = [
-            rate - ops.sum(weights * there * each, axis=-1)
-            for rate, there, each in zip(rates, subsets, log_p, strict=True)
-        ]
-        loss = losses[0]
-        for there, one in zip(subsets[1:], losses[1:], strict=True):
-            some = ops.any(there > 0, axis=-1)
-            fewer = ops.any(there < params["present"], axis=-1)
-            loss = loss + ops.where(ops.logical_and(some, fewer), one, 0.0)
-        reconstruction, kl = -ops.sum(log_p[0], axis=-1), kls[0]
-        penalty = vae.posterior.penalty(params)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-        }
-
-    def _subsets(self, present, seed) -> list:
-        """Returns what is present of each subset, `[batch, modalities]`, all of it first."""
-        count = present.shape[-1]
-        alone = [present * np.eye(count, dtype="float32")[m] for m in range(count)]
+    def subsets(self, present, seed):
         shape = tf.concat([[self.num_subsets], tf.shape(present) + [0, 1]], axis=0)
         draws = random.uniform(shape, random.fold_in(seed, -1)) if self.num_subsets else []
         others = [draw_subset(present, draws[j]) for j in range(self.num_subsets)]
-        return [present, *alone, *others]
+        return [*super().subsets(present, seed), *others]
+
+    def total(self, vae, weights, seen):
+        present = seen[0].there
+        loss = self.bound(vae, weights, seen[0])
+        for one in seen[1:]:
+            some = ops.any(one.there > 0, axis=-1)
+            fewer = ops.any(one.there < present, axis=-1)
+            counts = ops.logical_and(some, fewer)
+            loss = loss + ops.where(counts, self.bound(vae, weights, one), 0.0)
+        return loss
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "weights": dict(self.factors),
-            "num_subsets": self.num_subsets,
-        }
+        return {**super().get_config(), "num_subsets": self.num_subsets}
 
 
 def draw_subset(present, uniform):
@@ -135,40 +96,3 @@ def draw_subset(present, uniform):
     order = tf.where(present > 0, uniform[:, 1:], 2.0)
     place = tf.argsort(tf.argsort(order, axis=-1), axis=-1)
     return tf.cast(place < size, present.dtype)
-
-
-def check_experts(objective, vae, gaussian: bool = False) -> None:
-    """Refuses models without several modalities, or whose posterior does not combine experts.
-
-    Args:
-        objective: `Objective`, whose name the error has.
-        vae: `kvae.VAE`.
-        gaussian: bool. Whether the posterior has to be a Gaussian as well. Defaults to `False`.
-
-    Raises:
-        ValueError: with the posterior to choose.
-    """
-    name, posterior = type(objective).__name__, vae.posterior
-    if not vae.modalities or not posterior.of_modalities:
-        raise ValueError(
-            f"{name} compares the posteriors of single modalities: make the model with "
-            "encoders={…} and a posterior of experts, e.g. posterior='product_of_experts'."
-        )
-    if gaussian and not isinstance(posterior, DiagonalGaussian):
-        raise ValueError(
-            f"{name} takes closed forms of Gaussians, which {type(posterior).__name__} is not: use "
-            "posterior='product_of_experts' or 'joint_experts'."
-        )
-
-
-def modality_weights(weights: Mapping[str, float], vae) -> np.ndarray:
-    """Returns the weight of each modality of a model, 1 where none is given, float32 `[M]`.
-
-    Raises:
-        ValueError: for the name of no modality, and for a weight that is no number of at least 0.
-    """
-    for key, value in weights.items():
-        if key not in vae.modalities:
-            raise names.unknown_name("modality", key, vae.modalities)
-        arguments.number(f"weights[{key!r}]", value, least=0.0)
-    return np.array([weights.get(key, 1.0) for key in vae.modalities], "float32")

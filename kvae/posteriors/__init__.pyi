@@ -10,6 +10,7 @@ from kvae.posteriors.experts import MixtureOfProducts as MixtureOfProducts
 from kvae.posteriors.experts import ProductOfExperts as ProductOfExperts
 from kvae.posteriors.finite_scalar import FiniteScalar as FiniteScalar
 from kvae.posteriors.flow import Flow as Flow
+from kvae.posteriors.flow_experts import FlowExperts as FlowExperts
 from kvae.posteriors.full_covariance import FullCovariance as FullCovariance
 from kvae.posteriors.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.posteriors.gumbel_softmax import GumbelSoftmax as GumbelSoftmax

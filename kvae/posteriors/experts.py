@@ -5,11 +5,19 @@ import itertools
 import numpy as np
 from keras import ops
 
+from kvae.distributions.gaussian import gaussian_log_prob
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from kvae.posteriors.gaussian_mixture import GaussianMixture
 from kvae.posteriors.posterior import Posterior, register
 
-__all__ = ["Experts", "JointExperts", "MixtureOfExperts", "MixtureOfProducts", "ProductOfExperts"]
+__all__ = [
+    "Experts",
+    "JointExperts",
+    "MixtureOfExperts",
+    "MixtureOfProducts",
+    "ProductOfExperts",
+    "log_weights",
+]
 
 # The logarithm of the weight of what is absent, beside which precisions of exp(±20) are all.
 _ABSENT = -100.0
@@ -39,6 +47,7 @@ class Experts(Posterior):
     """
 
     of_modalities = True
+    joint = False  # Whether the last encoder reads all modalities, and is z's where they are there.
 
     def __init__(
         self,
@@ -91,6 +100,11 @@ class Experts(Posterior):
             "z_log_var": params["expert_log_vars"][:, number],
         }
 
+    def expert_log_prob(self, params, number: int, z):
+        """Returns log q_m(z|x_m) of one expert in nats, `[..., batch]`."""
+        own = self.expert(params, number)
+        return gaussian_log_prob(own["z_mean"], own["z_log_var"], z)
+
     def parameter_shapes(self):
         shape = (self.num_experts or 1, self.latent_dim)
         return {"expert_means": shape, "expert_log_vars": shape}
@@ -102,6 +116,12 @@ class Experts(Posterior):
             super().build(features_shape)
             return
         shapes = features_shape["experts"]
+        if self.joint and (self.reads is None or len(set(self.reads[-1])) < self._modalities()):
+            raise ValueError(
+                f"{type(self).__name__} takes z from the last encoder alone where it can, and that "
+                "one does not read all modalities: end `encoders` with one that does, "
+                "('image', 'label'): …, or use posterior='product_of_experts'."
+            )
         if self.num_experts not in (None, len(shapes)):
             raise ValueError(
                 f"{type(self).__name__} has num_experts={self.num_experts}, and the model has "
@@ -160,8 +180,37 @@ class Experts(Posterior):
         }
 
 
+class _Products(Experts):
+    """Experts whose products are taken, with the prior N(0, I) among them or not."""
+
+    def __init__(self, latent_dim: int | None = None, prior_expert: bool = False, **settings):
+        super().__init__(latent_dim, **settings)
+        self.prior_expert = prior_expert
+
+    def product(self, means, log_vars, there) -> tuple:
+        """Returns mean and log-variance of the product of the Gaussians that are there.
+
+        It is N(0, I) where there are none.
+
+        Args:
+            means, log_vars: tensors `[..., experts, latent_dim]`.
+            there: bool tensor `[..., experts]`.
+        """
+        logits = ops.where(there[..., None], -log_vars, _ABSENT)  # Logarithms of the precisions.
+        prior = ops.zeros_like(logits[..., :1, :])
+        if not self.prior_expert:
+            none = ops.logical_not(ops.any(there, axis=-1))[..., None, None]
+            prior = ops.where(none, prior, _ABSENT)
+        logits = ops.concatenate([prior, logits], axis=-2)
+        weights = ops.softmax(logits, axis=-2)[..., 1:, :]
+        return ops.sum(weights * means, axis=-2), -ops.logsumexp(logits, axis=-2)
+
+    def get_config(self):
+        return {**super().get_config(), "prior_expert": self.prior_expert}
+
+
 @register("product_of_experts")
-class ProductOfExperts(Experts, DiagonalGaussian):
+class ProductOfExperts(_Products, DiagonalGaussian):
     """`q(z|x) ∝ p(z) Π_m q_m(z|x_m)` over the modalities that are present: MVAE's posterior.
 
     The product of Gaussians is a Gaussian whose precision is the sum of the precisions,
@@ -171,8 +220,9 @@ class ProductOfExperts(Experts, DiagonalGaussian):
     those with `objective="subset_elbo"`.
 
     Args:
-        latent_dim, num_experts, log_var_bound, reads: as for `Experts`.
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
         prior_expert: bool. Whether the prior N(0, I) is one of the experts. Defaults to `True`.
+        **settings: those of `kvae.posteriors.Experts`.
 
     Parameters: those of `Experts`, and `z_mean` and `z_log_var`, both `[batch, latent_dim]`.
 
@@ -189,24 +239,12 @@ class ProductOfExperts(Experts, DiagonalGaussian):
           section 2.2](https://arxiv.org/abs/1802.05335)
     """
 
-    def __init__(
-        self,
-        latent_dim: int | None = None,
-        num_experts: int | None = None,
-        log_var_bound: float = 20.0,
-        reads=None,
-        prior_expert: bool = True,
-        **kwargs,
-    ):
-        super().__init__(latent_dim, num_experts, log_var_bound, reads, **kwargs)
-        self.prior_expert = prior_expert
+    def __init__(self, latent_dim: int | None = None, prior_expert: bool = True, **settings):
+        super().__init__(latent_dim, prior_expert, **settings)
 
     def combined(self, means, log_vars, there):
-        mean, log_var = _product(means, log_vars, there, self.prior_expert)
+        mean, log_var = self.product(means, log_vars, there)
         return {"z_mean": mean, "z_log_var": log_var}
-
-    def get_config(self):
-        return {**super().get_config(), "prior_expert": self.prior_expert}
 
 
 @register("mixture_of_experts")
@@ -239,11 +277,11 @@ class MixtureOfExperts(Experts, GaussianMixture):
     """
 
     def combined(self, means, log_vars, there):
-        return {"z_logits": _log_weights(there), "z_means": means, "z_log_vars": log_vars}
+        return {"z_logits": log_weights(there), "z_means": means, "z_log_vars": log_vars}
 
 
 @register("mixture_of_products")
-class MixtureOfProducts(MixtureOfExperts):
+class MixtureOfProducts(_Products, MixtureOfExperts):
     """`q(z|x) = 1/|P| Σ_{S ∈ P} Π_{m ∈ S} q_m(z|x_m)`, P all subsets present: MoPoE's posterior.
 
     The mixture of the products of all subsets S of the modalities that are present, the empty one
@@ -252,9 +290,10 @@ class MixtureOfProducts(MixtureOfExperts):
     here it is that of the mixture itself, which is less.
 
     Args:
-        latent_dim, num_experts, log_var_bound, reads: as for `Experts`; at most 8 experts.
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
         prior_expert: bool. Whether the prior N(0, I) is one of the experts of each product.
             Defaults to `False`.
+        **settings: those of `kvae.posteriors.Experts`; at most 8 experts.
 
     Parameters: those of `Experts`, and `z_logits`, `z_means` and `z_log_vars` of the mixture.
 
@@ -270,18 +309,6 @@ class MixtureOfProducts(MixtureOfExperts):
         - [Sutter et al., Generalized Multimodal ELBO](https://arxiv.org/abs/2105.02470)
     """
 
-    def __init__(
-        self,
-        latent_dim: int | None = None,
-        num_experts: int | None = None,
-        log_var_bound: float = 20.0,
-        reads=None,
-        prior_expert: bool = False,
-        **kwargs,
-    ):
-        super().__init__(latent_dim, num_experts, log_var_bound, reads, **kwargs)
-        self.prior_expert = prior_expert
-
     def combined(self, means, log_vars, there):
         count = means.shape[1]
         if count > _MOST_EXPERTS:
@@ -294,15 +321,12 @@ class MixtureOfProducts(MixtureOfExperts):
         subsets = subsets[np.argsort(subsets.sum(axis=1), kind="stable")]
         whole = ops.all(ops.logical_or(there[:, None, :], ~subsets[None]), axis=-1)
         members = ops.logical_and(there[:, None, :], subsets[None])
-        mean, log_var = _product(means[:, None], log_vars[:, None], members, self.prior_expert)
-        return {"z_logits": _log_weights(whole), "z_means": mean, "z_log_vars": log_var}
-
-    def get_config(self):
-        return {**super().get_config(), "prior_expert": self.prior_expert}
+        mean, log_var = self.product(means[:, None], log_vars[:, None], members)
+        return {"z_logits": log_weights(whole), "z_means": mean, "z_log_vars": log_var}
 
 
 @register("joint_experts")
-class JointExperts(Experts, DiagonalGaussian):
+class JointExperts(_Products, DiagonalGaussian):
     """`q(z|x)` is the joint expert's where it reads all, and a product of others elsewhere.
 
     For models with a network of several modalities beside those of each alone, JMVAE's:
@@ -311,9 +335,10 @@ class JointExperts(Experts, DiagonalGaussian):
     present, of a single one that expert; `objective="jmvae"` trains them.
 
     Args:
-        latent_dim, num_experts, log_var_bound, reads: as for `Experts`.
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
         prior_expert: bool. Whether the prior N(0, I) is one of the experts of the products.
             Defaults to `False`.
+        **settings: those of `kvae.posteriors.Experts`.
 
     Raises:
         ValueError: in a model whose last encoder does not read all modalities.
@@ -333,61 +358,18 @@ class JointExperts(Experts, DiagonalGaussian):
           https://arxiv.org/abs/1611.01891): `q(z|x_1, x_2)` and `q(z|x_m)`, a network for each
     """
 
-    def __init__(
-        self,
-        latent_dim: int | None = None,
-        num_experts: int | None = None,
-        log_var_bound: float = 20.0,
-        reads=None,
-        prior_expert: bool = False,
-        **kwargs,
-    ):
-        super().__init__(latent_dim, num_experts, log_var_bound, reads, **kwargs)
-        self.prior_expert = prior_expert
-
-    def build(self, features_shape):
-        several = isinstance(features_shape, dict) and "experts" in features_shape
-        if several and (self.reads is None or len(set(self.reads[-1])) < self._modalities()):
-            raise ValueError(
-                "JointExperts takes z from the last encoder alone where it can, and that one does "
-                "not read all modalities: end `encoders` with one that does, "
-                "('image', 'label'): …, or use posterior='product_of_experts'."
-            )
-        super().build(features_shape)
+    joint = True
 
     def combined(self, means, log_vars, there):
-        mean, log_var = _product(means[:, :-1], log_vars[:, :-1], there[:, :-1], self.prior_expert)
+        mean, log_var = self.product(means[:, :-1], log_vars[:, :-1], there[:, :-1])
         whole = there[:, -1:]
         return {
             "z_mean": ops.where(whole, means[:, -1], mean),
             "z_log_var": ops.where(whole, log_vars[:, -1], log_var),
         }
 
-    def get_config(self):
-        return {**super().get_config(), "prior_expert": self.prior_expert}
 
-
-def _product(means, log_vars, there, prior_expert: bool) -> tuple:
-    """Returns mean and log-variance of the product of the Gaussians that are there.
-
-    It is N(0, I) where there are none.
-
-    Args:
-        means, log_vars: tensors `[..., experts, latent_dim]`.
-        there: bool tensor `[..., experts]`.
-        prior_expert: bool. Whether N(0, I) is a further factor.
-    """
-    logits = ops.where(there[..., None], -log_vars, _ABSENT)  # Logarithms of the precisions.
-    none = ops.logical_not(ops.any(there, axis=-1))[..., None, None]
-    prior = ops.zeros_like(logits[..., :1, :])
-    if not prior_expert:
-        prior = ops.where(none, prior, _ABSENT)
-    logits = ops.concatenate([prior, logits], axis=-2)
-    weights = ops.softmax(logits, axis=-2)[..., 1:, :]
-    return ops.sum(weights * means, axis=-2), -ops.logsumexp(logits, axis=-2)
-
-
-def _log_weights(there):
+def log_weights(there):
     """Returns the logits of a mixture of the components that are there, equally weighted."""
     return ops.where(there, 0.0, _ABSENT)
 

@@ -89,8 +89,25 @@ class Mixture(Prior):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), components)
 
     def log_prob(self, z):
+        return ops.logsumexp(self._joint_log_prob(z), axis=-1)
+
+    def responsibilities(self, z):
+        """Returns p(k|z) of each component, `[..., num_components]`: the cluster of z.
+
+        Example:
+
+        ```python
+        prior = kvae.priors.GaussianMixture(num_components=3, latent_dim=2)
+        prior.build()
+        prior.responsibilities(np.zeros((4, 2), "float32"))      # (4, 3), each row adds up to 1
+        ```
+        """
+        return ops.softmax(self._joint_log_prob(z), axis=-1)
+
+    def _joint_log_prob(self, z):
+        """Returns log w_k + log p(z; θ_k) in nats, `[..., num_components]`."""
         each = self.component.cross_log_prob(self.parameters(), z)
-        return ops.logsumexp(ops.log_softmax(self.logits) + each, axis=-1)
+        return ops.log_softmax(self.logits) + each
 
     def get_config(self):
         return {

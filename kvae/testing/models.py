@@ -54,13 +54,20 @@ def tiny_vae(latent_dim: int = 2, likelihood="bernoulli", event_shape=(6,), **pa
 
 
 def tiny_modalities(latent_dim: int = 2, **parts) -> VAE:
-    """Makes a model of two modalities, pixels and a class; `parts` are arguments of `kvae.VAE`."""
+    """Makes a model of two modalities, pixels and a class; `parts` are arguments of `kvae.VAE`.
+
+    It has an encoder of both where the posterior asks for one.
+    """
     sizes = {"pixels": 4, "kind": CLASSES}
+    posterior = posteriors.get(parts.pop("posterior", "product_of_experts"))
     with random.initial_weights(3):
         encoders = {
             key: keras.Sequential([keras.Input((size,)), layers.Dense(4, "tanh")])
             for key, size in sizes.items()
         }
+        if getattr(posterior, "joint", False):
+            both = [keras.Input((size,)) for size in sizes.values()]
+            encoders[tuple(sizes)] = keras.Model(both, layers.Concatenate()(both))
         decoders = {
             key: keras.Sequential([keras.Input((latent_dim,)), layers.Dense(size)])
             for key, size in sizes.items()
@@ -69,6 +76,7 @@ def tiny_modalities(latent_dim: int = 2, **parts) -> VAE:
             encoders=encoders,
             decoders=decoders,
             latent_dim=latent_dim,
+            posterior=posterior,
             likelihood={"pixels": "bernoulli", "kind": f"categorical:{CLASSES}"},
             seed=0,
             **parts,

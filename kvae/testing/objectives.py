@@ -45,7 +45,7 @@ def check_objective(objective, *, posterior="diagonal_gaussian", prior="standard
     if guesses and prior == "standard_normal":
         prior = priors.ClassConditional()  # Something has to depend on the label.
     if objective.of_modalities and posterior == "diagonal_gaussian":
-        posterior = "product_of_experts"
+        posterior = "joint_experts" if objective.of_joint_expert else "product_of_experts"
     make = tiny_modalities if objective.of_modalities else tiny_vae
     images = {"event_shape": (6, 6, 1)} if objective.of_images else {}
     vae = make(2, posterior=posterior, prior=prior, objective=copied(objective), **images)

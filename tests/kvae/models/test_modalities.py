@@ -33,9 +33,13 @@ def networks(latent_dim=2):
     return encoders, {"image": head(16, (4, 4, 1)), "digit": head(3, (3,))}
 
 
-def make(posterior="product_of_experts", **settings):
+def make(posterior="product_of_experts", joint=False, **settings):
     with kvae.random.initial_weights(0):
         encoders, decoders = networks()
+        if joint:
+            x = [keras.Input((4, 4, 1)), keras.Input((3,))]
+            flat = keras.layers.Concatenate()([keras.layers.Flatten()(x[0]), x[1]])
+            encoders["image", "digit"] = keras.Model(x, keras.layers.Dense(4, "tanh")(flat))
         vae = kvae.VAE(
             encoders=encoders,
             decoders=decoders,
@@ -197,11 +201,15 @@ def test_what_stands_in_an_absent_modality_changes_nothing(vae, absent):
 @pytest.mark.default("mixture_of_products")
 @pytest.mark.parametrize(
     "posterior",
-    ["product_of_experts", "mixture_of_experts", "mixture_of_products", "diagonal_gaussian"],
+    [
+        *("product_of_experts", "mixture_of_experts", "mixture_of_products", "diagonal_gaussian"),
+        *("joint_experts", "flow_experts"),
+    ],
 )
 def test_models_train_translate_and_come_back_from_their_files(posterior, tmp_path, eagerly):
-    objective = "elbo" if posterior == "diagonal_gaussian" else "subset_elbo"
-    vae = make(posterior, objective=objective)
+    objective = {"diagonal_gaussian": "elbo", "joint_experts": "telbo", "flow_experts": "jnf"}
+    joint = posterior in ("joint_experts", "flow_experts")
+    vae = make(posterior, joint, objective=objective.get(posterior, "subset_elbo"))
     mask = {"image": np.arange(32) % 4 > 0, "digit": np.arange(32) % 4 < 3}
     history = vae.fit(DATA, mask=mask, verbose=0, validation_data=DATA).history
     assert np.isfinite([history[key] for key in ("loss", "val_elbo", "kl")]).all()
@@ -343,19 +351,7 @@ def gaussian_kl(mean, log_var, other_mean, other_log_var):
 
 
 def test_jmvae_pays_for_the_way_from_the_joint_posterior_to_the_single_ones():
-    with kvae.random.initial_weights(0):
-        encoders, decoders = networks()
-        inputs = [keras.Input((4, 4, 1)), keras.Input((3,))]
-        flat = keras.layers.Concatenate()([keras.layers.Flatten()(inputs[0]), inputs[1]])
-        joint = keras.Model(inputs, keras.layers.Dense(4, "tanh")(flat))
-        vae = kvae.VAE(
-            encoders={**encoders, ("image", "digit"): joint},
-            decoders=decoders,
-            latent_dim=2,
-            posterior="joint_experts",
-            likelihood={"image": "bernoulli", "digit": "categorical:3"},
-            objective=kvae.objectives.JMVAE(alpha=0.3),
-        )
+    vae = make("joint_experts", joint=True, objective=kvae.objectives.JMVAE(alpha=0.3))
     record = tf.constant(vae.likelihood.record(DATA)[:4])
     terms = vae.objective.terms(vae, record, record, training=False, seed=1)
     found = {
@@ -387,8 +383,139 @@ def test_mvtcae_weighs_its_terms_as_the_paper_does():
         0.6 * terms["kl"] + 0.4 / count * sum(kls)
     )
     np.testing.assert_allclose(terms["loss"], truth, rtol=1e-5)
+    # Bits left free are those of the KL to the prior, which α = 1 leaves out.
+    free = kvae.objectives.MVTCAE(alpha=1.0, free_bits=5.0)
+    terms = free.terms(vae, record, record, training=False, seed=1)
+    truth = ((count - 1) * terms["reconstruction"] + sum(kls)) / count
+    np.testing.assert_allclose(terms["loss"], truth, rtol=1e-5)
     with pytest.raises(ValueError, match="MVTCAE takes closed forms of Gaussians"):
         make("mixture_of_experts", objective="mvtcae")
+
+
+def test_telbo_fits_single_encoders_to_decoders_that_it_leaves_alone():
+    objective = kvae.objectives.TELBO(single_weights={"digit": 3.0}, num_samples=300)
+    vae = make("joint_experts", joint=True, objective=objective)
+    record = tf.constant(vae.likelihood.record(DATA)[:4])
+    kl_of = divergences.closed_form_kl(vae.posterior, priors.StandardNormal(2))
+
+    def singles():
+        with tf.GradientTape(persistent=True) as tape:
+            terms = objective.terms(vae, record, record, training=False, seed=1)
+            extra = terms["loss"] + terms["elbo"]  # What comes beside the joint bound.
+            total = tf.reduce_sum(extra)
+        single = [e.trainable_variables for e in vae.posterior.experts]
+        parts = [vae.decoder.trainable_variables, single[2], [*single[0], *single[1]]]
+        return extra, *(tape.gradient(total, [v.value for v in part]) for part in parts)
+
+    extra, decoder, joint, own = singles()
+    # The joint bound goes in and out of the sum, which leaves rounding.
+    np.testing.assert_allclose([np.abs(each).max() for each in [*decoder, *joint]], 0, atol=1e-3)
+    truth = 0.0
+    for number, weight in enumerate((1.0, 3.0)):
+        params = vae.encode({key: DATA[key][:4] for key in [list(DATA)[number]]})
+        z = vae.posterior.sample(params, 3000, seed=5)
+        each = vae.likelihood.log_prob_by_modality(vae.decode_params(z), record)
+        truth += kl_of(params) - weight * np.mean(each, axis=0)[:, number]
+    np.testing.assert_allclose(extra, truth, atol=0.3)
+    objective.frozen = False
+    _, decoder, _, free = singles()
+    assert all(np.abs(each).max() > 0.1 for each in decoder)
+    for here, there in zip(own, free, strict=True):  # z has the gradient that it has without.
+        np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-3)
+
+
+def test_crmvae_reconstructs_from_all_and_from_each_alone():
+    objective = kvae.objectives.CRMVAE({"digit": 3.0}, beta=2.0, num_samples=300)
+    vae = make(kvae.posteriors.ProductOfExperts(prior_expert=False), objective=objective)
+    present = np.array([[True, True]] * 3 + [[False, True]])
+    record = vae.likelihood.kept(tf.constant(vae.likelihood.record(DATA)[:4]), present)
+    terms = objective.terms(vae, record, record, training=False, seed=1)
+    both = vae.encode_params(record)
+
+    def log_p(params):
+        z = vae.posterior.sample(params, 3000, seed=5)
+        each = vae.likelihood.log_prob_by_modality(vae.decode_params(z), record)
+        return np.mean(each, axis=0) * np.float32([1, 3])
+
+    q, kl = (both["z_mean"], both["z_log_var"]), terms["kl"].numpy()
+    log_ps = log_p(both).sum(axis=1)
+    for m in range(2):
+        single = vae.posterior.expert(both, m)
+        kl = kl + present[:, m] * gaussian_kl(*q, *single.values())
+        log_ps += present[:, m] * log_p(single)[:, m]
+    truth = (2.0 * kl - 0.5 * log_ps) / (present.sum(axis=1) + 1)
+    np.testing.assert_allclose(terms["loss"], truth, atol=0.15)
+
+
+def test_jnf_fits_single_posteriors_to_draws_from_the_joint_one():
+    objective = kvae.objectives.JNF(num_samples=4000)
+    vae = make("joint_experts", joint=True, objective=objective)
+    record = vae.likelihood.record(DATA)[:4]
+    record[3, :16] = np.nan  # An example without an image.
+    record = tf.constant(record)
+    with tf.GradientTape(persistent=True) as tape:
+        terms = objective.terms(vae, record, record, training=False, seed=1)
+        extra = terms["loss"] + terms["elbo"]
+        total = tf.reduce_sum(extra)
+    params = vae.encode_params(record)
+    q, *singles = (vae.posterior.expert(params, number).values() for number in (-1, 0, 1))
+    truth = sum(gaussian_kl(*q, *single) for single in singles)
+    np.testing.assert_allclose(extra, np.where([1, 1, 1, 0], truth, 0), rtol=0.05, atol=0.02)
+    single = [[v.value for v in e.trainable_variables] for e in vae.posterior.experts]
+    assert all(tf.reduce_any(g != 0) for part in single[:2] for g in tape.gradient(total, part))
+    for g in tape.gradient(total, single[2], unconnected_gradients="zero"):
+        np.testing.assert_allclose(g, 0, atol=1e-3)
+    with pytest.raises(ValueError, match="JNF trains the posterior of all modalities apart"):
+        make(objective="jnf")
+
+
+@pytest.fixture(scope="module")
+def bent():
+    """Experts of three modalities and of all, and parameters; their flows are far from identity."""
+    reads = [[0], [1], [2], [0, 1, 2]]
+    posterior = posteriors.FlowExperts(2, num_experts=4, reads=reads, num_flows=2)
+    posterior.build({"experts": [(None, 4)] * 4, "present": (None, 3)})
+    rng = np.random.default_rng(4)
+    posterior.set_weights([rng.normal(0, 0.5, w.shape) for w in posterior.get_weights()])
+    means, log_vars = experts(4)
+    return posterior, {"expert_means": tf.constant(means), "expert_log_vars": tf.constant(log_vars)}
+
+
+def test_the_posterior_of_one_modality_is_a_gaussian_bent_by_its_flow(bent):
+    posterior, experts = bent
+    for number in range(3):
+        params = posterior.given(experts, np.tile(np.eye(3)[number], (4, 1)))
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(params["expert_means"])
+            z = posterior.transform(params, {"noise": tf.zeros((4, 2))})
+            each = [z[:, 0], z[:, 1]]
+        slopes = [tape.gradient(one, params["expert_means"])[:, number] for one in each]
+        jacobian = np.stack(slopes, axis=1)
+        at_mean = scipy.stats.norm.logpdf(0) - 0.5 * params["expert_log_vars"][:, number]
+        truth = np.sum(at_mean, axis=-1) - np.linalg.slogdet(jacobian)[1]
+        np.testing.assert_allclose(posterior.log_prob(params, z), truth, rtol=1e-4, atol=1e-4)
+        assert np.abs(z - params["expert_means"][:, number]).max() > 0.1
+
+
+def test_flows_leave_the_joint_posterior_and_the_prior_alone(bent):
+    posterior, experts = bent
+    z = tf.random.stateless_normal((5, 4, 2), (0, 1))
+    all_there = posterior.given(experts, np.ones((4, 3)))
+    mean, log_var = posterior.expert(experts, 3).values()
+    normal = scipy.stats.norm(mean, np.exp(0.5 * np.asarray(log_var)))
+    truth = normal.logpdf(z).sum(axis=-1)
+    np.testing.assert_allclose(posterior.log_prob(all_there, z), truth, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(posterior.mean(all_there), mean, rtol=1e-5)
+    two = posterior.given(experts, np.tile([1, 0, 1], (4, 1)))  # A mixture of the two.
+    each = [posterior.expert_log_prob(two, number, z) for number in (0, 2)]
+    truth = scipy.special.logsumexp(each, axis=0) - np.log(2)
+    np.testing.assert_allclose(posterior.log_prob(two, z), truth, rtol=1e-4, atol=1e-4)
+    nothing = {key: tf.zeros_like(value) for key, value in two.items()}
+    assert set(posterior.params_of(priors.StandardNormal(2))) == set(nothing)
+    truth = scipy.stats.norm.logpdf(z).sum(axis=-1)
+    np.testing.assert_allclose(posterior.log_prob(nothing, z), truth, rtol=1e-5)
+    with pytest.raises(ValueError, match="The density of z is needed everywhere"):
+        posteriors.FlowExperts(flows="planar")
 
 
 def test_coherence_is_the_share_of_translations_of_the_right_class(vae):

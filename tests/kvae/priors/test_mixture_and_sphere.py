@@ -42,6 +42,8 @@ def test_mixture_log_prob_is_that_of_scipy(mixture):
     np.testing.assert_allclose(
         log_p, scipy.special.logsumexp(each, b=w, axis=-1), rtol=1e-5, atol=1e-5
     )
+    truth = scipy.special.softmax(each + np.log(w), axis=-1)
+    np.testing.assert_allclose(mixture.responsibilities(z), truth, rtol=1e-4, atol=1e-6)
 
 
 def test_mixture_draws_have_the_mixture_s_moments(mixture):
