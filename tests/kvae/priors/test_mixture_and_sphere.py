@@ -44,6 +44,10 @@ def test_mixture_log_prob_is_that_of_scipy(mixture):
     )
     truth = scipy.special.softmax(each + np.log(w), axis=-1)
     np.testing.assert_allclose(mixture.responsibilities(z), truth, rtol=1e-4, atol=1e-6)
+    # CMVAE's sum over clusters, with q(k|z) = p(k|z), is log p(z).
+    q = np.float64(mixture.responsibilities(z)) + 1e-20
+    over_clusters = np.sum(q * (np.log(w) + each - np.log(q)), axis=-1)
+    np.testing.assert_allclose(log_p, over_clusters, rtol=1e-4, atol=1e-4)
 
 
 def test_mixture_draws_have_the_mixture_s_moments(mixture):
