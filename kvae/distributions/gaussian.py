@@ -7,6 +7,7 @@ from keras import ops
 
 __all__ = [
     "component_at",
+    "draw_from_mixture",
     "gaussian_kl",
     "gaussian_log_density",
     "gaussian_log_prob",
@@ -73,6 +74,26 @@ def pick_component(logits, noise):
     rest = tf.clip_by_value((place - below) / width, 1e-12, 1 - 1e-12)
     fresh = tf.cast(tf.math.ndtri(rest), noise.dtype)
     return tf.cast(chosen, tf.float32), tf.concat([fresh, noise[..., 1:]], axis=-1)
+
+
+def draw_from_mixture(logits, means, log_vars, noise):
+    """Draws from a mixture of Gaussians, as a function of the component that was drawn alone.
+
+    Gradients reach the means and log-variances of that component. Those of an expectation under the
+    mixture are these where the weights are constants; else the weights' own are lacking.
+
+    Args:
+        logits: tensor `[..., K]`. Logarithms of the weights, up to a constant.
+        means, log_vars: tensors `[..., K, latent_dim]`.
+        noise: tensor `[..., latent_dim]` from N(0, I); its leading axes broadcast with `logits`'.
+
+    Returns:
+        Pair: the component one-hot, float32 `[..., K]`, and the draws, of the shape of `noise`.
+    """
+    chosen, noise = pick_component(logits, tf.convert_to_tensor(noise))
+    mean = tf.einsum("...k,...kd->...d", chosen, means)
+    scale = tf.einsum("...k,...kd->...d", chosen, ops.exp(0.5 * log_vars))
+    return chosen, mean + scale * noise
 
 
 def gaussian_kl(mean, log_var, other_mean, other_log_var):

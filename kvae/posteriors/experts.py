@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from keras import ops
 
-from kvae.distributions.gaussian import gaussian_log_prob
+from kvae.distributions.gaussian import draw_from_mixture, gaussian_log_prob
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from kvae.posteriors.gaussian_mixture import GaussianMixture
 from kvae.posteriors.posterior import Posterior, register
@@ -254,8 +254,8 @@ class MixtureOfExperts(Experts, GaussianMixture):
     Each modality alone has to say all that is in z, and what only one of them knows gets lost: in
     return every one can be translated into every other. With `objective="elbo"` the loss is the
     bound of the paper, E_q[log p(x|z) + log p(z) − log q(z|x)], of which the paper draws from each
-    expert in its turn and this class from the mixture, with implicit gradients
-    (`kvae.posteriors.GaussianMixture`). `objective="iwae"` is at least as tight as the paper's
+    expert in its turn and this class from the mixture. The weights are constants, so that draws are
+    differentiated within their expert. `objective="iwae"` is at least as tight as the paper's
     importance-weighted bound, whose samples it averages within each expert.
 
     Args:
@@ -278,6 +278,10 @@ class MixtureOfExperts(Experts, GaussianMixture):
 
     def combined(self, means, log_vars, there):
         return {"z_logits": log_weights(there), "z_means": means, "z_log_vars": log_vars}
+
+    def transform(self, params, noise):
+        own = params["z_logits"], params["z_means"], params["z_log_vars"]
+        return draw_from_mixture(*own, noise["noise"])[1]
 
 
 @register("mixture_of_products")

@@ -1,11 +1,10 @@
 """A joint Gaussian of all modalities, and a Gaussian that a flow bends for each alone."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from kvae import flows as flow_parts
-from kvae.distributions.gaussian import pick_component
+from kvae.distributions.gaussian import draw_from_mixture
 from kvae.posteriors.experts import Experts, log_weights
 from kvae.posteriors.posterior import register
 
@@ -92,11 +91,9 @@ class FlowExperts(Experts):
         }
 
     def transform(self, params, noise):
-        chosen, noise = pick_component(params["z_logits"], tf.convert_to_tensor(noise["noise"]))
-        scales = ops.exp(0.5 * params["expert_log_vars"])
-        mean = tf.einsum("...k,...kd->...d", chosen, params["expert_means"])
-        scale = tf.einsum("...k,...kd->...d", chosen, scales)
-        z = plain = mean + scale * noise
+        own = params["z_logits"], params["expert_means"], params["expert_log_vars"]
+        chosen, plain = draw_from_mixture(*own, noise["noise"])
+        z = plain
         bent = chosen * params["z_bent"]
         for number in range(self.num_experts - 1):
             z = ops.where(bent[..., number, None] > 0.5, self._bend(number, plain), z)

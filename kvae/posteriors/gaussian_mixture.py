@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 from keras import ops
 
-from kvae.distributions.gaussian import gaussian_log_density, mixture_log_prob, pick_component
+from kvae.distributions.gaussian import draw_from_mixture, gaussian_log_density, mixture_log_prob
 from kvae.posteriors.posterior import Posterior, register
 
 __all__ = ["GaussianMixture"]
@@ -66,11 +66,9 @@ class GaussianMixture(Posterior):
         return {**params, "z_log_vars": ops.clip(params["z_log_vars"], -bound, bound)}
 
     def transform(self, params, noise):
-        chosen, noise = pick_component(params["z_logits"], tf.convert_to_tensor(noise["noise"]))
-        scales = ops.exp(0.5 * params["z_log_vars"])
-        mean = tf.einsum("...k,...kd->...d", chosen, params["z_means"])
-        scale = tf.einsum("...k,...kd->...d", chosen, scales)
-        return self._with_implicit_gradient(params, tf.stop_gradient(mean + scale * noise))
+        own = params["z_logits"], params["z_means"], params["z_log_vars"]
+        _, z = draw_from_mixture(*own, noise["noise"])
+        return self._with_implicit_gradient(params, tf.stop_gradient(z))
 
     def mean(self, params):
         return ops.sum(ops.softmax(params["z_logits"])[..., None] * params["z_means"], axis=-2)

@@ -115,6 +115,13 @@ def test_mixtures_have_the_density_of_their_components(present):
     log_q = mixture.log_prob(params, tf.constant(z, tf.float32))
     np.testing.assert_allclose(log_q, truth, rtol=1e-4, atol=1e-4)
 
+    with tf.GradientTape() as tape:  # Of E[z²] = 1/M Σ_m (mean_m² + variance_m).
+        tape.watch(params["z_means"])
+        squares = tf.reduce_mean(tf.square(mixture.sample(params, 4000, seed=0)), axis=0)
+    slopes = tape.gradient(squares, params["z_means"])
+    weights = np.array(present)[:, None] / len(there)
+    np.testing.assert_allclose(slopes, 2 * weights * means, atol=0.15)
+
     products = posteriors.MixtureOfProducts(2)
     params, means, variances = combined(products, present)
     components = []
