@@ -22,10 +22,8 @@ class JNF(ELBO):
     freeze the joint model for a second training, set `trainable = False` on its networks.
 
     The posterior is that of the paper with `posterior="flow_experts"`, and with `"joint_experts"`
-    one of Gaussians. The sum counts examples that have all modalities; others have their ELBO.
-
-    Args:
-        **settings: those of `kvae.objectives.ELBO`.
+    one of Gaussians. The sum counts examples that have all modalities; others have their ELBO. The
+    arguments are those of `kvae.objectives.ELBO`.
 
     Raises:
         ValueError: for a posterior without an expert of all modalities.
@@ -33,10 +31,8 @@ class JNF(ELBO):
     Example:
 
     ```python
-    x = [keras.Input((28, 28, 1)), keras.Input((10,))]
-    both = keras.Model(x, keras.layers.Concatenate()([keras.layers.Flatten()(x[0]), x[1]]))
-    # encoders={"image": …, "label": …, ("image", "label"): both}
-    parts = {"posterior": "flow_experts", "objective": "jnf"}
+    # encoders={"image": …, "label": …, ("image", "label"): …}, posterior="flow_experts"
+    objective = kvae.objectives.JNF()
     ```
 
     Reference:
