@@ -88,7 +88,7 @@ def model(architecture: str, event, seed: int, likelihood: str, **parts):
     vae = zoo.build(
         architecture, event_shape=event, likelihood=likelihood, seed=seed, **sizes, **parts
     )
-    vae.compile(keras.optimizers.Adam(1e-3))
+    vae.compile(keras.optimizers.Adam(2e-3))
     return vae
 
 
@@ -123,7 +123,7 @@ def larger(seed: int, epochs: int, examples: int, output) -> dict:
     vae = model("autoencoder_kl", (64, 64, 3), seed, "gaussian:scale=0.1", objective=objective)
     for epoch in range(epochs):  # Other crops in each.
         part = crops(train, 64, seed=epoch)
-        vae.fit(part, batch_size=32, initial_epoch=epoch, epochs=epoch + 1, verbose=2)
+        vae.fit(part, batch_size=16, initial_epoch=epoch, epochs=epoch + 1, verbose=2)
     whole = vae.resized((128, 128))
     ways = {"at once": whole.reconstruct(test)}
     for name, overlap in (("tiles side by side", 0), ("blended tiles", 4)):
