@@ -97,7 +97,7 @@ class TestEveryModel:
 
         with h5py.File(path) as file:
             file.visititems(count)
-        # The states of the noise as well, of each recurrent layer too; and FactorVAE's discriminator.
+        # The states of the noise as well, of recurrent layers too; and FactorVAE's discriminator.
         surplus = held - card.cost["parameters"]
         assert surplus in (2, 6, 10) or (card.architecture == "factor_vae" and surplus > 2)
 
