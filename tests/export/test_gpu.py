@@ -45,7 +45,8 @@ def test_every_decoder_of_the_zoo(name, tmp_path):
     path = export.tflite(model, tmp_path / "x.tflite", prior=False)
     file = litert.Model(path)
     gpu = file.metadata["signatures"]["serving_default"]["gpu"]
-    assert bool(gpu) == (card.architecture == "symbol_vae")  # Symbols are chosen one by one.
+    # Symbols are chosen one by one; whether sines and cosines run there has not been tried.
+    assert bool(gpu) == (card.architecture in ("symbol_vae", "conditional_vae"))
     assert export.verify(path, model, batch_sizes=(5,)).ok
     if gpu:
         return
