@@ -28,7 +28,7 @@ def source(name):
 
 
 def test_every_guide_is_listed():
-    assert len(GUIDES) == 14
+    assert len(GUIDES) == 15
     assert set(GUIDES) == {path.stem for path in notebooks.FOLDER.glob("*.py")}
     assert set(GUIDES) == {path.stem for path in notebooks.FOLDER.glob("*.ipynb")}
 
