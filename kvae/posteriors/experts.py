@@ -163,7 +163,9 @@ class Experts(Posterior):
             return {}
         # All that there are, whatever `combined` calls them.
         zero = ops.zeros((1, self.num_experts, self.latent_dim))
-        return dict.fromkeys(self.given(_pair(zero), ops.zeros((1, self._modalities()))), 0.0)
+        means_and_log_vars = {"expert_means": zero, "expert_log_vars": zero}
+        known = self.given(means_and_log_vars, ops.zeros((1, self._modalities())))
+        return dict.fromkeys(known, 0.0)
 
     def _modalities(self) -> int:
         if self.reads is None:
@@ -234,6 +236,11 @@ class ProductOfExperts(_Products, DiagonalGaussian):
     alone = posterior.given(params, np.array([[1, 0]] * 3))      # The first expert and the prior.
     ```
 
+    Measured:
+        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
+          133.0 nats (multivae: 134.5), image → label 76 % (74 %),
+          `python -m benchmarks.modalities --methods mvae`
+
     Reference:
         - [Wu & Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning,
           section 2.2](https://arxiv.org/abs/1802.05335)
@@ -270,6 +277,11 @@ class MixtureOfExperts(Experts, GaussianMixture):
     params = posterior(np.ones((3, 16), "float32"))
     posterior.sample(params, num_samples=5, seed=0)      # shape (5, 3, 2)
     ```
+
+    Measured:
+        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
+          136.5 nats (multivae: 135.8), image → label 81 % (84 %),
+          `python -m benchmarks.modalities --methods mmvae`
 
     Reference:
         - [Shi et al., Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative
@@ -308,6 +320,11 @@ class MixtureOfProducts(_Products, MixtureOfExperts):
     params = posterior(np.ones((3, 16), "float32"))
     params["z_means"].shape      # (3, 3, 2): the first expert, the second, and their product
     ```
+
+    Measured:
+        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
+          135.0 nats (multivae: 134.3), image → label 80 % (80 %),
+          `python -m benchmarks.modalities --methods mopoe`
 
     Reference:
         - [Sutter et al., Generalized Multimodal ELBO](https://arxiv.org/abs/2105.02470)
@@ -357,6 +374,11 @@ class JointExperts(_Products, DiagonalGaussian):
     joint = posterior.expert(params, 2)      # What z_mean and z_log_var are.
     ```
 
+    Measured:
+        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
+          123.2 nats (multivae: 122.7), image → label 87 % (84 %),
+          `python -m benchmarks.modalities --methods jmvae`
+
     References:
         - [Suzuki et al., Joint Multimodal Learning with Deep Generative Models](
           https://arxiv.org/abs/1611.01891): `q(z|x_1, x_2)` and `q(z|x_m)`, a network for each
@@ -376,7 +398,3 @@ class JointExperts(_Products, DiagonalGaussian):
 def log_weights(there):
     """Returns the logits of a mixture of the components that are there, equally weighted."""
     return ops.where(there, 0.0, _ABSENT)
-
-
-def _pair(values) -> dict:
-    return {"expert_means": values, "expert_log_vars": values}
