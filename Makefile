@@ -75,8 +75,9 @@ unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 	@touch $@
 
 # `python -m`, so that a copied or moved checkout runs its own code.
-# A process more than there are cores (tests/conftest.py), four at most: each holds a TensorFlow of its own. Files stay
-# together, for their fixtures, and in their order: those with few tests, which may be long ones, do not come last.
+# A process more than there are cores (tests/conftest.py), four at most, for the memory. They are forks of one that
+# has imported TensorFlow. Files stay together, for their fixtures, and in their order: those with few tests, which may
+# be long ones, do not come last.
 test: .venv
 	.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 		--no-loadscope-reorder $(ARGS)

@@ -1,19 +1,23 @@
 """Shared by all tests: which cases run by default, what tests cost, and fixtures."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import gc
 import hashlib
+import importlib.util
 import itertools
-import json
 import os
 import pathlib
 import random
-import select
+import shlex
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 import typing
 
 import numpy as np
@@ -25,6 +29,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
+_spec = importlib.util.spec_from_file_location("fork_server", _ROOT / "tests" / "fork_server.py")
+fork_server = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fork_server)
 
 
 # A default test that takes more CPU seconds than this is named at the end of a run.
@@ -87,6 +94,7 @@ def pytest_xdist_auto_num_workers(config):
 
 
 _forked = [0.0]  # CPU seconds of the programs of `run_forked`.
+_ADDRESS = "KVAE_TESTS_FORKS"  # Where the processes of tests find the server of their forks.
 
 
 def cpu_seconds():
@@ -194,29 +202,56 @@ def run_python():
     return run
 
 
+@contextlib.contextmanager
+def _fork_server():
+    """Gives the address of a server, which ends at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = os.path.join(folder, "forks")
+        server = subprocess.Popen(
+            [sys.executable, fork_server.__file__, address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not os.path.exists(address + fork_server.TESTS):
+            assert server.poll() is None
+            time.sleep(0.01)
+        yield address
+        server.stdin.close()
+        server.wait()
+
+
+_SERVER = contextlib.ExitStack()  # That of all processes of tests.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config, specs):
+    """The processes in which tests run are forks of one that has imported TensorFlow.
+
+    With KVAE_TESTS_FORK=0 in the environment each imports it for itself.
+    """
+    here = os.environ.get("KVAE_TESTS_FORK") != "0" and all(
+        spec.popen and not (spec.python or spec.via) for spec in specs
+    )
+    if not here or not hasattr(socket, "send_fds"):
+        return
+    os.environ[_ADDRESS] = address = _SERVER.enter_context(_fork_server())
+    python = shlex.join([sys.executable, "-I", "-S", fork_server.__file__, address])
+    for place, spec in enumerate(specs):
+        specs[place] = type(spec)(f"{spec}//python={python}{fork_server.TESTS}")
+        specs[place].id = spec.id
+
+
+def pytest_unconfigure():
+    _SERVER.close()
+
+
 @pytest.fixture(scope="session")
 def run_forked(tmp_path_factory):
     """As `run_python`, in the fork of a process that has imported Keras and used nothing of it.
 
     For programs that import nothing else than they would in a new interpreter: six seconds less.
     """
-    server = subprocess.Popen(
-        [sys.executable, _ROOT / "tests" / "fork_server.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-    def answer(timeout):
-        if not select.select([server.stdout], [], [], timeout)[0]:
-            server.kill()
-            raise subprocess.TimeoutExpired(server.args, timeout)
-        status, seconds = json.loads(server.stdout.readline())
-        _forked[0] += seconds
-        return status
-
-    answer(300)
 
     def run(code, *arguments, check=True, timeout=300):
         folder = tmp_path_factory.mktemp("forked")
@@ -226,18 +261,18 @@ def run_forked(tmp_path_factory):
             "arguments": list(map(str, arguments)),
             "environment": _environment(),
             "folder": os.getcwd(),
-            "stdout": str(written[0]),
-            "stderr": str(written[1]),
         }
-        print(json.dumps(program), file=server.stdin, flush=True)
-        status = answer(timeout)
+        with open(os.devnull, "rb") as none, open(written[0], "wb") as out:
+            with open(written[1], "wb") as error:
+                files = [file.fileno() for file in (none, out, error)]
+                status, seconds = fork_server.ask(address, program, files, timeout)
+        _forked[0] += seconds
         texts = [path.read_text("utf-8", errors="replace") for path in written]
         return _checked(subprocess.CompletedProcess(code, status, *texts), check)
 
-    yield run
-    with server:
-        server.stdin.close()
-    _forked[0] = 0.0  # From here on the system counts them, as those of a child that has ended.
+    with contextlib.ExitStack() as stack:
+        address = os.environ.get(_ADDRESS) or stack.enter_context(_fork_server())
+        yield run
 
 
 @pytest.fixture
