@@ -71,6 +71,8 @@ def test_a_run_is_stopped_goes_on_and_is_extended(
 def test_sizes_follow_the_architecture():
     assert recipe("conv_vae", "--filters", "4", "8", "--hidden", "0").arguments["filters"] == [4, 8]
     assert recipe("dense_vae", "--hidden", "9", "8").arguments["hidden"] == [9, 8]
+    found = recipe("autoencoder_kl", "--latent-shape", "4", "4", "2", "--filters", "4", "4")
+    assert found.arguments["latent_shape"] == [4, 4, 2]
     found = recipe("dense_vae", "--likelihood", "gaussian:learned", "--prior", "vamp:5").arguments
     assert (found["likelihood"], found["prior"]) == (LEARNED, "vamp:5")
 

@@ -184,6 +184,27 @@ def test_a_model_of_the_codes_is_stacked_on_the_grid(vae, x):
     np.testing.assert_allclose(both.reconstruct(x), vae.decode(expected), atol=1e-5)
 
 
+# What they all rest on is `test_the_parts_compute_with_the_numbers_of_the_grid`.
+@pytest.mark.slow
+def test_what_is_computed_with_codes_takes_a_grid(vae, x, tmp_path):
+    events = (np.random.default_rng(2).random((20, 16, 16, 1)) > 0.5).astype("float32")
+    sampler = kvae.samplers.GaussianMixture(num_components=2).fit(vae, events)
+    assert sampler.sample(2, seed=0).shape == (2, 16, 16, 1)
+    assert sampler.log_prob(vae.encode(x)["z_mean"]).shape == (2,)
+    assert kvae.evaluation.latent_summary(vae, events).latent_dim == 128
+    assert vae.posterior_distribution(x).event_shape == (128,)
+    for index, draw in enumerate(
+        [
+            lambda path: kvae.plots.reconstructions(vae, x, path=path),
+            lambda path: kvae.plots.interpolation(vae, x[:1], x[1:], path=path),
+            lambda path: kvae.plots.manifold(vae, 3, x=x, path=path),
+            lambda path: kvae.plots.latent_scatter(vae, events, path=path),
+        ]
+    ):
+        draw(tmp_path / f"{index}.png")
+    assert len(list(tmp_path.glob("*.png"))) == 4
+
+
 def test_signatures_have_z_on_the_grid(vae, x):
     from export.graphs import endpoints
 
