@@ -218,8 +218,11 @@ def announce(recipe, model, data, validation) -> None:
 
 def networks(model) -> str:
     """Returns the layers of a network that have weights, with their widths, in one line."""
+    from kvae.utils import keras_internals
+
     kinds: list[tuple[str, list[str]]] = []
-    for layer in model.layers:
+    layers = getattr(model, "layers", None) or keras_internals.flat_layers(model, False)
+    for layer in layers:
         width = getattr(layer, "filters", getattr(layer, "units", None))
         if width is None or not layer.weights:
             continue
@@ -228,7 +231,7 @@ def networks(model) -> str:
             kinds.append((kind, []))
         kinds[-1][1].append(str(width))
     found = "; ".join(f"{kind} {', '.join(widths)}" for kind, widths in kinds)
-    return found or f"{len(model.layers)} layers"
+    return found or f"{len(layers)} layers"
 
 
 def _size(numbers: int) -> str:

@@ -10,6 +10,7 @@ from export import modalities
 from export.graphs import endpoints, given_noise
 from export.signatures import DECODE, ENCODE, OUTPUT_SUFFIX, PRIOR
 from kvae.models.labels import label_size
+from kvae.utils import keras_internals
 
 __all__ = [
     "Part",
@@ -184,7 +185,8 @@ def prior_error(model, why: str) -> ValueError:
 
 
 def _refuse_half(model, network, what: str) -> None:
-    half = [layer.name for layer in network.layers if "float16" in layer.compute_dtype]
+    layers = keras_internals.flat_layers(network)
+    half = [layer.name for layer in layers if "float16" in layer.compute_dtype]
     if half:
         raise ValueError(
             f"The {what} of {model.name!r} computes in half precision ({half[0]!r}), which TFLite "
