@@ -7,6 +7,7 @@ import pytest
 import export
 import kvae
 import zoo
+from kvae.cli.runs import networks
 from zoo.residual import residual_block
 
 
@@ -53,3 +54,9 @@ def test_it_learns_digits():
     vae.compile(keras.optimizers.Adam(3e-3), skip_norm=1e4)
     history = vae.fit(data, epochs=20, batch_size=64, verbose=0).history
     assert history["elbo"][-1] > -28 and history["kl"][-1] > 5
+
+
+def test_the_command_line_names_the_layers_of_a_decoder_without_a_list_of_them():
+    vae = zoo.build("ladder_vae", event_shape=(8, 8, 1), filters=(4,), latents=(1,), groups=(2,))
+    assert not hasattr(vae.decoder, "layers")
+    assert networks(vae.decoder).endswith("Conv2DTranspose 1; WeightNormConv2D 4, 4, 4")
