@@ -6,7 +6,7 @@ import tensorflow as tf
 __all__ = ["apply", "custom_gradient"]
 
 
-def apply(optimizer, gradients, variables, fits=None) -> None:
+def apply(optimizer, gradients, variables) -> None:
     """Lets an optimizer of Keras take one step, in a graph or outside.
 
     Keras sums the gradients over the replicas even where there is only one, by a
@@ -17,17 +17,8 @@ def apply(optimizer, gradients, variables, fits=None) -> None:
     Args:
         optimizer: `keras.optimizers.Optimizer`.
         gradients, variables: sequences of the same length.
-        fits: bool scalar or `None`. Without it, nothing is done: neither the variables nor what the
-            optimizer keeps changes. Not under a strategy, whose replicas would wait for each other.
     """
     pairs = list(zip(gradients, variables, strict=True))
-    if fits is not None:
-        tf.cond(fits, lambda: _applied(optimizer, pairs), lambda: None)
-        return
-    _applied(optimizer, pairs)
-
-
-def _applied(optimizer, pairs):
     context = tf.distribute.get_replica_context()
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if context is None or tf.distribute.has_strategy() or scales:

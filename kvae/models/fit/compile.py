@@ -41,8 +41,9 @@ class Compile:
                 between which no callback is called. Defaults to `"auto"`: `fit` decides, and other
                 methods take 1.
             skip_norm: float or `None`. A step whose gradient has a larger norm, or one that is not
-                finite, is skipped: the weights and the optimizer stay as they are, `fit` warns, and
-                `skipped` in its logs counts such steps. Defaults to `None`: no step is skipped.
+                finite, is skipped: the optimizer and all weights stay as they are, statistics of
+                batches and codebooks too. `fit` warns, and `skipped` in its logs counts such steps;
+                their losses are in the means of the epoch. Defaults to `None`: no step is skipped.
             **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:

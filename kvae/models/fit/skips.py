@@ -22,7 +22,30 @@ class Skips:
         self.limit = arguments.number("skip_norm", limit, 0.0)
         self._count = tf.Variable(0.0, trainable=False, name="skipped_steps")
 
-    def fits(self, optimizer, gradients) -> tf.Tensor:
+    def kept(self, vae) -> list:
+        """Returns, before a step, the values of what layers assign on the way to the loss.
+
+        Such are the statistics of batches and the codebooks of a quantizer.
+        """
+        return [tf.identity(weight.value) for weight in vae.non_trainable_weights]
+
+    def step_or_not(self, vae, gradients, step, kept: list) -> None:
+        """Takes a step where the gradient fits; else all weights are again as before it.
+
+        Args:
+            vae: `kvae.VAE`.
+            gradients: sequence of tensors.
+            step: callable without arguments.
+            kept: list. What `kept` has returned.
+        """
+
+        def take_back():
+            for weight, value in zip(vae.non_trainable_weights, kept, strict=True):
+                weight.assign(value)
+
+        tf.cond(self._fits(vae.optimizer, gradients), step, take_back)
+
+    def _fits(self, optimizer, gradients) -> tf.Tensor:
         """Returns a bool scalar, whether to take the step; counts it where not.
 
         Raises:

@@ -47,6 +47,7 @@ class TrainStep(Hooks):
         with self.guard.step(_batch(x, label, target, weight), state=self._state):
             seed = self._step_seed(random.as_seed(self.seed_generator))
             mean = mean_of_the_step(tf.shape(x)[0], weight)
+            before = [] if self.skips is None else self.skips.kept(self)
             with tf.GradientTape() as tape:
                 batch = x, label, target, weight
                 terms = self.terms_of_the_step(*batch, training=True, seed=seed)
@@ -55,10 +56,16 @@ class TrainStep(Hooks):
             # Blocks of steps and XLA fuse the update by themselves. A strategy has neither.
             fused = self.optimizer if tf.distribute.has_strategy() else None
             found = tape.gradient(scaled, variables)
-            fits = None if self.skips is None else self.skips.fits(self.optimizer, found)
-            with fused_adam.adam(fused):
-                gradients.apply(self.optimizer, found, variables, fits)
-            self.objective.update(self.conditioned_on(label), x, target, terms, seed=seed)
+
+            def step():
+                with fused_adam.adam(fused):
+                    gradients.apply(self.optimizer, found, variables)
+                self.objective.update(self.conditioned_on(label), x, target, terms, seed=seed)
+
+            if self.skips is None:
+                step()
+            else:
+                self.skips.step_or_not(self, found, step, before)
         return terms, weight
 
     def batch_fits(self, data) -> tf.Tensor:
