@@ -15,14 +15,15 @@ __all__ = ["PatchAdversarial"]
 
 @register("patch_adversarial")
 class PatchAdversarial(Adversarial, Bound):
-    """`−E_q log p(x|z) + β KL(q(z|x) ‖ p(z)) − w Σ_i log D_i(x̃)`: the loss of latent diffusion.
+    """`−E_q log p(x|z) + β KL(q(z|x) ‖ p(z)) − w Σ_i log D_i(x̃)`: a bound with a critic.
 
     D_i is the probability that a discriminator of convolutions gives to the i-th patch of an image
     being data, and x̃ the reconstruction, the mean of p(x|z). The bound alone averages over what z
     leaves open, which makes details smooth; a patch of x̃ that looks smooth gives itself away. In
     the logs `adversarial` is the mean of −log D_i over the patches, in nats: log 2 where the
     discriminator cannot tell. `elbo`, `reconstruction` and `kl` are those of any model; the loss
-    bounds no likelihood.
+    bounds no likelihood. Latent diffusion trains its autoencoder so, with two things that are not
+    here: distances in the features of a network, and a w that balances the gradients of both parts.
 
     The discriminator learns after each step of the model. Begin with a weight of 0, by a schedule
     such as `kvae.schedules.Linear(0.0, 1.0, steps=1000, delay=10_000)`, so that the model has
