@@ -50,6 +50,7 @@ class AnySize:
         ```
         """
         _check_grid(self)
+        self._check_decoder()
         sizes = len(self.event_shape) - 1
         shape = (size,) if isinstance(size, int) else tuple(size)
         if len(shape) != sizes:
@@ -64,9 +65,18 @@ class AnySize:
             if part is not None and not part.any_size:
                 raise ValueError(
                     f"The {name} {type(part).__name__} has variables for each place of the grid "
-                    f"{self.latent_shape}, and none for {latent_shape}: encode and decode in "
-                    "tiles (`encode_tiles`)" + _INSTEAD[name]
+                    f"{self.latent_shape}, and none for {latent_shape}: "
+                    + ("" if self._of_tiles() else "encode and decode in tiles, or ")
+                    + _INSTEAD[name]
                 )
+        self._check_heads()
+        own = [] if self.missing is None else self.missing.weights
+        if event != self.event_shape and any(tuple(w.shape) == self.event_shape for w in own):
+            raise ValueError(
+                f"The fill {type(self.missing).__name__} has a value for each place of events of "
+                f"shape {self.event_shape}, and none for {event}: encode and decode in tiles "
+                "(`encode_tiles`), or take another, e.g. vae.with_missing('zero').resized(size)."
+            )
         prior = None if self.prior is None else self.prior.resized(latent_shape)
         return self._sharing(
             objective,
@@ -114,18 +124,10 @@ class AnySize:
             - [Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models](
               https://arxiv.org/abs/2112.10752)
         """
-        own = self.posterior.parameter_shapes()
-        if self.posterior.space == "codes":
-            raise ValueError(
-                f"The codes of a {type(self.posterior).__name__} do not blend: encode the whole "
-                "image with `resized`."
-            )
-        if any(shape != (self.latent_dim,) for shape in own.values()):
-            raise ValueError(
-                f"A {type(self.posterior).__name__} has parameters of more than a place of the "
-                "grid, which no tile has alone."
-            )
-        names = list(own)
+        reason = self._of_tiles()
+        if reason:
+            raise ValueError(reason)
+        names = list(self.posterior.parameter_shapes())
 
         def encode(part):
             params = self.encode(part, label, batch_size)
@@ -171,6 +173,7 @@ class AnySize:
 
     def _in_tiles(self, compute, values, name: str, overlap, margin, decode: bool):
         _check_grid(self)
+        self._check_decoder()
         values = np.asarray(values)
         *sizes, channels = self.latent_shape if decode else self.event_shape
         grid = self.latent_shape[:-1]
@@ -186,6 +189,43 @@ class AnySize:
             return tiles.blended(compute, values, grid, overlap, margin, factor)
         except ValueError as error:
             raise ValueError(f"`{name}` of shape {values.shape} is not cut: {error}") from error
+
+    def _of_tiles(self) -> str:
+        """Returns why the posterior has no parameters of tiles; nothing where it has."""
+        name = type(self.posterior).__name__
+        if self.posterior.space == "codes":
+            return f"The codes of a {name} do not blend: encode the whole image with `resized`."
+        if any(s != (self.latent_dim,) for s in self.posterior.parameter_shapes().values()):
+            return f"A {name} has parameters of more than a place of the grid, which no tile has."
+        return ""
+
+    def _check_decoder(self) -> None:
+        """Refuses a decoder for any size that does not give twice the grid twice the image."""
+        declared = getattr(self.decoder, "inputs", None)
+        if not declared or None not in declared[0].shape[1:]:
+            return
+        *grid, channels = self.latent_shape
+        label = keras.KerasTensor((None, label_size(self))) if self.conditional else None
+        z = keras.KerasTensor((None, *(2 * size for size in grid), channels))
+        sizes = tuple(self.decoder(joined(self.decoder, z, label)).shape[1 : 1 + len(grid)])
+        expected = tuple(2 * size for size in self.event_shape[:-1])
+        if sizes != expected:
+            raise ValueError(
+                f"The decoder makes {sizes} and not {expected} of a grid that is twice as large as "
+                f"that of {self.name!r}, as one that crops does: only events of a whole number of "
+                "places have other sizes and tiles."
+            )
+
+    def _check_heads(self) -> None:
+        """Refuses a posterior of which a head sees more than one place of the grid."""
+        posterior, places = self.posterior, math.prod(self.latent_shape[:-1])
+        for shape in posterior.parameter_shapes().values() if posterior.heads else ():
+            if shape != (self.latent_dim,):
+                raise ValueError(
+                    f"A head of the {type(posterior).__name__} sees the whole grid of "
+                    f"{self.latent_shape}: end the encoder in {math.prod(shape) / places:g} "
+                    "channels, which are what it says of a place."
+                )
 
     def _grid_of(self, event) -> tuple[int, ...]:
         """Returns the shape of z for events of another shape, of what the networks return."""
@@ -213,8 +253,8 @@ class AnySize:
 
 
 _INSTEAD = {
-    "posterior": ".",
-    "prior": ", or take another prior, e.g. vae.with_prior('standard_normal').resized(size).",
+    "posterior": "train a model with another one, e.g. posterior='diagonal_gaussian'.",
+    "prior": "take another one, e.g. vae.with_prior('standard_normal').resized(size).",
 }
 
 

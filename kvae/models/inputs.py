@@ -52,8 +52,8 @@ def require_built(vae) -> None:
     forks.check()
     if not vae.built:
         raise ValueError(
-            f"{vae.name} is not built yet: give the encoder a keras.Input, or call the model "
-            "or `fit` once."
+            f"{vae.name} is not built yet: give the encoder a keras.Input whose sizes are all "
+            "known, or call the model or `fit` once."
         )
 
 

@@ -237,6 +237,10 @@ def test_shapes_that_do_not_fit(settings, words):
         kvae.VAE(*_networks(size=(16, 16)), **settings)
 
 
+# Half as many numbers of an encoder as of z come from a head that sees the whole grid.
+_TWO = "hierarchical_residual:num_embeddings=4,embedding_dim=1,num_levels=2"
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
@@ -245,12 +249,28 @@ def test_shapes_that_do_not_fit(settings, words):
         (lambda vae: vae.encode_tiles(np.zeros((1, 33, 32, 1))), "pad or crop it to 34 or 32"),
         (lambda vae: vae.encode_tiles(np.zeros((1, 8, 32, 1))), "smaller than a tile of 8"),
         (lambda vae: vae.decode_tiles(np.zeros((1, 9, 9, 2)), margin=4, overlap=7), "`margin`"),
-        (lambda vae: vae.with_prior("vamp:2").resized((32, 32)), "has variables for each place"),
+        (lambda vae: vae.with_prior("vamp:2").resized((32, 32)), "in tiles, or take another one"),
+        (lambda vae: _model(posterior="iaf").resized((32, 32)), r"none for \(16, 16, 2\): train"),
+        (
+            lambda vae: _model(posterior=_TWO, prior="uniform_codes").resized((32, 32)),
+            "encoder in 1 ",
+        ),
+        (lambda vae: vae.with_missing("learned").resized((32, 32)), "vae.with_missing"),
     ],
 )
 def test_sizes_that_do_not_fit(vae, call, words):
     with pytest.raises(ValueError, match=words):
         call(vae)
+
+
+def test_a_decoder_that_crops_has_no_tiles():
+    encoder = keras.Sequential([keras.Input((None, None, 1)), layers.Conv2D(4, 1)])
+    decoder = _networks()[1]
+    decoder.add(layers.Cropping2D(2))
+    vae = kvae.VAE(encoder, decoder, latent_shape=(4, 4, 2))
+    vae.build((None, 4, 4, 1))
+    with pytest.raises(ValueError, match="as one that crops does"):
+        vae.decode_tiles(np.zeros((1, 8, 8, 2)))
 
 
 def test_memory_is_bounded_for_large_images(vae):
