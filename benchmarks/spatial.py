@@ -10,7 +10,8 @@ images' −ELBO in nats and the peak signal-to-noise ratio of their reconstructi
 smooth edges on a slanted ground. `autoencoder_kl` trains on crops of 64 × 64, and reconstructs
 whole test images: at once (`resized`), in tiles side by side, and in tiles that overlap by a
 quarter and are blended. `seams` is the mean step of the error across the lines where tiles of 64
-pixels meet, as a multiple of that across all other lines: 1 without any seam.
+pixels meet side by side, as a multiple of that across all other lines; compare it with that of
+images at once. Tiles that overlap end there as well, and elsewhere.
 
 A row that stands in the file already is not measured again. Seeds are of weights, order and noise.
 """
