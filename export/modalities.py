@@ -152,34 +152,57 @@ def named(model, outputs: dict) -> dict:
     return found
 
 
-def sent(name: str, value, known: dict[str, TensorInfo]) -> dict[str, np.ndarray]:
+def sent(name: str, value, known: dict[str, TensorInfo], mask=None) -> dict[str, np.ndarray]:
     """Returns the inputs that modalities by name are; what is left out, or NaN, is absent.
 
     Args:
         name: str. Their argument, e.g. `"image_start"`.
         value: mapping from names to arrays.
         known: dict of the modalities, as the server describes them.
+        mask: mapping from names to bool arrays `[n]` or of the shape of the values, True for what
+            is there. Defaults to `None`: all that is given.
 
     Raises:
-        ValueError: for what is no mapping, has no modality, or an unknown one.
+        ValueError: for what is no mapping, has no modality, or an unknown one, and for a mask of
+            another type or shape.
     """
+    mask = {} if mask is None else mask
     example = ", ".join(f"{key!r}: …" for key in known)
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError(
-            f"`{name}` is a dict of modalities, of which any may be left out: {{{example}}}."
-        )
-    for key in value:
-        if key not in known:
-            raise unknown_name("modality", key, known)
+    for said, given in ((name, value), ("mask", mask)):
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"`{said}` is a dict of modalities, of which any may be left out: {{{example}}}."
+            )
+        for key in given:
+            if key not in known:
+                raise unknown_name("modality", key, known)
     arrays = {key: np.asarray(one) for key, one in value.items() if one is not None}
+    if not arrays or not all(one.ndim for one in arrays.values()):
+        raise ValueError(
+            f"`{name}` has an array with a row for each example, of one modality at least: "
+            f"{{{example}}}."
+        )
     rows = len(next(iter(arrays.values())))
     found = {}
     for key, info in known.items():
         one = arrays.get(key, np.full((rows, *info.shape[1:]), UNKNOWN, np.float32))
         if one.dtype.kind == "f":
             one = np.where(np.isnan(one), UNKNOWN, one)
+        if key in mask:
+            one = np.where(_checked_mask(key, mask[key], one), one, UNKNOWN)
         found[key + name.removeprefix("image")] = one
     return found
+
+
+def _checked_mask(key: str, mask, values: np.ndarray) -> np.ndarray:
+    """Returns the mask of a modality with the axes of its values."""
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.shape not in (values.shape, values.shape[:1]):
+        raise ValueError(
+            f"`mask[{key!r}]` is {mask.dtype.name} of shape {mask.shape}; give a bool for each row "
+            f"or for each value, {values.shape[:1]} or {values.shape}, True for what is there."
+        )
+    return mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim))
 
 
 def taken(inputs: dict, signatures: Mapping[str, Signature]) -> dict[str, np.ndarray]:
@@ -189,9 +212,12 @@ def taken(inputs: dict, signatures: Mapping[str, Signature]) -> dict[str, np.nda
         inputs: dict of a client's inputs.
         signatures: those that the server has. A model of several modalities has `translate`.
     """
+    if "translate" not in signatures:
+        return {}
     found: dict[str, np.ndarray] = {}
-    for name in [name for name in inputs if name in EVENTS and "translate" in signatures]:
-        found |= sent(name, inputs.pop(name), signatures["translate"].inputs)
+    mask = inputs.pop("mask", None)
+    for name in [name for name in inputs if name in EVENTS]:
+        found |= sent(name, inputs.pop(name), signatures["translate"].inputs, mask)
     return found
 
 

@@ -46,5 +46,6 @@ def seeds_of(seed, image) -> np.ndarray:
     if np.ndim(seed) > 0:
         return np.asarray(seed)
     if isinstance(image, Mapping):
-        image = next(iter(image.values()), ())
+        given = (np.atleast_1d(one) for one in image.values() if one is not None)
+        image = next(given, ())  # That there is none is said where modalities are checked.
     return seed + np.arange(1 if isinstance(image, bytes) else len(image))

@@ -207,7 +207,7 @@ class Client(Connection):
     def impute(
         self,
         image: Images,
-        mask: np.ndarray | None = None,
+        mask: np.ndarray | Mapping[str, np.ndarray] | None = None,
         seed: int | Sequence[int] = 0,
         num_samples: int = _SAMPLES,
         label: Labels = None,
@@ -217,8 +217,9 @@ class Client(Connection):
 
         Args:
             image: as `encode` takes it; what stands where nothing was observed has no influence.
-            mask: bool array `[batch, *event]`, True where a value was observed. Defaults to `None`,
-                for a model of several modalities alone, whose absent ones are filled in.
+            mask: bool array `[batch, *event]`, True where a value was observed; of a model of
+                several modalities a dict of them, or of bools for each row. Defaults to `None`, for
+                such a model alone: what was not given is filled in.
             seed, num_samples, label, timeout: as of `score`.
         """
         inputs = {"image": image, "seed": seeds_of(seed, image)}

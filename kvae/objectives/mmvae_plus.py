@@ -8,7 +8,12 @@ from keras import ops
 from kvae import random, schedules
 from kvae.objectives.objective import Objective, register
 from kvae.objectives.subsets import modality_weights
-from kvae.posteriors import DiagonalGaussian, MixtureOfExperts, SharedAndPrivate
+from kvae.posteriors import (
+    DiagonalGaussian,
+    MixtureOfExperts,
+    MixtureOfProducts,
+    SharedAndPrivate,
+)
 from kvae.utils import arguments
 
 __all__ = ["MMVAEPlus"]
@@ -71,6 +76,8 @@ class MMVAEPlus(Objective):
         if not (
             isinstance(posterior, SharedAndPrivate)
             and isinstance(posterior.shared, MixtureOfExperts)
+            # Its density would be that of more components than are drawn from.
+            and not isinstance(posterior.shared, MixtureOfProducts)
             and posterior.reads is None
             and posterior.pairs(vae.prior) is not None
         ):

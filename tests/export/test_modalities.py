@@ -10,6 +10,7 @@ import kvae
 from export import example_inputs, modalities, signatures
 from export.files import meta_graph
 from export.graphs import endpoints
+from export.serving import arrays
 from export.signatures import TensorInfo
 from export.verification import references
 
@@ -127,11 +128,28 @@ def test_what_clients_send_is_checked_by_modality():
     assert set(sent) == {"image_start", "digit_start"}
     np.testing.assert_array_equal(sent["digit_start"], np.float32([1, modalities.UNKNOWN]))
     assert sent["image_start"].shape == (2, 2, 2, 1) and (sent["image_start"] < -1e38).all()
-    for value in ([1, 2], {}):
-        with pytest.raises(ValueError, match="`image` is a dict of modalities, of which any may"):
-            modalities.sent("image", value, known)
-    with pytest.raises(ValueError, match="Unknown modality 'sound'"):
-        modalities.sent("image", {"sound": [1]}, known)
+    seeds = arrays.seeds_of(5, {"image": None, "digit": [1, 2]})
+    np.testing.assert_array_equal(seeds, [5, 6])
+    # A mask hides what stands there, of whole rows and of single values.
+    values, one = IMAGES[:2] > 0.5, {"image": IMAGES[:2], "digit": np.array([1, 2])}
+    masked = modalities.sent("image", one, known, {"digit": np.array([False, True])})
+    np.testing.assert_array_equal(masked["digit"], np.float32([modalities.UNKNOWN, 2]))
+    masked = modalities.sent("image", one, known, {"image": values})["image"]
+    np.testing.assert_array_equal(masked, np.where(values, IMAGES[:2], modalities.UNKNOWN))
+    for value, mask, message in (
+        ([1, 2], None, "`image` is a dict of modalities, of which any may"),
+        ({}, None, "`image` has an array with a row for each example"),
+        ({"digit": None}, None, "`image` has an array with a row for each example"),
+        ({"digit": 1}, None, "`image` has an array with a row for each example"),
+        ({"sound": [1]}, None, "Unknown modality 'sound'"),
+        (one, np.array([True, False]), "`mask` is a dict of modalities"),
+        (one, {"sound": np.array([True])}, "Unknown modality 'sound'"),
+        (one, {"digit": np.array([1, 0])}, r"`mask\['digit'\]` is int64"),
+        (one, {"image": np.array([True])}, r"`mask\['image'\]` is bool of shape \(1,\)"),
+    ):
+        seeds = arrays.seeds_of(5, value)
+        with pytest.raises(ValueError, match=message):
+            modalities.sent("image", value, known, mask)
 
 
 def test_examples_lack_each_modality_in_turn(vae):
@@ -191,6 +209,10 @@ def test_servers_answer_for_every_subset(vae, path):
         np.testing.assert_allclose(scores.log_prob, wanted["log_prob"], atol=1e-4)
         filled = client.impute({"digit": DIGITS}).image
         np.testing.assert_array_equal(filled["digit"], DIGITS)
+        there = {"digit": np.array([True, False, True, True])}
+        hidden = client.impute({"image": IMAGES, "digit": DIGITS}, there)
+        absent = {"image": IMAGES, "digit": np.where(there["digit"], DIGITS, np.nan)}
+        np.testing.assert_array_equal(hidden.log_prob, client.impute(absent).log_prob)
         assert set(client.detect({"image": IMAGES}).map) == {"image", "digit"}
         with pytest.raises(ValueError, match="is a dict of modalities"):
             client.encode(IMAGES)

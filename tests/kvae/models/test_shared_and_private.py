@@ -125,6 +125,7 @@ def test_draws_and_densities_are_those_of_the_parts(vae):
         (lambda: make(prior=priors.GaussianMixture(3)), "use absent='learned'"),
         (lambda: make("mixture_of_experts", "dmvae"), "`shared` is a product"),
         (lambda: make("product_of_experts", "mmvae_plus"), "shared='mixture_of_experts'"),
+        (lambda: make("mixture_of_products", "mmvae_plus"), "shared='mixture_of_experts'"),
         (lambda: make(objective=kvae.objectives.DMVAE({"sound": 1.0})), "modality 'sound'"),
     ],
 )
