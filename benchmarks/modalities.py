@@ -1,8 +1,9 @@
 """Images and their labels as two modalities, beside multivae's models of the same networks.
 
-    python -m benchmarks.modalities --seeds 0 1 2 --peers PYTHON --json runs/modalities.json
+    python -m benchmarks.modalities --seeds 0 1 2 --peers PYTHON
 
 PYTHON is that of an environment with torch and multivae (`sh benchmarks/install.sh` makes one).
+`--small` is the size of the figures in docs/METHODS.md, which are those of seed 0.
 
 MNIST, binarized once, and its digits as one-hot vectors. Both sides have the same networks (400
 units for images, 64 for digits, rectified; a joint encoder of both beside each other for JMVAE,
@@ -56,6 +57,7 @@ _THEIRS = {
     "jnf": ("JNF", {}),
 }
 METHODS = tuple(_OURS)
+_SMALL = {"epochs": 5, "train": 10_000, "test": 300, "samples": 200, "threads": 1}
 _JOINT = ("jmvae", "telbo", "jnf")  # Those with an encoder of both modalities.
 _STAGES = ("telbo", "jnf")  # Those that multivae trains in two stages.
 _WIDTHS = {"image": 400, "label": 64}
@@ -295,8 +297,16 @@ def main() -> None:
     parser.add_argument(
         "--torch-weights", action="store_true", help="start kvae's models as PyTorch would"
     )
-    parser.add_argument("--json", type=pathlib.Path, required=True)
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help=" ".join(f"--{key} {value}" for key, value in _SMALL.items()) + " --torch-weights",
+    )
+    parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path("runs/modalities.json"))
     options = parser.parse_args()
+    if options.small:  # What is given beside it counts.
+        parser.set_defaults(**_SMALL, torch_weights=True)
+        options = parser.parse_args()
     found = json.loads(options.json.read_text()) if options.json.exists() else {}
     data = examples(options.train, options.test)
     libraries = {"kvae": ours, **({"multivae": peers} if options.peers else {})}

@@ -106,11 +106,14 @@ class Model:
         }
 
     def _check(self, name: str, array: np.ndarray) -> None:
+        kinds = self.metadata.get("modalities")
         if not np.isfinite(array).all():
-            raise ValueError(f"`{name}` holds NaN or infinite values. Remove or replace them.")
+            absent = "Give a number below -1e38 for what is absent."
+            advice = absent if kinds else "Remove or replace them."
+            raise ValueError(f"`{name}` holds NaN or infinite values. {advice}")
         if name == "label" and self.metadata.get("conditions"):
             return
-        if kinds := self.metadata.get("modalities"):
+        if kinds:
             there = array[array >= LEAST]  # The others are absent.
             self._check_range(name, there, kinds.get(name, {}))
             return

@@ -36,7 +36,7 @@ class CRMVAE(OfSubsets):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           125.7 nats (multivae: 127.4), image → label 79 % (78 %),
-          `python -m benchmarks.modalities --methods crmvae`
+          `python -m benchmarks.modalities --small --methods crmvae`
 
     Reference:
         - [Suzuki & Matsuo, Mitigating the Limitations of Multimodal VAEs with Coordination-Based

@@ -39,7 +39,7 @@ class JMVAE(ELBO):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           123.2 nats (multivae: 122.7), image → label 87 % (84 %),
-          `python -m benchmarks.modalities --methods jmvae`
+          `python -m benchmarks.modalities --small --methods jmvae`
 
     Reference:
         - [Suzuki et al., Joint Multimodal Learning with Deep Generative Models, eq. 10](

@@ -38,7 +38,7 @@ class JNF(ELBO):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           122.7 nats (multivae: 122.2), image → label 87 % (85 %),
-          `python -m benchmarks.modalities --methods jnf`
+          `python -m benchmarks.modalities --small --methods jnf`
 
     Reference:
         - [Senellart et al., Improving Multimodal Joint Variational Autoencoders through Normalizing

@@ -38,7 +38,7 @@ class MVTCAE(ELBO):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           127.4 nats (multivae: 127.5), image → label 46 % (60 %),
-          `python -m benchmarks.modalities --methods mvtcae`
+          `python -m benchmarks.modalities --small --methods mvtcae`
 
     Reference:
         - [Hwang et al., Multi-View Representation Learning via Total Correlation Objective, eq. 7](

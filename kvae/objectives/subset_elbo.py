@@ -48,7 +48,7 @@ class SubsetELBO(OfSubsets):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           133.0 nats (multivae: 134.5), image → label 76 % (74 %),
-          `python -m benchmarks.modalities --methods mvae`
+          `python -m benchmarks.modalities --small --methods mvae`
 
     Reference:
         - [Wu & Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning,

@@ -40,7 +40,7 @@ class TELBO(OfSubsets):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           122.0 nats (multivae: 121.8), image → label 84 % (87 %),
-          `python -m benchmarks.modalities --methods telbo`
+          `python -m benchmarks.modalities --small --methods telbo`
 
     Reference:
         - [Vedantam et al., Generative Models of Visually Grounded Imagination, section 2.2](

@@ -239,7 +239,7 @@ class ProductOfExperts(_Products, DiagonalGaussian):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           133.0 nats (multivae: 134.5), image → label 76 % (74 %),
-          `python -m benchmarks.modalities --methods mvae`
+          `python -m benchmarks.modalities --small --methods mvae`
 
     Reference:
         - [Wu & Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning,
@@ -281,7 +281,7 @@ class MixtureOfExperts(Experts, GaussianMixture):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           136.5 nats (multivae: 135.8), image → label 81 % (84 %),
-          `python -m benchmarks.modalities --methods mmvae`
+          `python -m benchmarks.modalities --small --methods mmvae`
 
     Reference:
         - [Shi et al., Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative
@@ -324,7 +324,7 @@ class MixtureOfProducts(_Products, MixtureOfExperts):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           135.0 nats (multivae: 134.3), image → label 80 % (80 %),
-          `python -m benchmarks.modalities --methods mopoe`
+          `python -m benchmarks.modalities --small --methods mopoe`
 
     Reference:
         - [Sutter et al., Generalized Multimodal ELBO](https://arxiv.org/abs/2105.02470)
@@ -377,7 +377,7 @@ class JointExperts(_Products, DiagonalGaussian):
     Measured:
         - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
           123.2 nats (multivae: 122.7), image → label 87 % (84 %),
-          `python -m benchmarks.modalities --methods jmvae`
+          `python -m benchmarks.modalities --small --methods jmvae`
 
     References:
         - [Suzuki et al., Joint Multimodal Learning with Deep Generative Models](
