@@ -250,9 +250,16 @@ def checked(model, name: str, data):
         ValueError: for data of another shape, and without the labels of a conditional model.
     """
     if data.event_shape != model.event_shape:
+        advice = "Give another --dataset, or your own --data."
+        if model.modalities:
+            known = ", ".join(map(repr, model.modalities))
+            advice = (
+                f"They are its modalities {known} beside one another: give --data a file that "
+                "np.save wrote of vae.likelihood.record({…})."
+            )
         raise ValueError(
             f"{name} takes events of shape {model.event_shape}, but {data.name} has "
-            f"{data.event_shape}. Give another --dataset, or your own --data."
+            f"{data.event_shape}. {advice}"
         )
     if model.conditional and not data.has_labels and not model.takes_unknown_labels:
         raise ValueError(

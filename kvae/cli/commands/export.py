@@ -227,6 +227,8 @@ def _argument(key: str, arguments, model):
     if key == "calibration":
         return _images(arguments, model, "train") if arguments.precision == "int8" else None
     if key == "data":
+        if model.modalities:  # Which the page refuses, whatever the data are.
+            return None
         return own.load_data(model, arguments.model, arguments)
     if key == "card":
         return common.card_of(arguments.model)
