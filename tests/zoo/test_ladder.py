@@ -50,13 +50,16 @@ def test_sizes_that_do_not_fit_say_why():
 
 @pytest.mark.slow  # A few epochs.
 def test_it_learns_digits():
+    """Beyond what pixels by themselves allow, which takes latents."""
     data = kvae.datasets.load("digits", "train", binarize="dynamic")
+    p = np.clip(data.examples.mean(axis=0), 1e-6, 1 - 1e-6)
+    alone = np.sum(p * np.log(p) + (1 - p) * np.log(1 - p))  # -27.1 nats.
     vae = zoo.build(
         "ladder_vae", event_shape=(8, 8, 1), filters=(16, 16), latents=(2, 4), groups=(1, 2)
     )
     vae.compile(keras.optimizers.Adam(3e-3), skip_norm=1e4)
     history = vae.fit(data, epochs=20, batch_size=64, verbose=0).history
-    assert history["elbo"][-1] > -28 and history["kl"][-1] > 5
+    assert history["elbo"][-1] > alone + 1.5 and history["kl"][-1] > 2
 
 
 def test_the_command_line_names_the_layers_of_a_decoder_without_a_list_of_them():

@@ -120,7 +120,12 @@ def _decoder(event_shape, filters, latents, levels, depth, blocks, output_shape)
     posterior=_posterior,
     prior=_prior,
     conditional=False,
-    small={"event_shape": (8, 8, 1), "filters": (4, 4), "latents": (1, 2), "groups": (1, 1)},
+    small={
+        "event_shape": (8, 8, 1),
+        "filters": (4, 4, 4),
+        "latents": (1, 1, 2),
+        "groups": (1, 1, 1),
+    },
 )
 def ladder_vae(
     event_shape: EventShape = (28, 28, 1),
