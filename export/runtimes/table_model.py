@@ -8,7 +8,7 @@ import numpy as np
 
 from export.runtimes import litert, onnx_runtime
 from export.signatures import OUTPUT_SUFFIX
-from kvae.datasets.frames import is_frame, make_frame
+from kvae.datasets.frames import is_frame, make_frame, with_observed
 from kvae.datasets.schema import Schema
 from kvae.datasets.tables import Cells
 
@@ -109,10 +109,15 @@ class TableModel:
         if "image" not in found:
             return found
         x = found.pop("image")
+        imputed = signature == "impute" and rows is not None
         if is_frame(rows):
-            return {"cells": make_frame(self.schema, x, like=rows), **found}
+            cells = make_frame(self.schema, x, like=rows)
+            if imputed:
+                each = zip(self.schema.columns, given["mask"].T.astype(bool), strict=True)
+                cells = with_observed(cells, rows, {column.name: mask for column, mask in each})
+            return {"cells": cells, **found}
         cells = self.schema.rows(x)
-        if signature == "impute" and rows is not None:
+        if imputed:
             cells = [self._filled(*pair) for pair in zip(rows, cells, strict=True)]
         return {"cells": cells, **found}
 

@@ -5,7 +5,7 @@ import datetime
 import decimal
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from kvae.datasets.schema import Column, Schema
 from kvae.utils import optional
 
-__all__ = ["Held", "is_frame", "make_frame", "read_frame"]
+__all__ = ["Held", "is_frame", "make_frame", "read_frame", "with_observed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,8 @@ def make_frame(schema: Schema, x: np.ndarray, backend: Any = None, like: Any = N
     series = []
     for column in schema.all_columns:
         own = found[column.name]
-        wanted = _dtype(column, nw) if like is None else like.schema[column.name]
+        known = {} if like is None else like.schema
+        wanted = known[column.name] if column.name in known else _dtype(column, nw)
         if isinstance(wanted, nw.Datetime) and wanted.time_zone is not None:
             own = own.cast(nw.Datetime(wanted.time_unit)).dt.replace_time_zone("UTC")
             own = own.dt.convert_time_zone(wanted.time_zone)
@@ -185,6 +186,29 @@ def make_frame(schema: Schema, x: np.ndarray, backend: Any = None, like: Any = N
     return native
 
 
+def with_observed(made: Any, frame: Any, observed: Mapping[str, np.ndarray]) -> Any:
+    """Returns a frame that was made of numbers, with the cells that another one has.
+
+    Args:
+        made: frame of `make_frame`, like the other one.
+        frame: frame. Where its cells go.
+        observed: dict of bool arrays by column: which ones. Of other columns it is all but nulls.
+    """
+    nw = _narwhals()
+    made, frame = (nw.from_native(one, eager_only=True) for one in (made, frame))
+    series = []
+    for name in made.columns:
+        new = made[name]
+        if name in frame.columns:
+            own = frame[name]
+            there = ~own.is_null()
+            if name in observed:
+                there = nw.new_series(name, observed[name], backend=made.implementation)
+            new = own.zip_with(there, new)
+        series.append(new)
+    return made.select(*series).to_native()
+
+
 def _is_whole_of_numpy(series, wanted, nw) -> bool:
     """Checks whether a type has no value for what is missing, as the integers of NumPy."""
     pandas = series.implementation.is_pandas()
@@ -194,6 +218,8 @@ def _is_whole_of_numpy(series, wanted, nw) -> bool:
 def _of_pandas(frame, like):
     """Returns a frame of pandas in the very types of another one, e.g. nullable integers."""
     for name, dtype in like.dtypes.items():
+        if name not in frame:
+            continue
         values = frame[name]
         if hasattr(dtype, "categories"):  # Which may be numbers; here they are texts.
             values = values.astype(object).map({str(one): one for one in dtype.categories})
