@@ -179,7 +179,7 @@ class RiemannianHamiltonianELBO(HamiltonianELBO):
         for variable, rows in ((self.centroids, centroids), (self.matrices, matrices)):
             new = tf.tensor_scatter_nd_update(variable.value, places[:, None], rows)
             variable.assign(new)
-        self.seen.assign((self.seen.value + tf.shape(centroids)[0]) % (2**20 * self.num_centroids))
+        self.seen.assign((self.seen.value + tf.shape(centroids)[0]) % self.num_centroids)
 
     def get_config(self):
         return {

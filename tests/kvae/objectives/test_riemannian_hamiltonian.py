@@ -125,6 +125,17 @@ def test_a_model_that_samples_is_saved(tmp_path):
     np.testing.assert_allclose(loaded.log_prob(x).value, model.log_prob(x).value, rtol=1e-5)
 
 
+def test_any_number_of_centroids_is_kept():
+    objective = RiemannianHamiltonianELBO(num_centroids=4096, metric_width=4)
+    tiny_vae(2, objective=objective).build((None, 6))
+    for value in (1.0, 2.0):
+        rows = tf.fill((3000, 2), value)
+        kept = {"centroids": rows, "matrices": tf.linalg.diag(rows)}
+        objective.update(None, None, None, kept, None)
+    expected = np.repeat([2.0, 1.0, 2.0], [1904, 1096, 1096])
+    np.testing.assert_array_equal(objective.centroids[:, 0], expected)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="RiemannianHamiltonianELBO moves z along a gradient"):
         tiny_vae(2, objective="riemannian_hamiltonian", posterior="delta")
