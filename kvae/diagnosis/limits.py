@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -14,6 +15,11 @@ __all__ = ["limits"]
 
 _FEW = 300  # Examples, below which it is said what they cannot tell.
 _BEGUN = 500  # Steps of an optimizer, below which a training has only begun.
+# Others fall forever, or in steps: their `decay_steps` are a period.
+_WITH_AN_END = (
+    keras.optimizers.schedules.CosineDecay,
+    keras.optimizers.schedules.PolynomialDecay,
+)
 
 
 def limits(own: Figures, seen: Figures | None) -> list[str]:
@@ -32,11 +38,12 @@ def _of_examples(sets: list[Figures]) -> list[str]:
     if n >= _FEW:
         return []
     nats = 2 * math.sqrt(sum(np.var(one.bound, ddof=1) / len(one.x) for one in sets))
-    kept = f"a difference of the ELBO below {nats:.2g} nats is taken for chance"
+    kept = f"the mean of their ELBO is uncertain by {nats:.2g} nats"
     if len(sets) > 1:
         right = 100 * (0.5 + 1.5 / math.sqrt(n))
-        kept += (
-            f", and drift that lets a classifier guess fewer than {right:.0f} % of the sets rightly"
+        kept = (
+            f"a difference of the ELBO below {nats:.2g} nats is taken for chance, and drift that "
+            f"lets a classifier guess fewer than {right:.0f} % of the sets rightly"
         )
     return [f"{n} examples tell only large faults: {kept}. More examples tell smaller ones."]
 
@@ -62,7 +69,8 @@ def _of_training(model: Any) -> list[str]:
                 "become."
             )
     rate = keras_internals.learning_rate_schedule(optimizer)
-    end = getattr(rate, "decay_steps", 0) + (getattr(rate, "warmup_steps", 0) or 0)
+    end = rate.decay_steps if isinstance(rate, _WITH_AN_END) else 0
+    end += getattr(rate, "warmup_steps", 0) if end else 0
     if steps < end:
         found.append(
             f"The learning rate falls over {end} steps, of which this model has seen {steps}: more "

@@ -170,6 +170,13 @@ def test_what_limits_a_diagnosis_is_said(linear_gaussian, eagerly):
         str(told).split()
     )
     assert diagnose(vae, many, many)["limits"] == []
+    (sentence,) = diagnose(vae, few)["limits"]  # With one set there is no difference to find.
+    error = 2 * np.std(bounds[0], ddof=1) / len(few) ** 0.5
+    assert f"ELBO is uncertain by {error:.2g} nats" in sentence and "drift" not in sentence
+    halving = keras.optimizers.schedules.ExponentialDecay(1e-3, 1000, 0.5)  # It has no end.
+    vae.compile(keras.optimizers.SGD(halving))
+    vae.optimizer.iterations.assign(600)
+    assert diagnose(vae, many)["limits"] == []
     decay = keras.optimizers.schedules.CosineDecay(1e-3, 1000)
     vae.compile(keras.optimizers.SGD(decay))
     for steps, words in (
