@@ -39,12 +39,14 @@ def made_of_name(register: Register, text: str):
         if not isinstance(call, ast.Call) or not call.args + call.keywords:
             raise SyntaxError
         values = [_value(one) for one in call.args]
-        settings = {str(one.arg or "**"): _value(one.value) for one in call.keywords}
+        pairs = [(str(one.arg or "**"), _value(one.value)) for one in call.keywords]
     except (SyntaxError, ValueError):
         raise ValueError(
             f"{text!r} is not understood: arguments follow a name as in NAME:WORD or "
             "NAME:KEY=VALUE, with commas between them."
         ) from None
+    settings = dict(pairs)
+    twice = [key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place])]
     words = getattr(make, "words", {})
     known = _arguments(make, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     for place, value in enumerate(values):
@@ -53,10 +55,13 @@ def made_of_name(register: Register, text: str):
                 raise names.unknown_name(kind, value, words)
             settings = {**words[value], **settings}
         elif place < len(known):
-            settings.setdefault(known[place], value)
+            twice += [known[place]] if known[place] in settings else []
+            settings[known[place]] = value
         else:
             most = f"{len(known)} arguments at most" if known else "no arguments"
             raise ValueError(f"The {register.kind} {name} takes {most}, not {given!r}.")
+    if twice:
+        raise ValueError(f"{text!r} gives {twice[0]!r} twice.")
     named = [*known, *_arguments(make, inspect.Parameter.KEYWORD_ONLY)]
     if not settings.keys() <= set(named):
         named = list(dict.fromkeys([*named, *_handed_on(make, register)]))

@@ -45,6 +45,8 @@ def test_a_name_with_arguments(module, text, settings):
         (priors, "standard_normal:latent_dim=3", "Unknown argument of the prior"),
         (objectives, "elbo:fre_bits=1", "Did you mean 'free_bits'.*Known: beta, capacity, free"),
         (objectives, "elbo:1,1,1,1,1", "takes 4 arguments at most"),
+        (objectives, "elbo:beta=2,beta=3", "gives 'beta' twice"),
+        (priors, "vamp:50,num_components=60", "gives 'num_components' twice"),
         (objectives, "elbo:name=mine", "Unknown argument of the objective elbo"),
         # Settings of a base that the class sets itself, or does not keep.
         (likelihoods, "gaussian:bound=3", "Unknown argument of the likelihood gaussian 'bound'"),
