@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kvae.utils import arguments
+
 __all__ = ["FourierFeatures"]
 
 
@@ -38,9 +40,7 @@ class FourierFeatures(keras.layers.Layer):
 
     def __init__(self, octaves: int, **kwargs):
         super().__init__(**kwargs)
-        if octaves < 1:
-            raise ValueError(f"`octaves` is at least 1, not {octaves}.")
-        self.octaves = octaves
+        self.octaves = arguments.whole("octaves", octaves)
 
     def call(self, inputs):
         scaled = [inputs * 2.0**k for k in range(self.octaves)]

@@ -39,8 +39,8 @@ class Perceptual(Similarity):
             `"mobilenet_v2"`, for images of one or three channels; Keras downloads its weights when
             the model is built. Or a network of layers, such as `zoo.load_classifier("mnist")`,
             which takes images as `value_range` makes them, in [0, 1]. Defaults to `"vgg19"`.
-        feature_layers: sequence of str or `None`. The names of the layers. Defaults to `None`: of
-            VGG the first convolutions of three blocks, as in the paper, of MobileNet two
+        feature_layers: str, sequence of str or `None`. The names of the layers. Defaults to
+            `None`: of VGG the first convolutions of three blocks, as in the paper, of MobileNet two
             activations, and of a given network its outputs.
         weight: float or schedule (`kvae.schedules`). w. Defaults to `100.0`.
         weights: str or `None`. Of an application: `"imagenet"`, the path of a file, or `None` for
@@ -96,6 +96,8 @@ class Perceptual(Similarity):
                 f"{type(network).__name__}, which does not say how its layers are connected. Make "
                 "a keras.Sequential or a functional keras.Model."
             )
+        if isinstance(feature_layers, str):
+            feature_layers = [feature_layers]
         self.feature_layers = None if feature_layers is None else tuple(feature_layers)
         if self.feature_layers is not None and not self.feature_layers:
             raise ValueError("`feature_layers` names one layer at least.")

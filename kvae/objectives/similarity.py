@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from keras import ops
 
 from kvae import schedules
@@ -53,6 +54,8 @@ class Similarity(Bound):
         )
         self.beta = schedules.resolve("beta", beta)
         if value_range is not None:
+            if np.shape(value_range) != (2,):
+                raise ValueError(f"`value_range` is a pair of numbers, not {value_range!r}.")
             low, high = (arguments.number("value_range", value) for value in value_range)
             if not low < high:
                 raise ValueError(f"`value_range` goes from black to white, not {low} to {high}.")

@@ -47,7 +47,9 @@ class Manifold(Sampler):
         super().__init__()
         self.num_steps = arguments.whole("num_steps", num_steps)
         self.num_leaps = arguments.whole("num_leaps", num_leaps)
-        self.step_size = arguments.number("step_size", step_size, 0.0)
+        self.step_size = arguments.number("step_size", step_size)
+        if self.step_size <= 0:
+            raise ValueError(f"`step_size` is more than 0, not {step_size}.")
         self.error = None
         self._objective = None
 

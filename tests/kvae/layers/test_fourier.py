@@ -19,5 +19,6 @@ def test_waves_are_those_of_numpy_and_come_back_from_a_file(tmp_path):
     model.save(tmp_path / "waves.keras")
     again = keras.models.load_model(tmp_path / "waves.keras", safe_mode=True)
     np.testing.assert_array_equal(again(x), model(x))
-    with pytest.raises(ValueError, match="at least 1, not 0"):
-        FourierFeatures(0)
+    for wrong in (0, 2.5):
+        with pytest.raises(ValueError, match=f"at least 1, not {wrong}"):
+            FourierFeatures(wrong)

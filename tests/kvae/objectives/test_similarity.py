@@ -172,6 +172,7 @@ def test_wrong_settings_and_models(make_vae):
     objectives = kvae.objectives
     for make, error, words in (
         (lambda: objectives.MSSSIM(value_range=(1, 0)), ValueError, "from black to white"),
+        (lambda: objectives.MSSSIM(value_range=3), ValueError, "a pair of numbers, not 3"),
         (lambda: objectives.MSSSIM(window=1), ValueError, "`window` is at least 2"),
         (lambda: objectives.MSSSIM(power_factors=[]), ValueError, "`power_factors` are positive"),
         (lambda: objectives.Perceptual("vgg18"), ValueError, "vgg18.*vgg16"),
