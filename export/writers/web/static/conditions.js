@@ -49,14 +49,18 @@ export class Conditions {
 
   /** What is known, as text. */
   shown() {
-    return Object.entries(this.values).filter(([, value]) => value !== null)
+    const isKnown = (value) => (Array.isArray(value) ? value.some(isKnown) : value !== null);
+    return Object.entries(this.values).filter(([, value]) => isKnown(value))
       .map(([name, value]) => `${name} ${this.text(name, value)}`).join(', ');
   }
 
   text(name, value) {
     const { kind, classes, labels } = this.facts[name];
     if (kind === 'Categorical') return named(classes)[value];
-    if (kind === 'MultiLabel') return named(labels).filter((_, i) => value[i] === 1).join(' + ') || 'none';
+    if (kind === 'MultiLabel') {
+      const each = (label, i) => (value[i] === null ? [] : [value[i] === 1 ? label : `no ${label}`]);
+      return named(labels).flatMap(each).join(' + ');
+    }
     return String(Number(value.toPrecision(4)));
   }
 
