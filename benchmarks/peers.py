@@ -63,16 +63,24 @@ def build(method: Method, options):
     outputs = 64 * likelihood.num_parameters
     # Means of intensities lie in [0, 1]; a Bernoulli likelihood takes logits.
     last = None if "likelihood" not in parts or outputs > 64 else "sigmoid"
+
+    def network(shape, *own):
+        x = inputs = keras.Input(shape)
+        x = keras.layers.Flatten()(x)
+        if method.labels:
+            inputs = [inputs, keras.Input((10,))]
+            x = keras.layers.Concatenate()([x, inputs[1]])
+        for layer in (*hidden(), *own):
+            x = layer(x)
+        return keras.Model(inputs, x)
+
     with kvae.random.initial_weights(options.seed):
         vae = kvae.VAE(
-            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *hidden()]),
-            keras.Sequential(
-                [
-                    keras.Input((latent_dim,)),
-                    *hidden(),
-                    keras.layers.Dense(outputs, last),
-                    keras.layers.Reshape((8, 8, likelihood.num_parameters)),
-                ]
+            network((8, 8, 1)),
+            network(
+                (latent_dim,),
+                keras.layers.Dense(outputs, last),
+                keras.layers.Reshape((8, 8, likelihood.num_parameters)),
             ),
             latent_dim=latent_dim,
             seed=options.seed,

@@ -1,11 +1,12 @@
 """The benchmarks' arithmetic and their tables; what they measure is not tested here."""
 
+import argparse
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks import gpu, kalman, report, serving, workers
+from benchmarks import gpu, kalman, peers, report, serving, workers
 from benchmarks.__main__ import _STARTS, main
 from benchmarks.bars import BARS, MILLISECONDS, SGEMM, Bar
 from benchmarks.bars import found as bars_found
@@ -230,5 +231,8 @@ def test_kalman_smoothers_are_the_conditional_means_of_their_gaussians(name):
 def test_methods_beside_pythae_are_those_of_the_tables_of_other_libraries():
     rows = [row for library in ("pythae", "PyTorch-VAE") for row in PEERS[library]]
     assert {row.measured or row.name for row in rows} == set(METHODS) - {"SVAE, with a warm-up"}
+    options = argparse.Namespace(width=4, latent_dim=2, seed=0, learning_rate=1e-3)
+    told = peers.build(METHODS["Conditional VAE"], options)
+    assert told.decode(np.zeros((1, 2)), label=np.array([3])).shape == (1, 8, 8, 1)
     for method in METHODS.values():
         assert (method.model is None) or (method.their_sampler is not None)

@@ -72,7 +72,7 @@ default, or what one likes: the parts go with each other. “Not yet” means th
 it. The settings are examples, and not those of the other library's defaults.
 
 The figures are those of `python -m benchmarks.peers --seeds {seeds} --peers PYTHON --json
-docs/peers.json`, which runs what its file lacks: “not measured” is what was not run yet. Both
+docs/peers.json`, which runs what its file lacks: “not measured” was not run yet, or failed. Both
 libraries have equal networks (two layers of {width}), initial weights as PyTorch draws them,
 {epochs} epochs in batches of {batch_size}, Adam at {learning_rate:g}, {latent_dim} latents and the
 settings of `benchmarks/peer_methods.py`, also where a row names others (codebooks have 64 vectors
@@ -81,11 +81,12 @@ Methods with a density see them binarized once; of these the table has −log p(
 importance samples (NLL), and the reconstruction error through one draw of q(z|x) (R), both in nats
 for a test image. The others see intensities, and have the squared error of an image (‖·‖²). FD is
 the squared Fréchet distance of samples from as many test images in the features of the classifier
-`digits`, the mean of five sets (one for RHVAE); of training images in the place of samples it is {real_binary:.1f}
-where they are binarized, and {real:.1f} elsewhere. Samples are from the prior, or where there is
-none, of a mixture of ten Gaussians that is fitted to the codes; those of a codebook are of a
-PixelCNN, and those of RHVAE of its own sampler. pythae's HVAE came out worse than an untrained
-model (R): whether its settings or the benchmark are to blame has not been looked into.
+`digits`, the mean of five sets (one for RHVAE); of training images in the place of samples it is
+{real_binary:.1f} where they are binarized, and {real:.1f} elsewhere. Samples are from the prior,
+or where there is none, of a mixture of ten Gaussians that is fitted to the codes; those of a
+codebook are of a PixelCNN, and those of RHVAE of its own sampler. pythae's HVAE came out worse than
+an untrained model (R), and its RHVAE ended in NaN: whether the settings, the library or the
+benchmark are to blame has not been looked into.
 Differences of a few tenths of a nat, or of a few tenths of an FD's value, say little with
 {seeds_in_words}.
 
