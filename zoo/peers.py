@@ -53,6 +53,10 @@ _CLUSTERS = (
     "with a `kvae.priors.Product` whose shared part is `gaussian_mixture`; its `responsibilities` "
     "say which cluster"
 )
+_MHVAE = (
+    "with `kvae.posteriors.HierarchicalExperts(…)` and `kvae.priors.Hierarchical(…)` of its groups"
+)
+_NEXUS = "with `kvae.posteriors.Nexus({…})` and `kvae.priors.Hierarchical(star=True)`"
 _SWAE = "swae:num_projections=200"
 _VQ = "vector_quantized:num_embeddings=512,embedding_dim=64"
 _GAUSSIAN = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
@@ -142,9 +146,9 @@ PEERS: dict[str, tuple[Row, ...]] = {
         Row("DMVAE", {"objective": "dmvae"}, _PRIVATE),
         Row("JNF", {"posterior": "flow_experts", "objective": "jnf"}),
         Row("MMVAE+", {"objective": "mmvae_plus"}, _PRIVATE_MIXTURE),
-        Row("Nexus", {"objective": "nexus"}),
+        Row("Nexus", {"objective": "nexus"}, _NEXUS),
         Row("CMVAE", {"objective": "mmvae_plus"}, _CLUSTERS),
-        Row("MHVAE", {"objective": "mhvae"}),
+        Row("MHVAE", {"objective": "mhvae"}, _MHVAE),
         Row("CRMVAE", {"objective": "crmvae"}),
     ),
     "vector-quantize-pytorch": (

@@ -49,10 +49,14 @@ class GaussianChain(Part):
         activation: str. A Keras activation, or `"gated"`.
         context_dim: int. Size of the context; `0` for none.
         log_var_bound: float. Bound of the log-variances.
+        star: bool. Whether each depends on z_1 alone. Defaults to `False`.
     """
 
-    def __init__(self, sizes, hidden, activation, context_dim=0, log_var_bound=20.0, **kwargs):
+    def __init__(
+        self, sizes, hidden, activation, context_dim=0, log_var_bound=20.0, star=False, **kwargs
+    ):
         super().__init__(**kwargs)
+        self.star = star
         self.sizes, self.hidden, self.activation = tuple(sizes), tuple(hidden), activation
         self.context_dim, self.log_var_bound = context_dim, log_var_bound
 
@@ -61,7 +65,7 @@ class GaussianChain(Part):
             return
         self.networks = [
             dense_network(
-                self.context_dim + sum(self.sizes[:index]),
+                self.context_dim + sum(self.sizes[: 1 if self.star else index]),
                 self.hidden,
                 self.activation,
                 2 * self.sizes[index],
@@ -90,7 +94,7 @@ class GaussianChain(Part):
         """
         z, total = first, 0.0
         for index, epsilon in enumerate(self._split(noise)):
-            mean, log_var = self._after(index, z, context)
+            mean, log_var = self.after(index, z, context)
             z = ops.concatenate([z, reparameterize(mean, log_var, epsilon)], axis=-1)
             total = total + ops.sum(standard_log_density(epsilon) - 0.5 * log_var, axis=-1)
         return z, total
@@ -99,7 +103,7 @@ class GaussianChain(Part):
         """Returns the log-density in nats, `[...]`, of all groups but the first, given it."""
         total, done = 0.0, self.sizes[0]
         for index, size in enumerate(self.sizes[1:]):
-            parameters = self._after(index, z[..., :done], context)
+            parameters = self.after(index, z[..., :done], context)
             total = total + gaussian_log_prob(*parameters, z[..., done : done + size])
             done += size
         return total
@@ -107,15 +111,21 @@ class GaussianChain(Part):
     def _split(self, noise):
         return tf.split(noise, self.sizes[1:], axis=-1)
 
-    def _after(self, index, before, context):
-        """Returns mean and log-variance of group `index + 1`, given the latents before it."""
-        inputs = before
+    def after(self, index: int, before, context=None):
+        """Returns mean and log-variance of group `index + 1`, given the latents before it.
+
+        Args:
+            index: int, from 0.
+            before: tensor `[..., sizes[0] + … + sizes[index]].
+            context: tensor `[batch, context_dim]`.
+        """
+        inputs = before[..., : self.sizes[0]] if self.star else before
         if context is not None:
             lead = tf.broadcast_dynamic_shape(tf.shape(before)[:-1], tf.shape(context)[:-1])
             inputs = ops.concatenate(
                 [
                     tf.broadcast_to(part, tf.concat([lead, tf.shape(part)[-1:]], axis=0))
-                    for part in (context, before)
+                    for part in (context, inputs)
                 ],
                 axis=-1,
             )

@@ -78,7 +78,7 @@ def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, 
             raise ValueError(f"The encoders read {reads}, and the posterior has {posterior.reads}.")
         posterior.reads = reads
     encoder = _encoder({**encoders, **joint_ones}, reads, joint, combines)
-    if isinstance(posterior, posteriors.SharedAndPrivate):
+    if hasattr(posterior, "arranged"):
         posterior.arranged(joint.modalities)
     if hasattr(posterior, "seen_by") and posterior.latent_dim is None:
         posterior.latent_dim = latent_dim

@@ -24,6 +24,8 @@ class Hierarchical(Prior):
         hidden: sequence of int. Widths of the network of each lower group. Defaults to `(128,)`.
         activation: str. A Keras activation, or `"gated"`. Defaults to `"relu"`.
         log_var_bound: float. Bound of the log-variances. Defaults to `20.0`.
+        star: bool. Whether each lower group depends on the top alone, `p(z_1) Π_l p(z_l | z_1)`, as
+            with `kvae.posteriors.Nexus`. Defaults to `False`.
 
     Raises:
         ValueError: for sizes that do not add up to `latent_dim`, a top that depends on labels or is
@@ -49,9 +51,11 @@ class Hierarchical(Prior):
         hidden=(128,),
         activation: str = "relu",
         log_var_bound: float = 20.0,
+        star: bool = False,
         **kwargs,
     ):
         super().__init__(latent_dim, **kwargs)
+        self.star = bool(star)
         self.groups = groups if isinstance(groups, int) else tuple(groups)
         self.top = get(top)
         if self.top is None or self.top.conditional:
@@ -86,7 +90,11 @@ class Hierarchical(Prior):
             return
         self.top.build((None, self._set_size_of_top()))
         self.lower = GaussianChain(
-            self.sizes, self.hidden, self.activation, log_var_bound=self.log_var_bound
+            self.sizes,
+            self.hidden,
+            self.activation,
+            log_var_bound=self.log_var_bound,
+            star=self.star,
         )
         self.lower.build()
         self.built = True
@@ -124,6 +132,7 @@ class Hierarchical(Prior):
             "hidden": self.hidden,
             "activation": self.activation,
             "log_var_bound": self.log_var_bound,
+            **({"star": True} if self.star else {}),
         }
 
     def _set_size_of_top(self) -> int:

@@ -1,0 +1,206 @@
+"""A hierarchical posterior that combines one expert for each modality in every layer."""
+
+import tensorflow as tf
+from keras import layers, ops
+
+from kvae.distributions.gaussian import gaussian_log_prob
+from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
+from kvae.layers.sampling import reparameterize
+from kvae.posteriors.experts import ProductOfExperts
+from kvae.posteriors.posterior import Posterior, register
+
+__all__ = ["HierarchicalExperts"]
+
+
+@register()
+class HierarchicalExperts(Posterior):
+    """`q(z|x) = Π_l q(z_l|x, z_<l)`, `q(z_l|x, z_<l) ∝ p(z_l|z_<l) Π_m q_m(z_l|x_m, z_<l)`.
+
+    The posterior of MHVAE: layers of latents, drawn top down, and in each of them a product of the
+    prior's Gaussian and one of each modality that is present. So every subset of the modalities has
+    a posterior, down to none, which is the prior. It goes with a `kvae.priors.Hierarchical` of the
+    same groups and a standard normal top, whose networks it shares. Each decoder sees the last
+    group alone, so what the groups above know has to come through it. `objective="mhvae"`
+    trains it; the KL is estimated by Monte Carlo.
+
+    Args:
+        latent_dim: int or `None`. Size of all groups together; set by `kvae.VAE` when `None`.
+        groups: int, or sequence of the groups' sizes, the top one first. Defaults to `2`, of about
+            equal size.
+        features_dim: int. What the lower groups see of each modality. Defaults to `128`.
+        hidden: sequence of int. Widths of the network of each modality in each lower group.
+            Defaults to `(128,)`.
+        activation: str. A Keras activation, or `"gated"`. Defaults to `"relu"`.
+        log_var_bound: float. Bound of the log-variances. Defaults to `20.0`.
+
+    Parameters: those of `ProductOfExperts` for the top group; `features`, `[batch, modalities,
+    features_dim]`; and `present`, `[batch, modalities]`, 1 or 0.
+
+    Raises:
+        ValueError: in a model of one modality, for encoders of several, for sizes that do not add
+            up, and for another prior.
+
+    Example:
+
+    ```python
+    vae = kvae.VAE(
+        encoders={"image": image_encoder, "label": label_encoder},
+        decoders={"image": image_decoder, "label": label_decoder},    # of 6 latents each
+        likelihood={"image": "bernoulli", "label": "categorical:10"},
+        latent_dim=8,
+        posterior=kvae.posteriors.HierarchicalExperts(groups=(2, 6)),
+        prior=kvae.priors.Hierarchical(groups=(2, 6)),
+        objective="mhvae",
+    )
+    ```
+
+    Reference:
+        - [Dorent et al., Unified Brain MR-Ultrasound Synthesis using Multi-Modal Hierarchical
+          Representations, eq. 3 to 5](https://arxiv.org/abs/2309.08747)
+    """
+
+    fully_amortized = False
+    of_modalities = True
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        groups=2,
+        features_dim: int = 128,
+        hidden=(128,),
+        activation: str = "relu",
+        log_var_bound: float = 20.0,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        self.groups = groups if isinstance(groups, int) else tuple(groups)
+        self.features_dim, self.hidden = features_dim, tuple(hidden)
+        self.activation, self.log_var_bound = activation, log_var_bound
+        self._of_prior = None
+        self.reads = None  # Which encoder reads which modalities; each reads one.
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the groups, the top one first."""
+        return group_sizes(self.latent_dim, self.groups)
+
+    def seen_by(self, z, modality: str):
+        """Returns the latents that the decoder of a modality sees, the last group."""
+        return z[..., -self.sizes[-1] :]
+
+    def attach(self, vae):
+        super().attach(vae)
+        prior = vae.prior
+        top = getattr(prior, "top", None)
+        if getattr(prior, "sizes", None) != self.sizes or not getattr(top, "standard_normal", 0):
+            raise ValueError(
+                "HierarchicalExperts multiplies the prior of each group with what the modalities "
+                f"say: use prior=kvae.priors.Hierarchical(groups={list(self.sizes)}), whose top is "
+                "'standard_normal'."
+            )
+        if self.reads is not None or not vae.modalities:
+            raise ValueError(
+                "HierarchicalExperts combines one encoder for each modality: make the model with "
+                "encoders={…}, none of which reads several."
+            )
+        self._of_prior = lambda: prior.lower  # Behind a function: it is the prior's.
+
+    def build(self, features_shape):
+        self.top = ProductOfExperts(self.sizes[0], log_var_bound=self.log_var_bound, name="top")
+        self.top.build(features_shape)
+        settings = (self.sizes, self.hidden, self.activation, self.features_dim)
+        self.readers, self.chains = [], []
+        for number, shape in enumerate(features_shape["experts"]):
+            reader = layers.Dense(self.features_dim, name=f"features_{number}")
+            reader.build(_flat(shape))
+            chain = GaussianChain(*settings, self.log_var_bound, name=f"expert_{number}")
+            chain.build()
+            self.readers.append(reader)
+            self.chains.append(chain)
+        self.built = True
+
+    def get_build_config(self):
+        return None  # Keras does not build a reloaded one: its model does, with its prior.
+
+    def call(self, features, training=False):
+        seen = [
+            reader(ops.reshape(own, (-1, _flat(own.shape)[-1])))
+            for reader, own in zip(self.readers, features["experts"], strict=True)
+        ]
+        params = self.top(features, training=training)
+        return {**params, "features": ops.stack(seen, axis=1)}
+
+    def given(self, params, present) -> dict:
+        """Returns the parameters of q(z|x) for other modalities, as `Experts.given` does."""
+        return {"features": params["features"], **self.top.given(params, present)}
+
+    def expert(self, params, number: int) -> dict:
+        """Returns the mean and log-variance of one expert of the top group."""
+        return self.top.expert(params, number)
+
+    def parameter_shapes(self):
+        top, count = self.top.parameter_shapes(), len(self.chains)
+        return {**top, "features": (count, self.features_dim)}
+
+    def params_of(self, prior):
+        if prior is not None and self._of_prior is not None and prior.lower is self._of_prior():
+            # Where no expert counts, each group is that of the prior.
+            return {"z_mean": 0.0, "z_log_var": 0.0, "present": 0.0}
+        return {}
+
+    def transform(self, params, noise):
+        noise = tf.split(noise["noise"], self.sizes, axis=-1)
+        z = reparameterize(params["z_mean"], params["z_log_var"], noise[0])
+        for index, epsilon in enumerate(noise[1:]):
+            own = reparameterize(*self._group(params, index, z), epsilon)
+            z = ops.concatenate([z, own], axis=-1)
+        return z
+
+    def mean(self, params):
+        """Returns the most probable group after the most probable group above, as `z`.
+
+        E[z] of the lower groups has no closed form.
+        """
+        none = ops.zeros_like(params["z_mean"][:, :1]) * ops.zeros((self.latent_dim,))
+        return self.transform(params, {"noise": none})
+
+    def log_prob(self, params, z):
+        done = self.sizes[0]
+        total = gaussian_log_prob(params["z_mean"], params["z_log_var"], z[..., :done])
+        for index, size in enumerate(self.sizes[1:]):
+            own = self._group(params, index, z[..., :done])
+            total = total + gaussian_log_prob(*own, z[..., done : done + size])
+            done += size
+        return total
+
+    def _group(self, params, index: int, before):
+        """Returns mean and log-variance of group `index + 1`, given the latents before it."""
+        each = [self._of_prior().after(index, before)]
+        each += [
+            chain.after(index, before, params["features"][:, number])
+            for number, chain in enumerate(self.chains)
+        ]
+        means, log_vars = (ops.stack(values, axis=-2) for values in zip(*each, strict=True))
+        there = ops.cast(params["present"], "bool")
+        there = ops.concatenate([ops.ones_like(there[:, :1]), there], axis=-1)
+        product = ProductOfExperts(means.shape[-1], prior_expert=False)
+        found = product.combined(means, log_vars, there)
+        return found["z_mean"], found["z_log_var"]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "features_dim": self.features_dim,
+            "hidden": self.hidden,
+            "activation": self.activation,
+            "log_var_bound": self.log_var_bound,
+        }
+
+
+def _flat(shape) -> tuple:
+    """Returns the shape of features as one row each."""
+    width = 1
+    for size in shape[1:]:
+        width *= size
+    return (None, width)
