@@ -19,6 +19,7 @@ from kvae.posteriors import (
     DiagonalGaussian,
     FullCovariance,
     GumbelSoftmax,
+    HierarchicalExperts,
     Ladder,
     LocationScale,
     LowRank,
@@ -105,9 +106,11 @@ def kl_per_dimension(posterior, prior) -> Callable | None:
 def kl_of_groups(posterior, prior) -> Callable | None:
     """Returns `(params, z) -> [..., batch, groups]`: the KL of each group given those above.
 
-    In nats. It is for ladders, whose KL as a whole has no closed form: that is the mean of their
-    sum over draws of z. `None` for other pairs.
+    In nats. It is for ladders and hierarchies of experts, whose KL as a whole has no closed form:
+    that is the mean of their sum over draws of z. `None` for other pairs.
     """
+    if isinstance(posterior, HierarchicalExperts) and posterior.is_of(prior):
+        return posterior.kl_of_groups
     if isinstance(posterior, Ladder) and isinstance(prior, priors.Ladder):
         return posterior.kl_of_groups
     return None

@@ -19,9 +19,11 @@ from kvae.objectives.jnf import JNF as JNF
 from kvae.objectives.joint_vae import JointVAE as JointVAE
 from kvae.objectives.matching import Matching as Matching
 from kvae.objectives.matching import Wasserstein as Wasserstein
+from kvae.objectives.mhvae import MHVAE as MHVAE
 from kvae.objectives.mmvae_plus import MMVAEPlus as MMVAEPlus
 from kvae.objectives.ms_ssim import MSSSIM as MSSSIM
 from kvae.objectives.mvtcae import MVTCAE as MVTCAE
+from kvae.objectives.nexus import Nexus as Nexus
 from kvae.objectives.objective import REGISTER as REGISTER
 from kvae.objectives.objective import Objective as Objective
 from kvae.objectives.objective import get as get

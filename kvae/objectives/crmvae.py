@@ -49,7 +49,8 @@ class CRMVAE(OfSubsets):
         joint, present = seen[0], seen[0].there
         count = ops.maximum(ops.sum(present, axis=-1), 1.0)
         log_p = ops.sum(weights * present * joint.log_p, axis=-1)
-        cost, beta = self.penalized(vae, joint.params, joint.kl), schedules.at(self.beta, vae)
+        cost = self.penalized(vae, joint.params, joint.kl, joint.z)
+        beta = schedules.at(self.beta, vae)
         for number, one in enumerate(seen[1:]):
             own = vae.posterior.expert(joint.params, number)
             kl = gaussian_kl(

@@ -65,7 +65,7 @@ class MHVAE(OfSubsets):
             # All of its modalities are there: each subset of those present counts once.
             whole = ops.all(present >= np.float32(subset), axis=-1)
             log_p = ops.sum(weights * present * one.log_p, axis=-1)
-            bound = self.penalized(vae, one.params, one.kl) - log_p
+            bound = self.penalized(vae, one.params, one.kl, one.z) - log_p
             loss = loss + ops.where(whole, bound, 0.0)
             number = number + ops.cast(whole, bound.dtype)
         return loss / ops.maximum(number, 1.0)

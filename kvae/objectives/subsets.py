@@ -26,12 +26,14 @@ class _Seen(NamedTuple):
         params: dict. The parameters of q(z|x_S).
         log_p: tensor `[batch, modalities]`. E_q log p(x_m|z) in nats, 0 for what is absent.
         kl: tensor `[batch]`. KL(q(z|x_S) ‖ p(z)) in nats.
+        z: tensor `[num_samples, batch, latent_dim]`, drawn from q(z|x_S).
     """
 
     there: tf.Tensor
     params: dict
     log_p: tf.Tensor
     kl: tf.Tensor
+    z: tf.Tensor
 
 
 class OfSubsets(ELBO):
@@ -96,7 +98,7 @@ class OfSubsets(ELBO):
                 outputs = vae.decode_params(ops.concatenate(zs, axis=0), training=training)
                 log_p = vae.likelihood.log_prob_by_modality(outputs, target)
             log_ps += [ops.mean(each, axis=0) for each in ops.split(log_p, len(zs), axis=0)]
-        seen = [_Seen(*each) for each in zip(subsets, owns, log_ps, kls, strict=True)]
+        seen = [_Seen(*each) for each in zip(subsets, owns, log_ps, kls, drawn, strict=True)]
         loss = self.total(vae, modality_weights(self.factors, vae), seen)
         reconstruction, kl = -ops.sum(log_ps[0], axis=-1), kls[0]
         penalty = vae.posterior.penalty(params)
@@ -109,7 +111,7 @@ class OfSubsets(ELBO):
 
     def bound(self, vae, weights, seen: _Seen):
         """Returns −ELBO(x_S) in nats, `[batch]`, with β and with weights of the modalities."""
-        rate = self.penalized(vae, seen.params, seen.kl)
+        rate = self.penalized(vae, seen.params, seen.kl, seen.z)
         return rate - ops.sum(weights * seen.there * seen.log_p, axis=-1)
 
     def get_config(self):

@@ -15,6 +15,7 @@ from kvae.posteriors.full_covariance import FullCovariance as FullCovariance
 from kvae.posteriors.gaussian_mixture import GaussianMixture as GaussianMixture
 from kvae.posteriors.gumbel_softmax import GumbelSoftmax as GumbelSoftmax
 from kvae.posteriors.hierarchical import Hierarchical as Hierarchical
+from kvae.posteriors.hierarchical_experts import HierarchicalExperts as HierarchicalExperts
 from kvae.posteriors.hierarchical_residual import HierarchicalResidual as HierarchicalResidual
 from kvae.posteriors.ladder import Ladder as Ladder
 from kvae.posteriors.location_scale import Laplace as Laplace
@@ -22,6 +23,8 @@ from kvae.posteriors.location_scale import LocationScale as LocationScale
 from kvae.posteriors.location_scale import Logistic as Logistic
 from kvae.posteriors.lookup_free import LookupFree as LookupFree
 from kvae.posteriors.low_rank import LowRank as LowRank
+from kvae.posteriors.nexus import Nexus as Nexus
+from kvae.posteriors.of_hierarchy import OfHierarchy as OfHierarchy
 from kvae.posteriors.poincare import Poincare as Poincare
 from kvae.posteriors.poincare import RiemannianNormal as RiemannianNormal
 from kvae.posteriors.poincare import WrappedNormal as WrappedNormal

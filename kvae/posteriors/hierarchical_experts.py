@@ -3,17 +3,18 @@
 import tensorflow as tf
 from keras import layers, ops
 
-from kvae.distributions.gaussian import gaussian_log_prob
+from kvae.distributions.gaussian import gaussian_kl, gaussian_log_prob
 from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
 from kvae.layers.sampling import reparameterize
 from kvae.posteriors.experts import ProductOfExperts
-from kvae.posteriors.posterior import Posterior, register
+from kvae.posteriors.of_hierarchy import OfHierarchy
+from kvae.posteriors.posterior import register
 
 __all__ = ["HierarchicalExperts"]
 
 
 @register()
-class HierarchicalExperts(Posterior):
+class HierarchicalExperts(OfHierarchy):
     """`q(z|x) = Π_l q(z_l|x, z_<l)`, `q(z_l|x, z_<l) ∝ p(z_l|z_<l) Π_m q_m(z_l|x_m, z_<l)`.
 
     The posterior of MHVAE: layers of latents, drawn top down, and in each of them a product of the
@@ -21,7 +22,7 @@ class HierarchicalExperts(Posterior):
     a posterior, down to none, which is the prior. It goes with a `kvae.priors.Hierarchical` of the
     same groups and a standard normal top, whose networks it shares. Each decoder sees the last
     group alone, so what the groups above know has to come through it. `objective="mhvae"`
-    trains it; the KL is estimated by Monte Carlo.
+    trains it; the KL of each group given those above it is the closed form.
 
     Args:
         latent_dim: int or `None`. Size of all groups together; set by `kvae.VAE` when `None`.
@@ -59,9 +60,6 @@ class HierarchicalExperts(Posterior):
           Representations, eq. 3 to 5](https://arxiv.org/abs/2309.08747)
     """
 
-    fully_amortized = False
-    of_modalities = True
-
     def __init__(
         self,
         latent_dim: int | None = None,
@@ -76,8 +74,6 @@ class HierarchicalExperts(Posterior):
         self.groups = groups if isinstance(groups, int) else tuple(groups)
         self.features_dim, self.hidden = features_dim, tuple(hidden)
         self.activation, self.log_var_bound = activation, log_var_bound
-        self._of_prior = None
-        self.reads = None  # Which encoder reads which modalities; each reads one.
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -87,23 +83,6 @@ class HierarchicalExperts(Posterior):
     def seen_by(self, z, modality: str):
         """Returns the latents that the decoder of a modality sees, the last group."""
         return z[..., -self.sizes[-1] :]
-
-    def attach(self, vae):
-        super().attach(vae)
-        prior = vae.prior
-        top = getattr(prior, "top", None)
-        if getattr(prior, "sizes", None) != self.sizes or not getattr(top, "standard_normal", 0):
-            raise ValueError(
-                "HierarchicalExperts multiplies the prior of each group with what the modalities "
-                f"say: use prior=kvae.priors.Hierarchical(groups={list(self.sizes)}), whose top is "
-                "'standard_normal'."
-            )
-        if self.reads is not None or not vae.modalities:
-            raise ValueError(
-                "HierarchicalExperts combines one encoder for each modality: make the model with "
-                "encoders={…}, none of which reads several."
-            )
-        self._of_prior = lambda: prior.lower  # Behind a function: it is the prior's.
 
     def build(self, features_shape):
         self.top = ProductOfExperts(self.sizes[0], log_var_bound=self.log_var_bound, name="top")
@@ -118,9 +97,6 @@ class HierarchicalExperts(Posterior):
             self.readers.append(reader)
             self.chains.append(chain)
         self.built = True
-
-    def get_build_config(self):
-        return None  # Keras does not build a reloaded one: its model does, with its prior.
 
     def call(self, features, training=False):
         seen = [
@@ -143,7 +119,7 @@ class HierarchicalExperts(Posterior):
         return {**top, "features": (count, self.features_dim)}
 
     def params_of(self, prior):
-        if prior is not None and self._of_prior is not None and prior.lower is self._of_prior():
+        if self.is_of(prior):
             # Where no expert counts, each group is that of the prior.
             return {"z_mean": 0.0, "z_log_var": 0.0, "present": 0.0}
         return {}
@@ -152,7 +128,7 @@ class HierarchicalExperts(Posterior):
         noise = tf.split(noise["noise"], self.sizes, axis=-1)
         z = reparameterize(params["z_mean"], params["z_log_var"], noise[0])
         for index, epsilon in enumerate(noise[1:]):
-            own = reparameterize(*self._group(params, index, z), epsilon)
+            own = reparameterize(*self._group(params, index, z)[0], epsilon)
             z = ops.concatenate([z, own], axis=-1)
         return z
 
@@ -165,17 +141,36 @@ class HierarchicalExperts(Posterior):
         return self.transform(params, {"noise": none})
 
     def log_prob(self, params, z):
-        done = self.sizes[0]
-        total = gaussian_log_prob(params["z_mean"], params["z_log_var"], z[..., :done])
-        for index, size in enumerate(self.sizes[1:]):
-            own = self._group(params, index, z[..., :done])
-            total = total + gaussian_log_prob(*own, z[..., done : done + size])
-            done += size
-        return total
+        return sum(gaussian_log_prob(*q, group) for q, _, group in self._groups(params, z))
 
-    def _group(self, params, index: int, before):
-        """Returns mean and log-variance of group `index + 1`, given the latents before it."""
-        each = [self._of_prior().after(index, before)]
+    def kl_of_groups(self, params, z):
+        """Returns KL(q(z_l | x, z_<l) ‖ p(z_l | z_<l)) of each group, at the z above it.
+
+        Their mean over draws of z, summed over the groups, is the KL of q and p.
+
+        Args:
+            params: dict. Parameters.
+            z: tensor `[..., batch, latent_dim]`.
+
+        Returns:
+            Tensor `[..., batch, groups]`, in nats.
+        """
+        each = [ops.sum(gaussian_kl(*q, *p), axis=-1) for q, p, _ in self._groups(params, z)]
+        return ops.stack(each, axis=-1)
+
+    def _groups(self, params, z) -> list[tuple]:
+        """Returns the means and log-variances of q and of p of each group, and its z."""
+        first, *lower = tf.split(z, self.sizes, axis=-1)
+        zero = ops.zeros_like(first)
+        found, done = [((params["z_mean"], params["z_log_var"]), (zero, zero), first)], first
+        for index, group in enumerate(lower):
+            found.append((*self._group(params, index, done), group))
+            done = ops.concatenate([done, group], axis=-1)
+        return found
+
+    def _group(self, params, index: int, before) -> tuple:
+        """Returns mean and log-variance of q and those of p of group `index + 1`."""
+        each = [self.below(index, before)]
         each += [
             chain.after(index, before, params["features"][:, number])
             for number, chain in enumerate(self.chains)
@@ -185,7 +180,7 @@ class HierarchicalExperts(Posterior):
         there = ops.concatenate([ops.ones_like(there[:, :1]), there], axis=-1)
         product = ProductOfExperts(means.shape[-1], prior_expert=False)
         found = product.combined(means, log_vars, there)
-        return found["z_mean"], found["z_log_var"]
+        return (found["z_mean"], found["z_log_var"]), each[0]
 
     def get_config(self):
         return {

@@ -9,14 +9,15 @@ from kvae.distributions.gaussian import gaussian_log_prob
 from kvae.layers.dense import dense_network
 from kvae.layers.sampling import reparameterize
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
-from kvae.posteriors.posterior import Posterior, register
+from kvae.posteriors.of_hierarchy import OfHierarchy
+from kvae.posteriors.posterior import register
 from kvae.utils import arguments
 
 __all__ = ["Nexus"]
 
 
 @register()
-class Nexus(Posterior):
+class Nexus(OfHierarchy):
     """`q(z|x) = Π_m q(z_m|x_m) q(s|z_1 … z_M)`: latents of each modality, and s that joins them.
 
     z = (s, z_1, …, z_M). Each modality has a VAE of its own, whose decoder sees z_m alone.
@@ -62,8 +63,7 @@ class Nexus(Posterior):
           cross-modality inference](https://doi.org/10.1016/j.neunet.2021.11.019)
     """
 
-    fully_amortized = False
-    of_modalities = True
+    star = True
 
     def __init__(
         self,
@@ -86,8 +86,6 @@ class Nexus(Posterior):
         }
         self.message_dim, self.hidden = arguments.whole("message_dim", message_dim), tuple(hidden)
         self.activation, self.log_var_bound = activation, log_var_bound
-        self.reads = None  # Which encoder reads which modalities; each reads one.
-        self._of_prior = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -115,21 +113,9 @@ class Nexus(Posterior):
         return z[..., start : start + self.sizes[number]]
 
     def attach(self, vae):
+        if vae.modalities:
+            self.arranged(vae.modalities)
         super().attach(vae)
-        self.arranged(vae.modalities)
-        prior = vae.prior
-        fits = getattr(prior, "star", False) and prior.sizes == self.sizes
-        if self.sizes[0] < 1 or not fits or not prior.top.standard_normal:
-            raise ValueError(
-                "Nexus draws the latents of absent modalities from those of the top: use prior="
-                f"kvae.priors.Hierarchical(groups={list(self.sizes)}, star=True), whose top is "
-                "'standard_normal', and give the top at least one latent."
-            )
-        if self.reads is not None:
-            raise ValueError(
-                "Nexus has one encoder for each modality, none of which reads several."
-            )
-        self._of_prior = lambda: prior.lower  # Behind a function: it is the prior's.
 
     def build(self, features_shape):
         self.gaussians, self.messengers = [], []
@@ -145,9 +131,6 @@ class Nexus(Posterior):
         return dense_network(
             inputs, self.hidden, self.activation, outputs, name=name, dtype=self.dtype
         )
-
-    def get_build_config(self):
-        return None  # Keras does not build a reloaded one: its model does, with its prior.
 
     def call(self, features, training=False):
         found = {}
@@ -199,7 +182,7 @@ class Nexus(Posterior):
         each = []
         for number, (z, epsilon) in enumerate(zip(own, noises, strict=True)):
             there = params["present"][:, number : number + 1] > 0
-            drawn = reparameterize(*self._of_prior().after(number, s), epsilon)
+            drawn = reparameterize(*self.below(number, s), epsilon)
             each.append(ops.where(there, z, drawn))
         return ops.concatenate([s, *each], axis=-1)
 
@@ -213,7 +196,7 @@ class Nexus(Posterior):
         s, *each = tf.split(z, self.sizes, axis=-1)
         total = gaussian_log_prob(*self.top(each, params["present"]), s)
         for number, (own, z) in enumerate(zip(self.of(params), each, strict=True)):
-            of_prior = gaussian_log_prob(*self._of_prior().after(number, s), z)
+            of_prior = gaussian_log_prob(*self.below(number, s), z)
             there = params["present"][:, number] > 0
             total = total + ops.where(there, gaussian_log_prob(*own, z), of_prior)
         return total

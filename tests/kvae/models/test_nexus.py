@@ -61,7 +61,7 @@ def of_top(vae, z, present):
     return np.split(posterior.joint(average).numpy(), 2, axis=-1)
 
 
-@pytest.mark.parametrize("present", [(1, 1), (0, 1)])
+@pytest.mark.parametrize("present", [(0, 1), pytest.param((1, 1), marks=pytest.mark.slow)])
 def test_densities_are_those_of_both_levels(vae, present):
     params = vae.posterior.given(vae.encode(DATA), np.tile(present, (6, 1)))
     z = vae.posterior.sample(params, seed=1).numpy()
@@ -115,6 +115,7 @@ def test_the_objective_is_a_vae_of_each_modality_and_one_of_their_latents():
     np.testing.assert_allclose(np.mean(found["kl"]), np.mean(kl_of_z), atol=0.3)
 
 
+@pytest.mark.slow
 def test_the_upper_level_does_not_train_the_lower_one():
     vae = make(kvae.objectives.Nexus(dict.fromkeys(DATA, 0.0), dict.fromkeys(DATA, 0.0)))
     record = tf.constant(vae.likelihood.record(DATA))
@@ -149,6 +150,7 @@ def test_what_does_not_go_together_is_refused():
             call()
 
 
+@pytest.mark.slow
 def test_they_train_save_and_translate(tmp_path):
     vae = make()
     before = [variable.numpy() for variable in vae.trainable_variables]
