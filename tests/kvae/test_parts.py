@@ -70,6 +70,7 @@ SLOW = {
     *((posteriors, name) for name in ("joint_experts", "mixture_of_experts")),
     *((posteriors, name) for name in ("flow_experts", "mixture_of_products")),
     *((objectives, name) for name in ("crmvae", "jmvae", "jnf", "mvtcae", "subset_elbo", "telbo")),
+    (objectives, "mhvae"),
     (objectives, "semi_supervised"),
     *((objectives, name) for name in ("ciwae", "dreg", "miwae", "piwae")),
     *((objectives, name) for name in ("factor_vae", "info_vae", "swae", "wae")),
@@ -84,6 +85,8 @@ SLOW = {
     *((likelihoods, name) for name in ("autoregressive", "gaussian_mixture")),
     (flows, "real_nvp"),
 }
+# These ask for a posterior whose latents of each modality have sizes; their own tests make one.
+OF_SIZES = {"dmvae", "mmvae_plus", "nexus"}
 
 
 def cases(module):
@@ -128,7 +131,11 @@ def test_flow(make, xla):
 
 @pytest.mark.parametrize(
     "make",
-    [pytest.param(make, id=words, marks=marks) for words, make, marks, _ in cases(objectives)],
+    [
+        pytest.param(make, id=words, marks=marks)
+        for words, make, marks, _ in cases(objectives)
+        if words not in OF_SIZES
+    ],
 )
 def test_objective(make):
     objective = make()

@@ -1,6 +1,7 @@
 """Hierarchies of latents in which each modality is an expert of every layer."""
 
 import itertools
+import types
 
 import keras
 import numpy as np
@@ -52,7 +53,10 @@ def log_density(z, mean, log_var):
     return scipy.stats.norm(mean, np.exp(np.asarray(log_var) / 2)).logpdf(z).sum(axis=-1)
 
 
-@pytest.mark.parametrize("present", [(0, 1), (0, 0), pytest.param((1, 1), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "present",
+    [(0, 1), *(pytest.param(each, marks=pytest.mark.slow) for each in [(0, 0), (1, 1)])],
+)
 def test_every_group_is_the_product_of_the_prior_and_the_experts(vae, present):
     params = vae.posterior.given(vae.encode(DATA), np.tile(present, (6, 1)))
     z = vae.posterior.sample(params, 4, seed=1)
@@ -98,6 +102,7 @@ def test_decoders_see_the_last_group(vae):
         np.testing.assert_array_equal(value, vae.decode(z)[key])
 
 
+@pytest.mark.slow
 def test_what_does_not_go_together_is_refused():
     for call, message in (
         (lambda: make(prior=priors.Hierarchical(groups=(3, 3))), r"groups=\[2, 1, 3\]"),
@@ -126,6 +131,7 @@ def test_the_kl_of_a_group_is_that_of_its_gaussians(vae):
     assert abs(kl[0, 0, 2] - ratio.mean()) < 4 * ratio.std() / np.sqrt(20000) < 0.1
 
 
+@pytest.mark.slow
 def test_mhvae_is_the_mean_of_the_bounds_of_all_subsets(vae):
     """With the objective's own draws; the second half of the rows has no image."""
     whole, lone = (vae.likelihood.record(each) for each in (DATA, {"digit": DIGITS}))
@@ -142,10 +148,27 @@ def test_mhvae_is_the_mean_of_the_bounds_of_all_subsets(vae):
         bounds.append(np.mean(2 * kl - log_p.numpy() @ [1, 3], axis=0))
     wanted = np.concatenate([np.mean(bounds, axis=0)[:3], bounds[2][3:]])
     np.testing.assert_allclose(found["loss"], wanted, rtol=1e-4)
-    subsets = vae.objective.subsets(tf.ones((1, 3)), None)
-    assert {tuple(one[0].numpy()) for one in subsets} == {
+
+
+def test_the_subsets_of_what_is_there_count_once_each():
+    objective = kvae.objectives.MHVAE()
+    subsets = [one.numpy() for one in objective.subsets(tf.constant([[1.0, 1, 1], [0, 1, 1]]), 0)]
+    assert {tuple(one[0]) for one in subsets} == {
         each for each in itertools.product([0, 1], repeat=3) if any(each)
     }
+    log_p = RNG.normal(size=(7, 2, 3)).astype("float32")
+    kl = RNG.normal(size=(7, 2)).astype("float32")
+    seen = [
+        types.SimpleNamespace(there=there, params={}, log_p=own, kl=rate, z=None)
+        for there, own, rate in zip(subsets, log_p, kl, strict=True)
+    ]
+    weights = np.float32([1, 2, 3])
+    model = types.SimpleNamespace(modalities=("a", "b", "c"))
+    bounds = kl - log_p @ weights
+    lone = kl - log_p[..., 1:] @ weights[1:]
+    own = [subset in ((0, 1, 1), (0, 1, 0), (0, 0, 1)) for subset in (tuple(s[0]) for s in subsets)]
+    wanted = [bounds[:, 0].mean(), lone[own, 1].mean()]
+    np.testing.assert_allclose(objective.total(model, weights, seen), wanted, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -165,6 +188,7 @@ def test_free_bits_are_those_of_each_group():
     np.testing.assert_allclose(np.mean(found["loss"]), wanted / 3, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_prior_is_refused(vae):
     with pytest.raises(ValueError, match="relative to the prior that it was trained with"):
         vae.with_prior(priors.Hierarchical(groups=(2, 1, 3), hidden=(5,)))

@@ -87,6 +87,7 @@ def test_latents_of_a_star_depend_on_the_top_alone(vae):
     assert vae.prior.lower.networks[1].input_shape == (None, 2)
 
 
+@pytest.mark.slow
 def test_the_objective_is_a_vae_of_each_modality_and_one_of_their_latents():
     objective = kvae.objectives.Nexus({"digit": 3.0}, {"image": 0.5}, {"digit": 2.0}, 4.0, 0.0)
     vae = make(objective)
@@ -137,6 +138,7 @@ def test_dropout_keeps_some_of_the_modalities_that_are_there():
     np.testing.assert_array_equal(objective.kept(tf.constant(alone), kvae.random.as_seed(1)), alone)
 
 
+@pytest.mark.slow
 def test_what_does_not_go_together_is_refused():
     for call, message in (
         (lambda: make(prior=priors.Hierarchical(groups=(2, 3, 1))), r"groups=\[2, 3, 1\], star"),
