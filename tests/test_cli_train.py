@@ -11,7 +11,7 @@ import pytest
 
 import kvae
 from kvae import cli
-from kvae.cli import common, main
+from kvae.cli import main
 from kvae.cli.commands import train
 from zoo.defaults import LEARNED
 
@@ -35,7 +35,7 @@ def stopping(monkeypatch):
 
         yield update
 
-    monkeypatch.setattr(common, "progress", progress)
+    monkeypatch.setattr("kvae.cli.progress.progress", progress)
     return asked
 
 

@@ -90,7 +90,7 @@ def test_without_data_latents_come_from_the_prior(conv, autoencoder, tmp_path):
     assert "the file runs 4 at a time" in str(found)
     with pytest.raises(ValueError, match="no prior to draw latents from: give `data`"):
         export.profile(export.tflite(autoencoder, path), autoencoder)
-    with pytest.raises(ValueError, match="holds no decoder of 4 latents"):
+    with pytest.raises(ValueError, match=r"holds no decoder of latents of shape \(4,\)"):
         export.profile(path, conv)
     with pytest.raises(FileNotFoundError, match="Export the model first"):
         export.profile(tmp_path / "nothing.tflite", conv)

@@ -417,7 +417,7 @@ def test_one_wrong_effective_sample_size_is_noticed(factor, row, fine):
 def test_codes_move_images_as_the_decoders_derivative_says(dense, images):
     """To first order the codes' step times the Jacobian, here by automatic differentiation."""
     x, step = images[:5], 1e-4
-    found = references.moved(dense, {"image": x}, step)
+    found = references.moved(dense, {"image": x}, step)["image"]
     z = dense.posterior.mean(dense.encode(x))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], z.shape)
     with tf.GradientTape(persistent=True) as tape:
@@ -436,7 +436,7 @@ def test_codes_move_images_as_the_decoders_derivative_says(dense, images):
 def test_images_of_images_may_differ_by_what_their_codes_do_besides(
     dense, images, monkeypatch, signature, error, fine
 ):
-    monkeypatch.setattr(references, "moved", lambda *_: 2e-5)
+    monkeypatch.setattr(references, "moved", lambda *_: {"image": 2e-5})
     of_codes = signature == "reconstruct"
     inputs = {"image": images[:5]} if of_codes else {"z": np.zeros((5, 2), "float32")}
     image = references.answers(dense, signature, inputs)["image"]

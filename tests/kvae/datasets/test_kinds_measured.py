@@ -294,5 +294,5 @@ def test_data_that_nearly_fits(make, message, make_vae, digits):
 
 
 def test_latents_in_batches_are_refused(vae):
-    with pytest.raises(ValueError, match=r"`z` is an array \[n, 2\], not the batches"):
+    with pytest.raises(ValueError, match=r"`z` is an array \(n, 2\), not the batches"):
         vae.decode(iter([np.zeros((3, 2))]))
