@@ -18,7 +18,6 @@ from export.writers.register import FORMATS
 from kvae import cli
 from kvae.cli import main
 from kvae.cli.commands import demo, train
-from kvae.testing.models import tiny_modalities
 
 VAE = "dense_vae.digits"
 AUTOENCODER = "dense_autoencoder.digits"
@@ -422,14 +421,6 @@ def test_export_a_repository(capsys, folder):
 def test_bad_input_is_one_clear_line(capsys, folder, arguments, message):
     (folder / "file").write_text("")
     assert message in error(capsys, *arguments)
-
-
-def test_what_models_of_several_modalities_take_is_said(capsys, monkeypatch):
-    monkeypatch.setattr(cli.common, "load_model", lambda name: tiny_modalities())
-    pathlib.Path("pairs.keras").touch()
-    text = error(capsys, "evaluate", "pairs.keras", "--dataset", "digits")
-    assert "'pixels', 'kind' beside one another: give --data a file" in text
-    assert "has several modalities" in error(capsys, "export", "pairs.keras", "-f", "web", "page")
 
 
 def test_no_model_in_the_file(capsys, folder):

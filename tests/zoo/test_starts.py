@@ -54,7 +54,7 @@ def test_a_model_is_stacked_upon_one_that_has_been_trained(tmp_path, eagerly):
         labels_per_class=10,
         code_draws=2,
         epochs=1,
-        batch_size=16,
+        batch_size=80,
         compile={"run_eagerly": True, "jit_compile": False},
     )
     seen = []
