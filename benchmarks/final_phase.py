@@ -1,4 +1,4 @@
-"""Whether a final phase would help a model of the zoo, judged by the validation data.
+"""Tries a final phase of training on a model of the zoo, and judges it by the validation data.
 
     python -m benchmarks.final_phase hvae.mnist --epochs 25 --learning-rate 3e-4
 

@@ -20,7 +20,7 @@ _TRANSIENT = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
 class Connection:
-    """What the methods of `export.Client`, which documents it, are made of."""
+    """The base of `export.Client`, with the requests and checks of which its methods are made."""
 
     def __init__(
         self,

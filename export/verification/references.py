@@ -37,7 +37,7 @@ def answers(model, name: str, inputs: dict) -> dict[str, np.ndarray]:
         outputs = {"image": model.reconstruct(x, label)}
     elif name == "translate":
         outputs = {"image": model.translate(x, to=list(model.modalities))}
-        # As files call them in which all names are different.
+        # Files in which all names are different have these names.
         outputs |= {key + OUTPUT_SUFFIX: value for key, value in outputs["image"].items()}
     elif name == "embed":
         outputs = {"embedding": model.on_grid(_means(model, x, label))}

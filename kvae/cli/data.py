@@ -179,7 +179,7 @@ def load_data(model, name: str, arguments, split: str = "test"):
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How the data of a model are read.
+    """The way in which the data of a model are read.
 
     Attributes:
         dataset: str or `None`. The name of a data set; `None` for data at a path.

@@ -1,4 +1,4 @@
-"""How far a command has come, told on standard error."""
+"""Progress bars and lines of commands, which go to standard error."""
 
 import contextlib
 import time

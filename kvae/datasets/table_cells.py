@@ -20,7 +20,7 @@ _NO_NUMBERS = ("String", "Boolean", "Categorical", "Enum")
 
 
 class TableCells:
-    """What `kvae.datasets.tables.Cells`, which documents it, reads of a file or a frame."""
+    """The base of `kvae.datasets.tables.Cells`, which reads the cells of a file or a frame."""
 
     def __init__(self, source: Any, missing: bool = False, unlabelled: bool = False):
         self._missing, self._unlabelled = missing, unlabelled

@@ -1,4 +1,4 @@
-"""What a diagnosis cannot see: of few examples, and of a training that is not done."""
+"""The limits of a diagnosis that has few examples, or a model whose training is not done."""
 
 import math
 from typing import Any

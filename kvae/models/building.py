@@ -1,4 +1,4 @@
-"""How a model is built: the shapes of its networks and parts, seen to fit one another."""
+"""The building of a model, which checks that its networks and parts have shapes that fit."""
 
 import keras
 

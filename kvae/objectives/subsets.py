@@ -19,7 +19,7 @@ __all__ = ["OfSubsets", "check_experts", "modality_weights"]
 
 
 class _Seen(NamedTuple):
-    """What a subset of the modalities says of a batch.
+    """The posterior, the draws and the densities of a batch, given a subset of the modalities.
 
     Attributes:
         there: tensor `[batch, modalities]`. 1 for what is in the subset, 0 for the rest.
@@ -52,7 +52,7 @@ class OfSubsets(ELBO):
 
     of_modalities = True
     gaussian = False  # Whether the posterior has to be a Gaussian.
-    # Whether the terms of fewer modalities leave decoders, likelihoods and prior as they are.
+    # Where it is true, the terms of fewer modalities do not train decoders, likelihoods and prior.
     frozen = False
 
     def __init__(self, weights: Mapping[str, float] | None = None, **settings):

@@ -1,4 +1,4 @@
-"""What the page has to know of labels and conditions, so that its reader can choose them."""
+"""The facts on labels and conditions that the page needs to offer a control for each."""
 
 from collections.abc import Mapping
 

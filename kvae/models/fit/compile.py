@@ -48,7 +48,8 @@ class Compile:
 
         Raises:
             ValueError: for a loss or metrics, which the objective defines; for several steps in
-                each call that would not repeat bit for bit; and for weights in float16.
+                each call that would not repeat bit for bit; for weights in float16; and for a
+                `skip_norm` that is not above 0.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:

@@ -20,6 +20,8 @@ class Skips:
 
     def __init__(self, limit: float):
         self.limit = arguments.number("skip_norm", limit, 0.0)
+        if not self.limit:
+            raise ValueError("`skip_norm` is more than 0, which would skip every step.")
         self._count = tf.Variable(0.0, trainable=False, name="skipped_steps")
 
     def kept(self, vae) -> list:

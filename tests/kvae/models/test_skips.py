@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import kvae
+from kvae.models.fit.skips import Skips
 
 LIMIT = 1e4
 
@@ -66,3 +67,9 @@ def test_steps_in_blocks_are_left_out_as_well(make_vae, options):
     with pytest.warns(UserWarning, match="1 steps were skipped"):
         model.fit(x, batch_size=4, shuffle=False, verbose=0)
     assert int(model.optimizer.iterations) == 2
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_limit_that_no_step_keeps_is_refused(limit):
+    with pytest.raises(ValueError, match="`skip_norm` is"):
+        Skips(limit)
