@@ -371,7 +371,7 @@ FAULTS = (
     Fault(
         "training keeps a threshold of the model as it was",
         "kvae/models/fit/fit.py",
-        "        self.calibration = self.scale_factor = None  # They are of the model as it was.\n",
+        "        self.forget_measured()\n",
         "",
         ("kvae/detection/test_detector.py::test_a_model_that_changes_loses_its_threshold",),
     ),

@@ -23,6 +23,14 @@ class Configuration:
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
         return {**self._settings(), **parts}
 
+    def forget_measured(self):
+        """Takes away what was measured of the weights as they were, before they change.
+
+        Models that share them, those of `resized`, `with_prior` and `with_missing`, lose it too.
+        """
+        for model in self._sharers:
+            model.calibration = model.scale_factor = None
+
     def _settings(self) -> dict:
         """Returns the configuration without the networks and the parts."""
         # Files without them stay as they were.

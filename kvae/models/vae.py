@@ -1,6 +1,7 @@
 """The model: a variational autoencoder that is made of replaceable parts."""
 
 import threading
+import weakref
 
 import keras
 import tensorflow as tf
@@ -250,6 +251,7 @@ class VAE(
         self._terms = Terms()
         self.guard = Guard(self)
         self._worker_logs = WorkerLogs()
+        self._sharers = weakref.WeakSet([self])
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
         }
@@ -333,6 +335,8 @@ class VAE(
         if self.built and not other.built:  # Its encoder has no keras.Input.
             other.build((None, *(event_shape or self.event_shape)))
         other.weights_are_known = self.weights_are_known
+        self._sharers.add(other)
+        other._sharers = self._sharers
         if own and self.built:
             weights = self.objective.get_weights()
             if [w.shape for w in weights] != [tuple(w.shape) for w in other.objective.weights]:

@@ -104,7 +104,7 @@ class Evaluate:
         learn_scale(self.likelihood, None)  # A batch is not the data, of which it takes statistics.
         learn_fill(self, None)
         learn_conditions(self, None)
-        self.calibration = self.scale_factor = None
+        self.forget_measured()
         checks.refuse_class_weight(class_weight)
         batch = prepared_batch(self, x, y, sample_weight)
         return super().train_on_batch(*batch, return_dict=return_dict)

@@ -142,7 +142,7 @@ class Fit:
         learn_scale(self.likelihood, x)
         learn_fill(self, x)
         learn_conditions(self, x)
-        self.calibration = self.scale_factor = None  # They are of the model as it was.
+        self.forget_measured()
         self.prepare_optimizer()
         # Keras makes a list of its own kind anew, which knows what each callback overrides.
         given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])

@@ -112,7 +112,11 @@ def test_the_scale_factor_of_codes_is_kept_until_a_training(x, tmp_path):
     z = vae.posterior.sample(vae.as_vectors(vae.encode(x)), seed=kvae.random.as_seed(3))
     np.testing.assert_allclose(factor * np.std(z), 1.0, rtol=1e-5)
     assert type(vae).from_config(vae.get_config()).scale_factor == factor
-    vae.train_on_batch(x)
+    twin = vae.with_missing("zero")
+    assert twin.scale_factor == factor
+    twin.compile("adam")
+    twin.train_on_batch(x)  # These are the networks of both.
+    assert twin.scale_factor is None
     assert vae.scale_factor is None and "scale_factor" not in vae.get_config()
 
 
