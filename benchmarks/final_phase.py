@@ -7,6 +7,11 @@ left to choose its settings. Here the same phase, from the same shipped weights 
 final phase, where a model had one), sees the training data alone. `kvae.evaluation.compare` then
 says what it has changed in log p(x) of the first validation examples. The test data are not read.
 
+`--objective` has the phase minimize another objective than the model's:
+
+    python -m benchmarks.final_phase iwae.mnist_k50 --objective piwae:num_groups=8,num_samples=8 \
+        --epochs 1 --batch-size 256 --learning-rate 3e-4
+
 A training that was stopped goes on in its folder.
 """
 
@@ -25,7 +30,16 @@ from zoo.loading import load_before_finish
 from zoo.recipes import Finish
 
 
-def tried(name: str, finish: Finish, directory, *, examples: int, samples: int, verbose=2):
+def tried(
+    name: str,
+    finish: Finish,
+    directory,
+    *,
+    examples: int,
+    samples: int,
+    objective: str | None = None,
+    verbose=2,
+):
     """Returns the `Comparison` of a model after the phase with the shipped one.
 
     Args:
@@ -33,16 +47,20 @@ def tried(name: str, finish: Finish, directory, *, examples: int, samples: int, 
         finish: `Finish`.
         directory: path. Folder of the checkpoints.
         examples, samples: int. Validation examples, and importance samples for each.
+        objective: optional str, as for `kvae.VAE`. Defaults to `None`: the model's own.
         verbose: as of `fit`. Defaults to `2`.
     """
     recipe, before = RECIPES[name], load_before_finish(name)
+    if objective is not None:
+        rest = {key: value for key, value in recipe.arguments.items() if key != "num_samples"}
+        recipe = dataclasses.replace(recipe, arguments={**rest, "objective": objective})
     after = training.copy_of(recipe, before)
     kvae.training.train(
         after,
         training.data_of(recipe, "train"),
         kvae.training.Settings(**dataclasses.asdict(finish), monitor=None, compile=recipe.compile),
         directory=directory,
-        fingerprint={"card": name, **dataclasses.asdict(finish)},
+        fingerprint={"card": name, "objective": objective, **dataclasses.asdict(finish)},
         verbose=verbose,
     )
     return kvae.evaluation.compare(
@@ -66,12 +84,14 @@ def _main() -> None:
         parser.add_argument(flag, type=kind, default=default, required=required)
     parser.add_argument("--examples", type=int, default=1000, help="validation examples (1000)")
     parser.add_argument("--samples", type=int, default=1000, help="importance samples (1000)")
+    parser.add_argument("--objective", help="another one than the model's, e.g. iwae:num_samples=5")
     parser.add_argument("--directory", type=pathlib.Path, default=pathlib.Path("runs/final_phase"))
     values = vars(parser.parse_args())
     finish = Finish(**{field.name: values[field.name] for field in dataclasses.fields(Finish)})
     name = values["name"]
     folder = values["directory"] / name
-    print(tried(name, finish, folder, examples=values["examples"], samples=values["samples"]))
+    rest = {key: values[key] for key in ("examples", "samples", "objective")}
+    print(tried(name, finish, folder, **rest))
 
 
 if __name__ == "__main__":

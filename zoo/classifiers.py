@@ -14,8 +14,8 @@ from keras import layers
 
 import kvae
 from kvae.evaluation.samples.features import BATCH_SIZE, register_features
-from kvae.utils import io, names
-from zoo import weights
+from kvae.utils import names
+from zoo import packing, weights
 from zoo.cards import Card, library_versions
 from zoo.networks import CHANNELS_LAST
 
@@ -151,8 +151,7 @@ def train_classifier(name: str, directory, *, seed: int = 0, limit: int | None =
     path = directory / "weights" / f"classifier.{name}.weights.h5"
     bare = build_classifier(info.event_shape, info.classes)  # Without the optimizer.
     bare.set_weights(model.get_weights())
-    with io.atomic_write(path) as temporary:
-        bare.save_weights(temporary)
+    packing.save(bare, path)
     tests = {
         key: kvae.datasets.load(name, "test", binarize=binarize)
         for key, binarize in (("accuracy", None), ("accuracy_binarized", "static"))

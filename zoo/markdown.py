@@ -51,7 +51,9 @@ def _published(card: Card) -> str:
 
 def _size(card: Card) -> str:
     weights = f", {card.weights['bytes'] / 1e6:.2f} MB" if card.trained else ""
-    return f"{card.cost['parameters']:,} parameters{weights}"
+    kept = card.recipe.get("mantissa_bits")
+    rounded = f"; its weights keep {kept} of 23 bits of the mantissa" if kept else ""
+    return f"{card.cost['parameters']:,} parameters{weights}{rounded}"
 
 
 def _how(metrics: Mapping) -> str:

@@ -7,8 +7,7 @@ import pathlib
 import platform
 
 import kvae
-from kvae.utils import io
-from zoo import weights
+from zoo import packing, weights
 from zoo.building import RECIPES, build, list_recipes
 from zoo.cards import Card, library_versions
 from zoo.recipes import Recipe
@@ -20,7 +19,7 @@ _LICENSE = "Apache-2.0"
 # Attributes that few recipes have. Only the cards of those recipes show them.
 _RARE = (
     *("labels_per_class", "normal", "code_draws"),
-    *("initial_from_data", "initial_weights", "sampler"),
+    *("initial_from_data", "initial_weights", "mantissa_bits", "sampler"),
 )
 
 
@@ -87,8 +86,7 @@ def _write(recipe: Recipe, model: kvae.VAE, folder: pathlib.Path) -> dict:
     """Writes the weights of a model, and returns what a card says of the file."""
     path = folder / f"{recipe.name}.weights.h5"
     bare = copy_of(recipe, model)  # The trained one would store its optimizer too.
-    with io.atomic_write(path) as temporary:
-        bare.save_weights(temporary)
+    packing.save(bare, path)
     return weights.describe(path)
 
 

@@ -17,7 +17,7 @@ from kvae.models import VAE
 from kvae.utils import io
 from kvae.utils.pages import drawing
 from kvae.version import __version__
-from zoo import hub, pictures, weights
+from zoo import hub, packing, pictures, weights
 from zoo.cards import Card, library_versions
 from zoo.loading import card, load
 from zoo.markdown import facts
@@ -172,7 +172,7 @@ def _write_own(model, repo_id: str, folder: pathlib.Path, told: dict):
             "This model cannot be built again from its configuration, so it cannot be shared: "
             f"{error}"
         ) from error
-    again.save_weights(folder / hub.WEIGHTS)  # Of a model that was never trained: no optimizer.
+    packing.save(again, folder / hub.WEIGHTS)  # Of a model that was never trained: no optimizer.
     return _write_config(folder, found, description), again
 
 

@@ -94,6 +94,9 @@ class Recipe:
             before its final phase where it had one; weights that only the new model has keep their
             own start.
         finish: optional `Finish`. The final phase of the training.
+        mantissa_bits: int or `None`. How many bits of the mantissa the weights keep when all of the
+            training has ended, of the 23 of float32 (`zoo.packing.rounded`), so that their file is
+            smaller. Figures are those of the rounded weights. `None`: all.
         sampler: str or `None`. The sampler of `kvae.samplers` that fits the prior of `arguments` to
             the codes of the training data, once the training, with the prior that the architecture
             has by default, has ended.
@@ -122,6 +125,7 @@ class Recipe:
     monitor: str | None = None
     initial_weights: str | None = None
     finish: Finish | None = None
+    mantissa_bits: int | None = None
     sampler: str | None = None
     compile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
@@ -131,6 +135,10 @@ class Recipe:
     schema: Schema | None = None
 
     def __post_init__(self):
+        if self.mantissa_bits is not None and not 1 <= self.mantissa_bits <= 23:
+            raise ValueError(
+                f"{self.name}: mantissa_bits is from 1 to 23, not {self.mantissa_bits}."
+            )
         if self.finish is not None and self.sampler is not None:
             raise ValueError(f"{self.name}: give a recipe a `finish` or a `sampler`, not both.")
 

@@ -12,6 +12,7 @@ from kvae.datasets.source import is_path
 from kvae.evaluation import evaluate
 from kvae.evaluation.disentanglement import SCORES, disentanglement
 from kvae.evaluation.marginal_likelihood.cache import weights_fingerprint
+from zoo import packing
 from zoo.building import ARCHITECTURES, build
 from zoo.figures import auroc, without_improper
 from zoo.loading import load_before_finish
@@ -183,6 +184,8 @@ def train(
         model = refitted(recipe, model, data)
     if first is not None:
         model = copy_of(recipe, model, first)
+    if recipe.finish is None:
+        packing.rounded(model, recipe.mantissa_bits)
     return model, trained
 
 
@@ -238,6 +241,7 @@ def finish(
         callbacks=callbacks,
         verbose=verbose,
     )
+    packing.rounded(last, recipe.mantissa_bits)
     return last, trained
 
 

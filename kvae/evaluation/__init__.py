@@ -24,6 +24,7 @@ from kvae.evaluation.disentanglement import (
     mig,
     modularity,
     sap,
+    udr,
 )
 from kvae.evaluation.evaluate import Evaluation, evaluate
 from kvae.evaluation.imputation import Imputation, impute
@@ -96,4 +97,5 @@ __all__ = [
     "sample_quality",
     "sap",
     "training_neighbors",
+    "udr",
 ]

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import spearmanr
 
 from kvae import objectives
 from kvae.datasets import Sprites
 from kvae.evaluation.differences import Difference, signed
-from kvae.evaluation.disentanglement import SCORES, disentanglement
+from kvae.evaluation.disentanglement import SCORES, disentanglement, udr
 from kvae.plots import style
 from kvae.plots.walk import kl_per_dimension
 from kvae.studies.lab import Lab
@@ -29,6 +30,9 @@ METHODS = {
 _SEEDS = 3
 _SHOWN = ("factor_vae_score", "mig", "dci_disentanglement")
 _QUICK = {"num_train": 300, "num_test": 100, "num_groups": 10, "group_size": 8}
+_UDR = "udr"
+_TITLES = {**SCORES, _UDR: "UDR"}
+_SEEN = 2000  # Test images whose codes tell how much alike trainings are.
 _WALK = 9  # The number of images of a walk along one latent.
 
 
@@ -72,6 +76,7 @@ class Disentanglement(Study):
             for method, (objective, _) in METHODS.items()
             for seed in seeds
         ]
+        _compare_seeds(lab, rows)
         table = {
             method: {
                 name: np.array([row.values[name] for row in rows if row.method == method])
@@ -101,6 +106,16 @@ def _measure(lab, method, objective, seed) -> _Row:
     return _Row(method, seed, run, scores)
 
 
+def _compare_seeds(lab, rows) -> None:
+    """Adds the score that knows no factors: how much alike the trainings of a method are."""
+    images = lab.data("test", None).examples[:_SEEN]
+    for method in METHODS:
+        members = [row for row in rows if row.method == method]
+        found = udr([row.run.vae for row in members], images)[_UDR]
+        for row, value in zip(members, found, strict=True):
+            row.scores[_UDR] = float(value)
+
+
 def _write(lab, rows, table) -> None:
     report = lab.report
     report.heading("The methods")
@@ -115,9 +130,11 @@ def _write(lab, rows, table) -> None:
     report.text(
         f"Mean and standard deviation of {count} seeds. Reconstruction and KL in nats per test "
         "image; the scores, from 0 to 1, by kvae.evaluation.disentanglement on all "
-        f"{len(Sprites()):,} sprites."
+        f"{len(Sprites()):,} sprites. UDR knows no factors: it is high where the codes of a "
+        f"training are found again by the method's other seeds (kvae.evaluation.udr, {_SEEN:,} "
+        "test images)."
     )
-    names = {"reconstruction": "reconstruction", "kl": "KL", **SCORES}
+    names = {"reconstruction": "reconstruction", "kl": "KL", **_TITLES}
     report.table(
         ("quantity", *table),
         [
@@ -128,10 +145,10 @@ def _write(lab, rows, table) -> None:
     )  # fmt: skip
     report.heading("Each training")
     report.table(
-        ("method", "seed", "training, seconds", *(SCORES[name] for name in _SHOWN)),
+        ("method", "seed", "training, seconds", *(_TITLES[name] for name in (*_SHOWN, _UDR))),
         [
             (row.method, row.seed, f"{row.run.seconds:.0f}",
-             *(f"{row.scores[name]:.3f}" for name in _SHOWN))
+             *(f"{row.scores[name]:.3f}" for name in (*_SHOWN, _UDR)))
             for row in rows
         ],
     )  # fmt: skip
@@ -234,6 +251,16 @@ def _conclude(lab, rows, table) -> None:
             f"The seed matters more than the method for the {SCORES[score]}",
             within > between,
             f"standard deviation of the seeds {within:.3f}, of the methods' means {between:.3f}",
+        )
+    for score in ("factor_vae_score", "mig"):
+        order = spearmanr(*([row.scores[name] for row in rows] for name in (_UDR, score)))
+        # The error is the deviation of the rank correlations that chance gives.
+        found = Difference(float(order.statistic), 1 / np.sqrt(len(rows) - 1))
+        lab.finding(
+            f"UDR, which knows no factors, orders the trainings as their {SCORES[score]} does",
+            found.exceeds(),
+            f"rank correlation {signed(found.value)} ± {found.error:.2f}",
+            of(*METHODS),
         )
     best = {name: max(table, key=lambda method: table[method][name].mean()) for name in SCORES}
     counts = {method: list(best.values()).count(method) for method in table}

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -18,7 +19,7 @@ SMALL = {"event_shape": (8, 8, 1), "latent_dim": 2, "hidden": (4,)}
 def test_both_phases_by_one_command(tmp_path, monkeypatch, eagerly, capsys):
     finish = Finish(2, batch_size=64, ema_momentum=0.5)
     recipe = dataclasses.replace(
-        RECIPES["dense_vae.digits"], arguments=SMALL, epochs=1, finish=finish
+        RECIPES["dense_vae.digits"], arguments=SMALL, epochs=1, finish=finish, mantissa_bits=7
     )
     monkeypatch.setitem(RECIPES._things, recipe.name, recipe)
     words = ["train", "--recipe", recipe.name, "--limit", "64", "--samples", "2"]
@@ -35,6 +36,16 @@ def test_both_phases_by_one_command(tmp_path, monkeypatch, eagerly, capsys):
     before = [np.array(weight) for weight in training.load_before_finish(card.name).weights]
     last = zoo.load(card.name)
     assert any(np.any(np.array(w) != old) for w, old in zip(last.weights, before, strict=True))
+    assert "its weights keep 7 of 23 bits of the mantissa" in markdown.facts(card)
+
+    def kept(weights):
+        return [
+            np.array_equal(values, values.astype(ml_dtypes.bfloat16).astype("float32"))
+            for values in weights
+            if values.dtype == "float32" and np.any(values)
+        ]
+
+    assert all(kept(last.get_weights())) and not any(kept(before))  # The final phase had them all.
 
     # Another training starts from weights that have not seen the data that choose its epoch.
     started = []

@@ -69,6 +69,7 @@ class TestEveryCard:
         assert card.recipe["command"] == recipe.command
         for field in ("seed", "epochs", "batch_size", "learning_rate"):
             assert card.recipe[field] == getattr(recipe, field)
+        assert card.recipe.get("mantissa_bits") == recipe.mantissa_bits
         finish = card.recipe.get("finish")
         assert (finish is None) == (recipe.finish is None)
         for field, value in dataclasses.asdict(recipe.finish).items() if finish else ():

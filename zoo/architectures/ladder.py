@@ -196,6 +196,7 @@ recipe(
     final_rate=0.01,
     compile={"skip_norm": 5000.0},
     finish=Finish(epochs=10, batch_size=64, learning_rate=5e-5),
+    mantissa_bits=10,
     num_samples=5000,
     paper=_LADDER,
     published={"metric": "nll", "value": 81.74, "source": _LADDER},

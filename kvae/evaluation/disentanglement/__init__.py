@@ -2,7 +2,8 @@
 
 One file for each score. `score(representation, data, num_train=…, num_test=…, seed=…)` draws images
 with known factors and encodes them; where a score needs no groups of its own,
-`score_from_codes(codes, factors, …)` takes arrays. `disentanglement` measures all of them.
+`score_from_codes(codes, factors, …)` takes arrays. `disentanglement` measures all of them. `udr`
+compares several models instead, and needs no factors.
 """
 
 from kvae.evaluation.disentanglement.beta_vae_score import beta_vae_score
@@ -14,6 +15,7 @@ from kvae.evaluation.disentanglement.modularity import modularity, modularity_fr
 from kvae.evaluation.disentanglement.representation import mutual_information
 from kvae.evaluation.disentanglement.sap import sap, sap_from_codes
 from kvae.evaluation.disentanglement.scores import SCORES, disentanglement, num_images
+from kvae.evaluation.disentanglement.udr import udr, udr_from_codes
 
 __all__ = [
     "SCORES",
@@ -33,4 +35,6 @@ __all__ = [
     "num_images",
     "sap",
     "sap_from_codes",
+    "udr",
+    "udr_from_codes",
 ]
