@@ -87,6 +87,7 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.slow)
 
 
+@pytest.hookimpl(optionalhook=True)  # xdist may be switched off.
 def pytest_xdist_auto_num_workers(config):
     """A process more than there are cores: tests of servers and other programs often wait."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

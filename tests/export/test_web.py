@@ -121,6 +121,14 @@ def test_a_plane_of_two_dimensions_is_z_itself(dense, data):
     assert (np.abs(z) <= facts["plane"]["extent"]).mean() > 0.99
 
 
+def test_codes_of_many_numbers_are_fewer(dense, data, monkeypatch):
+    monkeypatch.setattr(page, "_NUMBERS", 60)
+    facts = page.describe(dense, data, points=40)
+    z = np.asarray(dense.encode(data.examples[:30])["z_mean"])
+    np.testing.assert_array_equal(np.float32(facts["points"]["z"]), z)
+    assert facts["points"]["labels"] == data.labels[:30].tolist() and len(facts["seeds"]) == 30
+
+
 def test_the_axes_are_the_principal_ones(conv, data):
     facts = page.describe(conv, data)
     z = np.asarray(conv.encode(data.examples)["z_mean"], np.float64)

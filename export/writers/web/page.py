@@ -37,6 +37,8 @@ _FILES = (
     "noise.js",
 )
 _SEEDS = 500
+_NUMBERS = 400_000  # At most, of the codes of data and of seeds each: about 4 MB of text.
+_FEWEST = 20
 _SPACES = ("real", "sphere")
 _MEAN = "z_mean"  # The output of an encoder that the page shows.
 _PRECISIONS = ("float32", "float16")
@@ -74,7 +76,8 @@ def web(
         title: str. Heading of the page. Defaults to the model's name.
         precision: str. The precision of both files, `"float32"` or `"float16"`. Defaults to
             `"float32"`.
-        points: int. How many examples of `data` are encoded, at most. Defaults to `2000`.
+        points: int. How many examples of `data` are encoded, at most; fewer where z has more than
+            200 numbers, so that the page stays small. Defaults to `2000`.
 
     Returns:
         Path of `index.html`.
@@ -138,7 +141,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
     Args:
         model: `kvae.VAE`. Built.
         data: optional `kvae.datasets.Dataset`. Defaults to `None`.
-        points: int. How many examples of `data` are encoded, at most. Defaults to `2000`.
+        points: int. As in `web`. Defaults to `2000`.
 
     Returns:
         dict, ready for JSON:
@@ -160,6 +163,7 @@ def describe(model, data=None, points: int = 2000) -> dict:
         - `fill`, the part of the frame that the drawing of a typical image of the data fills.
     """
     seeds = _seeds(model)
+    points = _affordable(points, model.latent_dim)
     told = conditions.told(model, data)
     codes = None if data is None else _codes(model, data.examples[:points], told, points)
     labels, class_names = conditions.classes(model, data, told)
@@ -228,6 +232,11 @@ def _fill(images) -> float:
     return float(f"{np.median(shares):.4g}")
 
 
+def _affordable(rows: int, size: int) -> int:
+    """Returns how many rows of so many numbers the page can hold."""
+    return min(rows, max(_NUMBERS // size, _FEWEST))
+
+
 def _codes(model, examples, told, points: int) -> np.ndarray:
     label = None if told is None else told[:points]
     params, _ = model.encode_data(examples, label)
@@ -260,13 +269,14 @@ def _seeds(model) -> np.ndarray | None:
 
     if model.prior is None:
         return None
+    seeds = _affordable(_SEEDS, model.latent_dim * (model.num_classes or 1))
     generate = endpoints.endpoints(model, signatures=["generate"])["generate"]
     function = tf.function(generate.function, autograph=False)
 
     def drawn(label: int) -> np.ndarray:
-        values = {"seed": tf.range(_SEEDS, dtype=tf.int64), **generate.defaults, "label": label}
+        values = {"seed": tf.range(seeds, dtype=tf.int64), **generate.defaults, "label": label}
         rows = [
-            tf.broadcast_to(tf.cast(values[spec.name], spec.dtype), [_SEEDS, *spec.shape[1:]])
+            tf.broadcast_to(tf.cast(values[spec.name], spec.dtype), [seeds, *spec.shape[1:]])
             for spec in generate.inputs
         ]
         return np.asarray(model.as_vectors(function(*rows)["z"]))
