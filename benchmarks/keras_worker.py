@@ -190,14 +190,15 @@ def _decoding(vae, count: int):
 
 def _gradients(vae, rows: int):
     """Does the passes of annealed importance sampling, forward and backward, and nothing else."""
-    z, cotangents = tf.zeros([rows, vae.latent_dim]), tf.ones([rows, *vae.event_shape])
+    z = tf.zeros([rows, vae.latent_dim])
 
     @tf.function(autograph=False)
     def gradient(z):
         with tf.GradientTape() as tape:
             tape.watch(z)
             logits = vae.decode_params(z)["logits"]
-        return tape.gradient(logits, z, output_gradients=cotangents)
+        # Of the logits, since with ones TensorFlow would leave out the last product forward.
+        return tape.gradient(logits, z, output_gradients=logits)
 
     def work():
         for _ in range(2 * (AIS["num_steps"] - 1) * AIS["num_leapfrog"]):

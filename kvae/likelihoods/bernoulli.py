@@ -49,10 +49,14 @@ class Bernoulli(Likelihood):
     def element_log_prob(self, params, x):
         return _log_prob(params["logits"], ops.cast(x, params["logits"].dtype))
 
+    def log_prob_gradient(self, params, x):
+        if self._changed():
+            return None
+        logits = params["logits"]
+        return {"logits": ops.cast(x, logits.dtype) - ops.sigmoid(logits)}
+
     def log_prob_of_many(self, params, x):
-        own = type(self)
-        known = (own.log_prob, own.element_log_prob)
-        if self.takes_missing or known != (Bernoulli.log_prob, Bernoulli.element_log_prob):
+        if self._changed():
             return self.log_prob(params, x)
         logits = params["logits"]
         event = x.shape[1:]
@@ -63,6 +67,12 @@ class Bernoulli(Likelihood):
         logits = tf.reshape(logits, tf.concat([lead, [slices, size // slices]], axis=0))
         x = tf.reshape(ops.cast(x, logits.dtype), (-1, slices, size // slices))
         return _log_prob_in_slices(logits, x, slices)
+
+    def _changed(self) -> bool:
+        """Checks whether log p(x|z) is another than the sum of `_log_prob` over all values."""
+        own = type(self)
+        known = (own.log_prob, own.element_log_prob)
+        return self.takes_missing or known != (Bernoulli.log_prob, Bernoulli.element_log_prob)
 
     def mean(self, params):
         return ops.sigmoid(params["logits"])

@@ -14,6 +14,7 @@ from kvae.parts import (
     without_distribution,
 )
 from kvae.utils import masks
+from kvae.utils.finite import surely_finite
 
 __all__ = ["MISSING_ADVICE", "REGISTER", "Likelihood", "get", "names", "per_value", "register"]
 
@@ -145,6 +146,10 @@ class Likelihood(Part):
     def log_prob_of_many(self, params, x):
         """Returns the same as `log_prob`, faster for very many parameters, without a gradient."""
         return self.log_prob(params, x)
+
+    def log_prob_gradient(self, params, x) -> dict | None:
+        """Returns the gradient of `log_prob` by each parameter, where there is a formula."""
+        return None
 
     # Values that were not observed.
 
@@ -320,6 +325,8 @@ class Likelihood(Part):
             raise ValueError(f"`{name}` is empty: its shape is {x.shape}.")
         with np.errstate(over="ignore"):  # Reported below.
             values = found = x.astype(np.float32, copy=False)
+        if not (support or missing) and surely_finite(values):
+            return values
         low, high = float(values.min()), float(values.max())  # NaN propagates through both.
         if missing and math.isnan(low):
             found = ops.convert_to_numpy(self.filled(values))

@@ -5,7 +5,7 @@ import threading
 
 import tensorflow as tf
 
-from kvae.utils import forks
+from kvae.utils import forks, tensorflow_internals
 
 __all__ = ["CompiledFunctions"]
 
@@ -48,29 +48,68 @@ class CompiledFunctions:
         arguments = (*rows, *others)
         if not tf.executing_eagerly():  # Part of somebody else's graph.
             return function(*arguments)
-        others = [tf.nest.map_structure(tf.convert_to_tensor, value) for value in others]
-        given = [*(value for value in rows if value is not None), *others]
-        free = tf.nest.map_structure(_of_any_length, given[: len(given) - len(others)])
-        fixed = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), others)
-        present = tuple(value is not None for value in arguments)
-        key = name, present, repr(free), repr(fixed)
+        flat, form = [], [name]
+        for value in rows:
+            _flatten(value, flat, form, True)
+        for value in others:
+            _flatten(value, flat, form, False)
+        key = tuple(form)
         with self._lock:
             made = self._made.get(key)
             if made is None:
-
-                def of_given(*values):
-                    values = iter(values)
-                    return function(*(next(values) if there else None for there in present))
-
-                # Concrete, since TensorFlow's warning of a function that is traced again and again
-                # knows functions by their `id`, which those of one model after another can share.
-                made = self._made[key] = tf.function(
-                    of_given, input_signature=[*free, *fixed], autograph=False
-                ).get_concrete_function()
+                made = self._made[key] = _graph(function, rows, others, flat)
                 while len(self._made) > _MOST:
                     self._made.popitem(last=False)
             self._made.move_to_end(key)
-        return made(*given)
+        return tensorflow_internals.called(made, flat)
+
+
+def _flatten(value, flat: list, form: list, of_any_length: bool) -> None:
+    """Adds the tensors of a structure to `flat`, and to `form` what its graph depends on.
+
+    Both are in the order of `tf.nest`, which takes most of the time of a small call.
+    """
+    if value is None:
+        form.append(None)
+    elif isinstance(value, dict):
+        names = sorted(value)
+        form.append(tuple(names))
+        for each in names:
+            _flatten(value[each], flat, form, of_any_length)
+    elif isinstance(value, (tuple, list)):
+        form.append(len(value))
+        for each in value:
+            _flatten(each, flat, form, of_any_length)
+    else:
+        tensor = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
+        shape = tuple(tensor.shape)
+        if of_any_length and shape:
+            shape = (None, *shape[1:])
+        flat.append(tensor)
+        form.append((tensor.dtype, shape))
+
+
+def _graph(function, rows: tuple, others: tuple, flat: list):
+    """Returns the graph of a function of structures, as one of their tensors in turn."""
+    free, fixed = ([_without_values(value) for value in part] for part in (rows, others))
+    count = len([leaf for leaf in tf.nest.flatten(free) if leaf is not None])
+    specs = [_of_any_length(tensor) for tensor in flat[:count]]
+    specs += [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in flat[count:]]
+
+    def of_tensors(*tensors):
+        left = iter(tensors)
+        arguments = tf.nest.map_structure(lambda leaf: leaf and next(left), [*free, *fixed])
+        return function(*arguments)
+
+    # Concrete, since TensorFlow's warning of a function that is traced again and again knows
+    # functions by their `id`, which those of one model after another can share.
+    options = {"input_signature": specs, "autograph": False}
+    return tf.function(of_tensors, **options).get_concrete_function()
+
+
+def _without_values(value):
+    """Returns a structure with True in the place of each tensor, which nothing may hold."""
+    return tf.nest.map_structure(lambda leaf: None if leaf is None else True, value)
 
 
 def _of_any_length(value):

@@ -177,7 +177,18 @@ class Inference:
             label = self.run_compiled("draw labels", self.drawn_labels, (), n, seed)
         rows = None if tf.is_tensor(n) and self.conditions is None else n
         label = checked_label(self, label, rows, unknown=False)
-        z = self.run_compiled("draw from the prior", self._drawn, (label,), n, seed, temperature)
+        given = n, seed, temperature
+        if not tf.is_tensor(n) and n <= self._rows_at_once(batch_size, n):  # One call, not two.
+            read = self._reader(output)
+
+            def sampled(label, n, seed, temperature):
+                z = self._drawn(label, n, seed, temperature)
+                return read(self.decode_params(z, label), seed)
+
+            return self.by_modality(
+                self.run_compiled(f"sample the {output}", sampled, (label,), *given)
+            )
+        z = self.run_compiled("draw from the prior", self._drawn, (label,), *given)
         return self.by_modality(self.decoded_to(output, z, label, batch_size, seed))
 
     def log_prob(
@@ -310,29 +321,31 @@ class Inference:
             batch_size: int or str. As in `encode`.
             seed: int32 tensor `[2]`, of whose two seeds the second makes a draw.
         """
-        likelihood = self.likelihood
+        read = self._reader(output)
         if output == "sample":
             params = self._in_batches(
                 "decode to parameters", self.decode_params, (z, label), batch_size
             )
-            return self.run_compiled(
-                "draw an event",
-                lambda params, seed: likelihood.sample(params, random.split(seed)[1]),
-                (params,),
-                seed,
-            )
-
-        def read(params):
-            if output == "point":
-                return likelihood.point(likelihood.averaged(params))
-            return getattr(likelihood, output)(params)
-
+            return self.run_compiled("draw an event", read, (params,), seed)
         return self._in_batches(
             f"decode to the {output}",
             lambda z, label: read(self.decode_params(z, label)),
             (z, label),
             batch_size,
         )
+
+    def _reader(self, output: str):
+        """Returns the function from the parameters of p(x|z), and a seed, to x."""
+        likelihood = self.likelihood
+
+        def read(params, seed=None):
+            if output == "sample":
+                return likelihood.sample(params, random.split(seed)[1])
+            if output == "point":
+                return likelihood.point(likelihood.averaged(params))
+            return getattr(likelihood, output)(params)
+
+        return read
 
     def code(self, params, label, seed=None):
         """Returns a draw from q(z|x), `[n, latent_dim]`, and its mean without a seed."""
@@ -356,11 +369,16 @@ class Inference:
         return prior.sample(n, random.split(seed)[0], temperature)
 
     def _in_batches(self, name: str, function, rows: tuple, batch_size: int | str):
-        if _is_auto(batch_size):
-            few = tf.is_symbolic_tensor(rows[0]) or len(rows[0]) <= LEAST_ROWS
-            few = few and math.prod(self.event_shape) < _LARGE
-            batch_size = LEAST_ROWS if few else rows_at_once(self)
+        symbolic = tf.is_symbolic_tensor(rows[0])
+        batch_size = self._rows_at_once(batch_size, 0 if symbolic else len(rows[0]))
         return in_batches(lambda *part: self.run_compiled(name, function, part), rows, batch_size)
+
+    def _rows_at_once(self, batch_size: int | str, count: int) -> int:
+        """Returns how many of `count` rows are computed with at once."""
+        if not _is_auto(batch_size):
+            return arguments.whole("batch_size", batch_size)
+        few = count <= LEAST_ROWS and math.prod(self.event_shape) < _LARGE
+        return LEAST_ROWS if few else rows_at_once(self)
 
     def run_compiled(self, name, function, rows: tuple, *others):
         """Returns `function(*rows, *others)`, of a graph that is made once and kept.

@@ -154,6 +154,8 @@ def _rebatched(parts, batch_size: int):
 
 def _cut(part: tuple, start: int, stop: int) -> tuple:
     """Returns some rows of each tensor."""
+    if start == 0 and stop == len(part[0]):
+        return part
     return tuple(None if values is None else values[start:stop] for values in part)
 
 

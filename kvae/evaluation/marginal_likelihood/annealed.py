@@ -213,22 +213,34 @@ def _chains(model, start: str):
             tf.reshape(z, (num_chains, batch, model.latent_dim)), (None, None, model.latent_dim)
         )
 
-        def evaluated(z):
-            """Returns log f₀ and log f₁ of z `[num_chains, batch, latent_dim]`, and gradients."""
+        def evaluated(z, values: bool = True):
+            """Returns log f₀ and log f₁ of z `[num_chains, batch, latent_dim]`, and gradients.
+
+            Without `values` it returns the gradients alone.
+            """
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(z)
                 log_prior = prior.log_prob(z)
-                log_px = model.likelihood.log_prob(given.decode_params(z), x)
                 log_q = posterior.log_prob(params, z) if start == "posterior" else None
+                decoded = given.decode_params(z)
+                # Nothing leaves out what is computed in a loop inside of another one.
+                known = None if values else model.likelihood.log_prob_gradient(decoded, x)
+                log_px = model.likelihood.log_prob(decoded, x) if known is None else None
 
-            def gradient(value):
-                return tape.gradient(value, z, unconnected_gradients="zero")
+            def gradient(value, by=None):
+                return tape.gradient(value, z, by, unconnected_gradients="zero")
 
             prior_gradient = gradient(log_prior)
-            end = prior_gradient + gradient(log_px)
-            if log_q is None:
-                return log_prior, log_prior + log_px, prior_gradient, end
-            return log_q, log_prior + log_px, gradient(log_q), end
+            if known is None:
+                end = prior_gradient + gradient(log_px)
+            else:
+                names = list(known)
+                by = [known[name] for name in names]
+                end = prior_gradient + gradient([decoded[name] for name in names], by)
+            gradients = prior_gradient if log_q is None else gradient(log_q), end
+            if not values:
+                return gradients
+            return log_prior if log_q is None else log_q, log_prior + log_px, *gradients
 
         def at(beta, first, second):
             return (1.0 - beta) * first + beta * second
@@ -245,8 +257,7 @@ def _chains(model, start: str):
 
             def leapfrog(i, z, momentum):
                 z = z + size * momentum
-                _, _, *gradients = evaluated(z)
-                return i + 1, z, momentum + size * at(beta, *gradients)
+                return i + 1, z, momentum + size * at(beta, *evaluated(z, values=False))
 
             momentum = drawn + 0.5 * size * at(beta, start_gradient, end_gradient)
             _, new, momentum = tf.while_loop(

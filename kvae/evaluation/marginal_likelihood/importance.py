@@ -103,31 +103,31 @@ def importance_log_prob(
     many = num_samples * rows * math.prod(model.event_shape or ()) >= _MANY
     base = random.as_seed(seed)
     chunk = max(1, min(num_samples, max_rows // batch_size))
-    settings = f"{num_samples} samples by {chunk}, batches of {batch_size}, seed {base.numpy()}"
     # So many chunks are weighed in one call; their weights are kept until its end.
     most = max(1, _WEIGHTS // (chunk * batch_size))
     kept = num_kept(num_samples)
     constants = {}
     if type(model.prior).precompute is not Prior.precompute:
         constants = model.run_compiled("prepare the prior", lambda: model.prior.precompute(), ())
-    finished = _cache(cache, model, x, label, batch_size, settings)
+    finished = _cache(cache, model, x, label, batch_size, (num_samples, chunk, base))
     try:
         first = 0
         for batch, own in model.event_rows(x, label, batch_size):
             rows, first = len(batch), first + len(batch)
             if first <= finished.done:
                 continue
-            batch_seed = random.fold_in(base, first - rows)
             state, done = None, 0
             while done < num_samples:
                 num = min(chunk, num_samples - done)
                 count = min(most, (num_samples - done) // num)
+                alone = num == num_samples  # The only chunk needs no loop.
                 state = model.run_compiled(
-                    ("add importance weights", num, kept, many),
-                    _adder(model, num, kept, many),
+                    ("add importance weights", num, kept, many, alone),
+                    _adder(model, num, kept, many, alone),
                     (batch, own, state),
                     constants,
-                    batch_seed,
+                    base,
+                    first - rows,
                     done,
                     count,
                 )
@@ -147,26 +147,32 @@ def rows_at_once(event_shape) -> int:
     return max(1, min(_ROWS, _VALUES // math.prod(event_shape)))
 
 
-def _adder(model, num: int, kept: int, many: bool):
+def _adder(model, num: int, kept: int, many: bool, alone: bool):
     """Returns the function that adds the weights of chunks of `num` samples to a state.
 
     A state is what `log_mean` takes; before the first chunk it is `None`.
     """
 
-    def add(x, label, state, constants, seed, done, count):
+    def add(x, label, state, constants, base, first, done, count):
+        seed = random.fold_in(base, first)
         given, prior = model.conditioned_on(label), model.prior.precomputed(constants)
         params, prior = given.encode_params(x), prior.conditioned_on(label)
 
-        def weigh(index, weights):
+        def weights_of(index):
             own = random.fold_in(seed, done + index * num)
-            log_px, log_ratio = log_weight_terms(given, prior, x, params, num, own, many)
-            return index + 1, weights.write(index, log_px + log_ratio)
+            return tf.add_n(log_weight_terms(given, prior, x, params, num, own, many))
 
-        weights = tf.TensorArray(tf.float32, count, element_shape=[num, None])
-        _, weights = tf.while_loop(
-            lambda index, _: index < count, weigh, (0, weights), parallel_iterations=1
-        )
-        log_weight = weights.concat()
+        if alone:
+            log_weight = weights_of(0)
+        else:
+            weights = tf.TensorArray(tf.float32, count, element_shape=[num, None])
+            _, weights = tf.while_loop(
+                lambda index, _: index < count,
+                lambda index, weights: (index + 1, weights.write(index, weights_of(index))),
+                (0, weights),
+                parallel_iterations=1,
+            )
+            log_weight = weights.concat()
         largest = tf.reduce_max(log_weight, axis=0)
         candidates = tf.transpose(log_weight)
         if state is None:  # `-inf` stands where there are fewer weights than are kept.
@@ -244,14 +250,16 @@ def weighted_draws(
     return z, decoded, log_prob(decoded, x), prior.log_prob(z) - log_q
 
 
-def _cache(path, model, x, label, batch_size: int, settings: str) -> BatchCache:
+def _cache(path, model, x, label, batch_size: int, settings: tuple) -> BatchCache:
     if path is None:
         return BatchCache(None, {}, _NAMES)
+    num_samples, chunk, base = settings
+    said = f"{num_samples} samples by {chunk}, batches of {batch_size}, seed {base.numpy()}"
     # Batch by batch, since the data may be larger than the memory.
     batches = [data_fingerprint(*part) for part in model.event_rows(x, label, batch_size)]
     keys = {
         "weights": weights_fingerprint(model),
         "data": data_fingerprint(np.frombuffer("".join(batches).encode(), np.uint8)),
-        "settings": settings,
+        "settings": said,
     }
     return BatchCache(path, keys, _NAMES)

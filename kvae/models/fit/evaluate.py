@@ -146,7 +146,7 @@ def _predict_arrays(model, x, label, batch_size, verbose="auto", callbacks=None)
             steps=len(starts),
             model=model,
         )
-    model.make_predict_function()
+    predict = _predicting(model)
     model.stop_predicting = False
     callbacks.on_predict_begin()
     outputs, at_once = [], model.steps_per_execution
@@ -157,9 +157,30 @@ def _predict_arrays(model, x, label, batch_size, verbose="auto", callbacks=None)
             rows = slice(start, start + batch_size)
             batch = tf.constant(x[rows])
             batches.append((batch if label is None else (batch, label[rows]),))
-        outputs.append(model.predict_function(batches))
+        outputs.append(predict(batches))
         callbacks.on_predict_batch_end(first + len(batches) - 1, {"outputs": outputs[-1]})
         if model.stop_predicting:
             break
     callbacks.on_predict_end()
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+
+def _predicting(model):
+    """Returns the function from the batches of a call to their predictions.
+
+    Keras's own looks its arguments up among its graphs, which takes longer than a small model, and
+    checks their values, which `predict` has checked.
+    """
+    changed = map(model.overrides, ("call", "predict_step", "make_predict_function"))
+    if any(changed) or model.steps_per_execution > 1 or model.jit_compile:
+        model.make_predict_function()
+        return model.predict_function
+
+    def predicted(x, label):
+        return model(x if label is None else (x, label), training=False)
+
+    def of_one(batches):
+        x, label = batches[0][0] if isinstance(batches[0][0], tuple) else (batches[0][0], None)
+        return model.run_compiled("predict", predicted, (x, label)).numpy()
+
+    return of_one

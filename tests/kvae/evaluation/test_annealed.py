@@ -109,6 +109,14 @@ def test_of_a_conditional_model(make_vae):
         annealed_log_prob(vae, x)
 
 
+def test_a_formula_for_the_gradient_changes_nothing(make_vae, digits, monkeypatch):
+    x, options = digits[:2] > 0.5, {"num_chains": 3, "num_steps": 2, "num_leapfrog": 3}
+    vae = make_vae(optimizer="adam", eager=True)
+    quick = annealed_log_prob(vae, x, **options).value
+    monkeypatch.setattr(type(vae.likelihood), "log_prob_gradient", lambda self, params, x: None)
+    np.testing.assert_allclose(quick, annealed_log_prob(vae, x, **options).value, rtol=1e-6)
+
+
 def test_refuses(make_vae, vae, x, digits):
     with pytest.raises(ValueError, match="no log p"):
         annealed_log_prob(make_vae(posterior="delta", prior=None), digits)

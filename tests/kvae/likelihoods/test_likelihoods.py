@@ -53,6 +53,19 @@ def test_bernoulli_with_extreme_logits(logit, x):
     np.testing.assert_allclose(tape.gradient(log_p, logits), [[gradient]], atol=1e-6)
 
 
+def test_bernoulli_gradient_is_that_of_the_tape():
+    likelihood, generator = Bernoulli(), np.random.default_rng(0)
+    logits = tf.constant(40 * generator.normal(size=(3, 2, 7)), tf.float32)
+    x = generator.random((2, 7)).astype("float32")
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        log_prob = likelihood.log_prob({"logits": logits}, x)
+    found = likelihood.log_prob_gradient({"logits": logits}, x)["logits"]
+    np.testing.assert_allclose(found, tape.gradient(log_prob, logits), atol=1e-6)
+    likelihood.take_missing()  # Then it is another function.
+    assert likelihood.log_prob_gradient({"logits": logits}, x) is None
+
+
 def test_bernoulli_mean_mode_and_draws():
     likelihood, n = Bernoulli(), 20_000
     logits = np.array([-3.0, -0.5, 0.25, 2.0], "float32")
@@ -198,12 +211,16 @@ def test_get_and_its_errors():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("support", [True, False])
 @pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian()])
-def test_check_finds_the_example_that_is_not_finite(likelihood, bad):
+def test_check_finds_the_example_that_is_not_finite(likelihood, support, bad):
     x = np.full((9, 4), 0.5)
     x[[5, 7], 2] = bad
     with pytest.raises(ValueError, match="`data` holds NaN.* 2 of 9 examples, .* example 5"):
-        likelihood.check(x, "data")
+        likelihood.check(x, "data", support=support)
+    large = np.full((9, 4), 1e30, "float32")  # The squares of which are too large.
+    assert likelihood.check(large, support=False) is large
+    assert likelihood.check(large[:, ::2], support=False).shape == (9, 2)
 
 
 @pytest.mark.parametrize("low, high", [(0, 255), (-1, 1), (0, 1.001)])

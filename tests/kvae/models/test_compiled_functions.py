@@ -51,3 +51,25 @@ def test_models_one_after_another_warn_of_no_retracing(caplog):
         del functions
         gc.collect(1)
     assert "retracing" not in caplog.text
+
+
+def test_structures_come_as_they_are_given():
+    """Dicts, tuples and `None`s among the rows, numbers and dicts beside them; gradients too."""
+    x, y = tf.constant([[1.0, 2.0]]), tf.constant([[3.0, 4.0]])
+
+    def function(pair, absent, named, number, constants):
+        assert absent is None and pair[1] is None and set(named) == {"b", "a"}
+        return {"sum": pair[0] * named["a"] - named["b"] + tf.cast(number, tf.float32), **constants}
+
+    functions = CompiledFunctions()
+    for number in (3, 4):  # Values of numbers are no part of the graph.
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            arguments = ((x, None), None, {"b": y, "a": x})
+            found = functions("f", function, arguments, number, {"other": 5.0})
+        np.testing.assert_array_equal(found["sum"], x * x - y + number)
+        np.testing.assert_array_equal(tape.gradient(found["sum"], x), 2 * x)
+        assert float(found["other"]) == 5.0
+    assert len(functions._made) == 1
+    swapped = functions("f", function, ((x, None), None, {"a": y, "b": x}), 0, {"other": 5.0})
+    np.testing.assert_array_equal(swapped["sum"], x * y - x)

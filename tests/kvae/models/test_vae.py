@@ -196,6 +196,17 @@ def test_predict_of_arrays_is_keras_s(make_vae, digits):
     assert len(vae.predict(x, batch_size=4, verbose=0, callbacks=[hooks])["image"]) == 8
 
 
+@pytest.mark.parametrize("output", ["mean", "mode", "sample"])
+def test_samples_in_one_call_are_those_in_several(make_vae, output):
+    vae = make_vae()
+    whole = vae.sample(5, seed=3, output=output, temperature=0.5)
+    if output != "sample":  # Batches of draws from p(x|z) are drawn as a whole as well.
+        z = vae.prior.sample(5, kvae.random.split(kvae.random.as_seed(3))[0], 0.5)
+        np.testing.assert_array_equal(whole, vae.decoded_to(output, z, None))
+    parts = vae.sample(5, seed=3, output=output, temperature=0.5, batch_size=2)
+    np.testing.assert_allclose(whole, parts, rtol=1e-5)
+
+
 def test_reconstruct_with_a_seed_decodes_a_draw(make_vae, digits):
     vae = make_vae()
     z = vae.posterior.sample(vae.encode(digits), seed=6)
@@ -438,7 +449,8 @@ def test_functions_are_compiled_once(make_vae, digits, tmp_path):
         vae.reconstruct(digits[:rows], seed=rows, batch_size=4)
         vae.sample(rows, seed=rows, temperature=1 / rows, batch_size=4)
     made = vae._functions._made
-    assert len(made) == 4  # Encoding, drawing a code, drawing from the prior, decoding.
+    # Encoding, drawing a code, drawing from the prior, decoding, and samples in one call.
+    assert len(made) == 5
     # They read the weights at every call.
     before = vae.decode(np.zeros((1, 2)))
     vae.set_weights([weight + 0.1 for weight in vae.get_weights()])
