@@ -127,9 +127,7 @@ def importance_log_prob(
                     (batch, own, state),
                     constants,
                     base,
-                    first - rows,
-                    done,
-                    count,
+                    np.array([first - rows, done, count], np.int32),
                 )
                 done += num * count
             finished.add(**log_mean(*state, num_samples))
@@ -153,7 +151,8 @@ def _adder(model, num: int, kept: int, many: bool, alone: bool):
     A state is what `log_mean` takes; before the first chunk it is `None`.
     """
 
-    def add(x, label, state, constants, base, first, done, count):
+    def add(x, label, state, constants, base, place):
+        first, done, count = tf.unstack(place)
         seed = random.fold_in(base, first)
         given, prior = model.conditioned_on(label), model.prior.precomputed(constants)
         params, prior = given.encode_params(x), prior.conditioned_on(label)

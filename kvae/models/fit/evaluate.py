@@ -137,7 +137,7 @@ def _predict_arrays(model, x, label, batch_size, verbose="auto", callbacks=None)
     """
     batch_size = batch_size or 32
     starts = range(0, len(x), batch_size)
-    if not isinstance(callbacks, keras.callbacks.CallbackList):
+    if not isinstance(callbacks, keras.callbacks.CallbackList) and (callbacks or verbose != 0):
         callbacks = keras.callbacks.CallbackList(
             callbacks,
             add_progbar=verbose != 0,
@@ -148,20 +148,24 @@ def _predict_arrays(model, x, label, batch_size, verbose="auto", callbacks=None)
         )
     predict = _predicting(model)
     model.stop_predicting = False
-    callbacks.on_predict_begin()
+    if callbacks:
+        callbacks.on_predict_begin()
     outputs, at_once = [], model.steps_per_execution
     for first in range(0, len(starts), at_once):
-        callbacks.on_predict_batch_begin(first)
+        if callbacks:
+            callbacks.on_predict_batch_begin(first)
         batches = []
         for start in starts[first : first + at_once]:
             rows = slice(start, start + batch_size)
             batch = tf.constant(x[rows])
             batches.append((batch if label is None else (batch, label[rows]),))
         outputs.append(predict(batches))
-        callbacks.on_predict_batch_end(first + len(batches) - 1, {"outputs": outputs[-1]})
+        if callbacks:
+            callbacks.on_predict_batch_end(first + len(batches) - 1, {"outputs": outputs[-1]})
         if model.stop_predicting:
             break
-    callbacks.on_predict_end()
+    if callbacks:
+        callbacks.on_predict_end()
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
