@@ -47,6 +47,8 @@ def main(arguments=None) -> int:
     )
     run.add_argument("--json", type=pathlib.Path, default=_ROOT / "runs/benchmarks.json")
     run.add_argument("--markdown", type=pathlib.Path, help="write the tables here too")
+    beside = "the --json of an earlier run, whose bars are printed beside those of this one"
+    run.add_argument("--beside", type=pathlib.Path, metavar="FILE", help=beside)
     ways = "the same training in the ways that fit knows: step by step, in blocks, under XLA, ..."
     variants = commands.add_parser("variants", help=ways)
     variants.add_argument("--cases", nargs="+", choices=["dense", "conv"],
@@ -101,7 +103,11 @@ def main(arguments=None) -> int:
         print(report.compared(*(json.loads(path.read_text()) for path in
                                 (options.before, options.after)), clock))  # fmt: skip
         return 0
+    earlier = getattr(options, "beside", None)  # Read now, since this run may write the same file.
+    earlier = None if earlier is None else json.loads(earlier.read_text())
     results = _MEASURE[options.command](options)
+    if earlier is not None:
+        results["earlier"] = {key: value for key, value in earlier.items() if key != "earlier"}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=1) + "\n")
     tables = report.tables(results, clock)

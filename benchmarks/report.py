@@ -32,7 +32,7 @@ def tables(results: dict, clock: str = "seconds") -> str:
         parts.append(f"### Number of images\n\n{_scaling(results['scaling'], clock)}")
     found = bars.found(results, clock) if results.get("bars", True) else []
     if found:
-        parts.append(f"### Bars\n\n{_bars(found)}")
+        parts.append(f"### Bars\n\n{_bars(found, results.get('earlier'), clock)}")
     return "\n".join(parts)
 
 
@@ -266,13 +266,35 @@ def _scaling(found: list, clock: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _bars(found: list) -> str:
-    lines = [_row("bar", "wanted", "found", "of sgemm", "")]
-    lines.append(_row("---", "---:", "---:", "---:", "---"))
+def _bars(found: list, earlier: dict | None, clock: str) -> str:
+    """Returns the bars, beside those of an earlier run where there is one."""
+    if earlier is None:
+        lines = [_row("bar", "wanted", "found", "of sgemm", "")]
+        lines.append(_row("---", "---:", "---:", "---:", "---"))
+        for each in found:
+            value, share = f"{each.value:.2f}", _share(each.share)
+            lines.append(_row(each.name, each.wanted, value, share, _verdict([each])))
+        return "\n".join(lines) + "\n"
+    before = {each.name: each for each in bars.found(earlier, clock)}
+    machine, minutes = earlier["machine"], earlier["minutes"]
+    lines = [
+        f"*first* is the run of `{earlier['command']}` in {minutes:.0f} minutes, of revision "
+        f"{machine['revision']}, load {machine['load']:.1f} at its start; *second* is that of all "
+        "tables above.\n",
+        _row("bar", "wanted", "first", "second", "of sgemm", ""),
+        _row("---", "---:", "---:", "---:", "---:", "---"),
+    ]
     for each in found:
-        holds = "holds" if each.holds else "FAILS"
-        lines.append(_row(each.name, each.wanted, f"{each.value:.2f}", _share(each.share), holds))
+        pair = [run for run in (before.get(each.name), each) if run is not None]
+        values = ["" if len(pair) == 1 else f"{pair[0].value:.2f}", f"{each.value:.2f}"]
+        shares = ", ".join(_share(run.share) for run in pair if run.share is not None)
+        lines.append(_row(each.name, each.wanted, *values, shares, _verdict(pair)))
     return "\n".join(lines) + "\n"
+
+
+def _verdict(runs: list) -> str:
+    held = sum(each.holds for each in runs)
+    return "holds" if held == len(runs) else "holds in one of two" if held else "FAILS"
 
 
 def _share(value: float | None) -> str:

@@ -108,6 +108,20 @@ def test_bars_name_cases_and_variants_that_there_are():
             assert {bar.variant, bar.against} <= set(there), bar
 
 
+def test_bars_of_an_earlier_run_stand_beside_those_of_this_one():
+    slow, quick = results([2.0, 8.0]), results([0.5, 2.0])  # Once, and four times as fast.
+    alone = report.tables(quick)
+    assert "| dense 128: times pythae | at least 3 | 4.00 | 125% | holds |" in alone
+    for first, second, row in (
+        (slow, quick, "1.00 | 4.00 | 31%, 125% | holds in one of two |"),
+        (quick, quick, "4.00 | 4.00 | 125%, 125% | holds |"),
+        (slow, slow, "1.00 | 1.00 | 31%, 31% | FAILS |"),
+    ):
+        both = report.tables({**second, "earlier": first})
+        assert f"| dense 128: times pythae | at least 3 | {row}" in both
+        assert "*first* is the run of `c` in 1 minutes, of revision abc" in both
+
+
 def test_two_revisions_are_compared(tmp_path, capsys):
     paths = tmp_path / "before.json", tmp_path / "after.json"
     for path, seconds in zip(paths, ([2.0, 2.0], [1.0, 1.0]), strict=True):
