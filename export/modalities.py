@@ -42,7 +42,7 @@ def check(model) -> None:
     taken = {name for item in SIGNATURES.values() for name in item.outputs} | set(INPUTS)
     taken -= {"image", "label"}
     taken |= {key + end for key in model.modalities for end in _ENDINGS[1:]}
-    taken |= {name.replace("/", "_") for name in _parameters(model)}
+    taken |= {name.replace("/", "_") for name in (*_parameters(model), *_of_posterior(model))}
     for key in model.modalities:
         if key in taken:
             raise ValueError(
@@ -242,6 +242,12 @@ def chosen(found: dict[str, np.ndarray], to) -> np.ndarray | dict[str, np.ndarra
         if name not in found:
             raise unknown_name("modality", name, found)
     return found[to] if isinstance(to, str) else {name: found[name] for name in wanted}
+
+
+def _of_posterior(model) -> list[str]:
+    """Returns the names of the posterior's parameters, outputs of `encode`."""
+    nothing = np.full((1, *model.event_shape), np.nan, "float32")
+    return list(model.encode_params(nothing))
 
 
 def _parameters(model) -> list[str]:

@@ -121,14 +121,9 @@ class GaussianChain(Part):
         """
         inputs = before[..., : self.sizes[0]] if self.star else before
         if context is not None:
-            lead = tf.broadcast_dynamic_shape(tf.shape(before)[:-1], tf.shape(context)[:-1])
-            inputs = ops.concatenate(
-                [
-                    tf.broadcast_to(part, tf.concat([lead, tf.shape(part)[-1:]], axis=0))
-                    for part in (context, inputs)
-                ],
-                axis=-1,
-            )
+            # Sums broadcast as shapes do, and every export format knows them.
+            of_inputs, of_context = (ops.zeros_like(one[..., :1]) for one in (inputs, context))
+            inputs = ops.concatenate([context + of_inputs, inputs + of_context], axis=-1)
         network = self.networks[index]
         flat = tf.reshape(inputs, (-1, network.input_shape[-1]))
         outputs = tf.reshape(

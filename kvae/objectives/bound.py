@@ -57,14 +57,7 @@ class Bound(Objective):
         reconstruction = -ops.mean(vae.likelihood.log_prob(outputs, target), axis=0)
         cost, more = self.cost(vae, params, z, kl, seed=seed)
         loss = reconstruction + cost
-        penalty = vae.posterior.penalty(params)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-            **more,
-        }
+        return self.reported(vae, params, loss, reconstruction, kl, **more)
 
     def draw(self, vae, params, *, seed, training):
         """Returns `z` `[num_samples, batch, latent_dim]` and the KL `[batch]` in nats."""

@@ -186,17 +186,10 @@ class HamiltonianELBO(Objective):
         log_px, log_pz, _ = now
         bound = log_px + log_pz - log_q + space.log_density(z, momentum) - log_drawn
         loss = -tf.reduce_mean(bound, axis=0)
-        penalty = posterior.penalty(params)
         reconstruction = -tf.reduce_mean(first[0], axis=0)
         kl = tf.reduce_mean(log_q - first[1], axis=0)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "hamiltonian": -loss,
-            **space.kept,
-        }
+        more = {"hamiltonian": -loss, **space.kept}
+        return self.reported(vae, params, loss, reconstruction, kl, **more)
 
     def space_of(self, vae, x, params, training: bool):
         """Returns the space in which z moves, a `Flat` one by default.

@@ -123,16 +123,10 @@ class IWAE(Objective):
         slope = tf.reduce_sum(slope, axis=0)
 
         loss = -(bound + slope - tf.stop_gradient(slope) + zero)
-        penalty = posterior.penalty(params)
         reconstruction = -tf.reduce_mean(log_px, axis=0)
         kl = tf.reduce_mean(log_q - log_pz, axis=0)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "iwae": _log_mean_exp(log_px + log_pz - log_q),
-        }
+        iwae = _log_mean_exp(log_px + log_pz - log_q)
+        return self.reported(vae, params, loss, reconstruction, kl, iwae=iwae)
 
     def _weigh(self, log_weights, beta):
         """Returns the bound, and the derivatives by log w that model and posterior follow.

@@ -132,12 +132,7 @@ class MMVAEPlus(Objective):
 
         reconstruction = -mean(ops.mean(ops.sum(each, axis=-1), axis=0) for each in log_p)
         kl = -mean(ops.mean(a + b, axis=0) for a, b in zip(ratios, of_others, strict=True))
-        return {
-            "loss": -mean(bounds),
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-        }
+        return self.reported(vae, params, -mean(bounds), reconstruction, kl)
 
     def get_config(self):
         return {

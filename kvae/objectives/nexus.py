@@ -103,12 +103,8 @@ class Nexus(Objective):
         top = top - ops.sum(there * gammas * ops.stack(log_z, axis=-1), axis=-1)
         reconstruction = -ops.sum(log_p, axis=-1)
         kl = posterior.log_prob(params, z) - prior.log_prob(z)
-        return {
-            "loss": ops.sum(bottom, axis=-1) + top,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-        }
+        loss = ops.sum(bottom, axis=-1) + top
+        return self.reported(vae, params, loss, reconstruction, kl)
 
     def kept(self, present, seed):
         """Returns which modalities tell s, `[batch, modalities]`: all that are there, or some."""

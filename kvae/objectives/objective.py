@@ -43,6 +43,24 @@ class Objective(Part):
         """Returns the per-example quantities of one batch, each `[batch]`, in nats."""
         raise NotImplementedError
 
+    def reported(self, vae, params, loss, reconstruction, kl, **more) -> dict:
+        """Returns the dict of `terms` of an objective whose bound is `−(reconstruction + kl)`.
+
+        Args:
+            vae: `kvae.VAE`.
+            params: dict. The posterior's parameters, whose penalty the loss gets.
+            loss, reconstruction, kl: tensors `[batch]` in nats.
+            **more: further entries.
+        """
+        penalty = vae.posterior.penalty(params)
+        return {
+            "loss": loss if penalty is None else loss + penalty,
+            "elbo": -(reconstruction + kl),
+            "reconstruction": reconstruction,
+            "kl": kl,
+            **more,
+        }
+
     def metric_names(self) -> tuple[str, ...]:
         """Returns the keys of the dict of `terms` that the logs show, `loss` first.
 

@@ -129,15 +129,9 @@ class PatchAdversarial(Adversarial, Bound):
         total = ops.mean(ops.sum(wrong, axis=patches), axis=0)
         loss = reconstruction + schedules.at(self.beta, vae) * kl
         loss = loss + schedules.at(self.weight, vae) * total
-        penalty = vae.posterior.penalty(params)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "adversarial": ops.mean(wrong, axis=(0, *patches)),
-            "made": made,
-        }
+        adversarial = ops.mean(wrong, axis=(0, *patches))
+        more = {"adversarial": adversarial, "made": made}
+        return self.reported(vae, params, loss, reconstruction, kl, **more)
 
     def cost(self, vae, params, z, kl, *, seed):
         return schedules.at(self.beta, vae) * kl, {}

@@ -114,15 +114,8 @@ class Similarity(Bound):
         loss = schedules.at(self.weight, vae) * unlike + cost
         if schedules.is_schedule(self.reconstruction_weight) or self.reconstruction_weight:
             loss = loss + schedules.at(self.reconstruction_weight, vae) * reconstruction
-        penalty = vae.posterior.penalty(params)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-            self.measure: unlike,
-            **more,
-        }
+        more = {self.measure: unlike, **more}
+        return self.reported(vae, params, loss, reconstruction, kl, **more)
 
     def cost(self, vae, params, z, kl, *, seed):
         return schedules.at(self.beta, vae) * kl, {}

@@ -101,13 +101,7 @@ class OfSubsets(ELBO):
         seen = [_Seen(*each) for each in zip(subsets, owns, log_ps, kls, drawn, strict=True)]
         loss = self.total(vae, modality_weights(self.factors, vae), seen)
         reconstruction, kl = -ops.sum(log_ps[0], axis=-1), kls[0]
-        penalty = vae.posterior.penalty(params)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-        }
+        return self.reported(vae, params, loss, reconstruction, kl)
 
     def bound(self, vae, weights, seen: _Seen):
         """Returns −ELBO(x_S) in nats, `[batch]`, with β and with weights of the modalities."""

@@ -172,16 +172,8 @@ class VAEGAN(Adversarial, Bound):
         _, logits = self.discriminator(made)
         adversarial = ops.sum(ops.softplus(-logits), axis=0)
         loss = kl + off + adversarial
-        penalty = vae.posterior.penalty(params)
-        return {
-            "loss": loss if penalty is None else loss + penalty,
-            "elbo": -(reconstruction + kl),
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "features": off,
-            "adversarial": adversarial,
-            "made": made,
-        }
+        more = {"features": off, "adversarial": adversarial, "made": made}
+        return self.reported(vae, params, loss, reconstruction, kl, **more)
 
     def cost(self, vae, params, z, kl, *, seed):
         return kl, {}  # `terms` has the whole loss.

@@ -24,6 +24,7 @@ from kvae.posteriors.location_scale import Logistic as Logistic
 from kvae.posteriors.lookup_free import LookupFree as LookupFree
 from kvae.posteriors.low_rank import LowRank as LowRank
 from kvae.posteriors.nexus import Nexus as Nexus
+from kvae.posteriors.of_groups import OfGroups as OfGroups
 from kvae.posteriors.of_hierarchy import OfHierarchy as OfHierarchy
 from kvae.posteriors.poincare import Poincare as Poincare
 from kvae.posteriors.poincare import RiemannianNormal as RiemannianNormal

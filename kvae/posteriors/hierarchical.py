@@ -2,15 +2,16 @@
 
 from keras import ops
 
-from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
+from kvae.distributions.gaussian_chain import GaussianChain
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
-from kvae.posteriors.posterior import Posterior, register
+from kvae.posteriors.of_groups import OfGroups
+from kvae.posteriors.posterior import register
 
 __all__ = ["Hierarchical"]
 
 
 @register("hierarchical")
-class Hierarchical(Posterior):
+class Hierarchical(OfGroups):
     """`q(z|x) = q(z_1|x) Π_l q(z_l | x, z_1 … z_{l−1})`: stochastic layers, drawn top down.
 
     `z` holds all groups one after the other, the top one first. The top group is a diagonal
@@ -50,26 +51,6 @@ class Hierarchical(Posterior):
 
     fully_amortized = False
 
-    def __init__(
-        self,
-        latent_dim: int | None = None,
-        groups=2,
-        features_dim: int = 128,
-        hidden=(128,),
-        activation: str = "relu",
-        log_var_bound: float = 20.0,
-        **kwargs,
-    ):
-        super().__init__(latent_dim, **kwargs)
-        self.groups = groups if isinstance(groups, int) else tuple(groups)
-        self.features_dim, self.hidden = features_dim, tuple(hidden)
-        self.activation, self.log_var_bound = activation, log_var_bound
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The sizes of the groups, the top one first."""
-        return group_sizes(self.latent_dim, self.groups)
-
     def attach(self, vae):
         super().attach(vae)
         self._make_top()  # A prior of the top group asks for it before anything is built.
@@ -107,16 +88,6 @@ class Hierarchical(Posterior):
     def sample_and_log_prob(self, params, num_samples=None, *, seed, training=False):
         # The noise is known, so the networks need not be asked again.
         return self._drawn(params, self.draw_noise(params, num_samples, seed))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "groups": self.groups,
-            "features_dim": self.features_dim,
-            "hidden": self.hidden,
-            "activation": self.activation,
-            "log_var_bound": self.log_var_bound,
-        }
 
     def _drawn(self, params, noise):
         """Returns z, and its log-density."""

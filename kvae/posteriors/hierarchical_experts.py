@@ -4,9 +4,10 @@ import tensorflow as tf
 from keras import layers, ops
 
 from kvae.distributions.gaussian import gaussian_kl, gaussian_log_prob
-from kvae.distributions.gaussian_chain import GaussianChain, group_sizes
+from kvae.distributions.gaussian_chain import GaussianChain
 from kvae.layers.sampling import reparameterize
 from kvae.posteriors.experts import ProductOfExperts
+from kvae.posteriors.of_groups import OfGroups
 from kvae.posteriors.of_hierarchy import OfHierarchy
 from kvae.posteriors.posterior import register
 
@@ -14,7 +15,7 @@ __all__ = ["HierarchicalExperts"]
 
 
 @register()
-class HierarchicalExperts(OfHierarchy):
+class HierarchicalExperts(OfGroups, OfHierarchy):
     """`q(z|x) = Π_l q(z_l|x, z_<l)`, `q(z_l|x, z_<l) ∝ p(z_l|z_<l) Π_m q_m(z_l|x_m, z_<l)`.
 
     The posterior of MHVAE: layers of latents, drawn top down, and in each of them a product of the
@@ -59,26 +60,6 @@ class HierarchicalExperts(OfHierarchy):
         - [Dorent et al., Unified Brain MR-Ultrasound Synthesis using Multi-Modal Hierarchical
           Representations, eq. 3 to 5](https://arxiv.org/abs/2309.08747)
     """
-
-    def __init__(
-        self,
-        latent_dim: int | None = None,
-        groups=2,
-        features_dim: int = 128,
-        hidden=(128,),
-        activation: str = "relu",
-        log_var_bound: float = 20.0,
-        **kwargs,
-    ):
-        super().__init__(latent_dim, **kwargs)
-        self.groups = groups if isinstance(groups, int) else tuple(groups)
-        self.features_dim, self.hidden = features_dim, tuple(hidden)
-        self.activation, self.log_var_bound = activation, log_var_bound
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The sizes of the groups, the top one first."""
-        return group_sizes(self.latent_dim, self.groups)
 
     def seen_by(self, z, modality: str):
         """Returns the latents that the decoder of a modality sees, the last group."""
@@ -181,16 +162,6 @@ class HierarchicalExperts(OfHierarchy):
         product = ProductOfExperts(means.shape[-1], prior_expert=False)
         found = product.combined(means, log_vars, there)
         return (found["z_mean"], found["z_log_var"]), each[0]
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "groups": self.groups,
-            "features_dim": self.features_dim,
-            "hidden": self.hidden,
-            "activation": self.activation,
-            "log_var_bound": self.log_var_bound,
-        }
 
 
 def _flat(shape) -> tuple:
