@@ -71,7 +71,7 @@ class HierarchicalExperts(OfGroups, OfHierarchy):
         settings = (self.sizes, self.hidden, self.activation, self.features_dim)
         self.readers, self.chains = [], []
         for number, shape in enumerate(features_shape["experts"]):
-            reader = layers.Dense(self.features_dim, name=f"features_{number}")
+            reader = layers.Dense(self.features_dim, name=f"features_{number}", dtype=self.dtype)
             reader.build(_flat(shape))
             chain = GaussianChain(*settings, self.log_var_bound, name=f"expert_{number}")
             chain.build()

@@ -189,3 +189,13 @@ def test_tops_that_cannot_be_say_why(make_vae):
         make_vae(latent_dim=4, prior=priors.Hierarchical(top="uniform_sphere"))
     with pytest.raises(ValueError, match="latent_dim=3, the top group 2"):
         make_vae(latent_dim=4, prior=priors.Hierarchical(top=kvae.priors.StandardNormal(3)))
+
+
+def test_experts_of_a_hierarchy_compute_in_full_precision(policy):
+    policy("mixed_float16")
+    posterior = kvae.posteriors.HierarchicalExperts(5, groups=(2, 3), features_dim=4)
+    posterior.build({"experts": [(None, 3), (None, 3)]})
+    features = [np.ones((2, 3), "float16")] * 2
+    params = posterior({"experts": features, "present": np.ones((2, 2), "float32")})
+    below = posterior.chains[0].after(0, params["z_mean"], params["features"][:, 0])
+    assert {value.dtype for value in (*params.values(), *below)} == {tf.float32}
