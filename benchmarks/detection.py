@@ -8,8 +8,8 @@
 - `digit`: ten detectors of MNIST. Each is trained on the training images of one digit, and tells
   the test images of that digit from all others.
 - `all but`: ten others. Each is trained on the images of nine digits, with 2 latents, and tells the
-  test images of these from those of the tenth. The peers are left out: the one-class SVM takes time
-  that is quadratic in the rows.
+  test images of these from those of the tenth. Without `--train` the peers are left out: the
+  one-class SVM takes time that is quadratic in the rows.
 - `breast_cancer` and `wine`: scikit-learn's tables, standardized. The normal class (benign; the
   first cultivar) is trained on, half of it and the other classes are the test.
 
@@ -171,7 +171,7 @@ def main(arguments=None) -> int:
     records = [json.loads(line) for line in lines]
     for seed, task in ((seed, task) for seed in given.seeds for task in tasks):
         sides = [] if given.only_peers else ["kvae"]
-        sides += ["peers"] if given.peers and task not in OTHERS else []
+        sides += ["peers"] if given.peers and (given.train or task not in OTHERS) else []
         for side in sides:
             key = {"task": task, "seed": seed, "side": side}
             key |= {"train": given.train, "test": given.test}

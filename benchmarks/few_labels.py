@@ -6,20 +6,21 @@
 
 Ten labels of each class are known, drawn anew for each seed; the other training digits (55,000 with
 them) have no label. `m2` is the architecture `m2_vae` on pixels that are binarized anew in each
-epoch, `m1+m2` the same on the codes of a trained M1, the zoo's `dense_vae.mnist`, which was trained
-without any label. `supervised` and `supervised_m1` are the classifiers of the two alone, trained on
-the 100 labelled digits.
+epoch, `m1+m2` the same on draws of the codes of a trained M1, the zoo's `conv_vae.mnist`, which was
+trained without any label and is the same for all seeds (`first` in `SETTINGS`). `supervised` and
+`supervised_m1` are classifiers alone, trained on the 100 labelled digits.
 
 Each training is one line of the file: what stands there is not run again, and a training that was
-stopped goes on from its last checkpoint, beside the file. Settings were chosen by the error on the
-validation split (5,000 digits), of seed 0 (`--split validation`); a training has a fixed number of
-epochs, and a learning rate that falls by a half cosine.
+stopped goes on from its last checkpoint, beside the file. Settings were chosen by the error of seed
+0 on the validation split (`--split validation`), whose 5,000 labels no training sees; a training
+has a fixed number of epochs, and a learning rate that falls by a half cosine.
 
 Reference: Kingma et al., Semi-supervised Learning with Deep Generative Models, table 1,
 https://arxiv.org/abs/1406.5298; Pyro's tutorial, https://pyro.ai/examples/ss-vae.html.
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -39,13 +40,14 @@ PUBLISHED = {
 PER_CLASS = 10
 SETTINGS = {
     "m1+m2": {
-        "epochs": 20,
-        "batch_size": 100,
+        "first": "conv_vae.mnist",
+        "epochs": 10,
+        "batch_size": 50,
         "learning_rate": 1e-3,
         "alpha": 55.0,
         "repeat": 20,
         "draws": 5,
-        "parts": {"activation": "relu", "latent_dim": 20},
+        "parts": {"activation": "relu", "hidden": [256], "latent_dim": 20},
     },
     "m2": {
         "epochs": 60,
@@ -56,53 +58,66 @@ SETTINGS = {
         "parts": {"activation": "relu"},
     },
     "supervised": {"epochs": 200, "batch_size": 50, "learning_rate": 1e-3},
-    "supervised_m1": {"epochs": 200, "batch_size": 50, "learning_rate": 1e-3},
+    "supervised_m1": {
+        "first": "conv_vae.mnist",
+        "epochs": 200,
+        "batch_size": 50,
+        "learning_rate": 1e-3,
+    },
 }
 
 
-def codes(vae, x, draws: int = 0, seed: int = 0) -> np.ndarray:
-    """Returns what M1 says of digits: draws of q(z|x), one time after the other, or its means."""
-    params = {name: np.asarray(value) for name, value in vae.encode(x).items()}
-    mean, spread = params["z_mean"], np.exp(0.5 * params["z_log_var"])
-    if not draws:
-        return mean
-    rng = np.random.default_rng(seed)
-    return np.concatenate(
-        [mean + spread * rng.standard_normal(mean.shape, np.float32) for _ in range(draws)]
-    )
+@functools.cache
+def codes(first: str, split: str):
+    """Returns the labels of digits, and what M1 says of them, means and deviations `[n, 2, size]`.
 
-
-def data(model: str, seed: int, repeat: int, draws: int, split: str):
-    """Returns what a model is trained on, and the examples and labels that it is tested on.
-
-    An epoch of codes holds several draws of each.
+    M1 has seen no label, so that this is the same for all seeds.
     """
     import kvae
     import zoo
 
-    binarize = None if model.endswith("m1") or model == "m1+m2" else "dynamic"
-    train = kvae.datasets.load("mnist", "train", binarize=binarize)
-    test = kvae.datasets.load("mnist", split)
-    x = test.examples
+    data = kvae.datasets.load("mnist", split)
+    params = zoo.load(first).encode(data.examples)
+    both = params["z_mean"], np.exp(0.5 * np.asarray(params["z_log_var"]))
+    return kvae.datasets.Dataset(np.stack(both, axis=1), data.labels)
+
+
+def data(seed: int, split: str, *, first=None, repeat: int = 1, draws: int = 0):
+    """Returns what a model is trained on, and the examples and labels that it is tested on.
+
+    With `first`, an M1, the examples are its codes; an epoch holds several draws of q(z|x) of each,
+    or its mean if `draws` is 0.
+    """
+    import kvae
+
+    if first is not None:
+        train, test = codes(first, "train"), codes(first, split)
+        x = test.examples[:, 0]
+    else:
+        train = kvae.datasets.load("mnist", "train", binarize="dynamic")
+        test = kvae.datasets.load("mnist", split)
+        x = test.examples
     few = kvae.datasets.few_labels(train, PER_CLASS, seed=seed, repeat=repeat)
-    if binarize is None:
-        vae = zoo.load("dense_vae.mnist")
-        x = codes(vae, x)
-        found = codes(vae, few.examples, draws, seed)
-        times = len(found) // len(few)
-        weights = None if few.weights is None else np.tile(few.weights, times)
-        few = kvae.datasets.Dataset(found, np.tile(few.labels, times), weights=weights)
+    if first is not None:
+        mean, spread = few.examples[:, 0], few.examples[:, 1]
+        rng = np.random.default_rng(seed)
+        found = [
+            mean + spread * rng.standard_normal(mean.shape, np.float32) for _ in range(draws)
+        ] or [mean]
+        weights = None if few.weights is None else np.tile(few.weights, len(found))
+        labels = np.tile(few.labels, len(found))
+        few = kvae.datasets.Dataset(np.concatenate(found), labels, weights=weights)
     return few, x, test.labels
 
 
-def build(model: str, seed: int, alpha: float, **parts):
+def build(event_shape, seed: int, alpha: float, **parts):
     """Returns the model, not compiled."""
     import kvae
     import zoo
 
-    if model == "m1+m2":
+    if len(event_shape) == 1:
         parts = {
-            "event_shape": (50,),
+            "event_shape": event_shape,
             "likelihood": kvae.likelihoods.Gaussian("per_pixel"),
             **parts,
         }
@@ -133,8 +148,8 @@ def measure(model: str, seed: int, split: str, settings: dict, folder: pathlib.P
     import kvae
 
     start = time.perf_counter()
-    options = settings.get("repeat", 1), settings.get("draws", 0)
-    train, x, labels = data(model, seed, *options, split)
+    options = {name: settings[name] for name in ("first", "repeat", "draws") if name in settings}
+    train, x, labels = data(seed, split, **options)
     rate = settings["learning_rate"]
     options = {"batch_size": settings["batch_size"], "epochs": settings["epochs"], "verbose": 0}
     if model.startswith("supervised"):
@@ -147,7 +162,7 @@ def measure(model: str, seed: int, split: str, settings: dict, folder: pathlib.P
         network.fit(train.take(known).examples, train.labels[known], **options)
         found, elbo = np.argmax(network.predict(x, verbose=0), axis=1), None
     else:
-        vae = build(model, seed, settings["alpha"], **settings.get("parts", {}))
+        vae = build(train.event_shape, seed, settings["alpha"], **settings.get("parts", {}))
         steps = options["epochs"] * -(-len(train) // options["batch_size"])
         vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)))
         told = {"model": model, "seed": seed, "settings": settings}

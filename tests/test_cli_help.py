@@ -212,7 +212,8 @@ WRONG = {
     "evaluate dense_vae.digits --sampler gnn": "Unknown sampler 'gnn'. Known: flow, ",
     "evaluate dense_vae.digits -o file/below": "file is a file, not a folder",
     "evaluate dense_vae.digits --cache folder": "folder is a folder: give a file",
-    "export folder": "folder is a folder, not a model",
+    "export folder": "folder is a folder, not a model: give a .keras file",
+    "export run": "run is a folder, not a model: give run/model.keras",
     "export dense_vae.digits -f pdf": "invalid choice: 'pdf'",
     "export dense_vae.digits -o file/below": "file is a file, not a folder",
     "plot dense_vae.digits samples -o file/a.png": "file is a file, not a folder",
@@ -232,6 +233,8 @@ WRONG = {
 def test_arguments_are_checked_before_tensorflow_is_imported(run_python, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.keras").write_text("")
     run_python(
         f"""
 import contextlib, io, os, shlex, sys

@@ -1,5 +1,6 @@
 """Tables on the command line: rows given values, and the report on drawn rows."""
 
+import argparse
 import csv
 import json
 import types
@@ -72,6 +73,7 @@ def test_rows_with_given_values(model, capsys, eagerly):
         (["--given", "colour=red", "-o", "x.npy"], "--given is for rows of a table"),
         (["--given", "colour=red", "--mean"], "leave --mean, --mode and --temperature"),
         (["--samples", "5"], "--samples belongs to --given"),
+        (["--given", "colour=red", "colour=blue", "-o", "r.csv"], "two values of colour"),
     ],
 )
 def test_what_cannot_be_given(model, words, message, capsys):
@@ -97,6 +99,8 @@ def test_values_may_hold_commas():
         "name": "Smith, John",
         "job": "",
     }
+    with pytest.raises(argparse.ArgumentTypeError, match="age has two values"):
+        rows.values("age=40,age=50")
 
 
 def test_labels_of_a_sorted_file_are_drawn_in_another_order(folder, monkeypatch, capsys):

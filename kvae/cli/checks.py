@@ -189,9 +189,9 @@ def check_model(name: str) -> None:
     if hub.is_address(name):
         return
     if path.is_dir():
-        raise ValueError(
-            f"{path} is a folder, not a model: give a .keras file or a name of `kvae list`."
-        )
+        own = path / "model.keras"  # As `kvae train --output` leaves it.
+        what = str(own) if own.is_file() else "a .keras file or a name of `kvae list`"
+        raise ValueError(f"{path} is a folder, not a model: give {what}.")
     if path.suffix == ".keras" or path.exists():
         if not path.is_file():
             raise FileNotFoundError(

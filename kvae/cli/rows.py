@@ -1,5 +1,6 @@
 """Rows of tables that commands draw and write, and the values that they are to have."""
 
+import argparse
 import pathlib
 
 __all__ = ["values", "write_given", "write_rows"]
@@ -13,6 +14,8 @@ def values(text: str) -> dict[str, str]:
         key, equals, value = part.partition("=")
         if equals and key.strip():
             name = key.strip()
+            if name in found:
+                raise argparse.ArgumentTypeError(f"{name} has two values in {text!r}: give one")
             found[name] = value.strip()
         elif name:
             found[name] += f",{part}"

@@ -250,6 +250,8 @@ class Conditions(Part):
                 )
             if key not in self.kinds:
                 raise names.unknown_name("condition", key, self.kinds)
+            if key in found:
+                raise ValueError(f"The condition {key!r} has two values in {text!r}: give one.")
             found[key] = self.kinds[key].parse(value, key)
         return found
 

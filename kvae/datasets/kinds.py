@@ -208,10 +208,15 @@ def entries(data: Mapping, name: str = "x") -> tuple:
     others = [key for key in data if key not in found and key not in _IGNORED]
     if len(found) != 1 or others:
         first = repr(found[0] if found else next(iter(data), "image"))
+        asked = "say which of them is x,"
+        if len(found) == 1:
+            asked = (
+                f"{', '.join(map(repr, others))} is none of label, labels, mask (of bools) and "
+                "lengths, which may stand beside x. Name it so, or leave it out:"
+            )
         raise ValueError(
-            f"`{name}` has the entries {', '.join(map(repr, data))}: say which of them is x, "
-            f"data[{first}], or dataset.map(lambda batch: batch[{first}]) for a dataset of "
-            "batches."
+            f"`{name}` has the entries {', '.join(map(repr, data))}: {asked} data[{first}], or "
+            f"dataset.map(lambda batch: batch[{first}]) for a dataset of batches."
         )
     label = [data[key] for key in _LABELS if key in data and key not in found]
     return data[found[0]], label[0] if label else None

@@ -158,3 +158,7 @@ def _check_given(arguments, output: pathlib.Path) -> None:
         raise ValueError(
             "--given draws rows as the model says: leave --mean, --mode and --temperature."
         )
+    named = [name for part in arguments.given for name in part]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"--given has two values of {twice}: give one.")

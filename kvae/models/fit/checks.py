@@ -6,12 +6,14 @@ import keras
 import numpy as np
 
 from kvae import schedules
-from kvae.utils import callers, keras_internals, optional
+from kvae.datasets import Dataset
+from kvae.utils import callers, keras_internals, masks, optional
 
 __all__ = [
     "check_packages",
     "one_at_a_time",
     "refuse_class_weight",
+    "refuse_unobserved",
     "warn_of_backups",
     "warn_of_monitors",
     "warn_of_unseeded_weights",
@@ -51,6 +53,24 @@ def one_at_a_time(fit):
             self.training_lock.release()
 
     return wrapper
+
+
+def refuse_unobserved(vae, data) -> None:
+    """Refuses data in memory of which no value was observed, as a wrong mask makes them.
+
+    Raises:
+        ValueError: for such data.
+    """
+    if vae.missing is None or not isinstance(data, Dataset):
+        return
+    x = data.x if data.target is None else data.target
+    there = data.mask if data.mask is not None else masks.observed(x[:1])
+    if there.any() or (data.mask is None and masks.observed(x).any()):
+        return
+    raise ValueError(
+        f"No value of the {len(data)} examples was observed: all of them are NaN, or False in the "
+        "mask, in which True stands for what was observed."
+    )
 
 
 def warn_of_unseeded_weights(vae) -> None:

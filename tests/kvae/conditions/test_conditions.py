@@ -145,6 +145,8 @@ def test_texts_of_the_command_line(conditions):
     assert found == {"shape": 1, "scale": 0.8}
     with pytest.raises(ValueError, match="NAME=VALUE"):
         conditions.parse("heart")
+    with pytest.raises(ValueError, match="'shape' has two values"):
+        conditions.parse("shape=heart,shape=square")
 
 
 def test_the_guard_tells_values_from_others(conditions):

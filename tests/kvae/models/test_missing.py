@@ -366,6 +366,10 @@ def test_refusals():
     vae = build("zero")
     with pytest.raises(ValueError, match="infinite"):
         vae.fit(np.where(MASK, X, np.float32("inf")))
+    nothing = np.zeros_like(MASK)
+    for given in ((X * np.float32("nan"), None), (X, nothing), (pixels.take([0]), None)):
+        with pytest.raises(ValueError, match="No value of the .* examples was observed"):
+            vae.fit(given[0], mask=given[1], verbose=0)
     for mask, words in (
         (MASK.astype(int), r"mask\.astype\(bool\)"),
         (MASK[:, :3], r"`mask` has shape \(12, 3\) and `x` \(12, 5\)"),
