@@ -254,6 +254,11 @@ VARIANTS = {
     "blocks": _WITHOUT_XLA,
     "blocks under XLA": {"steps_per_execution": 64, "jit_compile": True},
     "reproducible": {"reproducible": True},
+    # What was tried and is no default, see benchmarks/trials.py.
+    "as it is, halves": {"trials": ("halves",)},
+    "as it is, halves of one thread": {"trials": ("halves", "one thread")},
+    "as it is, pinned threads": {"trials": ("pinned",)},
+    "as it is, shared exponentials": {"trials": ("shared exponential",)},
 }
 # Convolutions in a loop that XLA compiles are so slow that a turn of theirs has fewer images.
 FEW = {("conv", "blocks under XLA"): 256}

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 import kvae
-from benchmarks import short
+from benchmarks import short, trials
 from benchmarks.cases import (
     AIS,
     CASES,
@@ -50,7 +50,7 @@ class Epochs(keras.callbacks.Callback):
 
 def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict, variant: str) -> None:
     settings = dict(settings)
-    stock = settings.pop("stock", ())
+    tried, stock = settings.pop("trials", ()), settings.pop("stock", ())
     if "adam" in stock:
         fused.adam = lambda optimizer: contextlib.nullcontext()
     if "cross-entropy" in stock:
@@ -60,7 +60,8 @@ def train_kvae(case: Case, batch: int, images, gate: Gate, settings: dict, varia
     images = images[: gate.count // epochs]
     with tempfile.TemporaryDirectory() as folder:
         data, options = source(variant, images, batch, pathlib.Path(folder))
-        callbacks = [Epochs(gate, epochs), *options.pop("callbacks", ())]
+        own = options.pop("callbacks", ())
+        callbacks = [Epochs(gate, epochs), *trials.callbacks(tried), *own]
         vae.fit(data, epochs=10**6, verbose=0, callbacks=callbacks, **options)
 
 
@@ -255,6 +256,7 @@ def _bare(decoder: keras.Model, int8: bool) -> bytes:
 
 def _main(kind: str, variant: str, name: str, batch: str, path: str, count: str) -> None:
     images = np.load(path)
+    trials.begin(VARIANTS.get(variant, {}).get("trials", ()))
     a = tf.random.normal((2048, 2048))
 
     def sgemm():

@@ -250,3 +250,20 @@ def test_methods_beside_pythae_are_those_of_the_tables_of_other_libraries():
     assert told.decode(np.zeros((1, 2)), label=np.array([3])).shape == (1, 8, 8, 1)
     for method in METHODS.values():
         assert (method.model is None) or (method.their_sampler is not None)
+
+
+def test_a_cross_entropy_of_shared_exponentials_is_the_same():
+    import tensorflow as tf
+
+    from benchmarks import trials
+    from kvae.likelihoods import bernoulli
+
+    logits = tf.constant([[-200.0, -3.0, 0.0, 0.5, 200.0]])
+    x, found = tf.constant([[1.0, 0.0, 0.3, 1.0, 0.0]]), []
+    for log_prob in (trials._log_prob, bernoulli._log_prob):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = log_prob(logits, x)
+        found.append((value, tape.gradient(value, logits)))
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
