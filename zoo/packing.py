@@ -92,7 +92,7 @@ def rounded(model, bits: int | None) -> None:
 
 def _nearest(values: np.ndarray, dropped: int) -> np.ndarray:
     """Returns float32 values without the last bits of their mantissas."""
-    whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    whole = values.view(np.uint32)
     odd = (whole >> np.uint32(dropped)) & np.uint32(1)
     half = np.uint32((1 << (dropped - 1)) - 1)
     kept = (whole + half + odd) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)

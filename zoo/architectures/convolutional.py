@@ -94,10 +94,11 @@ recipe(
         "prior": config(kvae.priors.GaussianMixture(covariance="full", name="prior")),
         "likelihood": config(kvae.likelihoods.Gaussian("global", 0.1, name="likelihood")),
     },
-    epochs=300,
+    epochs=600,
     batch_size=100,
     sampler="gaussian_mixture",
-    num_samples=1000,
+    mantissa_bits=10,
+    num_samples=5000,
     paper=AEVB,
 )
 recipe(
