@@ -1,168 +1,221 @@
 """Images and their labels as two modalities, beside multivae's models of the same networks.
 
-    python -m benchmarks.modalities --seeds 0 1 2 --peers PYTHON
+    python -m benchmarks.modalities --small --seeds 0 1 --peers PYTHON --json docs/modalities.json
 
-PYTHON is that of an environment with torch and multivae (`sh benchmarks/install.sh` makes one).
-`--small` is the size of the figures in docs/METHODS.md, which are those of seed 0.
+PYTHON is that of an environment with torch and multivae (`sh benchmarks/install.sh` makes one);
+without it kvae's models alone are trained. A method, a library and a seed whose figures stand in
+the file are not run again, and docs/METHODS.md has the means of the file. Without `--small` the
+models train for 50 epochs on all of MNIST.
 
 MNIST, binarized once, and its digits as one-hot vectors. Both sides have the same networks (400
 units for images, 64 for digits, rectified; a joint encoder of both beside each other for JMVAE,
-TELBO and JNF), the same likelihoods (Bernoulli, categorical), prior, latents, optimizer, batches
-and epochs, and no warm-up. `_OURS` and `_THEIRS` have what each method is made of. TELBO and JNF
-train the joint model first in multivae, and then the encoders of single modalities: it has
-`--epochs` for each of the two, while kvae trains both at once, in `--epochs` altogether.
+TELBO and JNF; one layer of 128 between the levels of Nexus and MHVAE), the same likelihoods
+(Bernoulli, categorical), prior, latents, Adam, batches and epochs, and no warm-up. `METHODS` has
+what each method is made of. L being `--latent-dim`, DMVAE, MMVAE+ and CMVAE have L/2 shared latents
+and L/4 of each modality, Nexus L/2 on top and below them L of the image and L/4 of the digit, MHVAE
+L/2 on top and L below. CVAE is told the digit, and is a model of the image alone.
 
-What is compared, on the same test rows: −log p(x, y) in nats, estimated with `--samples` draws
-from the joint posterior (by multivae's own `compute_joint_nll`, and by `vae.log_prob`); the share
-of the digits that each model gives an image (`image → label`); seconds of training, on the machine
-as it was. Of MoPoE multivae draws from one component for each row, but divides by the density of
-the mixture, which is no estimate of p(x, y): this file draws from all of them. A method, a library
-and a seed whose figures stand in the file are not run again.
+TELBO and JNF train the joint model first in multivae, and then the encoders of single modalities:
+it has `--epochs` for each of the two, while kvae trains both at once, in `--epochs` altogether.
+
+What is compared, on the same test rows:
+
+- `nll`: −log p(x, y) in nats (CVAE: −log p(x|y)), estimated with `--samples` draws from the joint
+  posterior, private latents and all levels included: by `vae.log_prob`, and by multivae's own
+  `compute_joint_nll` where that is an estimate of it (`own_estimate`). Elsewhere
+  `multivae_worker.py` has the same estimate of multivae's models: those of MMVAE and MoPoE draw
+  from one component for each row (MMVAE from one for all rows, chosen at random), but divide by
+  the density of the mixture; that of DMVAE adds up the ratios of all rows; those of MMVAE+ and
+  CMVAE draw private latents from the prior that only training takes; CVAE, Nexus and MHVAE have
+  none.
+- `image_to_label`: the share of the digits that each model gives an image.
+- `seconds` of training, on the machine as it was.
 """
 
 import argparse
-import itertools
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-# What makes each method of kvae's parts, and what multivae calls it. Both draw z twice for MMVAE:
-# multivae once from each expert.
-_OURS = {
-    "mvae": {"posterior": "product_of_experts", "objective": "subset_elbo"},
-    "mmvae": {"posterior": "mixture_of_experts", "objective": "elbo:num_samples=2"},
-    "mopoe": {"posterior": "mixture_of_products"},
-    "mvtcae": {"posterior": "product_of_experts:prior_expert=False", "objective": "mvtcae"},
-    "crmvae": {"posterior": "product_of_experts:prior_expert=False", "objective": "crmvae"},
-    "jmvae": {"posterior": "joint_experts", "objective": "jmvae:alpha=0.1"},
-    "telbo": {"posterior": "joint_experts", "objective": "telbo"},
-    "jnf": {"posterior": "flow_experts", "objective": "jnf"},
-}
-_NORMAL = {"prior_and_posterior_dist": "normal", "learn_prior": False}
-_THEIRS = {
-    "mvae": ("MVAE", {"warmup": 0}),
-    "mmvae": ("MMVAE", {"K": 1, "loss": "iwae_looser", **_NORMAL}),
-    "mopoe": ("MoPoE", {}),
-    "mvtcae": ("MVTCAE", {"alpha": 0.1, "beta": 1.0}),
-    "crmvae": ("CRMVAE", {"beta": 1.0}),
-    "jmvae": ("JMVAE", {"alpha": 0.1, "warmup": 0}),
-    "telbo": ("TELBO", {"uses_likelihood_rescaling": False}),
-    "jnf": ("JNF", {}),
-}
-METHODS = tuple(_OURS)
+__all__ = ["METHODS", "Method", "build", "draw_as_torch", "sizes"]
+
+_WORKER = pathlib.Path(__file__).with_name("multivae_worker.py")
 _SMALL = {"epochs": 5, "train": 10_000, "test": 300, "samples": 200, "threads": 1}
-_JOINT = ("jmvae", "telbo", "jnf")  # Those with an encoder of both modalities.
-_STAGES = ("telbo", "jnf")  # Those that multivae trains in two stages.
 _WIDTHS = {"image": 400, "label": 64}
-_SIZES = {"image": 784, "label": 10}
-_PEER = """
-import json, sys, time
-import numpy as np, torch
-from multivae.data.datasets import MultimodalBaseDataset
-from multivae import models, trainers
-from multivae.models.nn.base_architectures import BaseJointEncoder
-from pythae.models.base.base_utils import ModelOutput
-from pythae.models.nn import BaseDecoder, BaseEncoder
-
-path, options = sys.argv[1], json.loads(sys.argv[2])
-widths, sizes, latent = options["widths"], options["sizes"], options["latent_dim"]
-torch.manual_seed(options["seed"])
-torch.set_num_threads(options["threads"])
-data = np.load(path)
+_DIMENSIONS = {"image": 784, "label": 10}
+_HIDDEN, _MESSAGE = 128, 10
+_BATCH_SIZE, _LEARNING_RATE = 128, 1e-3
 
 
-class Encoder(BaseEncoder):
-    def __init__(self, names):
-        super().__init__()
-        self.latent_dim, self.names = latent, names
-        self.bodies = torch.nn.ModuleList(
-            [torch.nn.Sequential(torch.nn.Linear(sizes[n], widths[n]), torch.nn.ReLU())
-             for n in names]
-        )
-        width = sum(widths[n] for n in names)
-        self.mean, self.log_var = torch.nn.Linear(width, latent), torch.nn.Linear(width, latent)
+class Method(NamedTuple):
+    """A method of both libraries.
 
-    def forward(self, x):
-        values = [x[n] for n in self.names] if isinstance(x, dict) else [x]
-        hidden = [body(v.flatten(1)) for body, v in zip(self.bodies, values)]
-        hidden = torch.cat(hidden, dim=1)
-        return ModelOutput(embedding=self.mean(hidden), log_covariance=self.log_var(hidden))
+    Attributes:
+        parts: function of the sizes of latents that returns arguments of `kvae.VAE`.
+        model: str. Its class in multivae.
+        settings: dict. Of its configuration there.
+        latents: str. How latents are shared out, see `sizes`.
+        joint: bool. Whether there is an encoder of both modalities.
+        stages: bool. Whether multivae trains it in two stages.
+        own_estimate: bool. Whether `compute_joint_nll` of multivae estimates −log p(x, y).
+    """
 
-
-class Joint(Encoder, BaseJointEncoder):
-    pass
-
-
-class Decoder(BaseDecoder):
-    def __init__(self, name):
-        super().__init__()
-        self.latent_dim = latent
-        self.layers = torch.nn.Sequential(
-            torch.nn.Linear(latent, widths[name]), torch.nn.ReLU(),
-            torch.nn.Linear(widths[name], sizes[name]),
-        )
-
-    def forward(self, z):
-        return ModelOutput(reconstruction=self.layers(z))
+    parts: Callable[[dict], dict[str, Any]]
+    model: str
+    settings: dict = {}
+    latents: str = "one"
+    joint: bool = False
+    stages: bool = False
+    own_estimate: bool = False
 
 
-def dataset(part):
-    x = torch.tensor(data[f"{part}_image"].reshape(-1, 784))
-    y = torch.nn.functional.one_hot(torch.tensor(data[f"{part}_label"]), 10).float()
-    return MultimodalBaseDataset({"image": x, "label": y})
+def sizes(latents: str, latent_dim: int) -> dict:
+    """Returns the sizes of the shared latents, of each modality's own, and of what decoders see."""
+    half, quarter = latent_dim // 2, latent_dim // 4
+    if latents == "private":
+        own = dict.fromkeys(_WIDTHS, quarter)
+        return {"shared": half, "own": own, "seen": dict.fromkeys(_WIDTHS, half + quarter)}
+    if latents == "levels":
+        own = {"image": latent_dim, "label": quarter}
+        return {"shared": half, "own": own, "seen": own}
+    top = half if latents == "hierarchy" else latent_dim
+    return {"shared": top, "own": {}, "seen": dict.fromkeys(_WIDTHS, latent_dim)}
 
 
-def mixture_nll(test, K):
-    # MoPoE's, with draws of every component for every row.
-    found = model.inference(test)
-    means, scales = found["mus"], torch.exp(0.5 * found["logvars"])
-    total = 0.0
-    for row in range(means.shape[1]):
-        each = torch.distributions.Normal(means[:, row], scales[:, row])
-        z = each.rsample([-(-K // len(means))]).flatten(0, 1)
-        log_q = torch.logsumexp(each.log_prob(z[:, None]).sum(-1), dim=1) - np.log(len(means))
-        log_w = torch.distributions.Normal(0, 1).log_prob(z).sum(-1) - log_q
-        for name, decoder in model.decoders.items():
-            x = test.data[name][row].expand(len(z), -1)
-            log_p = model.recon_log_probs[name](decoder(z).reconstruction, x)
-            log_w = log_w + log_p.reshape(len(z), -1).sum(-1)
-        total -= torch.logsumexp(log_w, dim=0) - np.log(len(z))
-    return total
+def _named(**parts) -> Callable[[dict], dict]:
+    """Returns a function of the sizes for parts that do not depend on them."""
+    return lambda found: {"latent_dim": found["shared"], **parts}
 
 
-settings = dict(
-    n_modalities=2, latent_dim=latent, input_dims={n: (s,) for n, s in sizes.items()},
-    decoders_dist={"image": "bernoulli", "label": "categorical"}, **options["settings"],
-)
-networks = {n: Encoder([n]) for n in sizes}, {n: Decoder(n) for n in sizes}
-joint = {"joint_encoder": Joint(list(sizes))} if options["joint"] else {}
-config = getattr(models, options["model"] + "Config")(**settings)
-model = getattr(models, options["model"])(config, *networks, **joint)
-kind = "Multistage" if options["stages"] else "Base"
-config = getattr(trainers, kind + "TrainerConfig")(
-    num_epochs=options["epochs"], learning_rate=1e-3, per_device_train_batch_size=128,
-    output_dir=options["folder"], no_cuda=True, seed=options["seed"], keep_best_on_train=True,
-)
-trainer = getattr(trainers, kind + "Trainer")(model, dataset("train"), training_config=config)
-begun = time.perf_counter()
-trainer.train()
-seconds = time.perf_counter() - begun
-model, test = trainer.model.eval(), dataset("test")
-with torch.no_grad():
-    nll = mixture_nll if options["model"] == "MoPoE" else model.compute_joint_nll
-    nll = float(nll(test, K=options["samples"])) / len(data["test_label"])
-    z = model.encode(test, cond_mod=["image"], return_mean=True).z
-    digits = model.decoders["label"](z.reshape(-1, latent)).reconstruction.argmax(-1).numpy()
-right = float(np.mean(digits == data["test_label"]))
-print(json.dumps({"nll": nll, "image_to_label": right, "seconds": seconds}))
-"""
+def _private(objective: str, clusters: int = 0, **settings) -> Callable[[dict], dict]:
+    """Returns a function that makes shared latents and those of each modality."""
+
+    def parts(found: dict) -> dict:
+        import kvae
+
+        priors, own = kvae.priors, found["own"]
+        prior = "standard_normal"
+        if clusters:
+            # Components of variance 1, as in the paper's own code.
+            mixture = priors.GaussianMixture(clusters, found["shared"], log_var_bound=0.0)
+            each = {key: priors.StandardNormal(size) for key, size in own.items()}
+            prior = priors.Product({"shared": mixture, **each})
+        return {
+            "latent_dim": found["shared"] + sum(own.values()),
+            "posterior": kvae.posteriors.SharedAndPrivate(own, **settings),
+            "prior": prior,
+            "objective": objective,
+        }
+
+    return parts
+
+
+def _nexus(found: dict) -> dict:
+    import kvae
+
+    groups = (found["shared"], *found["own"].values())
+    return {
+        "latent_dim": sum(groups),
+        "posterior": kvae.posteriors.Nexus(found["own"], _MESSAGE, hidden=(_HIDDEN,)),
+        "prior": kvae.priors.Hierarchical(groups=groups, hidden=(_HIDDEN,), star=True),
+        "objective": "nexus:dropout=0.5",
+    }
+
+
+def _mhvae(found: dict) -> dict:
+    import kvae
+
+    groups = found["shared"], found["seen"]["image"]
+    settings = {"groups": groups, "hidden": (_HIDDEN,)}
+    return {
+        "latent_dim": sum(groups),
+        "posterior": kvae.posteriors.HierarchicalExperts(**settings, features_dim=_HIDDEN),
+        "prior": kvae.priors.Hierarchical(**settings),
+        "objective": "mhvae",
+    }
+
+
+_NORMAL = {"prior_and_posterior_dist": "normal"}
+# What draws from the experts of a mixture does so once from each: kvae's MMVAE twice from all.
+_LOOSER = {"K": 1, "loss": "iwae_looser", **_NORMAL}
+_MIXTURE = {"shared": "mixture_of_experts", "absent": "learned"}
+_OF_ALL = {"joint": True, "own_estimate": True}
+# The names are those of MultiVae's table of models, see zoo/peers.py.
+METHODS = {
+    "CVAE": Method(_named(num_classes=10), "CVAE"),
+    "JMVAE": Method(
+        _named(posterior="joint_experts", objective="jmvae:alpha=0.1"),
+        "JMVAE",
+        {"alpha": 0.1, "warmup": 0},
+        **_OF_ALL,
+    ),
+    "TELBO": Method(
+        _named(posterior="joint_experts", objective="telbo"),
+        "TELBO",
+        {"uses_likelihood_rescaling": False},
+        stages=True,
+        **_OF_ALL,
+    ),
+    "MVAE": Method(
+        _named(posterior="product_of_experts", objective="subset_elbo"),
+        "MVAE",
+        {"warmup": 0},
+        own_estimate=True,
+    ),
+    "MMVAE": Method(
+        _named(posterior="mixture_of_experts", objective="elbo:num_samples=2"),
+        "MMVAE",
+        {**_LOOSER, "learn_prior": False},
+    ),
+    "MoPoE": Method(_named(posterior="mixture_of_products"), "MoPoE"),
+    "MVTCAE": Method(
+        _named(posterior="product_of_experts:prior_expert=False", objective="mvtcae"),
+        "MVTCAE",
+        {"alpha": 0.1, "beta": 1.0},
+        own_estimate=True,
+    ),
+    "DMVAE": Method(
+        _private("dmvae"),
+        "DMVAE",
+        {"modalities_specific_dim": "own"},
+        "private",
+    ),
+    "JNF": Method(_named(posterior="flow_experts", objective="jnf"), "JNF", stages=True, **_OF_ALL),
+    "MMVAE+": Method(
+        _private("mmvae_plus", **_MIXTURE),
+        "MMVAEPlus",
+        {**_LOOSER, "modalities_specific_dim": "image"},
+        "private",
+    ),
+    "Nexus": Method(
+        _nexus,
+        "Nexus",
+        {"modalities_specific_dim": "own", "msg_dim": _MESSAGE, "dropout_rate": 0.5, "warmup": 1},
+        "levels",
+    ),
+    "CMVAE": Method(
+        _private("mmvae_plus", clusters=10, **_MIXTURE),
+        "CMVAE",
+        {**_LOOSER, "modalities_specific_dim": "image", "number_of_clusters": 10},
+        "private",
+    ),
+    "MHVAE": Method(_mhvae, "MHVAE", {"n_latent": 2, "beta": 1.0}, "hierarchy"),
+    "CRMVAE": Method(
+        _named(posterior="product_of_experts:prior_expert=False", objective="crmvae"),
+        "CRMVAE",
+        {"beta": 1.0},
+        own_estimate=True,
+    ),
+}
 
 
 def examples(train: int, test: int) -> dict[str, np.ndarray]:
@@ -177,52 +230,60 @@ def examples(train: int, test: int) -> dict[str, np.ndarray]:
     return found
 
 
-def build(method: str, latent_dim: int, seed: int):
+def _shape(key: str) -> tuple[int, ...]:
+    return (28, 28, 1) if key == "image" else (_DIMENSIONS[key],)
+
+
+def _networks(method: Method, seen: dict) -> dict:
+    """Returns the encoders, decoders and likelihoods of a model as arguments of `kvae.VAE`."""
+    from keras import Input, Model, layers
+
+    def bodies(keys):
+        inputs = [Input(_shape(key)) for key in keys]
+        each = [
+            layers.Dense(_WIDTHS[key], "relu")(layers.Flatten()(x))
+            for key, x in zip(keys, inputs, strict=True)
+        ]
+        return inputs, each
+
+    def decoder(key, further=0):
+        inputs = [Input((seen[key],)), *([Input((further,))] if further else [])]
+        x = layers.Concatenate()(inputs) if further else inputs[0]
+        x = layers.Dense(_DIMENSIONS[key])(layers.Dense(_WIDTHS[key], "relu")(x))
+        return Model(inputs if further else inputs[0], layers.Reshape(_shape(key))(x))
+
+    if method.model == "CVAE":
+        inputs = [Input(_shape(key)) for key in _WIDTHS]
+        x = layers.Concatenate()([layers.Flatten()(inputs[0]), inputs[1]])
+        encoder = Model(inputs, layers.Dense(_WIDTHS["image"], "relu")(x))
+        return {"encoder": encoder, "decoder": decoder("image", _DIMENSIONS["label"])}
+    encoders: dict = {}
+    for key in _WIDTHS:
+        inputs, each = bodies([key])
+        encoders[key] = Model(inputs[0], each[0])
+    if method.joint:
+        inputs, each = bodies(_WIDTHS)
+        encoders[tuple(_WIDTHS)] = Model(inputs, layers.Concatenate()(each))
+    return {
+        "encoders": encoders,
+        "decoders": {key: decoder(key) for key in _WIDTHS},
+        "likelihood": {"image": "bernoulli", "label": "categorical:10"},
+    }
+
+
+def build(method: Method, options):
     """Returns kvae's model, compiled."""
     import keras
 
     import kvae
 
-    layers = keras.layers
-    with kvae.random.initial_weights(seed):
-        encoders = {
-            key: keras.Sequential(
-                [
-                    keras.Input((28, 28, 1) if key == "image" else (10,)),
-                    layers.Flatten(),
-                    layers.Dense(width, "relu"),
-                ]
-            )
-            for key, width in _WIDTHS.items()
-        }
-        decoders = {
-            key: keras.Sequential(
-                [
-                    keras.Input((latent_dim,)),
-                    layers.Dense(width, "relu"),
-                    layers.Dense(_SIZES[key]),
-                    layers.Reshape((28, 28, 1) if key == "image" else (10,)),
-                ]
-            )
-            for key, width in _WIDTHS.items()
-        }
-        if method in _JOINT:
-            inputs = [keras.Input((28, 28, 1)), keras.Input((10,))]
-            bodies = [
-                layers.Dense(_WIDTHS[key], "relu")(layers.Flatten()(one))
-                for key, one in zip(_WIDTHS, inputs, strict=True)
-            ]
-            joint = keras.Model(inputs, layers.Concatenate()(bodies))
-            encoders["image", "label"] = joint
-        vae = kvae.VAE(
-            encoders=encoders,
-            decoders=decoders,
-            latent_dim=latent_dim,
-            likelihood={"image": "bernoulli", "label": "categorical:10"},
-            seed=seed,
-            **_OURS[method],
-        )
-    vae.compile(keras.optimizers.Adam(1e-3))
+    found = sizes(method.latents, options.latent_dim)
+    with kvae.random.initial_weights(options.seed):
+        networks = _networks(method, found["seen"])
+        vae = kvae.VAE(**networks, seed=options.seed, **method.parts(found))
+    if options.torch_weights:
+        draw_as_torch(vae, options.seed)
+    vae.compile(keras.optimizers.Adam(_LEARNING_RATE, epsilon=1e-8))
     return vae
 
 
@@ -238,54 +299,61 @@ def draw_as_torch(vae, seed: int) -> None:
                 weights.assign(rng.uniform(-bound, bound, weights.shape))
 
 
-def ours(method: str, data: dict, seed: int, options) -> dict:
+def ours(method: Method, data: dict, options) -> dict:
     """Trains and measures kvae's model."""
-    vae = build(method, options.latent_dim, seed)
-    if options.torch_weights:
-        draw_as_torch(vae, seed)
+    vae = build(method, options)
+    if method.model == "CVAE":
+        train, test = ((data[f"{part}_image"], data[f"{part}_label"]) for part in ("train", "test"))
+    else:
+        train, test = ({k: data[f"{part}_{k}"] for k in _WIDTHS} for part in ("train", "test"))
     begun = time.perf_counter()
-    train = {key: data[f"train_{key}"] for key in _WIDTHS}
-    vae.fit(train, epochs=options.epochs, batch_size=128, verbose=0)
-    seconds = time.perf_counter() - begun
-    test = {key: data[f"test_{key}"] for key in _WIDTHS}
-    nll = vae.log_prob(test, num_samples=options.samples).summary()["nll"]
-    digits = np.asarray(vae.translate(image=test["image"], to="label"))
-    right = float(np.mean(digits == test["label"]))
-    return {"nll": nll, "image_to_label": right, "seconds": seconds}
+    vae.fit(train, epochs=options.epochs, batch_size=_BATCH_SIZE, verbose=0)
+    said = {"seconds": time.perf_counter() - begun}
+    said["nll"] = vae.log_prob(test, num_samples=options.samples, seed=0).summary()["nll"]
+    if method.model != "CVAE":
+        digits = np.asarray(vae.translate(image=test["image"], to="label"))
+        said["image_to_label"] = float(np.mean(digits == test["label"]))
+    return said
 
 
-def peers(method: str, data: dict, seed: int, options) -> dict:
+def theirs(method: Method, data: dict, options) -> dict:
     """Trains and measures multivae's model in its own environment."""
-    model, settings = _THEIRS[method]
-    stages = method in _STAGES
-    if stages:
-        settings = {**settings, "warmup": options.epochs}
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "data.npz"
-        np.savez(path, **data)
-        told = {
-            "model": model,
-            "settings": settings,
-            "joint": method in _JOINT,
-            "stages": stages,
-            "widths": _WIDTHS,
-            "sizes": _SIZES,
-            "latent_dim": options.latent_dim,
-            "seed": seed,
-            "threads": options.threads,
-            "epochs": (1 + stages) * options.epochs,
-            "samples": options.samples,
-            "folder": folder,
-        }
-        words = [options.peers, "-c", _PEER, str(path), json.dumps(told)]
-        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    found = sizes(method.latents, options.latent_dim)
+    settings = dict(method.settings)
+    if style := settings.get("modalities_specific_dim"):  # Sizes of all, or one for each.
+        settings["modalities_specific_dim"] = found["own"].get(style, found["own"])
+    if method.stages:
+        settings["warmup"] = options.epochs
+    told = {
+        **{name: getattr(method, name) for name in ("model", "joint", "stages", "own_estimate")},
+        **{name: getattr(options, name) for name in ("seed", "threads", "samples")},
+        "settings": settings,
+        "sizes": found,
+        "widths": _WIDTHS,
+        "dimensions": _DIMENSIONS,
+        "hidden": _HIDDEN,
+        "epochs": (1 + method.stages) * options.epochs,
+        "batch_size": _BATCH_SIZE,
+        "learning_rate": _LEARNING_RATE,
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        np.savez(folder / "data.npz", **data)
+        (folder / "options.json").write_text(json.dumps({**told, "folder": name}))
+        words = [options.peers, str(_WORKER), *(str(folder / f"{n}") for n in _FILES)]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+        if done.returncode:
+            raise RuntimeError(f"{method.model} of multivae failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
+_FILES = ("data.npz", "options.json")
+
+
 def main() -> None:
-    """Runs what the command line asks for, and prints a table."""
+    """Runs what the command line asks for, and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--latent-dim", type=int, default=20)
@@ -307,39 +375,23 @@ def main() -> None:
     if options.small:  # What is given beside it counts.
         parser.set_defaults(**_SMALL, torch_weights=True)
         options = parser.parse_args()
-    found = json.loads(options.json.read_text()) if options.json.exists() else {}
+    shared = ("epochs", "latent_dim", "train", "test", "samples", "torch_weights")
+    settings = {name: getattr(options, name) for name in shared}
+    found = json.loads(options.json.read_text()) if options.json.exists() else {"figures": {}}
+    if found.setdefault("settings", settings) != settings:
+        raise SystemExit(f"{options.json} has figures of other settings: {found['settings']}")
     data = examples(options.train, options.test)
-    libraries = {"kvae": ours, **({"multivae": peers} if options.peers else {})}
-    start = " torch_weights" if options.torch_weights else ""
-    size = (
-        f"epochs={options.epochs} latent_dim={options.latent_dim} train={options.train} "
-        f"test={options.test} samples={options.samples}"
-    )
-    rows = []
-    for method, library in itertools.product(options.methods, libraries):
-        each = []
-        for seed in options.seeds:
-            named = f"{method} {library}{start if library == 'kvae' else ''}"
-            key = f"{named} seed={seed} {size}"
-            if key not in found:
-                found[key] = libraries[library](method, data, seed, options)
-                options.json.parent.mkdir(parents=True, exist_ok=True)
-                options.json.write_text(json.dumps(found, indent=2) + "\n")
-            print(key, json.dumps(found[key]), flush=True)
-            each.append(found[key])
-        rows.append((method, library, each))
-    print("\n| method | library | −log p(x, y) in nats | digits right, image → label |")
-    print("|---|---|---|---|")
-    for method, library, each in rows:
-        nll = _spread([one["nll"] for one in each], ".1f")
-        right = _spread([100 * one["image_to_label"] for one in each], ".1f")
-        print(f"| {method} | {library} | {nll} | {right} % |")
-
-
-def _spread(values: list[float], form: str) -> str:
-    """Returns the mean of some seeds, with the standard deviation where there are several."""
-    mean = format(np.mean(values), form)
-    return f"{mean} ± {np.std(values, ddof=1):{form}}" if len(values) > 1 else mean
+    libraries = {"kvae": ours, **({"multivae": theirs} if options.peers else {})}
+    for seed in options.seeds:
+        options.seed = seed
+        for name in options.methods:
+            for library, run in libraries.items():
+                kept = found["figures"].setdefault(name, {}).setdefault(library, {})
+                if str(seed) not in kept:
+                    kept[str(seed)] = run(METHODS[name], data, options)
+                    options.json.parent.mkdir(parents=True, exist_ok=True)
+                    options.json.write_text(json.dumps(found, indent=1) + "\n")
+                print(name, library, seed, json.dumps(kept[str(seed)]), flush=True)
 
 
 if __name__ == "__main__":

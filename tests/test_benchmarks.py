@@ -2,17 +2,20 @@
 
 import argparse
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
-from benchmarks import gpu, kalman, peers, report, serving, workers
+from benchmarks import gpu, kalman, modalities, peers, report, serving, workers
 from benchmarks.__main__ import _STARTS, main
 from benchmarks.bars import BARS, MILLISECONDS, SGEMM, Bar
 from benchmarks.bars import found as bars_found
 from benchmarks.cases import CASES, INFERENCE
 from benchmarks.peer_methods import METHODS
 from zoo.peers import PEERS
+
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
 
 def case(name):
@@ -240,6 +243,18 @@ def test_kalman_smoothers_are_the_conditional_means_of_their_gaussians(name):
         of_observed = covariance[np.ix_(there, there)] + np.eye(there.sum())
         wanted = covariance[:, there] @ np.linalg.solve(of_observed, row[there])
         np.testing.assert_allclose(mean, wanted, atol=1e-6)
+
+
+def test_methods_beside_multivae_are_those_of_its_table_and_have_figures_of_both():
+    assert set(modalities.METHODS) == {row.name for row in PEERS["MultiVae"]}
+    measured = json.loads((DOCS / "modalities.json").read_text())["figures"]
+    assert list(measured) == list(modalities.METHODS)
+    assert all(list(each) == ["kvae", "multivae"] for each in measured.values())
+    for method in modalities.METHODS.values():
+        found = modalities.sizes(method.latents, 20)
+        parts = method.parts(found)
+        groups = getattr(parts.get("prior"), "groups", (found["shared"], *found["own"].values()))
+        assert parts["latent_dim"] == sum(groups)
 
 
 def test_methods_beside_pythae_are_those_of_the_tables_of_other_libraries():

@@ -32,7 +32,6 @@ from zoo.peers import PEERS, SOURCES, Row
 __all__ = ["KINDS", "equation", "figure", "methods", "page", "papers", "spelled", "write"]
 
 _PATH = pathlib.Path(__file__).parents[1] / "docs" / "METHODS.md"
-_FIGURES = _PATH.with_name("peers.json")
 # The package, the base class and the heading of each kind, by the argument of `kvae.VAE`.
 KINDS = {
     "posterior": (posteriors, Posterior, "Posteriors, `posterior=`"),
@@ -42,8 +41,14 @@ KINDS = {
     "sampler": (samplers, Sampler, "Samplers, fitted to the codes of a trained model"),
     "flow": (flows, Flow, "Flows, of which posteriors, priors and samplers are made"),
 }
-# Libraries whose rows `benchmarks.peers` measures, all of them beside pythae, which is a package.
-_COMPARED = ("pythae", "PyTorch-VAE")
+# Libraries whose rows a benchmark measures: the file of its figures, and the package beside which
+# they stand. PyTorch-VAE is none that could be installed.
+_COMPARED = {
+    "pythae": ("peers.json", "pythae"),
+    "PyTorch-VAE": ("peers.json", "pythae"),
+    "MultiVae": ("modalities.json", "multivae"),
+}
+_DATA = {"peers.json": "digits", "modalities.json": "MNIST and its digits"}
 _PARTS = ("posterior", "prior", "likelihood", "objective")
 _PLAIN = {"DiagonalGaussian", "StandardNormal", "Bernoulli", "ELBO"}  # Parts of any plain VAE.
 _INTRODUCTION = """\
@@ -71,8 +76,9 @@ A row says what is written in kvae for a row of another library's table. What is
 default, or what one likes: the parts go with each other. “Not yet” means that kvae does not have
 it. The settings are examples, and not those of the other library's defaults.
 
-The figures are those of `python -m benchmarks.peers --seeds {seeds} --peers PYTHON --json
-docs/peers.json`, which runs what its file lacks: “not measured” was not run yet, or failed. Both
+The figures of pythae and PyTorch-VAE are those of `python -m benchmarks.peers --seeds {seeds}
+--peers PYTHON --json docs/peers.json`, which runs what its file lacks: “not measured” was not run
+yet, or failed. Both
 libraries have equal networks (two layers of {width}), initial weights as PyTorch draws them,
 {epochs} epochs in batches of {batch_size}, Adam at {learning_rate:g}, {latent_dim} latents and the
 settings of `benchmarks/peer_methods.py`, also where a row names others (codebooks have 64 vectors
@@ -90,6 +96,17 @@ benchmark are to blame has not been looked into.
 Differences of a few tenths of a nat, or of a few tenths of an FD's value, say little with
 {seeds_in_words}.
 
+"""
+_MODALITIES = """\
+`python -m benchmarks.modalities --small --seeds {seeds} --peers PYTHON --json docs/modalities.json`
+trains each method on {train:,} images of MNIST, binarized once, and their digits, for {epochs}
+epochs with {latent_dim} latents, and measures the first {test} test images with {samples}
+importance samples: −log p(x, y), of CVAE −log p(x|y), and the share of the digits that are right
+when an image is translated. A figure stands for each seed. Both libraries have equal networks,
+initial weights as PyTorch draws them, and equal settings, which are not those of the papers: no
+model has converged, and a nat or two, or a few digits in a hundred, say little. What differs on
+purpose, and where the benchmark has to estimate −log p of multivae's models itself, stands in
+[TASKS.md](TASKS.md#several-modalities).
 """
 _SECTION = re.compile(r"^(\w[\w ]*):$", re.MULTILINE)
 _MATHEMATICS = re.compile(r"[=∝≤Σ∏∫‖]| [-−+] |\w\(.*\|")
@@ -164,16 +181,25 @@ def _classes(part) -> set[type]:
 
 
 @functools.cache
-def _measured() -> dict:
-    """Returns what `benchmarks.peers` has written."""
-    return json.loads(_FIGURES.read_text(encoding="utf-8"))
+def _measured(file: str = "peers.json") -> dict:
+    """Returns what `benchmarks.peers` or `benchmarks.modalities` has written."""
+    return json.loads(_PATH.with_name(file).read_text(encoding="utf-8"))
 
 
-def beside(method: str, library: str) -> str | None:
-    """Returns the figures of a method in a library, the means of its seeds, or `None`."""
-    runs = list(_measured()["figures"].get(method, {}).get(library, {}).values())
+def beside(method: str, library: str, file: str = "peers.json") -> str | None:
+    """Returns the figures of a method in a library, or `None`.
+
+    Those of several modalities are of each seed, the others the means of all.
+    """
+    runs = list(_measured(file)["figures"].get(method, {}).get(library, {}).values())
     if not runs:
         return None
+    if file == "modalities.json":
+        said = "−log p " + ", ".join(format(run["nll"], ".1f") for run in runs) + " nats"
+        if "image_to_label" in runs[0]:
+            right = ", ".join(format(100 * run["image_to_label"], ".0f") for run in runs)
+            said += f"; image → label {right} %"
+        return said
     mean = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
     said = []
     if "nll" in mean:
@@ -187,13 +213,14 @@ def beside(method: str, library: str) -> str | None:
 
 def _beside(part: type) -> str | None:
     """Returns the figures of the first row of another library that has a part, or `None`."""
-    for library, row in ((library, row) for library, rows in PEERS.items() for row in rows):
-        if library not in _COMPARED or spelled(row) is None:
-            continue
-        method = row.measured or row.name
-        if part in _of_row(row) and (own := beside(method, "kvae")):
-            other = beside(method, "pythae")
-            return f"digits: {own}" + (f" (pythae: {other})" if other else "")
+    for library, (file, package) in _COMPARED.items():
+        for row in PEERS[library]:
+            method = row.measured or row.name
+            if spelled(row) is None or part not in _of_row(row):
+                continue
+            if own := beside(method, "kvae", file):
+                other = beside(method, package, file)
+                return f"{_DATA[file]}: {own}" + (f" ({package}: {other})" if other else "")
     return None
 
 
@@ -305,10 +332,14 @@ def _peers() -> Iterator[str]:
             for row in rows:
                 yield _row(f"`{row.name}`", spelled(row) or "not yet")
         else:
-            yield f"| {library} | kvae | kvae's figures | pythae's figures |\n|---|---|---|---|"
+            file, package = _COMPARED[library]
+            if file == "modalities.json":
+                yield _MODALITIES.format(**_measured(file)["settings"], **_seeds(file))
+            yield f"| {library} | kvae | kvae's figures | {package}'s figures |\n|---|---|---|---|"
             for row in rows:
                 method = row.measured or row.name
-                figures = (beside(method, name) or "not measured" for name in ("kvae", "pythae"))
+                each = ("kvae", package)
+                figures = (beside(method, name, file) or "not measured" for name in each)
                 yield _row(f"`{row.name}`", spelled(row) or "not yet", *figures)
         yield ""
 
@@ -320,9 +351,9 @@ def page() -> str:
     return _INTRODUCTION + "\n".join([*lines, others + "\n".join(_peers())])
 
 
-def _seeds() -> dict[str, str]:
+def _seeds(file: str = "peers.json") -> dict[str, str]:
     """Returns which seeds were run, for the text of the page."""
-    runs = [run for method in _measured()["figures"].values() for run in method.values()]
+    runs = [run for method in _measured(file)["figures"].values() for run in method.values()]
     seeds = sorted({int(seed) for run in runs for seed in run})
     words = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return {"seeds": " ".join(map(str, seeds)), "seeds_in_words": words}

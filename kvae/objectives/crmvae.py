@@ -33,11 +33,6 @@ class CRMVAE(OfSubsets):
     objective = kvae.objectives.CRMVAE(beta=2.5)
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          125.7 nats (multivae: 127.4), image → label 79 % (78 %),
-          `python -m benchmarks.modalities --small --methods crmvae`
-
     Reference:
         - [Suzuki & Matsuo, Mitigating the Limitations of Multimodal VAEs with Coordination-Based
           Approach](https://openreview.net/forum?id=Rn8u4MYgeNJ), with the weights of multivae 1.0.3

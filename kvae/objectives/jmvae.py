@@ -36,11 +36,6 @@ class JMVAE(ELBO):
     objective = kvae.objectives.JMVAE(alpha=0.01)
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          123.2 nats (multivae: 122.7), image → label 87 % (84 %),
-          `python -m benchmarks.modalities --small --methods jmvae`
-
     Reference:
         - [Suzuki et al., Joint Multimodal Learning with Deep Generative Models, eq. 10](
           https://arxiv.org/abs/1611.01891)

@@ -35,11 +35,6 @@ class JNF(ELBO):
     objective = kvae.objectives.JNF()
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          122.7 nats (multivae: 122.2), image → label 87 % (85 %),
-          `python -m benchmarks.modalities --small --methods jnf`
-
     Reference:
         - [Senellart et al., Improving Multimodal Joint Variational Autoencoders through Normalizing
           Flows and Correlation Analysis, eq. 5](https://arxiv.org/abs/2305.11832)

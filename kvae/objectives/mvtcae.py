@@ -35,11 +35,6 @@ class MVTCAE(ELBO):
     objective = kvae.objectives.MVTCAE(alpha=0.9, beta=2.5)
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          127.4 nats (multivae: 127.5), image → label 46 % (60 %),
-          `python -m benchmarks.modalities --small --methods mvtcae`
-
     Reference:
         - [Hwang et al., Multi-View Representation Learning via Total Correlation Objective, eq. 7](
           https://papers.nips.cc/paper/2021/hash/65a99bb7a3115fdede20da98b08a370f-Abstract.html)

@@ -45,11 +45,6 @@ class SubsetELBO(OfSubsets):
     objective = kvae.objectives.SubsetELBO(weights={"label": 50.0})
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          133.0 nats (multivae: 134.5), image → label 76 % (74 %),
-          `python -m benchmarks.modalities --small --methods mvae`
-
     Reference:
         - [Wu & Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning,
           eq. 3 and 5](https://arxiv.org/abs/1802.05335)

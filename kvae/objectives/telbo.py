@@ -37,11 +37,6 @@ class TELBO(OfSubsets):
     objective = kvae.objectives.TELBO(single_weights={"label": 50.0})
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          122.0 nats (multivae: 121.8), image → label 84 % (87 %),
-          `python -m benchmarks.modalities --small --methods telbo`
-
     Reference:
         - [Vedantam et al., Generative Models of Visually Grounded Imagination, section 2.2](
           https://arxiv.org/abs/1705.10762)

@@ -236,11 +236,6 @@ class ProductOfExperts(_Products, DiagonalGaussian):
     alone = posterior.given(params, np.array([[1, 0]] * 3))      # The first expert and the prior.
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          133.0 nats (multivae: 134.5), image → label 76 % (74 %),
-          `python -m benchmarks.modalities --small --methods mvae`
-
     Reference:
         - [Wu & Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning,
           section 2.2](https://arxiv.org/abs/1802.05335)
@@ -277,11 +272,6 @@ class MixtureOfExperts(Experts, GaussianMixture):
     params = posterior(np.ones((3, 16), "float32"))
     posterior.sample(params, num_samples=5, seed=0)      # shape (5, 3, 2)
     ```
-
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          136.5 nats (multivae: 135.8), image → label 81 % (84 %),
-          `python -m benchmarks.modalities --small --methods mmvae`
 
     Reference:
         - [Shi et al., Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative
@@ -320,11 +310,6 @@ class MixtureOfProducts(_Products, MixtureOfExperts):
     params = posterior(np.ones((3, 16), "float32"))
     params["z_means"].shape      # (3, 3, 2): the first expert, the second, and their product
     ```
-
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          135.0 nats (multivae: 134.3), image → label 80 % (80 %),
-          `python -m benchmarks.modalities --small --methods mopoe`
 
     Reference:
         - [Sutter et al., Generalized Multimodal ELBO](https://arxiv.org/abs/2105.02470)
@@ -373,11 +358,6 @@ class JointExperts(_Products, DiagonalGaussian):
     params = posterior(np.ones((3, 16), "float32"))
     joint = posterior.expert(params, 2)      # What z_mean and z_log_var are.
     ```
-
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          123.2 nats (multivae: 122.7), image → label 87 % (84 %),
-          `python -m benchmarks.modalities --small --methods jmvae`
 
     References:
         - [Suzuki et al., Joint Multimodal Learning with Deep Generative Models](

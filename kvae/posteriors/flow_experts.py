@@ -49,11 +49,6 @@ class FlowExperts(Experts):
     posterior.log_prob(alone, np.zeros((3, 2), "float32"))      # The density of the first flow.
     ```
 
-    Measured:
-        - MNIST and its digits, small (docs/TASKS.md): −log p(x, y)
-          122.7 nats (multivae: 122.2), image → label 87 % (85 %),
-          `python -m benchmarks.modalities --small --methods jnf`
-
     Reference:
         - [Senellart et al., Improving Multimodal Joint Variational Autoencoders through Normalizing
           Flows and Correlation Analysis, section 3](https://arxiv.org/abs/2305.11832), without the

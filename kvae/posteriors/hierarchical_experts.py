@@ -56,6 +56,9 @@ class HierarchicalExperts(OfGroups, OfHierarchy):
     )
     ```
 
+    Measured:
+        - With the objective `mhvae`, see there.
+
     Reference:
         - [Dorent et al., Unified Brain MR-Ultrasound Synthesis using Multi-Modal Hierarchical
           Representations, eq. 3 to 5](https://arxiv.org/abs/2309.08747)

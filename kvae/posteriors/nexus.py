@@ -58,6 +58,9 @@ class Nexus(OfHierarchy):
     )
     ```
 
+    Measured:
+        - With the objective `nexus`, see there.
+
     Reference:
         - [Vasco et al., Leveraging hierarchy in multimodal generative models for effective
           cross-modality inference](https://doi.org/10.1016/j.neunet.2021.11.019)

@@ -59,6 +59,9 @@ class SharedAndPrivate(Product):
     )
     ```
 
+    Measured:
+        - With the objectives `dmvae` and `mmvae_plus`, see there.
+
     References:
         - [Lee & Pavlovic, Private-Shared Disentangled Multimodal VAE for Learning of Latent
           Representations](https://arxiv.org/abs/2012.13024)
