@@ -70,7 +70,7 @@ class SemiSupervised(Objective):
     ```
 
     Measured:
-        - MNIST with 100 labels, M1+M2: error 4.2 % (published: 3.33),
+        - MNIST with 100 labels, M1+M2: error 4.1 % (published: 3.33),
           `python -m benchmarks.few_labels --models m1+m2 --seeds 0`
 
     Reference:

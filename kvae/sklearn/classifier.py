@@ -25,8 +25,8 @@ class VAEClassifier(ClassifierMixin, VAEEstimator):
         early_stopping, validation_fraction, n_iter_no_change, num_samples: as there.
         random_state, device, verbose: as there.
         alpha: float or `None`. The weight of the classifier's cross-entropy for each labelled row.
-            Defaults to `None`: a tenth of the number of all rows for each labelled one, as in the
-            paper, and at least 1.
+            Defaults to `None`: the number of all rows for each labelled one. The paper has a tenth
+            of it, for trainings of more steps.
         classifier_hidden: tuple of int. The widths of the classifier's hidden layers. Defaults to
             `(64,)`.
         objective: `kvae.objectives.SemiSupervised` or `None`. Replaces the one that `alpha` and
@@ -82,7 +82,7 @@ class VAEClassifier(ClassifierMixin, VAEEstimator):
         self.classes_, found = np.unique(labels[known], return_inverse=True)
         self.alpha_ = self.alpha
         if self.alpha is None:
-            self.alpha_ = max(1.0, 0.1 * len(rows) / len(found))
+            self.alpha_ = len(rows) / len(found)
         numbers = np.full(len(rows), _UNKNOWN)
         numbers[known] = found
         self._train(rows, numbers)

@@ -234,7 +234,7 @@ def test_classes_are_learned_from_few_labels(eagerly):
     few = np.where(np.arange(60) < 3, words, -1)
     options = {**SMALL, "learning_rate": 0.1, "epochs": 12}
     classifier = ks.VAEClassifier(**options).fit(x, few)
-    assert list(classifier.classes_) == ["ash", "elm", "oak"] and classifier.alpha_ == 2.0
+    assert list(classifier.classes_) == ["ash", "elm", "oak"] and classifier.alpha_ == 20.0
     assert classifier.score(x, words) == 1.0
     found = classifier.predict_proba(x)
     np.testing.assert_array_equal(classifier.vae_.classify(np.float32(x)), found.argmax(axis=1))
