@@ -1,6 +1,6 @@
 """Images and their labels as two modalities, beside multivae's models of the same networks.
 
-    python -m benchmarks.modalities --small --seeds 0 1 --peers PYTHON --json docs/modalities.json
+    python -m benchmarks.modalities --small --seeds 0 --peers PYTHON --json docs/modalities.json
 
 PYTHON is that of an environment with torch and multivae (`sh benchmarks/install.sh` makes one);
 without it kvae's models alone are trained. A method, a library and a seed whose figures stand in
