@@ -88,6 +88,8 @@ class Part(keras.layers.Layer):
     """
 
     words: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # Arguments of the constructor that say where variables start, and so are in no configuration.
+    only_at_first: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

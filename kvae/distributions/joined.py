@@ -106,13 +106,27 @@ class Joined:
         }
 
     def base_noise(self) -> dict[str, Noise]:
-        return self.named(part.base_noise() for part in self.parts.values())
+        return self.named(self.each("base_noise"))
 
-    def serialized(self) -> list:
-        """Returns names and configurations of the parts, in their order."""
-        return [
+    def each(self, method: str, *arguments) -> list:
+        """Calls a method of all parts, each with its own of every list of arguments."""
+        parts = self.parts.values()
+        return [getattr(part, method)(*own) for part, *own in zip(parts, *arguments, strict=True)]
+
+    def joined_distribution(self, *arguments):
+        """Returns the distribution of TFP whose blocks are those of the parts."""
+        from tensorflow_probability import distributions as tfd
+
+        return tfd.Blockwise(self.each("distribution", *arguments), dtype_override=tf.float32)
+
+    def report(self) -> dict:
+        return self.named(self.each("report"))
+
+    def get_config(self) -> dict:
+        parts = [
             [name, keras.saving.serialize_keras_object(part)] for name, part in self.parts.items()
         ]
+        return {**super().get_config(), "parts": parts}
 
 
 class Seen:

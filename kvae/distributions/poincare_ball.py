@@ -12,6 +12,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kvae.distributions.base_noise import Noise
+from kvae.distributions.gaussian import gaussian_log_density
+
 __all__ = [
     "FARTHEST",
     "check_curvature",
@@ -21,9 +24,13 @@ __all__ = [
     "log_stretch",
     "log_volume",
     "point_at",
+    "radial_log_density",
+    "radial_noise",
+    "radial_step",
     "radii",
     "step_from",
     "step_to",
+    "wrapped_log_density",
 ]
 
 # The distance of a point from the centre, at most, in units of 1 / √c. Farther out float32 does
@@ -103,6 +110,41 @@ def log_stretch(far, curvature: float):
     safe = ops.where(small, 1.0, x)
     exact = ops.log(2 * safe) - safe - ops.log(-ops.expm1(-2 * safe))
     return ops.where(small, -ops.square(x) / 6 + ops.square(ops.square(x)) / 180, exact)
+
+
+def wrapped_log_density(step, log_var, curvature: float):
+    """Returns the log-density of a wrapped normal with respect to the ball's volume, `[...]`.
+
+    Args:
+        step: tensor `[..., d]`. The way from the mean, see `step_to`.
+        log_var: tensor or float that broadcasts with it.
+        curvature: float. c.
+    """
+    log_normal = ops.sum(gaussian_log_density(0.0, log_var, step), axis=-1)
+    return log_normal + (step.shape[-1] - 1) * log_stretch(length(step)[..., 0], curvature)
+
+
+def radial_noise(dim: int) -> dict[str, Noise]:
+    """Returns the base noise of a Riemannian normal: its direction, and a number for its radius."""
+    return {"noise": Noise(dim), "radius_uniform": Noise(1, "uniform")}
+
+
+def radial_step(noise, scale, curvature: float):
+    """Returns the way of a Riemannian normal from its mean, `[..., d]`, from `radial_noise`."""
+    _, quantile = radii(scale, noise["noise"].shape[-1], curvature)
+    return quantile(noise["radius_uniform"]) * noise["noise"] / length(noise["noise"])
+
+
+def radial_log_density(step, scale, curvature: float):
+    """Returns the log-density of a Riemannian normal with respect to the ball's volume, `[...]`.
+
+    Args:
+        step: tensor `[..., d]`. The way from the mean, see `step_to`.
+        scale: float32 tensor `[...]`. σ.
+        curvature: float. c.
+    """
+    log_total, _ = radii(scale, step.shape[-1], curvature)
+    return -0.5 * ops.sum(ops.square(step), axis=-1) / ops.square(scale) - log_total
 
 
 def _widest(scale, dim: int, curvature: float, xp):

@@ -14,8 +14,9 @@ _SIGMA = 1.5  # Of a window of 11.
 def scales_that_fit(side: int) -> tuple[int, tuple[float, ...]]:
     """Returns the size of the window and the factors for images whose shorter side is `side`.
 
-    Images of 176 and more have the paper's window of 11 and its five factors. Smaller ones have
-    fewer scales, whose factors are divided by their sum, and those below 44 a smaller window.
+    Images of 176 and more have the paper's window of 11 and its five factors. Those below 44 have a
+    smaller window. Smaller images have fewer scales. They are large ones that were halved, so that
+    their scales are the coarsest of the five, whose factors are divided by their sum.
 
     Raises:
         ValueError: for images of fewer than 3 pixels.
@@ -30,8 +31,8 @@ def scales_that_fit(side: int) -> tuple[int, tuple[float, ...]]:
     count, rest = 1, (side + 1) // 2
     while count < len(POWER_FACTORS) and rest >= window:
         count, rest = count + 1, (rest + 1) // 2
-    total = sum(POWER_FACTORS[:count])
-    return window, tuple(factor / total for factor in POWER_FACTORS[:count])
+    coarsest = POWER_FACTORS[-count:]
+    return window, tuple(factor / sum(coarsest) for factor in coarsest)
 
 
 def ms_ssim(first, second, power_factors=POWER_FACTORS, window: int = 11, sigma=None):

@@ -21,13 +21,7 @@ class HyperbolicSecant(LocationScale):
     are not rounded to zero as with a Laplace. Its variance is `π² b² / 4`.
 
     Args:
-        variance: str. `"fixed"` (b = `scale`), `"global"` (one learned b that starts at `scale`)
-            or `"per_pixel"` (the decoder returns mean and log b, concatenated on the last axis).
-            Defaults to `"fixed"`.
-        scale: float. b, or its start. Defaults to `1.0`.
-        log_scale_bound: float. Learned values of log b stay within ±this. Defaults to `10.0`.
-        standardize: bool. Whether encoder and decoder see each column of x relative to its mean and
-            standard deviation in the training data; see `Gaussian`. Defaults to `False`.
+        variance, scale, log_scale_bound, standardize: as for `Laplace`, whose b is this one.
 
     The name `"log_cosh:learned"` stands for `HyperbolicSecant("global", standardize=True)`.
 
@@ -48,16 +42,6 @@ class HyperbolicSecant(LocationScale):
         - [Fischer, Generalized Hyperbolic Secant Distributions](
           https://doi.org/10.1007/978-3-642-45138-6): the density
     """
-
-    def __init__(
-        self,
-        variance: str = "fixed",
-        scale: float = 1.0,
-        log_scale_bound: float = 10.0,
-        standardize: bool = False,
-        **kwargs,
-    ):
-        super().__init__(variance, scale, log_scale_bound, standardize=standardize, **kwargs)
 
     def element_log_prob(self, params, x):
         log_scale = params["log_scale"]

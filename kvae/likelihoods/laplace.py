@@ -46,16 +46,6 @@ class Laplace(LocationScale):
         - Laplace, Mémoire sur la probabilité des causes par les événements (1774): the density.
     """
 
-    def __init__(
-        self,
-        variance: str = "fixed",
-        scale: float = 1.0,
-        log_scale_bound: float = 10.0,
-        standardize: bool = False,
-        **kwargs,
-    ):
-        super().__init__(variance, scale, log_scale_bound, standardize=standardize, **kwargs)
-
     def element_distribution(self, params):
         from tensorflow_probability import distributions as tfd
 

@@ -30,16 +30,23 @@ class LocationScale(Standardized):
     spread = "log_scale"
     power = 1
 
-    def __init__(self, variance: str, scale: float, bound: float, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        variance: str = "fixed",
+        scale: float = 1.0,
+        log_scale_bound: float = 10.0,
+        standardize: bool = False,
+        **kwargs,
+    ):
+        super().__init__(standardize=standardize, **kwargs)
         if variance not in self.variances:
             raise names.unknown_name("variance", variance, self.variances)
         if not 0 < scale < math.inf:
             raise ValueError(f"`scale` is positive, not {scale}.")
-        if not 0 < bound < math.inf:
-            raise ValueError(f"`{self.spread}_bound` is positive, not {bound}.")
+        if not 0 < log_scale_bound < math.inf:
+            raise ValueError(f"`{self.spread}_bound` is positive, not {log_scale_bound}.")
         self.variance, self.scale = variance, scale
-        setattr(self, f"{self.spread}_bound", bound)
+        setattr(self, f"{self.spread}_bound", log_scale_bound)
         self.num_parameters = 2 if variance == "per_pixel" else 1
         if variance == "per_pixel":
             self.decoder_outputs = f"means and {self.spread.replace('_', '-')}s"

@@ -7,9 +7,12 @@ import tensorflow as tf
 from keras import layers, ops
 
 from kvae.objectives.beside import NetworkBeside
+from kvae.objectives.bound import Bound
 from kvae.objectives.objective import Objective
+from kvae.objectives.similarity import check_decoded
+from kvae.parts import to_write
 
-__all__ = ["Adversarial", "Discriminator", "dense_discriminator"]
+__all__ = ["Adversarial", "Discriminator", "OfExamples", "dense_discriminator"]
 
 
 class Adversarial(Objective):
@@ -131,6 +134,91 @@ class Adversarial(Objective):
         if self._given is not None:
             settings["discriminator"] = keras.saving.serialize_keras_object(self._given())
         return settings
+
+
+class OfExamples(Adversarial, Bound):
+    """A bound with a discriminator that tells examples from what the decoder makes.
+
+    A new one gives `convolutions`, and `terms` with `made`, `[n, batch, *event]`, which are the
+    examples that the decoder made.
+
+    Args:
+        discriminator: keras.Model or `None`. A network from x to logits. Defaults to `None`: one of
+            convolutions, and for events that are no images of dense layers.
+        discriminator_width: int. See the class.
+        discriminator_depth: int. Defaults to `2`.
+        discriminator_learning_rate: float. Defaults to `1e-4`: a discriminator that learns faster
+            than the decoder leaves it nothing to learn by.
+        **settings: of `kvae.objectives.Bound`.
+    """
+
+    def __init__(
+        self,
+        discriminator=None,
+        discriminator_width: int = 256,
+        discriminator_depth: int = 2,
+        discriminator_learning_rate: float = 1e-4,
+        **settings,
+    ):
+        super().__init__(
+            discriminator,
+            discriminator_width,
+            discriminator_depth,
+            discriminator_learning_rate,
+            **settings,
+        )
+
+    @to_write
+    def convolutions(self, inputs, seed: int):
+        """Returns the logits of images `[batch, height, width, channels]`.
+
+        Args:
+            inputs: keras.Input.
+            seed: int. That of the model, for the initial weights.
+        """
+        raise NotImplementedError
+
+    def attach(self, vae):
+        super().attach(vae)
+        check_decoded(self, vae)
+
+    def discriminator_shape(self, vae):
+        return tuple(vae.event_shape)
+
+    def make_discriminator(self, vae):
+        if len(vae.event_shape) != 3:
+            return super().make_discriminator(vae)
+        inputs = keras.Input(vae.event_shape)
+        return keras.Model(inputs, self.convolutions(inputs, vae.seed), name="discriminator")
+
+    def halved(self, x, width: int, size: int, seed: int):
+        """Returns x after `discriminator_depth` convolutions of stride 2, each rectified.
+
+        Args:
+            x: tensor `[batch, height, width, channels]`.
+            width: int. Filters of the first convolution; each further one has twice as many.
+            size: int. The side of a filter.
+            seed: int. Of the initial weights.
+        """
+        for index in range(self.discriminator_depth):
+            x = layers.Conv2D(
+                width * 2**index,
+                size,
+                strides=2,
+                padding="same",
+                kernel_initializer=keras.initializers.HeNormal(seed + index),
+                data_format="channels_last",
+                dtype="float32",
+            )(x)
+            x = layers.LeakyReLU(0.2, dtype="float32", name=f"convolution_{index}")(x)
+        return x
+
+    def metric_names(self):
+        return (*super().metric_names(), "adversarial")
+
+    def update(self, vae, x, target, terms, seed):
+        made = terms["made"]
+        self.tell_apart(target, tf.reshape(made, (-1, *made.shape[2:])))
 
 
 class Discriminator(NetworkBeside):

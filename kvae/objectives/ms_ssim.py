@@ -25,8 +25,9 @@ class MSSSIM(Similarity):
         window: int or `None`. The side of a window, with Gaussian weights. Defaults to `None`: 11,
             or for images below 44 × 44 an odd number near a quarter of their side.
         power_factors: sequence of float or `None`. How much each scale counts, the finest first;
-            each is half as large as the one before. Defaults to `None`: the paper's five, or as
-            many of them as the images have scales that hold a window, divided by their sum.
+            each is half as large as the one before. Defaults to `None`: the paper's five, or of
+            images that have fewer scales that hold a window, the factors of as many of the coarsest
+            scales, divided by their sum.
         **settings: `reconstruction_weight`, `beta` and `value_range` of
             `kvae.objectives.Similarity`, `num_samples` and `kl` of `kvae.objectives.Bound`.
 

@@ -1,20 +1,17 @@
 """A bound with a critic of patches, by which reconstructions get the texture of the data."""
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
 from kvae import schedules
-from kvae.objectives.adversarial import Adversarial, dense_discriminator
-from kvae.objectives.bound import Bound
+from kvae.objectives.adversarial import OfExamples
 from kvae.objectives.objective import register
-from kvae.objectives.similarity import check_decoded
 
 __all__ = ["PatchAdversarial"]
 
 
 @register("patch_adversarial")
-class PatchAdversarial(Adversarial, Bound):
+class PatchAdversarial(OfExamples):
     """`−E_q log p(x|z) + β KL(q(z|x) ‖ p(z)) − w Σ_i log D_i(x̃)`: a bound with a critic.
 
     D_i is the probability that a discriminator of convolutions gives to the i-th patch of an image
@@ -32,14 +29,11 @@ class PatchAdversarial(Adversarial, Bound):
     Args:
         weight: float or schedule (`kvae.schedules`). w, of at least 0. Defaults to `1.0`.
         beta: float or schedule. Defaults to `1.0`; for codes that another model learns, 1e-6.
-        discriminator: keras.Model or `None`. A network from x to logits `[batch, …, 1]`. Defaults
-            to `None`: a PatchGAN of `discriminator_depth` convolutions of stride 2, of 4 × 4 pixels
-            with `discriminator_width`, twice as many, … filters, and one to the logits; for events
-            that are no images dense layers, and one logit.
-        discriminator_width: int. Defaults to `32`.
-        discriminator_depth: int. Defaults to `2`, for patches of 22 × 22 pixels.
-        discriminator_learning_rate: float. Defaults to `1e-4`.
-        **settings: of `kvae.objectives.Bound`.
+        discriminator_width: int. Defaults to `32`. Where no `discriminator` is given, from x to
+            logits `[batch, …, 1]`, it is a PatchGAN of `discriminator_depth` convolutions of stride
+            2, of 4 × 4 pixels with this width, twice as many, … filters, and one to the logits. The
+            depth of 2 has patches of 22 × 22 pixels. Events that are no images have one logit.
+        **settings: of `kvae.objectives.OfExamples`.
 
     Raises:
         ValueError: for settings out of range, an autoregressive likelihood and a model with missing
@@ -68,52 +62,23 @@ class PatchAdversarial(Adversarial, Bound):
         self,
         weight: schedules.Number = 1.0,
         beta: schedules.Number = 1.0,
-        discriminator=None,
         discriminator_width: int = 32,
-        discriminator_depth: int = 2,
-        discriminator_learning_rate: float = 1e-4,
         **settings,
     ):
-        super().__init__(
-            discriminator,
-            discriminator_width,
-            discriminator_depth,
-            discriminator_learning_rate,
-            **settings,
-        )
+        super().__init__(discriminator_width=discriminator_width, **settings)
         self.weight = schedules.resolve("weight", weight)
         self.beta = schedules.resolve("beta", beta)
 
-    def attach(self, vae):
-        super().attach(vae)
-        check_decoded(self, vae)
-
-    def discriminator_shape(self, vae):
-        return tuple(vae.event_shape)
-
-    def make_discriminator(self, vae):
-        shape = self.discriminator_shape(vae)
-        if len(shape) != 3:
-            width, depth = self.discriminator_width, self.discriminator_depth
-            return dense_discriminator(shape, width, depth, vae.seed)
-        x = inputs = keras.Input(shape)
-        settings = {"padding": "same", "data_format": "channels_last", "dtype": "float32"}
-        for index in range(self.discriminator_depth):
-            width, seed = self.discriminator_width * 2**index, vae.seed + index
-            x = layers.Conv2D(
-                width,
-                4,
-                strides=2,
-                kernel_initializer=keras.initializers.HeNormal(seed),
-                **settings,
-            )(x)
-            x = layers.LeakyReLU(0.2, dtype="float32")(x)
-        last = keras.initializers.GlorotUniform(vae.seed + self.discriminator_depth)
-        x = layers.Conv2D(1, 4, kernel_initializer=last, **settings)(x)
-        return keras.Model(inputs, x, name="discriminator")
-
-    def metric_names(self):
-        return (*super().metric_names(), "adversarial")
+    def convolutions(self, inputs, seed):
+        x = self.halved(inputs, self.discriminator_width, 4, seed)
+        return layers.Conv2D(
+            1,
+            4,
+            padding="same",
+            kernel_initializer=keras.initializers.GlorotUniform(seed + self.discriminator_depth),
+            data_format="channels_last",
+            dtype="float32",
+        )(x)
 
     def scheduled(self):
         return {"weight": self.weight, "beta": self.beta}
@@ -135,10 +100,6 @@ class PatchAdversarial(Adversarial, Bound):
 
     def cost(self, vae, params, z, kl, *, seed):
         return schedules.at(self.beta, vae) * kl, {}
-
-    def update(self, vae, x, target, terms, seed):
-        made = terms["made"]
-        self.tell_apart(target, tf.reshape(made, (-1, *made.shape[2:])))
 
     def get_config(self):
         return {

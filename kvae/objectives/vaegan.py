@@ -2,14 +2,12 @@
 
 import keras
 import tensorflow as tf
-from keras import layers, ops
+from keras import ops
 
 from kvae import random, schedules
 from kvae.distributions.straight_through import with_gradient_of
-from kvae.objectives.adversarial import Adversarial, dense_discriminator
-from kvae.objectives.bound import Bound
+from kvae.objectives.adversarial import OfExamples, dense_discriminator
 from kvae.objectives.objective import register
-from kvae.objectives.similarity import check_decoded
 
 __all__ = ["VAEGAN"]
 
@@ -18,7 +16,7 @@ _LEAST = 1e-20
 
 
 @register("vaegan")
-class VAEGAN(Adversarial, Bound):
+class VAEGAN(OfExamples):
     """VAE/GAN: `KL(q(z|x) ‖ p(z)) + ½‖D_l(x) − D_l(x̃)‖² − log D(x̃) − log D(x_p)`.
 
     D is the probability that a discriminator gives to an image being data, and D_l what its l-th
@@ -41,15 +39,10 @@ class VAEGAN(Adversarial, Bound):
             discriminator's verdict. Defaults to `1.0`.
         feature_layer: str or `None`. The name of the layer of a discriminator that is given whose
             output is D_l. Defaults to `None`: the last layer but one.
-        discriminator: keras.Model or `None`. A network of layers from x to a logit. Defaults to
-            `None`: `discriminator_depth` convolutions of stride 2 with 32, 64, … filters, the last
-            of which is D_l, and a dense layer of `discriminator_width` units before the logit; for
-            events that are no images dense layers alone.
-        discriminator_width: int. Defaults to `256`.
-        discriminator_depth: int. Defaults to `2`.
-        discriminator_learning_rate: float. Defaults to `1e-4`: a discriminator that
-            learns faster than the decoder leaves it nothing to learn by.
-        **settings: of `kvae.objectives.Bound`.
+        **settings: of `kvae.objectives.OfExamples`. Where no `discriminator` of layers from x to a
+            logit is given, it has `discriminator_depth` convolutions of stride 2 with 32, 64, …
+            filters, the last of which is D_l, and a dense layer of `discriminator_width` units
+            before the logit, 256 of them; for events that are no images dense layers alone.
 
     Raises:
         ValueError: for settings out of range, a layer that the discriminator has not, one whose
@@ -74,19 +67,9 @@ class VAEGAN(Adversarial, Bound):
         self,
         gamma: schedules.Number = 1.0,
         feature_layer: str | None = None,
-        discriminator=None,
-        discriminator_width: int = 256,
-        discriminator_depth: int = 2,
-        discriminator_learning_rate: float = 1e-4,
         **settings,
     ):
-        super().__init__(
-            discriminator,
-            discriminator_width,
-            discriminator_depth,
-            discriminator_learning_rate,
-            **settings,
-        )
+        super().__init__(**settings)
         self.gamma = schedules.resolve("gamma", gamma)
         if not schedules.is_schedule(self.gamma) and self.gamma < _LEAST:
             raise ValueError(
@@ -104,30 +87,11 @@ class VAEGAN(Adversarial, Bound):
                 "VAEGAN decodes draws from the prior, and this model has none. Give it one, e.g. "
                 "prior='standard_normal'."
             )
-        check_decoded(self, vae)
 
-    def discriminator_shape(self, vae):
-        return tuple(vae.event_shape)
-
-    def make_discriminator(self, vae):
-        shape = self.discriminator_shape(vae)
-        width, depth = self.discriminator_width, self.discriminator_depth
-        if len(shape) != 3:
-            return dense_discriminator(shape, width, depth, vae.seed)
-        x = inputs = keras.Input(shape)
-        for index in range(depth):
-            x = layers.Conv2D(
-                32 * 2**index,
-                5,
-                strides=2,
-                padding="same",
-                kernel_initializer=keras.initializers.HeNormal(vae.seed + index),
-                data_format="channels_last",
-                dtype="float32",
-            )(x)
-            x = layers.LeakyReLU(0.2, dtype="float32", name=f"convolution_{index}")(x)
-        rest = dense_discriminator(tuple(x.shape[1:]), width, 1, vae.seed + depth)
-        return keras.Model(inputs, rest(x), name="discriminator")
+    def convolutions(self, inputs, seed):
+        x = self.halved(inputs, 32, 5, seed)
+        last = seed + self.discriminator_depth
+        return dense_discriminator(tuple(x.shape[1:]), self.discriminator_width, 1, last)(x)
 
     def network(self, vae):
         network = super().network(vae)
@@ -149,7 +113,7 @@ class VAEGAN(Adversarial, Bound):
         return keras.Model(network.inputs, [layer.output, network.outputs[0]])
 
     def metric_names(self):
-        return (*super().metric_names(), "features", "adversarial")
+        return (*super().metric_names(), "features")
 
     def scheduled(self):
         return {"gamma": self.gamma}
@@ -177,10 +141,6 @@ class VAEGAN(Adversarial, Bound):
 
     def cost(self, vae, params, z, kl, *, seed):
         return kl, {}  # `terms` has the whole loss.
-
-    def update(self, vae, x, target, terms, seed):
-        made = terms["made"]
-        self.tell_apart(target, tf.reshape(made, (-1, *made.shape[2:])))
 
     def get_config(self):
         return {

@@ -278,6 +278,17 @@ class MixtureOfExperts(Experts, GaussianMixture):
           Models](https://arxiv.org/abs/1911.03393)
     """
 
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        num_experts: int | None = None,
+        log_var_bound: float = 20.0,
+        reads=None,
+        **kwargs,
+    ):
+        # The experts are the components, and their number is known when the model is.
+        super().__init__(latent_dim, num_experts, log_var_bound, reads, num_components=1, **kwargs)
+
     def combined(self, means, log_vars, there):
         return {"z_logits": log_weights(there), "z_means": means, "z_log_vars": log_vars}
 

@@ -32,6 +32,9 @@ class FiniteScalar(Quantizer):
             `None`.
         levels: sequence of int. L_i, at least 3 each; their product is at most 65536. Defaults to
             `(8, 6, 5)`, which are 240 codes.
+        commitment: float. Weight of `‖z_e − z‖²`, which the paper does without. Defaults to `0`.
+        gradient: str. `"straight_through"` or `"rotation"`, see `Quantizer`. Defaults to
+            `"straight_through"`.
         decay: float. Weight of the past in the codes' running frequencies. Defaults to `0.99`.
 
     Parameters: `z_e`, the bounded numbers in the units of z, and `codes` with them, as those of
@@ -59,6 +62,8 @@ class FiniteScalar(Quantizer):
         self,
         latent_dim: int | None = None,
         levels: Sequence[int] = (8, 6, 5),
+        commitment: float = 0.0,
+        gradient: str = "straight_through",
         decay: float = 0.99,
         **kwargs,
     ):
@@ -69,7 +74,14 @@ class FiniteScalar(Quantizer):
                 f"{levels}. For two levels each there is LookupFree."
             )
         super().__init__(
-            latent_dim, math.prod(self.levels), len(self.levels), decay=decay, **kwargs
+            latent_dim,
+            math.prod(self.levels),
+            len(self.levels),
+            codes_per_position=1,
+            commitment=commitment,
+            gradient=gradient,
+            decay=decay,
+            **kwargs,
         )
 
     def codebooks(self):
@@ -105,4 +117,10 @@ class FiniteScalar(Quantizer):
         return np.cumprod((1, *self.levels[:-1]))
 
     def get_config(self):
-        return {**super().get_config(), "levels": self.levels, "decay": self.decay}
+        return {
+            **super().get_config(),
+            "levels": self.levels,
+            "commitment": self.commitment,
+            "gradient": self.gradient,
+            "decay": self.decay,
+        }

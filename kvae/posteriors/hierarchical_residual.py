@@ -87,7 +87,14 @@ class HierarchicalResidual(Quantizer):
     ):
         self.num_levels = arguments.whole("num_levels", num_levels)
         super().__init__(
-            latent_dim, num_embeddings, embedding_dim, self.num_levels, decay=decay, **kwargs
+            latent_dim,
+            num_embeddings,
+            embedding_dim,
+            self.num_levels,
+            commitment=0.0,  # `penalty` and the gradient of draws are its own.
+            gradient="straight_through",
+            decay=decay,
+            **kwargs,
         )
         self.temperature = schedules.resolve("temperature", temperature)
         if self.temperature == 0:

@@ -14,7 +14,7 @@ __all__ = ["LookupFree"]
 class LookupFree(Quantizer):
     """LFQ: a code is the signs of d numbers, `z_i = sign(z_e,i)`, so that K = 2^d.
 
-    The gradient passes straight through. Nothing draws codes into use by itself, which is what the
+    Nothing draws codes into use by itself, which is what the
     entropy term of the penalty is for,
 
     `penalty = entropy_weight * Σ (E H[q(c|x)] − diversity * H[E q(c|x)]) + commitment * ‖z_e − z‖²`
@@ -33,6 +33,8 @@ class LookupFree(Quantizer):
         diversity: float. Weight of the second entropy. Defaults to `1.0`.
         temperature: float. Defaults to `1.0`.
         commitment: float. Defaults to `0.25`.
+        gradient: str. `"straight_through"` or `"rotation"`, see `Quantizer`. Defaults to
+            `"straight_through"`.
         decay: float. Weight of the past in the codes' running frequencies. Defaults to `0.99`.
 
     Parameters: `z_e`, and `codes` with them, as those of `Quantizer`. The first number is the
@@ -63,6 +65,7 @@ class LookupFree(Quantizer):
         diversity: float = 1.0,
         temperature: float = 1.0,
         commitment: float = 0.25,
+        gradient: str = "straight_through",
         decay: float = 0.99,
         **kwargs,
     ):
@@ -73,7 +76,16 @@ class LookupFree(Quantizer):
                 "`entropy_weight` and `diversity` are at least 0 and `temperature` is more than 0, "
                 f"not {entropy_weight}, {diversity} and {temperature}."
             )
-        super().__init__(latent_dim, 2**bits, bits, commitment=commitment, decay=decay, **kwargs)
+        super().__init__(
+            latent_dim,
+            2**bits,
+            bits,
+            codes_per_position=1,
+            commitment=commitment,
+            gradient=gradient,
+            decay=decay,
+            **kwargs,
+        )
         self.bits, self.entropy_weight = bits, entropy_weight
         self.diversity, self.temperature = diversity, temperature
 
@@ -124,5 +136,6 @@ class LookupFree(Quantizer):
             "diversity": self.diversity,
             "temperature": self.temperature,
             "commitment": self.commitment,
+            "gradient": self.gradient,
             "decay": self.decay,
         }

@@ -4,8 +4,6 @@ import tensorflow as tf
 from keras import ops
 
 from kvae.distributions import poincare_ball as ball
-from kvae.distributions.base_noise import Noise
-from kvae.distributions.gaussian import gaussian_log_density
 from kvae.parts import to_write
 from kvae.posteriors.posterior import Posterior, register
 
@@ -145,9 +143,7 @@ class WrappedNormal(Poincare):
         return ops.exp(0.5 * params["z_log_var"]) * noise["noise"]
 
     def log_density(self, params, step):
-        log_normal = ops.sum(gaussian_log_density(0.0, params["z_log_var"], step), axis=-1)
-        far = ball.length(step)[..., 0]
-        return log_normal + (self.latent_dim - 1) * ball.log_stretch(far, self.curvature)
+        return ball.wrapped_log_density(step, params["z_log_var"], self.curvature)
 
     def get_config(self):
         return {**super().get_config(), "log_var_bound": self.log_var_bound}
@@ -214,23 +210,17 @@ class RiemannianNormal(Poincare):
         super().build(features_shape)
 
     def base_noise(self):
-        return {"noise": Noise(self.latent_dim), "radius_uniform": Noise(1, "uniform")}
+        return ball.radial_noise(self.latent_dim)
 
     def constrain(self, params):
         share = 0.001 + 0.999 * tf.math.sigmoid(params["z_scale"])
         return {**super().constrain(params), "z_scale": self._largest() * share}
 
     def step(self, params, noise):
-        _, quantile = self._radii(params)
-        return quantile(noise["radius_uniform"]) * noise["noise"] / ball.length(noise["noise"])
+        return ball.radial_step(noise, params["z_scale"][..., 0], self.curvature)
 
     def log_density(self, params, step):
-        log_total, _ = self._radii(params)
-        far = ops.sum(ops.square(step), axis=-1)
-        return -0.5 * far / ops.square(params["z_scale"][..., 0]) - log_total
-
-    def _radii(self, params):
-        return ball.radii(params["z_scale"][..., 0], self.latent_dim, self.curvature)
+        return ball.radial_log_density(step, params["z_scale"][..., 0], self.curvature)
 
     def _largest(self) -> float:
         return ball.largest_scale(self.max_scale, self.latent_dim, self.curvature)

@@ -145,13 +145,13 @@ class Product(Joined, Posterior):
         )
 
     def parameter_shapes(self):
-        return self.named(part.parameter_shapes() for part in self.parts.values())
+        return self.named(self.each("parameter_shapes"))
 
     def transform(self, params, noise):
-        return self._joined("transform", self.of(params), self.of(noise))
+        return tf.concat(self.each("transform", self.of(params), self.of(noise)), axis=-1)
 
     def mean(self, params):
-        return self._joined("mean", self.of(params))
+        return tf.concat(self.each("mean", self.of(params)), axis=-1)
 
     def sample(self, params, num_samples=None, *, seed, training=False):
         drawn = self._draw("sample", params, num_samples, seed, training)
@@ -162,30 +162,21 @@ class Product(Joined, Posterior):
         return tf.concat([z for z, _ in drawn], axis=-1), tf.add_n([log_q for _, log_q in drawn])
 
     def distribution(self, params):
-        from tensorflow_probability import distributions as tfd
-
-        each = self._all("distribution", self.of(params))
-        return tfd.Blockwise(each, dtype_override=tf.float32)
+        return self.joined_distribution(self.of(params))
 
     def log_prob(self, params, z):
-        return tf.add_n(self._all("log_prob", self.of(params), self.split(z)))
+        return tf.add_n(self.each("log_prob", self.of(params), self.split(z)))
 
     def cross_log_prob(self, params, z):
-        return tf.add_n(self._all("cross_log_prob", self.of(params), self.split(z)))
+        return tf.add_n(self.each("cross_log_prob", self.of(params), self.split(z)))
 
     def penalty(self, params):
-        found = [one for one in self._all("penalty", self.of(params)) if one is not None]
+        found = [one for one in self.each("penalty", self.of(params)) if one is not None]
         return tf.add_n(found) if found else None
 
     def params_of(self, prior):
         pairs = self.pairs(prior)
         return {} if pairs is None else self.named(part.params_of(own) for part, own in pairs)
-
-    def report(self):
-        return self.named(part.report() for part in self.parts.values())
-
-    def get_config(self):
-        return {**super().get_config(), "parts": self.serialized()}
 
     def _draw(self, method: str, params, num_samples, seed, training: bool) -> list:
         """Draws from all parts, each with the noise that is drawn for it."""
@@ -196,11 +187,3 @@ class Product(Joined, Posterior):
                 self.parts.values(), self.of(params), self.of(noise), strict=True
             )
         ]
-
-    def _all(self, method: str, *arguments) -> list:
-        """Calls a method of all parts with their own arguments."""
-        parts = self.parts.values()
-        return [getattr(part, method)(*own) for part, *own in zip(parts, *arguments, strict=True)]
-
-    def _joined(self, method: str, *arguments):
-        return tf.concat(self._all(method, *arguments), axis=-1)

@@ -201,10 +201,10 @@ class SharedAndPrivate(Product):
 
     def get_config(self):
         config = super().get_config()
-        del config["parts"]
+        shared, *_ = config.pop("parts")
         return {
             **config,
             "private": {key: self.parts[key].latent_dim for key in self._given},
-            "shared": self.serialized()[0][1],
+            "shared": shared[1],
             "absent": self.absent,
         }

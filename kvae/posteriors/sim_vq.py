@@ -63,6 +63,7 @@ class SimVQ(Quantizer):
             latent_dim,
             num_embeddings,
             embedding_dim,
+            codes_per_position=1,
             commitment=commitment,
             gradient=gradient,
             decay=decay,

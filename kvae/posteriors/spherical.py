@@ -20,10 +20,14 @@ class Spherical(Posterior):
 
     A new one gives `angle`, `log_density` and `entropy`.
 
+    Some of x is in every z, since the concentration has a least value: near 0, where q(z|x) is
+    the uniform prior, the decoder learns nothing of z and so gives the encoder no reason to leave.
+
     Args:
         latent_dim: int or `None`, at least 2. Set by `kvae.VAE` when `None`.
-        max_concentration: float. The largest concentration; the smallest is 0.01. Defaults to
-            `1000.0`.
+        max_concentration: float. The largest concentration. Defaults to `1000.0`.
+        min_concentration: float. The smallest, above 0. Defaults to `1.0`, as in the code of
+            Davidson et al., which is a KL of about `1 / (2 latent_dim)` nats.
 
     Parameters: `z_mean`, `[batch, latent_dim]`, the mean direction, of length 1 (brought there);
     `z_concentration`, `[batch, 1]`. An encoder that returns parameters gives `z_concentration`
@@ -32,11 +36,21 @@ class Spherical(Posterior):
 
     space = "sphere"
 
-    def __init__(self, latent_dim: int | None = None, max_concentration: float = 1000.0, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        max_concentration: float = 1000.0,
+        min_concentration: float = 1.0,
+        **kwargs,
+    ):
         super().__init__(latent_dim, **kwargs)
-        if not 0.01 < max_concentration < math.inf:
-            raise ValueError(f"`max_concentration` is more than 0.01, not {max_concentration}.")
+        if not 0 < min_concentration < max_concentration < math.inf:
+            raise ValueError(
+                "`min_concentration` is more than 0, and `max_concentration` more than that, not "
+                f"{min_concentration} and {max_concentration}."
+            )
         self.max_concentration = max_concentration
+        self.min_concentration = min_concentration
 
     @to_write
     def angle(self, concentration, uniform):
@@ -74,7 +88,7 @@ class Spherical(Posterior):
     def constrain(self, params):
         # The small step decides for the first axis if the direction is undetermined.
         axis = tf.one_hot(0, self.latent_dim) * 1e-6
-        concentration = 0.01 + tf.math.softplus(params["z_concentration"])
+        concentration = self.min_concentration + tf.math.softplus(params["z_concentration"])
         return {
             "z_mean": tf.math.l2_normalize(params["z_mean"] + axis, axis=-1),
             "z_concentration": ops.minimum(concentration, self.max_concentration),
@@ -104,7 +118,11 @@ class Spherical(Posterior):
         return self.log_density(self._concentration(params), cosine)
 
     def get_config(self):
-        return {**super().get_config(), "max_concentration": self.max_concentration}
+        return {
+            **super().get_config(),
+            "max_concentration": self.max_concentration,
+            "min_concentration": self.min_concentration,
+        }
 
     @staticmethod
     def _concentration(params):
@@ -122,8 +140,8 @@ class PowerSpherical(Spherical):
 
     Args:
         latent_dim: int or `None`, at least 2. Set by `kvae.VAE` when `None`.
-        max_concentration: float. The largest concentration; the smallest is 0.01. Defaults to
-            `1000.0`.
+        max_concentration: float. The largest concentration. Defaults to `1000.0`.
+        min_concentration: float. The smallest, above 0; see `Spherical`. Defaults to `1.0`.
 
     Parameters: `z_mean`, `[batch, latent_dim]`, and `z_concentration`, `[batch, 1]`; see
     `Spherical`.
@@ -192,8 +210,8 @@ class VonMisesFisher(Spherical):
 
     Args:
         latent_dim: int or `None`, at least 2. Set by `kvae.VAE` when `None`.
-        max_concentration: float. The largest concentration; the smallest is 0.01. Defaults to
-            `1000.0`.
+        max_concentration: float. The largest concentration. Defaults to `1000.0`.
+        min_concentration: float. The smallest, above 0; see `Spherical`. Defaults to `1.0`.
 
     Parameters: `z_mean`, `[batch, latent_dim]`, and `z_concentration`, `[batch, 1]`; see
     `Spherical`.

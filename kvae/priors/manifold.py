@@ -12,6 +12,8 @@ from kvae.utils import arguments
 
 __all__ = ["Manifold"]
 
+_MOST = 2**24  # Distances of draws from centroids that are in memory at a time, 128 MB.
+
 
 @register()
 class Manifold(Prior):
@@ -115,11 +117,8 @@ class Manifold(Prior):
             count = min(2048, num_samples - start)
             chosen = centroids[generator.integers(len(centroids), size=count)]
             z = chosen + self.temperature / math.sqrt(2) * generator.normal(size=chosen.shape)
-            squares = np.sum((z[:, None] - centroids) ** 2, axis=-1) / self.temperature**2
-            least = squares.min(axis=1, keepdims=True)
-            log_q = np.log(np.mean(np.exp(least - squares), axis=1)) - least[:, 0]
-            log_q -= 0.5 * self.latent_dim * math.log(math.pi * self.temperature**2)
-            own = np.exp(np.asarray(self._log_mass(z.astype("float32")), np.float64) - log_q)
+            pieces = np.array_split(z, math.ceil(count * len(centroids) / _MOST))
+            own = np.concatenate([self._weights(piece, centroids) for piece in pieces])
             weights.append(own)
             sums += own @ z
         weights = np.concatenate(weights)
@@ -127,6 +126,16 @@ class Manifold(Prior):
         self.log_total.assign(math.log(total))
         self.average.assign(sums / weights.sum())
         return float(weights.std(ddof=1) / math.sqrt(len(weights)) / total)
+
+    def _weights(self, z, centroids) -> np.ndarray:
+        """Returns √det G⁻¹ − λ^(d/2) at each z over the density from which it was drawn, `[n]`."""
+        own, theirs = (np.sum(each**2, axis=-1) for each in (z, centroids))
+        squares = np.maximum(own[:, None] + theirs - 2.0 * z @ centroids.T, 0.0)
+        squares /= self.temperature**2
+        least = squares.min(axis=1, keepdims=True)
+        log_q = np.log(np.mean(np.exp(least - squares), axis=1)) - least[:, 0]
+        log_q -= 0.5 * self.latent_dim * math.log(math.pi * self.temperature**2)
+        return np.exp(np.asarray(self._log_mass(z.astype("float32")), np.float64) - log_q)
 
     def _metric(self) -> Metric:
         centroids, matrices = self.centroids.value, self.matrices.value

@@ -5,8 +5,6 @@ import math
 from keras import ops
 
 from kvae.distributions import poincare_ball as ball
-from kvae.distributions.base_noise import Noise
-from kvae.distributions.gaussian import gaussian_log_density
 from kvae.parts import to_write
 from kvae.priors.prior import Prior, register
 
@@ -106,10 +104,7 @@ class WrappedNormal(Poincare):
         return self.scale * noise["noise"]
 
     def log_density(self, step):
-        log_var = 2 * math.log(self.scale)
-        log_normal = ops.sum(gaussian_log_density(0.0, log_var, step), axis=-1)
-        far = ball.length(step)[..., 0]
-        return log_normal + (self.latent_dim - 1) * ball.log_stretch(far, self.curvature)
+        return ball.wrapped_log_density(step, 2 * math.log(self.scale), self.curvature)
 
 
 @register("riemannian_normal")
@@ -157,24 +152,21 @@ class RiemannianNormal(Poincare):
 
     def build(self, input_shape=None):
         if self.latent_dim is not None:
-            self._sigma()
+            self._scale()
         super().build(input_shape)
 
     def base_noise(self):
-        return {"noise": Noise(self.latent_dim), "radius_uniform": Noise(1, "uniform")}
+        return ball.radial_noise(self.latent_dim)
 
     def step(self, noise):
-        _, quantile = self._radii()
-        return quantile(noise["radius_uniform"]) * noise["noise"] / ball.length(noise["noise"])
+        return ball.radial_step(noise, self._sigma(), self.curvature)
 
     def log_density(self, step):
-        log_total, _ = self._radii()
-        return -0.5 * ops.sum(ops.square(step), axis=-1) / self._sigma() ** 2 - log_total
+        return ball.radial_log_density(step, self._sigma(), self.curvature)
 
-    def _radii(self):
-        scale = ops.convert_to_tensor(self._sigma(), "float32")
-        return ball.radii(scale, self.latent_dim, self.curvature)
+    def _scale(self) -> float:
+        largest = ball.largest_scale(self.scale, self.latent_dim, self.curvature)
+        return min(1.0, largest) if self.scale is None else largest
 
-    def _sigma(self) -> float:
-        sigma = ball.largest_scale(self.scale, self.latent_dim, self.curvature)
-        return min(1.0, sigma) if self.scale is None else sigma
+    def _sigma(self):
+        return ops.convert_to_tensor(self._scale(), "float32")

@@ -82,11 +82,11 @@ class Product(Joined, Prior):
         self.built = True
 
     def transform(self, noise, temperature=1.0):
-        parts = zip(self.parts.values(), self.of(noise), strict=True)
-        return tf.concat([part.transform(own, temperature) for part, own in parts], axis=-1)
+        temperatures = [temperature] * len(self.parts)
+        return tf.concat(self.each("transform", self.of(noise), temperatures), axis=-1)
 
     def mean(self):
-        means = [part.mean() for part in self.parts.values()]
+        means = self.each("mean")
         rank = max(len(mean.shape) for mean in means)
         if rank == 2:  # Of labels, which have a mean each.
             rows = next(tf.shape(mean)[0] for mean in means if len(mean.shape) == 2)
@@ -94,14 +94,10 @@ class Product(Joined, Prior):
         return tf.concat(means, axis=-1)
 
     def distribution(self):
-        from tensorflow_probability import distributions as tfd
-
-        each = [part.distribution() for part in self.parts.values()]
-        return tfd.Blockwise(each, dtype_override=tf.float32)
+        return self.joined_distribution()
 
     def log_prob(self, z):
-        parts = zip(self.parts.values(), self.split(z), strict=True)
-        return tf.add_n([part.log_prob(own) for part, own in parts])
+        return tf.add_n(self.each("log_prob", self.split(z)))
 
     def conditioned_on(self, label):
         if not self.conditional:
@@ -109,18 +105,12 @@ class Product(Joined, Prior):
         return self._of_parts(lambda part: part.conditioned_on(label))
 
     def precompute(self):
-        return self.named(part.precompute() for part in self.parts.values())
+        return self.named(self.each("precompute"))
 
     def precomputed(self, tensors=None):
         tensors = self.precompute() if tensors is None else tensors
         own = dict(zip(self.parts.values(), self.of(tensors), strict=True))
         return self._of_parts(lambda part: part.precomputed(own[part]))
-
-    def report(self):
-        return self.named(part.report() for part in self.parts.values())
-
-    def get_config(self):
-        return {**super().get_config(), "parts": self.serialized()}
 
     def _of_parts(self, change) -> "Product":
         """Returns the product of other parts, which computes and is no layer of a model."""

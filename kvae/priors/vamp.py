@@ -68,6 +68,7 @@ class Vamp(Prior):
     """
 
     uses_posterior = True
+    only_at_first = ("initial",)
 
     def __init__(
         self,

@@ -6,7 +6,12 @@ import json
 
 import keras
 
-__all__ = ["check_part", "copied", "policy"]
+from kvae.parts import Part
+from kvae.utils import arguments
+
+__all__ = ["check_arguments", "check_part", "copied", "policy"]
+
+_OF_LAYERS = ("name", "dtype", "trainable")  # What Keras gives every layer.
 
 
 @contextlib.contextmanager
@@ -58,6 +63,7 @@ def check_part(part) -> None:
                 f"The configuration of {name} lacks its argument `{argument.name}`, which is "
                 f"{value!r}: add it to get_config()."
             )
+    check_arguments(part)
     registered = keras.saving.get_registered_name(type(part))
     assert registered != name, (
         f"{name} is not registered with Keras, so no saved model can have it: decorate the class "
@@ -74,6 +80,60 @@ def check_part(part) -> None:
         f"{name} computes in {half.compute_dtype} under a policy of half precision: call "
         "super().__init__(**kwargs) and let the base class choose the dtype."
     )
+
+
+def check_arguments(part) -> dict[str, object]:
+    """Checks that each argument of a part's constructor comes back from its configuration.
+
+    That holds of what it hands on to its bases, too. Each argument gets another value, of a few
+    that are tried until the constructor takes one; one that is a whole network, or whose words
+    nobody can guess, keeps its own.
+
+    Args:
+        part: `kvae.parts.Part`. It is not changed.
+
+    Returns:
+        dict. The value that each argument got, by name; those that kept their own are left out.
+
+    Raises:
+        AssertionError: for an argument of which the configuration knows nothing.
+    """
+    kind, config, tried = type(part), part.get_config(), {}
+    for name, argument in arguments.taken(kind, Part).items():
+        if name in _OF_LAYERS or name in kind.only_at_first:
+            continue
+        for other in _others(config.get(name, argument.default)):
+            try:
+                changed = kind.from_config({**config, name: other})
+            except (TypeError, ValueError, AttributeError):
+                continue
+            found = changed.get_config()
+            assert name in found and _plain(found[name]) != _plain(config.get(name)), (
+                f"{kind.__name__} takes `{name}`, and its configuration does not say that it was "
+                f"{other!r}: add it to get_config(), or refuse it."
+            )
+            again = kind.from_config(found).get_config()
+            assert _plain(again) == _plain(found), (
+                f"{kind.__name__}(…, {name}={other!r}) comes back as {again}, and was {found}."
+            )
+            tried[name] = other
+            break
+    return tried
+
+
+def _others(value) -> list:
+    """Returns some values that an argument may have instead of this one."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, 2 * value, value - 1]
+    if isinstance(value, float):
+        return [value + 0.25, 0.5 * value, 2.0]
+    if isinstance(value, str):
+        return ["rotation", "monte_carlo", "rbf", "global", "full", "relu"]
+    if isinstance(value, (tuple, list)) and value:
+        return [[*value, value[-1]], list(value[:-1])]
+    return [3, 0.5, "relu", (1.5, 2.5), (8,), True] if value is None else []
 
 
 def _plain(config):

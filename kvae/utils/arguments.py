@@ -7,7 +7,7 @@ import operator
 
 import numpy as np
 
-__all__ = ["number", "plain", "whole", "whole_or_none", "with_plain_arguments"]
+__all__ = ["number", "plain", "taken", "whole", "whole_or_none", "with_plain_arguments"]
 
 
 def whole(name: str, value, least: float = 1) -> int:
@@ -90,6 +90,32 @@ def plain(value):
         found = value.numpy() if getattr(value, "shape", None) == () else value
         return found.item() if isinstance(found, np.generic) else value
     return value
+
+
+def taken(kind: type, until: type = object) -> dict[str, inspect.Parameter]:
+    """Returns what the constructor of a class takes, also what it hands on to its bases.
+
+    Args:
+        kind: type.
+        until: type. The base whose constructor, and those of its own bases, count for nothing.
+            Defaults to `object`.
+
+    Returns:
+        dict. The parameters by name, those of the class itself first.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for base in kind.__mro__:
+        if base is until:
+            break
+        if "__init__" not in vars(base):
+            continue
+        own = inspect.signature(base).parameters.values()
+        for one in own:
+            if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+                found.setdefault(one.name, one)
+        if not any(one.kind is one.VAR_KEYWORD for one in own):
+            break
+    return found
 
 
 def with_plain_arguments(init):

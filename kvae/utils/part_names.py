@@ -6,7 +6,7 @@ import keyword
 import re
 from collections.abc import Callable
 
-from kvae.utils import names
+from kvae.utils import arguments, names
 from kvae.utils.register import Register
 
 __all__ = ["made_of_name"]
@@ -90,15 +90,8 @@ def _handed_on(make: Callable, register: Register) -> list[str]:
 
     What a base takes and the class sets itself is no part of its configuration.
     """
-    found, kind = [], getattr(make, "func", make)
-    for base in kind.__mro__ if isinstance(kind, type) else ():
-        if base is getattr(register, "base", kind):
-            break
-        if "__init__" in vars(base):
-            own = inspect.signature(base).parameters.values()
-            found += [one.name for one in own]
-            if not any(one.kind is one.VAR_KEYWORD for one in own):
-                break
+    kind = getattr(make, "func", make)
+    found = arguments.taken(kind, getattr(register, "base", kind)) if isinstance(kind, type) else {}
     config = make().get_config() if found else {}
     chosen = getattr(make, "keywords", {})
     return [one for one in config if one in found and one not in (*_OF_MODELS, *chosen)]

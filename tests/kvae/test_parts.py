@@ -8,9 +8,10 @@ from keras.src import testing as keras_testing
 
 import kvae
 import kvae.testing
-from kvae import flows, likelihoods, objectives, posteriors, priors
+from kvae import fills, flows, likelihoods, objectives, posteriors, priors
 from kvae.conditions.condition import Condition
 from kvae.testing.models import tiny_vae
+from kvae.testing.parts import check_arguments
 
 # Arguments that keep these parts small; the other parts have their defaults.
 SMALL = {
@@ -142,6 +143,45 @@ def test_objective(make):
     # Without noise, and so without a density.
     posterior = "delta" if isinstance(objective, objectives.RAE) else "diagonal_gaussian"
     kvae.testing.check_objective(objective, posterior=posterior)
+
+
+@pytest.mark.parametrize("module", [posteriors, priors, likelihoods, objectives, flows, fills])
+def test_what_constructors_take_is_in_the_configuration(module):
+    kinds = {getattr(make, "func", make): name for name, make in module.REGISTER.items()}
+    changed = {
+        name: check_arguments(kind(**SMALL.get(name, {})))
+        for kind, name in kinds.items()
+        if isinstance(kind, type)
+    }
+    # The values that were tried are others, and most arguments have some.
+    assert sum(map(len, changed.values())) >= 2 * len(changed)
+
+
+class Forgets(priors.StandardNormal):
+    def __init__(self, latent_dim=None, width=1.0, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+
+
+class HandsOn(posteriors.FiniteScalar):
+    """It forgets what it takes for its base alone."""
+
+    def get_config(self):
+        return {key: one for key, one in super().get_config().items() if key != "gradient"}
+
+
+@pytest.mark.parametrize("kind, name", [(Forgets, "width"), (HandsOn, "gradient")])
+def test_an_argument_that_the_configuration_forgets_is_found(kind, name):
+    with pytest.raises(AssertionError, match=f"{kind.__name__} takes `{name}`"):
+        check_arguments(kind())
+
+
+@pytest.mark.parametrize("name", ["commitment", "gradient", "codes_per_position"])
+def test_what_a_class_sets_itself_is_refused(name):
+    value = "rotation" if name == "gradient" else 1
+    with pytest.raises(TypeError, match=name):
+        posteriors.HierarchicalResidual(**{name: value})
+    with pytest.raises(TypeError, match="num_components"):
+        posteriors.MixtureOfExperts(num_components=4)
 
 
 @pytest.mark.slow  # `test_fitted.py` has both.
