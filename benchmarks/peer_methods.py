@@ -49,15 +49,6 @@ def _capacity(vae_steps: int) -> Callable:
     return made
 
 
-def _warm_up(steps: int) -> Callable:
-    def made():
-        import kvae
-
-        return kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, steps=steps))
-
-    return made
-
-
 def _discriminator(shape):
     import keras
 
@@ -80,8 +71,10 @@ def _aae():
 def _vaegan():
     import kvae
 
+    # The weight was chosen among 1, 10, 30 and 100, by the distance of samples from a part of the
+    # training images that was kept back.
     return kvae.objectives.VAEGAN(
-        discriminator=_discriminator((8, 8, 1)), discriminator_learning_rate=1e-3
+        gamma=30.0, discriminator=_discriminator((8, 8, 1)), discriminator_learning_rate=1e-3
     )
 
 
@@ -203,7 +196,8 @@ METHODS: dict[str, Method] = {
         **_AUTO,
     ),
     "WAE-MMD (RBF kernel)": Method(
-        {**_DELTA, "objective": "wae:lambda_=10.0,kernel=rbf"},
+        # pythae's Gaussian kernel has one scale, where its other one is a sum over several.
+        {**_DELTA, "objective": "wae:lambda_=10.0,kernel=rbf,scales=[1.0]"},
         "WAE_MMD",
         {"kernel_choice": "rbf", "reg_weight": 10.0},
         **_AUTO,
@@ -277,13 +271,4 @@ METHODS: dict[str, Method] = {
     "DFCVAE": Method({**_GAUSSIAN, "objective": _perceptual}, None, **_AUTO),
     "LogCosh VAE": Method({"likelihood": "log_cosh:learned"}, None, **_AUTO),
     "DIP VAE": Method({"objective": "dip_vae"}, None),
-    # Without the KL at first: else the posterior becomes the prior before the decoder has learnt.
-    "SVAE, with a warm-up": Method(
-        {
-            "posterior": "von_mises_fisher",
-            "prior": "uniform_sphere",
-            "objective": _warm_up(25 * _EPOCH),
-        },
-        None,
-    ),
 }

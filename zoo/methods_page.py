@@ -12,6 +12,7 @@ import json
 import operator
 import pathlib
 import re
+import statistics
 from collections.abc import Iterator
 
 import keras
@@ -82,7 +83,9 @@ yet, or failed. Both
 libraries have equal networks (two layers of {width}), initial weights as PyTorch draws them,
 {epochs} epochs in batches of {batch_size}, Adam at {learning_rate:g}, {latent_dim} latents and the
 settings of `benchmarks/peer_methods.py`, also where a row names others (codebooks have 64 vectors
-of 8 numbers, for one); {seeds_in_words}. The images are scikit-learn's digits of 8 × 8 pixels.
+of 8 numbers, for one). A figure with ± is the mean of {seeds_in_words} and their standard
+deviation, one without is that of seed {first_seed}. The images are scikit-learn's digits of 8 × 8
+pixels.
 Methods with a density see them binarized once; of these the table has −log p(x) by {nll:,}
 importance samples (NLL), and the reconstruction error through one draw of q(z|x) (R), both in nats
 for a test image. The others see intensities, and have the squared error of an image (‖·‖²). FD is
@@ -90,11 +93,24 @@ the squared Fréchet distance of samples from as many test images in the feature
 `digits`, the mean of five sets (one for RHVAE); of training images in the place of samples it is
 {real_binary:.1f} where they are binarized, and {real:.1f} elsewhere. Samples are from the prior,
 or where there is none, of a mixture of ten Gaussians that is fitted to the codes; those of a
-codebook are of a PixelCNN, and those of RHVAE of its own sampler. pythae's HVAE came out worse than
-an untrained model (R), and its RHVAE ended in NaN: whether the settings, the library or the
-benchmark are to blame has not been looked into.
-Differences of a few tenths of a nat, or of a few tenths of an FD's value, say little with
-{seeds_in_words}.
+codebook are of a PixelCNN, and those of RHVAE of its own sampler. Differences of a few tenths of a
+nat, or of a few tenths of an FD's value, say little with one seed.
+
+Where the two differ by more than their seeds do, these are the differences that were found:
+
+- DisentangledBetaVAE: pythae holds the KL of each image at C, kvae the mean of a batch.
+- SVAE: the concentration is at least 1 on both sides. pythae's rejection sampler leaves a term of
+  the concentration's gradient out, kvae's draws have all of it.
+- MSSSIM_VAE: pythae counts the coarsest scale once for each of the others, has other factors, and
+  halves all gradients by taking the measure to (1 + x) / 2.
+- VAEGAN: kvae's γ of 30 was chosen among 1, 10, 30 and 100 by the FD of samples from training
+  images that were kept back, with seed 0. With γ = 1, which is what pythae's weights say, ‖·‖² was
+  6.28 and FD 39.9. In pythae 0.1.2, by its source, the decoder also gets the gradient of the
+  discriminator's loss, and the encoder that of the decoder's, since no gradient is set to zero
+  between the three backward passes but that of the next network: with weights of one half the
+  decoder helps the discriminator in most steps where it should deceive it.
+- HVAE: pythae's came out worse than an untrained model (R); no cause was looked for.
+- RHVAE: pythae's ended in NaN.
 
 """
 _MODALITIES = """\
@@ -200,15 +216,21 @@ def beside(method: str, library: str, file: str = "peers.json") -> str | None:
             right = ", ".join(format(100 * run["image_to_label"], ".0f") for run in runs)
             said += f"; image → label {right} %"
         return said
-    mean = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
     said = []
-    if "nll" in mean:
-        said.append(f"NLL {mean['nll']:.2f}")
+    if "nll" in runs[0]:
+        said.append(f"NLL {_mean(runs, 'nll', 2)}")
     binary = method in _measured()["binary"]
-    said.append(f"{'R' if binary else '‖·‖²'} {mean['reconstruction']:.2f}")
-    if "frechet" in mean:
-        said.append(f"FD {mean['frechet']:.1f}")
+    said.append(f"{'R' if binary else '‖·‖²'} {_mean(runs, 'reconstruction', 2)}")
+    if "frechet" in runs[0]:
+        said.append(f"FD {_mean(runs, 'frechet', 1)}")
     return ", ".join(said)
+
+
+def _mean(runs: list[dict], name: str, digits: int) -> str:
+    """Returns the mean of a figure over seeds, and of several their standard deviation."""
+    values = [run[name] for run in runs]
+    text = f"{statistics.fmean(values):.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.{digits}f}"
 
 
 def _beside(part: type) -> str | None:
@@ -272,6 +294,11 @@ def spelled(row: Row) -> str | None:
     return ", ".join(filter(None, (*written, row.note)))
 
 
+def _said(row: Row) -> str:
+    """Returns what the page says of a row, also where kvae does not have it."""
+    return spelled(row) or row.note or "not yet"
+
+
 def _of_row(row: Row) -> set[type]:
     """Returns the classes of the parts of a row."""
     used: set[type] = set()
@@ -330,7 +357,7 @@ def _peers() -> Iterator[str]:
         if library not in _COMPARED:
             yield f"| {library} | kvae |\n|---|---|"
             for row in rows:
-                yield _row(f"`{row.name}`", spelled(row) or "not yet")
+                yield _row(f"`{row.name}`", _said(row))
         else:
             file, package = _COMPARED[library]
             if file == "modalities.json":
@@ -340,7 +367,7 @@ def _peers() -> Iterator[str]:
                 method = row.measured or row.name
                 each = ("kvae", package)
                 figures = (beside(method, name, file) or "not measured" for name in each)
-                yield _row(f"`{row.name}`", spelled(row) or "not yet", *figures)
+                yield _row(f"`{row.name}`", _said(row), *figures)
         yield ""
 
 
@@ -356,7 +383,11 @@ def _seeds(file: str = "peers.json") -> dict[str, str]:
     runs = [run for method in _measured(file)["figures"].values() for run in method.values()]
     seeds = sorted({int(seed) for run in runs for seed in run})
     words = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
-    return {"seeds": " ".join(map(str, seeds)), "seeds_in_words": words}
+    return {
+        "seeds": " ".join(map(str, seeds)),
+        "seeds_in_words": words,
+        "first_seed": str(seeds[0]),
+    }
 
 
 def write(path=_PATH) -> pathlib.Path:

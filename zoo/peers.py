@@ -15,7 +15,8 @@ class Row(NamedTuple):
             of the zoo, and `flow` a part of a flow. What is not written is as it likes. A row of
             which a name is in no register counts as one that kvae does not have, so that it turns
             into one that it has as soon as such a part registers.
-        note: str. What else there is to say, e.g. an argument that no name can say.
+        note: str. What else there is to say, e.g. an argument that no name can say, or of a row
+            that kvae does not have, why.
         measured: str. The method of `benchmarks.peers` whose figures are those of the row. What is
             empty is the one of its own name.
     """
@@ -59,6 +60,7 @@ _MHVAE = (
 _NEXUS = "with `kvae.posteriors.Nexus({…})` and `kvae.priors.Hierarchical(star=True)`"
 _SWAE = "swae:num_projections=200"
 _VQ = "vector_quantized:num_embeddings=512,embedding_dim=64"
+_SCALARS = "vector_quantized:num_embeddings=8,embedding_dim=8,groups=8,ema=False"
 _GAUSSIAN = {"posterior": "diagonal_gaussian", "prior": "standard_normal"}
 PEERS: dict[str, tuple[Row, ...]] = {
     "pythae": (
@@ -156,13 +158,22 @@ PEERS: dict[str, tuple[Row, ...]] = {
         Row("VectorQuantize(rotation_trick)", {"posterior": "vector_quantized:gradient=rotation"}),
         Row("ResidualVQ", {"posterior": "vector_quantized:residual=4"}),
         Row("GroupedResidualVQ", {"posterior": "vector_quantized:residual=4,groups=2"}),
-        Row("RandomProjectionQuantizer", {"posterior": "random_projection"}),
+        Row(
+            "RandomProjectionQuantizer",
+            {"posterior": "random_projection"},
+            "no: it labels sequences for another network to guess, and has neither a gradient nor "
+            "a decoder, so that it is no part of a VAE",
+        ),
         Row("SimVQ", {"posterior": "sim_vq"}),
-        Row("ResidualSimVQ", {"posterior": "residual_sim_vq"}),
+        Row("ResidualSimVQ", {"posterior": "sim_vq:residual=4"}),
         Row("FSQ", {"posterior": "finite_scalar"}),
-        Row("ResidualFSQ", {"posterior": "residual_finite_scalar"}),
+        Row("ResidualFSQ", {"posterior": "finite_scalar:residual=4"}),
         Row("LFQ", {"posterior": "lookup_free"}),
-        Row("ResidualLFQ", {"posterior": "residual_lookup_free"}),
-        Row("LatentQuantize", {"posterior": "latent_quantized"}),
+        Row("ResidualLFQ", {"posterior": "lookup_free:residual=4"}),
+        Row(
+            "LatentQuantize",
+            {"posterior": _SCALARS},
+            "a codebook of scalars for each number",
+        ),
     ),
 }

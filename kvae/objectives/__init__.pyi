@@ -2,6 +2,7 @@
 
 from kvae.objectives.aae import AAE as AAE
 from kvae.objectives.adversarial import Adversarial as Adversarial
+from kvae.objectives.adversarial import OfExamples as OfExamples
 from kvae.objectives.beta_tcvae import BetaTCVAE as BetaTCVAE
 from kvae.objectives.bound import Bound as Bound
 from kvae.objectives.crmvae import CRMVAE as CRMVAE

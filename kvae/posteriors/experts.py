@@ -9,6 +9,7 @@ from kvae.distributions.gaussian import draw_from_mixture, gaussian_log_prob
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from kvae.posteriors.gaussian_mixture import GaussianMixture
 from kvae.posteriors.posterior import Posterior, register
+from kvae.utils import arguments
 
 __all__ = [
     "Experts",
@@ -58,9 +59,7 @@ class Experts(Posterior):
         **kwargs,
     ):
         super().__init__(latent_dim, **kwargs)
-        if num_experts is not None and num_experts < 1:
-            raise ValueError(f"`num_experts` is None or at least 1, not {num_experts}.")
-        self.num_experts = num_experts
+        self.num_experts = arguments.whole_or_none("num_experts", num_experts)
         self.log_var_bound = log_var_bound
         self.reads = None if reads is None else [list(each) for each in reads]
 
@@ -261,7 +260,8 @@ class MixtureOfExperts(Experts, GaussianMixture):
     importance-weighted bound, whose samples it averages within each expert.
 
     Args:
-        latent_dim, num_experts, log_var_bound, reads: as for `Experts`.
+        latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
+        **settings: those of `kvae.posteriors.Experts`.
 
     Parameters: those of `Experts`, and `z_logits`, `z_means` and `z_log_vars` of the mixture.
 
@@ -278,16 +278,8 @@ class MixtureOfExperts(Experts, GaussianMixture):
           Models](https://arxiv.org/abs/1911.03393)
     """
 
-    def __init__(
-        self,
-        latent_dim: int | None = None,
-        num_experts: int | None = None,
-        log_var_bound: float = 20.0,
-        reads=None,
-        **kwargs,
-    ):
-        # The experts are the components, and their number is known when the model is.
-        super().__init__(latent_dim, num_experts, log_var_bound, reads, num_components=1, **kwargs)
+    def __init__(self, latent_dim: int | None = None, **settings):
+        super().__init__(latent_dim, num_components=1, **settings)  # They are the experts.
 
     def combined(self, means, log_vars, there):
         return {"z_logits": log_weights(there), "z_means": means, "z_log_vars": log_vars}

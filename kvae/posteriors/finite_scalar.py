@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kvae.posteriors.posterior import register
 from kvae.posteriors.quantizer import Quantizer
+from kvae.utils import arguments
 
 __all__ = ["FiniteScalar"]
 
@@ -25,17 +26,21 @@ class FiniteScalar(Quantizer):
     (straight through the rounding). All K = Π L_i combinations are the codebook, which nobody has
     to learn: there is no commitment, no running mean and no dead code to revive.
 
+    With `residual` the s-th further code counts steps that are `L_i^s` times as fine, so that the
+    sum of the entries of a position has as many more digits.
+
     The paper advises levels of at least 5, and (8, 5, 5, 5) for about 2^10 codes.
 
     Args:
-        latent_dim: int or `None`, a multiple of the number of `levels`. Set by `kvae.VAE` when
-            `None`.
+        latent_dim: int or `None`, a multiple of the number of `levels` times `residual + 1`. Set by
+            `kvae.VAE` when `None`.
         levels: sequence of int. L_i, at least 3 each; their product is at most 65536. Defaults to
             `(8, 6, 5)`, which are 240 codes.
         commitment: float. Weight of `‖z_e − z‖²`, which the paper does without. Defaults to `0`.
         gradient: str. `"straight_through"` or `"rotation"`, see `Quantizer`. Defaults to
             `"straight_through"`.
         decay: float. Weight of the past in the codes' running frequencies. Defaults to `0.99`.
+        residual: int. Codes of a position after the first, see `Quantizer`. Defaults to `0`.
 
     Parameters: `z_e`, the bounded numbers in the units of z, and `codes` with them, as those of
     `Quantizer`. A code counts the levels up, the first number's fastest.
@@ -65,8 +70,10 @@ class FiniteScalar(Quantizer):
         commitment: float = 0.0,
         gradient: str = "straight_through",
         decay: float = 0.99,
+        residual: int = 0,
         **kwargs,
     ):
+        self.residual = arguments.whole("residual", residual, 0)
         self.levels = tuple(int(level) for level in levels)
         if not self.levels or min(self.levels) < 3 or math.prod(self.levels) > 2**16:
             raise ValueError(
@@ -77,7 +84,7 @@ class FiniteScalar(Quantizer):
             latent_dim,
             math.prod(self.levels),
             len(self.levels),
-            codes_per_position=1,
+            codes_per_position=self.residual + 1,
             commitment=commitment,
             gradient=gradient,
             decay=decay,
@@ -86,7 +93,11 @@ class FiniteScalar(Quantizer):
 
     def codebooks(self):
         numbers = np.arange(self.num_embeddings)[:, None] // self._basis
-        return [tf.constant((numbers % self.levels - self._half) / self._half, tf.float32)]
+        levels, books = numbers % self.levels - self._half, []
+        for index in range(self.residual + 1):
+            steps, shift = self._grid(index)
+            books.append(tf.constant((levels - shift) / steps, tf.float32))
+        return books
 
     def constrain(self, params):
         levels = np.array(self.levels, np.float64)
@@ -96,17 +107,23 @@ class FiniteScalar(Quantizer):
         y = tf.reshape(params["z_e"], (-1, self.num_positions, len(levels)))
         bounded = np.float32(scale) * tf.tanh(y + np.float32(shift)) - np.float32(offset)
         z_e = bounded / np.float32(self._half)
-        return {"z_e": tf.reshape(z_e, (-1, self.latent_dim))}
+        return {"z_e": tf.reshape(z_e, (-1, *self.parameter_shapes()["z_e"]))}
 
-    def codes_of(self, outputs):
+    def chosen(self, vectors, index):
         # An interpolated z may lie outside, and -2.5 rounds to the even number.
-        levels = tf.round(outputs * np.float32(self._half)) + np.float32(self._half)
+        steps, shift = (np.float32(each) for each in self._grid(index))
+        levels = tf.round(vectors * steps + shift) + np.float32(self._half)
         levels = tf.clip_by_value(tf.cast(levels, tf.int32), 0, np.int32(self.levels) - 1)
-        return tf.reduce_sum(levels * np.int32(self._basis), axis=-1, keepdims=True)
+        return tf.reduce_sum(levels * np.int32(self._basis), axis=-1)
 
-    def nearest(self, z):
-        codes = self.codes_of(tf.reshape(z, (-1, self.embedding_dim)))
-        return tf.reshape(codes, tf.concat([tf.shape(z)[:-1], [self.num_codes]], axis=0))
+    def _grid(self, index: int) -> tuple:
+        """Returns how many levels of a code there are for 1, and by how much they are shifted.
+
+        The levels of further codes lie around 0, as what is left does.
+        """
+        levels = np.array(self.levels, np.float64)
+        shift = np.where(levels % 2 == 0, -0.5, 0.0) if index else np.zeros_like(levels)
+        return self._half * levels**index, shift
 
     @property
     def _half(self):
@@ -123,4 +140,5 @@ class FiniteScalar(Quantizer):
             "commitment": self.commitment,
             "gradient": self.gradient,
             "decay": self.decay,
+            **({"residual": self.residual} if self.residual else {}),
         }

@@ -132,13 +132,6 @@ class HierarchicalResidual(Quantizer):
         value = tf.convert_to_tensor(self.embeddings)
         return [value] if self.num_levels == 1 else tf.unstack(value)
 
-    def codes_of(self, outputs):
-        codes = []
-        for book in self.codebooks():
-            codes.append(tf.argmax(_logits(outputs, book), axis=-1, output_type=tf.int32))
-            outputs = outputs - tf.gather(book, codes[-1])
-        return tf.stack(codes, axis=-1)
-
     def base_noise(self):
         return {"uniform": Noise(self.num_codes * self.num_embeddings, "uniform")}
 

@@ -6,6 +6,7 @@ from keras import ops
 
 from kvae.posteriors.posterior import register
 from kvae.posteriors.quantizer import Quantizer
+from kvae.utils import arguments
 
 __all__ = ["LookupFree"]
 
@@ -26,8 +27,12 @@ class LookupFree(Quantizer):
     and not in the ELBO; as a function of the whole batch it depends on its size, and replicas of a
     strategy have each their own.
 
+    With `residual` the entries of the s-th further code are `±2^−s`, and the terms of the penalty
+    are those of all codes, each of what those before it leave.
+
     Args:
-        latent_dim: int or `None`, a multiple of `bits`. Set by `kvae.VAE` when `None`.
+        latent_dim: int or `None`, a multiple of `bits * (residual + 1)`. Set by `kvae.VAE` when
+            `None`.
         bits: int. d, at most 16. Defaults to `8`.
         entropy_weight: float. Defaults to `0.1`.
         diversity: float. Weight of the second entropy. Defaults to `1.0`.
@@ -36,6 +41,7 @@ class LookupFree(Quantizer):
         gradient: str. `"straight_through"` or `"rotation"`, see `Quantizer`. Defaults to
             `"straight_through"`.
         decay: float. Weight of the past in the codes' running frequencies. Defaults to `0.99`.
+        residual: int. Codes of a position after the first, see `Quantizer`. Defaults to `0`.
 
     Parameters: `z_e`, and `codes` with them, as those of `Quantizer`. The first number is the
     lowest bit of a code.
@@ -67,8 +73,10 @@ class LookupFree(Quantizer):
         commitment: float = 0.25,
         gradient: str = "straight_through",
         decay: float = 0.99,
+        residual: int = 0,
         **kwargs,
     ):
+        self.residual = arguments.whole("residual", residual, 0)
         if not 1 <= bits <= 16:
             raise ValueError(f"`bits` is from 1 to 16, not {bits}.")
         if not (entropy_weight >= 0 and diversity >= 0 and temperature > 0):
@@ -80,7 +88,7 @@ class LookupFree(Quantizer):
             latent_dim,
             2**bits,
             bits,
-            codes_per_position=1,
+            codes_per_position=self.residual + 1,
             commitment=commitment,
             gradient=gradient,
             decay=decay,
@@ -90,32 +98,33 @@ class LookupFree(Quantizer):
         self.diversity, self.temperature = diversity, temperature
 
     def codebooks(self):
-        return [tf.constant(2.0 * self._digits - 1.0, tf.float32)]
+        signs = 2.0 * self._digits - 1.0
+        return [tf.constant(signs * 0.5**index, tf.float32) for index in range(self.residual + 1)]
 
-    def codes_of(self, outputs):
-        digits = tf.cast(outputs > 0, tf.int32)
-        return tf.reduce_sum(digits * 2 ** np.arange(self.bits, dtype="int32"), -1, keepdims=True)
-
-    def nearest(self, z):
-        codes = self.codes_of(tf.reshape(z, (-1, self.bits)))
-        return tf.reshape(codes, tf.concat([tf.shape(z)[:-1], [self.num_codes]], axis=0))
+    def chosen(self, vectors, index):
+        digits = tf.cast(vectors > 0, tf.int32)
+        return tf.reduce_sum(digits * 2 ** np.arange(self.bits, dtype="int32"), axis=-1)
 
     def penalty(self, params):
-        pull = super().penalty(params)
+        total = super().penalty(params)
         if not self.entropy_weight:
-            return pull
-        each, mean = self.entropies(params["z_e"])
-        entropy = ops.sum(each, axis=-1) - self.diversity * self.num_positions * mean
-        entropy = self.entropy_weight * entropy
-        return entropy if pull is None else pull + entropy
+            return total
+        left, _ = self.left(params)
+        for index, outputs in enumerate(tf.unstack(left, axis=2)):
+            each, mean = self.entropies(outputs, 0.5**index)
+            entropy = ops.sum(each, axis=-1) - self.diversity * self.num_positions * mean
+            entropy = self.entropy_weight * entropy
+            total = entropy if total is None else total + entropy
+        return total
 
-    def entropies(self, z_e):
+    def entropies(self, outputs, size: float = 1.0):
         """Returns H[q(c|x)] of each position, `[batch, num_positions]`, and H[E q(c|x)], in nats.
 
         Args:
-            z_e: tensor `[batch, latent_dim]`.
+            outputs: tensor `[batch, num_positions * bits]`, or with an axis for each.
+            size: float. The entries are plus and minus this. Defaults to `1.0`.
         """
-        logits = ops.reshape(z_e, (-1, self.bits)) * (4.0 / self.temperature)
+        logits = ops.reshape(outputs, (-1, self.bits)) * (4.0 * size / self.temperature)
         one, zero = -ops.softplus(-logits), -ops.softplus(logits)  # log q of each digit
         each = -ops.sum(ops.exp(one) * one + ops.exp(zero) * zero, axis=-1)
         digits = tf.constant(self._digits.T, tf.float32)
@@ -138,4 +147,5 @@ class LookupFree(Quantizer):
             "commitment": self.commitment,
             "gradient": self.gradient,
             "decay": self.decay,
+            **({"residual": self.residual} if self.residual else {}),
         }

@@ -25,8 +25,14 @@ class Quantizer(Posterior):
     of its codes: log q = 0, and the KL to `UniformCodes` is the constant N log K of the N codes, so
     the ELBO is `log p(x|z) − N log K` and importance samples of log p(x) all give that same bound.
 
-    A new one gives `codebooks` and `codes_of`, and where it learns from the outputs themselves,
-    `learn`. `penalty` has a commitment of the encoder to its codes.
+    With residual codes a position has further ones, each for what those before leave of the output,
+    `r_s = z_e − Σ_{t<s} e_t`. All entries stand in z one after another, so that codes can be told
+    from any z; a decoder adds those of a position up, as `vqvae` in the zoo does. The gradient goes
+    to `z_e` through the first of them, and the commitment is to each of the sums.
+
+    A new one gives `codebooks`, where it searches in a way of its own, `chosen` or `codes_of`, and
+    where it learns from the outputs themselves, `learn`. `penalty` has a commitment of the encoder
+    to its codes.
 
     Args:
         latent_dim: int or `None`. Set by `kvae.VAE` when `None`.
@@ -91,10 +97,27 @@ class Quantizer(Posterior):
         """Returns the codebooks: a list of `codes_per_position` tensors `[K, code_dim]`."""
         raise NotImplementedError
 
-    @to_write
+    def chosen(self, vectors, index: int):
+        """Returns the codes of vectors `[n, code_dim]` in a codebook, int32 `[n]`.
+
+        By default those of the nearest entries.
+
+        Args:
+            vectors: tensor `[n, code_dim]`.
+            index: int. The number of the codebook.
+        """
+        return nearest(self.codebooks()[index], vectors)
+
     def codes_of(self, outputs):
-        """Returns the codes of outputs `[n, embedding_dim]`, int32 `[n, codes_per_position]`."""
-        raise NotImplementedError
+        """Returns the codes of outputs `[n, embedding_dim]`, int32 `[n, codes_per_position]`.
+
+        By default each is for what those before leave of the output.
+        """
+        codes = [self.chosen(outputs, 0)]
+        for index in range(1, self.codes_per_position):
+            outputs = outputs - tf.gather(self.codebooks()[index - 1], codes[-1])
+            codes.append(self.chosen(outputs, index))
+        return tf.stack(codes, axis=-1)
 
     def start(self, outputs) -> None:
         """Prepares the codebooks for outputs `[n, embedding_dim]` of a training step."""
@@ -195,8 +218,8 @@ class Quantizer(Posterior):
     def nearest(self, z):
         """Returns the codes whose entries are nearest to any `z`: int32 `[..., N]`."""
         vectors = tf.reshape(z, (-1, self.codes_per_position, self.code_dim))
-        books = enumerate(self.codebooks())
-        codes = tf.stack([nearest(book, vectors[:, index]) for index, book in books], axis=-1)
+        each = [self.chosen(one, index) for index, one in enumerate(tf.unstack(vectors, axis=1))]
+        codes = tf.stack(each, axis=-1)
         return tf.reshape(codes, tf.concat([tf.shape(z)[:-1], [self.num_codes]], axis=0))
 
     def embed(self, codes):
@@ -216,10 +239,34 @@ class Quantizer(Posterior):
 
     def carrier(self, z_e, z):
         """Returns what has the gradient of z, `[batch, latent_dim]`, as a function of `z_e`."""
+        if self.stages > 1:
+            stages = self.by_stage(z)
+            first = self._carrier(z_e, tf.reshape(stages[:, :, 0], tf.shape(z_e)))
+            first = tf.reshape(first, (-1, self.num_positions, 1, self.embedding_dim))
+            stages = tf.concat([first, tf.stop_gradient(stages[:, :, 1:])], axis=2)
+            return tf.reshape(stages, (-1, self.latent_dim))
+        return self._carrier(z_e, z)
+
+    def _carrier(self, z_e, z):
         if self.gradient == "straight_through":
             return z_e
         shape = (-1, self.num_positions, self.code_dim)
         return tf.reshape(rotated(tf.reshape(z_e, shape), tf.reshape(z, shape)), tf.shape(z))
+
+    def by_stage(self, z):
+        """Returns z as `[batch, num_positions, stages, embedding_dim]`."""
+        return tf.reshape(z, (-1, self.num_positions, self.stages, self.embedding_dim))
+
+    def left(self, params) -> tuple:
+        """Returns what each stage stands for, and its entries; both as `by_stage` has them.
+
+        The first has the gradient of the encoder, the second that of the codebooks.
+        """
+        entries = self.by_stage(self.embed(params["codes"]))
+        z_e = tf.reshape(params["z_e"], (-1, self.num_positions, 1, self.embedding_dim))
+        if self.stages > 1:
+            z_e = z_e - tf.stop_gradient(tf.cumsum(entries, axis=2, exclusive=True))
+        return z_e, entries
 
     def mean(self, params):
         """Returns the codes' entries, `[batch, latent_dim]`."""
@@ -236,10 +283,15 @@ class Quantizer(Posterior):
         return ops.where(own, 0.0, -math.inf)
 
     def penalty(self, params):
-        if not self.commitment:
-            return None
-        gap = params["z_e"] - tf.stop_gradient(self.embed(params["codes"]))
-        return ops.sum(self.commitment * ops.square(gap), axis=-1)
+        return self.commitments(params) if self.commitment else None
+
+    def commitments(self, params, of_codes: float = 0.0):
+        """Returns `commitment * ‖r − sg(e)‖²`, and `of_codes` times `‖sg(r) − e‖²`, `[batch]`."""
+        left, entries = self.left(params)
+        pull = self.commitment * ops.square(left - tf.stop_gradient(entries))
+        if of_codes:  # Each codebook is pulled to what it stands for.
+            pull = pull + of_codes * ops.square(tf.stop_gradient(left) - entries)
+        return ops.sum(ops.reshape(pull, (-1, self.latent_dim)), axis=-1)
 
     def count(self, codes):
         """Moves the running frequencies on by a step's codes; returns its counts `[…, K]`."""

@@ -2,10 +2,10 @@
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from kvae.posteriors.posterior import register
-from kvae.posteriors.quantizer import Quantizer, nearest
+from kvae.posteriors.quantizer import Quantizer
+from kvae.utils import arguments
 
 __all__ = ["SimVQ"]
 
@@ -20,7 +20,8 @@ class SimVQ(Quantizer):
     C W nearest to z_e.
 
     Args:
-        latent_dim: int or `None`, a multiple of `embedding_dim`. Set by `kvae.VAE` when `None`.
+        latent_dim: int or `None`, a multiple of `embedding_dim * (residual + 1)`. Set by `kvae.VAE`
+            when `None`.
         num_embeddings: int. K. Defaults to `128`.
         embedding_dim: int. Size of a code. Defaults to `8`.
         commitment: float. Defaults to `0.25`.
@@ -29,6 +30,8 @@ class SimVQ(Quantizer):
         decay: float. Weight of the past in the codes' running frequencies. Defaults to `0.99`.
         seed: int. Of the random vectors, which are normal with variance `1 / embedding_dim`, and of
             W, which starts orthogonal. Defaults to `0`.
+        residual: int. Codes of a position after the first, each with a C and W of its own.
+            Defaults to `0`.
 
     Parameters: `z_e`, and `codes` with them, as those of `Quantizer`.
 
@@ -57,13 +60,15 @@ class SimVQ(Quantizer):
         gradient: str = "straight_through",
         decay: float = 0.99,
         seed: int = 0,
+        residual: int = 0,
         **kwargs,
     ):
+        self.residual = arguments.whole("residual", residual, 0)
         super().__init__(
             latent_dim,
             num_embeddings,
             embedding_dim,
-            codes_per_position=1,
+            codes_per_position=self.residual + 1,
             commitment=commitment,
             gradient=gradient,
             decay=decay,
@@ -76,22 +81,24 @@ class SimVQ(Quantizer):
         k, d = self.num_embeddings, self.embedding_dim
         normal = keras.initializers.RandomNormal(stddev=d**-0.5, seed=self.seed)
         self.fixed = self.add_weight(
-            shape=(k, d), initializer=normal, name="fixed", trainable=False
+            shape=self.of_codebooks((k, d)), initializer=normal, name="fixed", trainable=False
         )
-        orthogonal = keras.initializers.Orthogonal(seed=self.seed)
-        self.kernel = self.add_weight(shape=(d, d), initializer=orthogonal, name="kernel")
+
+        def orthogonal(shape, dtype=None):
+            seeds = range(self.seed, self.seed + self.codes_per_position)
+            each = [keras.initializers.Orthogonal(seed=seed)((d, d), dtype) for seed in seeds]
+            return self.stacked(each)
+
+        self.kernel = self.add_weight(
+            shape=self.of_codebooks((d, d)), initializer=orthogonal, name="kernel"
+        )
 
     def codebooks(self):
-        return [tf.matmul(tf.convert_to_tensor(self.fixed), self.kernel)]
-
-    def codes_of(self, outputs):
-        return nearest(tf.stop_gradient(self.codebooks()[0]), outputs)[:, None]
+        books = tf.matmul(tf.convert_to_tensor(self.fixed), self.kernel)
+        return tf.unstack(books) if self.residual else [books]
 
     def penalty(self, params):
-        z_e, entries = params["z_e"], self.embed(params["codes"])
-        pull = self.commitment * ops.square(z_e - tf.stop_gradient(entries))
-        pull = pull + ops.square(tf.stop_gradient(z_e) - entries)
-        return ops.sum(pull, axis=-1)
+        return self.commitments(params, of_codes=1.0)
 
     def get_config(self):
         return {
@@ -102,4 +109,5 @@ class SimVQ(Quantizer):
             "gradient": self.gradient,
             "decay": self.decay,
             "seed": self.seed,
+            **({"residual": self.residual} if self.residual else {}),
         }

@@ -224,11 +224,6 @@ class VonMisesFisher(Spherical):
     )
     ```
 
-    Measured:
-        - digits: NLL 27.25 ± 0.25 nats,
-          `python -m benchmarks.methods --method posterior=von_mises_fisher prior=uniform_sphere`;
-          the posterior has become the prior there, also where the KL is warmed up over 25 epochs
-
     References:
         - [Davidson et al., Hyperspherical Variational Auto-Encoders](
           https://arxiv.org/abs/1804.00891)

@@ -29,11 +29,8 @@ class VectorQuantized(Quantizer):
 
     With `groups` each output is cut into that many parts, each with a codebook of its own: product
     quantization, K^groups entries for the price of K · groups. With `residual` each output gets
-    further codes, each for what those before leave of it, `r_s = z_e − Σ_{t<s} e_t`. All these
-    vectors stand in `z` one after another, so that codes can be told from any z: a decoder that
-    adds those of a position up, as `vqvae` in the zoo does, sees the residual quantization of the
-    paper, `Σ_s e_s`. The gradient goes to `z_e` through the first of them, and the commitment is
-    to each of the sums.
+    further codes for what those before leave of it, see `Quantizer`: a decoder that adds them up
+    sees the residual quantization of the paper, `Σ_s e_s`.
 
     Args:
         latent_dim: int or `None`, a multiple of `embedding_dim * (residual + 1)`. Set by `kvae.VAE`
@@ -168,24 +165,8 @@ class VectorQuantized(Quantizer):
         books = self.codebooks()
         return self._by_stages(outputs, lambda index, _: books[index])
 
-    def carrier(self, z_e, z):
-        if not self.residual:
-            return super().carrier(z_e, z)
-        stages = self._stages_of(z)
-        first = super().carrier(z_e, tf.reshape(stages[:, :, 0], tf.shape(z_e)))
-        first = tf.reshape(first, (-1, self.num_positions, 1, self.embedding_dim))
-        stages = tf.concat([first, tf.stop_gradient(stages[:, :, 1:])], axis=2)
-        return tf.reshape(stages, (-1, self.latent_dim))
-
     def penalty(self, params):
-        entries = self._stages_of(self.embed(params["codes"]))
-        z_e = ops.reshape(params["z_e"], (-1, self.num_positions, 1, self.embedding_dim))
-        sums = tf.cumsum(entries, axis=2) if self.residual else entries
-        pull = self.commitment * ops.square(z_e - tf.stop_gradient(sums))
-        if not self.ema:  # Each codebook is pulled to what it stands for.
-            before = tf.stop_gradient(sums - entries) if self.residual else 0.0
-            pull = pull + ops.square(tf.stop_gradient(z_e) - before - entries)
-        return ops.sum(ops.reshape(pull, (-1, self.latent_dim)), axis=-1)
+        return self.commitments(params, of_codes=0.0 if self.ema else 1.0)
 
     def get_config(self):
         return {
@@ -246,10 +227,6 @@ class VectorQuantized(Quantizer):
             self.counts.assign(tf.where(dead, 1.0, self.counts))
             self.unused.assign(tf.where(dead, 0.0, self.unused))
         self.steps.assign_add(1.0)
-
-    def _stages_of(self, z):
-        """Returns z as `[batch, num_positions, stages, embedding_dim]`."""
-        return tf.reshape(z, (-1, self.num_positions, self.stages, self.embedding_dim))
 
     def _by_stages(self, outputs, book_of):
         """Quantizes outputs, and what each stage leaves of them; returns the codes.

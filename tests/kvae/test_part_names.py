@@ -50,8 +50,12 @@ def test_a_name_with_arguments(module, text, settings):
         (objectives, "elbo:name=mine", "Unknown argument of the objective elbo"),
         # Settings of a base that the class sets itself, or does not keep.
         (likelihoods, "gaussian:bound=3", "Unknown argument of the likelihood gaussian 'bound'"),
-        (posteriors, "finite_scalar:num_embeddings=3", "Known: decay, levels[.]"),
-        (posteriors, "finite_scalar:commitment=0.5", "Known: decay, levels[.]"),
+        (
+            posteriors,
+            "finite_scalar:num_embeddings=3",
+            "Known: commitment, decay, gradient",
+        ),
+        (posteriors, "hierarchical_residual:commitment=0.5", "Known: decay, embedding_dim"),
         (likelihoods, "mixed_tabular:scale=1", "a list with a description of each column"),
     ],
 )

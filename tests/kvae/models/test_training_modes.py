@@ -56,6 +56,46 @@ def test_mixed_precision(make_vae, x, one_by_one, policy, name):
     assert np.isfinite(vae.log_prob(x[:4], num_samples=5).value).all()
 
 
+def of_parts(name):
+    """Parts that compute more than densities: a metric, noisy codes, windows, features."""
+    features = [keras.Input((8, 8, 1)), layers.Conv2D(3, 3, activation="relu", name="first")]
+    codes = kvae.posteriors.HierarchicalResidual(None, 4, 2, 2, level_dropout=0.0)
+    return {
+        "riemannian_hamiltonian": lambda: {
+            "objective": kvae.objectives.RiemannianHamiltonian(num_steps=2, num_centroids=32)
+        },
+        "hierarchical_residual": lambda: {
+            "posterior": codes,
+            "prior": "uniform_codes",
+            "latent_dim": 4,
+        },
+        "ms_ssim": lambda: {"objective": kvae.objectives.MSSSIM(10.0, reconstruction_weight=0.1)},
+        "perceptual": lambda: {
+            "objective": kvae.objectives.Perceptual(keras.Sequential(features), ["first"])
+        },
+    }[name]()
+
+
+@pytest.mark.default("ms_ssim")  # The other parts compute in float32 as well, and take longer.
+@pytest.mark.parametrize(
+    "name", ["riemannian_hamiltonian", "hierarchical_residual", "ms_ssim", "perceptual"]
+)
+def test_mixed_precision_of_parts_that_compute_more(make_vae, x, policy, name):
+    """The losses of steps are those in float32, up to the networks' rounding."""
+    losses = []
+    for each in ("float32", "mixed_float16"):
+        policy(each)
+        keras.utils.set_random_seed(5)
+        vae = make_vae(optimizer=keras.optimizers.SGD(1e-4), eager=True, **of_parts(name))
+        assert vae.decoder.compute_dtype == each.removeprefix("mixed_")
+        steps = [vae.train_on_batch(x[:BATCH], return_dict=True) for _ in range(3)]
+        losses.append([float(step["loss"]) for step in steps])
+        assert {variable.dtype for variable in vae.trainable_variables} == {"float32"}
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1][-1] < losses[1][0]
+    assert np.isfinite(vae.log_prob(x[:4], num_samples=2).value).all()
+
+
 def test_mixed_float16_scales_the_loss(make_vae, policy):
     policy("mixed_float16")
     vae = make_vae(optimizer="sgd")

@@ -75,6 +75,10 @@ def test_its_gradient_is_finite_where_nothing_is_alike():
         value = ms_ssim(x, variable, (0.5, 0.5), window=3)
     assert value == 0.0 and np.isfinite(tape.gradient(value, variable)).all()
     assert scales_that_fit(8) == (3, pytest.approx(np.divide([0.2363, 0.1333], 0.3696)))
+    # Half as large an image has the scales of the larger one without the finest.
+    assert scales_that_fit(88)[1] == pytest.approx(
+        np.divide(POWER_FACTORS[1:], 1 - POWER_FACTORS[0]), rel=1e-3
+    )
     assert scales_that_fit(28)[0] == 7 and len(scales_that_fit(28)[1]) == 3
 
 

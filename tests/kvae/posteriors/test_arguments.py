@@ -63,6 +63,7 @@ def test_pairs_on_one_space_are_accepted():
         (lambda: StudentT(2, df=2.0), "`df` is more than 2.*2.0"),
         (lambda: GaussianMixture(2, num_components=0), "`num_components`.*0"),
         (lambda: PowerSpherical(2, max_concentration=0.0), "`max_concentration`"),
+        (lambda: PowerSpherical(2, min_concentration=0.0), "`min_concentration` is more than 0"),
         (lambda: PowerSpherical(1)(np.ones((2, 3), "f")), "at least 2, not 1"),
         (lambda: PriorNoise()(np.ones((2, 3), "f")), "latent_dim"),
     ],
@@ -89,7 +90,10 @@ def test_refuses_what_makes_no_sense(make_part, message):
             GaussianMixture(3, num_components=5, log_var_bound=7.0),
             {"num_components": 5, "log_var_bound": 7.0},
         ),
-        (PowerSpherical(3, max_concentration=50.0), {"max_concentration": 50.0}),
+        (
+            PowerSpherical(3, max_concentration=50.0, min_concentration=0.5),
+            {"max_concentration": 50.0, "min_concentration": 0.5},
+        ),
     ],
     ids=lambda part: type(part).__name__ if isinstance(part, posteriors.Posterior) else "",
 )

@@ -324,6 +324,62 @@ def test_sim_vq_moves_every_code_through_its_matrix():
     assert [v.name for v in posterior.trainable_variables] == ["kernel"]
 
 
+# Residual codes of all of them.
+
+RESIDUAL = {
+    "finite_scalar": (lambda **more: FiniteScalar(9 * 2, (5, 4), residual=2, **more), (0.2, 0.25)),
+    "lookup_free": (lambda **more: LookupFree(9 * 2, 2, residual=2, **more), (0.5, 0.5)),
+    "sim_vq": (lambda **more: SimVQ(9 * 2, 6, 2, residual=2, **more), None),
+}
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_further_codes_are_a_greedy_search(name):
+    """Of scaled codebooks, or of three random ones; the sum comes nearer with each."""
+    make, steps = RESIDUAL[name]
+    posterior = make(commitment=0.5)
+    params = posterior({"z_e": tf.constant(outputs(size=N * 2))})
+    books = [np.float64(book) for book in posterior.codebooks()]
+    assert len(books) == 3 and posterior.num_positions == N and posterior.stages == 3
+    for index in (1, 2) if steps else ():
+        centred = books[0] - books[0].mean(axis=0)
+        np.testing.assert_allclose(books[index], centred * np.power(steps, index), atol=1e-6)
+    vectors = np.float64(params["z_e"]).reshape(-1, 2)
+    codes, targets = greedy(vectors, books, 1, 2)
+    chosen = [book[codes[:, index]] for index, book in enumerate(books)]
+    z = np.reshape(posterior.embed(params["codes"]), (-1, 3, 2))
+    # Where two entries are equally far, rounding decides.
+    same = np.all(np.reshape(params["codes"], (-1, 3)) == codes, axis=1)
+    assert same.mean() > 0.95
+    np.testing.assert_allclose(z[same], np.stack(chosen, axis=1)[same], rtol=1e-6)
+    np.testing.assert_array_equal(posterior.nearest(z.reshape(20, -1)), params["codes"])
+    gaps = [np.mean((vectors - z[:, : index + 1].sum(axis=1)) ** 2) for index in range(3)]
+    assert gaps[0] > gaps[1] > gaps[2]
+    if name == "finite_scalar":  # 125 and 64 steps.
+        assert np.abs(vectors - z.sum(axis=1)).max() <= 1.0 / 64 + 1e-6
+    copy = type(posterior).from_config(posterior.get_config())
+    assert copy.residual == 2 and copy.num_codes == 9
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_each_further_code_is_pulled_to_what_is_left(name):
+    make, _ = RESIDUAL[name]
+    posterior = make(commitment=0.5, **({"entropy_weight": 0.3} if name == "lookup_free" else {}))
+    params = posterior({"z_e": tf.constant(outputs(size=N * 2))})
+    entries = np.float64(posterior.embed(params["codes"])).reshape(20, N, 3, 2)
+    left = np.float64(params["z_e"]).reshape(20, N, 1, 2) - np.cumsum(entries, axis=2) + entries
+    weight = 1.5 if name == "sim_vq" else 0.5
+    expected = weight * np.sum((left - entries) ** 2, axis=(1, 2, 3))
+    if name == "lookup_free":
+        corners = np.array(list(itertools.product([-1.0, 1.0], repeat=2)))
+        for stage in range(3):
+            gaps = left[:, :, stage, None] - 0.5**stage * corners
+            q = scipy.special.softmax(-(gaps**2).sum(axis=-1), axis=-1)
+            each, all_of = scipy.stats.entropy(q, axis=-1), q.reshape(-1, 4).mean(axis=0)
+            expected += 0.3 * (each.sum(axis=1) - N * scipy.stats.entropy(all_of))
+    np.testing.assert_allclose(posterior.penalty(params), expected, rtol=1e-4, atol=1e-5)
+
+
 # All of them.
 
 ALL = {

@@ -6,7 +6,9 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from kvae.posteriors import VonMisesFisher
+import kvae
+from kvae.posteriors import PowerSpherical, VonMisesFisher
+from kvae.priors import UniformSphere
 
 CASES = [(d, kappa) for d in (2, 3, 5, 40) for kappa in (0.01, 1.0, 30.0, 1000.0)]
 
@@ -93,3 +95,17 @@ def test_compiled_by_xla():
     z, gradients = draw(params)
     np.testing.assert_allclose(z, posterior.sample(params, 5, seed=3), rtol=1e-4, atol=1e-5)
     assert all(np.isfinite(value).all() for value in gradients.values())
+
+
+@pytest.mark.parametrize("kind", [VonMisesFisher, PowerSpherical])
+def test_no_posterior_is_the_prior(kind):
+    """However little the encoder says, z tells the decoder where the mean is."""
+    posterior = kind(5)
+    raw = {"z_mean": tf.constant([[0.0, 2.0, 0.0, 0.0, 0.0]]), "z_concentration": [[-100.0]]}
+    params = posterior.constrain(raw)
+    assert params["z_concentration"] == 1.0
+    z = np.float64(posterior.sample(params, 4000, seed=0))[:, 0, 1]
+    exact = mean_cosine(5, 1.0) if kind is VonMisesFisher else 1.0 / 5.0  # κ / (κ + d − 1)
+    assert abs(z.mean() - exact) < 4 * z.std() / np.sqrt(4000)
+    nats = kvae.divergences.closed_form_kl(posterior, UniformSphere(5))(params)
+    assert nats == pytest.approx(1.0 / (2 * 5), rel=0.15)

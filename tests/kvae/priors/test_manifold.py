@@ -30,6 +30,22 @@ def test_it_integrates_to_one_and_its_mean_is_the_grids(prior, grid):
     np.testing.assert_allclose(prior.mean(), mass @ places, atol=0.03)
 
 
+def test_the_constant_is_the_same_with_less_memory(prior, monkeypatch):
+    monkeypatch.setattr("kvae.priors.manifold._MOST", 3 * 100)  # Distances from three centroids.
+    again = Manifold(3, 2, temperature=0.8, regularization=0.05)
+    rows = []
+    monkeypatch.setattr(
+        again, "_log_mass", lambda z: rows.append(len(z)) or Manifold._log_mass(again, z)
+    )
+    again.adapt(prior.centroids, prior.matrices, seed=0, num_samples=3000)
+    whole = Manifold(3, 2, temperature=0.8, regularization=0.05)
+    monkeypatch.undo()
+    whole.adapt(prior.centroids, prior.matrices, seed=0, num_samples=3000)
+    assert sum(rows) == 3000 and max(rows) <= 100
+    np.testing.assert_allclose(again.log_total, whole.log_total, rtol=1e-5)
+    np.testing.assert_allclose(again.average, whole.average, rtol=1e-5, atol=1e-6)
+
+
 def test_the_density_is_the_volume_less_what_is_left_far_away(prior):
     z = np.array([[0.3, -0.2], [2.0, 1.0]], np.float32)
     inverse = prior._metric().inverse(z).numpy()
