@@ -145,7 +145,17 @@ def test_objective(make):
     kvae.testing.check_objective(objective, posterior=posterior)
 
 
-@pytest.mark.parametrize("module", [posteriors, priors, likelihoods, objectives, flows, fills])
+@pytest.mark.parametrize(
+    "module",
+    [
+        posteriors,
+        priors,
+        likelihoods,
+        pytest.param(objectives, marks=pytest.mark.slow),  # The others have the same promise.
+        flows,
+        fills,
+    ],
+)
 def test_what_constructors_take_is_in_the_configuration(module):
     kinds = {getattr(make, "func", make): name for name, make in module.REGISTER.items()}
     changed = {
