@@ -196,8 +196,7 @@ METHODS: dict[str, Method] = {
         **_AUTO,
     ),
     "WAE-MMD (RBF kernel)": Method(
-        # pythae's Gaussian kernel has one scale, where its other one is a sum over several.
-        {**_DELTA, "objective": "wae:lambda_=10.0,kernel=rbf,scales=[1.0]"},
+        {**_DELTA, "objective": "wae:lambda_=10.0,kernel=rbf"},
         "WAE_MMD",
         {"kernel_choice": "rbf", "reg_weight": 10.0},
         **_AUTO,

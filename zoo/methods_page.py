@@ -103,6 +103,7 @@ Where the two differ by more than their seeds do, these are the differences that
   the concentration's gradient out, kvae's draws have all of it.
 - MSSSIM_VAE: pythae counts the coarsest scale once for each of the others, has other factors, and
   halves all gradients by taking the measure to (1 + x) / 2.
+- WAE with an RBF kernel: pythae's has one scale, kvae's is a sum over seven.
 - VAEGAN: kvae's γ of 30 was chosen among 1, 10, 30 and 100 by the FD of samples from training
   images that were kept back, with seed 0. With γ = 1, which is what pythae's weights say, ‖·‖² was
   6.28 and FD 39.9. In pythae 0.1.2, by its source, the decoder also gets the gradient of the
