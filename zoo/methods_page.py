@@ -79,13 +79,12 @@ it. The settings are examples, and not those of the other library's defaults.
 
 The figures of pythae and PyTorch-VAE are those of `python -m benchmarks.peers --seeds {seeds}
 --peers PYTHON --json docs/peers.json`, which runs what its file lacks: “not measured” was not run
-yet, or failed. Both
-libraries have equal networks (two layers of {width}), initial weights as PyTorch draws them,
+yet, or failed. Both libraries have equal networks (two layers of {width}), initial weights as
+PyTorch draws them,
 {epochs} epochs in batches of {batch_size}, Adam at {learning_rate:g}, {latent_dim} latents and the
 settings of `benchmarks/peer_methods.py`, also where a row names others (codebooks have 64 vectors
 of 8 numbers, for one). A figure with ± is the mean of {seeds_in_words} and their standard
-deviation, one without is that of seed {first_seed}. The images are scikit-learn's digits of 8 × 8
-pixels.
+deviation, one without is that of seed {first_seed}. The images are scikit-learn's 8 × 8 digits.
 Methods with a density see them binarized once; of these the table has −log p(x) by {nll:,}
 importance samples (NLL), and the reconstruction error through one draw of q(z|x) (R), both in nats
 for a test image. The others see intensities, and have the squared error of an image (‖·‖²). FD is
@@ -106,12 +105,10 @@ Where the two differ by more than their seeds do, these are the differences that
 - WAE with an RBF kernel: pythae's has one scale, kvae's is a sum over seven.
 - VAEGAN: kvae's γ of 30 was chosen among 1, 10, 30 and 100 by the FD of samples from training
   images that were kept back, with seed 0. With γ = 1, which is what pythae's weights say, ‖·‖² was
-  6.28 and FD 39.9. In pythae 0.1.2, by its source, the decoder also gets the gradient of the
-  discriminator's loss, and the encoder that of the decoder's, since no gradient is set to zero
-  between the three backward passes but that of the next network: with weights of one half the
-  decoder helps the discriminator in most steps where it should deceive it.
-- HVAE: pythae's came out worse than an untrained model (R); no cause was looked for.
-- RHVAE: pythae's ended in NaN.
+  6.28 and FD 39.9. In pythae 0.1.2, by its source, gradients of the discriminator's loss reach the
+  decoder, and those of the decoder's loss the encoder, for they are not set to zero between the
+  backward passes: in most steps the decoder helps the discriminator where it should deceive it.
+- HVAE, RHVAE: pythae's came out worse than an untrained model (R), and in NaN; why is not known.
 
 """
 _MODALITIES = """\
@@ -295,11 +292,6 @@ def spelled(row: Row) -> str | None:
     return ", ".join(filter(None, (*written, row.note)))
 
 
-def _said(row: Row) -> str:
-    """Returns what the page says of a row, also where kvae does not have it."""
-    return spelled(row) or row.note or "not yet"
-
-
 def _of_row(row: Row) -> set[type]:
     """Returns the classes of the parts of a row."""
     used: set[type] = set()
@@ -358,7 +350,7 @@ def _peers() -> Iterator[str]:
         if library not in _COMPARED:
             yield f"| {library} | kvae |\n|---|---|"
             for row in rows:
-                yield _row(f"`{row.name}`", _said(row))
+                yield _row(f"`{row.name}`", spelled(row) or row.note or "not yet")
         else:
             file, package = _COMPARED[library]
             if file == "modalities.json":
@@ -368,7 +360,7 @@ def _peers() -> Iterator[str]:
                 method = row.measured or row.name
                 each = ("kvae", package)
                 figures = (beside(method, name, file) or "not measured" for name in each)
-                yield _row(f"`{row.name}`", _said(row), *figures)
+                yield _row(f"`{row.name}`", spelled(row) or row.note or "not yet", *figures)
         yield ""
 
 
