@@ -65,9 +65,10 @@ one where there is one; `make reproduce CARD=NAME` trains it again. Figures of d
 `python -m benchmarks.methods --method PART=NAME …`: a `dense_vae` with 8 latents, 100 epochs on
 binarized digits of 8 × 8 pixels, the test NLL by 1,000 importance samples, one seed; without a
 part it has 23.29 ± 0.22 nats, and differences of a few tenths say little. Figures of digits without
-a command are those of `benchmarks.peers`, which the tables [below](#other-libraries) explain. “Not
-measured” means that no model here was trained with the part for a figure: its tests compare it with
-closed forms or with other implementations, but nobody has seen what it is worth.
+a command are those of `benchmarks.peers`, and those of MNIST and its digits of
+`benchmarks.modalities`; the tables [below](#other-libraries) explain both. “Not measured” means
+that no model here was trained with the part for a figure: its tests compare it with closed forms or
+with other implementations, but nobody has seen what it is worth.
 
 """
 _OTHERS = """\
@@ -108,7 +109,9 @@ Where the two differ by more than their seeds do, these are the differences that
   6.28 and FD 39.9. In pythae 0.1.2, by its source, gradients of the discriminator's loss reach the
   decoder, and those of the decoder's loss the encoder, for they are not set to zero between the
   backward passes: in most steps the decoder helps the discriminator where it should deceive it.
-- HVAE, RHVAE: pythae's came out worse than an untrained model (R), and in NaN; why is not known.
+- HVAE: pythae's came out worse than an untrained model (R); why is not known.
+- RHVAE: pythae's has no figure: one run ended in NaN, a later one failed without a message. Why is
+  not known.
 
 """
 _MODALITIES = """\
@@ -233,14 +236,12 @@ def _mean(runs: list[dict], name: str, digits: int) -> str:
 
 def _beside(part: type) -> str | None:
     """Returns the figures of the first row of another library that has a part, or `None`."""
-    for library, (file, package) in _COMPARED.items():
-        for row in PEERS[library]:
-            method = row.measured or row.name
-            if spelled(row) is None or part not in _of_row(row):
-                continue
-            if own := beside(method, "kvae", file):
-                other = beside(method, package, file)
-                return f"{_DATA[file]}: {own}" + (f" ({package}: {other})" if other else "")
+    for library, row in _rows().get(part, ()):
+        file, package = _COMPARED.get(library, ("", ""))
+        method = row.measured or row.name
+        if file and (own := beside(method, "kvae", file)):
+            other = beside(method, package, file)
+            return f"{_DATA[file]}: {own}" + (f" ({package}: {other})" if other else "")
     return None
 
 
@@ -292,32 +293,25 @@ def spelled(row: Row) -> str | None:
     return ", ".join(filter(None, (*written, row.note)))
 
 
-def _of_row(row: Row) -> set[type]:
-    """Returns the classes of the parts of a row."""
-    used: set[type] = set()
-    for kind, name in row.parts.items():
-        package, base, _ = KINDS[kind]
-        used |= _classes(resolve(package.REGISTER, name, base))
-    return used
-
-
 @functools.cache
-def _elsewhere() -> dict[type, dict[str, list[str]]]:
-    """Returns what other libraries have of each class: the names of their rows by library."""
-    found: dict[type, dict[str, list[str]]] = {}
+def _rows() -> dict[type, list[tuple[str, Row]]]:
+    """Returns the rows of other libraries that have each class, with the library, in order."""
+    found: dict[type, list[tuple[str, Row]]] = {}
     for library, rows in PEERS.items():
         for row in rows:
-            if spelled(row) is None:
-                continue
-            for part in _of_row(row):
-                found.setdefault(part, {}).setdefault(library, []).append(row.name)
+            parts = row.parts.items() if spelled(row) is not None else ()
+            homes = [(KINDS[kind], name) for kind, name in parts]
+            each = [_classes(resolve(home.REGISTER, name, base)) for (home, base, _), name in homes]
+            for part in set[type]().union(*each):
+                found.setdefault(part, []).append((library, row))
     return found
 
 
 def _others(part: type) -> str:
-    return "; ".join(
-        f"{library} ({', '.join(names)})" for library, names in _elsewhere().get(part, {}).items()
-    )
+    found: dict[str, list[str]] = {}
+    for library, row in _rows().get(part, ()):
+        found.setdefault(library, []).append(row.name)
+    return "; ".join(f"{library} ({', '.join(names)})" for library, names in found.items())
 
 
 def _table(kind: str) -> Iterator[str]:

@@ -13,8 +13,9 @@ def rotated(vectors, targets):
     The map is the rotation of `vectors` onto the direction of `targets` in the plane of both, times
     the ratio of their lengths, `λ R e = λ (I − 2 r rᵀ + 2 q̂ êᵀ) e` with `λ = ‖q‖ / ‖e‖` and
     `r = (ê + q̂) / ‖ê + q̂‖`. No gradient goes into the map itself, so that of `vectors` is
-    `λ Rᵀ` times that of the result. A vector without a direction, and one that is opposite to its
-    target, has the gradient of a copy.
+    `λ Rᵀ` times that of the result. Where one of the two has no direction, and where they are
+    opposite, the gradient is that of a copy: λ would be 0 for a target of 0, as the middle code of
+    `finite_scalar` is, where most outputs begin, and nothing would bring them away from it.
 
     Args:
         vectors: tensor `[..., d]`, e.
@@ -28,11 +29,12 @@ def rotated(vectors, targets):
           https://arxiv.org/abs/2410.06424)
     """
     e, q = tf.stop_gradient(vectors), tf.stop_gradient(targets)
-    length = tf.norm(e, axis=-1, keepdims=True)
-    scale = tf.norm(q, axis=-1, keepdims=True) / tf.maximum(length, _LEAST)
+    length, wanted = (tf.norm(each, axis=-1, keepdims=True) for each in (e, q))
+    scale = wanted / tf.maximum(length, _LEAST)
     from_, to = tf.math.l2_normalize(e, axis=-1), tf.math.l2_normalize(q, axis=-1)
     between = from_ + to
-    lacking = (length < _LEAST) | (tf.norm(between, axis=-1, keepdims=True) < _LEAST)
+    lacking = tf.minimum(length, wanted) < _LEAST
+    lacking = lacking | (tf.norm(between, axis=-1, keepdims=True) < _LEAST)
     between = tf.math.l2_normalize(between, axis=-1)
 
     def along(direction):

@@ -114,8 +114,9 @@ class Quantizer(Posterior):
         By default each is for what those before leave of the output.
         """
         codes = [self.chosen(outputs, 0)]
-        for index in range(1, self.codes_per_position):
-            outputs = outputs - tf.gather(self.codebooks()[index - 1], codes[-1])
+        books = self.codebooks() if self.codes_per_position > 1 else []
+        for index, book in enumerate(books[:-1], start=1):
+            outputs = outputs - tf.gather(book, codes[-1])
             codes.append(self.chosen(outputs, index))
         return tf.stack(codes, axis=-1)
 

@@ -52,6 +52,11 @@ class Spherical(Posterior):
         self.max_concentration = max_concentration
         self.min_concentration = min_concentration
 
+    @classmethod
+    def from_config(cls, config):
+        # Saved configurations without the argument belong to models that were trained with 0.01.
+        return super().from_config({"min_concentration": 0.01, **config})
+
     @to_write
     def angle(self, concentration, uniform):
         """Returns the cosine and the sine of the angle to `z_mean`, of the shape of `uniform`.

@@ -28,10 +28,6 @@ class UniformSphere(Prior):
     prior.log_prob(np.eye(3, dtype="float32"))     # [-2.531, …] = -log(4π), in nats
     ```
 
-    Measured:
-        - digits: NLL 27.25 ± 0.25 nats,
-          `python -m benchmarks.methods --method posterior=von_mises_fisher prior=uniform_sphere`
-
     Reference:
         - [Davidson et al., Hyperspherical Variational Auto-Encoders](
           https://arxiv.org/abs/1804.00891)

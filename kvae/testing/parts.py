@@ -116,7 +116,8 @@ def check_arguments(part) -> dict[str, object]:
                 )
             assert shown, (
                 f"{kind.__name__} takes `{name}`, and its configuration does not say that it was "
-                f"{other!r}: add it to get_config(), or refuse it."
+                f"{other!r}: add it to get_config(), or refuse it. One that says where variables "
+                "start, and no more, stands in the class's `only_at_first`."
             )
             again = kind.from_config(found).get_config()
             assert _plain(again) == _plain(found), (

@@ -59,6 +59,15 @@ def private(shared, **prior):
     return {"seen": (4, 3), "parts": {"latent_dim": 5, "posterior": posterior, **prior}}
 
 
+def clusters():
+    each = {
+        "shared": kvae.priors.GaussianMixture(3, 2, log_var_bound=0.0),
+        "image": kvae.priors.StandardNormal(2),
+        "digit": kvae.priors.StandardNormal(1),
+    }
+    return private("mixture_of_experts", prior=kvae.priors.Product(each))
+
+
 def hierarchy():
     sizes = {"groups": (2, 3), "hidden": (4,)}
     posterior = kvae.posteriors.HierarchicalExperts(**sizes, features_dim=4)
@@ -73,10 +82,13 @@ def nexus():
 
 
 POSTERIORS = {
+    "mixture": lambda: {"parts": {"latent_dim": 2, "posterior": "mixture_of_experts"}},
+    "products": lambda: {"parts": {"latent_dim": 2, "posterior": "mixture_of_products"}},
     "joint": lambda: {"joint": True, "parts": {"latent_dim": 2, "posterior": "joint_experts"}},
     "flow": lambda: {"joint": True, "parts": {"latent_dim": 2, "posterior": "flow_experts"}},
     "private_product": lambda: private("product_of_experts"),
     "private_mixture": lambda: private("mixture_of_experts"),
+    "private_clusters": clusters,
     "hierarchy": hierarchy,
     "nexus": nexus,
 }

@@ -189,9 +189,7 @@ def test_rotation_without_a_direction_is_a_copy():
     with tf.GradientTape() as tape:
         tape.watch(e)
         value = tf.reduce_sum(rotated(e, q))
-    gradient = tape.gradient(value, e).numpy()
-    np.testing.assert_array_equal(gradient[:2], np.ones((2, 2)))
-    assert np.isfinite(gradient).all()
+    np.testing.assert_array_equal(tape.gradient(value, e), np.ones((3, 2)))
 
 
 @pytest.mark.parametrize("make", [VectorQuantized, SimVQ])

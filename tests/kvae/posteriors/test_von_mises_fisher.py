@@ -97,6 +97,14 @@ def test_compiled_by_xla():
     assert all(np.isfinite(value).all() for value in gradients.values())
 
 
+def test_models_that_were_saved_before_keep_their_numbers():
+    config = VonMisesFisher(5).get_config()
+    del config["min_concentration"]
+    raw = {"z_mean": tf.ones((1, 5)), "z_concentration": tf.constant([[-100.0]])}
+    params = VonMisesFisher.from_config(config).constrain(raw)
+    np.testing.assert_allclose(params["z_concentration"], 0.01)
+
+
 @pytest.mark.parametrize("kind", [VonMisesFisher, PowerSpherical])
 def test_no_posterior_is_the_prior(kind):
     """However little the encoder says, z tells the decoder where the mean is."""
