@@ -104,10 +104,9 @@ def check_arguments(part) -> dict[str, object]:
             continue
         for other in _others(config.get(name, argument.default)):
             try:
-                changed = kind.from_config({**config, name: other})
+                found = kind.from_config({**config, name: other}).get_config()
             except (TypeError, ValueError, AttributeError):
                 continue
-            found = changed.get_config()
             shown = _plain(found) != _plain(config)
             with contextlib.suppress(TypeError, ValueError):
                 # One that others replace, as the number of flows that have one name.
