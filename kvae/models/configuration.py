@@ -1,12 +1,17 @@
 """The configuration of a model, of which files and changed copies make it again."""
 
+import weakref
+
 import keras
 
 from kvae.datasets.schema import Schema
 from kvae.detection.calibration import Calibration
 from kvae.parts import load_plugins
 
-__all__ = ["OPTIONAL", "PARTS", "Configuration"]
+__all__ = ["MODELS", "OPTIONAL", "PARTS", "Configuration"]
+
+# All models that there are, by their `id`: any of them may share weights with one that is trained.
+MODELS: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 # What a model keeps beside its parts.
 _KEPT = {"schema": Schema, "calibration": Calibration}
@@ -26,10 +31,19 @@ class Configuration:
     def forget_measured(self):
         """Takes away what was measured of the weights as they were, before they change.
 
-        Models that share them, those of `resized`, `with_prior` and `with_missing`, lose it too.
+        Models that have any of the weights to be trained, such as those of `resized`, `with_prior`,
+        `with_missing` and `kvae.stacked`, lose it too.
         """
-        for model in self._sharers:
-            model.calibration = model.scale_factor = None
+        self.calibration = self.scale_factor = None
+        models = [reference() for reference in MODELS.valuerefs()]
+        measured = [model for model in models if model is not None and model._has_measured()]
+        changing = {id(variable) for variable in self.trainable_variables} if measured else set()
+        for model in measured:
+            if any(id(variable) in changing for variable in model.variables):
+                model.calibration = model.scale_factor = None
+
+    def _has_measured(self) -> bool:
+        return self.calibration is not None or self.scale_factor is not None
 
     def _settings(self) -> dict:
         """Returns the configuration without the networks and the parts."""

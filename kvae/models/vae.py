@@ -1,7 +1,6 @@
 """The model: a variational autoencoder that is made of replaceable parts."""
 
 import threading
-import weakref
 
 import keras
 import tensorflow as tf
@@ -15,7 +14,7 @@ from kvae.models.any_size import AnySize
 from kvae.models.building import Building
 from kvae.models.classification import Classification
 from kvae.models.compiled_functions import CompiledFunctions
-from kvae.models.configuration import OPTIONAL, PARTS, Configuration
+from kvae.models.configuration import MODELS, OPTIONAL, PARTS, Configuration
 from kvae.models.decoding import Decoding
 from kvae.models.distributions import Distributions
 from kvae.models.encoding import Encoding
@@ -251,7 +250,7 @@ class VAE(
         self._terms = Terms()
         self.guard = Guard(self)
         self._worker_logs = WorkerLogs()
-        self._sharers = weakref.WeakSet([self])
+        MODELS[id(self)] = self
         self._trackers = {
             name: keras.metrics.Mean(name=name) for name in self.objective.metric_names()
         }
@@ -335,8 +334,6 @@ class VAE(
         if self.built and not other.built:  # Its encoder has no keras.Input.
             other.build((None, *(event_shape or self.event_shape)))
         other.weights_are_known = self.weights_are_known
-        self._sharers.add(other)
-        other._sharers = self._sharers
         if own and self.built:
             weights = self.objective.get_weights()
             if [w.shape for w in weights] != [tuple(w.shape) for w in other.objective.weights]:

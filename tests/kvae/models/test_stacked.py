@@ -55,6 +55,16 @@ def test_conditions_of_the_second_are_those_of_both(models):
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+def test_a_training_forgets_what_was_measured_of_its_weights_alone(models):
+    first, second, both = models
+    every = first, second, both, kvae.VAE(first.encoder, first.decoder, 3)
+    for changed, kept in ((second, [0, 3]), (first, [1]), (both, [])):
+        for model in every:
+            model.scale_factor = 2.0
+        changed.forget_measured()
+        assert [number for number, model in enumerate(every) if model.scale_factor] == kept
+
+
 def test_it_trains_as_a_whole(models):
     first, _, both = models
     before = first.decode(np.ones((2, 3), "float32"))
