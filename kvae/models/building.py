@@ -4,6 +4,7 @@ import keras
 
 from kvae.models import network_checks
 from kvae.models.labels import check_label_inputs, joined, label_size
+from kvae.models.modalities import warn_of_names
 from kvae.utils import forks, keras_internals
 
 __all__ = ["Building"]
@@ -30,7 +31,7 @@ class Building:
         if self.missing is not None:
             x = self.missing(x, keras.KerasTensor(x.shape, "bool"))
         features = self.encoder(joined(self.encoder, x, label))
-        self.posterior(features)
+        warn_of_names(self.modalities, self.posterior(features))
         if self.prior is not None:
             self.prior.build((None, self.latent_dim))
         network_checks.check_latents(self.decoder, self.latent_shape)

@@ -11,11 +11,18 @@ from kvae.likelihoods.classes import OfClasses
 from kvae.likelihoods.modalities import check_names
 from kvae.models import network_checks
 from kvae.models.inputs import require_built
-from kvae.utils import names
+from kvae.utils import callers, names
 
-__all__ = ["OfModalities", "check_alone", "joined_networks"]
+__all__ = ["EXPORTED", "OfModalities", "check_alone", "joined_networks", "warn_of_names"]
 
 _OUTPUTS = ("mean", "mode", "sample")
+
+# What else exported models take and return by name, as `export.signatures` specifies it.
+EXPORTED = {
+    *("z", "z_start", "z_end", "image_start", "image_end", "guess", "mask", "cells", "seed"),
+    *("temperature", "steps", "num_samples", "embedding", "elbo", "log_prob"),
+    *("effective_sample_size", "score", "p_value", "is_anomaly", "map", "probabilities"),
+}
 
 
 def joined_networks(encoders, decoders, latent_dim: int, posterior, likelihood, missing) -> tuple:
@@ -107,6 +114,22 @@ def check_alone(encoder, decoder, num_classes, conditions, latent_shape) -> None
             "A model of several modalities has a z that is a vector: give `latent_dim`, and let a "
             "decoder begin with a Reshape."
         )
+
+
+def warn_of_names(modalities, parameters) -> None:
+    """Warns of a modality that exports will refuse, before anybody trains for hours.
+
+    Args:
+        modalities: the names of the modalities.
+        parameters: the names of the posterior's parameters, which `encode` returns.
+    """
+    taken = EXPORTED.union(name.replace("/", "_") for name in parameters)
+    for key in modalities:
+        if key in taken:
+            callers.warn(
+                f"A model with a modality {key!r} cannot be exported, since an input or output of "
+                "signatures has this name: give the modality another name if it is to be exported."
+            )
 
 
 def _values(key: str, encoder, likelihood) -> tuple:
