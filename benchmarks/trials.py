@@ -43,7 +43,7 @@ def _of_halves(whole):
         half, found = (x.shape[0] or tf.shape(x)[0]) // 2, []
         for number, rows in enumerate((slice(None, half), slice(half, None))):
             own = random.fold_in(seed, number)
-            part = x[rows], label, target[rows], weight
+            part = (None if one is None else one[rows] for one in (x, label, target, weight))
             found.append(whole(self, *part, training=training, seed=own))
         return {name: tf.concat([part[name] for part in found], 0) for name in found[0]}
 

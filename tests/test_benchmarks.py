@@ -11,7 +11,7 @@ from benchmarks import gpu, kalman, modalities, peers, report, serving, workers
 from benchmarks.__main__ import _STARTS, main
 from benchmarks.bars import BARS, MILLISECONDS, SGEMM, Bar
 from benchmarks.bars import found as bars_found
-from benchmarks.cases import CASES, INFERENCE
+from benchmarks.cases import CASES, INFERENCE, VARIANTS
 from benchmarks.peer_methods import METHODS
 from zoo.peers import PEERS
 
@@ -267,12 +267,14 @@ def test_methods_beside_pythae_are_those_of_the_tables_of_other_libraries():
         assert (method.model is None) or (method.their_sampler is not None)
 
 
-def test_a_cross_entropy_of_shared_exponentials_is_the_same():
+def test_trials_are_known_and_a_cross_entropy_of_shared_exponentials_is_the_same():
     import tensorflow as tf
 
     from benchmarks import trials
     from kvae.likelihoods import bernoulli
 
+    named = {name for each in VARIANTS.values() for name in each.get("trials", ())}
+    assert named == {trials.HALVES, trials.ONE_THREAD, trials.PINNED, trials.SHARED_EXP}
     logits = tf.constant([[-200.0, -3.0, 0.0, 0.5, 200.0]])
     x, found = tf.constant([[1.0, 0.0, 0.3, 1.0, 0.0]]), []
     for log_prob in (trials._log_prob, bernoulli._log_prob):

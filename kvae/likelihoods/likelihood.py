@@ -148,7 +148,10 @@ class Likelihood(Part):
         return self.log_prob(params, x)
 
     def log_prob_gradient(self, params, x) -> dict | None:
-        """Returns the gradient of `log_prob` by each parameter, where there is a formula."""
+        """Returns the gradient of `log_prob` by each of `params`, or `None` without a formula.
+
+        Annealed importance sampling then computes no density where it needs a gradient alone.
+        """
         return None
 
     # Values that were not observed.

@@ -22,7 +22,8 @@ def check_likelihood(likelihood, *, event_shape=None, xla: bool = True) -> None:
     - Draws repeat with their seed, and are the same in eager mode, in a graph and compiled by XLA.
     - The density is that of the draws and integrates to 1; their average is the mean; no draw is
       more probable than the mode.
-    - The gradient of the density is that of finite differences.
+    - The gradient of the density is that of finite differences, and `log_prob_gradient` is the
+      same where there is one.
     - Extreme outputs of a decoder give finite densities and gradients, and draws in the support.
     - log p of x with NaN, after `take_missing`, is the sum over what is there, and `point` is a
       value of x.
@@ -116,6 +117,14 @@ def _check_density(own, params, outputs, x, name) -> None:
     assert both.shape == (2, BATCH), f"{name}: log p of two samples has shape {both.shape}."
     numerics.close(both[0], log_p, f"{name}: log p of two samples of z")
     numerics.close(own.log_prob_of_many(two, x), both, f"{name}: log_prob_of_many")
+    known = own.log_prob_gradient(two, x)
+    if known is not None:
+        assert set(known) == set(two), f"{name}: log_prob_gradient has {sorted(known)}."
+        with tf.GradientTape() as tape:
+            tape.watch(two)
+            both = own.log_prob(two, x)
+        right = tape.gradient(both, two, unconnected_gradients="zero")
+        numerics.close(known, right, f"{name}: log_prob_gradient")
 
 
 def _check_draws(own, outputs, event_shape, name) -> None:

@@ -223,7 +223,8 @@ def _chains(model, start: str):
                 log_prior = prior.log_prob(z)
                 log_q = posterior.log_prob(params, z) if start == "posterior" else None
                 decoded = given.decode_params(z)
-                # Nothing leaves out what is computed in a loop inside of another one.
+                # TensorFlow computes all that stands in a loop inside of another one, also what
+                # nobody asks for.
                 known = None if values else model.likelihood.log_prob_gradient(decoded, x)
                 log_px = model.likelihood.log_prob(decoded, x) if known is None else None
 

@@ -159,7 +159,7 @@ def _adder(model, num: int, kept: int, many: bool, alone: bool):
 
         def weights_of(index):
             own = random.fold_in(seed, done + index * num)
-            return tf.add_n(log_weight_terms(given, prior, x, params, num, own, many))
+            return tf.add(*log_weight_terms(given, prior, x, params, num, own, many))
 
         if alone:
             log_weight = weights_of(0)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kvae.models import compiled_functions
 from kvae.models.compiled_functions import CompiledFunctions
+from kvae.utils import tensorflow_internals
 
 
 def test_any_number_of_rows_has_one_graph():
@@ -73,3 +74,9 @@ def test_structures_come_as_they_are_given():
     assert len(functions._made) == 1
     swapped = functions("f", function, ((x, None), None, {"a": y, "b": x}), 0, {"other": 5.0})
     np.testing.assert_array_equal(swapped["sum"], x * y - x)
+    many = functions("many", lambda *given: tf.stack(given), (), *range(12))  # 10 after 2.
+    np.testing.assert_array_equal(many, range(12))
+
+
+def test_a_version_of_tensorflow_without_the_short_way_is_asked_as_anyone_asks():
+    assert tensorflow_internals.called(lambda a, b: a - b, [5, 3]) == 2
