@@ -16,7 +16,7 @@ import pathlib
 
 import numpy as np
 
-from kvae.utils import io
+from kvae.utils import archives, io
 from zoo import cards, weights
 
 __all__ = ["MANTISSA", "pack", "repack", "rounded", "save"]
@@ -42,7 +42,9 @@ def save(model, path) -> None:
 def pack(source, target) -> None:
     """Writes an HDF5 file again with its arrays packed; their bits stay the same.
 
-    The same content gives the same bytes.
+    The same content gives the same bytes. An array that would pack to less than an eighth, such as
+    one of zeros, stays as it is where it is large: `kvae.utils.archives.check_hdf5` takes such an
+    array for a bomb.
 
     Args:
         source: path of an HDF5 file of groups, arrays and attributes.
@@ -69,6 +71,10 @@ def pack(source, target) -> None:
                 packed = {"chunks": item.shape, "shuffle": True, "compression": 9}
                 options = packed if item.nbytes > _SMALL else {}
                 written = new.create_dataset(name, data=item[()], **options)
+                written.flush()  # It knows what it takes once it is written.
+                if archives.expands_too_much(written):  # Whoever downloads it would refuse it.
+                    del new[name]
+                    written = new.create_dataset(name, data=item[()])
             written.attrs.update(item.attrs)
 
         old.visititems(copy)

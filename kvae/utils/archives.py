@@ -6,10 +6,10 @@ import zipfile
 
 from kvae.utils.io import DAMAGED
 
-__all__ = ["check_archive", "check_hdf5"]
+__all__ = ["check_archive", "check_hdf5", "expands_too_much"]
 
 # Archives of models have some five members, and files of weights some hundred groups. Keras packs
-# neither; what somebody packed again may unpack to so many times its size.
+# neither; what `zoo.packing` or somebody else packed may unpack to so many times its size.
 _MAX_MEMBERS, _MAX_OBJECTS = 1000, 20_000
 _MAX_EXPANSION, _FREE_BYTES = 8, 16 << 20
 
@@ -92,11 +92,19 @@ def check_hdf5(file, what: str) -> None:
                         groups.append(item)
                     elif item.external or item.is_virtual:
                         raise _Refused(f"its {name[:80]!r} lies in another file")
-                    elif (item.size or 0) * item.dtype.itemsize > _FREE_BYTES // 16 + (
-                        _MAX_EXPANSION * item.id.get_storage_size()
-                    ):
+                    elif expands_too_much(item):
                         raise _Refused(f"its {name[:80]!r} declares more than is stored of it")
     except _Refused as error:
         raise ValueError(f"{what} is no file of weights: {error}.") from None
     except DAMAGED as error:
         raise ValueError(f"{what} is damaged, or no HDF5 file: {error}.") from None
+
+
+def expands_too_much(dataset) -> bool:
+    """Checks whether an array unpacks to so many times what is stored that `check_hdf5` refuses it.
+
+    Args:
+        dataset: `h5py.Dataset`.
+    """
+    size = (dataset.size or 0) * dataset.dtype.itemsize
+    return size > _FREE_BYTES // 16 + _MAX_EXPANSION * dataset.id.get_storage_size()

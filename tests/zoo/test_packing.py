@@ -4,6 +4,7 @@ import hashlib
 import pathlib
 import shutil
 
+import h5py
 import ml_dtypes
 import numpy as np
 import pytest
@@ -34,6 +35,21 @@ def test_packed_weights_load_bit_for_bit_from_a_smaller_file(tmp_path):
     assert bits(other) != bits(vae)
     other.load_weights(packed)
     assert bits(other) == bits(vae)
+
+
+def test_large_arrays_of_one_value_are_stored_so_that_a_download_takes_them(tmp_path):
+    plain, packed, again = (tmp_path / f"{name}.h5" for name in ("plain", "a", "b"))
+    arrays = {"layers/zeros": np.zeros(2**19, np.float32), "layers/few": np.arange(2**14) % 7}
+    with h5py.File(plain, "w") as file:
+        file.update(arrays)
+    for path in (packed, again):
+        packing.pack(plain, path)
+    archives.check_hdf5(packed, "the packed file")
+    assert packed.read_bytes() == again.read_bytes()
+    with h5py.File(packed) as file:
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(file[name], values)
+        assert file["layers/few"].compression == "gzip"
 
 
 @pytest.mark.parametrize(("kept", "as_type"), [(7, ml_dtypes.bfloat16), (10, np.float16)])
