@@ -16,6 +16,7 @@ __all__ = [
     "refuse_unobserved",
     "warn_of_backups",
     "warn_of_monitors",
+    "warn_of_no_labels",
     "warn_of_unseeded_weights",
 ]
 
@@ -71,6 +72,21 @@ def refuse_unobserved(vae, data) -> None:
         f"No value of the {len(data)} examples was observed: all of them are NaN, or False in the "
         "mask, in which True stands for what was observed."
     )
+
+
+def warn_of_no_labels(vae, data) -> None:
+    """Warns that a model which guesses labels is given none, in data in memory.
+
+    Its classifier then learns groups of its own, which stand for no classes.
+    """
+    if not vae.takes_unknown_labels or not isinstance(data, Dataset):
+        return
+    if not np.any(np.asarray(data.labels) >= 0):
+        callers.warn(
+            f"None of the {len(data)} examples has a label, so that the classes that {vae.name} "
+            "finds will be groups of its own. Give the labels that are known, fit((x, labels)), "
+            "with -1 for the others."
+        )
 
 
 def warn_of_unseeded_weights(vae) -> None:

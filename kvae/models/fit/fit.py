@@ -140,6 +140,7 @@ class Fit:
         if self.schema is None and isinstance(x, Dataset) and x.schema and x.schema.columns:
             self.schema = x.schema  # That of a table, whose numbers mean little without it.
         checks.refuse_unobserved(self, x)
+        checks.warn_of_no_labels(self, x)
         learn_scale(self.likelihood, x)
         learn_fill(self, x)
         learn_conditions(self, x)

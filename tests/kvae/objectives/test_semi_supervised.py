@@ -155,6 +155,12 @@ def trained(x):
     return vae
 
 
+def test_a_training_without_any_label_is_told(trained, x):
+    for data in (x, (x, np.full(N, -1)), kvae.datasets.Dataset(x)):
+        with pytest.warns(UserWarning, match=r"None of the 6 examples .* fit\(\(x, labels\)\)"):
+            trained.fit(data, epochs=0, verbose=0)
+
+
 def test_accuracy_counts_the_labelled_rows_alone(trained, x, eagerly):
     guess = trained.classify(x)
     label = np.where(np.arange(N) < 4, guess, -1)
