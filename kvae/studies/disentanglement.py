@@ -76,7 +76,8 @@ class Disentanglement(Study):
             for method, (objective, _) in METHODS.items()
             for seed in seeds
         ]
-        _compare_seeds(lab, rows)
+        images = lab.data("test", None).examples[:_SEEN]
+        _compare_seeds(rows, images)
         table = {
             method: {
                 name: np.array([row.values[name] for row in rows if row.method == method])
@@ -84,7 +85,7 @@ class Disentanglement(Study):
             }
             for method in METHODS
         }
-        _write(lab, rows, table)
+        _write(lab, rows, table, len(images))
         _pictures(lab, rows)
         _conclude(lab, rows, table)
 
@@ -106,9 +107,8 @@ def _measure(lab, method, objective, seed) -> _Row:
     return _Row(method, seed, run, scores)
 
 
-def _compare_seeds(lab, rows) -> None:
+def _compare_seeds(rows, images) -> None:
     """Adds the score that knows no factors: how much alike the trainings of a method are."""
-    images = lab.data("test", None).examples[:_SEEN]
     for method in METHODS:
         members = [row for row in rows if row.method == method]
         found = udr([row.run.vae for row in members], images)[_UDR]
@@ -116,7 +116,7 @@ def _compare_seeds(lab, rows) -> None:
             row.scores[_UDR] = float(value)
 
 
-def _write(lab, rows, table) -> None:
+def _write(lab, rows, table, seen: int) -> None:
     report = lab.report
     report.heading("The methods")
     report.text(
@@ -131,7 +131,7 @@ def _write(lab, rows, table) -> None:
         f"Mean and standard deviation of {count} seeds. Reconstruction and KL in nats per test "
         "image; the scores, from 0 to 1, by kvae.evaluation.disentanglement on all "
         f"{len(Sprites()):,} sprites. UDR knows no factors: it is high where the codes of a "
-        f"training are found again by the method's other seeds (kvae.evaluation.udr, {_SEEN:,} "
+        f"training are found again by the method's other seeds (kvae.evaluation.udr, {seen:,} "
         "test images)."
     )
     names = {"reconstruction": "reconstruction", "kl": "KL", **_TITLES}

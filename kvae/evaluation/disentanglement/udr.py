@@ -78,6 +78,10 @@ def udr_from_codes(
         codes: sequence of arrays, whose latent dimensions may differ.
         counting: optional sequence of bool arrays `[latent_dim]`: which codes count. Defaults to
             all. A model of which none counts scores 0.
+
+    Raises:
+        ValueError: for fewer than two models, codes of different numbers of images, codes that are
+            not finite, and `counting` of other shapes.
     """
     ranks = [_ranks(each) for each in codes]
     if len(ranks) < 2 or len({len(each) for each in ranks}) > 1:
@@ -85,6 +89,12 @@ def udr_from_codes(
         raise ValueError(f"UDR compares the codes of the same images by two models, not: {shapes}")
     if counting is not None:
         masks = [np.asarray(each, bool) for each in counting]
+        if [mask.shape for mask in masks] != [each.shape[1:] for each in ranks]:
+            raise ValueError(
+                "`counting` has one bool for each code of each model: "
+                f"{', '.join(str(each.shape[1:]) for each in ranks)}, not "
+                f"{', '.join(str(mask.shape) for mask in masks)}."
+            )
         ranks = [each[:, mask] for each, mask in zip(ranks, masks, strict=True)]
     pairs = np.full((len(ranks), len(ranks)), np.nan)
     for i, first in enumerate(ranks):

@@ -68,6 +68,11 @@ def test_codes_that_cannot_be_compared(codes, says):
         udr_from_codes(codes)
 
 
+def test_one_bool_for_each_code():
+    with pytest.raises(ValueError, match=r"each code of each model: \(3,\), \(3,\), not \(2,\)"):
+        udr_from_codes([GRID, GRID], [[0, 2], [0, 2]])
+
+
 class TestModels:
     SMALL = {"event_shape": (4, 4, 1), "latent_dim": 3, "hidden": (6,)}
 
