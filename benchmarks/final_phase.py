@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import kvae
 from zoo import training
-from zoo.building import RECIPES
+from zoo.building import ARCHITECTURES, RECIPES
 from zoo.cards import trained_name
 from zoo.loading import load_before_finish
 from zoo.recipes import Finish
@@ -52,7 +52,8 @@ def tried(
     """
     recipe, before = RECIPES[name], load_before_finish(name)
     if objective is not None:
-        rest = {key: value for key, value in recipe.arguments.items() if key != "num_samples"}
+        own = ARCHITECTURES[recipe.architecture].makers.get("objective", ())
+        rest = {key: value for key, value in recipe.arguments.items() if key not in own}
         recipe = dataclasses.replace(recipe, arguments={**rest, "objective": objective})
     after = training.copy_of(recipe, before)
     kvae.training.train(

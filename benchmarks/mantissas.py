@@ -27,7 +27,8 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mantissas", description=__doc__)
     parser.add_argument("names", nargs="+", type=trained_name, metavar="NAME")
-    parser.add_argument("--bits", type=int, nargs="*", default=[12, 10, 8, 7])
+    bits = range(1, packing.MANTISSA)
+    parser.add_argument("--bits", type=int, nargs="*", choices=bits, default=[12, 10, 8, 7])
     parser.add_argument("--examples", type=int, default=200, help="validation examples (200)")
     parser.add_argument("--samples", type=int, default=100, help="importance samples (100)")
     arguments = parser.parse_args()
@@ -48,7 +49,9 @@ def main() -> None:
                 line = f"  {bits} bits: {path.stat().st_size:,} bytes, loaded in {seconds:.3f} s"
                 if bits < packing.MANTISSA:
                     found = kvae.evaluation.compare(
-                        *(model, shipped, data),
+                        model,
+                        shipped,
+                        data,
                         num_samples=arguments.samples,
                         seed=recipe.seed,
                         names=(f"{bits} bits", "shipped"),
