@@ -34,8 +34,8 @@ def udr(models: Sequence[Any], images: ArrayLike, *, least_kl: float = 0.01) -> 
         diagonal is NaN.
 
     Raises:
-        ValueError: for fewer than two models, conditional ones, posteriors whose KL has no parts of
-            single latents, and codes that are not finite.
+        ValueError: for fewer than two models, conditional ones, autoencoders and posteriors whose
+            KL has no parts of single latents, and codes that are not finite.
 
     Example:
 
@@ -58,7 +58,7 @@ def udr(models: Sequence[Any], images: ArrayLike, *, least_kl: float = 0.01) -> 
                 "`udr_from_codes` the codes of images and labels."
             )
         parts = divergences.marginal_kl_per_dimension(vae.posterior, vae.prior)
-        if parts is None:
+        if parts is None or not vae.posterior.has_density:  # Of an autoencoder it is 0.
             raise ValueError(
                 f"The KL of {vae.name} has no parts of single latents. Give `udr_from_codes` its "
                 "codes, and which of them count."

@@ -97,3 +97,8 @@ class TestModels:
         images = np.zeros((2, 4, 4, 1), np.float32)
         with pytest.raises(ValueError, match="is conditional: its labels hold what its codes"):
             evaluation.udr([vae, vae], images)
+
+    def test_an_autoencoder_has_no_latents_near_a_prior(self):
+        """All of its codes would count for nothing."""
+        with pytest.raises(ValueError, match="no parts of single latents. Give `udr_from_codes"):
+            evaluation.udr([zoo.build("dense_autoencoder", **self.SMALL)] * 2, [])
