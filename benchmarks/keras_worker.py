@@ -198,7 +198,8 @@ def _gradients(vae, rows: int):
         with tf.GradientTape() as tape:
             tape.watch(z)
             logits = vae.decode_params(z)["logits"]
-        # Of the logits, since with ones TensorFlow would leave out the last product forward.
+        # The logits stand in for the gradient of the likelihood. With ones in their place
+        # TensorFlow would not compute the logits at all.
         return tape.gradient(logits, z, output_gradients=logits)
 
     def work():

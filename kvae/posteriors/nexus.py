@@ -11,7 +11,7 @@ from kvae.layers.sampling import reparameterize
 from kvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from kvae.posteriors.of_hierarchy import OfHierarchy
 from kvae.posteriors.posterior import register
-from kvae.utils import arguments
+from kvae.utils import arguments, names
 
 __all__ = ["Nexus"]
 
@@ -102,12 +102,7 @@ class Nexus(OfHierarchy):
         Raises:
             ValueError: for other names.
         """
-        if set(modalities) != set(self.private):
-            raise ValueError(
-                f"`private` has the modalities {', '.join(map(repr, self.private))}, and the model "
-                f"{', '.join(map(repr, modalities))}: give the size of each."
-            )
-        self.private = {key: self.private[key] for key in modalities}
+        self.private = names.in_order("private", self.private, modalities)
 
     def seen_by(self, z, modality: str):
         """Returns the latents that the decoder of a modality sees, z_m."""

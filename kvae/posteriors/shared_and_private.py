@@ -125,12 +125,8 @@ class SharedAndPrivate(Product):
         Raises:
             ValueError: for other names.
         """
-        if set(modalities) != set(self.private):
-            raise ValueError(
-                f"`private` has the modalities {', '.join(map(repr, self.private))}, and the model "
-                f"{', '.join(map(repr, modalities))}: give the size of each."
-            )
-        self.parts = {"shared": self.shared, **{key: self.parts[key] for key in modalities}}
+        own = names.in_order("private", self.private, modalities)
+        self.parts = {"shared": self.shared, **{key: self.parts[key] for key in own}}
 
     def seen_by(self, z, modality: str):
         """Returns the latents that the decoder of a modality sees, `(s, w_m)`."""

@@ -1,11 +1,12 @@
 """Errors for names that are not known."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from kvae.utils.terminal import printable
 
-__all__ = ["event_words", "shown_names", "unknown_name"]
+__all__ = ["event_words", "in_order", "shown_names", "unknown_name"]
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
@@ -36,3 +37,18 @@ def shown_names(names: Iterable[str], most: int = 8) -> str:
 def event_words(event_shape: Sequence[int]) -> str:
     """Returns what examples of this shape are called: rows of a table, signals or images."""
     return {1: "rows", 2: "signals", 3: "images"}.get(len(event_shape), "examples")
+
+
+def in_order(argument: str, values: Mapping[str, Any], modalities: Iterable[str]) -> dict:
+    """Returns what was given for each modality, in the order of a model's modalities.
+
+    Raises:
+        ValueError: for other names.
+    """
+    modalities = list(modalities)
+    if set(modalities) != set(values):
+        raise ValueError(
+            f"`{argument}` has the modalities {', '.join(map(repr, values))}, and the model "
+            f"{', '.join(map(repr, modalities))}: give the size of each."
+        )
+    return {key: values[key] for key in modalities}

@@ -51,7 +51,7 @@ def log_density(z, mean, log_var):
 
 
 def of_top(vae, z, present):
-    """What NumPy makes of q(s|z_1, z_2) by the networks of the posterior."""
+    """Returns the parameters of q(s|z_1, z_2), computed with NumPy from the posterior's weights."""
     posterior = vae.posterior
     messages = [
         network(z[:, place]).numpy()

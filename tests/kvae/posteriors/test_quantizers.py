@@ -333,7 +333,7 @@ RESIDUAL = {
 
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_further_codes_are_a_greedy_search(name):
-    """Of scaled codebooks, or of three random ones; the sum comes nearer with each."""
+    """Each code is the nearest to what the ones before it leave, and their sum comes nearer."""
     make, steps = RESIDUAL[name]
     posterior = make(commitment=0.5)
     params = posterior({"z_e": tf.constant(outputs(size=N * 2))})
