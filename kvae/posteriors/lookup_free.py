@@ -58,6 +58,10 @@ class LookupFree(Quantizer):
     )
     ```
 
+    Measured:
+        - digits: ELBO −31.23 nats under a PixelCNN, 64 % of the codes in use,
+          `kvae study which-codes --dataset digits`
+
     Reference:
         - [Yu et al., Language Model Beats Diffusion: Tokenizer is Key to Visual Generation, section
           3.1, eq. 5](https://arxiv.org/abs/2310.05737)
