@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks import gpu, report, serving, workers
 from benchmarks.cases import ALL_REDUCE, CASES, CLIENTS, FEW, FIRST_SAMPLE, INFERENCE, VARIANTS
+from benchmarks.files import read_run, write_json
 from benchmarks.runner import Turns, peers_python
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -48,7 +49,7 @@ def main(arguments=None) -> int:
     run.add_argument("--json", type=pathlib.Path, default=_ROOT / "runs/benchmarks.json")
     run.add_argument("--markdown", type=pathlib.Path, help="write the tables here too")
     beside = "the --json of an earlier run, whose bars are printed beside those of this one"
-    run.add_argument("--beside", type=pathlib.Path, metavar="FILE", help=beside)
+    run.add_argument("--beside", type=read_run, metavar="FILE", help=beside)
     ways = "the same training in the ways that fit knows: step by step, in blocks, under XLA, ..."
     variants = commands.add_parser("variants", help=ways)
     variants.add_argument("--cases", nargs="+", choices=["dense", "conv"],
@@ -88,8 +89,8 @@ def main(arguments=None) -> int:
         command.add_argument("--json", type=pathlib.Path, default=_ROOT / f"runs/{file}.json")
         command.set_defaults(markdown=None)
     compare = commands.add_parser("compare", help="one revision beside another")
-    compare.add_argument("before", type=pathlib.Path)
-    compare.add_argument("after", type=pathlib.Path)
+    compare.add_argument("before", type=read_run)
+    compare.add_argument("after", type=read_run)
     for command in (run, variants, growth, scale, device, compare):
         shared = "processor time instead of time, for a machine that is shared"
         command.add_argument("--cpu", action="store_true", help=shared)
@@ -100,16 +101,13 @@ def main(arguments=None) -> int:
         parser.error("--epochs is at least 1")
     clock = "cpu" if options.cpu else "seconds"
     if options.command == "compare":
-        print(report.compared(*(json.loads(path.read_text()) for path in
-                                (options.before, options.after)), clock))  # fmt: skip
+        print(report.compared(options.before, options.after, clock))
         return 0
-    earlier = getattr(options, "beside", None)  # Read now, since this run may write the same file.
-    earlier = None if earlier is None else json.loads(earlier.read_text())
+    earlier = getattr(options, "beside", None)
     results = _MEASURE[options.command](options)
     if earlier is not None:
         results["earlier"] = {key: value for key, value in earlier.items() if key != "earlier"}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(options.json, results)
     tables = report.tables(results, clock)
     print(f"\n{tables}\nwrote {options.json}")
     if options.markdown is not None:

@@ -20,7 +20,6 @@ The regressor is kept in `--regressor`, and not trained again where it is there 
 """
 
 import argparse
-import json
 import math
 import os
 import pathlib
@@ -28,6 +27,8 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+
+from benchmarks.files import write_json
 
 FACTORS = ("shape", "scale", "orientation", "x", "y")
 TURNS = np.array([4, 2, 1])  # How often a shape looks the same in a whole turn.
@@ -191,8 +192,7 @@ def main(arguments=None) -> int:
     is_file = given.model.endswith(".keras")
     vae = kvae.load_model(given.model) if is_file else zoo.load(given.model)
     rows = measure(vae, regressor(given.regressor, given.epochs), given.images)
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(rows, indent=1))
+    write_json(given.json, rows)
     print(table(rows))
     if given.picture is not None:
         picture(vae, given.picture)

@@ -29,6 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks.files import write_json
+
 PUBLISHED = {"the paper's MIWAE": 0.280, "the authors' notebook": 0.287}
 TARGET = 0.285
 
@@ -177,8 +179,7 @@ def main(arguments=None) -> int:
     for seed in given.seeds:
         if str(seed) not in rows:
             rows[str(seed)] = measure(seed, given.epochs, given.samples, given.missing)
-            given.json.parent.mkdir(parents=True, exist_ok=True)
-            given.json.write_text(json.dumps(known, indent=1))
+            write_json(given.json, known)
         print(seed, rows[str(seed)], flush=True)
     rows = {str(seed): rows[str(seed)] for seed in given.seeds}
     print(table(rows))

@@ -46,6 +46,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks.files import write_json
+
 __all__ = ["METHODS", "Method", "build", "draw_as_torch", "sizes"]
 
 _WORKER = pathlib.Path(__file__).with_name("multivae_worker.py")
@@ -352,7 +354,7 @@ _FILES = ("data.npz", "options.json")
 
 def main() -> None:
     """Runs what the command line asks for, and prints the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.modalities", description=__doc__)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=50)
@@ -389,8 +391,7 @@ def main() -> None:
                 kept = found["figures"].setdefault(name, {}).setdefault(library, {})
                 if str(seed) not in kept:
                     kept[str(seed)] = run(METHODS[name], data, options)
-                    options.json.parent.mkdir(parents=True, exist_ok=True)
-                    options.json.write_text(json.dumps(found, indent=1) + "\n")
+                    write_json(options.json, found)
                 print(name, library, seed, json.dumps(kept[str(seed)]), flush=True)
 
 

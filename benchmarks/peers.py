@@ -32,6 +32,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks.files import write_json
 from benchmarks.peer_methods import METHODS, Method
 
 _WORKER = pathlib.Path(__file__).with_name("pythae_worker.py")
@@ -182,7 +183,7 @@ def figures(method: Method, data: dict, found: dict) -> dict[str, float]:
 
 def main() -> None:
     """Runs what the command line asks for, and prints the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, default=100)
@@ -222,7 +223,7 @@ def main() -> None:
                         print(name, library, options.seed, "failed:", error, flush=True)
                         continue
                     kept[str(options.seed)] = answer
-                    options.json.write_text(json.dumps(found, indent=1) + "\n")
+                    write_json(options.json, found)
                 print(name, library, options.seed, json.dumps(kept[str(options.seed)]), flush=True)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 import kvae
 import zoo
 from benchmarks import kalman
+from benchmarks.files import write_json
 from kvae.datasets.catalog import grammar
 
 STEPS, AHEAD, TEST = 64, 8, 7  # The last one seeds what is hidden of the test signals.
@@ -269,8 +270,7 @@ def main(arguments=None) -> int:
         for seed in given.seeds:
             if str(seed) not in rows:
                 rows[str(seed)] = function(seed, given.epochs or epochs, given.samples or samples)
-                given.json.parent.mkdir(parents=True, exist_ok=True)
-                given.json.write_text(json.dumps(known, indent=1))
+                write_json(given.json, known)
             print(task, seed, json.dumps(rows[str(seed)], indent=1), flush=True)
         print(table({str(seed): rows[str(seed)] for seed in given.seeds}))
     return 0

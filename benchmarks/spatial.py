@@ -27,6 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks.files import write_json
+
 _FILTERS = (8, 16, 32)
 _EPOCHS = {"frey_faces": 60, "sprites": 3, "shapes": 12}
 _BETA = 0.001  # For codes that keep what tiles need; the prior is not sampled here.
@@ -163,7 +165,7 @@ def main(arguments=None) -> int:
     def measured(key: str, measure) -> None:
         if key not in rows:
             rows[key] = measure()
-            file.write_text(json.dumps(rows, indent=1))
+            write_json(file, rows)
         print(key, json.dumps(rows[key], indent=1), flush=True)
 
     size = {"examples": given.examples, "output": given.output}

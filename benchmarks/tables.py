@@ -31,6 +31,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks.files import write_json
+
 TASKS = ("adult", "breast_cancer", "wine", "diabetes")
 FIGURES = (
     *("mean", "columns", "pairs", "association_error", "detection_auc", "utility"),
@@ -219,7 +221,7 @@ def measure(task: str, seed: int, epochs: int, peers: str | None) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, default=150)
@@ -233,7 +235,7 @@ def main() -> None:
             if key not in known:
                 known[key] = measure(task, seed, given.epochs, given.peers)
                 if given.json:
-                    given.json.write_text(json.dumps(known, indent=1))
+                    write_json(given.json, known)
             for model, figures in known[key].items():
                 shown = "  ".join(f"{name} {figures[name]:.3f}" for name in FIGURES)
                 print(f"{key:18}{model:6}{shown}  {figures['seconds']:.0f} s", flush=True)

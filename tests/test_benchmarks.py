@@ -135,6 +135,17 @@ def test_two_revisions_are_compared(tmp_path, capsys):
     assert "| dense 128 | torch | 33.3 | 33.3 | 1.00 |" in printed
 
 
+def test_what_is_no_file_of_a_run_is_refused_before_anything_is_measured(tmp_path, capsys):
+    other = tmp_path / "other.json"
+    for text, message in ((None, "cannot be read"), ("{", "cannot be read"), ("[]", "is no file")):
+        if text is not None:
+            other.write_text(text)
+        for command in (["run", "--beside", str(other)], ["compare", str(other), str(other)]):
+            with pytest.raises(SystemExit) as stop:
+                main(command)
+            assert stop.value.code == 2 and f"other.json {message}" in capsys.readouterr().err
+
+
 def test_growth_is_told_by_what_a_training_adds():
     facts = {"data": "shards", "images": 1000, "file_mb": 2.0, "before_mb": 300.0, "mb": 340.0,
              "seconds": 4.0, "cpu": 2.0}  # fmt: skip
