@@ -83,7 +83,7 @@ def load_classifier(name: str) -> keras.Model:
 
     ```python
     classifier = zoo.load_classifier("mnist")
-    classifier(kvae.datasets.load("mnist", "test").examples[:5])["features"]    # [5, 64]
+    classifier(zoo.load("dense_vae.mnist").sample(5, seed=0))["features"]    # [5, 64]
     ```
     """
     card = classifier_card(name)
